@@ -1,0 +1,161 @@
+"""What a network is made of: sizes only, no weights.
+
+A :class:`Config` says everything that is needed to build a :class:`~.model.SAM2`. The six networks this package knows
+are constants at the end of the file. Sizes that depend on the image (position embeddings, rotary angles, masks) are
+computed from the features, so `image_size` is the size a checkpoint was trained for, not a limit.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from ..core.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class HieraConfig:
+    """The hierarchical vision transformer of SAM 2 (Ryali et al. 2023, Bolya et al. 2023).
+
+    Args:
+        embed_dim: Channels of the first stage; doubles with every stage.
+        num_heads: Attention heads of the first stage; doubles with every stage.
+        stages: Blocks in each of the four stages (strides 4, 8, 16, 32).
+        global_attention_blocks: Indices of the blocks that attend to the whole image instead of windows.
+        window_sizes: Side of the attention window of each stage, in tokens.
+        position_embedding_size: Rows and columns of the learned background position embedding.
+    """
+
+    embed_dim: int
+    num_heads: int
+    stages: tuple[int, int, int, int]
+    global_attention_blocks: tuple[int, ...]
+    window_sizes: tuple[int, int, int, int] = (8, 4, 14, 7)
+    position_embedding_size: tuple[int, int] = (14, 14)
+
+
+@dataclass(frozen=True)
+class ConvTrunkConfig:
+    """A small residual convolutional trunk with features at strides 2, 4, 8 and 16.
+
+    Args:
+        channels: Channels of the four stages, finest first.
+        blocks: Residual blocks of the four stages, finest first.
+    """
+
+    channels: tuple[int, int, int, int]
+    blocks: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Config:
+    """All sizes of one network.
+
+    Args:
+        name: What the network is called in messages and file names.
+        image_size: Side of the square frame the checkpoint was trained for, in pixels.
+        trunk: The image trunk; its kind decides between the published networks and the small one.
+        hidden_dim: Channels of the image features, prompt tokens and object pointers.
+        memory_dim: Channels of the spatial memories; divides `hidden_dim`.
+        num_memories: Memory slots: the conditioning slices share the last, the previous slices fill the others.
+        max_object_pointers: Object pointers that are attended to, and the distance (in slices) that is scaled to one.
+        stride: Image pixels per feature of the coarsest map that is used; mask logits have stride `stride / 4`.
+        memory_attention_layers: Transformer layers that read the memories.
+        memory_attention_feedforward: Hidden channels of their feed-forward parts.
+        memory_attention_dropout: Dropout while training.
+        decoder_feedforward: Hidden channels of the mask decoder's feed-forward parts.
+        iou_hidden_dim: Hidden channels of the head that predicts the mask's IoU.
+        num_multimask_outputs: Alternative masks for ambiguous prompts; 0 = one mask only, never an alternative.
+        dense_prompts: Boxes, points and the previous slice's mask also enter as a mask prompt (see `dense_prompts.py`);
+            whoever tracks with such a network passes the previous slice's logits as `DecoderPrompts.mask`.
+        crop_margin: Side of the square the checkpoint expects / longer side of the object's box; None = whole slice.
+    """
+
+    name: str
+    image_size: int
+    trunk: HieraConfig | ConvTrunkConfig
+    hidden_dim: int = 256
+    memory_dim: int = 64
+    num_memories: int = 7
+    max_object_pointers: int = 16
+    stride: int = 16
+    memory_attention_layers: int = 4
+    memory_attention_feedforward: int = 2048
+    memory_attention_dropout: float = 0.1
+    decoder_feedforward: int = 2048
+    iou_hidden_dim: int = 256
+    num_multimask_outputs: int = 3
+    dense_prompts: bool = False
+    crop_margin: float | None = None
+
+    def to_json(self) -> str:
+        """One line of JSON that :meth:`from_json` reads back to an equal config."""
+        trunk = {"kind": _TRUNK_NAMES[type(self.trunk)], **asdict(self.trunk)}
+        return json.dumps({**asdict(self), "trunk": trunk}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Config:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            CheckpointError: If the text is not JSON, or a field is unknown, missing or of another type.
+        """
+        try:
+            values = json.loads(text)
+            trunk = dict(values["trunk"])
+            trunk_class = _TRUNK_CLASSES[trunk.pop("kind")]
+            return _build(cls, {**values, "trunk": _build(trunk_class, trunk)})
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise CheckpointError(f"The description of the network in the checkpoint cannot be read: {error}.") from error
+
+
+_TRUNK_CLASSES: dict[str, type[HieraConfig] | type[ConvTrunkConfig]] = {
+    "hiera": HieraConfig,
+    "convolutional": ConvTrunkConfig,
+}
+_TRUNK_NAMES: dict[type, str] = {trunk_class: name for name, trunk_class in _TRUNK_CLASSES.items()}
+
+
+def _build(dataclass_type: Any, values: dict[str, Any]) -> Any:
+    """Make a dataclass from JSON values: lists become tuples, and every number must be a number."""
+    unknown = sorted(set(values) - {field.name for field in fields(dataclass_type)})
+    if unknown:
+        raise ValueError(f"unknown field {unknown[0]!r}")
+    for name, value in values.items():
+        if isinstance(value, list):
+            if not all(type(item) is int for item in value):
+                raise TypeError(f"field {name!r} must be whole numbers, got {value}")
+            values = {**values, name: tuple(value)}
+        elif isinstance(value, dict) or (isinstance(value, str) and name != "name"):
+            raise TypeError(f"field {name!r} must be a number, got {value!r}")
+    return dataclass_type(**values)
+
+
+TINY = Config("sam2.1_hiera_tiny", 1024, HieraConfig(96, 1, (1, 2, 7, 2), (5, 7, 9), position_embedding_size=(7, 7)))
+SMALL = Config("sam2.1_hiera_small", 1024, HieraConfig(96, 1, (1, 2, 11, 2), (7, 10, 13), position_embedding_size=(7, 7)))
+BASE_PLUS = Config("sam2.1_hiera_base_plus", 1024, HieraConfig(112, 2, (2, 3, 16, 3), (12, 16, 20)))
+LARGE = Config(
+    "sam2.1_hiera_large",
+    1024,
+    HieraConfig(144, 2, (2, 6, 36, 4), (23, 33, 43), (8, 4, 16, 8), position_embedding_size=(7, 7)),
+)
+MEDSAM2 = Config("medsam2", 512, TINY.trunk)
+NANO = Config(
+    "medsamslicer_nano",
+    192,
+    ConvTrunkConfig(channels=(32, 64, 96, 128), blocks=(1, 2, 3, 1)),
+    hidden_dim=128,
+    memory_dim=64,
+    num_memories=4,
+    max_object_pointers=8,
+    stride=8,
+    memory_attention_layers=2,
+    memory_attention_feedforward=512,
+    memory_attention_dropout=0.0,
+    decoder_feedforward=512,
+    iou_hidden_dim=128,
+    num_multimask_outputs=0,
+    dense_prompts=True,
+    crop_margin=1.7,
+)

@@ -1,0 +1,319 @@
+"""SAM 2 (Ravi et al. 2024): one image encoder, a memory of earlier slices, and the mask decoder of SAM.
+
+Read it from top to bottom: a slice goes through `encode_image`; `condition_first` or `condition_on_memory` tells it what
+is known of the object; `decode` draws the mask; `encode_memory` remembers it for the slices that follow. Every step is
+batched over objects and differentiable, so that the engine and the training share it. Parameter names are those of the
+published checkpoints.
+
+Shapes: B objects, N frames, S image side in pixels, C `hidden_dim`, D `memory_dim`, h = w = S / `stride`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .config import Config, HieraConfig
+from .convtrunk import ConvTrunk
+from .dense_prompts import dense_prompt
+from .hiera import Hiera
+from .layers import MLP
+from .mask_decoder import MaskDecoder
+from .memory import MemoryAttention, MemoryEncoder
+from .neck import FeaturePyramid, ImageEncoder
+from .position import sine_embedding_1d, sine_embedding_2d
+from .prompt_encoder import PromptEncoder
+
+NO_OBJECT_LOGIT = -1024.0
+"""The mask logit everywhere on a slice without the object."""
+
+MEAN = (0.485, 0.456, 0.406)
+STANDARD_DEVIATION = (0.229, 0.224, 0.225)
+"""ImageNet's statistics of the three colour channels, for values in 0..1."""
+
+
+class ImageFeatures(NamedTuple):
+    """What the network keeps of N frames; it does not depend on any prompt."""
+
+    top: Tensor  # (N, C, h, w), without the embedding that says "no memory"
+    mid: Tensor  # (N, C / 4, 2h, 2w), ready for the mask decoder
+    fine: Tensor  # (N, C / 8, 4h, 4w), ready for the mask decoder
+
+
+class DecoderPrompts(NamedTuple):
+    """What the user said about B objects on one slice; empty while tracking."""
+
+    points: Tensor | None = None  # (B, P, 2) x, y in network pixels, pixel centres at integers
+    labels: Tensor | None = None  # (B, P) integers: 1 inside, 0 outside, 2 and 3 box corners, -1 padding
+    mask: Tensor | None = None  # (B, 1, 4h, 4w) logits, e.g. of the mask that is being corrected
+
+
+class MaskCandidates(NamedTuple):
+    """All masks the decoder drew, before one is chosen and before the object score gates it; token 0 is the single
+    mask, the others are the alternatives for an ambiguous prompt (T = 1 + `num_multimask_outputs`)."""
+
+    logits: Tensor  # (B, T, 4h, 4w)
+    iou: Tensor  # (B, T) predicted, 0..1
+    tokens: Tensor  # (B, T, C), from which object pointers are made
+    object_score: Tensor  # (B,) logit: the object is on this slice
+
+
+class MaskOutput(NamedTuple):
+    """The mask of each of B objects on one slice."""
+
+    logits: Tensor  # (B, 1, 4h, 4w) float32, > 0 inside; NO_OBJECT_LOGIT everywhere if the object is not there
+    iou: Tensor  # (B,) the network's own estimate of the mask's IoU, 0..1
+    object_score: Tensor  # (B,) logit, > 0 if the object is on this slice
+    pointer: Tensor  # (B, C) the object in one vector
+
+
+class Memory(NamedTuple):
+    """One slice and its mask, as later slices see them."""
+
+    features: Tensor  # (B, D, h, w); bfloat16 outside training, as the official predictor stores them
+    position: Tensor  # (1, D, h, w)
+
+
+class SAM2(nn.Module):
+    """The network; see the module's docstring for the order of its steps."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        C, D = config.hidden_dim, config.memory_dim
+        trunk: Hiera | ConvTrunk = (
+            Hiera(config.trunk) if isinstance(config.trunk, HieraConfig) else ConvTrunk(config.trunk)
+        )
+        self.image_encoder = ImageEncoder(trunk, FeaturePyramid(trunk.channels, C))
+        self.memory_attention = MemoryAttention(
+            C, D, config.memory_attention_feedforward, config.memory_attention_layers, config.memory_attention_dropout
+        )
+        self.memory_encoder = MemoryEncoder(C, D, config.stride)
+        self.sam_prompt_encoder = PromptEncoder(C)
+        self.sam_mask_decoder = MaskDecoder(
+            C, config.decoder_feedforward, config.iou_hidden_dim, config.num_multimask_outputs
+        )
+        self.mask_downsample = nn.Conv2d(1, 1, config.stride // 4, config.stride // 4)
+        self.obj_ptr_proj = MLP(C, C, C, layers=3)
+        self.obj_ptr_tpos_proj = nn.Linear(C, D)
+        self.maskmem_tpos_enc = nn.Parameter(torch.empty(config.num_memories, 1, 1, D))
+        self.no_mem_embed = nn.Parameter(torch.empty(1, 1, C))
+        self.no_mem_pos_enc = nn.Parameter(torch.empty(1, 1, C))  # in every checkpoint, used by none
+        self.no_obj_ptr = nn.Parameter(torch.empty(1, C))
+        self.no_obj_embed_spatial = nn.Parameter(torch.empty(1, D))
+        for embedding in (
+            self.maskmem_tpos_enc,
+            self.no_mem_embed,
+            self.no_mem_pos_enc,
+            self.no_obj_ptr,
+            self.no_obj_embed_spatial,
+        ):
+            nn.init.trunc_normal_(embedding, std=0.02)
+
+    # ---------------------------------------------------------------------------------------------- the image
+
+    @staticmethod
+    def normalise(frames: Tensor) -> Tensor:
+        """(N, S, S) grey values 0..255 (uint8 or float) -> (N, 3, S, S) float32 as the trunks expect them."""
+        grey = frames.to(torch.float32)[:, None] / 255  # (N, 1, S, S)
+        mean = grey.new_tensor(MEAN).view(1, 3, 1, 1)
+        deviation = grey.new_tensor(STANDARD_DEVIATION).view(1, 3, 1, 1)
+        return (grey - mean) / deviation
+
+    def encode_image(self, frames: Tensor) -> ImageFeatures:
+        """(N, 3, S, S) normalised frames -> their features; S is any multiple of `stride`.
+
+        Raises:
+            ValueError: If the frames are not square, or their side is not a multiple of `stride`.
+        """
+        side = frames.shape[-1]
+        if frames.ndim != 4 or frames.shape[-2] != side or side % self.config.stride:
+            raise ValueError(
+                f"Frames must have shape (N, 3, S, S) with S a multiple of {self.config.stride}, got {tuple(frames.shape)}"
+            )
+        fine, mid, top = self.image_encoder(frames)  # (N, C, 4h, 4w), (N, C, 2h, 2w), (N, C, h, w)
+        return ImageFeatures(top, self.sam_mask_decoder.conv_s1(mid), self.sam_mask_decoder.conv_s0(fine))
+
+    # ------------------------------------------------------------------------------------- what is known already
+
+    def condition_first(self, top: Tensor) -> Tensor:
+        """(B, C, h, w) -> the same for a slice that is prompted without any memory."""
+        return top + self.no_mem_embed.view(1, -1, 1, 1)
+
+    def condition_on_memory(
+        self,
+        top: Tensor,
+        memories: Sequence[tuple[Memory, int]],
+        pointers: Sequence[tuple[Tensor, float]] = (),
+        pointer_span: int | None = None,
+    ) -> Tensor:
+        """Let a slice attend to what is remembered of its objects.
+
+        Args:
+            top: (B, C, h, w) image features, without the "no memory" embedding.
+            memories: At least one, each with its temporal index: `num_memories - 1` for a conditioning slice, 0 for the
+                slice just before in tracking order, 1 for the one before that, and so on.
+            pointers: (B, C) object pointers, each with its distance in slices: positive for slices that lie behind in
+                tracking order. At most `max_object_pointers` are useful.
+            pointer_span: The distances are divided by this minus one; the official predictor takes
+                min(number of slices, `max_object_pointers`). None: `max_object_pointers`.
+
+        Returns:
+            (B, C, h, w) conditioned features for :meth:`decode`.
+        """
+        batch, channels, height, width = top.shape
+        tokens, positions = [], []
+        for memory, temporal_index in memories:
+            features = memory.features.to(top.dtype).flatten(2).transpose(1, 2)  # (B, hw, D)
+            position = memory.position.to(top.dtype).flatten(2).transpose(1, 2)  # (1, hw, D)
+            tokens.append(features)
+            positions.append((position + self.maskmem_tpos_enc[temporal_index]).expand_as(features))
+        pointer_tokens, pointer_positions = self.pointer_tokens(pointers, pointer_span)
+        if pointers:
+            tokens.append(pointer_tokens.expand(batch, -1, -1))
+            positions.append(pointer_positions.expand(batch, -1, -1))
+        image_position = sine_embedding_2d(channels, height, width, top.device).to(top.dtype)  # (1, C, h, w)
+        conditioned: Tensor = self.memory_attention(
+            top.flatten(2).transpose(1, 2),  # (B, hw, C)
+            image_position.flatten(2).transpose(1, 2),
+            torch.cat(tokens, 1),  # (B, L, D)
+            torch.cat(positions, 1),
+            grid=(height, width),
+            num_pointer_tokens=pointer_tokens.shape[1],
+        )
+        return conditioned.transpose(1, 2).unflatten(2, (height, width))
+
+    def pointer_tokens(
+        self, pointers: Sequence[tuple[Tensor, float]], pointer_span: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Object pointers as memory tokens: each pointer is cut into C / D tokens of one temporal position.
+
+        Returns:
+            Tokens (B, P, D) and their positions (1, P, D), P = number of pointers * C / D.
+        """
+        C, D = self.config.hidden_dim, self.config.memory_dim
+        reference = self.obj_ptr_tpos_proj.weight
+        if not pointers:
+            return reference.new_zeros(1, 0, D), reference.new_zeros(1, 0, D)
+        span = self.config.max_object_pointers if pointer_span is None else pointer_span
+        distances = torch.tensor([distance for _, distance in pointers], dtype=torch.float32, device=reference.device)
+        positions = self.obj_ptr_tpos_proj(sine_embedding_1d(distances / max(span - 1, 1), C))  # (n, D)
+        tokens = torch.stack([pointer for pointer, _ in pointers], 1)  # (B, n, C)
+        return tokens.unflatten(2, (C // D, D)).flatten(1, 2), positions.repeat_interleave(C // D, 0)[None]
+
+    # ------------------------------------------------------------------------------------------------ the mask
+
+    def multimask_for(self, num_points: int) -> bool:
+        """Whether the decoder should choose among alternatives: with at most one point (a box counts as two)."""
+        return self.config.num_multimask_outputs > 0 and num_points <= 1
+
+    def decode(
+        self,
+        conditioned: Tensor,
+        mid: Tensor,
+        fine: Tensor,
+        prompts: DecoderPrompts = DecoderPrompts(),
+        multimask: bool = False,
+        present: Tensor | None = None,
+    ) -> MaskOutput:
+        """Draw the mask of B objects on one slice, as the official predictor does with its post-processing on.
+
+        Args:
+            conditioned: (B, C, h, w) from `condition_first` or `condition_on_memory`.
+            mid, fine: The slice's finer features, (B or 1, C / 4, 2h, 2w) and (B or 1, C / 8, 4h, 4w).
+            prompts: The user's prompts; none while tracking.
+            multimask: Take the best of the alternatives (see `multimask_for`) instead of the single mask. Outside
+                training an unstable single mask is replaced by the best alternative in any case.
+            present: (B,) booleans that replace "object score > 0" as the gate of mask and pointer. Training passes the
+                truth, since a closed gate has no gradient.
+        """
+        candidates = self.candidates(conditioned, mid, fine, prompts)
+        chosen, token = self.choose(candidates, multimask)
+        rows = torch.arange(len(chosen), device=chosen.device)
+        logits = candidates.logits[rows, chosen][:, None].float()
+        if present is None:
+            present = candidates.object_score > 0
+        return MaskOutput(
+            logits.where(present[:, None, None, None], NO_OBJECT_LOGIT),
+            candidates.iou[rows, chosen],
+            candidates.object_score,
+            self._pointer(candidates.tokens[rows, token], present),
+        )
+
+    def candidates(self, conditioned: Tensor, mid: Tensor, fine: Tensor, prompts: DecoderPrompts) -> MaskCandidates:
+        """All masks the decoder draws for a slice (arguments as for :meth:`decode`), none chosen, none gated."""
+        batch, _, height, width = conditioned.shape
+        side = height * self.config.stride
+        mask = prompts.mask
+        if self.config.dense_prompts:
+            mask = dense_prompt(prompts.points, prompts.labels, mask, side=side, grid=4 * height)
+        sparse, dense = self.sam_prompt_encoder(prompts.points, prompts.labels, mask, batch=batch, side=side)
+        image_position = self.sam_prompt_encoder.grid_position(height, width)  # (1, C, h, w)
+        return MaskCandidates(*self.sam_mask_decoder(conditioned + dense, image_position, sparse, mid, fine))
+
+    def choose(self, candidates: MaskCandidates, multimask: bool) -> tuple[Tensor, Tensor]:
+        """Which mask to show and which token becomes the object pointer: two (B,) indices into the candidates."""
+        single = torch.zeros(len(candidates.iou), dtype=torch.long, device=candidates.iou.device)
+        if self.config.num_multimask_outputs == 0:
+            return single, single
+        best_alternative = candidates.iou[:, 1:].argmax(1) + 1
+        if multimask:
+            return best_alternative, best_alternative
+        if self.training:
+            return single, single
+        return single.where(_is_stable(candidates.logits[:, 0]), best_alternative), single
+
+    def decode_mask_as_output(self, top: Tensor, mid: Tensor, fine: Tensor, mask: Tensor) -> MaskOutput:
+        """Take a mask the user gave as the answer; only its object pointer comes from the decoder.
+
+        Args:
+            top, mid, fine: The slice's features, not conditioned.
+            mask: (B, 1, S, S) zeros and ones at the image's size; all zeros = the object is not on this slice.
+        """
+        mask = mask.to(top.dtype)
+        size = [4 * extent for extent in top.shape[-2:]]
+        logits = functional.interpolate(20 * mask.float() - 10, size, mode="bilinear", antialias=True)
+        present = mask.flatten(1).any(1)
+        prompt = DecoderPrompts(mask=self.mask_downsample(mask))
+        pointer = self._pointer(self.decode(top, mid, fine, prompt).pointer, present)
+        score = 20 * present.float() - 10
+        return MaskOutput(logits, torch.ones_like(score), score, pointer)
+
+    def _pointer(self, token: Tensor, present: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    # ---------------------------------------------------------------------------------------------- the memory
+
+    def encode_memory(self, top: Tensor, logits: Tensor, object_score: Tensor, from_points: bool) -> Memory:
+        """Remember a slice and its masks.
+
+        Args:
+            top: (B, C, h, w) image features, not conditioned.
+            logits: (B, 1, 4h, 4w) mask logits as `decode` returns them, or (B, 1, S, S).
+            object_score: (B,) logits; where it is not positive, the memory says that the object is gone.
+            from_points: The user prompted this slice (by points, box or mask): outside training the mask is then
+                remembered as black and white, just as the user saw it.
+        """
+        side = top.shape[-1] * self.config.stride
+        logits = logits.float()
+        if logits.shape[-1] != side:
+            logits = functional.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
+        mask = (logits > 0).float() if from_points and not self.training else logits.sigmoid()
+        features = self.memory_encoder(top, 20 * mask.to(top.dtype) - 10)  # (B, D, h, w)
+        absent = (object_score <= 0).to(features.dtype).view(-1, 1, 1, 1)
+        features = features + absent * self.no_obj_embed_spatial.view(1, -1, 1, 1)
+        if not self.training:
+            features = features.to(torch.bfloat16)
+        _, channels, height, width = features.shape
+        return Memory(features, sine_embedding_2d(channels, height, width, features.device))
+
+
+def _is_stable(logits: Tensor, delta: float = 0.05, threshold: float = 0.98) -> Tensor:
+    """(B, H, W) logits -> (B,) whether the mask hardly changes when its threshold moves by `delta` up or down."""
+    inner = (logits > delta).flatten(1).sum(1)
+    outer = (logits > -delta).flatten(1).sum(1)
+    return (inner.float() / outer.clamp(min=1).float() >= threshold) | (outer == 0)
