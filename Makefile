@@ -1,0 +1,62 @@
+# One command after `git clone`: `make demo`, `make test` or `make check`. Each sets up what it needs in .venv.
+#
+# Linux without a GPU, to save several GB:  make demo PIP_TORCH_FLAGS="--index-url https://download.pytorch.org/whl/cpu"
+
+PYTHON          ?= python3
+VENV            ?= .venv
+TORCH           ?= torch==2.13.0
+PIP_TORCH_FLAGS ?=
+PYTEST_FLAGS    ?=
+DEMO_FLAGS      ?=
+
+BIN    := $(VENV)/bin
+PY     := $(BIN)/python
+PIP    := $(PY) -m pip --disable-pip-version-check
+STAMPS := $(VENV)/.stamps
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check format cmake-lists clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMPS)/run  ## set up, then segment a generated CT-like volume with the bundled checkpoint
+	$(BIN)/medsamslicer demo $(DEMO_FLAGS)
+
+test: $(STAMPS)/test  ## set up, then run every test
+	$(PY) -m pytest -m "not network" $(PYTEST_FLAGS)
+
+check: $(STAMPS)/test  ## set up, then formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(STAMPS)/test  ## format the code and repair what lint can repair
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+cmake-lists:  ## write the file lists of MedSAMSlicer/CMakeLists.txt anew from the tree
+	$(PYTHON) Testing/Packaging/cmake_lists.py
+
+clean:  ## remove .venv, caches and builds
+	rm -rf $(VENV) build dist MedSAMSlicer/medsamslicer.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# --- the environment -----------------------------------------------------------------------------------------
+# A stamp says what is installed: `run` is what the program needs, `test` adds what its tests need.
+
+$(PY):
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMPS)/run: pyproject.toml | $(PY)
+	@mkdir -p $(STAMPS)
+	$(PIP) install $(PIP_TORCH_FLAGS) "$(TORCH)"
+	$(PIP) install --editable .
+	@touch $@
+
+# sam2 asks for torch while it builds and for torchvision, which its video predictor never imports:
+# built against the installed torch, without its own dependencies.
+$(STAMPS)/test: $(STAMPS)/run
+	$(PIP) install --editable ".[test,evaluation,dicom,slicer]" "setuptools>=77.0.3" wheel
+	SAM2_BUILD_CUDA=0 $(PIP) install --no-build-isolation --no-deps "sam2==1.1.0"
+	@touch $@
