@@ -241,7 +241,7 @@ class SAM2(nn.Module):
             logits.where(present[:, None, None, None], NO_OBJECT_LOGIT),
             candidates.iou[rows, chosen],
             candidates.object_score,
-            self._pointer(candidates.tokens[rows, token], present),
+            self._gate(self.obj_ptr_proj(candidates.tokens[rows, token]), present),
         )
 
     def candidates(self, conditioned: Tensor, mid: Tensor, fine: Tensor, prompts: DecoderPrompts) -> MaskCandidates:
@@ -278,13 +278,14 @@ class SAM2(nn.Module):
         size = [4 * extent for extent in top.shape[-2:]]
         logits = functional.interpolate(20 * mask.float() - 10, size, mode="bilinear", antialias=True)
         present = mask.flatten(1).any(1)
-        prompt = DecoderPrompts(mask=self.mask_downsample(mask))
-        pointer = self._pointer(self.decode(top, mid, fine, prompt).pointer, present)
+        prompt = DecoderPrompts(mask=logits if self.config.dense_prompts else self.mask_downsample(mask))
+        pointer = self._gate(self.decode(top, mid, fine, prompt).pointer, present)
         score = 20 * present.float() - 10
         return MaskOutput(logits, torch.ones_like(score), score, pointer)
 
-    def _pointer(self, token: Tensor, present: Tensor) -> Tensor:
-        raise NotImplementedError
+    def _gate(self, pointer: Tensor, present: Tensor) -> Tensor:
+        """(B, C) pointers, replaced by the one that means "no object" where `present` (B,) is false."""
+        return pointer.where(present[:, None], self.no_obj_ptr)
 
     # ---------------------------------------------------------------------------------------------- the memory
 

@@ -1,0 +1,173 @@
+"""Reading and writing weights: official `{"model": ...}` files and safetensors, strictly and without running pickle.
+
+Which network a file holds is, in this order: what the caller says; the config in a safetensors file's metadata; the
+image trunk's shapes. Two networks of equal shapes cannot be told apart: MedSAM2 is the official tiny network at 512
+pixels. A file whose name begins with "MedSAM2" is therefore taken for one; the registry always says so itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..core.errors import CheckpointError
+from .config import BASE_PLUS, LARGE, MEDSAM2, NANO, SMALL, TINY, Config, HieraConfig
+from .model import SAM2
+
+logger = logging.getLogger(__name__)
+
+
+def load(path: str | os.PathLike[str], config: Config | None = None) -> tuple[SAM2, Config]:
+    """Read a checkpoint into a network on the CPU, in float32 and evaluation mode.
+
+    Args:
+        path: An official `.pt` file, or `.safetensors`.
+        config: The network the file must hold; None = recognise it (see the module's docstring).
+
+    Raises:
+        CheckpointError: If the file is missing, truncated, not a checkpoint, holds anything but tensors, belongs to
+            another network (the first missing, unexpected or mis-shaped key is named), or has a weight that is not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"There is no checkpoint file {path}.")
+    if path.suffix == ".safetensors":
+        weights, described = _read_safetensors(path)
+    else:
+        weights, described = _read_official(path), None
+    config = config or described or recognise(weights, path.name)
+    with torch.device("meta"):
+        model = SAM2(config)
+    _check(weights, model, config, path.name)
+    float32 = {name: weight.to(torch.float32) for name, weight in weights.items()}
+    model.load_state_dict(float32, strict=True, assign=True)
+    logger.info("Read %s from %s", config.name, path)
+    return model.eval(), config
+
+
+def save(
+    model: SAM2, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None, half: bool = False
+) -> None:
+    """Write a safetensors file that :func:`load` reads without being told the config.
+
+    Args:
+        model: The network; its config goes into the metadata as "config".
+        path: Replaced only once everything is written.
+        metadata: More text to keep with the weights, such as the licence.
+        half: Store float16, half the size; the network computes in float32 all the same.
+
+    Raises:
+        CheckpointError: If a weight is not finite (as float16, with `half`).
+        OSError: If the file cannot be written.
+    """
+    path = Path(path)
+    weights = {}
+    for name, weight in model.state_dict().items():
+        weight = weight.detach().cpu().to(torch.float16 if half else torch.float32).contiguous()
+        weights[name] = weight.clone()  # parameters that share memory are refused by the format
+    _check_finite(weights, path.name)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    os.close(handle)
+    try:
+        save_file(weights, temporary, {**(metadata or {}), "config": model.config.to_json()})
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def seeded(config: Config, seed: int = 0) -> SAM2:
+    """A network with random weights that behaves like a trained one, for tests and benchmarks.
+
+    Parameters that start at zero become random, the object is always there (object score near 5), and memory attention
+    is sharpened (queries and keys x6), since trained attention is sharper than random. The global random state is kept.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        model = SAM2(config)
+        for parameter in model.parameters():
+            if not parameter.any():
+                nn.init.normal_(parameter, std=0.02)
+        for name, parameter in model.memory_attention.named_parameters():
+            if ".q_proj." in name or ".k_proj." in name:
+                parameter.mul_(6)
+        score_bias = model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias
+        assert isinstance(score_bias, Tensor)
+        score_bias.fill_(5.0)
+    return model.eval()
+
+
+def recognise(weights: Mapping[str, Tensor], file_name: str) -> Config:
+    """The config whose image trunk has the width and depth of these weights.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    if "image_encoder.trunk.stem.0.weight" in weights:
+        return NANO
+    patches = weights.get("image_encoder.trunk.patch_embed.proj.weight")
+    blocks = {name.split(".")[3] for name in weights if name.startswith("image_encoder.trunk.blocks.")}
+    for config in (TINY, SMALL, BASE_PLUS, LARGE):
+        trunk = config.trunk
+        assert isinstance(trunk, HieraConfig)
+        if patches is not None and patches.ndim and (len(patches), len(blocks)) == (trunk.embed_dim, sum(trunk.stages)):
+            return MEDSAM2 if config is TINY and file_name.lower().startswith("medsam2") else config
+    raise CheckpointError(f"{file_name} does not hold a SAM 2 network that this program knows.")
+
+
+def _read_official(path: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path.name} is damaged or holds more than weights, and was not opened, since that could run a program."
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise CheckpointError(f"{path.name} is damaged, incomplete or not a checkpoint.") from error
+    weights = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(weights, dict) or not weights:
+        raise CheckpointError(f'{path.name} is not a SAM 2 checkpoint: it has no table of weights named "model".')
+    for name, weight in weights.items():
+        if not isinstance(name, str) or not isinstance(weight, Tensor):
+            raise CheckpointError(f"{path.name} holds something that is not a weight: {name!r}.")
+    return weights
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Config | None]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            description = (file.metadata() or {}).get("config")
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path.name} is damaged, incomplete or not a checkpoint.") from error
+    return weights, None if description is None else Config.from_json(description)
+
+
+def _check(weights: Mapping[str, Tensor], model: SAM2, config: Config, file_name: str) -> None:
+    expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    for name, shape in expected.items():
+        if name not in weights:
+            raise CheckpointError(f"{file_name} is not a {config.name} checkpoint: it has no weight {name}.")
+        if tuple(weights[name].shape) != shape:
+            raise CheckpointError(
+                f"{file_name} is not a {config.name} checkpoint: weight {name} has shape "
+                f"{tuple(weights[name].shape)}, not {shape}."
+            )
+    for name in weights:
+        if name not in expected:
+            raise CheckpointError(f"{file_name} is not a {config.name} checkpoint: it has an unknown weight {name}.")
+    _check_finite(weights, file_name)
+
+
+def _check_finite(weights: Mapping[str, Tensor], file_name: str) -> None:
+    for name, weight in weights.items():
+        if not weight.is_floating_point() or not bool(weight.isfinite().all()):
+            raise CheckpointError(f"{file_name} cannot be used: weight {name} has values that are not finite numbers.")

@@ -1,0 +1,120 @@
+"""The mask decoder of SAM (Kirillov et al. 2023): tokens and image look at each other, then each token draws a mask."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .layers import MLP, Attention, LayerNorm2d
+
+HEADS = 8
+
+
+class MaskDecoder(nn.Module):
+    """Draws 1 + `alternatives` masks (T in all) of B objects, and says how good they are and whether there is one."""
+
+    def __init__(self, channels: int, feedforward: int, iou_hidden: int, alternatives: int) -> None:
+        super().__init__()
+        masks = 1 + alternatives
+        self.transformer = TwoWayTransformer(channels, feedforward)
+        self.obj_score_token = nn.Embedding(1, channels)
+        self.iou_token = nn.Embedding(1, channels)
+        self.mask_tokens = nn.Embedding(masks, channels)
+        self.conv_s0 = nn.Conv2d(channels, channels // 8, 1)
+        self.conv_s1 = nn.Conv2d(channels, channels // 4, 1)
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose2d(channels, channels // 4, 2, stride=2),
+            LayerNorm2d(channels // 4),
+            nn.GELU(),
+            nn.ConvTranspose2d(channels // 4, channels // 8, 2, stride=2),
+            nn.GELU(),
+        )
+        self.output_hypernetworks_mlps = nn.ModuleList(
+            MLP(channels, channels, channels // 8, layers=3) for _ in range(masks)
+        )
+        self.iou_prediction_head = MLP(channels, iou_hidden, masks, layers=3)
+        self.pred_obj_score_head = MLP(channels, channels, 1, layers=3)
+
+    def forward(
+        self, image: Tensor, image_position: Tensor, prompts: Tensor, mid: Tensor, fine: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """
+        Args:
+            image: (B, C, h, w) conditioned features with the dense prompt added.
+            image_position: (1, C, h, w).
+            prompts: (B, P, C) prompt tokens.
+            mid, fine: (B or 1, C / 4, 2h, 2w) and (B or 1, C / 8, 4h, 4w), through `conv_s1` and `conv_s0`.
+
+        Returns:
+            Mask logits (B, T, 4h, 4w), predicted IoU (B, T), mask tokens (B, T, C) and object scores (B,).
+        """
+        batch, _, height, width = image.shape
+        own = torch.cat([self.obj_score_token.weight, self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat([own.expand(batch, -1, -1), prompts], 1)  # (B, 2 + T + P, C)
+        tokens, pixels = self.transformer(
+            tokens, image.flatten(2).transpose(1, 2), image_position.flatten(2).transpose(1, 2)
+        )
+        score_token, iou_token = tokens[:, 0], tokens[:, 1]
+        mask_tokens = tokens[:, 2 : 2 + self.mask_tokens.num_embeddings]  # (B, T, C)
+
+        pixels = self.upscale(pixels.transpose(1, 2).unflatten(2, (height, width)), mid, fine)  # (B, C / 8, 4h, 4w)
+        brushes = torch.stack(
+            [mlp(mask_tokens[:, index]) for index, mlp in enumerate(self.output_hypernetworks_mlps)], 1
+        )  # (B, T, C / 8)
+        masks = (brushes @ pixels.flatten(2)).unflatten(2, pixels.shape[-2:])
+        iou = self.iou_prediction_head(iou_token).sigmoid()
+        return masks, iou, mask_tokens, self.pred_obj_score_head(score_token)[:, 0]
+
+    def upscale(self, pixels: Tensor, mid: Tensor, fine: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C / 8, 4h, 4w), with the image's finer features let in on the way."""
+        double, norm, activation, quadruple, last_activation = self.output_upscaling
+        pixels = activation(norm(double(pixels) + mid))
+        out: Tensor = last_activation(quadruple(pixels) + fine)
+        return out
+
+
+class TwoWayTransformer(nn.Module):
+    """Two rounds in which the tokens read the image and the image reads the tokens."""
+
+    def __init__(self, channels: int, feedforward: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(TwoWayLayer(channels, feedforward, first=index == 0) for index in range(2))
+        self.final_attn_token_to_image = Attention(channels, HEADS, inner=channels // 2)
+        self.norm_final_attn = nn.LayerNorm(channels)
+
+    def forward(self, prompts: Tensor, image: Tensor, image_position: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, P, C) tokens, (B, hw, C) pixels and (1, hw, C) their positions -> new tokens, new pixels."""
+        tokens = prompts
+        for layer in self.layers:
+            tokens, image = layer(tokens, image, prompts, image_position)
+        read = self.final_attn_token_to_image(tokens + prompts, image + image_position, image)
+        return self.norm_final_attn(tokens + read), image
+
+
+class TwoWayLayer(nn.Module):
+    """Tokens among themselves, tokens to image, feed-forward, image to tokens; the prompts are the tokens' positions."""
+
+    def __init__(self, channels: int, feedforward: int, first: bool) -> None:
+        super().__init__()
+        self.first = first  # here the tokens still are the prompts: no position, no residual
+        self.self_attn = Attention(channels, HEADS)
+        self.norm1 = nn.LayerNorm(channels)
+        self.cross_attn_token_to_image = Attention(channels, HEADS, inner=channels // 2)
+        self.norm2 = nn.LayerNorm(channels)
+        self.mlp = MLP(channels, feedforward, channels)
+        self.norm3 = nn.LayerNorm(channels)
+        self.norm4 = nn.LayerNorm(channels)
+        self.cross_attn_image_to_token = Attention(channels, HEADS, inner=channels // 2)
+
+    def forward(self, tokens: Tensor, image: Tensor, prompts: Tensor, image_position: Tensor) -> tuple[Tensor, Tensor]:
+        if self.first:
+            tokens = self.self_attn(tokens, tokens, tokens)
+        else:
+            placed = tokens + prompts
+            tokens = tokens + self.self_attn(placed, placed, tokens)
+        tokens = self.norm1(tokens)
+        placed_image = image + image_position
+        tokens = self.norm2(tokens + self.cross_attn_token_to_image(tokens + prompts, placed_image, image))
+        tokens = self.norm3(tokens + self.mlp(tokens))
+        image = self.norm4(image + self.cross_attn_image_to_token(placed_image, tokens + prompts, tokens))
+        return tokens, image
