@@ -1,0 +1,282 @@
+"""Prompts as JSON text and back: schema "medsamslicer-prompts", version 1.
+
+Floats are written as their shortest exact representation, so that reading gives the same bits. Masks are run
+lengths in row order, the first run being background. Reading takes nothing on trust: an unknown version, key
+or prompt type, a value of the wrong type, NaN and a prompt outside its volume are named with their place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import MedSAMError, PromptError
+from .geometry import SliceAxis, VolumeGeometry
+from .intensity import Window
+from .prompts import (
+    RAS,
+    SCHEMA_VERSION,
+    Box,
+    MaskPrompt,
+    ObjectPrompts,
+    Point,
+    Prompt,
+    PromptSet,
+    RecistLine,
+    Scribble,
+    SliceRef,
+)
+
+SCHEMA = "medsamslicer-prompts"
+# The same volume saved in another format may differ by the rounding of float32 coordinates.
+_SAME_PLACE_MM = 1e-3
+
+T = TypeVar("T")
+
+
+def dumps(prompts: PromptSet) -> str:
+    """JSON text of a prompt set."""
+    geometry, window = prompts.geometry, prompts.window
+    content = {
+        "schema": SCHEMA,
+        "version": SCHEMA_VERSION,
+        "geometry": {
+            "shape": list(geometry.shape),
+            "ijk_to_ras": geometry.ijk_to_ras.tolist(),
+            "digest": geometry.digest,
+        },
+        "axis": prompts.axis.name.lower(),
+        "window": window and {"name": window.name, "lower": window.lower, "upper": window.upper},
+        "checkpoint": {"id": prompts.checkpoint_id, "sha256": prompts.checkpoint_sha256},
+        "tier": prompts.tier,
+        "objects": [
+            {
+                "name": entry.name,
+                "color": list(entry.color),
+                "slice_range": entry.slice_range and list(entry.slice_range),
+                "prompts": [_prompt_content(prompt) for prompt in entry.prompts],
+            }
+            for entry in prompts.objects
+        ],
+    }
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _prompt_content(prompt: Prompt) -> dict[str, Any]:
+    shared = {"slice": prompt.slice.index, "round": prompt.round}
+    if isinstance(prompt, Point):
+        return {"type": "point", **shared, "ras": prompt.ras, "positive": prompt.positive}
+    if isinstance(prompt, Box):
+        return {"type": "box", **shared, "corner": prompt.corner, "opposite_corner": prompt.opposite_corner}
+    if isinstance(prompt, Scribble):
+        stroke = {"points_ras": prompt.points_ras, "radius_mm": prompt.radius_mm}
+        return {"type": "scribble", **shared, **stroke, "positive": prompt.positive}
+    if isinstance(prompt, RecistLine):
+        return {"type": "line", **shared, "start": prompt.start, "end": prompt.end}
+    return {"type": "mask", **shared, "shape": prompt.mask.shape, "runs": _run_lengths(prompt.mask)}
+
+
+def loads(text: str, geometry: VolumeGeometry | None = None) -> PromptSet:
+    """The prompt set in JSON text, made on `geometry` when that is given; PromptError when it does not fit."""
+    try:
+        content = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+    except (ValueError, RecursionError) as error:
+        raise PromptError(f"The prompts are not valid JSON: {error}.") from None
+    root = _Field("", content)
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise PromptError(f'The file holds no prompts: its "schema" is not "{SCHEMA}".')
+    version = content.get("version")
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise PromptError(f"The prompts have version {version!r}, but only {SCHEMA_VERSION} can be read.")
+    fields = root.members("schema version geometry axis window checkpoint tier objects")
+    place = _read_geometry(fields["geometry"], geometry)
+    axis = fields["axis"].checked(SliceAxis.parse, fields["axis"].text())
+    checkpoint = fields["checkpoint"].members("id sha256")
+    return root.checked(
+        PromptSet,
+        place,
+        axis,
+        tuple(_read_object(entry, place, axis) for entry in fields["objects"].items()),
+        fields["window"].optional(_read_window),
+        checkpoint["id"].optional(_Field.text),
+        checkpoint["sha256"].optional(_Field.text),
+        fields["tier"].optional(_Field.text),
+    )
+
+
+def _read_geometry(field: _Field, volume: VolumeGeometry | None) -> VolumeGeometry:
+    fields = field.members("shape ijk_to_ras digest")
+    shape = [entry.whole() for entry in fields["shape"].items(3)]
+    matrix = [[entry.number() for entry in row.items(4)] for row in fields["ijk_to_ras"].items(4)]
+    said = field.checked(VolumeGeometry, (shape[0], shape[1], shape[2]), np.array(matrix))
+    digest = fields["digest"].text()
+    if digest != said.digest:
+        fields["digest"].refuse(f"does not belong to the shape and matrix beside it: {digest!r}")
+    if volume is None or volume.digest == said.digest:
+        return volume or said
+    if volume.shape != said.shape:
+        field.refuse(f"is of another volume: {said.shape} voxels along K, J, I, here {volume.shape}")
+    distance = volume.distance_to(said)
+    if not distance <= _SAME_PLACE_MM:
+        field.refuse(f"is of another volume: its voxels lie up to {distance:.4g} mm from those here")
+    return volume
+
+
+def _read_window(field: _Field) -> Window:
+    fields = field.members("name lower upper")
+    return field.checked(Window, fields["lower"].number(), fields["upper"].number(), fields["name"].text())
+
+
+def _read_object(field: _Field, geometry: VolumeGeometry, axis: SliceAxis) -> ObjectPrompts:
+    fields = field.members("name color slice_range prompts")
+    red, green, blue = (entry.number() for entry in fields["color"].items(3))
+    entry = field.checked(
+        ObjectPrompts,
+        fields["name"].text(),
+        (red, green, blue),
+        tuple(_read_prompt(prompt, geometry, axis) for prompt in fields["prompts"].items()),
+        fields["slice_range"].optional(_read_range),
+    )
+    field.checked(PromptSet, geometry, axis, (entry,))  # so that the reason names this object
+    return entry
+
+
+def _read_range(field: _Field) -> tuple[int, int]:
+    first, last = (entry.whole() for entry in field.items(2))
+    return first, last
+
+
+_PROMPT_KEYS = {
+    "point": "ras positive",
+    "box": "corner opposite_corner",
+    "scribble": "points_ras radius_mm positive",
+    "line": "start end",
+    "mask": "shape runs",
+}
+
+
+def _read_prompt(field: _Field, geometry: VolumeGeometry, axis: SliceAxis) -> Prompt:
+    kind = field.value.get("type") if isinstance(field.value, dict) else None
+    if not isinstance(kind, str) or kind not in _PROMPT_KEYS:
+        field.refuse(f"has the prompt type {kind!r}, which is none of {', '.join(_PROMPT_KEYS)}")
+    fields = field.members(f"type slice round {_PROMPT_KEYS[kind]}")
+    place, turn = SliceRef(axis, fields["slice"].whole()), fields["round"].whole()
+    if kind == "point":
+        ras, positive = _read_ras(fields["ras"]), fields["positive"].flag()
+        return field.checked(Point, place, ras, positive, turn)
+    if kind == "box":
+        corners = _read_ras(fields["corner"]), _read_ras(fields["opposite_corner"])
+        return field.checked(Box, place, *corners, turn)
+    if kind == "scribble":
+        points = tuple(_read_ras(point) for point in fields["points_ras"].items())
+        positive, radius = fields["positive"].flag(), fields["radius_mm"].number()
+        return field.checked(Scribble, place, points, positive, radius, turn)
+    if kind == "line":
+        return field.checked(RecistLine, place, _read_ras(fields["start"]), _read_ras(fields["end"]), turn)
+    rows, columns = (entry.whole() for entry in fields["shape"].items(2))
+    if (rows, columns) != geometry.slice_shape(axis):
+        fields["shape"].refuse(f"is {(rows, columns)}, but slices have {geometry.slice_shape(axis)}")
+    runs = [entry.whole() for entry in fields["runs"].items()]
+    if sum(runs) != rows * columns:
+        fields["runs"].refuse(f"cover {sum(runs)} pixels, but the mask has {rows * columns}")
+    return field.checked(MaskPrompt, place, _from_run_lengths(runs, (rows, columns)), turn)
+
+
+def _read_ras(field: _Field) -> RAS:
+    right, anterior, superior = (entry.number() for entry in field.items(3))
+    return right, anterior, superior
+
+
+def _run_lengths(mask: npt.NDArray[np.bool_]) -> list[int]:
+    """Lengths of the alternating runs of a mask in row order, the first one of False and maybe 0."""
+    flat = mask.ravel()
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    runs = np.diff(np.concatenate(([0], edges, [flat.size])))
+    return ([0] if flat.size and flat[0] else []) + [int(run) for run in runs]
+
+
+def _from_run_lengths(runs: Sequence[int], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(shape)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number that JSON knows")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        repeated = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
+        raise ValueError(f"the key {repeated!r} comes twice")
+    return content
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A value of the file with its place, so that every complaint names where and what."""
+
+    path: str
+    value: Any
+
+    def refuse(self, reason: str) -> NoReturn:
+        raise PromptError(f"The prompts do not fit: {self.path or 'the file'} {reason}.")
+
+    def members(self, keys: str) -> dict[str, _Field]:
+        """The fields of an object with exactly these keys (parted by spaces)."""
+        if not isinstance(self.value, dict):
+            self.refuse(f"must be an object, got {_shown(self.value)}")
+        for key in keys.split():
+            if key not in self.value:
+                self.refuse(f"lacks {key!r}")
+        for key in self.value:
+            if key not in keys.split():
+                self.refuse(f"has the unknown key {key!r}")
+        prefix = f"{self.path}." if self.path else ""
+        return {key: _Field(f"{prefix}{key}", value) for key, value in self.value.items()}
+
+    def items(self, length: int | None = None) -> Sequence[_Field]:
+        if not isinstance(self.value, list) or (length is not None and len(self.value) != length):
+            wanted = "a list" if length is None else f"a list of {length}"
+            self.refuse(f"must be {wanted}, got {_shown(self.value)}")
+        return [_Field(f"{self.path}[{i}]", value) for i, value in enumerate(self.value)]
+
+    def number(self) -> float:
+        if isinstance(self.value, bool) or not isinstance(self.value, (int, float)):
+            self.refuse(f"must be a number, got {_shown(self.value)}")
+        if not abs(self.value) < 1e308:
+            self.refuse(f"must be a finite number, got {_shown(self.value)}")
+        return float(self.value)
+
+    def whole(self) -> int:
+        if isinstance(self.value, bool) or not isinstance(self.value, int) or not 0 <= self.value < 1 << 53:
+            self.refuse(f"must be a whole number from 0, got {_shown(self.value)}")
+        return self.value
+
+    def text(self) -> str:
+        if not isinstance(self.value, str):
+            self.refuse(f"must be text, got {_shown(self.value)}")
+        return self.value
+
+    def flag(self) -> bool:
+        if not isinstance(self.value, bool):
+            self.refuse(f"must be true or false, got {_shown(self.value)}")
+        return self.value
+
+    def optional(self, read: Callable[[_Field], T]) -> T | None:
+        return None if self.value is None else read(self)
+
+    def checked(self, make: Callable[..., T], *arguments: Any) -> T:
+        """`make(*arguments)`, its complaint extended by the place."""
+        try:
+            return make(*arguments)
+        except MedSAMError as error:
+            raise PromptError(f"The prompts do not fit: {self.path or 'the file'}: {error}") from None
+
+
+def _shown(value: object) -> str:
+    return repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."

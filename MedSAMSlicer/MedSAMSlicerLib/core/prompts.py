@@ -1,0 +1,177 @@
+"""What the user says about objects: points, boxes, scribbles, masks and lines, each bound to one slice.
+
+Places are RAS in mm, so that a prompt survives a saved scene and a volume shown by another program. Every
+prompt knows its round: 0 when it was given before the first propagation, n when it corrects the n-th one.
+Constructors check what can be checked alone, `validate` checks a prompt against its volume, and a `PromptSet`
+always fits its volume.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ._prompt_placement import (
+    box_from_ras,
+    box_from_voxels,
+    in_slice,
+    line_from_voxels,
+    point_from_ras,
+    point_from_voxel,
+    validate,
+)
+from ._prompt_types import (
+    RAS,
+    Box,
+    MaskPrompt,
+    PlacedPrompt,
+    Point,
+    Prompt,
+    RecistLine,
+    Scribble,
+    SliceRef,
+    finite,
+    whole,
+)
+from .errors import PromptError
+from .geometry import SliceAxis, VolumeGeometry
+from .intensity import Window
+
+__all__ = [
+    "RAS",
+    "SCHEMA_VERSION",
+    "TIERS",
+    "Box",
+    "MaskPrompt",
+    "ObjectPrompts",
+    "PlacedPrompt",
+    "Point",
+    "Prompt",
+    "PromptSet",
+    "RecistLine",
+    "Scribble",
+    "SliceRef",
+    "box_from_ras",
+    "box_from_voxels",
+    "in_slice",
+    "line_from_voxels",
+    "point_from_ras",
+    "point_from_voxel",
+    "validate",
+]
+
+SCHEMA_VERSION = 1
+TIERS = ("exact", "balanced", "fast")
+
+
+@dataclass(frozen=True)
+class ObjectPrompts:
+    """All that was said about one object.
+
+    Attributes:
+        name: that of the segment.
+        color: red, green, blue in 0..1.
+        prompts: in the order in which they were given.
+        slice_range: first and last slice to propagate over (inclusive); None for the whole volume.
+    """
+
+    name: str
+    color: tuple[float, float, float]
+    prompts: tuple[Prompt, ...] = ()
+    slice_range: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise PromptError(f"An object needs a name, got {self.name!r}.")
+        if len(self.color) != 3:
+            raise PromptError(f"A colour needs red, green and blue, got {self.color!r}.")
+        color = tuple(finite(value, "colour") for value in self.color)
+        if min(color) < 0.0 or max(color) > 1.0:
+            raise PromptError(f"The colour of {self.name!r} must lie within 0 and 1, got {color}.")
+        object.__setattr__(self, "color", color)
+        object.__setattr__(self, "prompts", tuple(self.prompts))
+        for prompt in self.prompts:
+            if not isinstance(prompt, Prompt.__args__):  # type: ignore[attr-defined]
+                raise PromptError(f"{self.name!r} holds something that is not a prompt: {prompt!r}.")
+        if self.slice_range is not None:
+            object.__setattr__(self, "slice_range", _slice_range(self.slice_range, self.name))
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Everything needed to repeat a segmentation; a value of this type fits its volume.
+
+    Attributes:
+        geometry: that of the volume; its digest and shape are what a file is recognised by.
+        axis: the slice axis of all prompts.
+        objects: with distinct names.
+        window: the grey window of the volume.
+        checkpoint_id, checkpoint_sha256: the network's weights.
+        tier: "exact", "balanced" or "fast" arithmetic.
+
+    Raises:
+        PromptError: prompts on another axis or outside the volume, a name given twice, an unknown tier.
+    """
+
+    geometry: VolumeGeometry
+    axis: SliceAxis = SliceAxis.K
+    objects: tuple[ObjectPrompts, ...] = ()
+    window: Window | None = None
+    checkpoint_id: str | None = None
+    checkpoint_sha256: str | None = None
+    tier: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "axis", SliceAxis(self.axis))
+        object.__setattr__(self, "objects", tuple(self.objects))
+        names = [entry.name for entry in self.objects]
+        for name in names:
+            if names.count(name) > 1:
+                raise PromptError(f"Two objects have the same name, {name!r}.")
+        if self.tier is not None and self.tier not in TIERS:
+            raise PromptError(f"The tier must be one of {', '.join(TIERS)}, got {self.tier!r}.")
+        if self.checkpoint_sha256 is not None and not _is_sha256(self.checkpoint_sha256):
+            raise PromptError(f"A SHA-256 is 64 hexadecimal digits, got {self.checkpoint_sha256!r}.")
+        for entry in self.objects:
+            self._check_object(entry)
+
+    def _check_object(self, entry: ObjectPrompts) -> None:
+        last = self.geometry.slice_count(self.axis) - 1
+        if entry.slice_range is not None and entry.slice_range[1] > last:
+            raise PromptError(
+                f"The slice range {entry.slice_range} of {entry.name!r} exceeds the last slice, {last}."
+            )
+        for prompt in entry.prompts:
+            if prompt.slice.axis != self.axis:
+                said, wanted = prompt.slice.axis.name.lower(), self.axis.name.lower()
+                raise PromptError(f"A prompt of {entry.name!r} is for slice axis {said}, not {wanted}.")
+            validate(prompt, self.geometry)
+
+    def to_json(self) -> str:
+        """The set as JSON text of schema version 1; every number comes back exactly."""
+        from ._prompt_json import dumps  # it imports this module
+
+        return dumps(self)
+
+    @classmethod
+    def from_json(cls, text: str, geometry: VolumeGeometry | None = None) -> PromptSet:
+        """The set that `to_json` wrote; with `geometry`, only if it was made on that volume.
+
+        Raises:
+            PromptError: naming the field, its value and the reason.
+        """
+        from ._prompt_json import loads
+
+        return loads(text, geometry)
+
+
+def _slice_range(slice_range: Sequence[int], name: str) -> tuple[int, int]:
+    values = tuple(whole(value, "slice range") for value in slice_range)
+    if len(values) != 2 or values[0] > values[1]:
+        raise PromptError(f"The slice range of {name!r} needs a first and a last slice, got {values}.")
+    return values[0], values[1]
+
+
+def _is_sha256(text: object) -> bool:
+    return isinstance(text, str) and len(text) == 64 and set(text) <= set(string.hexdigits.lower())
