@@ -1,0 +1,34 @@
+"""Checkpoints: which there are, download, check, delete. Standard library only."""
+
+from __future__ import annotations
+
+from .download import DownloadSettings, Progress, download, sha256_of
+from .registry import (
+    BUNDLED_ID,
+    Checkpoint,
+    CheckpointFile,
+    Confirm,
+    Question,
+    Registry,
+    State,
+    bundled_folders,
+    cache_folder,
+    read_entries,
+)
+
+__all__ = [
+    "BUNDLED_ID",
+    "Checkpoint",
+    "CheckpointFile",
+    "Confirm",
+    "DownloadSettings",
+    "Progress",
+    "Question",
+    "Registry",
+    "State",
+    "bundled_folders",
+    "cache_folder",
+    "download",
+    "read_entries",
+    "sha256_of",
+]

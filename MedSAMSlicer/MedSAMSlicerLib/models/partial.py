@@ -1,0 +1,76 @@
+"""What has arrived of a file so far, and enough about it to go on later."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+from typing import IO
+
+
+@dataclass
+class PartialFile:
+    """A file `<target>.part` and its note `<target>.part.json` {address, validator}.
+
+    validator: the server's strong ETag, or its Last-Modified date; it goes into If-Range, so that a file that
+    has changed on the server comes whole instead of as a tail that does not fit.
+    """
+
+    path: Path
+    note: Path
+    address: str
+
+    @classmethod
+    def beside(cls, target: Path, address: str) -> PartialFile:
+        """The partial file of `target`; one that came from another address is thrown away."""
+        part = cls(
+            target.with_name(target.name + ".part"), target.with_name(target.name + ".part.json"), address
+        )
+        if part.path.exists() and part._read_note().get("address") != address:
+            part.delete()
+        return part
+
+    @property
+    def received(self) -> int:
+        """Bytes on disk."""
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def range_headers(self, hash_known: bool) -> dict[str, str]:
+        """Headers that ask for the rest; none when the file must come from its start.
+
+        Without a validator only a known hash can tell a tail that does not fit, so only then is it asked for.
+        """
+        validator = self._read_note().get("validator")
+        if self.received == 0 or not (validator or hash_known):
+            return {}
+        headers = {"Range": f"bytes={self.received}-"}
+        if validator:
+            headers["If-Range"] = validator
+        return headers
+
+    def start(self, headers: Message) -> None:
+        """Begin from nothing, remembering from the answer's headers what the file on the server is."""
+        self.delete()
+        tag = headers.get("ETag", "")
+        validator = tag if tag.startswith('"') else headers.get("Last-Modified", "")
+        self.note.write_text(json.dumps({"address": self.address, "validator": validator}), encoding="utf-8")
+
+    def append(self) -> IO[bytes]:
+        """The file, open for writing at its end."""
+        return self.path.open("ab")
+
+    def delete(self) -> None:
+        """Remove file and note."""
+        self.path.unlink(missing_ok=True)
+        self.note.unlink(missing_ok=True)
+
+    def _read_note(self) -> dict[str, str]:
+        try:
+            note = json.loads(self.note.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return note if isinstance(note, dict) else {}

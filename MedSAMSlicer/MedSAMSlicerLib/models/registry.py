@@ -1,0 +1,352 @@
+"""Which checkpoints there are, where they lie on this computer, and whether they are what they should be."""
+
+from __future__ import annotations
+
+import enum
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..core.errors import CheckpointError
+from .download import DownloadSettings, Progress, download, sha256_of
+from .recorded import RecordedFile, RecordedHashes
+
+logger = logging.getLogger(__name__)
+
+BUNDLED_ID = "medsamslicer-nano"
+SCHEMA_VERSION = 1
+_PACKAGE = Path(__file__).resolve().parent.parent
+_SUFFIXES = (".pt", ".pth", ".safetensors")
+
+
+class State(enum.Enum):
+    """Where a checkpoint is."""
+
+    BUNDLED = "bundled"
+    ON_DISK = "on disk"
+    NOT_ON_DISK = "not downloaded"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One file of weights, as the registry or the user names it.
+
+    id: name for `--model`. file: name on disk. bytes, sha256: what the file must have, None = not known.
+    config: name of the network's configuration and image_size: pixels of its square input, None = to be
+    recognised from the file. path: set for a file of the user's outside the cache folder.
+    """
+
+    id: str
+    title: str
+    file: str
+    bytes: int | None = None
+    sha256: str | None = None
+    licence: str = "not known"
+    citation: str = ""
+    url: str | None = None
+    config: str | None = None
+    image_size: int | None = None
+    bundled: bool = False
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """A checkpoint on disk whose SHA-256 has been checked or confirmed."""
+
+    checkpoint: Checkpoint
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the user is asked before weights with an unknown hash are used: `text` is one question."""
+
+    checkpoint: Checkpoint
+    text: str
+
+
+Confirm = Callable[[Question], bool]
+
+
+def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder of downloaded checkpoints: MEDSAMSLICER_MODELS, else where this system keeps such files."""
+    if named := environ.get("MEDSAMSLICER_MODELS"):
+        return Path(named).expanduser()
+    if sys.platform == "win32":
+        local = environ.get("LOCALAPPDATA")
+        base = Path(local) if local else Path.home() / "AppData" / "Local"
+        return base / "MedSAMSlicer" / "models"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "MedSAMSlicer" / "models"
+    cache = environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "medsamslicer" / "models"
+
+
+def bundled_folders() -> tuple[Path, ...]:
+    """Where the bundled checkpoint can lie: beside the package (Slicer), inside it (pip install)."""
+    return _PACKAGE.parent / "Resources" / "Models", _PACKAGE / "Resources" / "Models"
+
+
+def read_entries(path: Path | None = None) -> tuple[Checkpoint, ...]:
+    """The checkpoints of a registry file; None = that of this package. Raises CheckpointError."""
+    path = path or Path(__file__).with_name("registry.json")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"schema version {content['schema_version']} instead of {SCHEMA_VERSION}")
+        return tuple(Checkpoint(**entry) for entry in content["checkpoints"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"The checkpoint registry {path} cannot be read: {error}") from error
+
+
+class Registry:
+    """The known checkpoints together with the folders they lie in.
+
+    cache: folder that is written to. offline: folders that are only read, for computers without a network.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Checkpoint] | None = None,
+        *,
+        cache: Path | None = None,
+        offline: Sequence[Path] = (),
+        bundled: Sequence[Path] | None = None,
+    ) -> None:
+        self.cache = (cache or cache_folder()).absolute()
+        self.offline = tuple(offline)
+        self._entries = tuple(entries) if entries is not None else read_entries()
+        self._bundled = tuple(bundled) if bundled is not None else bundled_folders()
+        self._recorded = RecordedHashes(self.cache / "confirmed.json")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Registry:
+        """The registry of this package; MEDSAMSLICER_MODELS and MEDSAMSLICER_OFFLINE name the folders."""
+        offline = [
+            Path(part).expanduser()
+            for part in environ.get("MEDSAMSLICER_OFFLINE", "").split(os.pathsep)
+            if part
+        ]
+        return cls(cache=cache_folder(environ), offline=offline)
+
+    def __iter__(self) -> Iterator[Checkpoint]:
+        """Registry checkpoints with the hashes confirmed so far, then the files the user added."""
+        recorded = self._recorded.read()
+        for entry in self._entries:
+            yield replace(entry, sha256=entry.sha256 or recorded.checkpoints.get(entry.id))
+        for path, file in recorded.files.items():
+            yield _own_file(Path(path), file)
+
+    def find(self, name: str | os.PathLike[str]) -> Checkpoint:
+        """The checkpoint of that id, or that file. Raises CheckpointError naming it when there is neither."""
+        text = os.fspath(name)
+        known = tuple(self)
+        for checkpoint in known:
+            if checkpoint.id == text:
+                return checkpoint
+        path = Path(text).expanduser().absolute()
+        if path.is_file():
+            return next((c for c in known if c.path == path), _own_file(path))
+        if path.is_dir():
+            raise CheckpointError(f"The checkpoint {text} is a folder; give the file in it.")
+        if os.sep in text or "/" in text or text.endswith(_SUFFIXES):
+            raise CheckpointError(f"The checkpoint file {text} does not exist.")
+        ids = ", ".join(c.id for c in known)
+        raise CheckpointError(f"No checkpoint is called {text!r}; known are {ids}, or give a file.")
+
+    def path_of(self, checkpoint: Checkpoint) -> Path | None:
+        """Where the file lies on this computer; None when it is not here."""
+        if checkpoint.path is not None:
+            return checkpoint.path if checkpoint.path.is_file() else None
+        folders = self._bundled if checkpoint.bundled else (self.cache, *self.offline)
+        return next((f / checkpoint.file for f in folders if (f / checkpoint.file).is_file()), None)
+
+    def state(self, checkpoint: Checkpoint) -> State:
+        """Whether the checkpoint is bundled, on disk or still to be downloaded."""
+        if self.path_of(checkpoint) is None:
+            return State.NOT_ON_DISK
+        return State.BUNDLED if checkpoint.bundled else State.ON_DISK
+
+    def open(
+        self, name: str | os.PathLike[str] | Checkpoint, confirm: Confirm | None = None
+    ) -> CheckpointFile:
+        """The checked file of a checkpoint given by id, file or entry.
+
+        Where no hash is known, `confirm` is asked and the hash recorded; no `confirm` counts as no. Raises
+        CheckpointError when the file is not here, is not what it was, or was not confirmed.
+        """
+        checkpoint = name if isinstance(name, Checkpoint) else self.find(name)
+        path = self.path_of(checkpoint)
+        if path is None:
+            raise CheckpointError(_missing_sentence(checkpoint))
+        digest = self._digest(path)
+        if checkpoint.path is not None and (twin := self._same_file(digest)) is not None:
+            return CheckpointFile(replace(twin, path=path), path, digest)
+        if checkpoint.sha256 is not None:
+            _compare(checkpoint, path, digest)
+        elif not checkpoint.bundled:
+            text = (
+                f"The file {path} ({path.stat().st_size / 1e6:.1f} MB, SHA-256 {digest}) is not known. "
+                "Only its numbers are read, never code in it. Use it and remember the hash?"
+            )
+            _ask(confirm, checkpoint, text)
+            self._record(checkpoint, path, digest)
+        return CheckpointFile(replace(checkpoint, sha256=digest), path, digest)
+
+    def verify(self, checkpoint: Checkpoint) -> CheckpointFile:
+        """Check the hash of a file on disk. Raises CheckpointError when it differs or is not known."""
+        path = self.path_of(checkpoint)
+        if path is None:
+            raise CheckpointError(_missing_sentence(checkpoint))
+        digest = self._digest(path)
+        if checkpoint.sha256 is None:
+            raise CheckpointError(f"No hash of {checkpoint.id} is known; that of {path} is {digest}.")
+        _compare(checkpoint, path, digest)
+        return CheckpointFile(checkpoint, path, digest)
+
+    def download(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        confirm: Confirm | None = None,
+        settings: DownloadSettings | None = None,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> CheckpointFile:
+        """Bring a checkpoint into the cache folder, unless it is on disk.
+
+        Where no hash is known, `confirm` is asked. Raises DownloadError, CheckpointError and Cancelled.
+        """
+        if self.path_of(checkpoint) is not None:
+            return self.open(checkpoint, confirm)
+        if checkpoint.url is None:
+            raise CheckpointError(_missing_sentence(checkpoint))
+        if checkpoint.sha256 is None:
+            address = (settings or DownloadSettings.from_environment()).address_of(checkpoint.url)
+            text = (
+                f"No hash of {checkpoint.id} is published, so what {address} sends cannot be checked. "
+                "Only its numbers are read, never code in it. Download it and remember its hash?"
+            )
+            _ask(confirm, checkpoint, text)
+        path = self.cache / checkpoint.file
+        digest = download(
+            checkpoint.url,
+            path,
+            size=checkpoint.bytes,
+            sha256=checkpoint.sha256,
+            settings=settings,
+            progress=progress,
+            cancelled=cancelled,
+        )
+        if checkpoint.sha256 is None:
+            self._recorded.confirm_checkpoint(checkpoint.id, digest)
+        return CheckpointFile(replace(checkpoint, sha256=digest), path, digest)
+
+    def add(self, path: str | os.PathLike[str], identifier: str | None = None) -> CheckpointFile:
+        """Record a file of the user's under a name of its own, as confirmed now; it stays where it is.
+
+        Raises CheckpointError when it cannot be read or the name is taken by the registry.
+        """
+        file = Path(path).expanduser().absolute()
+        if not file.is_file():
+            raise CheckpointError(f"The checkpoint file {path} does not exist.")
+        name = identifier or file.stem
+        if any(entry.id == name for entry in self._entries):
+            raise CheckpointError(
+                f"The name {name!r} belongs to a checkpoint of the registry; choose another."
+            )
+        entry = RecordedFile(name, file.stat().st_size, self._digest(file))
+        self._recorded.confirm_file(file, entry)
+        return CheckpointFile(_own_file(file, entry), file, entry.sha256)
+
+    def delete(self, checkpoint: Checkpoint, *, forget: bool = False) -> Path | None:
+        """Delete a downloaded file, or what is left of a broken download; return the file, if there was one.
+
+        A file the user added is only taken off the list. forget: drop the confirmed hash as well. Raises
+        CheckpointError for the bundled checkpoint and for files of an offline folder.
+        """
+        if checkpoint.bundled:
+            raise CheckpointError(f"{checkpoint.id} is bundled with MedSAMSlicer and is not deleted.")
+        if checkpoint.path is not None:
+            self._recorded.forget(checkpoint.id, checkpoint.path)
+            return None
+        path = self.cache / checkpoint.file
+        present = self.path_of(checkpoint)
+        if present not in (None, path):
+            raise CheckpointError(
+                f"{present} lies in an offline folder, which is only read; delete it by hand."
+            )
+        try:
+            for name in (path, path.with_name(path.name + ".part"), path.with_name(path.name + ".part.json")):
+                name.unlink(missing_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be deleted: {error.strerror or error}.") from error
+        if forget:
+            self._recorded.forget(checkpoint.id)
+        return present
+
+    def _digest(self, path: Path) -> str:
+        try:
+            return sha256_of(path)
+        except OSError as error:
+            raise CheckpointError(
+                f"The checkpoint {path} cannot be read: {error.strerror or error}."
+            ) from error
+
+    def _same_file(self, digest: str) -> Checkpoint | None:
+        """The registry's checkpoint with that hash, wherever the file lies."""
+        return next((entry for entry in self if entry.path is None and entry.sha256 == digest), None)
+
+    def _record(self, checkpoint: Checkpoint, path: Path, digest: str) -> None:
+        if checkpoint.path is None:
+            self._recorded.confirm_checkpoint(checkpoint.id, digest)
+        else:
+            taken = {known.id for known in self}
+            name = checkpoint.id if checkpoint.id not in taken else f"{checkpoint.id}-{digest[:8]}"
+            self._recorded.confirm_file(path, RecordedFile(name, path.stat().st_size, digest))
+
+
+def _own_file(path: Path, recorded: RecordedFile | None = None) -> Checkpoint:
+    if recorded is None:
+        return Checkpoint(id=path.stem, title=f"own file {path.name}", file=path.name, path=path)
+    return Checkpoint(
+        id=recorded.id,
+        title=f"own file {path.name}",
+        file=path.name,
+        bytes=recorded.bytes,
+        sha256=recorded.sha256,
+        path=path,
+    )
+
+
+def _ask(confirm: Confirm | None, checkpoint: Checkpoint, text: str) -> None:
+    if confirm is None or not confirm(Question(checkpoint, text)):
+        raise CheckpointError(
+            f"The checkpoint {checkpoint.path or checkpoint.id} was not confirmed, so it is not used."
+        )
+
+
+def _compare(checkpoint: Checkpoint, path: Path, digest: str) -> None:
+    if digest != checkpoint.sha256:
+        raise CheckpointError(
+            f"{path} is not the file it should be: its SHA-256 is {digest}, that of {checkpoint.id} is "
+            f"{checkpoint.sha256}. Delete and download it again, or add it again if you changed it yourself."
+        )
+
+
+def _missing_sentence(checkpoint: Checkpoint) -> str:
+    if checkpoint.bundled:
+        return f"The bundled checkpoint {checkpoint.file} is missing; install MedSAMSlicer again."
+    if checkpoint.path is not None:
+        return f"The checkpoint file {checkpoint.path} does not exist any more."
+    size = f", {checkpoint.bytes / 1e6:.0f} MB" if checkpoint.bytes else ""
+    return (
+        f"The checkpoint {checkpoint.id} is not on this computer ({checkpoint.licence}{size}); "
+        f"download it first: medsamslicer models download {checkpoint.id}"
+    )

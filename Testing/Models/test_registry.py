@@ -1,0 +1,397 @@
+"""The registry: finding, trusting, listing, verifying and deleting checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from file_server import FileServer
+
+from MedSAMSlicerLib.core.errors import CheckpointError, DownloadError
+from MedSAMSlicerLib.models import (
+    BUNDLED_ID,
+    Checkpoint,
+    DownloadSettings,
+    Question,
+    Registry,
+    State,
+    cache_folder,
+    read_entries,
+    sha256_of,
+)
+
+WEIGHTS = b"numbers" * 100
+KNOWN = Checkpoint("known", "Known", "known.pt", bytes=700, sha256=hashlib.sha256(WEIGHTS).hexdigest())
+UNKNOWN = Checkpoint("unknown", "Unknown", "unknown.pt", url="http://127.0.0.1:9/unknown.pt")
+NANO = Checkpoint("nano", "Nano", "nano.safetensors", bundled=True)
+
+
+def yes(_: Question) -> bool:
+    return True
+
+
+def no(_: Question) -> bool:
+    return False
+
+
+def never(question: Question) -> bool:
+    raise AssertionError(f"asked: {question.text}")
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    (tmp_path / "bundled").mkdir()
+    (tmp_path / "bundled" / "nano.safetensors").write_bytes(b"nano")
+    (tmp_path / "offline").mkdir()
+    (tmp_path / "cache").mkdir()
+    return Registry(
+        [NANO, KNOWN, UNKNOWN],
+        cache=tmp_path / "cache",
+        offline=[tmp_path / "offline"],
+        bundled=[tmp_path / "nowhere", tmp_path / "bundled"],
+    )
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A file of weights somewhere on the user's disk."""
+    path = tmp_path / "mine.pt"
+    path.write_bytes(b"my own numbers")
+    return path
+
+
+# --- the registry of this package ---
+
+
+def test_every_entry_says_licence_citation_and_how_it_is_loaded() -> None:
+    entries = read_entries()
+    assert len({e.id for e in entries}) == len({e.file for e in entries}) == len(entries)
+    for entry in entries:
+        assert entry.title
+        assert entry.citation
+        assert entry.config
+        assert entry.licence in {"Apache-2.0", "CC-BY-SA-4.0"}
+        assert entry.bundled or (entry.url or "").startswith("https://")
+        assert entry.bundled or (entry.url or "").endswith("/" + entry.file)
+
+
+def test_official_checkpoints_have_size_and_hash() -> None:
+    official = [e for e in read_entries() if e.id.startswith("sam2.1-")]
+    assert [e.bytes for e in official] == [156008466, 184416285, 323606802, 898083611]
+    assert all(re.fullmatch("[0-9a-f]{64}", e.sha256 or "") for e in official)
+    assert {e.image_size for e in official} == {1024}
+
+
+def test_exactly_the_bundled_checkpoint_is_bundled() -> None:
+    assert [e.id for e in read_entries() if e.bundled] == [BUNDLED_ID]
+
+
+def test_the_bundled_file_is_the_one_the_registry_describes() -> None:
+    registry = Registry(cache=Path("unused"))
+    entry = next(e for e in read_entries() if e.bundled)
+    path = registry.path_of(entry)
+    if path is None:
+        pytest.skip(f"{entry.file} has not been trained yet")
+    assert (entry.bytes, entry.sha256) == (path.stat().st_size, sha256_of(path))
+
+
+def test_every_configuration_of_the_registry_exists() -> None:
+    config = pytest.importorskip("MedSAMSlicerLib.sam2.config", reason="needs the network's configurations")
+    names = {value.name for value in vars(config).values() if isinstance(value, config.Config)}
+    assert {e.config for e in read_entries()} <= names
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"schema_version": 99, "checkpoints": []}', '{"checkpoints": []}']
+)
+def test_a_damaged_registry_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "registry.json"
+    path.write_text(text)
+    with pytest.raises(CheckpointError, match=str(path)):
+        read_entries(path)
+
+
+# --- folders ---
+
+
+def test_the_cache_folder_is_the_one_the_environment_names(tmp_path: Path) -> None:
+    assert cache_folder({"MEDSAMSLICER_MODELS": str(tmp_path)}) == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("platform", "environ", "expected"),
+    [
+        ("linux", {"XDG_CACHE_HOME": "/x"}, Path("/x/medsamslicer/models")),
+        ("linux", {}, Path.home() / ".cache/medsamslicer/models"),
+        ("darwin", {}, Path.home() / "Library/Caches/MedSAMSlicer/models"),
+        ("win32", {"LOCALAPPDATA": "/l"}, Path("/l/MedSAMSlicer/models")),
+    ],
+)
+def test_the_cache_folder_is_where_the_system_keeps_such_files(
+    monkeypatch: pytest.MonkeyPatch, platform: str, environ: dict[str, str], expected: Path
+) -> None:
+    monkeypatch.setattr("sys.platform", platform)
+    assert cache_folder(environ) == expected
+
+
+def test_checkpoints_are_found_in_the_offline_folder(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "offline" / "known.pt").write_bytes(WEIGHTS)
+    assert registry.open("known", never).path == tmp_path / "offline" / "known.pt"
+
+
+def test_the_environment_names_offline_folders(tmp_path: Path) -> None:
+    made = Registry.from_environment({"MEDSAMSLICER_MODELS": "c", "MEDSAMSLICER_OFFLINE": str(tmp_path)})
+    assert made.offline == (tmp_path,)
+
+
+# --- finding ---
+
+
+def test_an_unknown_name_is_quoted_with_the_known_ones(registry: Registry) -> None:
+    with pytest.raises(CheckpointError, match=r"'sam9'; known are nano, known, unknown"):
+        registry.find("sam9")
+
+
+@pytest.mark.parametrize("name", ["no/such/file", "weights.pt", "weights.safetensors"])
+def test_a_file_that_does_not_exist_is_named(registry: Registry, name: str) -> None:
+    with pytest.raises(CheckpointError, match=f"{name} does not exist"):
+        registry.find(name)
+
+
+def test_a_folder_is_no_checkpoint(registry: Registry, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=f"{tmp_path} is a folder"):
+        registry.find(tmp_path)
+
+
+def test_states_tell_bundled_downloaded_and_missing(registry: Registry) -> None:
+    (registry.cache / "known.pt").write_bytes(WEIGHTS)
+    assert [registry.state(c) for c in registry] == [State.BUNDLED, State.ON_DISK, State.NOT_ON_DISK]
+
+
+# --- trusting ---
+
+
+def test_the_bundled_checkpoint_is_used_without_a_question(registry: Registry) -> None:
+    assert registry.open("nano", never).sha256 == hashlib.sha256(b"nano").hexdigest()
+
+
+def test_a_known_hash_is_used_without_a_question(registry: Registry) -> None:
+    (registry.cache / "known.pt").write_bytes(WEIGHTS)
+    assert registry.open("known", never).sha256 == KNOWN.sha256
+
+
+def test_another_file_under_a_known_name_is_refused(registry: Registry) -> None:
+    (registry.cache / "known.pt").write_bytes(b"evil")
+    with pytest.raises(CheckpointError, match=r"known\.pt is not the file it should be"):
+        registry.open("known", yes)
+
+
+def test_a_checkpoint_that_is_not_here_says_how_to_get_it(registry: Registry) -> None:
+    with pytest.raises(CheckpointError, match="medsamslicer models download known"):
+        registry.open("known", yes)
+
+
+def test_an_own_file_is_asked_about_once_and_then_remembered(registry: Registry, own: Path) -> None:
+    asked: list[str] = []
+
+    def confirm(question: Question) -> bool:
+        asked.append(question.text)
+        return True
+
+    first = registry.open(own, confirm)
+    assert str(own) in asked[0]
+    assert first.sha256 in asked[0]
+    assert registry.open(str(own), never).sha256 == first.sha256
+    assert registry.open("mine", never).path == own
+
+
+@pytest.mark.parametrize("confirm", [no, None])
+def test_an_own_file_that_is_not_confirmed_is_not_used(
+    registry: Registry, own: Path, confirm: object
+) -> None:
+    with pytest.raises(CheckpointError, match=r"mine\.pt was not confirmed"):
+        registry.open(own, confirm)  # type: ignore[arg-type]
+    assert not (registry.cache / "confirmed.json").exists()
+
+
+def test_an_own_file_that_changed_since_is_an_error_until_added_again(registry: Registry, own: Path) -> None:
+    registry.open(own, yes)
+    own.write_bytes(b"other numbers")
+    with pytest.raises(CheckpointError, match=r"mine\.pt is not the file it should be"):
+        registry.open(own, yes)
+    registry.add(own)
+    assert registry.open(own, never).sha256 == hashlib.sha256(b"other numbers").hexdigest()
+
+
+def test_a_copy_of_a_known_checkpoint_is_recognised_anywhere(registry: Registry, tmp_path: Path) -> None:
+    copy = tmp_path / "renamed.bin"
+    copy.write_bytes(WEIGHTS)
+    opened = registry.open(copy, never)
+    assert (opened.checkpoint.id, opened.path) == ("known", copy)
+
+
+def test_two_own_files_of_one_name_are_both_kept(registry: Registry, own: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / "mine.pt"
+    other.write_bytes(b"the other one")
+    registry.open(own, yes)
+    registry.open(other, yes)
+    assert registry.open(own, never).path == own
+    assert registry.open(other, never).path == other
+
+
+def test_a_file_is_added_under_a_name_of_ones_own(registry: Registry, own: Path) -> None:
+    registry.add(own, "best")
+    assert registry.open("best", never).path == own
+
+
+def test_a_name_of_the_registry_cannot_be_taken(registry: Registry, own: Path) -> None:
+    with pytest.raises(CheckpointError, match="'known' belongs"):
+        registry.add(own, "known")
+
+
+def test_a_damaged_file_of_confirmed_hashes_is_named(registry: Registry) -> None:
+    (registry.cache / "confirmed.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"confirmed\.json cannot be read"):
+        registry.find("known")
+
+
+def run_python(program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    path = str(Path(__file__).parents[2] / "MedSAMSlicer")
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments], env={**os.environ, "PYTHONPATH": path}
+    )
+
+
+def test_programs_that_confirm_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from MedSAMSlicerLib.models import Registry; "
+        "Registry([], cache=Path(sys.argv[1])).open(sys.argv[2], lambda question: True)"
+    )
+    files = [tmp_path / f"w{number}.pt" for number in range(4)]
+    for file in files:
+        file.write_text(file.name)
+    running = [run_python(program, str(tmp_path / "cache"), str(file)) for file in files]
+    assert [process.wait() for process in running] == [0] * 4
+    content = json.loads((tmp_path / "cache" / "confirmed.json").read_text())
+    assert set(content["files"]) == set(map(str, files))
+
+
+# --- downloading ---
+
+
+@pytest.fixture
+def online(registry: Registry, server: FileServer) -> Registry:
+    server.content = WEIGHTS
+    entries = [
+        NANO,
+        replace(KNOWN, url=server.url("known.pt")),
+        replace(UNKNOWN, url=server.url("unknown.pt")),
+    ]
+    return Registry(entries, cache=registry.cache, offline=registry.offline, bundled=registry._bundled)
+
+
+def test_a_download_lands_in_the_cache_folder(online: Registry, quick: DownloadSettings) -> None:
+    got = online.download(online.find("known"), confirm=never, settings=quick)
+    assert got.path == online.cache / "known.pt"
+    assert online.state(online.find("known")) is State.ON_DISK
+
+
+def test_an_unknown_hash_is_asked_about_before_the_download(
+    online: Registry, server: FileServer, quick: DownloadSettings
+) -> None:
+    with pytest.raises(CheckpointError, match="unknown was not confirmed"):
+        online.download(online.find("unknown"), confirm=no, settings=quick)
+    assert server.requests == []
+
+
+def test_the_hash_of_the_first_download_is_recorded_and_holds_for_the_next(
+    online: Registry, server: FileServer, quick: DownloadSettings
+) -> None:
+    online.download(online.find("unknown"), confirm=yes, settings=quick)
+    assert online.open("unknown", never).sha256 == KNOWN.sha256
+    online.delete(online.find("unknown"))
+    server.content = WEIGHTS[::-1]
+    with pytest.raises(DownloadError, match="wrong SHA-256"):
+        online.download(online.find("unknown"), confirm=never, settings=quick)
+    online.delete(online.find("unknown"), forget=True)
+    assert (
+        online.download(online.find("unknown"), confirm=yes, settings=quick).path.read_bytes()
+        == WEIGHTS[::-1]
+    )
+
+
+def test_a_file_put_into_the_cache_by_hand_is_asked_about(registry: Registry) -> None:
+    (registry.cache / "unknown.pt").write_bytes(b"by hand")
+    with pytest.raises(CheckpointError, match="not confirmed"):
+        registry.open("unknown", no)
+    registry.open("unknown", yes)
+    assert registry.open("unknown", never).sha256 == hashlib.sha256(b"by hand").hexdigest()
+
+
+def test_what_is_on_disk_is_not_downloaded_again(
+    online: Registry, server: FileServer, quick: DownloadSettings
+) -> None:
+    online.download(online.find("known"), settings=quick)
+    online.download(online.find("known"), settings=quick)
+    assert len(server.requests) == 1
+
+
+# --- verifying and deleting ---
+
+
+def test_verify_passes_the_right_and_names_the_wrong_file(registry: Registry) -> None:
+    (registry.cache / "known.pt").write_bytes(WEIGHTS)
+    registry.verify(registry.find("known"))
+    (registry.cache / "known.pt").write_bytes(WEIGHTS[:-1])
+    with pytest.raises(CheckpointError, match="not the file it should be"):
+        registry.verify(registry.find("known"))
+
+
+def test_verify_says_when_no_hash_is_known(registry: Registry) -> None:
+    (registry.cache / "unknown.pt").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="No hash of unknown is known"):
+        registry.verify(registry.find("unknown"))
+
+
+def test_delete_removes_file_and_broken_download(registry: Registry) -> None:
+    for name in ("known.pt", "known.pt.part", "known.pt.part.json"):
+        (registry.cache / name).write_bytes(WEIGHTS)
+    assert registry.delete(registry.find("known")) == registry.cache / "known.pt"
+    assert list(registry.cache.iterdir()) == []
+
+
+def test_deleting_what_is_not_there_is_no_error(registry: Registry) -> None:
+    assert registry.delete(registry.find("known")) is None
+
+
+def test_the_bundled_checkpoint_is_never_deleted(registry: Registry, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="bundled"):
+        registry.delete(registry.find("nano"))
+    assert (tmp_path / "bundled" / "nano.safetensors").exists()
+
+
+def test_a_file_of_the_offline_folder_is_not_deleted(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "offline" / "known.pt").write_bytes(WEIGHTS)
+    with pytest.raises(CheckpointError, match="offline folder"):
+        registry.delete(registry.find("known"))
+
+
+def test_deleting_an_own_file_only_forgets_it(registry: Registry, own: Path) -> None:
+    registry.add(own, "best")
+    registry.delete(registry.find("best"))
+    assert own.exists()
+    with pytest.raises(CheckpointError, match="'best'"):
+        registry.find("best")
+
+
+def test_the_registry_needs_neither_torch_nor_numpy() -> None:
+    program = "import sys, MedSAMSlicerLib.models; sys.exit(bool({'torch', 'numpy'} & set(sys.modules)))"
+    assert run_python(program).wait() == 0
