@@ -1,0 +1,254 @@
+"""NIfTI-1 and NIfTI-2 in one file (.nii, .nii.gz): header, voxels, and writing of labelmaps.
+
+The voxels are decoded here because SimpleITK fills a truncated file with zeros without a word, and refuses a
+sheared sform altogether. Format: https://nifti.nimh.nih.gov/nifti-1 and nifti-2.
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.errors import VolumeError
+from ..core.geometry import FloatArray, VolumeGeometry
+from .atomic import replacing
+from .conventions import ras_from_lps
+
+_VERSION_1 = "i35xb8h3f4h8f3fh2B2f16x80x24x2h6f12f16x4s"  # fields from sizeof_hdr to magic
+_VERSION_2 = "i8s2h8q3d8dq2d4d2q80x24x2i6d12d3i32x"
+_SIZES = {348: 1, 540: 2}
+_DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
+_DTYPES |= {1024: "i8", 1280: "u8"}
+_CODES = {dtype: code for code, dtype in _DTYPES.items()}
+_COLOUR = {128: "RGB", 2304: "RGBA", 32: "complex", 1792: "complex", 2048: "complex", 1: "1-bit"}
+_MILLIMETRES = {1: 1000.0, 3: 0.001}
+_MAGIC_1, _MAGIC_2 = b"n+1\0", b"n+2\0\r\n\032\n"
+
+
+@dataclass(frozen=True)
+class NiftiHeader:
+    """What the header of a NIfTI file says.
+
+    Attributes:
+        shape: number of voxels along i, j, k and whatever follows, trailing ones beyond k left out.
+        dtype: of the stored voxels, with their byte order.
+        offset: bytes before the first voxel.
+        slope, intercept: of the stored values; (1, 0) when they are to be taken as they are.
+        spacing: mm along i, j, k.
+        sform, qform: (4, 4) IJK to RAS in mm, None where the header has no such form.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int
+    slope: float
+    intercept: float
+    spacing: tuple[float, float, float]
+    sform: FloatArray | None
+    qform: FloatArray | None
+
+    @property
+    def affine(self) -> FloatArray:
+        """IJK to RAS by the sform, else the qform, else as ITK takes a file without: axes along LPS."""
+        if self.sform is not None:
+            return self.sform
+        if self.qform is not None:
+            return self.qform
+        return ras_from_lps(np.diag([*self.spacing, 1.0]))
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether the file begins as a single-file NIfTI, compressed or not."""
+    try:
+        with _opened(path) as file:
+            start = file.read(348)
+    except (OSError, EOFError, zlib.error):
+        return False
+    version, _ = _version(start)
+    return start[4:12] == _MAGIC_2 if version == 2 else start[344:348] == _MAGIC_1
+
+
+def read_header(path: Path) -> NiftiHeader:
+    """The header of a single-file NIfTI; VolumeError naming the file when it cannot be used."""
+    try:
+        with _opened(path) as file:
+            start = file.read(540)
+    except (OSError, EOFError, zlib.error) as error:
+        raise VolumeError(f"{path} is truncated or damaged: {error}.") from error
+    version, order = _version(start)
+    if version is None or len(start) < (348 if version == 1 else 540):
+        raise VolumeError(f"{path} is not a NIfTI file, or is cut off inside its header.")
+    return _parsed_1(path, start, order) if version == 1 else _parsed_2(path, start, order)
+
+
+def read_voxels(path: Path, header: NiftiHeader) -> npt.NDArray[Any]:
+    """Voxels in (K, J, I) order, in the stored type, or floating point where the header scales them.
+
+    Raises:
+        VolumeError: naming the file, when it holds fewer voxels than its header says.
+    """
+    count = int(np.prod(header.shape, dtype=np.int64))
+    expected = count * header.dtype.itemsize
+    try:
+        with _opened(path) as file:
+            file.seek(header.offset)
+            data = file.read(expected)
+    except (OSError, EOFError, zlib.error) as error:
+        raise VolumeError(f"{path} is truncated or damaged: {error}.") from error
+    if len(data) < expected:
+        raise VolumeError(f"{path} is truncated: {len(data)} of {expected} bytes of voxels are there.")
+    array = np.frombuffer(data, header.dtype).reshape(header.shape[::-1])
+    native = array.astype(header.dtype.newbyteorder("="), copy=False)
+    if (header.slope, header.intercept) == (1.0, 0.0):
+        return native
+    wide = np.float64 if native.dtype.itemsize > 4 else np.float32
+    return np.asarray(native.astype(np.float64) * header.slope + header.intercept, dtype=wide)
+
+
+def write_nifti(path: str | Path, array: npt.NDArray[Any], geometry: VolumeGeometry) -> None:
+    """Writes (K, J, I) voxels as NIfTI-1, compressed when the name ends in .gz, atomically.
+
+    The sform holds the matrix as it is, shear and all, in the 32-bit numbers of the format. The qform, which
+    cannot hold a shear, is marked as present only when it says the same.
+    """
+    dtype = array.dtype.newbyteorder("<")
+    data = np.ascontiguousarray(array, dtype=dtype)
+    matrix = geometry.ijk_to_ras
+    quaternion, qfac, orthonormal = _quaternion(matrix[:3, :3])
+    header = struct.pack(
+        "<" + _VERSION_1,
+        *(348, 0, 3, *reversed(data.shape), 1, 1, 1, 1, 0.0, 0.0, 0.0, 0),
+        *(_CODES[data.dtype.str[1:]], 8 * dtype.itemsize, 0, qfac, *geometry.spacing, 0.0, 0.0, 0.0, 0.0),
+        *(352.0, 1.0, 0.0, 0, 0, 2, 0.0, 0.0, 1 if orthonormal else 0, 1),
+        *(*quaternion, *matrix[:3, 3], *matrix[:3].ravel(), _MAGIC_1),
+    )
+    with replacing(path) as file:
+        if not str(path).lower().endswith(".gz"):
+            file.write(header + b"\0\0\0\0")
+            file.write(data.reshape(-1).view(np.uint8).data)
+            return
+        with gzip.GzipFile("", "wb", 5, file, mtime=0) as stream:
+            stream.write(header + b"\0\0\0\0")
+            stream.write(data.reshape(-1).view(np.uint8).data)
+
+
+def _opened(path: Path) -> BinaryIO | gzip.GzipFile:
+    """The file's bytes, uncompressed: some files carry the wrong ending, so the content decides."""
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if compressed else path.open("rb")
+
+
+def _version(start: bytes) -> tuple[int | None, str]:
+    for order in "<>":
+        if len(start) >= 4:
+            version = _SIZES.get(struct.unpack(order + "i", start[:4])[0])
+            if version:
+                return version, order
+    return None, "<"
+
+
+def _parsed_1(path: Path, start: bytes, order: str) -> NiftiHeader:
+    values = struct.unpack(order + _VERSION_1, start[:348])
+    dim, dtype, pixdim = values[2:10], values[14], values[17:25]
+    offset, slope, intercept, units = values[25], values[26], values[27], values[30]
+    forms = values[33:35]
+    return _header(path, order, dim, dtype, pixdim, offset, slope, intercept, units, forms, values[35:53])
+
+
+def _parsed_2(path: Path, start: bytes, order: str) -> NiftiHeader:
+    values = struct.unpack(order + _VERSION_2, start[:540])
+    dtype, dim, pixdim = values[2], values[4:12], values[15:23]
+    offset, slope, intercept = values[23:26]
+    forms, numbers, units = values[32:34], values[34:52], values[53]
+    return _header(path, order, dim, dtype, pixdim, offset, slope, intercept, units, forms, numbers)
+
+
+def _header(
+    path: Path,
+    order: str,
+    dim: tuple[int, ...],
+    code: int,
+    pixdim: tuple[float, ...],
+    offset: float,
+    slope: float,
+    intercept: float,
+    units: int,
+    forms: tuple[int, ...],
+    numbers: tuple[float, ...],
+) -> NiftiHeader:
+    """Gathers what both versions have; `numbers` are the quaternion, the offset and the sform's rows."""
+    if not 1 <= dim[0] <= 7:
+        raise VolumeError(f"{path} is not an image: its header says it has {dim[0]} dimensions.")
+    shape = list(dim[1 : dim[0] + 1])
+    while len(shape) > 3 and shape[-1] == 1:
+        shape.pop()
+    if min(shape) < 1:
+        raise VolumeError(f"{path} is empty: its size is {' x '.join(str(size) for size in shape)} voxels.")
+    if code not in _DTYPES:
+        kind = _COLOUR.get(code, f"unknown (type {code})")
+        raise VolumeError(f"{path} holds {kind} voxels, but one grey value per voxel is needed.")
+    scale = _MILLIMETRES.get(units & 7, 1.0)
+    spacing = tuple(abs(float(size)) * scale or 1.0 for size in pixdim[1:4])
+    raw = slope == 0.0 or not np.isfinite([slope, intercept]).all()
+    return NiftiHeader(
+        shape=tuple(shape),
+        dtype=np.dtype(order + _DTYPES[code]),
+        offset=max(int(offset), 348),
+        slope=1.0 if raw else float(slope),
+        intercept=0.0 if raw else float(intercept),
+        spacing=(spacing[0], spacing[1], spacing[2]),
+        sform=_sform(numbers[6:18], scale) if forms[1] > 0 else None,
+        qform=_qform(numbers[:6], -1.0 if pixdim[0] < 0 else 1.0, spacing, scale) if forms[0] > 0 else None,
+    )
+
+
+def _sform(rows: tuple[float, ...], scale: float) -> FloatArray:
+    matrix = np.eye(4)
+    matrix[:3] = np.asarray(rows, dtype=np.float64).reshape(3, 4) * scale
+    return matrix
+
+
+def _qform(numbers: tuple[float, ...], qfac: float, spacing: tuple[float, ...], scale: float) -> FloatArray:
+    """(4, 4) IJK to RAS from the quaternion (b, c, d) and offset of the header."""
+    b, c, d = numbers[:3]
+    a = np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
+    b, c, d = np.array([b, c, d]) / max(1.0, np.sqrt(b * b + c * c + d * d))
+    matrix = np.eye(4)
+    matrix[:3, :3] = [
+        [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+        [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+        [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+    ]
+    matrix[:3, :3] *= np.array([spacing[0], spacing[1], spacing[2] * qfac])
+    matrix[:3, 3] = np.asarray(numbers[3:6]) * scale
+    return matrix
+
+
+def _quaternion(axes: FloatArray) -> tuple[tuple[float, float, float], float, bool]:
+    """The header's (b, c, d), qfac, and whether they hold the directions of `axes` (3, 3) exactly enough."""
+    cosines = axes / np.linalg.norm(axes, axis=0)
+    qfac = -1.0 if np.linalg.det(cosines) < 0 else 1.0
+    rotation = cosines * np.array([1.0, 1.0, qfac])
+    if np.abs(rotation.T @ rotation - np.eye(3)).max() > 1e-5:
+        return (0.0, 0.0, 0.0), qfac, False
+    # The eigenvector of the largest eigenvalue is the quaternion (Bar-Itzhack 2000), stable at half turns.
+    r = rotation
+    symmetric = np.array(
+        [
+            [r[0, 0] + r[1, 1] + r[2, 2], r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]],
+            [0.0, r[0, 0] - r[1, 1] - r[2, 2], r[1, 0] + r[0, 1], r[2, 0] + r[0, 2]],
+            [0.0, 0.0, r[1, 1] - r[0, 0] - r[2, 2], r[2, 1] + r[1, 2]],
+            [0.0, 0.0, 0.0, r[2, 2] - r[0, 0] - r[1, 1]],
+        ]
+    )
+    a, b, c, d = np.linalg.eigh(symmetric, UPLO="U")[1][:, -1]
+    sign = -1.0 if a < 0 else 1.0
+    return (float(sign * b), float(sign * c), float(sign * d)), qfac, True
