@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import slicer
 from slicer.i18n import tr as _
@@ -44,8 +44,7 @@ class MedSAMSlicer(ScriptedLoadableModule):
         )
 
 
-@dataclass(frozen=True)
-class Readiness:
+class Readiness(NamedTuple):
     """What is there on this computer: versions, None when not installed, and each checkpoint with its state."""
 
     version: str

@@ -1,0 +1,176 @@
+"""Arrows between the parts only point down, and every file can be read by the oldest Python that is served."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE_FOLDER = ROOT / "MedSAMSlicer"
+LIBRARY = MODULE_FOLDER / "MedSAMSlicerLib"
+SOURCES = sorted(path for path in MODULE_FOLDER.rglob("*.py") if "__pycache__" not in path.parts)
+PARTS = sorted(path.name for path in LIBRARY.iterdir() if path.is_dir() and any(path.glob("*.py")))
+
+# Which parts each part may use, itself left out.
+ARROWS = {
+    "core": set(),
+    "sam2": {"core"},
+    "engine": {"core", "sam2"},
+    "models": {"core"},
+    "io": {"core"},
+    "training": {"core", "sam2", "engine"},
+    "evaluation": {"core", "sam2", "engine", "models", "io", "training"},
+    "slicerlayer": {"core", "sam2", "engine", "models", "io"},
+    "cli": {"core", "sam2", "engine", "models", "io", "training", "evaluation"},
+}
+SLICER = {"slicer", "vtk", "qt", "ctk"}
+TORCH = {"torch", "torchvision"}
+TORCH_PARTS = {"sam2", "engine", "training", "evaluation"}
+ORACLES = {"sam2", "transformers"}
+MODULE_FILE_MAY_IMPORT = {"slicer", "vtk", "qt", "ctk", "numpy", "SimpleITK"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module: its full name, and whether importing the file imports it."""
+
+    file: Path
+    line: int
+    name: str
+    at_file_scope: bool
+
+    @property
+    def package(self) -> str:
+        return self.name.split(".")[0]
+
+    @property
+    def part(self) -> str | None:
+        """The part of MedSAMSlicerLib that is imported, if it is one."""
+        names = self.name.split(".")
+        return names[1] if names[0] == "MedSAMSlicerLib" and len(names) > 1 and names[1] in ARROWS else None
+
+    def __str__(self) -> str:
+        return f"{self.file.relative_to(ROOT)}:{self.line} imports {self.name}"
+
+
+def imports_of(path: Path) -> list[Import]:
+    """Every import of a file, relative ones resolved; file scope is what is in no function."""
+    package = path.relative_to(MODULE_FOLDER).with_suffix("").parts[:-1]
+    found = []
+
+    def visit(node: ast.AST, at_file_scope: bool) -> None:
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(filter(None, [base, node.module]))
+            names = [f"{module}.{alias.name}" for alias in node.names]
+        else:
+            inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            for child in ast.iter_child_nodes(node):
+                visit(child, at_file_scope and not inside)
+            return
+        found.extend(Import(path, node.lineno, name, at_file_scope) for name in names)
+
+    visit(ast.parse(path.read_text(encoding="utf-8"), str(path)), at_file_scope=True)
+    return found
+
+
+IMPORTS = [found for path in SOURCES for found in imports_of(path)]
+
+
+def part_of(path: Path) -> str | None:
+    """The part of MedSAMSlicerLib that a file belongs to."""
+    inside = path.relative_to(MODULE_FOLDER).parts
+    return inside[1] if inside[0] == "MedSAMSlicerLib" and len(inside) > 2 else None
+
+
+def third_party(found: Import) -> bool:
+    return found.package not in sys.stdlib_module_names and found.package != "MedSAMSlicerLib"
+
+
+def test_every_part_is_known_to_this_test():
+    assert set(PARTS) <= set(ARROWS)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_arrows_only_point_down(part):
+    allowed = ARROWS[part] | {part}
+    wrong = [
+        str(i) for i in IMPORTS if part_of(i.file) == part and i.part is not None and i.part not in allowed
+    ]
+    assert not wrong, wrong
+
+
+def test_core_needs_only_numpy_at_file_scope():
+    wrong = [
+        str(i)
+        for i in IMPORTS
+        if part_of(i.file) == "core" and i.at_file_scope and third_party(i) and i.package != "numpy"
+    ]
+    assert not wrong, wrong
+
+
+def test_models_need_only_the_standard_library():
+    wrong = [str(i) for i in IMPORTS if part_of(i.file) == "models" and third_party(i)]
+    assert not wrong, wrong
+
+
+def test_only_the_slicer_layer_and_the_module_file_know_slicer():
+    wrong = [
+        str(i)
+        for i in IMPORTS
+        if i.package in SLICER and part_of(i.file) != "slicerlayer" and i.file.name != "MedSAMSlicer.py"
+    ]
+    assert not wrong, wrong
+
+
+def test_torch_is_imported_only_where_the_network_runs():
+    wrong = [str(i) for i in IMPORTS if i.package in TORCH and part_of(i.file) not in TORCH_PARTS]
+    assert not wrong, wrong
+
+
+def test_published_packages_are_no_dependency_of_the_product():
+    wrong = [
+        str(i)
+        for i in IMPORTS
+        if i.package in ORACLES and (part_of(i.file) != "evaluation" or i.at_file_scope)
+    ]
+    assert not wrong, wrong
+
+
+def test_module_file_imports_at_file_scope_only_what_slicer_brings():
+    wrong = [
+        str(i)
+        for i in IMPORTS
+        if i.file.name == "MedSAMSlicer.py"
+        and i.at_file_scope
+        and (third_party(i) or i.package == "MedSAMSlicerLib")
+        and i.package not in MODULE_FILE_MAY_IMPORT
+    ]
+    assert not wrong, wrong
+
+
+def test_module_file_stays_thin():
+    assert len((MODULE_FOLDER / "MedSAMSlicer.py").read_text(encoding="utf-8").splitlines()) <= 200
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(MODULE_FOLDER).as_posix())
+def test_source_is_python_3_10(path):
+    ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, 10))
+
+
+def test_every_part_is_a_package_that_pip_installs():
+    declared = re.search(
+        r"^packages = \[(.*?)\]", (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    assert declared is not None
+    packages = set(re.findall(r'"([^"]+)"', declared.group(1))) - {"MedSAMSlicerLib.Resources"}
+    folders = {path.parent for path in SOURCES if LIBRARY in path.parents}
+    assert packages == {".".join(folder.relative_to(MODULE_FOLDER).parts) for folder in folders}
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []

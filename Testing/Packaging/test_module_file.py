@@ -1,0 +1,113 @@
+"""The scripted module is loaded without torch, which Slicer may not have yet.
+
+`slicer.ScriptedLoadableModule` and `slicer.i18n` exist only inside Slicer, so both stand in here as empty base classes
+and an untranslated `tr`. That proves what importing the file needs, and what its logic tells; the panel itself is seen
+only inside Slicer.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE_FILE = ROOT / "MedSAMSlicer" / "MedSAMSlicer.py"
+PROBE = """
+import importlib.abc, json, sys, types
+
+class Blocked(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "vtk", "qt", "ctk", "SimpleITK", "safetensors"}:
+            raise ImportError(f"{name} is blocked")
+
+sys.meta_path.insert(0, Blocked())
+
+class Base:
+    def __init__(self, parent=None):
+        self.parent = parent
+
+loadable = types.ModuleType("slicer.ScriptedLoadableModule")
+for kind in ("", "Widget", "Logic", "Test"):
+    setattr(loadable, "ScriptedLoadableModule" + kind, type("ScriptedLoadableModule" + kind, (Base,), {}))
+i18n = types.ModuleType("slicer.i18n")
+i18n.tr = lambda text: text
+i18n.translate = lambda context, text: text
+sys.modules["slicer"] = types.ModuleType("slicer")
+sys.modules["slicer.ScriptedLoadableModule"] = loadable
+sys.modules["slicer.i18n"] = i18n
+sys.path.insert(0, sys.argv[1])
+
+import MedSAMSlicer
+parent = types.SimpleNamespace()
+MedSAMSlicer.MedSAMSlicer(parent)
+after_import = sorted(name for name in sys.modules if name.split(".")[0] == "MedSAMSlicerLib")
+ready = MedSAMSlicer.MedSAMSlicerLogic().readiness()
+print(json.dumps({
+    "parent": vars(parent), "after_import": after_import, "torch": "torch" in sys.modules,
+    "version": ready.version, "checkpoints": ready.checkpoints,
+    "classes": [name for name in vars(MedSAMSlicer) if name.startswith("MedSAMSlicer")],
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict:
+    ran = subprocess.run(
+        [sys.executable, "-c", PROBE, str(MODULE_FILE.parent)], check=False, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+def test_module_loads_and_tells_what_is_ready_where_torch_is_not_to_be_had(loaded):
+    assert loaded["torch"] is False
+    assert loaded["version"]
+    assert len(loaded["checkpoints"]) >= 5
+    assert {state for _, state in loaded["checkpoints"]} <= {"bundled", "on disk", "not downloaded"}
+
+
+def test_loading_the_module_loads_nothing_of_the_library(loaded):
+    assert loaded["after_import"] == []
+
+
+def test_slicer_finds_the_four_classes_of_a_scripted_module(loaded):
+    assert {"MedSAMSlicer", "MedSAMSlicerWidget", "MedSAMSlicerLogic", "MedSAMSlicerTest"} <= set(
+        loaded["classes"]
+    )
+
+
+def test_module_says_who_made_it_where_it_belongs_and_what_it_is_not(loaded):
+    parent = loaded["parent"]
+    assert parent["title"] == "MedSAMSlicer"
+    assert parent["categories"] == ["Segmentation"]
+    assert parent["contributors"]
+    assert "not a medical device" in parent["helpText"]
+    assert "Apache-2.0" in parent["acknowledgementText"]
+
+
+def test_panel_has_every_widget_that_the_module_uses():
+    names = {
+        w.get("name")
+        for w in ElementTree.parse(ROOT / "MedSAMSlicer/Resources/UI/MedSAMSlicer.ui").iter("widget")
+    }
+    used = set(re.findall(r"self\.ui\.(\w+)", MODULE_FILE.read_text(encoding="utf-8")))
+    assert used
+    assert used <= names
+
+
+def test_requirements_inside_slicer_are_those_of_the_package_that_slicer_does_not_bring():
+    wanted = (ROOT / "MedSAMSlicer/Resources/requirements.txt").read_text(encoding="utf-8").splitlines()
+    wanted = {line for line in wanted if line and not line.startswith("#")}
+    declared = re.search(
+        r"^dependencies = \[(.*)\]$", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert declared is not None
+    package = set(re.findall(r'"([^"]+)"', declared.group(1)))
+    by_slicer_or_its_extensions = {line for line in package if re.match("torch|numpy|SimpleITK", line)}
+    assert wanted == package - by_slicer_or_its_extensions
