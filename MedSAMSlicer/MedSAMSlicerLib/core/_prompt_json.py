@@ -8,6 +8,7 @@ or prompt type, a value of the wrong type, NaN and a prompt outside its volume a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
@@ -64,7 +65,9 @@ def dumps(prompts: PromptSet) -> str:
             for entry in prompts.objects
         ],
     }
-    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    # Each list of numbers on one line. No text can match: JSON writes a line break within it as an escape.
+    return re.sub(r"\[\n[-+.\deE,\s]+\]", lambda found: json.dumps(json.loads(found[0])), text)
 
 
 def _prompt_content(prompt: Prompt) -> dict[str, Any]:
@@ -82,7 +85,7 @@ def _prompt_content(prompt: Prompt) -> dict[str, Any]:
 
 
 def loads(text: str, geometry: VolumeGeometry | None = None) -> PromptSet:
-    """The prompt set in JSON text, made on `geometry` when that is given; PromptError when it does not fit."""
+    """The prompt set in JSON text, made on `geometry` if that is given; PromptError when it does not fit."""
     try:
         content = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:

@@ -222,10 +222,11 @@ def _looks_like_hounsfield(sample: Array) -> bool:
     soft = share(-200.0, 200.0)
     if float(sample.min()) <= -900.0 and share(-1200.0, -700.0) > 0.001 and soft > 0.01:
         return True
-    # A crop without air: whole numbers with fat below and muscle above water.
+    # A crop without air: whole numbers with fat and muscle, and fewer voxels of water than of muscle. A
+    # difference image has its peak at zero.
     whole = np.array_equal(sample, np.rint(sample))
-    fat, muscle = share(-200.0, -20.0), share(20.0, 120.0)
-    return bool(whole and sample.min() >= -1200.0 and soft > 0.5 and min(fat, muscle) > 0.02)
+    fat, water, muscle = share(-200.0, -20.0), share(-20.0, 20.0), share(30.0, 70.0)
+    return bool(whole and sample.min() >= -1200.0 and soft > 0.5 and fat > 0.02 and muscle > max(water, 0.02))
 
 
 def _foreground(sample: Array) -> Array:
