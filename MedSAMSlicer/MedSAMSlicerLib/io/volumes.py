@@ -138,7 +138,11 @@ def _nifti_affine(path: Path, header: nifti.NiftiHeader) -> tuple[FloatArray, tu
         with quiet_itk():
             reader = itk_header(path)
     except RuntimeError:
-        return header.affine, ()
+        warning = (
+            f"The axes of {path} are not perpendicular (a tilted gantry?), which 3D Slicer does not load from NIfTI; "
+            "they were taken as the header has them."
+        )
+        return header.affine, () if _perpendicular(header.affine) else (warning,)
     matrix = affine_from_lps(reader.GetOrigin(), reader.GetSpacing(), reader.GetDirection())
     if header.sform is None:
         return matrix, ()
@@ -151,6 +155,11 @@ def _nifti_affine(path: Path, header: nifti.NiftiHeader) -> tuple[FloatArray, tu
         f"{apart:.2f} mm; they were put where 3D Slicer shows them."
     )
     return matrix, (warning,)
+
+
+def _perpendicular(matrix: FloatArray) -> bool:
+    axes = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
+    return bool(np.abs(axes.T @ axes - np.eye(3)).max() < 1e-4)
 
 
 def _from_itk(path: Path) -> tuple[npt.NDArray[Any], VolumeGeometry, tuple[str, ...]]:

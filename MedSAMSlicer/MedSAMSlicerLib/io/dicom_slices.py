@@ -1,0 +1,161 @@
+"""One slice of a DICOM series, and what its neighbours tell of the step from slice to slice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from ..core.errors import VolumeError
+from ..core.geometry import FloatArray, VolumeGeometry
+
+_SERIES, _MODALITY, _DESCRIPTION = "0020|000e", "0008|0060", "0008|103e"
+_POSITION, _ORIENTATION = "0020|0032", "0020|0037"
+_THICKNESS, _BETWEEN, _FRAMES, _CLASS = "0018|0050", "0018|0088", "0028|0008", "0008|0016"
+_ENHANCED = (
+    tuple(  # classes whose frames carry positions of their own: enhanced and legacy converted CT, MR, PET
+        f"1.2.840.10008.5.1.4.1.1.{last}"
+        for last in ("2.1", "2.2", "4.1", "4.4", "6.2", "13.1.1", "13.1.3", "128.1", "130")
+    )
+)
+
+_EXACT_MM = 0.01  # positions are decimal text; scanners round them to about this
+_UNEVEN = 0.1  # of the slice distance: beyond it a slice is missing or the spacing changes
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a slice lies, LPS: the centre of its first pixel in mm, and the directions of its two indices.
+
+    `row` is the direction in which the column index grows, `column` that of the row index; all are (3,).
+    """
+
+    position: FloatArray
+    row: FloatArray
+    column: FloatArray
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One file of a series: where it is and what it says of itself."""
+
+    path: Path
+    series_uid: str
+    modality: str | None
+    description: str
+    size: tuple[int, int]  # columns, rows
+    frames: int
+    components: int
+    enhanced: bool
+    spacing: tuple[float, float]  # mm between columns, between rows
+    thickness: float | None
+    place: Place | None
+
+
+@dataclass(frozen=True)
+class Series:
+    """A series as a volume: array (K, J, I), its files in the order of K, and what was assumed."""
+
+    array: npt.NDArray[Any]
+    geometry: VolumeGeometry
+    files: tuple[Path, ...]
+    modality: str | None
+    description: str
+    warnings: tuple[str, ...]
+
+
+def itk_reader(path: Path) -> sitk.ImageFileReader:
+    """A SimpleITK reader that has read the DICOM header of `path`; RuntimeError when it cannot."""
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    return reader
+
+
+def read_header(path: Path) -> Slice:
+    """What the header of a DICOM image says; RuntimeError or ValueError when it cannot be read."""
+    reader = itk_reader(path)
+
+    def text(tag: str) -> str:
+        return str(reader.GetMetaData(tag)).strip(" \0") if reader.HasMetaDataKey(tag) else ""
+
+    def numbers(tag: str, count: int) -> FloatArray | None:
+        values = [float(part) for part in text(tag).split("\\") if part.strip()]
+        return np.array(values) if len(values) == count and np.isfinite(values).all() else None
+
+    size, spacing = reader.GetSize(), reader.GetSpacing()
+    position, orientation = numbers(_POSITION, 3), numbers(_ORIENTATION, 6)
+    between, thickness = numbers(_BETWEEN, 1), numbers(_THICKNESS, 1)
+    gap = between if between is not None else thickness
+    frames = text(_FRAMES)
+    place = None
+    if position is not None and orientation is not None:
+        place = Place(position, _unit(orientation[:3]), _unit(orientation[3:]))
+    return Slice(
+        path=path,
+        series_uid=text(_SERIES),
+        modality=text(_MODALITY) or None,
+        description=text(_DESCRIPTION),
+        size=(size[0], size[1]),
+        frames=int(frames) if frames.isdigit() else 1,
+        components=reader.GetNumberOfComponents(),
+        enhanced=text(_CLASS) in _ENHANCED,
+        spacing=(spacing[0], spacing[1]),
+        thickness=abs(float(gap[0])) if gap is not None and gap[0] != 0 else None,
+        place=place,
+    )
+
+
+def _unit(vector: FloatArray) -> FloatArray:
+    return np.asarray(vector / np.linalg.norm(vector))
+
+
+def read_pixels(path: Path) -> npt.NDArray[Any]:
+    """(frames, rows, columns) with the rescaling of the file applied; VolumeError naming the file."""
+    try:
+        array = sitk.GetArrayFromImage(itk_reader(path).Execute())
+    except RuntimeError as error:
+        raise VolumeError(f"{path} is truncated or damaged: its pixels cannot be read.") from error
+    return np.asarray(array)
+
+
+def slice_step(
+    path: Path, positions: FloatArray, normal: FloatArray, thickness: float | None, warnings: list[str]
+) -> FloatArray:
+    """The vector from one slice to the next, in mm; positions are (slices, 3), in the order of the slices.
+
+    Raises:
+        VolumeError: when two slices share a position, one is missing, or their distance changes.
+    """
+    if len(positions) == 1:
+        if thickness is None:
+            warnings.append(f"{path} has one slice without a thickness; 1 mm was assumed.")
+        return np.asarray(normal * (thickness or 1.0))
+    along = positions @ normal
+    gaps = np.diff(along)
+    if gaps.min() < _EXACT_MM:
+        count = int((gaps < _EXACT_MM).sum())
+        raise VolumeError(
+            f"{path} holds several images at the same position ({count} of {len(positions)}): time points, "
+            "echoes or copies; give a folder with one of them."
+        )
+    usual = float(np.median(gaps))
+    worst = int(np.abs(gaps - usual).argmax())
+    if abs(gaps[worst] - usual) > _UNEVEN * usual:
+        raise VolumeError(
+            f"{path} is not evenly spaced: slices {worst} and {worst + 1} are {gaps[worst]:.2f} mm apart, "
+            f"the others {usual:.2f} mm; a slice is missing or the spacing changes."
+        )
+    step = (positions[-1] - positions[0]) / (len(positions) - 1)
+    ideal = positions[0] + np.arange(len(positions))[:, None] * step
+    apart = float(np.linalg.norm(positions - ideal, axis=1).max())
+    if apart > _UNEVEN * usual:
+        raise VolumeError(f"The slices of {path} do not lie on a line: one is {apart:.2f} mm beside it.")
+    if apart > _EXACT_MM:
+        warnings.append(f"The slices of {path} are not quite even: one lies {apart:.2f} mm beside its place.")
+    return np.asarray(step)
