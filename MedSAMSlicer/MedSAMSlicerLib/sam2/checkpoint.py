@@ -35,7 +35,8 @@ def load(path: str | os.PathLike[str], config: Config | None = None) -> tuple[SA
 
     Raises:
         CheckpointError: If the file is missing, truncated, not a checkpoint, holds anything but tensors, belongs to
-            another network (the first missing, unexpected or mis-shaped key is named), or has a weight that is not finite.
+            another network (the first missing, unexpected or mis-shaped key is named), or has a weight that is
+            not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -99,9 +100,7 @@ def seeded(config: Config, seed: int = 0) -> SAM2:
         for name, parameter in model.memory_attention.named_parameters():
             if ".q_proj." in name or ".k_proj." in name:
                 parameter.mul_(6)
-        score_bias = model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias
-        assert isinstance(score_bias, Tensor)
-        score_bias.fill_(5.0)
+        model.sam_mask_decoder.pred_obj_score_head.layers[-1].get_parameter("bias").fill_(5.0)
     return model.eval()
 
 
@@ -118,7 +117,11 @@ def recognise(weights: Mapping[str, Tensor], file_name: str) -> Config:
     for config in (TINY, SMALL, BASE_PLUS, LARGE):
         trunk = config.trunk
         assert isinstance(trunk, HieraConfig)
-        if patches is not None and patches.ndim and (len(patches), len(blocks)) == (trunk.embed_dim, sum(trunk.stages)):
+        if (
+            patches is not None
+            and patches.ndim
+            and (len(patches), len(blocks)) == (trunk.embed_dim, sum(trunk.stages))
+        ):
             return MEDSAM2 if config is TINY and file_name.lower().startswith("medsam2") else config
     raise CheckpointError(f"{file_name} does not hold a SAM 2 network that this program knows.")
 
@@ -134,7 +137,9 @@ def _read_official(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path.name} is damaged, incomplete or not a checkpoint.") from error
     weights = content.get("model") if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not weights:
-        raise CheckpointError(f'{path.name} is not a SAM 2 checkpoint: it has no table of weights named "model".')
+        raise CheckpointError(
+            f'{path.name} is not a SAM 2 checkpoint: it has no table of weights named "model".'
+        )
     for name, weight in weights.items():
         if not isinstance(name, str) or not isinstance(weight, Tensor):
             raise CheckpointError(f"{path.name} holds something that is not a weight: {name!r}.")
@@ -163,11 +168,15 @@ def _check(weights: Mapping[str, Tensor], model: SAM2, config: Config, file_name
             )
     for name in weights:
         if name not in expected:
-            raise CheckpointError(f"{file_name} is not a {config.name} checkpoint: it has an unknown weight {name}.")
+            raise CheckpointError(
+                f"{file_name} is not a {config.name} checkpoint: it has an unknown weight {name}."
+            )
     _check_finite(weights, file_name)
 
 
 def _check_finite(weights: Mapping[str, Tensor], file_name: str) -> None:
     for name, weight in weights.items():
         if not weight.is_floating_point() or not bool(weight.isfinite().all()):
-            raise CheckpointError(f"{file_name} cannot be used: weight {name} has values that are not finite numbers.")
+            raise CheckpointError(
+                f"{file_name} cannot be used: weight {name} has values that are not finite numbers."
+            )

@@ -105,9 +105,12 @@ class Config:
             values = json.loads(text)
             trunk = dict(values["trunk"])
             trunk_class = _TRUNK_CLASSES[trunk.pop("kind")]
-            return _build(cls, {**values, "trunk": _build(trunk_class, trunk)})
+            config: Config = _build(cls, {**values, "trunk": _build(trunk_class, trunk)})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise CheckpointError(f"The description of the network in the checkpoint cannot be read: {error}.") from error
+            raise CheckpointError(
+                f"The description of the network in the checkpoint cannot be read: {error}."
+            ) from error
+        return config
 
 
 _TRUNK_CLASSES: dict[str, type[HieraConfig] | type[ConvTrunkConfig]] = {
@@ -132,8 +135,12 @@ def _build(dataclass_type: Any, values: dict[str, Any]) -> Any:
     return dataclass_type(**values)
 
 
-TINY = Config("sam2.1_hiera_tiny", 1024, HieraConfig(96, 1, (1, 2, 7, 2), (5, 7, 9), position_embedding_size=(7, 7)))
-SMALL = Config("sam2.1_hiera_small", 1024, HieraConfig(96, 1, (1, 2, 11, 2), (7, 10, 13), position_embedding_size=(7, 7)))
+TINY = Config(
+    "sam2.1_hiera_tiny", 1024, HieraConfig(96, 1, (1, 2, 7, 2), (5, 7, 9), position_embedding_size=(7, 7))
+)
+SMALL = Config(
+    "sam2.1_hiera_small", 1024, HieraConfig(96, 1, (1, 2, 11, 2), (7, 10, 13), position_embedding_size=(7, 7))
+)
 BASE_PLUS = Config("sam2.1_hiera_base_plus", 1024, HieraConfig(112, 2, (2, 3, 16, 3), (12, 16, 20)))
 LARGE = Config(
     "sam2.1_hiera_large",

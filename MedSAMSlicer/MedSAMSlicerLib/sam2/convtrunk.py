@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -27,7 +29,7 @@ class ConvTrunk(nn.Module):
         )
         self.halvings = nn.ModuleList(
             nn.Sequential(nn.GroupNorm(8, fine), nn.Conv2d(fine, coarse, 2, stride=2))
-            for fine, coarse in zip(config.channels, config.channels[1:], strict=False)
+            for fine, coarse in pairwise(config.channels)
         )
 
     def forward(self, frames: Tensor) -> list[Tensor]:

@@ -1,7 +1,7 @@
 """Boxes, points and an earlier mask as one mask prompt, for networks with `Config.dense_prompts`.
 
-A small network learns very slowly what prompt tokens mean; a map of the same prompts it understands at once. The map holds
-log-odds in -8..8, 0 where nothing is known, and follows three rules:
+A small network learns very slowly what prompt tokens mean; a map of the same prompts it understands at once. The map
+holds log-odds in -8..8, 0 where nothing is known, and follows three rules:
 
 1. A mask counts as it is, cut to -8..8.
 2. A box adds 4 inside and -4 outside, with edges that are one cell soft: independent evidence adds up in log-odds.
@@ -62,7 +62,9 @@ def _box(points: Tensor, labels: Tensor, side: int, grid: int) -> Tensor:
     has_box = (first.any(1) & last.any(1))[:, None]
     low, high = low.where(has_box, 0.0), high.where(has_box, 0.0)
     centres = _centres(side, grid, points.device)
-    depth = torch.minimum(centres - low[..., None], high[..., None] - centres) * (grid / side)  # (B, 2, grid) in cells
+    depth = torch.minimum(centres - low[..., None], high[..., None] - centres) * (
+        grid / side
+    )  # (B, 2, grid) in cells
     depth = depth.clamp(-1, 1)
     inside = torch.minimum(depth[:, 1, :, None], depth[:, 0, None, :])[:, None]
     return inside * has_box[..., None, None]

@@ -21,7 +21,9 @@ class Hiera(nn.Module):
         channels, heads = config.embed_dim, config.num_heads
         self.patch_embed = PatchEmbedding(channels)
         self.pos_embed = nn.Parameter(torch.zeros(1, channels, *config.position_embedding_size))
-        self.pos_embed_window = nn.Parameter(torch.zeros(1, channels, config.window_sizes[0], config.window_sizes[0]))
+        self.pos_embed_window = nn.Parameter(
+            torch.zeros(1, channels, config.window_sizes[0], config.window_sizes[0])
+        )
         self.blocks = nn.ModuleList()
         self.channels = tuple(channels * 2**stage for stage in range(4))
         for stage, depth in enumerate(config.stages):
@@ -32,7 +34,9 @@ class Hiera(nn.Module):
                 if len(self.blocks) in config.global_attention_blocks:
                     window = 0
                 width = self.channels[stage]
-                self.blocks.append(Block(width // 2 if first else width, width, heads * 2**stage, window, pool=first))
+                self.blocks.append(
+                    Block(width // 2 if first else width, width, heads * 2**stage, window, pool=first)
+                )
         self.last_blocks = {sum(config.stages[: stage + 1]) - 1 for stage in range(4)}
 
     def forward(self, frames: Tensor) -> list[Tensor]:
@@ -94,7 +98,7 @@ class Block(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """Attention among all tokens of (N, H, W, C); with `pool` the queries are pooled, so the result has half the grid."""
+    """Attention among all tokens of (N, H, W, C); with `pool` the queries, and so the result, have half the grid."""
 
     def __init__(self, channels_in: int, channels: int, heads: int, pool: bool) -> None:
         super().__init__()
@@ -110,8 +114,8 @@ class WindowAttention(nn.Module):
         height, width = q.shape[1:3]
         q, k, v = (part.flatten(1, 2).unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
         out = functional.scaled_dot_product_attention(q, k, v)  # (N, heads, H W, C / heads)
-        projected: Tensor = self.proj(out.transpose(1, 2).flatten(2))
-        return projected.unflatten(1, (height, width))
+        grid: Tensor = self.proj(out.transpose(1, 2).flatten(2)).unflatten(1, (height, width))
+        return grid
 
 
 def halve(x: Tensor) -> Tensor:
@@ -124,11 +128,11 @@ def split_windows(x: Tensor, window: int) -> tuple[Tensor, int, int]:
     height, width = x.shape[1:3]
     rows, columns = -(-height // window), -(-width // window)
     x = functional.pad(x, (0, 0, 0, columns * window - width, 0, rows * window - height))
-    x = x.unflatten(2, (columns, window)).unflatten(1, (rows, window))  # (N, rows, window, columns, window, C)
+    x = x.unflatten(2, (columns, window)).unflatten(1, (rows, window))  # (N, rows, w, columns, w, C)
     return x.transpose(2, 3).flatten(0, 2), rows, columns
 
 
 def join_windows(windows: Tensor, rows: int, columns: int) -> Tensor:
     """(N * rows * columns, w, w, C) -> (N, rows * w, columns * w, C)."""
-    x = windows.unflatten(0, (-1, rows, columns)).transpose(2, 3)  # (N, rows, w, columns, w, C)
+    x: Tensor = windows.unflatten(0, (-1, rows, columns)).transpose(2, 3)  # (N, rows, w, columns, w, C)
     return x.flatten(3, 4).flatten(1, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,7 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         widths = [channels_in, *[hidden] * (layers - 1), channels_out]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,7 +51,12 @@ class Attention(nn.Module):
     """Scaled dot-product attention with projections; `inner` channels may be fewer than those of the tokens."""
 
     def __init__(
-        self, channels: int, heads: int, inner: int | None = None, key_channels: int | None = None, dropout: float = 0.0
+        self,
+        channels: int,
+        heads: int,
+        inner: int | None = None,
+        key_channels: int | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         inner = channels if inner is None else inner
@@ -64,15 +70,17 @@ class Attention(nn.Module):
 
     def split(self, tokens: Tensor) -> Tensor:
         """(B, L, inner) -> (B, heads, L, inner / heads)."""
-        return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        split: Tensor = tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return split
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Projected and split queries, keys and values -> (B, L, C)."""
         dropout = self.dropout if self.training else 0.0
         out = functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-        out = self.out_proj(out.transpose(1, 2).flatten(2))
-        return out
+        projected: Tensor = self.out_proj(out.transpose(1, 2).flatten(2))
+        return projected
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """(B, L, C) queries, (B, M, key_channels) keys and values -> (B, L, C)."""
-        return self.attend(self.split(self.q_proj(q)), self.split(self.k_proj(k)), self.split(self.v_proj(v)))
+        q, k, v = self.split(self.q_proj(q)), self.split(self.k_proj(k)), self.split(self.v_proj(v))
+        return self.attend(q, k, v)

@@ -38,7 +38,8 @@ class MaskDecoder(nn.Module):
     def forward(
         self, image: Tensor, image_position: Tensor, prompts: Tensor, mid: Tensor, fine: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """
+        """Let prompts and image read each other, then draw.
+
         Args:
             image: (B, C, h, w) conditioned features with the dense prompt added.
             image_position: (1, C, h, w).
@@ -57,7 +58,9 @@ class MaskDecoder(nn.Module):
         score_token, iou_token = tokens[:, 0], tokens[:, 1]
         mask_tokens = tokens[:, 2 : 2 + self.mask_tokens.num_embeddings]  # (B, T, C)
 
-        pixels = self.upscale(pixels.transpose(1, 2).unflatten(2, (height, width)), mid, fine)  # (B, C / 8, 4h, 4w)
+        pixels = self.upscale(
+            pixels.transpose(1, 2).unflatten(2, (height, width)), mid, fine
+        )  # (B, C / 8, 4h, 4w)
         brushes = torch.stack(
             [mlp(mask_tokens[:, index]) for index, mlp in enumerate(self.output_hypernetworks_mlps)], 1
         )  # (B, T, C / 8)
@@ -78,7 +81,9 @@ class TwoWayTransformer(nn.Module):
 
     def __init__(self, channels: int, feedforward: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(TwoWayLayer(channels, feedforward, first=index == 0) for index in range(2))
+        self.layers = nn.ModuleList(
+            TwoWayLayer(channels, feedforward, first=index == 0) for index in range(2)
+        )
         self.final_attn_token_to_image = Attention(channels, HEADS, inner=channels // 2)
         self.norm_final_attn = nn.LayerNorm(channels)
 
@@ -92,7 +97,7 @@ class TwoWayTransformer(nn.Module):
 
 
 class TwoWayLayer(nn.Module):
-    """Tokens among themselves, tokens to image, feed-forward, image to tokens; the prompts are the tokens' positions."""
+    """Tokens to themselves, tokens to image, feed-forward, image to tokens; the prompts are the tokens' positions."""
 
     def __init__(self, channels: int, feedforward: int, first: bool) -> None:
         super().__init__()
@@ -106,7 +111,9 @@ class TwoWayLayer(nn.Module):
         self.norm4 = nn.LayerNorm(channels)
         self.cross_attn_image_to_token = Attention(channels, HEADS, inner=channels // 2)
 
-    def forward(self, tokens: Tensor, image: Tensor, prompts: Tensor, image_position: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, tokens: Tensor, image: Tensor, prompts: Tensor, image_position: Tensor
+    ) -> tuple[Tensor, Tensor]:
         if self.first:
             tokens = self.self_attn(tokens, tokens, tokens)
         else:

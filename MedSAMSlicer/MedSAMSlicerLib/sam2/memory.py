@@ -70,7 +70,7 @@ class ConvNeXtBlock(nn.Module):
         self.gamma = nn.Parameter(torch.full((channels,), 1e-2))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm(self.dwconv(x)).permute(0, 2, 3, 1)
+        y: Tensor = self.norm(self.dwconv(x)).permute(0, 2, 3, 1)
         y = self.gamma * self.pwconv2(functional.gelu(self.pwconv1(y)))
         return x + y.permute(0, 3, 1, 2)
 
@@ -78,7 +78,9 @@ class ConvNeXtBlock(nn.Module):
 class MemoryAttention(nn.Module):
     """The tokens of a slice attend to themselves and to the memories, layer after layer."""
 
-    def __init__(self, channels: int, memory_channels: int, feedforward: int, layers: int, dropout: float) -> None:
+    def __init__(
+        self, channels: int, memory_channels: int, feedforward: int, layers: int, dropout: float
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             MemoryAttentionLayer(channels, memory_channels, feedforward, dropout) for _ in range(layers)
@@ -94,7 +96,8 @@ class MemoryAttention(nn.Module):
         grid: tuple[int, int],
         num_pointer_tokens: int = 0,
     ) -> Tensor:
-        """
+        """Condition a slice on its memories.
+
         Args:
             image: (B, h * w, C) tokens of the slice.
             image_position: (1, h * w, C).
@@ -119,7 +122,9 @@ class MemoryAttentionLayer(nn.Module):
     def __init__(self, channels: int, memory_channels: int, feedforward: int, dropout: float) -> None:
         super().__init__()
         self.self_attn = RotaryAttention(channels, heads=1, dropout=dropout)
-        self.cross_attn_image = RotaryAttention(channels, heads=1, key_channels=memory_channels, dropout=dropout)
+        self.cross_attn_image = RotaryAttention(
+            channels, heads=1, key_channels=memory_channels, dropout=dropout
+        )
         self.linear1 = nn.Linear(channels, feedforward)
         self.linear2 = nn.Linear(feedforward, channels)
         self.norm1 = nn.LayerNorm(channels)

@@ -1,9 +1,9 @@
 """SAM 2 (Ravi et al. 2024): one image encoder, a memory of earlier slices, and the mask decoder of SAM.
 
-Read it from top to bottom: a slice goes through `encode_image`; `condition_first` or `condition_on_memory` tells it what
-is known of the object; `decode` draws the mask; `encode_memory` remembers it for the slices that follow. Every step is
-batched over objects and differentiable, so that the engine and the training share it. Parameter names are those of the
-published checkpoints.
+Read it from top to bottom: a slice goes through `encode_image`; `condition_first` or `condition_on_memory` tells it
+what is known of the object; `decode` draws the mask; `encode_memory` remembers it for the slices that follow. Every
+step is batched over objects and differentiable, so that the engine and the training share it. Parameter names are
+those of the published checkpoints.
 
 Shapes: B objects, N frames, S image side in pixels, C `hidden_dim`, D `memory_dim`, h = w = S / `stride`.
 """
@@ -52,9 +52,14 @@ class DecoderPrompts(NamedTuple):
     mask: Tensor | None = None  # (B, 1, 4h, 4w) logits, e.g. of the mask that is being corrected
 
 
+NO_PROMPTS = DecoderPrompts()
+
+
 class MaskCandidates(NamedTuple):
-    """All masks the decoder drew, before one is chosen and before the object score gates it; token 0 is the single
-    mask, the others are the alternatives for an ambiguous prompt (T = 1 + `num_multimask_outputs`)."""
+    """All masks the decoder drew, before one is chosen and before the object score gates it.
+
+    The first is the single mask, the others are alternatives for an ambiguous prompt: T = 1 + `num_multimask_outputs`.
+    """
 
     logits: Tensor  # (B, T, 4h, 4w)
     iou: Tensor  # (B, T) predicted, 0..1
@@ -65,7 +70,9 @@ class MaskCandidates(NamedTuple):
 class MaskOutput(NamedTuple):
     """The mask of each of B objects on one slice."""
 
-    logits: Tensor  # (B, 1, 4h, 4w) float32, > 0 inside; NO_OBJECT_LOGIT everywhere if the object is not there
+    logits: (
+        Tensor  # (B, 1, 4h, 4w) float32, > 0 inside; NO_OBJECT_LOGIT everywhere if the object is not there
+    )
     iou: Tensor  # (B,) the network's own estimate of the mask's IoU, 0..1
     object_score: Tensor  # (B,) logit, > 0 if the object is on this slice
     pointer: Tensor  # (B, C) the object in one vector
@@ -90,7 +97,11 @@ class SAM2(nn.Module):
         )
         self.image_encoder = ImageEncoder(trunk, FeaturePyramid(trunk.channels, C))
         self.memory_attention = MemoryAttention(
-            C, D, config.memory_attention_feedforward, config.memory_attention_layers, config.memory_attention_dropout
+            C,
+            D,
+            config.memory_attention_feedforward,
+            config.memory_attention_layers,
+            config.memory_attention_dropout,
         )
         self.memory_encoder = MemoryEncoder(C, D, config.stride)
         self.sam_prompt_encoder = PromptEncoder(C)
@@ -133,7 +144,7 @@ class SAM2(nn.Module):
         side = frames.shape[-1]
         if frames.ndim != 4 or frames.shape[-2] != side or side % self.config.stride:
             raise ValueError(
-                f"Frames must have shape (N, 3, S, S) with S a multiple of {self.config.stride}, got {tuple(frames.shape)}"
+                f"Frames must be (N, 3, S, S) with S a multiple of {self.config.stride}, got {tuple(frames.shape)}"
             )
         fine, mid, top = self.image_encoder(frames)  # (N, C, 4h, 4w), (N, C, 2h, 2w), (N, C, h, w)
         return ImageFeatures(top, self.sam_mask_decoder.conv_s1(mid), self.sam_mask_decoder.conv_s0(fine))
@@ -177,7 +188,7 @@ class SAM2(nn.Module):
             tokens.append(pointer_tokens.expand(batch, -1, -1))
             positions.append(pointer_positions.expand(batch, -1, -1))
         image_position = sine_embedding_2d(channels, height, width, top.device).to(top.dtype)  # (1, C, h, w)
-        conditioned: Tensor = self.memory_attention(
+        conditioned = self.memory_attention(
             top.flatten(2).transpose(1, 2),  # (B, hw, C)
             image_position.flatten(2).transpose(1, 2),
             torch.cat(tokens, 1),  # (B, L, D)
@@ -185,7 +196,8 @@ class SAM2(nn.Module):
             grid=(height, width),
             num_pointer_tokens=pointer_tokens.shape[1],
         )
-        return conditioned.transpose(1, 2).unflatten(2, (height, width))
+        grid: Tensor = conditioned.transpose(1, 2).unflatten(2, (height, width))
+        return grid
 
     def pointer_tokens(
         self, pointers: Sequence[tuple[Tensor, float]], pointer_span: int | None = None
@@ -200,7 +212,9 @@ class SAM2(nn.Module):
         if not pointers:
             return reference.new_zeros(1, 0, D), reference.new_zeros(1, 0, D)
         span = self.config.max_object_pointers if pointer_span is None else pointer_span
-        distances = torch.tensor([distance for _, distance in pointers], dtype=torch.float32, device=reference.device)
+        distances = torch.tensor(
+            [distance for _, distance in pointers], dtype=torch.float32, device=reference.device
+        )
         positions = self.obj_ptr_tpos_proj(sine_embedding_1d(distances / max(span - 1, 1), C))  # (n, D)
         tokens = torch.stack([pointer for pointer, _ in pointers], 1)  # (B, n, C)
         return tokens.unflatten(2, (C // D, D)).flatten(1, 2), positions.repeat_interleave(C // D, 0)[None]
@@ -216,7 +230,7 @@ class SAM2(nn.Module):
         conditioned: Tensor,
         mid: Tensor,
         fine: Tensor,
-        prompts: DecoderPrompts = DecoderPrompts(),
+        prompts: DecoderPrompts = NO_PROMPTS,
         multimask: bool = False,
         present: Tensor | None = None,
     ) -> MaskOutput:
@@ -244,7 +258,9 @@ class SAM2(nn.Module):
             self._gate(self.obj_ptr_proj(candidates.tokens[rows, token]), present),
         )
 
-    def candidates(self, conditioned: Tensor, mid: Tensor, fine: Tensor, prompts: DecoderPrompts) -> MaskCandidates:
+    def candidates(
+        self, conditioned: Tensor, mid: Tensor, fine: Tensor, prompts: DecoderPrompts
+    ) -> MaskCandidates:
         """All masks the decoder draws for a slice (arguments as for :meth:`decode`), none chosen, none gated."""
         batch, _, height, width = conditioned.shape
         side = height * self.config.stride

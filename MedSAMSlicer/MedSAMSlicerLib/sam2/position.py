@@ -34,7 +34,9 @@ def sine_embedding_2d(dim: int, height: int, width: int, device: torch.device) -
     def encode(length: int) -> Tensor:
         steps = torch.arange(1, length + 1, dtype=torch.float32, device=device)
         angles = (steps / (length + 1e-6) * 2 * math.pi)[:, None] / _wavelengths(dim // 2, device)
-        return torch.stack([angles[:, 0::2].sin(), angles[:, 1::2].cos()], 2).flatten(1).T  # (dim / 2, length)
+        return (
+            torch.stack([angles[:, 0::2].sin(), angles[:, 1::2].cos()], 2).flatten(1).T
+        )  # (dim / 2, length)
 
     rows = encode(height)[:, :, None].expand(-1, -1, width)
     columns = encode(width)[:, None, :].expand(-1, height, -1)
@@ -44,8 +46,10 @@ def sine_embedding_2d(dim: int, height: int, width: int, device: torch.device) -
 @lru_cache(maxsize=32)
 @torch.inference_mode(False)
 def rotary_table(dim: int, height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (height * width, dim / 2) that turn each pair of channels by the token's place (Su et al. 2021,
-    in two dimensions: Heo et al. 2024): the first half of the pairs by its column, the second by its row."""
+    """Cosines and sines (height * width, dim / 2) that turn each pair of channels by the token's place.
+
+    The first half of the pairs turns with the column, the second with the row (Su et al. 2021, Heo et al. 2024).
+    """
     frequencies = TEMPERATURE ** -(torch.arange(0, dim, 4, dtype=torch.float32, device=device) / dim)
     rows, columns = torch.meshgrid(
         torch.arange(height, dtype=torch.float32, device=device),
@@ -59,7 +63,9 @@ def rotary_table(dim: int, height: int, width: int, device: torch.device) -> tup
 def rotate(tokens: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
     """Turn the channel pairs of (..., n * height * width, dim) tokens by the table, which repeats for every grid."""
     cosine, sine = table
-    pairs = tokens.float().unflatten(-2, (-1, cosine.shape[0])).unflatten(-1, (-1, 2))  # (..., n, hw, dim / 2, 2)
+    pairs = (
+        tokens.float().unflatten(-2, (-1, cosine.shape[0])).unflatten(-1, (-1, 2))
+    )  # (..., n, hw, dim / 2, 2)
     real, imaginary = pairs.unbind(-1)
     turned = torch.stack([real * cosine - imaginary * sine, real * sine + imaginary * cosine], -1)
     return turned.flatten(-2).flatten(-3, -2).to(tokens.dtype)

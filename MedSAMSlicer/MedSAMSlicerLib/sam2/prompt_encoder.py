@@ -18,7 +18,9 @@ class PromptEncoder(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.pe_layer = RandomPosition(channels // 2)
-        self.point_embeddings = nn.ModuleList(nn.Embedding(1, channels) for _ in range(4))  # outside, inside, corners
+        self.point_embeddings = nn.ModuleList(
+            nn.Embedding(1, channels) for _ in range(4)
+        )  # outside, inside, corners
         self.not_a_point_embed = nn.Embedding(1, channels)
         self.no_mask_embed = nn.Embedding(1, channels)
         self.mask_downscaling = nn.Sequential(
@@ -46,8 +48,13 @@ class PromptEncoder(nn.Module):
             points = weight.new_zeros(batch, 1, 2)
             labels = torch.full((batch, 1), -1, device=weight.device)
         if points is None or labels is None or points.shape != (*labels.shape, 2) or len(points) != batch:
-            got = None if points is None else tuple(points.shape), None if labels is None else tuple(labels.shape)
-            raise ValueError(f"Points must be ({batch}, P, 2) and labels ({batch}, P), got {got[0]} and {got[1]}")
+            got = (
+                None if points is None else tuple(points.shape),
+                None if labels is None else tuple(labels.shape),
+            )
+            raise ValueError(
+                f"Points must be ({batch}, P, 2) and labels ({batch}, P), got {got[0]} and {got[1]}"
+            )
         dense = weight.view(1, -1, 1, 1) if mask is None else self.mask_downscaling(mask.to(weight.dtype))
         return self.tokens(points, labels, side), dense
 
@@ -55,10 +62,10 @@ class PromptEncoder(nn.Module):
         """(B, P, 2) and (B, P) -> (B, P + 1, C)."""
         points = torch.cat([points, points.new_zeros(len(points), 1, 2)], 1)
         labels = torch.cat([labels, labels.new_full((len(labels), 1), -1)], 1)[:, :, None]
-        position = self.pe_layer((points + 0.5) / side)
+        position: Tensor = self.pe_layer((points + 0.5) / side)
         tokens = position.where(labels >= 0, self.not_a_point_embed.weight)
         for label, embedding in enumerate(self.point_embeddings):
-            tokens = tokens + embedding.weight * (labels == label).to(tokens.dtype)
+            tokens = tokens + embedding.get_parameter("weight") * (labels == label).to(tokens.dtype)
         return tokens
 
     def grid_position(self, height: int, width: int) -> Tensor:
