@@ -108,7 +108,7 @@ def validate(prompt: Prompt, geometry: VolumeGeometry) -> None:
             raise PromptError(
                 f"The mask on slice {index} has shape {prompt.mask.shape}, the slice {(rows, columns)}."
             )
-        if not prompt.mask.any():
+        if prompt.round == 0 and not prompt.mask.any():  # later on it says that the object is not here
             raise PromptError(f"The mask on slice {index} is empty.")
         return
     xy, position = geometry.ras_to_slice(_places(prompt), axis)

@@ -87,7 +87,10 @@ class Scribble:
 
 @dataclass(frozen=True, eq=False)
 class MaskPrompt:
-    """The object's mask on a slice: `mask` is bool (rows, columns), read-only; compared by value."""
+    """The object's mask on a slice: `mask` is bool (rows, columns), read-only; compared by value.
+
+    From round 1 on an empty mask is valid: it says that the object is not on this slice.
+    """
 
     slice: SliceRef
     mask: npt.NDArray[np.bool_] = field(repr=False)

@@ -1,0 +1,88 @@
+"""Undo and redo: one line of frozen commands over frozen objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Command(Generic[T]):
+    """One step of the user: the values it touched, before and after.
+
+    Values are immutable and share what did not change, so that a step costs little more than the change.
+
+    Attributes:
+        label: what the user did, for the undo button.
+        before, after: by identifier; None where the value did not exist.
+        run: a number shared by steps that belong together, such as the results of one propagation; None for a
+            step of its own.
+    """
+
+    label: str
+    before: Mapping[int, T | None]
+    after: Mapping[int, T | None]
+    run: int | None = None
+
+    def apply(self, values: Mapping[int, T]) -> dict[int, T]:
+        """`values` with the step done."""
+        return _with(values, self.after)
+
+    def revert(self, values: Mapping[int, T]) -> dict[int, T]:
+        """`values` with the step undone."""
+        return _with(values, self.before)
+
+    def followed_by(self, later: Command[T]) -> Command[T]:
+        """One command that does what this one and then `later` does."""
+        return Command(self.label, {**later.before, **self.before}, {**self.after, **later.after}, self.run)
+
+
+class History(Generic[T]):
+    """What was done and what was undone, oldest steps forgotten beyond `limit`."""
+
+    def __init__(self, limit: int = 500) -> None:
+        self._done: list[Command[T]] = []
+        self._undone: list[Command[T]] = []
+        self._limit = limit
+
+    def push(self, command: Command[T]) -> None:
+        """Remember a step that was just done; steps of one run that follow each other become one."""
+        self._undone.clear()
+        if self._done and command.run is not None and self._done[-1].run == command.run:
+            self._done[-1] = self._done[-1].followed_by(command)
+        else:
+            self._done.append(command)
+        del self._done[: -self._limit]
+
+    def undo(self) -> Command[T] | None:
+        """The step to revert now, None when there is none."""
+        if not self._done:
+            return None
+        self._undone.append(self._done.pop())
+        return self._undone[-1]
+
+    def redo(self) -> Command[T] | None:
+        """The step to apply again now, None when there is none."""
+        if not self._undone:
+            return None
+        self._done.append(self._undone.pop())
+        return self._done[-1]
+
+    @property
+    def undo_label(self) -> str | None:
+        """What `undo` would take back."""
+        return self._done[-1].label if self._done else None
+
+    @property
+    def redo_label(self) -> str | None:
+        """What `redo` would do again."""
+        return self._undone[-1].label if self._undone else None
+
+
+def _with(values: Mapping[int, T], changes: Mapping[int, T | None]) -> dict[int, T]:
+    merged = {**values, **changes}
+    # Sorted, so that an object that comes back takes its old place.
+    return {key: value for key, value in sorted(merged.items()) if value is not None}

@@ -1,0 +1,89 @@
+"""The mask of one slice, stored small enough that undo can keep every version of a large volume."""
+
+from __future__ import annotations
+
+import enum
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import SessionError
+
+
+class MaskState(enum.Enum):
+    """Where the mask of a slice comes from; all but PREDICTED belong to the user and are never overwritten."""
+
+    PREDICTED = "predicted"
+    ACCEPTED = "accepted"
+    EDITED = "edited"
+
+
+@dataclass(frozen=True)
+class PackedMask:
+    """A bool (rows, columns) mask as the compressed bits of its bounding box; compared by value.
+
+    Attributes:
+        shape: (rows, columns) of the slice.
+        corner: first row and column of the bounding box; (0, 0) for an empty mask.
+        extent: rows and columns of the bounding box; (0, 0) for an empty mask.
+        bits: the pixels of the box in row order, eight to a byte, deflated.
+    """
+
+    shape: tuple[int, int]
+    corner: tuple[int, int]
+    extent: tuple[int, int]
+    bits: bytes
+
+    @classmethod
+    def from_array(cls, mask: npt.NDArray[np.bool_]) -> PackedMask:
+        """The packed form of a bool (rows, columns) array; SessionError for any other array."""
+        if mask.ndim != 2 or mask.dtype != np.bool_:
+            raise SessionError(
+                f"A mask must be bool (rows, columns), got {mask.dtype} of shape {mask.shape}."
+            )
+        shape = (int(mask.shape[0]), int(mask.shape[1]))
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if not len(rows):
+            return cls(shape, (0, 0), (0, 0), b"")
+        y0, y1, x0, x1 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+        bits = zlib.compress(np.packbits(mask[y0:y1, x0:x1]).tobytes(), level=1)
+        return cls(shape, (y0, x0), (y1 - y0, x1 - x0), bits)
+
+    def to_array(self) -> npt.NDArray[np.bool_]:
+        """A new bool array (rows, columns)."""
+        mask = np.zeros(self.shape, dtype=np.bool_)
+        if self.bits:
+            (y0, x0), (rows, columns) = self.corner, self.extent
+            packed = np.frombuffer(zlib.decompress(self.bits), dtype=np.uint8)
+            pixels = np.unpackbits(packed, count=rows * columns).reshape(rows, columns)
+            mask[y0 : y0 + rows, x0 : x0 + columns] = pixels
+        return mask
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no pixel belongs to the object."""
+        return not self.bits
+
+
+@dataclass(frozen=True)
+class StoredMask:
+    """The mask of one slice as a session keeps it.
+
+    Attributes:
+        mask: the pixels.
+        state: predicted, accepted or edited.
+        confidence: what the network thinks of its mask, 0..1; None for masks of the user.
+        round: number of propagations before the user accepted or edited it; 0 while predicted.
+    """
+
+    mask: PackedMask
+    state: MaskState = MaskState.PREDICTED
+    confidence: float | None = None
+    round: int = 0
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the mask belongs to the user, so that no propagation may replace it."""
+        return self.state is not MaskState.PREDICTED

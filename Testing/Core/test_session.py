@@ -1,0 +1,500 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from MedSAMSlicerLib.core.errors import PromptError, SessionError
+from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
+from MedSAMSlicerLib.core.masks import MaskState
+from MedSAMSlicerLib.core.prompts import (
+    MaskPrompt,
+    Point,
+    PromptSet,
+    SliceRef,
+    box_from_voxels,
+    point_from_voxel,
+)
+from MedSAMSlicerLib.core.session import Session
+
+SLICES, ROWS, COLUMNS = 12, 6, 7
+GEOMETRY = VolumeGeometry.from_spacing((SLICES, ROWS, COLUMNS), (0.8, 0.9, 5.0), (-20.0, 10.0, 100.0))
+RED = (1.0, 0.0, 0.0)
+
+
+def point(index: int, x: int = 3, y: int = 2) -> Point:
+    return point_from_voxel(GEOMETRY, SliceRef(SliceAxis.K, index), x, y)
+
+
+def filled(value: int) -> np.ndarray:
+    """A mask that differs for each value from 0 to 41; 0 is empty."""
+    return (np.arange(ROWS * COLUMNS) < value).reshape(ROWS, COLUMNS)
+
+
+def with_object(*prompted: int) -> tuple[Session, int]:
+    session = Session(GEOMETRY)
+    liver = session.add_object("liver", RED)
+    for index in prompted:
+        session.add_prompt(liver, point(index))
+    return session, liver
+
+
+def propagate(session: Session, object_id: int, value: int) -> set[int]:
+    """Compute all that is pending as masks of one value; returns the slices that were computed."""
+    tracks, keys = session.pending_tracks(object_id), session.pending_key_slices(object_id)
+    run = session.begin_propagation(object_id)
+    indices = {*keys, *(index for track in tracks for index in track.slices)}
+    for index in sorted(indices):
+        session.apply_predictions(run, object_id, {index: filled(value)}, {index: 0.5})
+    session.end_propagation(run, object_id)
+    return indices
+
+
+def values(session: Session, object_id: int) -> dict[int, int]:
+    return {index: int(session.mask(object_id, index).sum()) for index in session.object(object_id).masks}
+
+
+# -- objects and prompts
+
+
+def test_objects_keep_their_order_and_numbers_are_never_used_again() -> None:
+    session = Session(GEOMETRY)
+    liver, spleen = session.add_object("liver", RED), session.add_object("spleen", (0, 1, 0))
+    session.delete_object(liver)
+    kidney = session.add_object("kidney", (0, 0, 1))
+    assert len({liver, spleen, kidney}) == 3
+    session.undo()
+    session.undo()
+    assert [entry.name for entry in session.objects] == ["liver", "spleen"]
+
+
+def test_name_in_use_is_refused() -> None:
+    session, liver = with_object()
+    with pytest.raises(SessionError, match="named 'liver' already"):
+        session.add_object("liver", RED)
+    spleen = session.add_object("spleen", RED)
+    with pytest.raises(SessionError, match="named 'liver' already"):
+        session.rename(spleen, "liver")
+    session.rename(liver, "liver")
+    assert session.undo_label == "Add spleen"
+
+
+def test_unknown_object_slice_and_prompt_are_refused_with_their_value() -> None:
+    session, liver = with_object(3)
+    with pytest.raises(SessionError, match="number 99"):
+        session.rename(99, "x")
+    with pytest.raises(SessionError, match="Slice 12 does not exist: there are slices 0 to 11"):
+        session.edit_mask(liver, 12, filled(1))
+    with pytest.raises(SessionError, match=r"slice 3 has shape \(7, 6\), the slice \(6, 7\)"):
+        session.edit_mask(liver, 3, filled(1).T)
+    with pytest.raises(SessionError, match="no mask on slice 5"):
+        session.accept(liver, [5])
+    with pytest.raises(SessionError, match="has 1 prompts, none at -1"):
+        session.remove_prompt(liver, -1)
+    with pytest.raises(PromptError, match="outside the volume"):
+        session.add_prompt(liver, Point(SliceRef(SliceAxis.K, 2), (900.0, 0.0, 110.0)))
+    with pytest.raises(PromptError, match="slice axis j, the session for k"):
+        session.add_prompt(liver, Point(SliceRef(SliceAxis.J, 2), (-19.0, 11.8, 110.0)))
+    with pytest.raises(PromptError, match="exceeds the last slice, 11"):
+        session.set_slice_range(liver, (0, 12))
+    assert session.undo_label == "Add point"
+
+
+def test_prompts_can_be_replaced_and_removed() -> None:
+    session, liver = with_object(3, 5)
+    session.replace_prompt(liver, 0, point(4))
+    assert [prompt.slice.index for prompt in session.object(liver).said.prompts] == [4, 5]
+    session.remove_prompt(liver, 1)
+    assert [prompt.slice.index for prompt in session.object(liver).said.prompts] == [4]
+    assert session.undo_label == "Remove point"
+
+
+def test_prompts_know_after_how_many_propagations_they_were_given() -> None:
+    session, liver = with_object(3)
+    propagate(session, liver, 1)
+    session.add_prompt(liver, point(8))
+    propagate(session, liver, 2)
+    session.replace_prompt(liver, 0, point(2))
+    assert [prompt.round for prompt in session.object(liver).said.prompts] == [2, 1]
+
+
+# -- locks
+
+
+def test_locked_object_refuses_every_change_but_name_and_colour() -> None:
+    session, liver = with_object(3)
+    propagate(session, liver, 1)
+    session.set_locked(liver, True)
+    for change in (
+        lambda: session.add_prompt(liver, point(4)),
+        lambda: session.replace_prompt(liver, 0, point(4)),
+        lambda: session.remove_prompt(liver, 0),
+        lambda: session.edit_mask(liver, 2, filled(2)),
+        lambda: session.accept(liver, [3]),
+        lambda: session.release(liver, [3]),
+        lambda: session.begin_propagation(liver),
+        lambda: session.set_slice_range(liver, (0, 3)),
+        lambda: session.delete_object(liver),
+    ):
+        with pytest.raises(SessionError, match="'liver' is locked"):
+            change()
+    session.rename(liver, "Liver")
+    session.recolor(liver, (0, 0, 1))
+    session.set_locked(liver, False)
+    session.add_prompt(liver, point(4))
+
+
+def test_results_never_reach_an_object_that_was_locked_meanwhile() -> None:
+    session, liver = with_object(3)
+    run = session.begin_propagation(liver)
+    assert session.apply_predictions(run, liver, {3: filled(5)}) == (3,)
+    session.set_locked(liver, True)
+    assert session.apply_predictions(run, liver, {4: filled(5)}) == ()
+    assert session.end_propagation(run, liver) == ()
+    assert values(session, liver) == {3: 5}
+
+
+# -- propagation
+
+
+def test_propagation_leaves_accepted_and_edited_slices_unchanged() -> None:
+    session, liver = with_object(3)
+    propagate(session, liver, 1)
+    session.accept(liver, [6, 7])
+    session.edit_mask(liver, 9, filled(30))
+    run = session.begin_propagation(liver)
+    taken = session.apply_predictions(run, liver, {index: filled(2) for index in range(SLICES)})
+    assert taken == (0, 1, 2, 3, 4, 5, 8, 10, 11)
+    assert values(session, liver) == {**dict.fromkeys(range(SLICES), 2), 6: 1, 7: 1, 9: 30}
+
+
+def test_correction_computes_only_what_lies_beside_it() -> None:
+    session, liver = with_object(0, 10)
+    assert propagate(session, liver, 1) == set(range(SLICES))
+    session.add_prompt(liver, point(4))
+    assert propagate(session, liver, 2) == set(range(1, 10)) - {10, 0}
+    assert values(session, liver) == {0: 1, **dict.fromkeys(range(1, 10), 2), 10: 1, 11: 1}
+
+
+def test_nothing_is_pending_after_a_propagation_and_again_after_its_undo() -> None:
+    session, liver = with_object(3)
+    before = session.pending_tracks(liver)
+    propagate(session, liver, 1)
+    assert session.pending_tracks(liver) == ()
+    assert session.pending_key_slices(liver) == ()
+    session.undo()
+    assert session.pending_tracks(liver) == before
+    assert session.pending_key_slices(liver) == (3,)
+
+
+def test_cancelled_propagation_is_continued_by_the_next_one() -> None:
+    session, liver = with_object(0, 8)
+    run = session.begin_propagation(liver)
+    session.apply_predictions(run, liver, {index: filled(1) for index in (0, 1, 2, 3, 4, 8, 7)})
+    assert {track.key for track in session.pending_tracks(liver)} == {8}
+    assert propagate(session, liver, 2) == {5, 6, 7, 9, 10, 11}
+
+
+def test_wider_range_computes_what_was_outside_before() -> None:
+    session, liver = with_object(5)
+    session.set_slice_range(liver, (3, 7))
+    assert propagate(session, liver, 1) == set(range(3, 8))
+    session.set_slice_range(liver, (3, 9))
+    assert propagate(session, liver, 2) == {6, 7, 8, 9}
+
+
+def test_slices_without_a_result_are_empty_once_the_propagation_is_complete() -> None:
+    session, liver = with_object(5)
+    propagate(session, liver, 7)
+    session.replace_prompt(liver, 0, point(5, x=1))
+    run = session.begin_propagation(liver)
+    session.apply_predictions(run, liver, {index: filled(8) for index in (4, 5, 6)})
+    assert session.end_propagation(run, liver) == (0, 1, 2, 3, 7, 8, 9, 10, 11)
+    assert values(session, liver) == {**dict.fromkeys(range(SLICES), 0), 4: 8, 5: 8, 6: 8}
+    assert session.pending_tracks(liver) == ()
+
+
+def test_a_propagation_is_one_step_of_undo_however_many_results_it_brings() -> None:
+    session, liver = with_object(5)
+    spleen = session.add_object("spleen", RED)
+    session.add_prompt(spleen, point(2))
+    start = session.objects
+    run = session.begin_propagation(liver, spleen)
+    for index in range(SLICES):
+        session.apply_predictions(run, liver, {index: filled(1)})
+        session.apply_predictions(run, spleen, {index: filled(2)})
+    session.end_propagation(run, liver)
+    session.end_propagation(run, spleen)
+    end = session.objects
+    assert session.undo_label == "Propagate liver, spleen"
+    session.undo()
+    assert session.objects == start
+    session.redo()
+    assert session.objects == end
+
+
+def test_late_results_of_an_undone_or_older_propagation_are_dropped() -> None:
+    session, liver = with_object(5)
+    run = session.begin_propagation(liver)
+    session.undo()
+    assert session.apply_predictions(run, liver, {5: filled(1)}) == ()
+    assert session.redo_label == "Propagate liver"
+    newer = session.begin_propagation(liver)
+    assert session.apply_predictions(run, liver, {5: filled(1)}) == ()
+    assert session.apply_predictions(newer, liver, {5: filled(1)}) == (5,)
+    session.delete_object(liver)
+    assert session.apply_predictions(newer, liver, {5: filled(1)}) == ()
+
+
+def test_step_in_the_middle_of_a_propagation_can_be_undone_by_itself() -> None:
+    session, liver = with_object(5)
+    run = session.begin_propagation(liver)
+    session.apply_predictions(run, liver, {5: filled(1)})
+    session.accept(liver, [5])
+    session.apply_predictions(run, liver, {6: filled(1)})
+    assert [session.undo().label for _ in range(3)] == ["Propagate liver", "Accept slices", "Propagate liver"]
+    assert session.object(liver).masks == {}
+
+
+def test_released_slice_is_computed_again() -> None:
+    session, liver = with_object(5)
+    propagate(session, liver, 1)
+    session.accept(liver, [8])
+    propagate(session, liver, 2)
+    session.release(liver, [8])
+    assert propagate(session, liver, 3) == {6, 7, 8, 9, 10, 11}
+
+
+def test_confidence_of_each_slice_is_kept() -> None:
+    session, liver = with_object(5)
+    propagate(session, liver, 1)
+    assert {stored.confidence for stored in session.object(liver).masks.values()} == {0.5}
+    session.edit_mask(liver, 5, filled(3))
+    assert session.object(liver).masks[5].confidence is None
+
+
+# -- export
+
+
+def test_exported_prompts_are_those_of_the_session() -> None:
+    session, liver = with_object(3)
+    session.add_prompt(liver, box_from_voxels(GEOMETRY, SliceRef(SliceAxis.K, 4), 1, 1, 5, 5))
+    session.set_slice_range(liver, (2, 8))
+    exported = session.prompt_set(checkpoint_id="nano", tier="exact")
+    assert exported.objects == (session.object(liver).said,)
+    again = Session(GEOMETRY)
+    again.add_objects(PromptSet.from_json(exported.to_json(), GEOMETRY))
+    assert again.prompt_set(checkpoint_id="nano", tier="exact") == exported
+    assert again.undo().label == "Add prompts"
+    assert again.objects == ()
+
+
+def test_accepted_and_edited_masks_are_exported_with_their_round() -> None:
+    session, liver = with_object(3)
+    propagate(session, liver, 1)
+    session.accept(liver, [4])
+    session.edit_mask(liver, 9, filled(0))
+    session.add_prompt(liver, point(6))
+    propagate(session, liver, 2)
+    session.edit_mask(liver, 7, filled(20))
+    exported = session.prompt_set().objects[0].prompts
+    assert [(type(prompt), prompt.slice.index, prompt.round) for prompt in exported] == [
+        (Point, 3, 0),
+        (Point, 6, 1),
+        (MaskPrompt, 4, 1),
+        (MaskPrompt, 9, 1),
+        (MaskPrompt, 7, 2),
+    ]
+    assert not exported[3].mask.any()  # the user said that the object is not there
+    assert PromptSet.from_json(session.prompt_set().to_json()) == session.prompt_set()
+
+
+def test_prompts_of_another_volume_are_refused() -> None:
+    session, _ = with_object(3)
+    with pytest.raises(SessionError, match="another volume or slice axis"):
+        Session(GEOMETRY, SliceAxis.J).add_objects(session.prompt_set())
+
+
+# -- memory
+
+
+def test_undo_of_many_propagations_over_a_large_volume_stays_small() -> None:
+    session = Session(VolumeGeometry((300, 512, 512), np.eye(4)))
+    liver = session.add_object("liver", RED)
+    rows, columns = np.mgrid[:512, :512]
+    organs = [(rows - 250) ** 2 + (columns - 200 - shift) ** 2 < 90**2 for shift in range(20)]
+    for turn in range(3):
+        session.add_prompt(
+            liver, point_from_voxel(session.geometry, SliceRef(SliceAxis.K, 150), 200, 250 + turn)
+        )
+        run = session.begin_propagation(liver)
+        session.apply_predictions(run, liver, {index: organs[(index + turn) % 20] for index in range(300)})
+    size = sum(len(stored.mask.bits) for stored in session.object(liver).masks.values())
+    assert size < 2**18  # bytes a propagation leaves in the history
+
+
+# -- properties of the history
+
+objects = st.integers(0, 2)
+slices = st.integers(0, SLICES - 1)
+
+
+class Histories(RuleBasedStateMachine):
+    """Any user doing anything, compared with a list of snapshots."""
+
+    @initialize()
+    def start(self) -> None:
+        self.session = Session(GEOMETRY)
+        self.past: list = [self.session.objects]
+        self.future: list = []
+        self.runs: list[int] = [0]
+
+    def pick(self, number: int) -> int | None:
+        entries = self.session.objects
+        return entries[number % len(entries)].id if entries else None
+
+    def act(self, change: object) -> None:
+        """Do a change that may be refused, and write down the state when there is a new one."""
+        before = self.session.objects
+        label = self.session.undo_label
+        steps = len(self.session._history._done)
+        try:
+            change()
+        except SessionError:
+            assert self.session.objects == before
+            assert self.session.undo_label == label
+            return
+        if self.session.objects != before:
+            self.future.clear()
+            if len(self.session._history._done) == steps:
+                self.past[-1] = self.session.objects
+            else:
+                self.past.append(self.session.objects)
+
+    @rule(name=st.sampled_from(["liver", "spleen", "kidney"]))
+    def add(self, name: str) -> None:
+        self.act(lambda: self.session.add_object(name, RED))
+
+    @rule(number=objects, name=st.sampled_from(["liver", "spleen", "tumour"]))
+    def rename(self, number: int, name: str) -> None:
+        self.act(lambda: self.session.rename(self.pick(number), name))
+
+    @rule(number=objects, level=st.floats(0, 1))
+    def recolor(self, number: int, level: float) -> None:
+        self.act(lambda: self.session.recolor(self.pick(number), (level, 0, 0)))
+
+    @rule(number=objects)
+    def delete(self, number: int) -> None:
+        self.act(lambda: self.session.delete_object(self.pick(number)))
+
+    @rule(number=objects, locked=st.booleans())
+    def lock(self, number: int, locked: bool) -> None:
+        self.act(lambda: self.session.set_locked(self.pick(number), locked))
+
+    @rule(number=objects, index=slices, x=st.integers(0, COLUMNS - 1))
+    def prompt(self, number: int, index: int, x: int) -> None:
+        self.act(lambda: self.session.add_prompt(self.pick(number), point(index, x)))
+
+    @rule(number=objects, position=objects, index=slices)
+    def move_prompt(self, number: int, position: int, index: int) -> None:
+        self.act(lambda: self.session.replace_prompt(self.pick(number), position, point(index)))
+
+    @rule(number=objects, position=objects)
+    def remove_prompt(self, number: int, position: int) -> None:
+        self.act(lambda: self.session.remove_prompt(self.pick(number), position))
+
+    @rule(number=objects, limits=st.tuples(slices, slices).map(sorted))
+    def narrow(self, number: int, limits: list[int]) -> None:
+        self.act(lambda: self.session.set_slice_range(self.pick(number), tuple(limits)))
+
+    @rule(number=objects, index=slices, value=st.integers(0, 40))
+    def edit(self, number: int, index: int, value: int) -> None:
+        self.act(lambda: self.session.edit_mask(self.pick(number), index, filled(value)))
+
+    @rule(number=objects, indices=st.sets(slices, max_size=4))
+    def accept(self, number: int, indices: set[int]) -> None:
+        self.act(lambda: self.session.accept(self.pick(number), indices))
+
+    @rule(number=objects, indices=st.sets(slices, max_size=2))
+    def release(self, number: int, indices: set[int]) -> None:
+        self.act(lambda: self.session.release(self.pick(number), indices))
+
+    @rule(number=objects)
+    def begin(self, number: int) -> None:
+        self.act(lambda: self.runs.append(self.session.begin_propagation(self.pick(number))))
+
+    @rule(number=objects, run=st.integers(-3, -1), indices=st.sets(slices), value=st.integers(0, 40))
+    def results(self, number: int, run: int, indices: set[int], value: int) -> None:
+        run = self.runs[max(run, -len(self.runs))]
+        before = {entry.id: entry for entry in self.session.objects}
+        masks = {index: filled(value) for index in indices}
+        self.act(lambda: self.session.apply_predictions(run, self.pick(number), masks))
+        for entry in self.session.objects:
+            kept = before[entry.id].masks.keys() if entry.locked else entry.kept_slices
+            assert all(entry.masks[index] == before[entry.id].masks[index] for index in kept)
+
+    @rule(number=objects)
+    def complete(self, number: int) -> None:
+        self.act(lambda: self.session.end_propagation(self.runs[-1], self.pick(number)))
+
+    @precondition(lambda self: len(self.past) > 1)
+    @rule()
+    def undo(self) -> None:
+        self.session.undo()
+        self.future.append(self.past.pop())
+
+    @precondition(lambda self: self.future)
+    @rule()
+    def redo(self) -> None:
+        self.session.redo()
+        self.past.append(self.future.pop())
+
+    @invariant()
+    def state_is_the_one_written_down(self) -> None:
+        if hasattr(self, "session"):
+            assert self.session.objects == self.past[-1]
+
+    @invariant()
+    def no_accepted_slice_is_ever_pending(self) -> None:
+        for entry in self.session.objects if hasattr(self, "session") else ():
+            pending = {index for track in self.session.pending_tracks(entry.id) for index in track.slices}
+            assert not entry.kept_slices & pending
+            assert not entry.kept_slices & set(self.session.pending_key_slices(entry.id))
+
+    def teardown(self) -> None:
+        if not hasattr(self, "session"):
+            return
+        while self.future:
+            self.redo()
+        end = self.session.objects
+        steps = 0
+        while self.session.undo():
+            steps += 1
+        assert self.session.objects == ()
+        assert steps == len(self.past) - 1
+        for _ in range(steps):
+            self.session.redo()
+        assert self.session.objects == end
+        assert self.session.redo() is None
+        exported = self.session.prompt_set()
+        assert PromptSet.from_json(exported.to_json(), GEOMETRY) == exported
+
+
+class TestHistories(Histories.TestCase):
+    settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_oldest_steps_are_forgotten_beyond_the_limit() -> None:
+    session = Session(GEOMETRY, history_limit=2)
+    for name in ("a", "b", "c"):
+        session.add_object(name, RED)
+    assert session.undo()
+    assert session.undo()
+    assert session.undo() is None
+    assert [entry.name for entry in session.objects] == ["a"]
+
+
+def test_states_have_names_to_save_in_a_scene() -> None:
+    assert [state.value for state in MaskState] == ["predicted", "accepted", "edited"]
