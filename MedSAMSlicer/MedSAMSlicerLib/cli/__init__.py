@@ -1,0 +1,134 @@
+"""The command line: `medsamslicer segment | models | demo | benchmark | train`.
+
+A command is a module of this folder with `add_parser(subparsers) -> ArgumentParser` and `run(arguments) -> int`.
+Such modules import torch and numpy only while they run, so that `medsamslicer --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+
+from .. import __version__
+from ..core.errors import Cancelled, MedSAMError
+from .exit_codes import CANCELLED, FAILED, OK, USAGE, UsageError
+
+_COMMANDS = ("segment", "models", "demo", "train")
+
+_EPILOG = """examples:
+  medsamslicer segment ct.nii.gz --box spleen=40,120,200,210,280 -o spleen.seg.nrrd
+  medsamslicer models list
+  medsamslicer demo
+
+`medsamslicer COMMAND --help` tells more, with examples.
+exit codes: 0 done, 1 failed (one line on the error output says why), 2 wrong usage, 130 stopped by Ctrl-C"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (that of the program when None) and return the exit code."""
+    words = join_negative_values(sys.argv[1:] if argv is None else argv)
+    parser = build_parser()
+    try:
+        arguments = parser.parse_args(words)
+    except SystemExit as stop:  # argparse has said what is wrong, or has shown the help
+        return stop.code if isinstance(stop.code, int) else USAGE
+    if "run" not in arguments:
+        parser.print_help()
+        return OK
+    with _log_to_stderr(arguments.debug):
+        return _run(arguments)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; `run` of the chosen one is in the namespace."""
+    parser = argparse.ArgumentParser(
+        prog="medsamslicer",
+        description="From one box or a few clicks to a 3-D mask of a CT or MR volume.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"medsamslicer {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name in _COMMANDS:
+        command = importlib.import_module(f".{name}", __name__)
+        command_parser = command.add_parser(subparsers)
+        command_parser.add_argument(
+            "--debug", action="store_true", help="show where in the program an error arose"
+        )
+        command_parser.set_defaults(run=command.run)
+    return parser
+
+
+def join_negative_values(words: Sequence[str]) -> list[str]:
+    """Turn `--point -12.5,3,4` into `--point=-12.5,3,4`, since argparse takes what begins with - for an option."""
+    joined: list[str] = []
+    for word in words:
+        if joined and re.match(r"-\.?\d", word) and re.fullmatch(r"--[\w-]+", joined[-1]):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
+        code = int(arguments.run(arguments))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read the output has closed it: `medsamslicer models list | head -1`
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - so that Python's own flush at the end succeeds
+        return OK
+    except (KeyboardInterrupt, Cancelled):
+        if arguments.debug:
+            raise
+        return _say("cancelled; nothing was written.", CANCELLED)
+    except UsageError as error:
+        return _say(f"{error} (see medsamslicer COMMAND --help)", USAGE)
+    except MedSAMError as error:
+        if arguments.debug:
+            raise
+        return _say(str(error), FAILED)
+    except MemoryError:
+        if arguments.debug:
+            raise
+        return _say("there is not enough memory for this volume.", FAILED)
+    except Exception as error:  # a fault of this program is told in one line as well
+        if arguments.debug:
+            raise
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        return _say(f"a fault of the program ({reason}); --debug shows where.", FAILED)
+
+
+def _say(sentence: str, code: int) -> int:
+    one_line = " ".join(sentence.split())
+    sys.stderr.write(f"medsamslicer: error: {one_line}\n")
+    return code
+
+
+@contextlib.contextmanager
+def _log_to_stderr(debug: bool) -> Iterator[None]:
+    """What the library logs goes to the error output: warnings, or everything with --debug."""
+    logger = logging.getLogger(__name__.partition(".")[0])
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_LowerCase("medsamslicer: %(levelname)s: %(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if debug else logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _LowerCase(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        record.levelname = record.levelname.lower()
+        return super().format(record)

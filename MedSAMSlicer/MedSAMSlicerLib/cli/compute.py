@@ -1,0 +1,135 @@
+"""From a volume, prompts and a checkpoint to masks: the engine with a progress bar. Imports torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..core.errors import MedSAMError
+from ..core.geometry import VolumeGeometry
+from ..core.prompts import PromptSet
+from ..engine.result import ObjectResult, SegmentationResult
+from ..engine.segmenter import DEFAULT_CACHE_BYTES, VolumeSegmenter
+from ..io.segmentations import Mask
+from ..io.volumes import Volume
+from ..models.registry import CheckpointFile
+from ..sam2 import config as configs
+from ..sam2.checkpoint import load
+from ..sam2.config import Config
+from ..sam2.model import SAM2
+from .terminal import ProgressBar
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to compute: what the options of the same names say. None = the engine's own choice."""
+
+    device: str = "auto"
+    tier: str | None = None
+    threads: int | None = None
+    cache_mb: int | None = None
+    cleanup: str = "none"
+    overlap: str = "keep"
+
+
+@dataclass(frozen=True, eq=False)
+class Segmented:
+    """A finished segmentation.
+
+    Attributes:
+        prompts: as given, with the tier that was used: what a file must hold to repeat the run.
+        masks: segment name -> (K, J, I) boolean.
+        objects: one description for each object, ready for JSON.
+        seconds: by step: load, segment.
+        device: where the network ran.
+        notes: sentences for the user, such as that an arithmetic was not to be had.
+    """
+
+    prompts: PromptSet
+    masks: Mapping[str, Mask]
+    objects: list[dict[str, Any]]
+    seconds: dict[str, float]
+    device: str
+    notes: tuple[str, ...]
+
+
+def segment_volume(volume: Volume, prompts: PromptSet, file: CheckpointFile, settings: Settings) -> Segmented:
+    """Load the checkpoint, propagate, describe. Raises what the engine and the loader raise."""
+    start = time.perf_counter()
+    model = load_checkpoint(file)
+    loaded = time.perf_counter()
+    segmenter = VolumeSegmenter(
+        volume.array,
+        volume.geometry,
+        model,
+        prompts.window,
+        tier=None if settings.tier in (None, "auto") else settings.tier,
+        device=chosen_device(settings.device),
+        cache_bytes=DEFAULT_CACHE_BYTES if settings.cache_mb is None else settings.cache_mb << 20,
+        threads=settings.threads,
+    )
+    with ProgressBar("segmenting") as bar:
+        result = segmenter.segment(
+            prompts,
+            progress=lambda done, total, index: bar.update(done, total, f"slice {index}"),
+            cleanup=settings.cleanup,
+            overlap=settings.overlap,
+        )
+    precision = segmenter.precision
+    return Segmented(
+        prompts=replace(prompts, tier=precision.tier.value, window=segmenter.window),
+        masks=result.masks,
+        objects=[_described(entry, result, volume.geometry) for entry in result.objects],
+        seconds={"load": loaded - start, "segment": time.perf_counter() - loaded},
+        device=str(precision.device),
+        notes=(precision.note,) if precision.note else (),
+    )
+
+
+def load_checkpoint(file: CheckpointFile) -> SAM2:
+    """The network of a checkpoint file. Raises CheckpointError."""
+    known = {value.name: value for value in vars(configs).values() if isinstance(value, Config)}
+    # A safetensors file says itself which network it holds; of an official file the registry knows.
+    named = None if file.path.suffix == ".safetensors" else known.get(file.checkpoint.config or "")
+    return load(file.path, named)[0]
+
+
+def chosen_device(said: str) -> str:
+    """The device to use for `auto`, or the one that was named. Raises MedSAMError when that is not there."""
+    if said == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        kind = torch.device(said).type
+    except RuntimeError as error:
+        raise MedSAMError(f"The device must be auto, cpu, cuda, cuda:1 or mps, not {said!r}.") from error
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(kind, False):
+        raise MedSAMError(f"The device {said} is not on this computer; --device cpu always is.")
+    return said
+
+
+def _described(entry: ObjectResult, result: SegmentationResult, geometry: VolumeGeometry) -> dict[str, Any]:
+    mask = result.masks[entry.name]
+    voxels = int(np.count_nonzero(mask))
+    others = tuple(axis for axis in range(3) if axis != entry.axis)
+    filled = np.flatnonzero(mask.any(axis=others))
+    voxel_ml = abs(float(np.linalg.det(geometry.ijk_to_ras[:3, :3]))) / 1000
+    return {
+        "name": entry.name,
+        "color": list(entry.color),
+        "voxels": voxels,
+        "millilitres": voxels * voxel_ml,
+        "slices": len(filled),
+        "first_slice": int(filled[0]) if filled.size else None,
+        "last_slice": int(filled[-1]) if filled.size else None,
+        "key_slices": list(entry.key_slices),
+        "ended": [{"direction": event.step, "last_seen": event.last_seen} for event in entry.ended],
+        "iou": {str(index): round(value, 4) for index, value in entry.iou.items()},
+    }

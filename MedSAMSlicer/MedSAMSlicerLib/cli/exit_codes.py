@@ -1,0 +1,12 @@
+"""What the program's exit codes mean."""
+
+from __future__ import annotations
+
+OK = 0
+FAILED = 1
+USAGE = 2
+CANCELLED = 130
+
+
+class UsageError(Exception):
+    """An option that cannot be understood, or options that do not go together; ends with exit code 2."""

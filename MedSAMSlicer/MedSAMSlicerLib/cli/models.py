@@ -1,0 +1,162 @@
+"""`medsamslicer models`: list, show, download, verify, delete and add checkpoints."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import MedSAMError
+from ..models import Checkpoint, DownloadSettings, Registry, State
+from .exit_codes import FAILED, OK
+from .terminal import ProgressBar, confirmation, say, size
+
+_EPILOG = """examples:
+  medsamslicer models list
+  medsamslicer models download sam2.1-tiny
+  medsamslicer models download medsam2-latest --yes          # its hash is not published: --yes accepts the first one
+  medsamslicer models download sam2.1-tiny --mirror https://intranet/models --proxy http://proxy:3128
+  medsamslicer models add my_fine_tuned.safetensors --name my-model
+  medsamslicer models verify
+  medsamslicer models delete sam2.1-tiny
+
+environment:
+  MEDSAMSLICER_MODELS   folder of downloaded checkpoints
+  MEDSAMSLICER_OFFLINE  folders with checkpoint files that are only read, for computers without a network
+  MEDSAMSLICER_MIRROR   address of a folder that has the same files; HTTPS_PROXY and MEDSAMSLICER_PROXY name a proxy"""
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Declare the command and what it can do."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "models",
+        help="list, download, check and delete checkpoints",
+        description="Checkpoints: which there are, what is on this computer, and whether it is what it should be.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="every checkpoint with size, licence and state")
+    listing.add_argument("--json", action="store_true", help="as JSON")
+    listing.set_defaults(action=_list)
+    show = actions.add_parser("show", help="all that is known of one checkpoint, as JSON")
+    show.add_argument("model", help="name or file")
+    show.set_defaults(action=_show)
+    download = actions.add_parser("download", help="bring checkpoints to this computer")
+    download.add_argument("model", nargs="+", help="name")
+    download.add_argument(
+        "--yes", action="store_true", help="accept a checkpoint whose hash is not published"
+    )
+    download.add_argument("--mirror", metavar="URL", help="folder that has the same files")
+    download.add_argument("--proxy", metavar="URL", help="HTTP proxy")
+    download.set_defaults(action=_download)
+    verify = actions.add_parser("verify", help="compare the files on disk with their SHA-256")
+    verify.add_argument("model", nargs="*", help="name or file (default: all that are on disk)")
+    verify.set_defaults(action=_verify)
+    delete = actions.add_parser(
+        "delete", help="delete downloaded files; an own file is only taken off the list"
+    )
+    delete.add_argument("model", nargs="+", help="name")
+    delete.add_argument("--forget", action="store_true", help="forget the hash that was accepted as well")
+    delete.set_defaults(action=_delete)
+    add = actions.add_parser("add", help="put a file of your own on the list and accept it as it is")
+    add.add_argument("file", type=Path)
+    add.add_argument("--name", help="name for --model (default: that of the file)")
+    add.set_defaults(action=_add)
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the action; returns the exit code."""
+    return int(arguments.action(arguments, Registry.from_environment()))
+
+
+def _list(arguments: argparse.Namespace, registry: Registry) -> int:
+    entries = list(registry)
+    if arguments.json:
+        _print_json([_description(entry, registry) for entry in entries])
+        return OK
+    rows = [("NAME", "STATE", "SIZE", "LICENCE", "")]
+    for entry in entries:
+        path = registry.path_of(entry)
+        known = entry.bytes if path is None else path.stat().st_size
+        rows.append((entry.id, registry.state(entry).value, size(known), entry.licence, entry.title))
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    for row in rows:
+        sys.stdout.write(
+            "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() + "\n"
+        )
+    return OK
+
+
+def _show(arguments: argparse.Namespace, registry: Registry) -> int:
+    _print_json(_description(registry.find(arguments.model), registry))
+    return OK
+
+
+def _download(arguments: argparse.Namespace, registry: Registry) -> int:
+    settings = DownloadSettings.from_environment()
+    settings = dataclasses.replace(
+        settings, mirror=arguments.mirror or settings.mirror, proxy=arguments.proxy or settings.proxy
+    )
+    for name in arguments.model:
+        checkpoint = registry.find(name)
+        if registry.state(checkpoint) is State.NOT_ON_DISK:
+            say(f"{checkpoint.title}: {size(checkpoint.bytes)}, licence {checkpoint.licence}")
+        with ProgressBar(checkpoint.file) as bar:
+            file = registry.download(
+                checkpoint,
+                confirm=confirmation(arguments.yes),
+                settings=settings,
+                progress=lambda done, total, bar=bar: bar.update(done, total, size(done)),  # type: ignore[misc]
+            )
+        sys.stdout.write(f"{file.path}\n")
+    return OK
+
+
+def _verify(arguments: argparse.Namespace, registry: Registry) -> int:
+    chosen = [registry.find(name) for name in arguments.model]
+    code = OK
+    for checkpoint in chosen or [entry for entry in registry if registry.path_of(entry) is not None]:
+        try:
+            if checkpoint.bundled and checkpoint.sha256 is None:
+                registry.open(checkpoint)
+            else:
+                registry.verify(checkpoint)
+            sys.stdout.write(f"{checkpoint.id}: right\n")
+        except MedSAMError as error:
+            sys.stdout.write(f"{checkpoint.id}: {error}\n")
+            code = FAILED
+    return code
+
+
+def _delete(arguments: argparse.Namespace, registry: Registry) -> int:
+    for name in arguments.model:
+        checkpoint = registry.find(name)
+        path = registry.delete(checkpoint, forget=arguments.forget)
+        if checkpoint.path is not None:
+            said = f"no longer listed; {checkpoint.path} is still there"
+        else:
+            said = "was not on this computer" if path is None else f"deleted {path}"
+        sys.stdout.write(f"{checkpoint.id}: {said}\n")
+    return OK
+
+
+def _add(arguments: argparse.Namespace, registry: Registry) -> int:
+    file = registry.add(arguments.file, arguments.name)
+    sys.stdout.write(f"{file.checkpoint.id}: {file.path}, SHA-256 {file.sha256}\n")
+    return OK
+
+
+def _description(checkpoint: Checkpoint, registry: Registry) -> dict[str, object]:
+    path = registry.path_of(checkpoint)
+    content = dataclasses.asdict(checkpoint)
+    return {**content, "path": path and str(path), "state": registry.state(checkpoint).value}
+
+
+def _print_json(content: object) -> None:
+    sys.stdout.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")

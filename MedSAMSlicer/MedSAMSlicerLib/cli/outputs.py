@@ -1,0 +1,88 @@
+"""Result files: which kinds there are, whether they can be written, and writing them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..core.errors import OutputError
+
+if TYPE_CHECKING:
+    from ..core.prompts import ObjectPrompts
+    from ..io.segmentations import Mask
+    from ..io.volumes import Volume
+    from .compute import Segmented
+
+_SEGMENTATION = ".seg.nrrd"
+_LABELMAPS = (".nii.gz", ".nii", ".nrrd", ".mha")
+_DICOM = ".dcm"
+
+
+def check_targets(volume: Path, output: Path, others: Sequence[Path | None] = ()) -> None:
+    """Find out before any computing whether the results can be written. Raises OutputError naming the file."""
+    if not output.name.lower().endswith((_SEGMENTATION, *_LABELMAPS, _DICOM)):
+        kinds = ", ".join((_SEGMENTATION, *_LABELMAPS, _DICOM))
+        raise OutputError(f"Cannot write {output}: its name must end in one of {kinds}.")
+    targets = [output, *(path for path in others if path is not None)]
+    for path in targets:
+        _check_writable(path)
+    resolved = [path.resolve() for path in (volume, *targets)]
+    for path, place in zip(targets, resolved[1:], strict=True):
+        if resolved.count(place) > 1:
+            reason = "that is the volume" if place == resolved[0] else "two results have that name"
+            raise OutputError(f"Cannot write {path}: {reason}.")
+
+
+def needs_dicom(output: Path) -> bool:
+    """Whether the output refers to a DICOM series."""
+    return output.name.lower().endswith(_DICOM)
+
+
+def write_masks(
+    output: Path, masks: Mapping[str, Mask], volume: Volume, objects: Sequence[ObjectPrompts]
+) -> None:
+    """Write masks, name -> (K, J, I) boolean, in the format that the name of `output` asks for.
+
+    Raises OutputError; whatever was at `output` before is then still there.
+    """
+    from ..io.dicom_seg import write_dicom_seg
+    from ..io.segmentations import write_labelmap, write_seg_nrrd
+
+    colors = {entry.name: entry.color for entry in objects}
+    name = output.name.lower()
+    if name.endswith(_SEGMENTATION):
+        write_seg_nrrd(output, masks, volume.geometry, colors, volume.name)
+    elif name.endswith(_DICOM):
+        write_dicom_seg(output, masks, volume.geometry, volume.dicom_files, colors)
+    else:
+        write_labelmap(output, masks, volume.geometry, colors)
+
+
+def draw_result(path: Path, volume: Volume, result: Segmented) -> None:
+    """Write a PNG of slices with masks and prompts drawn on them. Raises OutputError."""
+    from ..io.pictures import write_picture
+
+    prompts = result.prompts
+    assert prompts.window is not None  # the engine chose one
+    write_picture(
+        path,
+        prompts.window.apply(volume.array),
+        volume.geometry,
+        prompts.axis,
+        result.masks,
+        {entry.name: entry.color for entry in prompts.objects},
+        prompts={entry.name: entry.prompts for entry in prompts.objects},
+        title=volume.name,
+    )
+
+
+def _check_writable(path: Path) -> None:
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        raise OutputError(f"Cannot write {path}: the folder {folder} does not exist.")
+    if path.is_dir():
+        raise OutputError(f"Cannot write {path}: there is a folder of that name.")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"Cannot write {path}: the folder {folder} is read-only.")

@@ -1,0 +1,157 @@
+"""What `--box`, `--point`, `--line` and `--mask` say, turned into prompts on a volume."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..core.errors import PromptError
+from ..core.geometry import SliceAxis, VolumeGeometry
+from ..core.prompts import (
+    MaskPrompt,
+    ObjectPrompts,
+    Prompt,
+    RecistLine,
+    SliceRef,
+    box_from_ras,
+    box_from_voxels,
+    line_from_voxels,
+    point_from_ras,
+    point_from_voxel,
+    validate,
+)
+from ..io.labels import read_slice_mask
+from ..io.segmentations import color_of
+from .exit_codes import UsageError
+from .prompt_text import PromptText
+
+DEFAULT_NAME = "Segment_1"
+Range = tuple[int, int]
+
+
+@dataclass
+class _Object:
+    """An object while its prompts are being collected."""
+
+    prompts: list[Prompt] = field(default_factory=list)
+    range: Range | None = None
+    color: tuple[float, float, float] | None = None
+
+
+def objects_from_arguments(
+    said: Sequence[PromptText],
+    geometry: VolumeGeometry,
+    axis: SliceAxis,
+    ras: bool,
+    slice_range: Range | None,
+    given: Sequence[ObjectPrompts] = (),
+) -> tuple[ObjectPrompts, ...]:
+    """Objects in the order in which their names appear, coloured in turn, prompts in the order they were said.
+
+    ras: places are mm instead of voxel indices. slice_range: first and last slice for every object.
+    given: objects to begin with, such as those of a prompts file; what is said of the same name is added to them.
+
+    Raises:
+        UsageError: text that cannot be understood.
+        PromptError, GeometryError, VolumeError: a prompt that does not fit the volume, or a mask file.
+    """
+    objects = {entry.name: _Object(list(entry.prompts), entry.slice_range, entry.color) for entry in given}
+    for text in said:
+        entry = objects.setdefault(text.name or DEFAULT_NAME, _Object())
+        if text.kind == "mask":
+            entry.prompts.append(_mask(text, geometry, axis))
+        elif ras:
+            prompt, extent = _in_mm(text, geometry, axis)
+            entry.prompts.append(prompt)
+            entry.range = _joined(entry.range, extent)
+        else:
+            entry.prompts.append(_in_voxels(text, geometry, axis))
+    return tuple(
+        ObjectPrompts(name, entry.color or color_of(number), tuple(entry.prompts), slice_range or entry.range)
+        for number, (name, entry) in enumerate(objects.items())
+    )
+
+
+def check_range(objects: Sequence[ObjectPrompts]) -> None:
+    """Raise PromptError when a prompt lies on a slice outside the range of its object."""
+    for entry in objects:
+        for prompt in entry.prompts if entry.slice_range else ():
+            first, last = entry.slice_range or (0, 0)
+            if not first <= prompt.slice.index <= last:
+                raise PromptError(
+                    f"A prompt of {entry.name!r} is on slice {prompt.slice.index}, outside the range {first},{last}."
+                )
+
+
+def parse_range(text: str) -> Range:
+    """`FIRST,LAST`, both included. Raises UsageError."""
+    found = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", text)
+    if not found or int(found[1]) > int(found[2]):
+        raise UsageError(f"--range needs FIRST,LAST in ascending order, not {text!r}")
+    return int(found[1]), int(found[2])
+
+
+def _in_voxels(text: PromptText, geometry: VolumeGeometry, axis: SliceAxis) -> Prompt:
+    slice_ref = SliceRef(axis, text.whole(0))
+    if text.kind == "box":
+        _, x0, y0, x1, y1 = text.numbers(5)
+        return box_from_voxels(geometry, slice_ref, x0, y0, x1, y1)
+    if text.kind == "line":
+        _, x0, y0, x1, y1 = text.numbers(5)
+        return line_from_voxels(geometry, slice_ref, x0, y0, x1, y1)
+    positive, place = text.polarity()
+    _, x, y = place.numbers(3)
+    return point_from_voxel(geometry, slice_ref, x, y, positive)
+
+
+def _in_mm(text: PromptText, geometry: VolumeGeometry, axis: SliceAxis) -> tuple[Prompt, Range | None]:
+    """The prompt, and for a box with depth the slices whose centres lie in it."""
+    if text.kind == "point":
+        positive, place = text.polarity()
+        return point_from_ras(geometry, axis, place.numbers(3), positive=positive), None
+    values = text.numbers(6)
+    start, end = values[:3], values[3:]
+    if text.kind == "line":
+        return _line_in_mm(geometry, axis, start, end), None
+    low, high = sorted(geometry.slice_position([start, end], axis).tolist())
+    middle = [(a + b) / 2 for a, b in zip(start, end, strict=True)]
+    slice_ref = SliceRef(axis, geometry.slice_index(middle, axis))
+    box = box_from_ras(geometry, slice_ref, start, end)
+    first, last = max(math.ceil(low), 0), min(math.floor(high), geometry.slice_count(axis) - 1)
+    return box, (first, last) if last > first else None
+
+
+def _line_in_mm(
+    geometry: VolumeGeometry, axis: SliceAxis, start: Sequence[float], end: Sequence[float]
+) -> RecistLine:
+    slice_ref = SliceRef(
+        axis, geometry.slice_index([(a + b) / 2 for a, b in zip(start, end, strict=True)], axis)
+    )
+    line = RecistLine(slice_ref, (start[0], start[1], start[2]), (end[0], end[1], end[2]))
+    validate(line, geometry)
+    return line
+
+
+def _mask(text: PromptText, geometry: VolumeGeometry, axis: SliceAxis) -> MaskPrompt:
+    slice_ref = SliceRef(axis, text.whole(0))
+    last = geometry.slice_count(axis) - 1
+    if slice_ref.index > last:
+        raise PromptError(
+            f"Slice {slice_ref.index} does not exist: axis {axis.name.lower()} has slices 0 to {last}."
+        )
+    path = Path(text.rest_after_slice()).expanduser()
+    mask = read_slice_mask(path, geometry, axis, slice_ref.index)
+    if not mask.any():
+        raise PromptError(f"{path} has nothing marked on slice {slice_ref.index}.")
+    prompt = MaskPrompt(slice_ref, mask)
+    validate(prompt, geometry)
+    return prompt
+
+
+def _joined(one: Range | None, other: Range | None) -> Range | None:
+    if one is None or other is None:
+        return one or other
+    return min(one[0], other[0]), max(one[1], other[1])

@@ -1,0 +1,286 @@
+"""`medsamslicer segment`: one volume, some prompts, one segmentation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import CheckpointError, OutputError, PromptError
+from ..models.registry import BUNDLED_ID, CheckpointFile, Registry
+from .exit_codes import OK, UsageError
+from .outputs import check_targets, draw_result, needs_dicom, write_masks
+from .prompt_text import PromptText
+from .terminal import confirmation, duration, say, warn
+
+if TYPE_CHECKING:
+    from ..core.geometry import VolumeGeometry
+    from ..core.prompts import PromptSet
+    from ..io.volumes import Volume
+    from .compute import Segmented
+
+_DESCRIPTION = """Segment structures of a CT or MR volume from a few prompts, slice after slice, in both directions.
+
+VOLUME is a NIfTI, NRRD or MetaImage file, or a folder with a DICOM series.
+
+Places are voxel indices in the order of the file's own array, counted from 0: SLICE along --axis; X along the in-plane
+axis that varies fastest in memory, Y along the other. The far edges of a box are exclusive: X1 and Y1 are the first
+column and row beyond it. With --ras places are mm in RAS instead: --point R,A,S  --box R,A,S,R,A,S  --line R,A,S,R,A,S;
+a box in mm that is as deep as two slices or more lies on its middle slice and limits the range, as a 3-D region does.
+
+NAME is that of the segment; prompts of the same name belong to one object, those without a name to Segment_1."""
+
+_EPILOG = """examples:
+  medsamslicer segment ct.nii.gz --box spleen=40,120,200,210,280 -o spleen.seg.nrrd
+  medsamslicer segment ct.nii.gz --box spleen=40,120,200,210,280 --range 25,60 --window soft-tissue -o spleen.nii.gz
+  medsamslicer segment mr.nrrd --point tumour=12,80,95 --point tumour=12,60,90,- --picture tumour.png -o tumour.seg.nrrd
+  medsamslicer segment mr.nrrd --axis i --line lesion=30,50,60,71,64 -o lesion.seg.nrrd
+  medsamslicer segment dicom_folder --ras --box liver=-80,-40,10,60,70,10 -o liver.dcm
+  medsamslicer segment ct.nii.gz --mask liver=31,liver_of_one_slice.nii.gz --json -o liver.seg.nrrd
+  medsamslicer segment ct.nii.gz --box a=3,10,10,40,40 --save-prompts a.json -o a.seg.nrrd
+  medsamslicer segment ct.nii.gz --prompts a.json -o again.seg.nrrd     # the same mask, bit for bit"""
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Declare the command."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "segment",
+        help="from prompts to a 3-D segmentation",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("volume", type=Path, metavar="VOLUME")
+    out = parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
+    out.help = ".seg.nrrd (segmentation of 3D Slicer), .nii.gz .nii .nrrd .mha (labels), .dcm (DICOM SEG)"
+    _add_prompts(parser)
+    network = parser.add_argument_group("network")
+    network.add_argument("--model", metavar="NAME|FILE", help=f"checkpoint (default: {BUNDLED_ID})")
+    network.add_argument(
+        "--yes", action="store_true", help="use a checkpoint file whose hash is not known yet"
+    )
+    network.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: auto)")
+    network.add_argument(
+        "--tier", choices=("auto", "exact", "balanced", "fast"), help="arithmetic (default: auto)"
+    )
+    network.add_argument(
+        "--threads", type=_positive, metavar="N", help="CPU threads (default: leaves one free)"
+    )
+    network.add_argument("--cache-mb", type=_positive, metavar="MB", help="memory for encoded slices")
+    network.add_argument(
+        "--window",
+        help="grey values: auto, soft-tissue, lung, bone, brain, liver, mediastinum, percentile, pet, full or "
+        "LOWER,UPPER (default: auto)",
+    )
+    more = parser.add_argument_group("results")
+    more.add_argument(
+        "--cleanup",
+        choices=("none", "islands", "holes", "both"),
+        default="none",
+        help="take off islands that no prompted slice reaches, fill small holes (default: none)",
+    )
+    more.add_argument(
+        "--overlap",
+        choices=("keep", "highest"),
+        default="keep",
+        help="objects may overlap, or each voxel is of the object it fits best (default: keep)",
+    )
+    more.add_argument(
+        "--picture", type=Path, metavar="PNG", help="slices with masks and prompts drawn on them"
+    )
+    more.add_argument(
+        "--save-prompts", type=Path, metavar="JSON", help="everything needed to repeat this run"
+    )
+    more.add_argument("--json", action="store_true", help="print result and timings as JSON")
+    return parser
+
+
+def _add_prompts(parser: argparse.ArgumentParser) -> None:
+    prompts = parser.add_argument_group("prompts (any number)")
+    for kind, form, text in (
+        ("box", "[NAME=]SLICE,X0,Y0,X1,Y1", "a box around the object on one slice"),
+        ("point", "[NAME=]SLICE,X,Y[,+|-]", "a click on the object (+, the default) or beside it (-)"),
+        ("line", "[NAME=]SLICE,X0,Y0,X1,Y1", "the longest diameter of a lesion (RECIST)"),
+        ("mask", "[NAME=]SLICE,FILE", "the object on one slice: a label volume or a picture of that slice"),
+    ):
+        prompts.add_argument(
+            f"--{kind}",
+            dest="said",
+            action="append",
+            default=[],
+            type=partial(PromptText.parse, kind),
+            metavar=form,
+            help=text,
+        )
+    prompts.add_argument(
+        "--prompts", type=Path, metavar="JSON", help="prompts of an earlier run or of 3D Slicer"
+    )
+    prompts.add_argument("--axis", choices=("k", "j", "i"), help="array axis of the slices (default: k)")
+    prompts.add_argument("--range", metavar="FIRST,LAST", help="slices to stay within, both included")
+    prompts.add_argument("--ras", action="store_true", help="boxes, points and lines are in RAS mm")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
+    if not arguments.said and arguments.prompts is None:
+        raise UsageError("segment needs a prompt: --box, --point, --line, --mask or --prompts")
+    start = time.perf_counter()
+    check_targets(arguments.volume, arguments.output, (arguments.picture, arguments.save_prompts))
+    from ..io.volumes import read_volume
+
+    volume = read_volume(arguments.volume)
+    for sentence in volume.warnings:
+        warn(sentence)
+    if needs_dicom(arguments.output) and not volume.dicom_files:
+        raise OutputError(f"Cannot write {arguments.output}: {arguments.volume} is not a DICOM series.")
+    prompts = _prompts(arguments, volume)
+    checkpoint = _checkpoint(arguments, prompts)
+    prompts = replace(prompts, checkpoint_id=checkpoint.checkpoint.id, checkpoint_sha256=checkpoint.sha256)
+    read_s = time.perf_counter() - start
+
+    from .compute import Settings, segment_volume
+
+    settings = Settings(
+        arguments.device,
+        prompts.tier,
+        arguments.threads,
+        arguments.cache_mb,
+        arguments.cleanup,
+        arguments.overlap,
+    )
+    result = segment_volume(volume, prompts, checkpoint, settings)
+    write_start = time.perf_counter()
+    _write(arguments, volume, result)
+    timings = {
+        "read": read_s,
+        **result.seconds,
+        "write": time.perf_counter() - write_start,
+        "total": time.perf_counter() - start,
+    }
+    _report(arguments, volume, result, checkpoint, timings)
+    return OK
+
+
+def _prompts(arguments: argparse.Namespace, volume: Volume) -> PromptSet:
+    """Prompts of the file, then those of the command line, on the volume; its window chosen."""
+    from ..core.geometry import SliceAxis
+    from ..core.intensity import choose_window
+    from ..core.prompts import PromptSet
+    from .prompt_arguments import check_range, objects_from_arguments, parse_range
+
+    geometry = volume.geometry
+    read = _read_prompts(arguments.prompts, geometry) if arguments.prompts else PromptSet(geometry)
+    axis = SliceAxis.parse(arguments.axis) if arguments.axis else read.axis
+    if read.objects and axis != read.axis:
+        raise PromptError(
+            f"{arguments.prompts} is for slice axis {read.axis.name.lower()}, not {arguments.axis}."
+        )
+    slice_range = parse_range(arguments.range) if arguments.range else None
+    said = objects_from_arguments(arguments.said, geometry, axis, arguments.ras, slice_range, read.objects)
+    window = read.window
+    if window is None or arguments.window is not None:
+        window = choose_window(volume.array, arguments.window or "auto", volume.modality)
+    tier = arguments.tier or read.tier
+    prompts = replace(read, axis=axis, objects=said, window=window, tier=None if tier == "auto" else tier)
+    if not any(entry.prompts for entry in prompts.objects):
+        raise PromptError(f"{arguments.prompts} holds no prompts.")
+    check_range(prompts.objects)
+    return prompts
+
+
+def _read_prompts(path: Path, geometry: VolumeGeometry) -> PromptSet:
+    from ..core.prompts import PromptSet
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PromptError(f"The prompts {path} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise PromptError(f"The prompts {path} are not text.") from error
+    try:
+        return PromptSet.from_json(text, geometry)
+    except PromptError as error:
+        raise PromptError(f"{path}: {error}") from error
+
+
+def _checkpoint(arguments: argparse.Namespace, prompts: PromptSet) -> CheckpointFile:
+    """The checkpoint of --model, else that of the prompts file, else the bundled one."""
+    registry = Registry.from_environment()
+    confirm = confirmation(arguments.yes)
+    if arguments.model is not None or prompts.checkpoint_id is None:
+        file = registry.open(arguments.model or BUNDLED_ID, confirm)
+    else:
+        try:
+            file = registry.open(prompts.checkpoint_id, confirm)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{arguments.prompts} was made with {prompts.checkpoint_id}: {error}"
+            ) from error
+    if prompts.checkpoint_sha256 not in (None, file.sha256):
+        said = f"{arguments.prompts} was made with another checkpoint ({prompts.checkpoint_id}, SHA-256"
+        said = f"{said} {str(prompts.checkpoint_sha256)[:16]}…) than {file.path.name} ({file.sha256[:16]}…)"
+        if arguments.model is None:
+            raise CheckpointError(f"{said}; name one with --model.")
+        warn(f"{said}; the masks will differ.")
+    return file
+
+
+def _write(arguments: argparse.Namespace, volume: Volume, result: Segmented) -> None:
+    """Write all that was asked for, the segmentation last: when it is there, everything is."""
+    from ..io.atomic import write_bytes
+
+    if arguments.save_prompts is not None:
+        write_bytes(arguments.save_prompts, result.prompts.to_json().encode())
+    if arguments.picture is not None:
+        draw_result(arguments.picture, volume, result)
+    write_masks(arguments.output, result.masks, volume, result.prompts.objects)
+
+
+def _report(
+    arguments: argparse.Namespace,
+    volume: Volume,
+    result: Segmented,
+    checkpoint: CheckpointFile,
+    timings: dict[str, float],
+) -> None:
+    for sentence in result.notes:
+        warn(sentence)
+    for said in result.objects:
+        say(f"{said['name']}: {said['millilitres']:.1f} ml on {said['slices']} slices")
+    say(f"{arguments.output} written in {duration(timings['total'])}.")
+    if arguments.json:
+        content = {
+            "output": str(arguments.output),
+            "volume": {
+                "path": str(arguments.volume),
+                "shape_kji": list(volume.geometry.shape),
+                "spacing_ijk_mm": list(volume.geometry.spacing),
+                "modality": volume.modality,
+            },
+            "axis": result.prompts.axis.name.lower(),
+            "window": json.loads(result.prompts.window.to_json()) if result.prompts.window else None,
+            "checkpoint": {
+                "id": checkpoint.checkpoint.id,
+                "path": str(checkpoint.path),
+                "sha256": checkpoint.sha256,
+            },
+            "device": result.device,
+            "tier": result.prompts.tier,
+            "objects": result.objects,
+            "notes": list(result.notes),
+            "seconds": {name: round(value, 4) for name, value in timings.items()},
+        }
+        sys.stdout.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")

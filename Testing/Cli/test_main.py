@@ -1,0 +1,176 @@
+"""The program as a whole: help, usage, exit codes, errors in one line, quick start."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from MedSAMSlicerLib import __version__
+from MedSAMSlicerLib.cli import build_parser, join_negative_values, models
+from MedSAMSlicerLib.core.errors import Cancelled, VolumeError
+
+COMMANDS = ("segment", "models", "demo")
+
+
+def raising(error: BaseException) -> Callable[[argparse.Namespace], int]:
+    def run(_: argparse.Namespace) -> int:
+        raise error
+
+    return run
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch, cli: Any) -> Callable[..., Any]:
+    """Run `medsamslicer models list` while it fails in a given way."""
+
+    def run(error: BaseException, *options: str) -> Any:
+        monkeypatch.setattr(models, "run", raising(error))
+        return cli("models", *options, "list")
+
+    return run
+
+
+def test_without_a_command_the_help_is_shown(cli: Any) -> None:
+    done = cli()
+    assert done.code == 0
+    assert all(command in done.out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_each_command_has_examples(cli: Any, command: str) -> None:
+    done = cli(command, "--help")
+    assert done.code == 0
+    assert f"medsamslicer {command}" in done.out
+    assert "examples:" in done.out
+
+
+def test_every_line_of_help_fits_a_terminal(cli: Any) -> None:
+    for command in COMMANDS:
+        assert max(map(len, cli(command, "--help").out.splitlines())) <= 120
+
+
+def test_the_help_tells_the_exit_codes(cli: Any) -> None:
+    assert "exit codes: 0 done, 1 failed" in cli("--help").out
+
+
+def test_the_version_is_told(cli: Any) -> None:
+    assert cli("--version").out.strip() == f"medsamslicer {__version__}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nonsense"],
+        ["segment"],
+        ["segment", "ct.nii.gz"],
+        ["segment", "ct.nii.gz", "-o", "out.seg.nrrd", "--axis", "x"],
+        ["segment", "ct.nii.gz", "-o", "out.seg.nrrd", "--threads", "0"],
+        ["segment", "ct.nii.gz", "-o", "out.seg.nrrd", "--thre", "1"],
+        ["models"],
+        ["models", "download"],
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_so_on_the_error_output(cli: Any, words: list[str]) -> None:
+    done = cli(*words)
+    assert (done.code, done.out) == (2, "")
+    assert "usage: medsamslicer" in done.err
+
+
+def test_an_error_is_one_line_with_exit_code_1(failing: Any) -> None:
+    done = failing(VolumeError("ct.nii.gz is\nbroken."))
+    assert (done.code, done.out, done.err) == (1, "", "medsamslicer: error: ct.nii.gz is broken.\n")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Cancelled("stopped")])
+def test_ctrl_c_ends_with_130(failing: Any, error: BaseException) -> None:
+    done = failing(error)
+    assert done.code == 130
+    assert "cancelled" in done.err
+
+
+def test_too_little_memory_is_told_as_such(failing: Any) -> None:
+    assert "not enough memory" in failing(MemoryError()).err
+
+
+def test_a_fault_of_the_program_is_one_line_too(failing: Any) -> None:
+    done = failing(ZeroDivisionError("division by zero"))
+    assert done.code == 1
+    assert done.err == (
+        "medsamslicer: error: a fault of the program (ZeroDivisionError: division by zero); --debug shows where.\n"
+    )
+
+
+@pytest.mark.parametrize("error", [VolumeError("broken"), ZeroDivisionError("zero"), KeyboardInterrupt()])
+def test_debug_shows_where(failing: Any, error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        failing(error, "--debug")
+
+
+def test_warnings_of_the_library_reach_the_error_output(monkeypatch: pytest.MonkeyPatch, cli: Any) -> None:
+    def warning(_: argparse.Namespace) -> int:
+        logging.getLogger("MedSAMSlicerLib.io").warning("something is odd")
+        logging.getLogger("MedSAMSlicerLib.io").info("all is well")
+        return 0
+
+    monkeypatch.setattr(models, "run", warning)
+    assert cli("models", "list").err == "medsamslicer: warning: something is odd\n"
+    assert logging.getLogger("MedSAMSlicerLib").handlers == []
+
+
+def test_a_reader_that_closes_the_pipe_is_no_error(program: Any) -> None:
+    prelude = "import os\nread, write = os.pipe(); os.close(read); os.dup2(write, 1)"
+    done = program("models", "list", prelude=prelude)
+    assert (done.code, done.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "joined"),
+    [
+        (["--point", "-12.5,3,4"], ["--point=-12.5,3,4"]),
+        (["--window", "-160,240"], ["--window=-160,240"]),
+        (["--box", "a=-1,2"], ["--box", "a=-1,2"]),
+        (["--json", "-o", "x"], ["--json", "-o", "x"]),
+        (["--point", "-.5,1,2", "--ras"], ["--point=-.5,1,2", "--ras"]),
+    ],
+)
+def test_values_may_begin_with_a_minus_sign(words: list[str], joined: list[str]) -> None:
+    assert join_negative_values(words) == joined
+
+
+@pytest.mark.parametrize("words", [["--help"], ["segment", "--help"], ["models", "list"]])
+def test_help_and_lists_load_neither_torch_nor_numpy(program: Any, words: list[str]) -> None:
+    prelude = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: sys.stderr.write(' '.join({'torch', 'numpy', 'SimpleITK'} & set(sys.modules))))"
+    )
+    done = program(*words, prelude=prelude)
+    assert (done.code, done.err) == (0, "")
+
+
+def test_the_module_runs_without_the_installed_script() -> None:
+    import os
+    import subprocess
+
+    path = str(Path(__file__).parents[2] / "MedSAMSlicer")
+    done = subprocess.run(
+        [sys.executable, "-m", "MedSAMSlicerLib.cli", "--version"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == f"medsamslicer {__version__}"
+
+
+def test_every_command_can_be_debugged() -> None:
+    parser = build_parser()
+    for command in COMMANDS:
+        assert "--debug" in parser.format_help() or command
+        words = {"segment": ["v", "-o", "o"], "models": ["list"], "demo": []}[command]
+        assert parser.parse_args([command, "--debug", *words]).debug

@@ -1,0 +1,122 @@
+"""`medsamslicer models` on a folder of its own and a server on this computer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from file_server import FileServer, running_server
+
+from MedSAMSlicerLib.models import BUNDLED_ID, read_entries
+
+
+@pytest.fixture
+def mirror() -> Iterator[FileServer]:
+    with running_server() as server:
+        yield server
+
+
+def test_list_shows_every_checkpoint_with_state_size_and_licence(cli: Any) -> None:
+    done = cli("models", "list")
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert lines[0].split() == ["NAME", "STATE", "SIZE", "LICENCE"]
+    assert [line.split()[0] for line in lines[1:]] == [entry.id for entry in read_entries()]
+    (tiny,) = [line for line in lines if line.startswith("sam2.1-tiny")]
+    assert "not downloaded  156 MB" in tiny
+    assert "Apache-2.0" in tiny
+
+
+def test_list_as_json_can_be_read_by_a_program(cli: Any) -> None:
+    content = json.loads(cli("models", "list", "--json").out)
+    assert {entry["id"] for entry in content} >= {BUNDLED_ID, "sam2.1-large", "medsam2-latest"}
+    assert {entry["state"] for entry in content} <= {"bundled", "on disk", "not downloaded"}
+
+
+def test_show_tells_all_of_one_checkpoint(cli: Any) -> None:
+    content = json.loads(cli("models", "show", "medsam2-latest").out)
+    assert content["licence"] == "CC-BY-SA-4.0"
+    assert "MedSAM2" in content["citation"]
+
+
+def test_an_unknown_name_is_an_error(cli: Any) -> None:
+    done = cli("models", "show", "sam9")
+    assert done.code == 1
+    assert "'sam9'" in done.err
+
+
+def test_a_download_prints_where_the_file_is(cli: Any, mirror: FileServer, own_cache: Path) -> None:
+    done = cli("models", "download", "medsam2-latest", "--yes", "--mirror", mirror.address)
+    assert done.code == 0, done
+    assert done.out == f"{own_cache / 'MedSAM2_latest.pt'}\n"
+    assert done.err == ""
+    assert (own_cache / "MedSAM2_latest.pt").read_bytes() == mirror.content
+    assert "on disk" in next(
+        line for line in cli("models", "list").out.splitlines() if "medsam2-latest" in line
+    )
+
+
+def test_an_unpublished_hash_needs_a_yes(cli: Any, mirror: FileServer, own_cache: Path) -> None:
+    done = cli("models", "download", "medsam2-latest", "--mirror", mirror.address)
+    assert done.code == 1
+    assert "--yes" in done.err
+    assert mirror.requests == []
+    assert list(own_cache.iterdir()) == []
+
+
+def test_a_server_with_another_file_is_refused(cli: Any, mirror: FileServer, own_cache: Path) -> None:
+    done = cli("models", "download", "sam2.1-tiny", "--mirror", mirror.address)
+    assert done.code == 1
+    assert "offers 102400 bytes, but this checkpoint has 156008466" in done.err
+    assert not (own_cache / "sam2.1_hiera_tiny.pt").exists()
+
+
+def test_the_mirror_of_the_environment_is_used(
+    cli: Any, mirror: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDSAMSLICER_MIRROR", mirror.address)
+    assert cli("models", "download", "medsam2-us-heart", "--yes").code == 0
+    assert mirror.requests[0][0] == "/MedSAM2_US_Heart.pt"
+
+
+def test_verify_finds_a_file_that_was_changed(cli: Any, mirror: FileServer, own_cache: Path) -> None:
+    cli("models", "download", "medsam2-latest", "--yes", "--mirror", mirror.address)
+    assert "medsam2-latest: right" in cli("models", "verify", "medsam2-latest").out
+    (own_cache / "MedSAM2_latest.pt").write_bytes(b"changed")
+    done = cli("models", "verify")
+    assert done.code == 1
+    assert "MedSAM2_latest.pt is not the file it should be" in done.out
+
+
+def test_delete_removes_the_file_and_says_which(cli: Any, mirror: FileServer, own_cache: Path) -> None:
+    cli("models", "download", "medsam2-latest", "--yes", "--mirror", mirror.address)
+    done = cli("models", "delete", "medsam2-latest")
+    assert done.out == f"medsam2-latest: deleted {own_cache / 'MedSAM2_latest.pt'}\n"
+    assert cli("models", "delete", "medsam2-latest").out == "medsam2-latest: was not on this computer\n"
+
+
+def test_the_bundled_checkpoint_is_not_deleted(cli: Any) -> None:
+    done = cli("models", "delete", BUNDLED_ID)
+    assert done.code == 1
+    assert "bundled" in done.err
+
+
+def test_an_own_file_gets_a_name_and_loses_it_again(cli: Any, tmp_path: Path) -> None:
+    path = tmp_path / "mine.pt"
+    path.write_bytes(b"weights")
+    done = cli("models", "add", path, "--name", "my-model")
+    assert done.out == f"my-model: {path}, SHA-256 {hashlib.sha256(b'weights').hexdigest()}\n"
+    assert "my-model" in cli("models", "list").out
+    assert "still there" in cli("models", "delete", "my-model").out
+    assert path.exists()
+    assert "my-model" not in cli("models", "list").out
+
+
+def test_a_file_that_does_not_exist_cannot_be_added(cli: Any, tmp_path: Path) -> None:
+    done = cli("models", "add", tmp_path / "none.pt")
+    assert done.code == 1
+    assert "none.pt does not exist" in done.err

@@ -1,0 +1,267 @@
+"""What is typed after --box, --point, --line and --mask becomes the prompt that was meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from hypothesis import given
+from hypothesis import strategies as st
+
+from MedSAMSlicerLib.cli.exit_codes import UsageError
+from MedSAMSlicerLib.cli.prompt_arguments import check_range, objects_from_arguments, parse_range
+from MedSAMSlicerLib.cli.prompt_text import PromptText
+from MedSAMSlicerLib.core.errors import GeometryError, PromptError
+from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
+from MedSAMSlicerLib.core.prompts import Box, MaskPrompt, ObjectPrompts, Point, RecistLine, in_slice
+
+GEOMETRY = VolumeGeometry.from_spacing(
+    (12, 40, 48), (1.5, 1.5, 3.0), (-10.0, 20.0, 30.0), np.diag([-1.0, -1.0, 1.0])
+)
+
+
+def objects(
+    *said: tuple[str, str],
+    axis: SliceAxis = SliceAxis.K,
+    ras: bool = False,
+    slice_range: tuple[int, int] | None = None,
+    given: tuple[ObjectPrompts, ...] = (),
+) -> tuple[ObjectPrompts, ...]:
+    texts = [PromptText.parse(kind, text) for kind, text in said]
+    return objects_from_arguments(texts, GEOMETRY, axis, ras, slice_range, given)
+
+
+# --- names ---
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "body"),
+    [
+        ("spleen=1,2,3", "spleen", "1,2,3"),
+        ("1,2,3", None, "1,2,3"),
+        ("left kidney, upper pole=1,2,3", "left kidney, upper pole", "1,2,3"),
+        (" liver =1,2,3", "liver", "1,2,3"),
+        ("=1,2,3", None, "1,2,3"),
+        ("5,folder=x/mask.nii", None, "5,folder=x/mask.nii"),
+        ("a=5,folder=x/mask.nii", "a", "5,folder=x/mask.nii"),
+        ("2nd=1,2,3", "2nd", "1,2,3"),
+        ("-1.5,2,3", None, "-1.5,2,3"),
+    ],
+)
+def test_a_name_is_what_stands_before_the_first_equals_sign(text: str, name: str | None, body: str) -> None:
+    assert PromptText.parse("box", text) == PromptText("box", name, body)
+
+
+def test_prompts_without_a_name_are_one_object() -> None:
+    (entry,) = objects(("box", "3,1,2,11,12"), ("point", "4,5,6"))
+    assert entry.name == "Segment_1"
+    assert len(entry.prompts) == 2
+
+
+def test_the_same_name_twice_is_one_object_with_two_prompts_in_order() -> None:
+    first, second = objects(("point", "a=3,5,6"), ("box", "b=3,1,2,11,12"), ("box", "a=4,1,2,11,12"))
+    assert (first.name, second.name) == ("a", "b")
+    assert [type(prompt) for prompt in first.prompts] == [Point, Box]
+
+
+def test_objects_get_different_colours() -> None:
+    assert len({entry.color for entry in objects(*[("point", f"{n}=3,5,6") for n in "abcdefg"])}) == 7
+
+
+# --- places in voxels ---
+
+
+def test_a_box_encloses_its_first_and_not_its_far_voxels() -> None:
+    (entry,) = objects(("box", "3,10,20,30,25"))
+    (box,) = entry.prompts
+    assert isinstance(box, Box)
+    assert box.slice.index == 3
+    np.testing.assert_allclose(in_slice(box, GEOMETRY), [[9.5, 19.5], [29.5, 24.5]])
+
+
+@pytest.mark.parametrize(("ending", "positive"), [("", True), (",+", True), (",-", False), (" , -", False)])
+def test_the_sign_of_a_point_comes_last(ending: str, positive: bool) -> None:
+    (entry,) = objects(("point", f"a=3,10,20{ending}"))
+    (point,) = entry.prompts
+    assert isinstance(point, Point)
+    assert point.positive is positive
+    np.testing.assert_allclose(in_slice(point, GEOMETRY), [[10, 20]])
+
+
+def test_a_line_joins_two_voxel_centres() -> None:
+    (entry,) = objects(("line", "3,10,20,30,25"))
+    (line,) = entry.prompts
+    assert isinstance(line, RecistLine)
+    np.testing.assert_allclose(in_slice(line, GEOMETRY), [[10, 20], [30, 25]])
+
+
+@given(
+    axis=st.sampled_from(SliceAxis),
+    index=st.integers(0, 11),
+    x=st.integers(0, 11),
+    y=st.integers(0, 11),
+)
+def test_slice_x_and_y_are_array_indices_with_x_the_faster_one(
+    axis: SliceAxis, index: int, x: int, y: int
+) -> None:
+    (entry,) = objects(("point", f"{index},{x},{y}"), axis=axis)
+    kji = [0, 0, 0]
+    kji[axis], kji[axis.column_axis], kji[axis.row_axis] = index, x, y
+    ras = GEOMETRY.to_ras([kji[::-1]])[0]
+    np.testing.assert_allclose(entry.prompts[0].ras, ras, atol=1e-9)  # type: ignore[union-attr]
+
+
+# --- places in mm ---
+
+
+def test_with_ras_a_point_is_in_mm() -> None:
+    ras = GEOMETRY.to_ras([[10, 20, 3]])[0]
+    (entry,) = objects(("point", ",".join(map(repr, ras.tolist())) + ",-"), ras=True)
+    (point,) = entry.prompts
+    assert isinstance(point, Point)
+    assert (point.slice.index, point.positive) == (3, False)
+    np.testing.assert_allclose(in_slice(point, GEOMETRY), [[10, 20]], atol=1e-9)
+
+
+def text_in_mm(*ijk: tuple[float, float, float]) -> str:
+    return ",".join(repr(value) for value in GEOMETRY.to_ras(ijk).ravel().tolist())
+
+
+def test_with_ras_a_flat_box_lies_on_its_slice_and_limits_nothing() -> None:
+    (entry,) = objects(("box", text_in_mm((29.5, 19.5, 3), (9.5, 24.5, 3))), ras=True)
+    (box,) = entry.prompts
+    assert (box.slice.index, entry.slice_range) == (3, None)
+    np.testing.assert_allclose(in_slice(box, GEOMETRY), [[9.5, 19.5], [29.5, 24.5]], atol=1e-9)  # type: ignore[arg-type]
+
+
+def test_with_ras_a_deep_box_lies_on_its_middle_slice_and_limits_the_range() -> None:
+    (entry,) = objects(("box", text_in_mm((9.5, 19.5, 1.6), (29.5, 24.5, 8.4))), ras=True)
+    assert (entry.prompts[0].slice.index, entry.slice_range) == (5, (2, 8))
+
+
+def test_with_ras_a_line_lies_on_the_slice_of_its_middle() -> None:
+    (entry,) = objects(("line", text_in_mm((10, 20, 3), (30, 25, 3))), ras=True)
+    assert entry.prompts[0].slice.index == 3
+
+
+# --- masks ---
+
+
+def label_file(path: Path, array: np.ndarray, spacing: tuple[float, ...] = (1.5, 1.5, 3.0)) -> Path:
+    image = sitk.GetImageFromArray(array.astype(np.uint8))
+    image.SetSpacing(spacing[: array.ndim])
+    image.SetOrigin((10.0, -20.0, 30.0)[: array.ndim])
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+def test_a_mask_is_one_slice_of_a_label_volume(tmp_path: Path) -> None:
+    labels = np.zeros(GEOMETRY.shape)
+    labels[4, 10:15, 20:30] = 7
+    path = label_file(tmp_path / "of, one=slice.nii.gz", labels)
+    (entry,) = objects(("mask", f"liver=4,{path}"))
+    (prompt,) = entry.prompts
+    assert isinstance(prompt, MaskPrompt)
+    np.testing.assert_array_equal(prompt.mask, labels[4] > 0)
+
+
+def test_a_mask_can_be_a_picture_of_its_slice(tmp_path: Path) -> None:
+    plane = np.zeros((40, 48))
+    plane[3:9, 5:20] = 255
+    (entry,) = objects(("mask", f"4,{label_file(tmp_path / 'plane.png', plane)}"))
+    assert isinstance(entry.prompts[0], MaskPrompt)
+    assert entry.prompts[0].mask.sum() == 90
+
+
+def test_a_mask_of_another_geometry_is_refused_with_the_difference(tmp_path: Path) -> None:
+    path = label_file(tmp_path / "other.nii.gz", np.ones(GEOMETRY.shape), spacing=(1.5, 1.5, 5.0))
+    with pytest.raises(GeometryError, match=rf"{path} does not fit the volume: its voxels measure"):
+        objects(("mask", f"4,{path}"))
+
+
+def test_a_mask_with_nothing_on_its_slice_is_refused(tmp_path: Path) -> None:
+    path = label_file(tmp_path / "empty.nii.gz", np.zeros(GEOMETRY.shape))
+    with pytest.raises(PromptError, match=rf"{path} has nothing marked on slice 4"):
+        objects(("mask", f"4,{path}"))
+
+
+# --- ranges and given objects ---
+
+
+def test_the_range_holds_for_every_object() -> None:
+    assert [
+        entry.slice_range for entry in objects(("point", "a=3,5,6"), ("point", "b=3,5,6"), slice_range=(2, 5))
+    ] == [
+        (2, 5),
+        (2, 5),
+    ]
+
+
+def test_prompts_are_added_to_objects_of_a_file_that_keep_colour_and_range() -> None:
+    before = ObjectPrompts("a", (0.1, 0.2, 0.3), objects(("point", "3,5,6"))[0].prompts, (1, 9))
+    old, new = objects(("point", "a=4,5,6"), ("point", "b=4,5,6"), given=(before,))
+    assert (old.color, old.slice_range, len(old.prompts)) == ((0.1, 0.2, 0.3), (1, 9), 2)
+    assert new.name == "b"
+
+
+def test_a_prompt_outside_the_range_is_refused() -> None:
+    with pytest.raises(PromptError, match=r"'Segment_1' is on slice 7, outside the range 2,5"):
+        check_range(objects(("point", "7,5,6"), slice_range=(2, 5)))
+
+
+@pytest.mark.parametrize("text", ["", "3", "5,3", "a,b", "1,2,3", "-1,3", "1.5,3"])
+def test_a_range_that_is_none_is_quoted(text: str) -> None:
+    with pytest.raises(UsageError, match="FIRST,LAST"):
+        parse_range(text)
+
+
+# --- text that is no prompt, prompts outside ---
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "said"),
+    [
+        ("box", "3,1,2,11", "SLICE,X0,Y0,X1,Y1, not '3,1,2,11'"),
+        ("box", "3,1,2,11,12,13", "SLICE,X0,Y0,X1,Y1"),
+        ("box", "a=3,1,x,11,12", "not '3,1,x,11,12'"),
+        ("box", "3,1,nan,11,12", "nan"),
+        ("box", "1.5,1,2,11,12", "whole number as SLICE, not '1.5'"),
+        ("box", "-1,1,2,11,12", "SLICE of 0 or more, not -1"),
+        ("point", "3,5", "SLICE,X,Y"),
+        ("point", "3,5,6,?", "SLICE,X,Y"),
+        ("point", "", "whole number as SLICE, not ''"),
+        ("line", "3,5,6", "SLICE,X0,Y0,X1,Y1"),
+        ("mask", "3", "SLICE,FILE, not '3'"),
+        ("mask", "x,file.nii", "whole number as SLICE, not 'x'"),
+    ],
+)
+def test_text_that_is_no_prompt_is_quoted_with_the_right_form(kind: str, text: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        objects((kind, text))
+    assert said in str(caught.value)
+    assert f"--{kind}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "said"),
+    [
+        ("box", "12,1,2,11,12", "Slice 12 does not exist: axis k has slices 0 to 11"),
+        ("box", "3,1,2,49,12", "outside the volume"),
+        ("box", "3,11,2,1,12", "is inverted"),
+        ("box", "3,5,2,5,12", "has no size"),
+        ("point", "3,48,6", "outside the volume"),
+        ("point", "99,4,6", "Slice 99 does not exist"),
+        ("line", "3,5,6,5,6", "has no length"),
+        ("mask", "12,any.nii", "Slice 12 does not exist"),
+    ],
+)
+def test_prompts_that_do_not_fit_are_refused_with_their_values(kind: str, text: str, said: str) -> None:
+    with pytest.raises(PromptError, match=said):
+        objects((kind, text))
+
+
+def test_a_point_in_mm_outside_the_volume_is_refused() -> None:
+    with pytest.raises((PromptError, GeometryError), match="outside the volume"):
+        objects(("point", "1000,0,0"), ras=True)
