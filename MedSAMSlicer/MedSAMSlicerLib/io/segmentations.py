@@ -26,7 +26,7 @@ Color = tuple[float, float, float]
 
 LABELMAP_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 
-# Distinct on grey images, and for the common kinds of colour blindness (after Okabe and Ito 2008).
+# Distinct on grey images; the first seven also for the common kinds of colour blindness (Okabe and Ito 2008).
 PALETTE: tuple[Color, ...] = (
     (0.90, 0.62, 0.00),
     (0.34, 0.71, 0.91),
@@ -35,6 +35,11 @@ PALETTE: tuple[Color, ...] = (
     (0.84, 0.37, 0.00),
     (0.80, 0.47, 0.65),
     (0.00, 0.45, 0.70),
+    (0.60, 0.85, 0.35),
+    (0.70, 0.55, 1.00),
+    (1.00, 0.65, 0.60),
+    (0.25, 0.88, 0.82),
+    (0.75, 0.15, 0.35),
 )
 
 _TERMINOLOGY = (
