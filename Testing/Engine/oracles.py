@@ -43,7 +43,9 @@ def phantom(slices: int, size: int, seed: int = 0) -> npt.NDArray[np.uint8]:
         row, column = random.uniform(0.3, 0.7, 2) * size
         height, width = random.uniform(0.05, 0.13, 2) * size
         depth = (z - slices / 2) / (slices * 0.8)
-        volume[((y - row) / height) ** 2 + ((x - column) / width) ** 2 + depth**2 < 1] = random.uniform(110, 220)
+        volume[((y - row) / height) ** 2 + ((x - column) / width) ** 2 + depth**2 < 1] = random.uniform(
+            110, 220
+        )
     return np.clip(volume + random.normal(0, 6, volume.shape), 0, 255).astype(np.uint8)
 
 

@@ -64,7 +64,9 @@ def _without_gradients():
 def setup() -> Setup:
     ours = seeded_at(TINY, SIZE)
     frames = phantom(4, SIZE)
-    return Setup(ours, official_predictor(ours), frames, ours.encode_image(ours.normalise(torch.from_numpy(frames))))
+    return Setup(
+        ours, official_predictor(ours), frames, ours.encode_image(ours.normalise(torch.from_numpy(frames)))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -120,11 +122,15 @@ def test_frames_are_normalised_as_the_official_predictor_does():
 
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
 @pytest.mark.parametrize("multimask", [False, True], ids=["single", "multimask"])
-def test_prompts_give_the_official_mask(setup: Setup, prompt: tuple[list[list[float]], list[int]], multimask: bool):
+def test_prompts_give_the_official_mask(
+    setup: Setup, prompt: tuple[list[list[float]], list[int]], multimask: bool
+):
     features = _slice(setup.features, 0)
     points, labels = _tensors(prompt)
     conditioned = setup.ours.condition_first(features.top)
-    ours = setup.ours.decode(conditioned, features.mid, features.fine, DecoderPrompts(points, labels), multimask)
+    ours = setup.ours.decode(
+        conditioned, features.mid, features.fine, DecoderPrompts(points, labels), multimask
+    )
     theirs = _heads(
         setup,
         features,
@@ -140,7 +146,9 @@ def test_a_correction_starts_from_the_earlier_mask_as_officially(setup: Setup):
     points, labels = _tensors(POINTS)
     earlier = torch.randn(1, 1, SIZE // 4, SIZE // 4, generator=torch.Generator().manual_seed(2)) * 8
     conditioned = setup.ours.condition_first(features.top)
-    ours = setup.ours.decode(conditioned, features.mid, features.fine, DecoderPrompts(points, labels, earlier))
+    ours = setup.ours.decode(
+        conditioned, features.mid, features.fine, DecoderPrompts(points, labels, earlier)
+    )
     point_inputs = {"point_coords": points, "point_labels": labels}
     _assert_same(ours, _heads(setup, features, conditioned, point_inputs=point_inputs, mask_inputs=earlier))
 
@@ -189,7 +197,9 @@ def test_a_slice_is_remembered_as_officially(setup: Setup, from_points: bool, sc
         [tokens], [(SIZE // 16, SIZE // 16)], high, torch.tensor([[score]]), from_points
     )
     assert ours.features.dtype == torch.bfloat16
-    assert relative_error(ours.features, memory.to(torch.bfloat16)) <= 2**-8  # a value on the brink may round apart
+    assert (
+        relative_error(ours.features, memory.to(torch.bfloat16)) <= 2**-8
+    )  # a value on the brink may round apart
     assert (ours.features == memory.to(torch.bfloat16)).float().mean() > 0.999
     torch.testing.assert_close(ours.position, position[-1])
 
@@ -197,7 +207,9 @@ def test_a_slice_is_remembered_as_officially(setup: Setup, from_points: bool, sc
 def _remember(setup: Setup, index: int) -> tuple[Memory, Tensor]:
     random = torch.Generator().manual_seed(index)
     logits = torch.randn(1, 1, SIZE // 4, SIZE // 4, generator=random) * 4
-    memory = setup.ours.encode_memory(setup.features.top[index : index + 1], logits, torch.tensor([3.0]), False)
+    memory = setup.ours.encode_memory(
+        setup.features.top[index : index + 1], logits, torch.tensor([3.0]), False
+    )
     return memory, torch.randn(1, 256, generator=random)
 
 
@@ -255,7 +267,9 @@ def test_memory_without_pointers_and_a_short_volume_are_conditioned_as_officiall
 
 
 def _track_to_second_slice(setup: Setup, first: MaskOutput) -> MaskOutput:
-    memory = setup.ours.encode_memory(setup.features.top[:1], first.logits, first.object_score, from_points=True)
+    memory = setup.ours.encode_memory(
+        setup.features.top[:1], first.logits, first.object_score, from_points=True
+    )
     features = _slice(setup.features, 1)
     conditioned = setup.ours.condition_on_memory(
         features.top, [(memory, 6)], [(first.pointer, 1.0)], pointer_span=len(setup.frames)
@@ -273,7 +287,9 @@ def test_prompts_and_a_step_of_tracking_agree_with_transformers(
     add_prompt_to_hf(session, 0, points[0], labels[0])
     multimask = setup.ours.multimask_for(points.shape[1])
     conditioned = setup.ours.condition_first(features.top)
-    ours = setup.ours.decode(conditioned, features.mid, features.fine, DecoderPrompts(points, labels), multimask)
+    ours = setup.ours.decode(
+        conditioned, features.mid, features.fine, DecoderPrompts(points, labels), multimask
+    )
     for index, mine in enumerate((ours, _track_to_second_slice(setup, ours))):
         theirs = transformers_model(session, index).pred_masks
         assert relative_error(mine.logits, theirs) <= TOLERANCE

@@ -25,6 +25,10 @@ from .model import SAM2
 
 logger = logging.getLogger(__name__)
 
+ZIP_MAGIC = b"PK\x03\x04"
+MALFORMED = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
+"""What the readers of torch and safetensors raise on files that are cut off or altered, besides their own errors."""
+
 
 def load(path: str | os.PathLike[str], config: Config | None = None) -> tuple[SAM2, Config]:
     """Read a checkpoint into a network on the CPU, in float32 and evaluation mode.
@@ -46,8 +50,11 @@ def load(path: str | os.PathLike[str], config: Config | None = None) -> tuple[SA
     else:
         weights, described = _read_official(path), None
     config = config or described or recognise(weights, path.name)
-    with torch.device("meta"):
-        model = SAM2(config)
+    try:
+        with torch.device("meta"):
+            model = SAM2(config)
+    except (*MALFORMED, ArithmeticError) as error:
+        raise CheckpointError(f"{path.name} describes a network that cannot be built.") from error
     _check(weights, model, config, path.name)
     float32 = {name: weight.to(torch.float32) for name, weight in weights.items()}
     model.load_state_dict(float32, strict=True, assign=True)
@@ -128,12 +135,15 @@ def recognise(weights: Mapping[str, Tensor], file_name: str) -> Config:
 
 def _read_official(path: Path) -> dict[str, Tensor]:
     try:
+        with path.open("rb") as file:
+            if file.read(4) != ZIP_MAGIC:  # the older formats of torch.save are plain pickles
+                raise ValueError("not a zip archive")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path.name} is damaged or holds more than weights, and was not opened, since that could run a program."
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except MALFORMED as error:
         raise CheckpointError(f"{path.name} is damaged, incomplete or not a checkpoint.") from error
     weights = content.get("model") if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not weights:
@@ -151,7 +161,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Config | None]:
         with safe_open(path, framework="pt") as file:
             description = (file.metadata() or {}).get("config")
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, *MALFORMED) as error:
         raise CheckpointError(f"{path.name} is damaged, incomplete or not a checkpoint.") from error
     return weights, None if description is None else Config.from_json(description)
 
@@ -176,7 +186,9 @@ def _check(weights: Mapping[str, Tensor], model: SAM2, config: Config, file_name
 
 def _check_finite(weights: Mapping[str, Tensor], file_name: str) -> None:
     for name, weight in weights.items():
-        if not weight.is_floating_point() or not bool(weight.isfinite().all()):
+        if not weight.is_floating_point():
+            raise CheckpointError(f"{file_name} cannot be used: weight {name} is made of {weight.dtype}.")
+        if not bool(weight.isfinite().all()):
             raise CheckpointError(
                 f"{file_name} cannot be used: weight {name} has values that are not finite numbers."
             )
