@@ -1,0 +1,138 @@
+"""How well a mask agrees with a reference: Dice, normalised surface Dice, HD95, interactions needed.
+
+Masks are (K, J, I) arrays of one shape, true where the object is; numbers count as true unless zero. Two empty
+masks agree perfectly (Dice 1, surface Dice 1, distance 0 mm); an empty mask against one that is not disagrees
+completely (Dice 0, surface Dice 0, infinite distance).
+
+The surface metrics come from MONAI, which is imported when one is called (extra "evaluation").
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import MedSAMError
+from .geometry import FloatArray, SliceAxis
+
+Mask = npt.NDArray[Any]
+
+
+def dice(mask: Mask, reference: Mask) -> float:
+    """Twice the common voxels over the sum of both, 0..1."""
+    _check_shapes(mask, reference)
+    sizes = np.count_nonzero(mask) + np.count_nonzero(reference)
+    return 1.0 if sizes == 0 else 2.0 * np.count_nonzero(np.logical_and(mask, reference)) / sizes
+
+
+def dice_of_slices(mask: Mask, reference: Mask, axis: SliceAxis = SliceAxis.K) -> FloatArray:
+    """Dice of each slice across `axis`, (N,); NaN where both are empty, so that `numpy.nanmean` passes over them."""
+    _check_shapes(mask, reference)
+    in_plane = (axis.row_axis, axis.column_axis)
+    common = np.count_nonzero(np.logical_and(mask, reference), axis=in_plane)
+    sizes = np.count_nonzero(mask, axis=in_plane) + np.count_nonzero(reference, axis=in_plane)
+    scores = np.full(sizes.shape, np.nan)
+    np.divide(2.0 * common, sizes, out=scores, where=sizes > 0)
+    return scores
+
+
+def normalised_surface_dice(
+    mask: Mask, reference: Mask, spacing: Sequence[float], tolerance_mm: float
+) -> float:
+    """The share of both surfaces that lies within a tolerance of the other one, 0..1.
+
+    Surface elements are weighed by their area, so that thick slices count as they should (Nikolov et al. 2021).
+
+    Args:
+        mask, reference: (K, J, I).
+        spacing: mm along (i, j, k), as `VolumeGeometry.spacing` gives it.
+        tolerance_mm: the distance that two good readers may be apart.
+    """
+    cropped = _cropped_pair(mask, reference)
+    if cropped is None:
+        return 1.0 if not np.any(mask) and not np.any(reference) else 0.0
+    return _monai(
+        "compute_surface_dice",
+        *cropped,
+        class_thresholds=[float(tolerance_mm)],
+        spacing=_kji(spacing),
+        use_subvoxels=True,
+    )
+
+
+def hd95(mask: Mask, reference: Mask, spacing: Sequence[float]) -> float:
+    """The larger 95th percentile of the distances in mm from each surface to the other one.
+
+    Args:
+        mask, reference: (K, J, I).
+        spacing: mm along (i, j, k), as `VolumeGeometry.spacing` gives it.
+    """
+    cropped = _cropped_pair(mask, reference)
+    if cropped is None:
+        return 0.0 if not np.any(mask) and not np.any(reference) else math.inf
+    return _monai("compute_hausdorff_distance", *cropped, percentile=95, spacing=_kji(spacing))
+
+
+def number_of_interactions(scores: Sequence[float], threshold: float) -> int | None:
+    """How many interactions it took until a score reached `threshold`, None when it never did.
+
+    Args:
+        scores: after the first, second, ... interaction.
+        threshold: such as a Dice of 0.85.
+    """
+    return next((count for count, score in enumerate(scores, start=1) if score >= threshold), None)
+
+
+def _check_shapes(mask: Mask, reference: Mask) -> None:
+    if mask.shape != reference.shape or mask.ndim != 3:
+        raise MedSAMError(
+            f"Masks to compare must be volumes of one shape, got {mask.shape} and {reference.shape}."
+        )
+
+
+def _kji(spacing: Sequence[float]) -> tuple[float, float, float]:
+    if len(spacing) != 3 or not all(math.isfinite(mm) and mm > 0 for mm in spacing):
+        raise MedSAMError(
+            f"Surface metrics need three spacings in mm along i, j and k, got {tuple(spacing)}."
+        )
+    return float(spacing[2]), float(spacing[1]), float(spacing[0])
+
+
+def _cropped_pair(mask: Mask, reference: Mask) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]] | None:
+    """Both masks around what they hold, with one voxel of background on every side; None if either is empty.
+
+    The margin also closes surfaces at the border of the volume, which would count as open otherwise.
+    """
+    _check_shapes(mask, reference)
+    if not np.any(mask) or not np.any(reference):
+        return None
+    union = np.logical_or(mask, reference)
+    box = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        held = np.flatnonzero(union.any(axis=others))
+        box.append(slice(int(held[0]), int(held[-1]) + 1))
+    k, j, i = box
+    return np.pad(mask[k, j, i] != 0, 1), np.pad(reference[k, j, i] != 0, 1)
+
+
+def _monai(function: str, *masks: npt.NDArray[np.bool_], **options: Any) -> float:
+    """The value of a function of `monai.metrics` for one pair of masks."""
+    try:
+        import monai.metrics
+        import scipy.ndimage  # noqa: F401 - MONAI starts without it and fails later
+        import torch
+    except ImportError as error:
+        raise MedSAMError(
+            f"Surface metrics need MONAI and SciPy ({error}): "
+            "install them with pip install 'medsamslicer[evaluation]'."
+        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # MONAI calls its own functions in a deprecated way
+        pair = (torch.from_numpy(mask)[None, None] for mask in masks)
+        return float(getattr(monai.metrics, function)(*pair, include_background=True, **options))
