@@ -31,6 +31,13 @@ def fetch(server: FileServer, folder: Path, settings: DownloadSettings, **option
     return target
 
 
+def run_python(program: str, *arguments: str) -> str:
+    """What a Python program says that runs as a process of its own."""
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "NO_PROXY": "127.0.0.1"}
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout
+
+
 def visible(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
 
@@ -324,31 +331,32 @@ try:
 except DownloadError as error:
     print(error)
 """
-    target = tmp_path / "weights.pt"
-    path = os.pathsep.join(sys.path)
-    said = subprocess.run(
-        [sys.executable, "-c", program, server.url(), str(target)],
-        env={**os.environ, "PYTHONPATH": path, "NO_PROXY": "127.0.0.1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    said = run_python(program, server.url(), str(tmp_path / "weights.pt"))
     assert f"The folder {tmp_path} is full; 0.1 MB are needed" in said
     assert visible(tmp_path) == []
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may write anywhere"
-)
-def test_a_folder_that_may_not_be_written_is_named(
-    server: FileServer, tmp_path: Path, quick: DownloadSettings
-) -> None:
-    tmp_path.chmod(0o500)
-    try:
-        with pytest.raises(DownloadError, match=rf"{tmp_path} cannot be written"):
-            fetch(server, tmp_path, quick)
-    finally:
-        tmp_path.chmod(0o700)
+@pytest.mark.skipif(sys.platform == "win32", reason="folder permissions of Unix")
+def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
+    program = """
+import os, sys
+from pathlib import Path
+from MedSAMSlicerLib.core.errors import DownloadError
+from MedSAMSlicerLib.models import download
+if os.geteuid() == 0:  # who may write everywhere
+    os.setgroups([])
+    os.setresuid(65534, 65534, 65534)
+try:
+    download("http://127.0.0.1:9/weights.pt", Path(sys.argv[1]))
+except DownloadError as error:
+    print(error)
+"""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    folder.chmod(0o555)
+    for readable in (tmp_path, *tmp_path.parents[:2]):
+        readable.chmod(0o755)
+    assert f"The folder {folder} cannot be written" in run_python(program, str(folder / "weights.pt"))
 
 
 def test_a_folder_that_cannot_be_made_is_named(
