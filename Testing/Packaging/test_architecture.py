@@ -31,6 +31,8 @@ ARROWS = {
 SLICER = {"slicer", "vtk", "qt", "ctk"}
 TORCH = {"torch", "torchvision"}
 TORCH_PARTS = {"sam2", "engine", "training", "evaluation"}
+# Named exceptions: MONAI's metrics take tensors; the commands look up the device when they run, not when they load.
+TORCH_FILES = {LIBRARY / "core" / "metrics.py": "in functions", LIBRARY / "cli" / "compute.py": "anywhere"}
 ORACLES = {"sam2", "transformers"}
 MODULE_FILE_MAY_IMPORT = {"slicer", "vtk", "qt", "ctk", "numpy", "SimpleITK"}
 
@@ -131,7 +133,11 @@ def test_only_the_slicer_layer_and_the_module_file_know_slicer():
 
 
 def test_torch_is_imported_only_where_the_network_runs():
-    wrong = [str(i) for i in IMPORTS if i.package in TORCH and part_of(i.file) not in TORCH_PARTS]
+    wrong = []
+    for found in (i for i in IMPORTS if i.package in TORCH and part_of(i.file) not in TORCH_PARTS):
+        exception = TORCH_FILES.get(found.file)
+        if exception is None or (exception == "in functions" and found.at_file_scope):
+            wrong.append(str(found))
     assert not wrong, wrong
 
 
