@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from MedSAMSlicerLib.core.geometry import VolumeGeometry
 from MedSAMSlicerLib.io.segmentations import write_labelmap, write_seg_nrrd
 from MedSAMSlicerLib.io.volumes import read_image, read_volume

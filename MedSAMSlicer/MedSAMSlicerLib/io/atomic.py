@@ -67,17 +67,6 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         file.write(content)
 
 
-def check_writable(path: str | Path) -> None:
-    """Raises OutputError now when `path` could not be written later, as before a long run; leaves nothing behind."""
-    probe = Path(path)
-    with contextlib.suppress(_Abandoned), replacing(probe):
-        raise _Abandoned
-
-
-class _Abandoned(Exception):
-    """Ends a write that was only a probe."""
-
-
 def output_error(path: str | Path, error: OSError) -> OutputError:
     """The sentence for a file that could not be written."""
     reason = _REASONS.get(error.errno or 0, error.strerror or str(error))

@@ -20,6 +20,7 @@ from .dicom_frames import read_frames
 from .dicom_slices import Series, Slice, read_header, read_pixels, slice_step
 
 _BARE_STARTS = (b"\x08\x00\x05\x00", b"\x08\x00\x08\x00", b"\x08\x00\x00\x00")  # tags of group 0008
+_PIXEL_DATA = b"\xe0\x7f\x10\x00"  # the tag of the pixels, little endian
 _NOT_IMAGES = ("SEG", "RTSTRUCT", "RTPLAN", "SR", "PR", "KO", "REG")
 _RIVAL = 0.5  # a second series with this share of the largest makes the choice the user's
 
@@ -37,7 +38,7 @@ def is_dicom(path: Path) -> bool:
 def read_series(path: Path, series_uid: str | None = None) -> Series:
     """The volume of a folder, or of the series that the file `path` belongs to; VolumeError naming `path`."""
     warnings: list[str] = []
-    slices = _scan(path, warnings)
+    slices, unreadable = _scan(path)
     if path.is_file():
         chosen = next((s for s in slices if s.path == path), None)
         if chosen is None:
@@ -47,6 +48,7 @@ def read_series(path: Path, series_uid: str | None = None) -> Series:
         else:
             slices = [s for s in slices if s.series_uid == chosen.series_uid and s.frames == 1]
     slices = _chosen_series(path, slices, series_uid, warnings)
+    _check_unreadable(unreadable, slices[0].series_uid, warnings)
     if any(s.components != 1 for s in slices):
         raise VolumeError(f"{path} is a colour DICOM series, but one grey value per voxel is needed.")
     many = [s for s in slices if s.frames > 1]
@@ -57,8 +59,11 @@ def read_series(path: Path, series_uid: str | None = None) -> Series:
     return _from_slices(path, slices, warnings)
 
 
-def _scan(path: Path, warnings: list[str]) -> list[Slice]:
-    """Every DICOM image of the folder (below it where it holds none itself), or beside the file `path`."""
+def _scan(path: Path) -> tuple[list[Slice], list[Path]]:
+    """Every DICOM image of the folder (below it where it holds none itself), or beside the file `path`.
+
+    Second come the files that hold no image, or one that cannot be read.
+    """
     folder = path if path.is_dir() else path.parent
     files = sorted(file for file in folder.iterdir() if file.is_file() and is_dicom(file))
     if not files and path.is_dir():
@@ -70,17 +75,27 @@ def _scan(path: Path, warnings: list[str]) -> list[Slice]:
         try:
             found = read_header(file)
         except (RuntimeError, ValueError):
-            if file.name.upper() != "DICOMDIR":
-                unreadable.append(file.name)
+            unreadable.append(file)
             continue
         if found.modality not in _NOT_IMAGES:
             slices.append(found)
     if not slices:
         raise VolumeError(f"{path} holds DICOM files, but none with an image that can be read.")
-    if unreadable:
-        few = ", ".join(unreadable[:3]) + (", ..." if len(unreadable) > 3 else "")
-        warnings.append(f"{len(unreadable)} of {len(files)} DICOM files hold no readable image: {few}.")
-    return slices
+    return slices, unreadable
+
+
+def _check_unreadable(files: list[Path], series_uid: str, warnings: list[str]) -> None:
+    """Raises VolumeError for a damaged slice of the series; says which other files hold no image."""
+    others = []
+    for file in files:
+        content = file.read_bytes()
+        if _PIXEL_DATA in content and series_uid.encode("ascii", "replace") in content:
+            raise VolumeError(f"{file} is truncated or damaged: its image cannot be read.")
+        if file.name.upper() != "DICOMDIR":
+            others.append(file.name)
+    if others:
+        few = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        warnings.append(f"{len(others)} DICOM file{'s' * (len(others) > 1)} without a readable image: {few}.")
 
 
 def _chosen_series(

@@ -60,6 +60,8 @@ def check_complete(path: Path) -> None:
         key, _, value = start[position:end].decode("latin-1").partition("=")
         fields[key.strip()] = value.strip()
         position = end + 1
+    if not {"NDims", "DimSize", "ElementType"} <= fields.keys():
+        raise VolumeError(f"{path} is not an image: its header lacks the size or type of the voxels.")
     expected = _voxel_bytes(fields)
     data_file = fields["ElementDataFile"]
     if expected is None or data_file.startswith("LIST") or "%" in data_file:

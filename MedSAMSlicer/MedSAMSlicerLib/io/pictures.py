@@ -33,7 +33,7 @@ _HEADER, _LEGEND_ROW = 62, 30
 _ROOM = 1.6  # side of a small panel's view over the longer side of what it shows
 _SMALLEST_VIEW_MM = 30.0
 _FILL = 0.14  # opacity of the inside of a mask
-_SHADE = 0.5  # of the ground under words
+_SHADE = 0.6  # of the ground under words
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from ..core.errors import GeometryError, VolumeError
-from ..core.geometry import FloatArray, VolumeGeometry
+from ..core.geometry import VolumeGeometry
 from . import dicom, metaimage, nifti
 from .conventions import affine_from_lps
 
@@ -127,42 +127,43 @@ def _from_dicom(path: Path, series_uid: str | None) -> Volume:
 def _from_nifti(path: Path) -> tuple[npt.NDArray[Any], VolumeGeometry, tuple[str, ...]]:
     header = nifti.read_header(path)
     _check_shape(path, header.shape)
-    matrix, warnings = _nifti_affine(path, header)
-    geometry = VolumeGeometry((header.shape[2], header.shape[1], header.shape[0]), matrix)
+    geometry, warnings = _nifti_geometry(path, header)
     return nifti.read_voxels(path, header), geometry, warnings
 
 
-def _nifti_affine(path: Path, header: nifti.NiftiHeader) -> tuple[FloatArray, tuple[str, ...]]:
-    """The matrix that ITK, and so 3D Slicer, takes; the sform itself where ITK refuses the file (a shear)."""
+def _nifti_geometry(path: Path, header: nifti.NiftiHeader) -> tuple[VolumeGeometry, tuple[str, ...]]:
+    """The place that ITK, and so 3D Slicer, takes; the sform itself where ITK refuses the file (a shear)."""
+    shape = (header.shape[2], header.shape[1], header.shape[0])
+    stated = VolumeGeometry(shape, header.affine)
     try:
         with quiet_itk():
             reader = itk_header(path)
     except RuntimeError:
-        warning = (
+        tilted = (
             f"The axes of {path} are not perpendicular (a tilted gantry?), which 3D Slicer does not load from NIfTI; "
             "they were taken as the header has them."
         )
-        return header.affine, () if _perpendicular(header.affine) else (warning,)
+        return stated, () if _perpendicular(stated) else (tilted,)
     matrix = affine_from_lps(reader.GetOrigin(), reader.GetSpacing(), reader.GetDirection())
-    if header.sform is None:
-        return matrix, ()
-    shape = (header.shape[2], header.shape[1], header.shape[0])
-    apart = VolumeGeometry(shape, matrix).distance_to(VolumeGeometry(shape, header.sform))
+    taken = VolumeGeometry(shape, matrix)
+    apart = taken.distance_to(stated)
     if apart <= _SAME_FORM_MM:
-        return matrix, ()
-    warning = (
+        return taken, ()
+    contradiction = (
         f"What the header of {path} says of the voxels' place (sform, qform, voxel size) differs by up to "
         f"{apart:.2f} mm; they were put where 3D Slicer shows them."
     )
-    return matrix, (warning,)
+    return taken, (contradiction,)
 
 
-def _perpendicular(matrix: FloatArray) -> bool:
-    axes = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
+def _perpendicular(geometry: VolumeGeometry) -> bool:
+    axes = geometry.ijk_to_ras[:3, :3] / geometry.spacing
     return bool(np.abs(axes.T @ axes - np.eye(3)).max() < 1e-4)
 
 
 def _from_itk(path: Path) -> tuple[npt.NDArray[Any], VolumeGeometry, tuple[str, ...]]:
+    if path.suffix.lower() in (".mha", ".mhd"):
+        metaimage.check_complete(path)
     with quiet_itk():
         try:
             reader = itk_header(path)
@@ -177,8 +178,6 @@ def _from_itk(path: Path) -> tuple[npt.NDArray[Any], VolumeGeometry, tuple[str, 
         _check_shape(path, tuple(size))
         matrix = affine_from_lps(reader.GetOrigin(), reader.GetSpacing(), reader.GetDirection())
         geometry = VolumeGeometry((size[2], size[1], size[0]), matrix)
-        if path.suffix.lower() in (".mha", ".mhd"):
-            metaimage.check_complete(path)
         try:
             array = sitk.GetArrayFromImage(reader.Execute())
         except RuntimeError as error:

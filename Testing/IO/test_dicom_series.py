@@ -1,0 +1,219 @@
+"""A DICOM series becomes a volume whose slices lie where each file says, or an error that says why not."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from MedSAMSlicerLib.core.errors import VolumeError
+from MedSAMSlicerLib.io.dicom_frames import frame_order
+from MedSAMSlicerLib.io.volumes import read_volume
+
+from .dicom_files import ROOT, write_series
+from .image_files import ramp
+
+OBLIQUE = (0.8, 0.6, 0.0, 0.0, 0.0, -1.0)
+SLICES = ramp((7, 5, 6))
+
+
+def lps_of_voxel(position: Any, orientation: Any, spacing: Any, column: int, row: int) -> np.ndarray:
+    orientation = np.array(orientation, dtype=float)
+    return np.array(position) + orientation[:3] * spacing[1] * column + orientation[3:] * spacing[0] * row
+
+
+@pytest.mark.parametrize("orientation", [(1, 0, 0, 0, 1, 0), OBLIQUE, (0, 1, 0, 1, 0, 0)])
+def test_every_voxel_lies_where_its_own_file_says(tmp_path: Path, orientation: tuple[float, ...]) -> None:
+    normal = np.cross(orientation[:3], orientation[3:])
+    for sign in (1, -1):  # written upwards and downwards
+        folder = tmp_path / f"{sign}"
+        step = tuple(sign * 2.5 * normal)
+        write_series(folder, SLICES, step=step, orientation=orientation)
+        volume = read_volume(folder)
+        for k, file in enumerate(volume.dicom_files or ()):
+            index = int((SLICES[:, 0, 0] == volume.array[k, 0, 0]).argmax())
+            assert file.name == f"{index * 7:03d}.dcm"
+            np.testing.assert_array_equal(volume.array[k], SLICES[index])
+            position = np.array((-100.0, -80.0, 40.0)) + index * np.array(step)
+            lps = lps_of_voxel(position, orientation, (0.75, 0.5), column=4, row=3)
+            np.testing.assert_allclose(volume.geometry.to_ras([[4, 3, k]])[0], lps * [-1, -1, 1], atol=1e-6)
+        assert np.linalg.det(volume.geometry.ijk_to_ras[:3, :3]) > 0
+        assert (volume.modality, volume.name, volume.warnings) == ("CT", "series 1", ())
+
+
+def test_tilted_gantry_gives_a_sheared_volume(tmp_path: Path) -> None:
+    write_series(tmp_path, SLICES, step=(0.0, 0.9, 2.5))
+    volume = read_volume(tmp_path)
+    np.testing.assert_allclose(volume.geometry.ijk_to_ras[:3, 2], [0.0, -0.9, 2.5], atol=1e-9)
+    assert volume.warnings == ()
+
+
+def test_one_file_stands_for_its_series(tmp_path: Path) -> None:
+    files = write_series(tmp_path, SLICES, series=1, prefix="a")
+    write_series(tmp_path, SLICES[:6] + 1, series=2, prefix="b")
+    np.testing.assert_array_equal(read_volume(files[3]).array, SLICES)
+
+
+def test_two_series_of_like_size_are_a_question(tmp_path: Path) -> None:
+    write_series(tmp_path, SLICES, series=1, prefix="a")
+    write_series(tmp_path, SLICES[:6] + 1, series=2, prefix="b")
+    with pytest.raises(VolumeError, match=rf"series 1 \(7 images\), UID {ROOT}1; series 2 \(6 images\)"):
+        read_volume(tmp_path)
+    np.testing.assert_array_equal(read_volume(tmp_path, f"{ROOT}2").array, SLICES[:6] + 1)
+    with pytest.raises(VolumeError, match=r"holds no series 1\.2\.3"):
+        read_volume(tmp_path, "1.2.3")
+
+
+def test_largest_series_is_taken_and_named(tmp_path: Path) -> None:
+    write_series(tmp_path, SLICES, series=1, prefix="a")
+    write_series(tmp_path, SLICES[:1], series=2, prefix="b")
+    volume = read_volume(tmp_path)
+    np.testing.assert_array_equal(volume.array, SLICES)
+    assert "series 1 (7 images), not series 2 (1 image)" in volume.warnings[0]
+
+
+def test_localiser_within_the_series_is_left_out(tmp_path: Path) -> None:
+    write_series(tmp_path, SLICES, prefix="a")
+    write_series(tmp_path, SLICES[:1] + 7, prefix="b", orientation=OBLIQUE, SOPInstanceUID="1.2.3.4")
+    volume = read_volume(tmp_path)
+    np.testing.assert_array_equal(volume.array, SLICES)
+    assert volume.warnings == ("1 of 8 images, of another orientation or size, were left out.",)
+
+
+def test_missing_slice_is_an_error(tmp_path: Path) -> None:
+    files = write_series(tmp_path, SLICES)
+    files[3].unlink()
+    with pytest.raises(VolumeError, match=r"slices 2 and 3 are 5\.00 mm apart, the others 2\.50 mm"):
+        read_volume(tmp_path)
+
+
+def test_changing_slice_distance_is_an_error(tmp_path: Path) -> None:
+    positions = np.array([[0.0, 0.0, z] for z in (0, 2.5, 5, 7.5, 11, 13.5, 16)])
+    write_series(tmp_path, SLICES, positions=positions)
+    with pytest.raises(VolumeError, match="not evenly spaced"):
+        read_volume(tmp_path)
+
+
+def test_slices_off_the_line_are_an_error(tmp_path: Path) -> None:
+    positions = np.array([[0.0, 4.0 if n == 3 else 0.0, 2.5 * n] for n in range(7)])
+    write_series(tmp_path, SLICES, positions=positions)
+    with pytest.raises(VolumeError, match="do not lie on a line"):
+        read_volume(tmp_path)
+
+
+def test_small_unevenness_is_said(tmp_path: Path) -> None:
+    positions = np.array([[0.0, 0.0, 2.5 * n + (0.1 if n == 3 else 0.0)] for n in range(7)])
+    write_series(tmp_path, SLICES, positions=positions)
+    assert "lies 0.10 mm beside its place" in read_volume(tmp_path).warnings[0]
+
+
+def test_two_images_at_one_position_are_an_error(tmp_path: Path) -> None:
+    files = write_series(tmp_path, SLICES)
+    shutil.copy(files[2], tmp_path / "copy.dcm")
+    with pytest.raises(VolumeError, match=r"several images at the same position \(1 of 8\)"):
+        read_volume(tmp_path)
+
+
+def test_truncated_slice_is_an_error_that_names_it(tmp_path: Path) -> None:
+    files = write_series(tmp_path, SLICES)
+    files[2].write_bytes(files[2].read_bytes()[:-30])
+    with pytest.raises(VolumeError, match=r"014\.dcm is truncated"):
+        read_volume(tmp_path)
+
+
+def test_unreadable_file_is_named_in_a_warning(tmp_path: Path) -> None:
+    write_series(tmp_path, SLICES)
+    (tmp_path / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 50)
+    volume = read_volume(tmp_path)
+    np.testing.assert_array_equal(volume.array, SLICES)
+    assert volume.warnings == ("1 DICOM file without a readable image: broken.dcm.",)
+
+
+def test_scaling_of_each_slice_is_applied(tmp_path: Path) -> None:
+    """As in PET, where every slice has a slope of its own."""
+    write_series(tmp_path, SLICES, RescaleSlope=lambda n: f"{1 + 0.25 * n}", RescaleIntercept="-3")
+    expected = SLICES * (1 + 0.25 * np.arange(7))[:, None, None] - 3
+    np.testing.assert_allclose(read_volume(tmp_path).array, expected, rtol=1e-6)
+
+
+def test_one_slice_series_has_its_thickness(tmp_path: Path) -> None:
+    write_series(tmp_path, SLICES[:1])
+    volume = read_volume(tmp_path)
+    assert volume.geometry.shape == (1, 5, 6)
+    assert volume.geometry.spacing == pytest.approx((0.5, 0.75, 2.5))
+
+
+def test_series_in_subfolders_is_found(tmp_path: Path) -> None:
+    write_series(tmp_path / "study" / "series", SLICES)
+    (tmp_path / "README.txt").write_text("a DICOM disc")
+    np.testing.assert_array_equal(read_volume(tmp_path).array, SLICES)
+
+
+def test_images_without_positions_are_an_error(tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    for file in write_series(tmp_path, SLICES):
+        dataset = pydicom.dcmread(file)
+        del dataset.ImagePositionPatient
+        dataset.save_as(file)
+    with pytest.raises(VolumeError, match="without positions"):
+        read_volume(tmp_path)
+
+
+def test_jpeg_2000_series_lies_where_its_label_says(
+    shared_data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    volume = read_volume(shared_data / "dicom_ct_abdomen" / "dicom")
+    label = read_volume(shared_data / "dicom_ct_abdomen" / "label.nii.gz")
+    assert volume.modality == "CT"
+    assert volume.array.min() == -1024
+    places = label.geometry.to_ras(np.argwhere(label.array == 5)[:, ::-1])  # liver
+    ijk = np.round(volume.geometry.to_ijk(places)).astype(int)
+    liver = volume.array[tuple(ijk[:, ::-1].T)]
+    assert 40 < np.median(liver) < 160  # HU, with contrast
+    assert np.mean((liver > -50) & (liver < 250)) > 0.98
+    assert capfd.readouterr() == ("", "")
+
+
+def test_film_without_positions_is_read_with_a_warning(shared_data: Path) -> None:
+    volume = read_volume(shared_data / "multiframe_mr_cine" / "dicom" / "MR-MONO2-8-16x-heart.dcm")
+    assert volume.geometry.shape == (16, 256, 256)
+    assert "no positions for its 16 frames" in volume.warnings[0]
+
+
+def test_enhanced_multi_frame_file_equals_its_series(tmp_path: Path) -> None:
+    """Frames in any order, each with its own position, and the tilted gantry again."""
+    pydicom = pytest.importorskip("pydicom")
+    legacy = pytest.importorskip("highdicom.legacy", reason="the extra `dicom` is not installed")
+    files = write_series(tmp_path / "series", SLICES, step=(0.0, 0.9, -2.5), orientation=(1, 0, 0, 0, 1, 0))
+    order = [4, 0, 6, 2, 1, 5, 3]
+    enhanced = legacy.LegacyConvertedEnhancedCTImage(
+        legacy_datasets=[pydicom.dcmread(files[n]) for n in order],
+        series_instance_uid=ROOT + "7",
+        series_number=7,
+        sop_instance_uid=ROOT + "8",
+        instance_number=1,
+    )
+    enhanced.save_as(tmp_path / "enhanced.dcm")
+    whole, many = read_volume(tmp_path / "series"), read_volume(tmp_path / "enhanced.dcm")
+    np.testing.assert_array_equal(many.array, whole.array)
+    assert many.geometry.distance_to(whole.geometry) < 1e-6
+    assert many.dicom_files == (tmp_path / "enhanced.dcm",)
+    written = [int(frame[0, 0]) for frame in enhanced.pixel_array]
+    assert [written[n] for n in frame_order(tmp_path / "enhanced.dcm")] == many.array[:, 0, 0].tolist()
+
+
+def test_segmentation_beside_its_series_is_no_image_of_it(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom", reason="the extra `dicom` is not installed")
+    from MedSAMSlicerLib.io.dicom_seg import write_dicom_seg
+
+    write_series(tmp_path, SLICES)
+    volume = read_volume(tmp_path)
+    write_dicom_seg(
+        tmp_path / "result.dcm", {"lesion": volume.array > 100}, volume.geometry, volume.dicom_files
+    )
+    again = read_volume(tmp_path)
+    np.testing.assert_array_equal(again.array, volume.array)
+    assert again.warnings == ()
