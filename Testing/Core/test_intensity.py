@@ -298,8 +298,13 @@ def test_auto_keeps_what_was_windowed_to_8_bits_before() -> None:
 
 def test_auto_stretches_8_bit_images_that_fill_only_a_part() -> None:
     dim = np.clip(np.rint(40 + 8 * noise(15)), 0, 254).astype(np.uint8)
-    dim[0, 0, 0] = 255
+    dim[0, 0, :2] = 0, 255
     assert choose_window(dim).upper < 80
+
+
+def test_auto_stretches_images_that_saturate_elsewhere() -> None:
+    clipped = np.clip(np.rint(200 + 40 * noise(17)), 90, 255).astype(np.int16)
+    assert choose_window(clipped).name == "percentile"
 
 
 def test_one_slice_volume_has_a_window() -> None:

@@ -73,15 +73,8 @@ class Window:
         """
         _check_real(array)
         grey = np.empty(array.shape, dtype=np.uint8)
-        if array.dtype.kind in "iu" and array.dtype.itemsize <= 2:
-            values = np.iinfo(array.dtype)
-            table = self._grey(np.arange(values.min, values.max + 1, dtype=np.float64))
-            offset = -values.min  # 8- and 16-bit voxels: look the answer up
-            for block, out in _blocks(array, grey):
-                np.take(table, block.astype(np.intp) + offset, out=out)
-        else:
-            for block, out in _blocks(array, grey):
-                out[...] = self._grey(block.astype(np.float64))
+        for block, out in _blocks(array, grey):
+            out[...] = self._grey(block.astype(np.float64))
         return grey
 
     def _grey(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:

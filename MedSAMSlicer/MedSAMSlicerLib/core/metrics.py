@@ -104,10 +104,7 @@ def _kji(spacing: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _cropped_pair(mask: Mask, reference: Mask) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]] | None:
-    """Both masks around what they hold, with one voxel of background on every side; None if either is empty.
-
-    The margin also closes surfaces at the border of the volume, which would count as open otherwise.
-    """
+    """Both masks within the bounding box of their union; None if either is empty."""
     _check_shapes(mask, reference)
     if not np.any(mask) or not np.any(reference):
         return None
@@ -118,7 +115,7 @@ def _cropped_pair(mask: Mask, reference: Mask) -> tuple[npt.NDArray[np.bool_], n
         held = np.flatnonzero(union.any(axis=others))
         box.append(slice(int(held[0]), int(held[-1]) + 1))
     k, j, i = box
-    return np.pad(mask[k, j, i] != 0, 1), np.pad(reference[k, j, i] != 0, 1)
+    return mask[k, j, i] != 0, reference[k, j, i] != 0
 
 
 def _monai(function: str, *masks: npt.NDArray[np.bool_], **options: Any) -> float:

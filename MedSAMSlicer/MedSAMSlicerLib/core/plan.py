@@ -76,7 +76,7 @@ def tracks_after_change(
     """
     touched = {int(index) for index in changed}
     kept = {int(index) for index in accepted}
-    existing = set(tracks(set(before_keys) | (kept - touched), first, last))
+    existing = set(tracks(set(before_keys) | kept, first, last))
     return tuple(
         track
         for track in tracks(set(after_keys) | kept, first, last)
