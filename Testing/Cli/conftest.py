@@ -104,3 +104,27 @@ def ct_geometry() -> VolumeGeometry:
     return VolumeGeometry.from_spacing(
         (12, 40, 48), (1.5, 1.5, 3.0), (-10.0, 20.0, 30.0), np.diag([-1.0, -1.0, 1.0])
     )
+
+
+@pytest.fixture(scope="session")
+def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled network with random weights that behave like trained ones: its masks mean nothing."""
+    from MedSAMSlicerLib.sam2.checkpoint import save, seeded
+    from MedSAMSlicerLib.sam2.config import NANO
+
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    save(seeded(NANO, 3), path)
+    return path
+
+
+@pytest.fixture
+def segment(cli: Run, ct_file: Path, random_checkpoint: Path) -> Run:
+    """`medsamslicer segment` on the small CT with random weights; a box unless prompts are given."""
+
+    def run(
+        *words: str | os.PathLike[str], volume: Path = ct_file, prompt: str | None = "--box=6,19,15,29,25"
+    ) -> Outcome:
+        given = [prompt] if prompt else []
+        return cli("segment", volume, *given, "--model", random_checkpoint, "--yes", "--threads", "1", *words)
+
+    return run

@@ -1,0 +1,274 @@
+"""`medsamslicer segment` from end to end on a small volume, with a network whose masks mean nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from MedSAMSlicerLib.core.geometry import VolumeGeometry
+from MedSAMSlicerLib.core.prompts import PromptSet
+
+PACKAGE = Path(__file__).parents[2] / "MedSAMSlicer"
+
+
+def read(path: Path) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+def test_a_box_becomes_a_segmentation_in_place(segment: Any, ct_file: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.seg.nrrd"
+    done = segment("-o", output)
+    assert (done.code, done.out, done.err) == (0, "", ""), done
+    written, volume = sitk.ReadImage(str(output)), sitk.ReadImage(str(ct_file))
+    assert written.GetSize() == volume.GetSize()
+    np.testing.assert_allclose(written.GetOrigin(), volume.GetOrigin())
+    np.testing.assert_allclose(written.GetSpacing(), volume.GetSpacing())
+    np.testing.assert_allclose(written.GetDirection(), volume.GetDirection())
+    assert written.GetMetaData("Segment0_Name") == "Segment_1"
+    assert [file.name for file in tmp_path.iterdir()] == ["out.seg.nrrd"]
+
+
+@pytest.mark.parametrize("name", ["out.nii.gz", "out.nii", "out.nrrd", "out.mha"])
+def test_the_name_of_the_output_decides_its_format(segment: Any, tmp_path: Path, name: str) -> None:
+    segment("-o", tmp_path / "out.seg.nrrd")
+    assert segment("-o", tmp_path / name).code == 0
+    np.testing.assert_array_equal(read(tmp_path / name), read(tmp_path / "out.seg.nrrd"))
+
+
+def test_several_names_become_several_segments(segment: Any, tmp_path: Path) -> None:
+    done = segment(
+        "--point", "second=4,30,30", "--point", "second=8,31,29", "-o", tmp_path / "out.seg.nrrd", "--json"
+    )
+    assert [entry["name"] for entry in json.loads(done.out)["objects"]] == ["Segment_1", "second"]
+    header = sitk.ReadImage(str(tmp_path / "out.seg.nrrd"))
+    assert header.GetMetaData("Segment1_Name") == "second"
+
+
+def test_json_tells_result_and_timings(segment: Any, tmp_path: Path, random_checkpoint: Path) -> None:
+    done = segment("-o", tmp_path / "out.nii.gz", "--json", "--range", "3,9")
+    assert done.err == ""
+    content = json.loads(done.out)
+    mask = read(tmp_path / "out.nii.gz") > 0
+    (entry,) = content["objects"]
+    assert entry["voxels"] == mask.sum()
+    assert entry["millilitres"] == pytest.approx(mask.sum() * 1.5 * 1.5 * 3 / 1000)
+    filled = np.flatnonzero(mask.any(axis=(1, 2)))
+    assert (entry["first_slice"], entry["last_slice"]) == (filled[0], filled[-1])
+    assert entry["key_slices"] == [6]
+    assert content["volume"]["shape_kji"] == [12, 40, 48]
+    assert content["checkpoint"]["path"] == str(random_checkpoint)
+    assert content["device"] == "cpu"
+    assert set(content["seconds"]) == {"read", "load", "segment", "write", "total"}
+    assert content["window"]["name"] == "soft-tissue"
+
+
+def test_the_range_is_kept(segment: Any, tmp_path: Path) -> None:
+    segment("-o", tmp_path / "out.nii.gz", "--range", "5,7")
+    filled = np.flatnonzero((read(tmp_path / "out.nii.gz") > 0).any(axis=(1, 2)))
+    assert set(filled) <= {5, 6, 7}
+
+
+@pytest.mark.parametrize(("axis", "size"), [("k", 12), ("j", 40), ("i", 48)])
+def test_any_axis_can_be_the_slice_axis(segment: Any, tmp_path: Path, axis: str, size: int) -> None:
+    done = segment(
+        "-o", tmp_path / "out.nii.gz", "--axis", axis, "--json", "--range", "4,8", prompt="--box=6,2,3,10,9"
+    )
+    assert done.code == 0, done
+    mask = read(tmp_path / "out.nii.gz") > 0
+    filled = np.flatnonzero(mask.any(axis=tuple(n for n in range(3) if n != "kji".index(axis))))
+    assert set(filled) <= set(range(4, 9))
+
+
+def test_replayed_prompts_give_the_same_mask_bit_for_bit(
+    segment: Any, cli: Any, ct_file: Path, tmp_path: Path
+) -> None:
+    saved = tmp_path / "prompts.json"
+    segment(
+        "--point", "6,30,8,-", "--window", "-200,200", "-o", tmp_path / "one.nii.gz", "--save-prompts", saved
+    )
+    prompts = PromptSet.from_json(saved.read_text())
+    assert (prompts.window.lower, prompts.window.upper) == (-200, 200)
+    assert prompts.tier in ("exact", "balanced", "fast")
+    done = cli("segment", ct_file, "--prompts", saved, "--threads", "1", "-o", tmp_path / "two.nii.gz")
+    assert done.code == 0, done
+    np.testing.assert_array_equal(read(tmp_path / "one.nii.gz"), read(tmp_path / "two.nii.gz"))
+
+
+def test_prompts_in_mm_give_the_same_mask(segment: Any, ct_geometry: VolumeGeometry, tmp_path: Path) -> None:
+    segment("-o", tmp_path / "voxels.nii.gz")
+    corners = ct_geometry.to_ras([(18.5, 14.5, 6), (28.5, 24.5, 6)])
+    box = ",".join(map(repr, corners.ravel().tolist()))
+    assert segment("--ras", "-o", tmp_path / "mm.nii.gz", prompt=f"--box={box}").code == 0
+    np.testing.assert_array_equal(read(tmp_path / "mm.nii.gz"), read(tmp_path / "voxels.nii.gz"))
+
+
+def test_a_mask_and_a_line_are_prompts_too(segment: Any, tmp_path: Path) -> None:
+    segment("-o", tmp_path / "first.nii.gz")
+    labels = sitk.ReadImage(str(tmp_path / "first.nii.gz"))
+    array = sitk.GetArrayFromImage(labels) * 0
+    array[6, 15:25, 19:29] = 1
+    again = sitk.GetImageFromArray(array)
+    again.CopyInformation(labels)
+    sitk.WriteImage(again, str(tmp_path / "mask.nii.gz"))
+    for prompt in (f"--mask=6,{tmp_path / 'mask.nii.gz'}", "--line=6,19,15,29,25"):
+        assert segment("-o", tmp_path / "out.nii.gz", prompt=prompt).code == 0
+
+
+def test_the_picture_is_a_png(segment: Any, tmp_path: Path) -> None:
+    done = segment("-o", tmp_path / "out.seg.nrrd", "--picture", tmp_path / "out.png")
+    assert done.code == 0, done
+    assert read(tmp_path / "out.png").ndim == 3
+
+
+def test_a_volume_of_one_slice_works(segment: Any, ct_file: Path, tmp_path: Path) -> None:
+    image = sitk.ReadImage(str(ct_file))[:, :, 6:7]
+    sitk.WriteImage(image, str(tmp_path / "one.nii.gz"))
+    done = segment(
+        "-o", tmp_path / "out.nii.gz", volume=tmp_path / "one.nii.gz", prompt="--box=0,19,15,29,25"
+    )
+    assert done.code == 0, done
+    assert read(tmp_path / "out.nii.gz").shape == (1, 40, 48)
+
+
+def test_the_volume_is_never_written_over(segment: Any, ct_file: Path) -> None:
+    before = ct_file.read_bytes()
+    done = segment("-o", ct_file)
+    assert done.code == 1
+    assert "that is the volume" in done.err
+    assert ct_file.read_bytes() == before
+
+
+def test_an_unknown_checkpoint_file_needs_a_yes_once(
+    cli: Any, ct_file: Path, random_checkpoint: Path, tmp_path: Path
+) -> None:
+    words = [
+        "segment",
+        ct_file,
+        "--box=6,19,15,29,25",
+        "--model",
+        random_checkpoint,
+        "-o",
+        tmp_path / "out.nii.gz",
+    ]
+    done = cli(*words)
+    assert done.code == 1
+    assert "--yes" in done.err
+    assert not (tmp_path / "out.nii.gz").exists()
+    assert cli(*words, "--yes").code == 0
+    assert cli(*words).code == 0
+
+
+def test_a_model_that_is_not_here_says_how_to_get_it(cli: Any, ct_file: Path, tmp_path: Path) -> None:
+    done = cli(
+        "segment", ct_file, "--box=6,19,15,29,25", "--model", "sam2.1-tiny", "-o", tmp_path / "out.nii.gz"
+    )
+    assert done.code == 1
+    assert "medsamslicer models download sam2.1-tiny" in done.err
+
+
+def test_prompts_of_another_checkpoint_are_refused_unless_one_is_named(
+    segment: Any, cli: Any, ct_file: Path, random_checkpoint: Path, tmp_path: Path
+) -> None:
+    saved = tmp_path / "prompts.json"
+    segment("-o", tmp_path / "one.nii.gz", "--save-prompts", saved)
+    content = json.loads(saved.read_text())
+    content["checkpoint"]["sha256"] = "0" * 64
+    saved.write_text(json.dumps(content))
+    words = ["segment", ct_file, "--prompts", saved, "-o", tmp_path / "two.nii.gz"]
+    done = cli(*words)
+    assert done.code == 1
+    assert "made with another checkpoint" in done.err
+    done = cli(*words, "--model", random_checkpoint)
+    assert done.code == 0
+    assert "warning" in done.err
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:7", "nonsense"])
+def test_a_device_that_is_not_there_is_no_silent_fall_back(segment: Any, tmp_path: Path, device: str) -> None:
+    import torch
+
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("this computer has one")
+    done = segment("-o", tmp_path / "out.nii.gz", "--device", device)
+    assert done.code == 1
+    assert device in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- on a terminal ---
+
+
+def on_terminal(words: list[object], interrupt: bool) -> tuple[int, str]:
+    """Run the program with its error output on a terminal; with `interrupt`, press Ctrl-C at the third slice."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "MedSAMSlicerLib.cli", *map(str, words)],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE)},
+        stdout=subprocess.DEVNULL,
+        stderr=slave,
+    )
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(master, 4096)
+        except OSError:  # Linux says so when the other side has closed
+            break
+        if not piece:
+            break
+        shown += piece
+        if interrupt and shown.count(b"slice") >= 3:
+            process.send_signal(signal.SIGINT)
+            interrupt = False
+    os.close(master)
+    return process.wait(), shown.decode()
+
+
+@pytest.fixture(scope="session")
+def long_volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """400 slices: a run that takes long enough to be stopped."""
+    array = np.random.default_rng(1).normal(0, 50, (400, 48, 48)).astype(np.int16)
+    path = tmp_path_factory.mktemp("long") / "long.nrrd"
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
+    return path
+
+
+def test_a_terminal_shows_progress_and_what_was_found(
+    ct_file: Path, random_checkpoint: Path, tmp_path: Path
+) -> None:
+    words = ["segment", ct_file, "--box=6,19,15,29,25", "--model", random_checkpoint, "--yes"]
+    code, shown = on_terminal([*words, "-o", tmp_path / "out.nii.gz"], interrupt=False)
+    assert code == 0, shown
+    assert "segmenting" in shown
+    assert "100 %" in shown
+    assert "Segment_1: " in shown
+    assert "out.nii.gz written in" in shown
+
+
+def test_ctrl_c_half_way_leaves_nothing_behind(
+    long_volume: Path, random_checkpoint: Path, tmp_path: Path
+) -> None:
+    words = ["segment", long_volume, "--box=200,10,10,30,30", "--model", random_checkpoint, "--yes"]
+    results = [
+        "-o",
+        tmp_path / "out.seg.nrrd",
+        "--picture",
+        tmp_path / "out.png",
+        "--save-prompts",
+        tmp_path / "p.json",
+    ]
+    code, shown = on_terminal([*words, *results], interrupt=True)
+    assert code == 130, shown
+    assert "cancelled; nothing was written." in shown
+    assert "Traceback" not in shown
+    assert list(tmp_path.iterdir()) == []
