@@ -1,0 +1,145 @@
+"""Training clips: the square window the engine would show the network, cut from a scene."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .fields import Source, gaussian_blur
+from .synthetic import Scene, SceneSettings, make_scene
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """How windows are cut: `margin` is the side of the window / longer side of the box, jittered by `spread`.
+
+    `wide` is the share of windows that show far more than the object, as before a first click.
+    """
+
+    length: int = 6
+    size: int = 128
+    margin: float = 1.7
+    spread: float = 1.35
+    wide: float = 0.12
+    rotate: float = 0.3
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`frames` (length, batch, size, size) uint8 and `masks` (length, batch, size, size) uint8, 255 = inside.
+
+    The first slice is the prompted one; the others follow in tracking order.
+    """
+
+    frames: numpy.ndarray
+    masks: numpy.ndarray
+
+
+def order_of(scene: Scene, target: int, length: int, source: Source) -> list[int] | None:
+    """Slices from the key slice outward, `length` of them, in a random direction that has as many."""
+    key, last = scene.keys[target], scene.image.shape[0] - 1
+    options = []
+    if key + length - 1 <= last:
+        options.append(list(range(key, key + length)))
+    if key - length + 1 >= 0:
+        options.append(list(range(key, key - length, -1)))
+    if not options:
+        return None
+    return options[source.integer(0, len(options) - 1)]
+
+
+def bounding_box(mask: Tensor) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 of a bool mask (H, W); the far edges are exclusive. Raises ValueError on an empty mask."""
+    rows, columns = torch.nonzero(mask.any(1))[:, 0], torch.nonzero(mask.any(0))[:, 0]
+    if len(rows) == 0:
+        raise ValueError("The mask is empty, so it has no bounding box")
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _window(source: Source, mask: Tensor, settings: ClipSettings) -> tuple[float, float, float]:
+    """Centre x, y and side of the window, in voxels of the scene."""
+    x0, y0, x1, y1 = bounding_box(mask)
+    longer, extent = float(max(x1 - x0, y1 - y0)), float(mask.shape[-1])
+    side = settings.margin * longer * source.log_uniform(1 / settings.spread, settings.spread)
+    offset = 0.06 * longer
+    if source.chance(settings.wide):
+        side = max(side, source.uniform(2.2, 6.0) * longer)
+        offset = side * 0.5 - longer * 0.55
+    side = min(max(side, 16.0), 1.6 * extent)
+    centre_x = (x0 + x1) / 2 + source.uniform(-offset, offset)
+    centre_y = (y0 + y1) / 2 + source.uniform(-offset, offset)
+    return centre_x, centre_y, side
+
+
+def cut(
+    source: Source, scene: Scene, target: int, order: list[int], settings: ClipSettings
+) -> tuple[Tensor, Tensor]:
+    """Frames and masks (length, size, size) uint8: one window for the whole clip, turned and mirrored at random."""
+    extent = scene.image.shape[-1]
+    masks = scene.masks[target, order].float()
+    frames = scene.image[order].float()
+    centre_x, centre_y, side = _window(source, masks[0] > 0.5, settings)
+    angle = source.integer(0, 3) * math.pi / 2
+    if source.chance(settings.rotate):
+        angle += source.uniform(-0.5, 0.5)
+    flip = -1.0 if source.chance(0.5) else 1.0
+    cosine, sine, scale = math.cos(angle), math.sin(angle), side / extent
+    theta = torch.tensor(
+        [
+            [scale * cosine * flip, -scale * sine, 2 * centre_x / extent - 1],
+            [scale * sine * flip, scale * cosine, 2 * centre_y / extent - 1],
+        ],
+        device=frames.device,
+    )
+    grid = functional.affine_grid(theta[None], [1, 1, settings.size, settings.size], align_corners=False)
+    reduction = side / settings.size
+    if reduction > 1.2:
+        frames = gaussian_blur(frames, 0.4 * reduction)
+    stacked = torch.cat([frames, 255 * masks])[None]
+    sampled = functional.grid_sample(
+        stacked, grid, mode="bilinear", padding_mode="zeros", align_corners=False
+    )[0]
+    sampled = sampled.round().clamp(0, 255).to(torch.uint8)
+    return sampled[: len(order)], sampled[len(order) :]
+
+
+class ClipSampler:
+    """Endless clips from a pool of scenes; a scene is replaced after `uses` clips were cut from it."""
+
+    def __init__(
+        self, source: Source, scenes: SceneSettings, clips: ClipSettings, pool: int = 24, uses: int = 16
+    ) -> None:
+        self.source, self.scenes, self.clips, self.pool, self.uses = source, scenes, clips, pool, uses
+        self._scenes: list[tuple[Scene, int]] = []
+
+    def clip(self, length: int) -> tuple[Tensor, Tensor]:
+        """Frames and masks (length, size, size) uint8; the target is on the first slice."""
+        while True:
+            if len(self._scenes) < self.pool:
+                self._scenes.append((make_scene(self.source, self.scenes), 0))
+                index = len(self._scenes) - 1
+            else:
+                index = self.source.integer(0, len(self._scenes) - 1)
+            scene, used = self._scenes[index]
+            if used >= self.uses:
+                scene, used = make_scene(self.source, self.scenes), 0
+            self._scenes[index] = (scene, used + 1)
+            target = self.source.integer(0, len(scene.keys) - 1)
+            order = order_of(scene, target, length, self.source)
+            if order is None:
+                continue
+            frames, masks = cut(self.source, scene, target, order, self.clips)
+            if int((masks[0] > 127).sum()) >= 12:
+                return frames, masks
+
+    def batch(self, size: int, length: int) -> Batch:
+        """`size` clips of `length` slices."""
+        clips = [self.clip(length) for _ in range(size)]
+        frames = torch.stack([frames for frames, _ in clips], 1)
+        masks = torch.stack([masks for _, masks in clips], 1)
+        return Batch(frames.cpu().numpy(), masks.cpu().numpy())

@@ -1,0 +1,50 @@
+"""`medsamslicer train` from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from MedSAMSlicerLib.cli import main
+
+
+def test_a_contact_sheet_is_written(tmp_path: Path) -> None:
+    assert main(["train", "--contact-sheet", str(tmp_path / "sheet.png"), "--seed", "3"]) == 0
+    assert (tmp_path / "sheet.png").stat().st_size > 10_000
+
+
+def test_train_without_a_folder_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train"]) == 2
+    assert "--out" in capsys.readouterr().err
+
+
+def test_a_size_that_does_not_fit_the_network_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--out", str(tmp_path / "run"), "--size", "100"]) == 2
+    assert "100" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_short_leg_leaves_weights_and_prints_its_scores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        "train",
+        "--out",
+        str(tmp_path / "run"),
+        "--minutes",
+        "0.05",
+        "--size",
+        "32",
+        "--frames",
+        "4",
+    ]
+    assert main([*arguments, "--threads", "1"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"box", "point", "neighbour", "clip", "clip_last"}
+    assert (tmp_path / "run" / "best.safetensors").is_file()
