@@ -2,9 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from MedSAMSlicerLib.core.errors import PromptError, SessionError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
@@ -19,18 +16,7 @@ from MedSAMSlicerLib.core.prompts import (
 )
 from MedSAMSlicerLib.core.session import Session
 
-SLICES, ROWS, COLUMNS = 12, 6, 7
-GEOMETRY = VolumeGeometry.from_spacing((SLICES, ROWS, COLUMNS), (0.8, 0.9, 5.0), (-20.0, 10.0, 100.0))
-RED = (1.0, 0.0, 0.0)
-
-
-def point(index: int, x: int = 3, y: int = 2) -> Point:
-    return point_from_voxel(GEOMETRY, SliceRef(SliceAxis.K, index), x, y)
-
-
-def filled(value: int) -> np.ndarray:
-    """A mask that differs for each value from 0 to 41; 0 is empty."""
-    return (np.arange(ROWS * COLUMNS) < value).reshape(ROWS, COLUMNS)
+from .sessions import GEOMETRY, RED, SLICES, filled, point
 
 
 def with_object(*prompted: int) -> tuple[Session, int]:
@@ -333,167 +319,6 @@ def test_undo_of_many_propagations_over_a_large_volume_stays_small() -> None:
         session.apply_predictions(run, liver, {index: organs[(index + turn) % 20] for index in range(300)})
     size = sum(len(stored.mask.bits) for stored in session.object(liver).masks.values())
     assert size < 2**18  # bytes a propagation leaves in the history
-
-
-# -- properties of the history
-
-objects = st.integers(0, 2)
-slices = st.integers(0, SLICES - 1)
-
-
-class Histories(RuleBasedStateMachine):
-    """Any user doing anything, compared with a list of snapshots."""
-
-    @initialize()
-    def start(self) -> None:
-        self.session = Session(GEOMETRY)
-        self.past: list = [self.session.objects]
-        self.future: list = []
-        self.runs: list[int] = [0]
-
-    def pick(self, number: int) -> int | None:
-        entries = self.session.objects
-        return entries[number % len(entries)].id if entries else None
-
-    def act(self, change: object) -> None:
-        """Do a change that may be refused, and write down the state when there is a new one."""
-        before = self.session.objects
-        label = self.session.undo_label
-        steps = len(self.session._history._done)
-        try:
-            change()
-        except SessionError:
-            assert self.session.objects == before
-            assert self.session.undo_label == label
-            return
-        if self.session.objects != before:
-            self.future.clear()
-            if len(self.session._history._done) == steps:
-                self.past[-1] = self.session.objects
-            else:
-                self.past.append(self.session.objects)
-
-    @rule(name=st.sampled_from(["liver", "spleen", "kidney"]))
-    def add(self, name: str) -> None:
-        self.act(lambda: self.session.add_object(name, RED))
-
-    @rule(number=objects, name=st.sampled_from(["liver", "spleen", "tumour"]))
-    def rename(self, number: int, name: str) -> None:
-        self.act(lambda: self.session.rename(self.pick(number), name))
-
-    @rule(number=objects, level=st.floats(0, 1))
-    def recolor(self, number: int, level: float) -> None:
-        self.act(lambda: self.session.recolor(self.pick(number), (level, 0, 0)))
-
-    @rule(number=objects)
-    def delete(self, number: int) -> None:
-        self.act(lambda: self.session.delete_object(self.pick(number)))
-
-    @rule(number=objects, locked=st.booleans())
-    def lock(self, number: int, locked: bool) -> None:
-        self.act(lambda: self.session.set_locked(self.pick(number), locked))
-
-    @rule(number=objects, index=slices, x=st.integers(0, COLUMNS - 1))
-    def prompt(self, number: int, index: int, x: int) -> None:
-        self.act(lambda: self.session.add_prompt(self.pick(number), point(index, x)))
-
-    @rule(number=objects, position=objects, index=slices)
-    def move_prompt(self, number: int, position: int, index: int) -> None:
-        self.act(lambda: self.session.replace_prompt(self.pick(number), position, point(index)))
-
-    @rule(number=objects, position=objects)
-    def remove_prompt(self, number: int, position: int) -> None:
-        self.act(lambda: self.session.remove_prompt(self.pick(number), position))
-
-    @rule(number=objects, limits=st.tuples(slices, slices).map(sorted))
-    def narrow(self, number: int, limits: list[int]) -> None:
-        self.act(lambda: self.session.set_slice_range(self.pick(number), tuple(limits)))
-
-    @rule(number=objects, index=slices, value=st.integers(0, 40))
-    def edit(self, number: int, index: int, value: int) -> None:
-        self.act(lambda: self.session.edit_mask(self.pick(number), index, filled(value)))
-
-    @rule(number=objects, indices=st.sets(slices, max_size=4))
-    def accept(self, number: int, indices: set[int]) -> None:
-        self.act(lambda: self.session.accept(self.pick(number), indices))
-
-    @rule(number=objects, indices=st.sets(slices, max_size=2))
-    def release(self, number: int, indices: set[int]) -> None:
-        self.act(lambda: self.session.release(self.pick(number), indices))
-
-    @rule(number=objects)
-    def begin(self, number: int) -> None:
-        self.act(lambda: self.runs.append(self.session.begin_propagation(self.pick(number))))
-
-    @rule(number=objects, run=st.integers(-3, -1), indices=st.sets(slices), value=st.integers(0, 40))
-    def results(self, number: int, run: int, indices: set[int], value: int) -> None:
-        run = self.runs[max(run, -len(self.runs))]
-        before = {entry.id: entry for entry in self.session.objects}
-        masks = {index: filled(value) for index in indices}
-        self.act(lambda: self.session.apply_predictions(run, self.pick(number), masks))
-        for entry in self.session.objects:
-            kept = before[entry.id].masks.keys() if entry.locked else entry.kept_slices
-            assert all(entry.masks[index] == before[entry.id].masks[index] for index in kept)
-
-    @rule(number=objects)
-    def complete(self, number: int) -> None:
-        self.act(lambda: self.session.end_propagation(self.runs[-1], self.pick(number)))
-
-    @precondition(lambda self: len(self.past) > 1)
-    @rule()
-    def undo(self) -> None:
-        self.session.undo()
-        self.future.append(self.past.pop())
-
-    @precondition(lambda self: self.future)
-    @rule()
-    def redo(self) -> None:
-        self.session.redo()
-        self.past.append(self.future.pop())
-
-    @invariant()
-    def state_is_the_one_written_down(self) -> None:
-        if hasattr(self, "session"):
-            assert self.session.objects == self.past[-1]
-
-    @invariant()
-    def no_accepted_slice_is_ever_pending(self) -> None:
-        for entry in self.session.objects if hasattr(self, "session") else ():
-            pending = {index for track in self.session.pending_tracks(entry.id) for index in track.slices}
-            assert not entry.kept_slices & pending
-            assert not entry.kept_slices & set(self.session.pending_key_slices(entry.id))
-
-    def teardown(self) -> None:
-        if not hasattr(self, "session"):
-            return
-        while self.future:
-            self.redo()
-        end = self.session.objects
-        steps = 0
-        while self.session.undo():
-            steps += 1
-        assert self.session.objects == ()
-        assert steps == len(self.past) - 1
-        for _ in range(steps):
-            self.session.redo()
-        assert self.session.objects == end
-        assert self.session.redo() is None
-        exported = self.session.prompt_set()
-        assert PromptSet.from_json(exported.to_json(), GEOMETRY) == exported
-
-
-class TestHistories(Histories.TestCase):
-    settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-
-
-def test_oldest_steps_are_forgotten_beyond_the_limit() -> None:
-    session = Session(GEOMETRY, history_limit=2)
-    for name in ("a", "b", "c"):
-        session.add_object(name, RED)
-    assert session.undo()
-    assert session.undo()
-    assert session.undo() is None
-    assert [entry.name for entry in session.objects] == ["a"]
 
 
 def test_states_have_names_to_save_in_a_scene() -> None:
