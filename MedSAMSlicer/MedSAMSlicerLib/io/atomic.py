@@ -50,8 +50,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            flush_to_disk(file)
         os.replace(temporary, target)
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -65,6 +64,12 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     """`content` as the whole of the file `path`, atomically; OutputError when that fails."""
     with replacing(path) as file:
         file.write(content)
+
+
+def flush_to_disk(file: BinaryIO) -> None:
+    """Returns when all that was written to `file` is on the disk; OSError when it does not fit."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def output_error(path: str | Path, error: OSError) -> OutputError:

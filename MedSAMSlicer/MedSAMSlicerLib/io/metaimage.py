@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import VolumeError
 from ..core.geometry import VolumeGeometry
-from .atomic import write_bytes
 from .conventions import lps_from_ras
 
 _TYPES = {"u1": "MET_UCHAR", "i2": "MET_SHORT", "u2": "MET_USHORT", "i4": "MET_INT", "u4": "MET_UINT"}
@@ -19,8 +18,8 @@ _BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4
 _LONGEST_HEADER = 65536
 
 
-def write_mha(path: str | Path, array: npt.NDArray[Any], geometry: VolumeGeometry) -> None:
-    """Writes (K, J, I) voxels as one compressed .mha file, atomically; OutputError when that fails."""
+def encode_mha(file: BinaryIO, array: npt.NDArray[Any], geometry: VolumeGeometry) -> None:
+    """Writes (K, J, I) voxels, compressed, as a whole .mha file into an open one."""
     matrix = lps_from_ras(geometry.ijk_to_ras)
     spacing = np.array(geometry.spacing)
     data = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
@@ -41,7 +40,8 @@ def write_mha(path: str | Path, array: npt.NDArray[Any], geometry: VolumeGeometr
         "ElementDataFile": "LOCAL",
     }
     text = "".join(f"{key} = {value}\n" for key, value in header.items())
-    write_bytes(path, text.encode("ascii") + voxels)
+    file.write(text.encode("ascii"))
+    file.write(voxels)
 
 
 def check_complete(path: Path) -> None:

@@ -29,6 +29,7 @@ _DTYPES |= {1024: "i8", 1280: "u8"}
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
 _COLOUR = {128: "RGB", 2304: "RGBA", 32: "complex", 1792: "complex", 2048: "complex", 1: "1-bit"}
 _MILLIMETRES = {1: 1000.0, 3: 0.001}
+_NO_EXTENSIONS = b"\0\0\0\0"
 _MAGIC_1, _MAGIC_2 = b"n+1\0", b"n+2\0\r\n\032\n"
 
 
@@ -115,6 +116,17 @@ def read_voxels(path: Path, header: NiftiHeader) -> npt.NDArray[Any]:
 def write_nifti(path: str | Path, array: npt.NDArray[Any], geometry: VolumeGeometry) -> None:
     """Writes (K, J, I) voxels as NIfTI-1, compressed when the name ends in .gz, atomically.
 
+    Raises OutputError naming `path`.
+    """
+    with replacing(path) as file:
+        encode_nifti(file, array, geometry, compress=str(path).lower().endswith(".gz"))
+
+
+def encode_nifti(
+    file: BinaryIO, array: npt.NDArray[Any], geometry: VolumeGeometry, compress: bool = False
+) -> None:
+    """Writes (K, J, I) voxels as NIfTI-1 into an open file.
+
     The sform holds the matrix as it is, shear and all, in the 32-bit numbers of the format. The qform, which
     cannot hold a shear, is marked as present only when it says the same.
     """
@@ -129,14 +141,14 @@ def write_nifti(path: str | Path, array: npt.NDArray[Any], geometry: VolumeGeome
         *(352.0, 1.0, 0.0, 0, 0, 2, 0.0, 0.0, 1 if orthonormal else 0, 1),
         *(*quaternion, *matrix[:3, 3], *matrix[:3].ravel(), _MAGIC_1),
     )
-    with replacing(path) as file:
-        if not str(path).lower().endswith(".gz"):
-            file.write(header + b"\0\0\0\0")
-            file.write(data.reshape(-1).view(np.uint8).data)
-            return
-        with gzip.GzipFile("", "wb", 5, file, mtime=0) as stream:
-            stream.write(header + b"\0\0\0\0")
-            stream.write(data.reshape(-1).view(np.uint8).data)
+    voxels = data.reshape(-1).view(np.uint8).data
+    if not compress:
+        file.write(header + _NO_EXTENSIONS)
+        file.write(voxels)
+        return
+    with gzip.GzipFile("", "wb", 5, file, mtime=0) as stream:
+        stream.write(header + _NO_EXTENSIONS)
+        stream.write(voxels)
 
 
 def _opened(path: Path) -> BinaryIO | gzip.GzipFile:

@@ -207,17 +207,27 @@ def _slice(scene: _Scene, array: npt.NDArray[Any], index: int) -> npt.NDArray[An
 
 
 def _draw_mask(panel: Canvas, mask: npt.NDArray[Any], region: Region, color: Color, large: bool) -> None:
-    if not mask.any():
+    """The contour of a mask and a breath of colour inside, on the pixels around the mask only."""
+    filled = [np.flatnonzero(mask.any(axis=axis)) for axis in (0, 1)]
+    if not filled[0].size:
         return
     side = panel.pixels.shape[0]
-    field, inside = resampled(np.pad(mask, 1), tuple(edge + 1 for edge in region), (side, side), smooth=False)
+    start, size = np.array(region[:2]), (np.array(region[2:]) - region[:2]) / side  # size of a pixel
+    low = np.clip(np.floor(([x[0] - 1 for x in filled] - start) / size), 0, side).astype(int)
+    high = np.clip(np.ceil(([x[-1] + 2 for x in filled] - start) / size), 0, side).astype(int)
+    if (high - low).min() < 2:
+        return
+    part = (*(start + low * size + 1), *(start + high * size + 1))  # + 1 for the padding below
+    field, inside = resampled(np.pad(mask, 1), part, (high[1] - low[1], high[0] - low[0]), smooth=False)
     rows, columns = np.gradient(field)
-    steepness = np.maximum(np.hypot(rows, columns), 1e-3)
-    distance = (field - 0.5) / steepness  # to the contour, in pixels, right beside it
+    distance = (field - 0.5) / np.maximum(
+        np.hypot(rows, columns), 1e-3
+    )  # to the contour in pixels, beside it
     width = 2.2 if large else 1.6
-    line = np.clip(width / 2.0 + 0.5 - np.abs(distance), 0.0, 1.0) * inside
-    panel.cover(np.where(inside, _FILL * np.clip(distance + 0.5, 0.0, 1.0), 0.0), 0, 0, color)
-    panel.cover(line, 0, 0, color)
+    inner = _FILL * np.clip(distance + 0.5, 0.0, 1.0)
+    line = np.clip(width / 2.0 + 0.5 - np.abs(distance), 0.0, 1.0)
+    for coverage in (inner, line):
+        panel.cover(np.where(inside, coverage, 0.0), int(low[0]), int(low[1]), color)
 
 
 def _draw_prompt(panel: Canvas, prompt: Prompt, places: FloatArray, color: Color, large: bool) -> None:

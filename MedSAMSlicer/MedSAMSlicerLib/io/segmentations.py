@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from ..core.errors import OutputError
 from ..core.geometry import VolumeGeometry
-from .atomic import replacing
-from .metaimage import write_mha
-from .nifti import write_nifti
+from .atomic import flush_to_disk, replacing, write_bytes
+from .metaimage import encode_mha
+from .nifti import encode_nifti
 from .nrrd import write_nrrd
 
 logger = logging.getLogger(__name__)
@@ -163,9 +163,13 @@ def write_labelmap(
         write_nrrd(path, labels, geometry, _segment_keys(list(checked), layers, colors or {}))
         return shared
     names = path.with_name(path.name[: -len(suffix)] + ".labels.json")
-    with replacing(names) as file:  # it takes its place only after the labelmap has
-        file.write(_names_json(checked, colors or {}))
-        (write_mha if suffix == ".mha" else write_nifti)(path, labels, geometry)
+    with replacing(path) as file:
+        if suffix == ".mha":
+            encode_mha(file, labels, geometry)
+        else:
+            encode_nifti(file, labels, geometry, compress=suffix == ".nii.gz")
+        flush_to_disk(file)  # a full disk shows here, before the names take their place
+        write_bytes(names, _names_json(checked, colors or {}))
     return shared
 
 
