@@ -1,0 +1,323 @@
+"""Which arithmetic the engine uses: exact, balanced or fast, chosen by device, by asking the CPU and by a short probe.
+
+- **exact**: float32 everywhere; differs from the plain network by rounding only (about 1e-6 of the largest value).
+- **balanced**: bfloat16 in the image encoder and in memory attention, where the device really has it; elsewhere the
+  arithmetic of exact, and :attr:`Precision.note` says so. Normalisation, residuals of memory attention, mask decoder
+  and memory encoder stay in float32.
+- **fast**: as balanced; whoever uses it may also leave something out (see :mod:`.propagate`).
+
+Nothing here changes a process-wide setting of torch, except :func:`torch_settings`, which restores what it changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..core.errors import MedSAMError
+
+logger = logging.getLogger(__name__)
+
+_ONEDNN_TOLERANCE = 1e-5  # relative to the largest value of a product
+_ONEDNN_HANDICAP = 1.25  # BLAS is used only where it is clearly faster, so that noise does not decide
+_BFLOAT16_TOLERANCE = 0.02
+_PROBE_ROUNDS = 6
+
+
+class Tier(str, enum.Enum):
+    """How much accuracy may be given up for speed."""
+
+    EXACT = "exact"
+    BALANCED = "balanced"
+    FAST = "fast"
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The arithmetic of one engine; made by :func:`choose`.
+
+    Args:
+        tier: What was asked for.
+        device: Where the network runs.
+        dtype: Of weights and activations in the image encoder and of the products in memory attention.
+        storage: Of the features that are kept between slices.
+        onednn: Float32 products go through oneDNN instead of the BLAS library (CPU only).
+        score_bytes: Attention scores that are held at once, in bytes (CPU only).
+        note: One sentence for the user where the tier is not what its name promises; empty otherwise.
+    """
+
+    tier: Tier
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    storage: torch.dtype = torch.float32
+    onednn: bool = False
+    score_bytes: int = 8 << 20
+    note: str = ""
+
+    def chunk_rows(self, keys: int) -> int:
+        """How many queries attend at once to this many keys."""
+        rows = self.score_bytes // max(1, keys * self.dtype.itemsize)
+        return max(64, rows // 64 * 64)
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """For parts of the plain network: bfloat16 autocast on CUDA where the tier allows it, else nothing.
+
+        On the CPU mask decoder and memory encoder are no faster in bfloat16. CUDA: not run, no such device at hand.
+        """
+        if self.device.type == "cuda" and self.dtype != torch.float32:
+            return torch.autocast("cuda", self.dtype)
+        return contextlib.nullcontext()
+
+
+def choose(
+    device: str | torch.device = "cpu", tier: Tier | str | None = None, model: nn.Module | None = None
+) -> Precision:
+    """The arithmetic for a device and tier; takes about 0.1 s the first time, nothing after that.
+
+    Args:
+        device: "cpu", "cuda", "cuda:1", "mps".
+        tier: None = balanced where it is faster than exact, else exact.
+        model: The network that will run; it must be in float32.
+
+    Raises:
+        MedSAMError: If the device is not there, the tier is unknown or the network is not in float32.
+    """
+    asked = _tier(tier)
+    place = _device(device)
+    if model is not None:
+        other = next((p.dtype for p in model.parameters() if p.dtype != torch.float32), None)
+        if other is not None:
+            raise MedSAMError(f"The network must be held in float32 numbers, not in {other}.")
+    bfloat16, reason = _has_bfloat16(place)
+    if asked is None:
+        asked = Tier.BALANCED if bfloat16 else Tier.EXACT
+    half = bfloat16 and asked is not Tier.EXACT
+    dtype = torch.bfloat16 if half else torch.float32
+    note = "" if half or asked is Tier.EXACT else f"{asked.value} computes as exactly as exact: {reason}."
+    if note:
+        logger.info(note)
+    return Precision(
+        tier=asked,
+        device=place,
+        dtype=dtype,
+        storage=dtype,
+        onednn=place.type == "cpu" and _probe().onednn,
+        note=note,
+    )
+
+
+# ------------------------------------------------------------------------------------------------ torch's settings
+
+
+def default_threads() -> int:
+    """Threads for the network: all physical cores this process may use, less one for the user interface if > 2."""
+    cores = _physical_cores()
+    return cores - 1 if cores > 2 else cores
+
+
+class _Settings:
+    """Counts who uses the changed settings; the last one to leave restores those found by the first."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = 0
+        self.threads = 1
+        self.restore: list[Callable[[], None]] = []
+
+
+_settings = _Settings()
+
+
+@contextlib.contextmanager
+def torch_settings(precision: Precision, threads: int | None = None) -> Iterator[None]:
+    """Inside, float32 products are true float32 and `threads` threads compute; afterwards all is as before.
+
+    Torch keeps these settings for the whole process, and the number of threads also for each thread of Python: enter
+    in the thread that computes. Several threads may be inside at once.
+
+    Args:
+        precision: Says which device's settings matter.
+        threads: None = :func:`default_threads`.
+    """
+    wanted = default_threads() if threads is None else max(1, threads)
+    with _settings.lock:
+        if _settings.users == 0:
+            _settings.threads = torch.get_num_threads()
+            _settings.restore = _true_float32(precision.device)
+        _settings.users += 1
+        torch.set_num_threads(wanted)
+    try:
+        yield
+    finally:
+        with _settings.lock:
+            _settings.users -= 1
+            torch.set_num_threads(_settings.threads)
+            if _settings.users == 0:
+                for restore in _settings.restore:
+                    restore()
+
+
+def _true_float32(device: torch.device) -> list[Callable[[], None]]:
+    """Forbid shorter float32 products where they are allowed; returns what undoes it."""
+    undo: list[Callable[[], None]] = []
+    try:
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError:  # torch >= 2.9, someone set single backends by the newer interface
+        backends: Any = torch.backends  # whose newer settings are not annotated
+        for holder in (backends.mkldnn.matmul, backends.mkldnn.conv, backends.cuda.matmul):
+            undo.append(partial(setattr, holder, "fp32_precision", holder.fp32_precision))
+            holder.fp32_precision = "ieee"
+    else:
+        if before != "highest":
+            undo.append(lambda: torch.set_float32_matmul_precision(before))
+            torch.set_float32_matmul_precision("highest")
+    if device.type == "cuda" and torch.backends.cudnn.allow_tf32:  # not run: no such device at hand
+        undo.append(lambda: setattr(torch.backends.cudnn, "allow_tf32", True))
+        torch.backends.cudnn.allow_tf32 = False
+    return undo
+
+
+# -------------------------------------------------------------------------------------------------- what is there
+
+
+def _tier(tier: Tier | str | None) -> Tier | None:
+    try:
+        return None if tier is None else Tier(tier)
+    except ValueError:
+        names = ", ".join(t.value for t in Tier)
+        raise MedSAMError(f"The tier must be one of {names}, got {tier!r}.") from None
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        place = torch.device(device)
+    except RuntimeError:
+        raise MedSAMError(f"The device must be cpu, cuda or mps, got {str(device)!r}.") from None
+    there: dict[str, Callable[[], bool]] = {
+        "cpu": lambda: True,
+        "cuda": lambda: torch.cuda.is_available() and (place.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available,
+    }
+    if place.type not in there:
+        raise MedSAMError(f"The device must be cpu, cuda or mps, got {str(device)!r}.")
+    if not there[place.type]():
+        raise MedSAMError(f"This computer, or its installation of PyTorch, has no device {str(device)!r}.")
+    return place
+
+
+def _has_bfloat16(device: torch.device) -> tuple[bool, str]:
+    """Whether bfloat16 pays on a device, and if not, why."""
+    if device.type == "cuda":  # not run: no such device at hand
+        return torch.cuda.is_bf16_supported(including_emulation=False), "this GPU has no bfloat16 arithmetic"
+    if device.type == "mps":  # not run: no such device at hand
+        return False, "on Apple GPUs only float32 is used"
+    if not _cpu_has_bfloat16():
+        return False, "this processor has no bfloat16 arithmetic"
+    return _probe().bfloat16, "bfloat16 is not faster than float32 on this processor"
+
+
+def _cpu_has_bfloat16() -> bool:
+    """AVX512-BF16 or AMX, or the like on other processors; emulated bfloat16 does not count."""
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    checks = [getattr(torch.cpu, name) for name in names if hasattr(torch.cpu, name)]
+    if any(check() for check in checks):
+        return True
+    return any(_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def _capabilities() -> dict[str, Any]:
+    """What torch >= 2.10 knows of the processor."""
+    read: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    return read()
+
+
+@lru_cache(maxsize=1)
+def _physical_cores() -> int:
+    """Physical cores this process may run on; hyper-threads do not help matrix products."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    physical = int(_capabilities().get("num_physical_cores", 0)) or torch.get_num_threads()
+    return max(1, min(allowed, physical))
+
+
+# ------------------------------------------------------------------------------------------------------- the probe
+
+
+@dataclass(frozen=True)
+class _Findings:
+    onednn: bool
+    bfloat16: bool
+
+
+@lru_cache(maxsize=1)
+def _probe() -> _Findings:
+    """Multiply small matrices in each way, compare the results with float64 and the times with each other."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(512, 256, generator=generator)
+    weight = torch.randn(1024, 256, generator=generator) / 16
+    x_half, weight_half = x.bfloat16(), weight.bfloat16()
+    ways: dict[str, Callable[[], Tensor]] = {
+        "blas": lambda: functional.linear(x, weight),
+        "onednn": lambda: onednn_linear(x, weight, None, "none"),
+        "bfloat16": lambda: functional.linear(x_half, weight_half),
+    }
+    with torch.inference_mode():
+        truth = x.double() @ weight.double().T
+        usable = {}
+        for name, tolerance in (
+            ("blas", 1.0),
+            ("onednn", _ONEDNN_TOLERANCE),
+            ("bfloat16", _BFLOAT16_TOLERANCE),
+        ):
+            with contextlib.suppress(RuntimeError, AttributeError, TypeError, NotImplementedError):
+                error = (ways[name]().double() - truth).abs().max() / truth.abs().max()
+                if float(error) <= tolerance:
+                    usable[name] = ways[name]
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # several threads wait for each other where the machine is busy
+        try:
+            times = _fastest(usable)
+        finally:
+            torch.set_num_threads(threads)
+    onednn = times.get("onednn", float("inf")) < _ONEDNN_HANDICAP * times["blas"]
+    float32 = times["onednn"] if onednn else times["blas"]
+    findings = _Findings(onednn, times.get("bfloat16", float("inf")) < float32)
+    logger.debug("probe: %s from seconds %s", findings, times)
+    return findings
+
+
+def _fastest(ways: dict[str, Callable[[], Tensor]]) -> dict[str, float]:
+    """The shortest time of each, in seconds of this thread; in turns, so that other work on the machine hits all."""
+    precise = time.get_clock_info("thread_time").resolution < 1e-5  # not so on Windows
+    clock = time.thread_time if precise else time.perf_counter
+    best = dict.fromkeys(ways, float("inf"))
+    for _ in range(_PROBE_ROUNDS):
+        for name, way in ways.items():
+            start = clock()
+            way()
+            best[name] = min(best[name], clock() - start)
+    return best
+
+
+def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
+    """A linear layer by oneDNN with its activation ("none", "relu", "gelu") fused; the operator behind torch.compile.
+
+    On processors where the BLAS library is not at its best (measured: AMD EPYC, 2.2 times), this is the faster way to
+    the same float32 result. :func:`choose` has found out whether it is there and right.
+    """
+    # oneDNN has no fast kernel for other strides: it would take a reference one, a thousand times slower
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(
+        x.contiguous(), weight.contiguous(), bias, activation, [], "none"
+    )
+    return out
