@@ -19,7 +19,7 @@ from .. import __version__
 from ..core.errors import Cancelled, MedSAMError
 from .exit_codes import CANCELLED, FAILED, OK, USAGE, UsageError
 
-_COMMANDS = ("segment", "models", "demo", "train")
+_COMMANDS = ("segment", "models", "demo", "benchmark", "train")
 
 _EPILOG = """examples:
   medsamslicer segment ct.nii.gz --box spleen=40,120,200,210,280 -o spleen.seg.nrrd

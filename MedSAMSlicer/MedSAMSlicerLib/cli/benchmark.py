@@ -1,0 +1,63 @@
+"""`medsamslicer benchmark`: measurements that anyone can repeat."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+from .exit_codes import OK
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Declare the command; torch is imported only when it runs."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "benchmark",
+        help="measure speed and memory beside the published predictor",
+        description="Measure this engine beside the published SAM 2 video predictor (Python package 'sam2'), with the "
+        "same seeded weights, prompts and threads, in one run.",
+        epilog="examples:\n"
+        "  medsamslicer benchmark engine\n"
+        "  medsamslicer benchmark engine --slices 12 --rounds 1 --memory-slices 0\n"
+        "  medsamslicer benchmark engine --device cuda --json > engine.json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", choices=("engine",), help="engine: speed and memory of the engine")
+    parser.add_argument("--slices", type=int, default=20, help="slices of the timed volume (default: 20)")
+    parser.add_argument("--size", type=int, default=512, help="image size in pixels (default: 512)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often everything is timed (default: 3)")
+    parser.add_argument(
+        "--memory-slices",
+        type=int,
+        default=300,
+        help="slices of the memory measurement, 0 = none (default: 300)",
+    )
+    parser.add_argument("--cache-mb", type=int, default=256, help="its feature cache in MiB (default: 256)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--json", action="store_true", help="print every single value as JSON")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
+    from ..evaluation.engine_benchmark import EngineBenchmark, as_markdown, run_engine_benchmark
+
+    benchmark = EngineBenchmark(
+        slices=args.slices,
+        size=args.size,
+        rounds=args.rounds,
+        memory_slices=args.memory_slices,
+        cache_mb=args.cache_mb,
+        threads=args.threads,
+        device=args.device,
+    )
+    report = run_engine_benchmark(benchmark, _say)
+    sys.stdout.write((json.dumps(report, indent=2) if args.json else as_markdown(report)) + "\n")
+    return OK
+
+
+def _say(step: str) -> None:
+    sys.stderr.write(f"{step}\n")

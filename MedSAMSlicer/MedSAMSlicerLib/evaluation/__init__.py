@@ -1,0 +1,1 @@
+"""Measurements: how fast, how exact and how good the engine is, beside others."""

@@ -1,0 +1,276 @@
+"""How fast and how frugal the engine is beside the published predictor, as ratios measured in one run.
+
+Every measurement is a process of its own, so that peak memory and process-wide settings are its own too. Rounds go
+through all variants in turn (A B C A B C ...), and ratios are taken within a round: what else the machine does hits all
+variants alike. Weights are seeded; speed does not depend on what they are.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import MedSAMError
+from .process_memory import peak_bytes, resident_bytes, restart_peak
+
+logger = logging.getLogger(__name__)
+
+STEPS = ("first pass", "correction", "all again", "second object", "click")
+REFERENCE = "official"
+
+
+@dataclass(frozen=True)
+class EngineBenchmark:
+    """What is measured.
+
+    Args:
+        slices: of the volume whose steps are timed.
+        size: voxels a side of a slice, and the network's image size.
+        rounds: how often every variant is measured.
+        memory_slices: of the volume whose peak memory is measured; 0 = not measured.
+        cache_mb: the small feature cache of the memory measurement, in MiB.
+        threads: of every variant, on the CPU.
+        device: "cpu" or "cuda".
+        variants: which of :data:`.engine_runners.VARIANTS`; the first official one is what ratios refer to.
+    """
+
+    slices: int = 20
+    size: int = 512
+    rounds: int = 3
+    memory_slices: int = 300
+    cache_mb: int = 256
+    threads: int = max(1, os.cpu_count() or 1)
+    device: str = "cpu"
+    variants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One process: either the steps are timed or the peak memory of a first pass is measured."""
+
+    variant: str
+    slices: int
+    size: int
+    threads: int
+    device: str
+    cache_mb: int | None
+    memory: bool
+
+
+def run_engine_benchmark(
+    benchmark: EngineBenchmark, progress: Callable[[str], None] | None = None
+) -> dict[str, Any]:
+    """Measure everything and return it as plain values, ready for JSON.
+
+    Returns:
+        "machine", "settings", "seconds" {variant: {step: [per round]}}, "ratios" {variant: {step: median over rounds
+        of official / variant}}, and "memory" {label: {"peak_mb", "growth_mb"}} if it was asked for.
+
+    Raises:
+        MedSAMError: If a measuring process failed, with the last line it said.
+    """
+    from .engine_runners import VARIANTS
+
+    variants = benchmark.variants or VARIANTS
+    say = progress or (lambda _: None)
+    seconds: dict[str, dict[str, list[float]]] = {name: {step: [] for step in STEPS} for name in variants}
+    base = _Task(
+        "", benchmark.slices, benchmark.size, benchmark.threads, benchmark.device, None, memory=False
+    )
+    machine: dict[str, Any] = {}
+    for number in range(benchmark.rounds):
+        for name in variants:
+            say(f"round {number + 1} of {benchmark.rounds}: {name}")
+            answer = _measure_in_process(replace(base, variant=name))
+            machine = answer["machine"]
+            for step in STEPS:
+                seconds[name][step].append(answer["seconds"][step])
+    memory: dict[str, Any] = {}
+    if benchmark.memory_slices:
+        for name, cache in ((REFERENCE, None), ("exact", benchmark.cache_mb), ("exact", None)):
+            label = (
+                name if name == REFERENCE else f"{name}, {cache or 'default'}{' MB' if cache else ''} cache"
+            )
+            say(f"memory of {benchmark.memory_slices} slices: {label}")
+            task = replace(base, variant=name, slices=benchmark.memory_slices, cache_mb=cache, memory=True)
+            memory[label] = _measure_in_process(task)["memory"]
+    return {
+        "machine": machine,
+        "settings": asdict(replace(benchmark, variants=tuple(variants))),
+        "seconds": seconds,
+        "ratios": _ratios(seconds),
+        "memory": memory,
+    }
+
+
+def as_markdown(report: dict[str, Any]) -> str:
+    """The report as Markdown tables."""
+    settings, machine = report["settings"], report["machine"]
+    setting = (
+        f"{machine['processor']}, {settings['threads']} threads, {settings['device']}, torch {machine['torch']}; "
+        f"{settings['slices']} slices of {settings['size']} x {settings['size']}, "
+        f"median of {settings['rounds']} rounds."
+    )
+    lines = [
+        setting,
+        "",
+        "| | " + " | ".join(STEPS) + " |",
+        "|---|" + "---|" * len(STEPS),
+    ]
+    for name, found in report["seconds"].items():
+        cells = []
+        for step in STEPS:
+            value = statistics.median(found[step])
+            shown = f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
+            ratio = report["ratios"].get(name, {}).get(step)
+            cells.append(shown if ratio is None or name == REFERENCE else f"{shown} ({ratio:.1f}x)")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    if report["memory"]:
+        lines += [
+            "",
+            f"| {settings['memory_slices']} slices | peak | above network and volume |",
+            "|---|---|---|",
+        ]
+        base = report["memory"].get(REFERENCE)
+        for name, found in report["memory"].items():
+            shares = (
+                ["", ""]
+                if name == REFERENCE or base is None
+                else [f" ({found[key] / base[key]:.2f} of official)" for key in ("peak_mb", "growth_mb")]
+            )
+            lines.append(
+                f"| {name} | {found['peak_mb']:.0f} MB{shares[0]} | {found['growth_mb']:.0f} MB{shares[1]} |"
+            )
+    return "\n".join(lines)
+
+
+def _ratios(seconds: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float]]:
+    """How many times faster than the reference, as the median of the ratios within each round."""
+    if REFERENCE not in seconds:
+        return {}
+    return {
+        name: {
+            step: statistics.median(
+                slow / quick for slow, quick in zip(seconds[REFERENCE][step], found[step], strict=True)
+            )
+            for step in STEPS
+        }
+        for name, found in seconds.items()
+    }
+
+
+def _measure_in_process(task: _Task) -> dict[str, Any]:
+    command = [sys.executable, "-m", __name__, json.dumps(asdict(task))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise MedSAMError(f"Measuring {task.variant!r} failed: {reason}")
+    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return answer
+
+
+def _measure(task: _Task) -> dict[str, Any]:
+    """In the measuring process."""
+    import torch
+
+    from ..engine.segmenter import DEFAULT_CACHE_BYTES
+    from ..sam2.checkpoint import seeded
+    from ..sam2.config import TINY
+    from .engine_runners import Script, frames_of, make_runner
+
+    torch.set_num_threads(task.threads)
+    model = seeded(replace(TINY, image_size=task.size)).to(task.device)
+    frames = frames_of(Script(task.slices, task.size))
+    cache = DEFAULT_CACHE_BYTES if task.cache_mb is None else task.cache_mb << 20
+    if not task.memory:
+        _warm_up(task.variant, model, frames[:4], task, cache)
+    restart_peak()
+    before = resident_bytes()
+    runner = make_runner(
+        task.variant, model, frames, device=task.device, threads=task.threads, cache_bytes=cache
+    )
+    machine = {
+        "processor": _processor(task.device),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+    if task.memory:
+        runner.first_pass()
+        if task.device == "cuda":
+            peak = torch.cuda.max_memory_allocated()
+            return {"machine": machine, "memory": {"peak_mb": peak / 2**20, "growth_mb": peak / 2**20}}
+        peak = peak_bytes()
+        return {"machine": machine, "memory": {"peak_mb": peak / 2**20, "growth_mb": (peak - before) / 2**20}}
+    return {
+        "machine": machine,
+        "seconds": {
+            "first pass": _timed(runner.first_pass, task.device),
+            "correction": _timed(runner.correct, task.device),
+            "all again": _timed(runner.again, task.device),
+            "second object": _timed(runner.second_object, task.device),
+            "click": _clicked(runner, task.device),
+        },
+    }
+
+
+def _warm_up(variant: str, model: Any, frames: Any, task: _Task, cache: int) -> None:
+    """Run everything once on a few slices: libraries choose their kernels at the first call."""
+    from .engine_runners import make_runner
+
+    runner = make_runner(variant, model, frames, device=task.device, threads=task.threads, cache_bytes=cache)
+    for step in (runner.first_pass, runner.correct, runner.second_object, runner.prepare_click, runner.click):
+        step()
+
+
+def _clicked(runner: Any, device: str, times: int = 3) -> float:
+    """The median of several clicks; the slice is encoded before each."""
+    found = []
+    for _ in range(times):
+        runner.prepare_click()
+        found.append(_timed(runner.click, device))
+    return statistics.median(found)
+
+
+def _timed(step: Callable[[], None], device: str) -> float:
+    import torch
+
+    def finished() -> float:
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    began = finished()
+    step()
+    return finished() - began
+
+
+def _processor(device: str) -> str:
+    import torch
+
+    if device == "cuda":
+        return str(torch.cuda.get_device_name())
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def main(argv: Sequence[str]) -> int:
+    """Entry of a measuring process: one JSON task in, one JSON line out."""
+    sys.stdout.write(json.dumps(_measure(_Task(**json.loads(argv[0])))) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
