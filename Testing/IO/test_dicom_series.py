@@ -158,7 +158,7 @@ def test_images_without_positions_are_an_error(tmp_path: Path) -> None:
         dataset = pydicom.dcmread(file)
         del dataset.ImagePositionPatient
         dataset.save_as(file)
-    with pytest.raises(VolumeError, match="without positions"):
+    with pytest.raises(VolumeError, match="without usable positions"):
         read_volume(tmp_path)
 
 
@@ -187,7 +187,9 @@ def test_enhanced_multi_frame_file_equals_its_series(tmp_path: Path) -> None:
     """Frames in any order, each with its own position, and the tilted gantry again."""
     pydicom = pytest.importorskip("pydicom")
     legacy = pytest.importorskip("highdicom.legacy", reason="the extra `dicom` is not installed")
-    files = write_series(tmp_path / "series", SLICES, step=(0.0, 0.9, -2.5), orientation=(1, 0, 0, 0, 1, 0))
+    files = write_series(
+        tmp_path / "series", SLICES, step=(0.0, 0.9, -2.5), RescaleSlope="2", RescaleIntercept="-1024"
+    )
     order = [4, 0, 6, 2, 1, 5, 3]
     enhanced = legacy.LegacyConvertedEnhancedCTImage(
         legacy_datasets=[pydicom.dcmread(files[n]) for n in order],
@@ -202,7 +204,8 @@ def test_enhanced_multi_frame_file_equals_its_series(tmp_path: Path) -> None:
     assert many.geometry.distance_to(whole.geometry) < 1e-6
     assert many.dicom_files == (tmp_path / "enhanced.dcm",)
     written = [int(frame[0, 0]) for frame in enhanced.pixel_array]
-    assert [written[n] for n in frame_order(tmp_path / "enhanced.dcm")] == many.array[:, 0, 0].tolist()
+    stored = (many.array[:, 0, 0] + 1024) // 2
+    assert [written[n] for n in frame_order(tmp_path / "enhanced.dcm")] == stored.tolist()
 
 
 def test_segmentation_beside_its_series_is_no_image_of_it(tmp_path: Path) -> None:
@@ -217,3 +220,26 @@ def test_segmentation_beside_its_series_is_no_image_of_it(tmp_path: Path) -> Non
     again = read_volume(tmp_path)
     np.testing.assert_array_equal(again.array, volume.array)
     assert again.warnings == ()
+
+
+def test_enhanced_file_of_one_frame_keeps_its_position(tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    legacy = pytest.importorskip("highdicom.legacy", reason="the extra `dicom` is not installed")
+    files = write_series(tmp_path / "series", SLICES[:1])
+    enhanced = legacy.LegacyConvertedEnhancedCTImage(
+        legacy_datasets=[pydicom.dcmread(files[0])],
+        series_instance_uid=ROOT + "7",
+        series_number=7,
+        sop_instance_uid=ROOT + "8",
+        instance_number=1,
+    )
+    enhanced.save_as(tmp_path / "enhanced.dcm")
+    volume = read_volume(tmp_path / "enhanced.dcm")
+    np.testing.assert_allclose(volume.geometry.to_ras([[0, 0, 0]])[0], [100.0, 80.0, 40.0])
+    assert volume.geometry.shape == (1, 5, 6)
+
+
+def test_orientation_that_spans_no_plane_is_an_error(tmp_path: Path) -> None:
+    write_series(tmp_path, SLICES, ImageOrientationPatient=["1", "0", "0", "1", "0", "0"])
+    with pytest.raises(VolumeError, match="without usable positions"):
+        read_volume(tmp_path)

@@ -48,6 +48,7 @@ SERIES = (
     "dicom_mr_prostate_cor/dicom",
     "multiframe_mr_cine/dicom/MR-MONO2-8-16x-heart.dcm",
 )
+LABELS = ("dicom_ct_abdomen/label.nii.gz", "video_colonoscopy_rgb/video_colonoscopy_rgb_label.nii.gz")
 SHEARED = np.array([[1, 0, 0, 3], [0, 1.2, 0.6, -7], [0, 0, 2.5, 11], [0, 0, 0, 1]])
 
 
@@ -108,6 +109,19 @@ def test_volume_lies_where_slicer_shows_it(mrml: MrmlScene, shared_data: Path, n
     for kind in ("image", "label"):
         path = shared_data / name / f"{name}_{kind}.nii.gz"
         assert_same_volume(mrml, path, mrml.load_volume(path))
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_label_without_an_image_of_its_own_lies_where_slicer_shows_it(
+    mrml: MrmlScene, shared_data: Path, tmp_path: Path, name: str
+) -> None:
+    volume = read_volume(shared_data / name)
+    node = mrml.load_volume(shared_data / name)
+    assert_same_volume(mrml, shared_data / name, node)
+    masks = blobs(volume.geometry.shape, seed=2)
+    write_seg_nrrd(tmp_path / "out.seg.nrrd", masks, volume.geometry)
+    written = assert_same_places(mrml, tmp_path / "out.seg.nrrd", masks, volume.geometry)
+    assert_exported_on(mrml, written, node, masks, volume.geometry)
 
 
 @pytest.mark.parametrize("name", IMAGES)
@@ -264,3 +278,15 @@ def test_segmentation_saved_again_by_slicer_reads_the_same(mrml: MrmlScene, tmp_
     storage.SetCropToMinimumExtent(True)
     assert storage.WriteData(node) == 1
     np.testing.assert_array_equal(read_label(tmp_path / "again.seg.nrrd", geometry) != 0, mask)
+
+
+@pytest.mark.parametrize(
+    "space", ["right-anterior-superior", "left-anterior-superior", "left-posterior-superior", ""]
+)
+def test_nrrd_of_any_space_lies_where_slicer_shows_it(mrml: MrmlScene, tmp_path: Path, space: str) -> None:
+    place = f"space: {space}\nspace directions: (0,2,0) (1,0,0) (0,0.5,-3)\nspace origin: (5,-6,7)\n"
+    header = f"NRRD0004\ntype: short\ndimension: 3\nsizes: 6 5 4\n{place if space else 'spacings: 1 2 3'}"
+    text = f"{header.rstrip()}\nendian: little\nencoding: raw\n\n"
+    path = tmp_path / "space.nrrd"
+    path.write_bytes(text.encode() + np.arange(120, dtype="<i2").tobytes())
+    assert_same_volume(mrml, path, mrml.load_volume(path))

@@ -43,15 +43,15 @@ def read_series(path: Path, series_uid: str | None = None) -> Series:
         chosen = next((s for s in slices if s.path == path), None)
         if chosen is None:
             raise VolumeError(f"{path} is a DICOM file without an image that can be read.")
-        if chosen.frames > 1:
+        if chosen.multi_frame:
             slices = [chosen]
         else:
-            slices = [s for s in slices if s.series_uid == chosen.series_uid and s.frames == 1]
+            slices = [s for s in slices if s.series_uid == chosen.series_uid and not s.multi_frame]
     slices = _chosen_series(path, slices, series_uid, warnings)
     _check_unreadable(unreadable, slices[0].series_uid, warnings)
     if any(s.components != 1 for s in slices):
         raise VolumeError(f"{path} is a colour DICOM series, but one grey value per voxel is needed.")
-    many = [s for s in slices if s.frames > 1]
+    many = [s for s in slices if s.multi_frame]
     if many:
         if len(many) > 1:
             raise VolumeError(f"{path} holds {len(many)} multi-frame files of one series; name one of them.")
@@ -144,7 +144,9 @@ def _from_slices(path: Path, slices: list[Slice], warnings: list[str]) -> Series
         step = slice_step(path, positions[order], normal, first.thickness, warnings)
     else:
         if len(slices) > 1:
-            raise VolumeError(f"{path} has {len(slices)} images without positions, so in no known order.")
+            raise VolumeError(
+                f"{path} has {len(slices)} images without usable positions, so in no known order."
+            )
         warnings.append(f"{path} has no position; it was put at the origin, as an axial slice.")
         position, (row, column, normal) = np.zeros(3), np.eye(3)
         step = normal * (first.thickness or 1.0)

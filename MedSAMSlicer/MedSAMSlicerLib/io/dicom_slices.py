@@ -55,6 +55,11 @@ class Slice:
     thickness: float | None
     place: Place | None
 
+    @property
+    def multi_frame(self) -> bool:
+        """Whether the file is a volume of its own, with positions, if any, for each frame."""
+        return self.frames > 1 or (self.enhanced and self.place is None)
+
 
 @dataclass(frozen=True)
 class Series:
@@ -94,7 +99,7 @@ def read_header(path: Path) -> Slice:
     gap = between if between is not None else thickness
     frames = text(_FRAMES)
     place = None
-    if position is not None and orientation is not None:
+    if position is not None and orientation is not None and _perpendicular(orientation):
         place = Place(position, _unit(orientation[:3]), _unit(orientation[3:]))
     return Slice(
         path=path,
@@ -109,6 +114,12 @@ def read_header(path: Path) -> Slice:
         thickness=abs(float(gap[0])) if gap is not None and gap[0] != 0 else None,
         place=place,
     )
+
+
+def _perpendicular(orientation: FloatArray) -> bool:
+    """Whether the six numbers are two directions of length 1, about at right angles."""
+    axes = orientation.reshape(2, 3)
+    return bool(np.abs(axes @ axes.T - np.eye(2)).max() < 0.01)
 
 
 def _unit(vector: FloatArray) -> FloatArray:

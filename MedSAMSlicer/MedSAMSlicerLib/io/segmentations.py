@@ -69,22 +69,22 @@ def color_of(index: int) -> Color:
 
 def in_layers(masks: Sequence[Mask], shape: tuple[int, int, int]) -> Layers:
     """Puts each mask into the first layer where it overlaps no other; labels count from 1 within a layer."""
-    layers: list[npt.NDArray[np.uint16]] = []
+    dtype = np.uint8 if len(masks) <= 255 else np.uint16
+    layers: list[npt.NDArray[Any]] = []
     places = []
     counts: list[int] = []
     for mask in masks:
         free = (n for n, layer in enumerate(layers) if not layer[mask].any())
         number = next(free, len(layers))
         if number == len(layers):
-            layers.append(np.zeros(shape, dtype=np.uint16))
+            layers.append(np.zeros(shape, dtype=dtype))
             counts.append(0)
         counts[number] += 1
         layers[number][mask] = counts[number]
         places.append((number, counts[number]))
-    if not layers:
-        layers.append(np.zeros(shape, dtype=np.uint16))
-    dtype = np.uint8 if max(counts, default=0) <= 255 else np.uint16
-    return Layers(np.stack(layers, axis=-1).astype(dtype), tuple(places))
+    if len(layers) > 1:
+        return Layers(np.stack(layers, axis=-1), tuple(places))
+    return Layers((layers[0] if layers else np.zeros(shape, dtype=dtype))[..., np.newaxis], tuple(places))
 
 
 def write_seg_nrrd(

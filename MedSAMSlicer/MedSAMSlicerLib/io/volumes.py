@@ -57,10 +57,9 @@ def read_volume(path: str | Path, series_uid: str | None = None) -> Volume:
             holds nothing to segment (no voxels, no finite value, one value only).
     """
     path = Path(path)
-    if not path.exists():
-        raise VolumeError(f"{path} does not exist.")
     if path.is_dir() or dicom.is_dicom(path):
-        volume = _from_dicom(path, series_uid)
+        with _telling(path):
+            volume = _from_dicom(path, series_uid)
     else:
         array, geometry, warnings = read_image(path)
         volume = Volume(array, geometry, stem(path), path, warnings=warnings)
@@ -71,16 +70,10 @@ def read_volume(path: str | Path, series_uid: str | None = None) -> Volume:
 
 def read_image(path: Path) -> tuple[npt.NDArray[Any], VolumeGeometry, tuple[str, ...]]:
     """Voxels (K, J, I), geometry and warnings of an image file that is not DICOM, whatever it holds."""
-    if not path.is_file():
-        raise VolumeError(f"{path} does not exist." if not path.exists() else f"{path} is no image file.")
-    try:
+    with _telling(path):
         if path.stat().st_size == 0:
             raise VolumeError(f"{path} is empty.")
         return _from_nifti(path) if nifti.is_nifti(path) else _from_itk(path)
-    except PermissionError as error:
-        raise VolumeError(f"{path} may not be read by this user.") from error
-    except GeometryError as error:
-        raise VolumeError(f"{path} has no usable geometry: {error}") from error
 
 
 def stem(path: Path) -> str:
@@ -108,6 +101,21 @@ def quiet_itk() -> Iterator[None]:
         yield
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(shown)
+
+
+@contextlib.contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Turns what can go wrong with a file into the user's sentence."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise VolumeError(f"{path} does not exist.") from error
+    except PermissionError as error:
+        raise VolumeError(f"{path} may not be read by this user.") from error
+    except OSError as error:
+        raise VolumeError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except GeometryError as error:
+        raise VolumeError(f"{path} has no usable geometry: {error}") from error
 
 
 def _from_dicom(path: Path, series_uid: str | None) -> Volume:
