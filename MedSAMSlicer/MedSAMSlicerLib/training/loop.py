@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections import deque
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ class Trainer:
     def __init__(self, settings: TrainSettings, config: Config) -> None:
         self.settings = settings
         torch.manual_seed(settings.seed)
-        self.model = SAM2(config).to(settings.device).train()
+        self.model = SAM2(replace(config, image_size=settings.size)).to(settings.device).train()
         self.average = copy.deepcopy(self.model).eval()
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, settings.weight_decay), lr=settings.learning_rate, betas=(0.9, 0.95)
@@ -87,9 +87,16 @@ class Trainer:
                 kind = self.settings.mix.draw(self.source)
                 if len(frames) == 1 and kind == "mask":
                     kind = "box"
-                chance = 0.35 if len(frames) > 2 else 0.0
+                long = len(frames) > 2
                 outputs = rollout(
-                    self.model, frames, masks, self.source, kind, teach=True, corrections=chance
+                    self.model,
+                    frames,
+                    masks,
+                    self.source,
+                    kind,
+                    teach=True,
+                    corrections=0.35 if long else 0.0,
+                    second_key=0.3 if long else 0.0,
                 )
                 judged = masks
         side = outputs[0].logits.shape[-1]
@@ -158,7 +165,8 @@ class Trainer:
         if not path.is_file():
             return False
         state = torch.load(path, map_location=self.settings.device, weights_only=True)
-        if state["config"] != self.model.config.to_json():
+        theirs = replace(Config.from_json(state["config"]), image_size=self.settings.size)
+        if theirs != self.model.config:
             raise CheckpointError(f"{path} belongs to another network than the one asked for.")
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])

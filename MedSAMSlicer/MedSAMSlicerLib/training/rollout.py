@@ -62,16 +62,79 @@ def pick_frames(features: ImageFeatures, start: int, stop: int) -> ImageFeatures
 
 
 def _condition(model: SAM2, top: Tensor, bank: _Bank, position: int) -> Tensor:
-    """Attend to the conditioning slices and the last slices, as the official predictor chooses them."""
+    """Attend to the conditioning slices and the last slices, as the official predictor chooses them.
+
+    Pointers come from slices that lie behind; a conditioning slice ahead counts with its memory alone.
+    """
+    if not bank.conditioning:
+        return model.condition_first(top)
     slots = model.config.num_memories - 1
     memories = [(memory, slots) for _, memory, _ in bank.conditioning]
     memories += [(memory, position - at - 1) for at, memory, _ in bank.recent if position - at <= slots]
     reach = model.config.max_object_pointers - 1
-    pointers = [(pointer, float(position - at)) for at, _, pointer in bank.conditioning]
+    pointers = [(pointer, float(position - at)) for at, _, pointer in bank.conditioning if at <= position]
     pointers += [
         (pointer, float(position - at)) for at, _, pointer in reversed(bank.recent) if position - at <= reach
     ]
-    return model.condition_on_memory(top, memories, pointers[: model.config.max_object_pointers])
+    return model.condition_on_memory(top, memories, pointers)
+
+
+@dataclass
+class _Clip:
+    """A clip on its way through the network; `present` is (L, B), whether the object is on the slice."""
+
+    model: SAM2
+    masks: Tensor
+    features: ImageFeatures
+    present: Tensor
+    source: Source
+    teach: bool
+    bank: _Bank = field(default_factory=_Bank)
+
+    def image(self, position: int) -> ImageFeatures:
+        batch = self.masks.shape[1]
+        return pick_frames(self.features, position * batch, (position + 1) * batch)
+
+    def gate(self, position: int, prompted: bool) -> Tensor | None:
+        """The truth, but now and then open where the object is gone, so that masks learn to be empty."""
+        if not self.teach:
+            return None
+        open_everywhere = prompted or self.source.chance(0.6)
+        return torch.ones_like(self.present[position]) if open_everywhere else self.present[position]
+
+    def decode(
+        self, conditioned: Tensor, position: int, prompts: DecoderPrompts, prompted: bool
+    ) -> MaskOutput:
+        image = self.image(position)
+        gate = self.gate(position, prompted)
+        return self.model.decode(conditioned, image.mid, image.fine, prompts, present=gate)
+
+    def prompt(self, position: int, kind: str) -> tuple[MaskOutput, DecoderPrompts]:
+        """Prompt a slice of which nothing is remembered."""
+        image, masks = self.image(position), self.masks[position]
+        if kind == "mask" and self.source.chance(0.6):
+            given = (masks[:, None] > 127).float()
+            return self.model.decode_mask_as_output(image.top, image.mid, image.fine, given), DecoderPrompts()
+        prompts = first_prompts(self.source, kind, masks, 4 * image.top.shape[-1])
+        output = self.decode(self.model.condition_first(image.top), position, prompts, True)
+        return output, prompts
+
+    def correct(self, position: int, output: MaskOutput, before: DecoderPrompts | None) -> MaskOutput:
+        """One click in the error region of a slice, which then knows the other prompted slices only."""
+        masks = self.masks[position] > 127
+        shown = functional.interpolate(output.logits.detach(), masks.shape[-2:], mode="bilinear")[:, 0] > 0
+        clicks = correction_clicks(self.source, shown, masks, before)
+        prior = output.logits.detach().clamp(-PREVIOUS_LOGIT_LIMIT, PREVIOUS_LOGIT_LIMIT)
+        known = _Bank(conditioning=self.bank.conditioning)
+        conditioned = _condition(self.model, self.image(position).top, known, position)
+        return self.decode(conditioned, position, DecoderPrompts(clicks.points, clicks.labels, prior), True)
+
+    def remember(self, position: int, output: MaskOutput, prompted: bool) -> None:
+        score = output.object_score
+        if self.teach and self.source.chance(0.7):
+            score = 20 * self.present[position].float() - 10
+        memory = self.model.encode_memory(self.image(position).top, output.logits, score, prompted)
+        (self.bank.conditioning if prompted else self.bank.recent).append((position, memory, output.pointer))
 
 
 def rollout(
@@ -83,58 +146,46 @@ def rollout(
     *,
     teach: bool,
     corrections: float = 0.0,
+    second_key: float = 0.0,
 ) -> list[MaskOutput]:
     """Masks of every slice of B clips, the first slice prompted.
 
     Args:
-        frames, masks: (L, B, S, S) uint8, masks 255 inside.
+        model: In training mode when `teach`.
+        frames: (L, B, S, S) uint8.
+        masks: (L, B, S, S) uint8, 255 inside.
+        source: Draws the prompts.
         kind: A name of `PromptMix`.
         teach: Gate masks by the truth (while training) instead of by the predicted object score.
-        corrections: Chance that one slice in the middle gets a correction click and becomes a conditioning slice.
+        corrections: Chance that the first or a later slice gets a correction click, as a key slice.
+        second_key: Chance that the last slice is prompted too, before tracking starts.
     """
-    length, batch, side = frames.shape[0], frames.shape[1], frames.shape[-1]
+    length = len(frames)
     features = model.encode_image(model.normalise(frames.flatten(0, 1)))
-    present = (masks > 127).flatten(2).sum(2) > 3  # (L, B)
-    grid = 4 * features.top.shape[-1]
-    prompts = first_prompts(source, kind, masks[0], grid)
-    corrected = source.integer(1, length - 1) if length > 1 and source.chance(corrections) else -1
-    bank = _Bank()
-    outputs: list[MaskOutput] = []
-    for position in range(length):
-        image = pick_frames(features, position * batch, (position + 1) * batch)
-        gate = _gate(source, present[position], position) if teach else None
-        if position == 0:
-            conditioned = model.condition_first(image.top)
-        else:
-            conditioned = _condition(model, image.top, bank, position)
-            previous = outputs[-1].logits.detach().clamp(-PREVIOUS_LOGIT_LIMIT, PREVIOUS_LOGIT_LIMIT)
-            prompts = DecoderPrompts(mask=_worn(source, previous) if teach else previous)
-        output = model.decode(conditioned, image.mid, image.fine, prompts, present=gate)
-        if position == corrected or (
-            position == 0 and corrected > 0 and kind != "mask" and source.chance(0.5)
-        ):
-            shown = functional.interpolate(output.logits.detach(), (side, side), mode="bilinear")[:, 0] > 0
-            clicks = correction_clicks(source, shown, masks[position] > 127, prompts)
-            prompts = DecoderPrompts(
-                clicks.points,
-                clicks.labels,
-                output.logits.detach().clamp(-PREVIOUS_LOGIT_LIMIT, PREVIOUS_LOGIT_LIMIT),
-            )
-            output = model.decode(conditioned, image.mid, image.fine, prompts, present=gate)
+    present = (masks > 127).flatten(2).sum(2) > 3
+    clip = _Clip(model, masks, features, present, source, teach)
+    corrected = source.integer(0, length - 1) if length > 1 and source.chance(corrections) else -1
+    first, prompts = clip.prompt(0, kind)
+    if corrected == 0 and kind != "mask":
+        first = clip.correct(0, first, prompts)
+    last: MaskOutput | None = None
+    if length > 2 and source.chance(second_key) and bool((masks[-1] > 127).flatten(1).any(1).all()):
+        last, _ = clip.prompt(length - 1, kind)
+    clip.remember(0, first, True)
+    if last is not None:
+        clip.remember(length - 1, last, True)
+    outputs = [first]
+    for position in range(1, length - (last is not None)):
+        previous = outputs[-1].logits.detach().clamp(-PREVIOUS_LOGIT_LIMIT, PREVIOUS_LOGIT_LIMIT)
+        shown = DecoderPrompts(mask=_worn(source, previous) if teach else previous)
+        conditioned = _condition(model, clip.image(position).top, clip.bank, position)
+        output = clip.decode(conditioned, position, shown, False)
+        if position == corrected:
+            output = clip.correct(position, output, None)
         outputs.append(output)
         if position + 1 < length:
-            prompted = position in (0, corrected)
-            score = output.object_score
-            if teach and source.chance(0.7):
-                score = 20 * present[position].float() - 10
-            memory = model.encode_memory(image.top, output.logits, score, prompted)
-            (bank.conditioning if prompted else bank.recent).append((position, memory, output.pointer))
-    return outputs
-
-
-def _gate(source: Source, present: Tensor, position: int) -> Tensor:
-    """The truth, but now and then open where the object is gone, so that masks themselves learn to be empty."""
-    return torch.ones_like(present) if position == 0 or source.chance(0.6) else present
+            clip.remember(position, output, position == corrected)
+    return outputs if last is None else [*outputs, last]
 
 
 def _worn(source: Source, logits: Tensor) -> Tensor:
