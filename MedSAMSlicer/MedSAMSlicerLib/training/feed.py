@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import parent_process
 from multiprocessing.queues import Queue
+from queue import Full
 
 import torch
 import torch.multiprocessing
@@ -49,10 +51,20 @@ class ClipStream:
 
 
 def _produce(queue: Queue[Batch], settings: TrainSettings, seed: int) -> None:
+    """Fill the queue until the trainer is gone, even if it was killed."""
     torch.set_num_threads(1)
+    trainer = parent_process()
     stream = ClipStream(settings, seed)
     while True:
-        queue.put(stream.next())
+        batch = stream.next()
+        while True:
+            if trainer is not None and not trainer.is_alive():
+                return
+            try:
+                queue.put(batch, timeout=5)
+                break
+            except Full:
+                continue
 
 
 @contextmanager
