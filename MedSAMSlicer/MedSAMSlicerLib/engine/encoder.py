@@ -167,8 +167,8 @@ class _FastBlock:
         """(N, H, W, 3 heads d) -> (N, rows, w, columns, w, heads, 3, d) windows."""
         window_rows, window_columns = (self._window, self._window) if self._window else qkv.shape[1:3]
         windows: Tensor = qkv.unflatten(2, (-1, window_columns)).unflatten(1, (-1, window_rows))
-        windows = windows.unflatten(5, (3, self._heads, -1)).transpose(5, 6)
-        return windows
+        windows = windows.unflatten(5, (3, self._heads, -1))
+        return windows.transpose(5, 6)
 
     def _attend_windows(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Windows as :meth:`_split` makes them -> (N, H, W, C)."""
