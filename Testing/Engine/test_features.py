@@ -189,9 +189,8 @@ def test_many_threads_get_right_features_from_a_store_that_is_too_small():
     wrong: list[int] = []
 
     def work(seed: int) -> None:
-        for index in np.random.default_rng(seed).integers(0, COUNT, 8).tolist():
-            if not same(store.get(index, VIEW), expected[index]):
-                wrong.append(index)
+        indices = np.random.default_rng(seed).integers(0, COUNT, 8).tolist()
+        wrong.extend(index for index in indices if not same(store.get(index, VIEW), expected[index]))
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     store.fill(5, VIEW, range(COUNT))

@@ -9,9 +9,11 @@ import torch
 
 from MedSAMSlicerLib.core.errors import MedSAMError
 from MedSAMSlicerLib.engine import precision
+from MedSAMSlicerLib.engine.arithmetic import Arithmetic
 from MedSAMSlicerLib.engine.precision import Tier, choose, default_threads, torch_settings
-
-CPU = torch.device("cpu")
+from MedSAMSlicerLib.sam2.checkpoint import seeded
+from MedSAMSlicerLib.sam2.config import NANO
+from MedSAMSlicerLib.sam2.model import SAM2
 
 
 def flags() -> tuple[object, ...]:
@@ -189,3 +191,31 @@ def test_two_threads_may_be_inside_at_once_whoever_leaves_first():
     leave.set()
     thread.join()
     assert flags() == before
+
+
+# -------------------------------------------------------------------------------------- parts of the plain network
+
+
+@pytest.fixture(scope="module")
+def nano() -> SAM2:
+    return seeded(NANO)
+
+
+@pytest.mark.parametrize("tier", list(Tier))
+def test_mask_decoder_and_memory_encoder_give_the_same_in_the_arithmetic_of_a_tier(nano, tier):
+    arithmetic = Arithmetic(choose("cpu", tier, nano))
+    generator = torch.Generator().manual_seed(2)
+    frame = torch.rand(1, 64, 64, generator=generator) * 255
+    with torch.inference_mode():
+        top, mid, fine = nano.encode_image(nano.normalise(frame))
+        plain = nano.decode(nano.condition_first(top), mid, fine)
+        with arithmetic.decoding():
+            fast = nano.decode(nano.condition_first(top), mid, fine)
+        assert (fast.logits - plain.logits).abs().max() <= 1e-5 * plain.logits.abs().max()
+        memory = nano.encode_memory(top, plain.logits, plain.object_score, from_points=True).features.float()
+        with arithmetic.encoding():
+            again = nano.encode_memory(
+                top, plain.logits, plain.object_score, from_points=True
+            ).features.float()
+        assert (again - memory).norm() <= 0.01 * memory.norm()
+    assert not torch.is_autocast_enabled("cpu")

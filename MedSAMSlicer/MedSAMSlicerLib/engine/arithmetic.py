@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from .precision import Precision, onednn_linear
 
@@ -80,3 +83,37 @@ class Arithmetic:
         if not self._chunks:
             return functional.scaled_dot_product_attention(queries, keys, values, scale=1.0)
         return torch.bmm(torch.softmax(torch.bmm(queries, keys.mT), -1), values)
+
+    # ------------------------------------------------------------------------------------- parts of the plain network
+
+    def decoding(self) -> AbstractContextManager[object]:
+        """Inside, the plain mask decoder runs in this arithmetic: float32 on the CPU, autocast on CUDA (not run)."""
+        if self._fuses:
+            return _FastLinear()
+        half = self.precision.device.type == "cuda" and self.dtype != torch.float32
+        return torch.autocast("cuda", self.dtype) if half else nullcontext()
+
+    def encoding(self) -> AbstractContextManager[object]:
+        """Inside, plain encoders run in this arithmetic: that of memories, and image encoders with convolutions.
+
+        Memories are kept in bfloat16 in any tier.
+        """
+        if self.dtype == torch.float32:
+            return self.decoding()
+        return torch.autocast(self.precision.device.type, self.dtype)
+
+
+class _FastLinear(TorchFunctionMode):
+    """Sends the linear layers of modules through oneDNN, in this thread."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Called by torch for each of its functions."""
+        if func is functional.linear and not kwargs and args[0].dtype == torch.float32:
+            return onednn_linear(args[0], args[1], args[2] if len(args) > 2 else None, "none")
+        return func(*args, **(kwargs or {}))

@@ -10,7 +10,7 @@ The weights are those of :class:`~..sam2.hiera.Hiera`, where the plain form can 
 - The position embedding depends on the grid alone and is computed once.
 - Activations are fused into the linear layers, and products take the faster of BLAS and oneDNN.
 
-Networks with a convolutional trunk run in their plain form.
+Networks with a convolutional trunk run in their plain form, in balanced and fast under torch's bfloat16 autocast.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class FastEncoder:
         self.model = model
         self.precision = precision
         trunk = model.image_encoder.trunk
+        self._arithmetic = Arithmetic(precision)
         self._trunk: _FastHiera | None = None
         if isinstance(trunk, Hiera):
             with torch.inference_mode():
@@ -63,7 +64,7 @@ class FastEncoder:
             Float32 features.
         """
         if self._trunk is None:
-            with self.precision.autocast():
+            with self._arithmetic.encoding():
                 return ImageFeatures(*(part.float() for part in self.model.encode_image(frames)))
         fine, mid, top, coarsest = self._trunk(frames, pause or _never)
         above = functional.interpolate(coarsest, top.shape[-2:], mode="nearest")

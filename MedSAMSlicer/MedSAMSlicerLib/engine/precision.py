@@ -1,9 +1,9 @@
 """Which arithmetic the engine uses: exact, balanced or fast, chosen by device, by asking the CPU and by a short probe.
 
 - **exact**: float32 everywhere; differs from the plain network by rounding only (about 1e-6 of the largest value).
-- **balanced**: bfloat16 in the image encoder and in memory attention, where the device really has it; elsewhere the
-  arithmetic of exact, and :attr:`Precision.note` says so. Normalisation, residuals of memory attention, mask decoder
-  and memory encoder stay in float32.
+- **balanced**: bfloat16 in the image encoder, memory attention and memory encoder, where the device really has it;
+  elsewhere the arithmetic of exact, and :attr:`Precision.note` says so. On the CPU, residuals of memory attention and
+  the mask decoder stay in float32.
 - **fast**: as balanced; whoever uses it may also leave something out (see :mod:`.propagate`).
 
 Nothing here changes a process-wide setting of torch, except :func:`torch_settings`, which restores what it changes.
@@ -70,15 +70,6 @@ class Precision:
         """How many queries attend at once to this many keys."""
         rows = self.score_bytes // max(1, keys * self.dtype.itemsize)
         return max(64, rows // 64 * 64)
-
-    def autocast(self) -> contextlib.AbstractContextManager[object]:
-        """For parts of the plain network: bfloat16 autocast on CUDA where the tier allows it, else nothing.
-
-        On the CPU mask decoder and memory encoder are no faster in bfloat16. CUDA: not run, no such device at hand.
-        """
-        if self.device.type == "cuda" and self.dtype != torch.float32:
-            return torch.autocast("cuda", self.dtype)
-        return contextlib.nullcontext()
 
 
 def choose(
