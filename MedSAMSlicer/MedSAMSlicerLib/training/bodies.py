@@ -76,11 +76,13 @@ class Canvas:
     def paint(self, block: Block, inside: Tensor, label: int) -> None:
         self.labels[block].masked_fill_(inside, label)
 
-    def place(self, spread: float = 0.4) -> Tensor:
-        """A random centre (z, y, x); in z near enough for the body to be met in the scene."""
-        half_depth = self.grid.slices * self.grid.step / 2
+    def place(self, size: float, spread: float = 0.4) -> Tensor:
+        """A random centre (z, y, x) of a body of about `size`; often with one of its ends inside the scene."""
+        reach = self.grid.slices * self.grid.step / 2
+        if self.source.chance(0.6):
+            reach += 0.8 * size
         position = [
-            self.source.uniform(-half_depth, half_depth),
+            self.source.uniform(-reach, reach),
             self.source.uniform(-spread, spread),
             self.source.uniform(-spread, spread),
         ]
@@ -110,7 +112,7 @@ def _radii(source: Source, size: float) -> Tensor:
 def add_ellipsoid(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
     """A superellipsoid-like organ, now and then with nested cores."""
     source = canvas.source
-    centre = canvas.place() if centre is None else centre
+    centre = canvas.place(size) if centre is None else centre
     radii = _radii(source, size)
     block = canvas.block(centre, float(radii.max()) * 1.5)
     if block is None:
@@ -131,7 +133,7 @@ def add_ellipsoid(canvas: Canvas, size: float, centre: Tensor | None = None) -> 
 def add_tumour(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
     """An inhomogeneous body: surrounding oedema, rim, core and pockets; the whole and its parts are targets."""
     source = canvas.source
-    centre = canvas.place() if centre is None else centre
+    centre = canvas.place(size) if centre is None else centre
     radii = _radii(source, size)
     block = canvas.block(centre, float(radii.max()) * 1.8)
     if block is None:
@@ -160,7 +162,7 @@ def add_tumour(canvas: Canvas, size: float, centre: Tensor | None = None) -> Non
 def add_shell(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
     """A wall around a content: the wall, the content and both together are targets."""
     source = canvas.source
-    centre = canvas.place() if centre is None else centre
+    centre = canvas.place(size) if centre is None else centre
     radii = _radii(source, size)
     block = canvas.block(centre, float(radii.max()) * 1.5)
     if block is None:
@@ -181,7 +183,7 @@ def add_shell(canvas: Canvas, size: float, centre: Tensor | None = None) -> None
 def add_sheet(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
     """A thin curved or branching sheet inside an ellipsoid, like a corpus callosum, ventricles or a fissure."""
     source = canvas.source
-    centre = canvas.place() if centre is None else centre
+    centre = canvas.place(size) if centre is None else centre
     radii = _radii(source, size * 1.3)
     block = canvas.block(centre, float(radii.max()) * 1.5)
     if block is None:
@@ -210,7 +212,7 @@ def add_sheet(canvas: Canvas, size: float, centre: Tensor | None = None) -> None
 def add_crescent(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
     """An ellipsoid from which another one has bitten a part; the biter may be seen or not."""
     source = canvas.source
-    centre = canvas.place() if centre is None else centre
+    centre = canvas.place(size) if centre is None else centre
     radii = _radii(source, size)
     block = canvas.block(centre, float(radii.max()) * 1.5)
     if block is None:
@@ -227,7 +229,7 @@ def add_crescent(canvas: Canvas, size: float, centre: Tensor | None = None) -> N
 def add_twins(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
     """Two or three touching bodies of equal intensity, each a target of its own; a thin gap may part them."""
     source = canvas.source
-    centre = canvas.place() if centre is None else centre
+    centre = canvas.place(size) if centre is None else centre
     first = canvas.new_label()
     distance = size * source.uniform(1.5, 2.2)
     direction = source.vector(1.0)
@@ -278,7 +280,7 @@ def _walk(
 def add_tube(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
     """A bent tube, like a vessel or a loop of bowel, with or without a wall and with a changing calibre."""
     source = canvas.source
-    centre = canvas.place() if centre is None else centre
+    centre = canvas.place(size) if centre is None else centre
     radius = size * source.uniform(0.2, 0.55)
     direction = source.vector(1.0)
     if source.chance(0.4):
@@ -304,7 +306,7 @@ def add_tube(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
 def add_tree(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
     """A bifurcating vessel tree: branches part and, seen from the other end, merge."""
     source = canvas.source
-    centre = canvas.place() if centre is None else centre
+    centre = canvas.place(size) if centre is None else centre
     label = canvas.new_label()
 
     def grow(start: Tensor, direction: Tensor, radius: float, depth: int) -> None:
@@ -328,7 +330,7 @@ def add_tree(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
 def add_rosette(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
     """A star-like body with petals around an axis. Held out: only validation scenes have it."""
     source = canvas.source
-    centre = canvas.place() if centre is None else centre
+    centre = canvas.place(size) if centre is None else centre
     block = canvas.block(centre, size * 1.8)
     if block is None:
         return
@@ -350,7 +352,7 @@ def add_rosette(canvas: Canvas, size: float, centre: Tensor | None = None) -> No
 def add_droplets(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
     """Metaballs that flow together. Held out: only validation scenes have them."""
     source = canvas.source
-    centre = canvas.place() if centre is None else centre
+    centre = canvas.place(size) if centre is None else centre
     block = canvas.block(centre, size * 2.2)
     if block is None:
         return

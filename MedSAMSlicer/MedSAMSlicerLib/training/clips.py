@@ -70,7 +70,7 @@ def _window(source: Source, mask: Tensor, settings: ClipSettings) -> tuple[float
     if source.chance(settings.wide):
         side = max(side, source.uniform(2.2, 6.0) * longer)
         offset = side * 0.5 - longer * 0.55
-    side = min(max(side, 16.0), 1.6 * extent)
+    side = min(max(side, 16.0), 1.25 * extent)
     centre_x = (x0 + x1) / 2 + source.uniform(-offset, offset)
     centre_y = (y0 + y1) / 2 + source.uniform(-offset, offset)
     return centre_x, centre_y, side

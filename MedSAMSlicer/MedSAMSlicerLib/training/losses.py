@@ -19,7 +19,7 @@ class LossWeights:
     focal: float = 8.0
     dice: float = 1.0
     iou: float = 0.3
-    object_score: float = 0.3
+    object_score: float = 0.5
 
 
 def soft_target(masks: Tensor, size: int) -> Tensor:

@@ -41,8 +41,7 @@ def first_prompts(source: Source, kind: str, masks: Tensor, grid: int) -> Decode
     """Prompts of the given kind for uint8 masks (B, S, S); `grid` is the side of the logits."""
     inside = masks > 127
     if kind == "mask":
-        logits = 16 * functional.interpolate(masks[:, None].float() / 255, (grid, grid), mode="area") - 8
-        return DecoderPrompts(mask=logits)
+        return DecoderPrompts(mask=_given_logits(masks, grid))
     if kind == "point":
         return point_prompts(source, inside, 1 if source.chance(0.75) else source.integer(2, 3))
     prompts = box_prompts(source, inside, source.uniform(0.0, 0.06))
@@ -129,6 +128,15 @@ class _Clip:
         conditioned = _condition(self.model, self.image(position).top, known, position)
         return self.decode(conditioned, position, DecoderPrompts(clicks.points, clicks.labels, prior), True)
 
+    def shown(self, position: int, logits: Tensor) -> Tensor:
+        """The mask of a slice as the next one is shown it: mostly the network's own, now and then true or smeared."""
+        choice = self.source.uniform(0, 1)
+        if choice < 0.15:
+            return _given_logits(self.masks[position], logits.shape[-1])
+        if choice < 0.25:
+            return functional.avg_pool2d(logits, 5, 1, 2)
+        return logits * self.source.uniform(0.2, 0.8) if choice < 0.3 else logits
+
     def remember(self, position: int, output: MaskOutput, prompted: bool) -> None:
         score = output.object_score
         if self.teach and self.source.chance(0.7):
@@ -177,7 +185,9 @@ def rollout(
     outputs = [first]
     for position in range(1, length - (last is not None)):
         previous = outputs[-1].logits.detach().clamp(-PREVIOUS_LOGIT_LIMIT, PREVIOUS_LOGIT_LIMIT)
-        shown = DecoderPrompts(mask=_worn(source, previous) if teach else previous)
+        if teach:
+            previous = clip.shown(position - 1, previous)
+        shown = DecoderPrompts(mask=previous)
         conditioned = _condition(model, clip.image(position).top, clip.bank, position)
         output = clip.decode(conditioned, position, shown, False)
         if position == corrected:
@@ -188,13 +198,10 @@ def rollout(
     return outputs if last is None else [*outputs, last]
 
 
-def _worn(source: Source, logits: Tensor) -> Tensor:
-    """Now and then a smeared previous mask, so that the image and the memory are needed too."""
-    if source.chance(0.12):
-        return functional.avg_pool2d(logits, 5, 1, 2)
-    if source.chance(0.08):
-        return logits * source.uniform(0.2, 0.8)
-    return logits
+def _given_logits(masks: Tensor, grid: int) -> Tensor:
+    """(B, S, S) uint8 masks -> (B, 1, grid, grid) logits in -8..8."""
+    share = functional.interpolate(masks[:, None].float() / 255, (grid, grid), mode="area")
+    return PREVIOUS_LOGIT_LIMIT * (2 * share - 1)
 
 
 def neighbour_step(model: SAM2, frames: Tensor, masks: Tensor) -> MaskOutput:

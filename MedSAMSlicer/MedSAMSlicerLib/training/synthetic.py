@@ -91,12 +91,14 @@ def _paint_bodies(canvas: Canvas, held_out: bool) -> None:
     for index in range(source.integer(2, 11)):
         draw = families[source.pick(names, weights)][0]
         if index == 0:
-            draw(canvas, source.log_uniform(0.08, 0.3), canvas.place(0.12))
+            size = source.log_uniform(0.08, 0.3)
+            draw(canvas, size, canvas.place(size, 0.12))
         else:
             draw(canvas, source.log_uniform(0.03, 0.22), None)
     if source.chance(0.4):
         draw = families[source.pick(names, weights)][0]
-        draw(canvas, source.log_uniform(0.08, 0.25), canvas.place(0.2))
+        size = source.log_uniform(0.08, 0.25)
+        draw(canvas, size, canvas.place(size, 0.2))
 
 
 def connected_component(mask: Tensor, seed: tuple[int, int, int], rounds: int = 24) -> Tensor:
@@ -133,6 +135,16 @@ def edge_visibility(clean: Tensor, mask: Tensor, threshold: float) -> float:
     return float(visible.float().mean()) if visible.numel() else 0.0
 
 
+def overlap_near(mask: Tensor, key: int, reach: int = 4) -> float:
+    """Mean Dice of a target (slices, H, W) on neighbouring slices around the key slice, where it is on both."""
+    near = mask[max(0, key - reach) : key + reach + 1].flatten(1)
+    areas = near.sum(1)
+    shared = (near[1:] & near[:-1]).sum(1)
+    total = areas[1:] + areas[:-1]
+    counted = (areas[1:] > 0) & (areas[:-1] > 0)
+    return float((2 * shared[counted] / total[counted]).mean()) if bool(counted.any()) else 0.0
+
+
 def _thin(mask: Tensor, thickness: int) -> Tensor:
     """Majority of the thin slices that make one thick slice."""
     if thickness == 1:
@@ -150,7 +162,7 @@ def _choose_target(
         wanted = torch.zeros(canvas.count, dtype=torch.bool, device=source.device)
         wanted[list(members)] = True
         mask = _thin(wanted[canvas.labels.long()], thickness)
-        return mask if source.chance(0.4) else _component_of(source, mask)
+        return mask if source.chance(0.15) else _component_of(source, mask)
     if scattered:
         label = scattered[source.integer(0, len(scattered) - 1)]
         return _component_of(source, _thin(canvas.labels == label, thickness))
@@ -188,7 +200,7 @@ def make_scene(source: Source, settings: SceneSettings) -> Scene:
 
 def _try_scene(source: Source, settings: SceneSettings) -> Scene | None:
     thickness = 3 if source.chance(0.25) else 1
-    step = source.log_uniform(0.004, 0.035)
+    step = source.log_uniform(0.004, 0.026)
     grid = Grid(settings.slices, settings.size, step)
     canvas = Canvas.empty(source, Grid(settings.slices * thickness, settings.size, step / thickness))
     ground = source.pick(["tessellation", "bands", "outline", "plain"], [5.0, 0.8, 2.5, 1.0])
@@ -210,6 +222,8 @@ def _try_scene(source: Source, settings: SceneSettings) -> Scene | None:
         mask = _choose_target(canvas, canvas.targets, scattered, thickness)
         key = None if mask is None else _key_slice(source, mask)
         if mask is None or key is None:
+            continue
+        if overlap_near(mask, key) < 0.8 and not source.chance(0.08):
             continue
         if edge_visibility(clean[key], mask[key], max(0.05, 0.8 * noise)) < 0.65:
             continue
