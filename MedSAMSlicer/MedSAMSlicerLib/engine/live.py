@@ -1,0 +1,151 @@
+"""LiveSegmentation: the objects of one volume while the user works on them.
+
+The caller says again and again all that was said so far (a `PromptSet`); only what follows from the difference is
+computed. After a correction these are the tracks beside it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack
+
+import torch
+
+from ..core.errors import Cancelled, PromptError
+from ..core.geometry import SliceAxis, VolumeGeometry
+from ..core.prompts import ObjectPrompts, PromptSet
+from .object_run import ObjectRun
+from .propagate import Cancel, Event, Progress, ProgressCounter, Propagator
+from .result import SegmentationResult, finished_masks
+from .slice_mask import SliceMask
+from .view import FrameView
+
+Settings = Callable[[], AbstractContextManager[None]]
+"""Makes the context in which the network computes; it is left whenever a result is handed out."""
+
+
+class LiveSegmentation:
+    """All objects on one volume across one axis.
+
+    Args:
+        propagator: of the volume.
+        geometry, axis: of the volume and its slices.
+        whole: the view of whole slices.
+        settings: see :data:`Settings`.
+    """
+
+    def __init__(
+        self,
+        propagator: Propagator,
+        geometry: VolumeGeometry,
+        axis: SliceAxis,
+        whole: FrameView,
+        settings: Settings,
+    ) -> None:
+        self.geometry, self.axis = geometry, axis
+        self._propagator, self._whole, self._settings = propagator, whole, settings
+        self._runs: dict[str, ObjectRun] = {}
+        self._seconds = 0.0
+        self._slices = 0
+
+    def update(
+        self, prompts: PromptSet, progress: Progress | None = None, cancel: Cancel | None = None
+    ) -> Iterator[Event]:
+        """Bring all objects up to date with everything said so far.
+
+        Objects that are no longer named are forgotten. Closing the iterator early stops the run; what was yielded
+        stays.
+
+        Yields:
+            A SliceMask for every slice that was computed, key slices first, and a TrackEnded where an object is gone.
+
+        Raises:
+            PromptError: If the prompts belong to another volume or axis, or an object has none.
+            Cancelled: If `cancel()` became true; at most one slice is computed after that.
+        """
+        self._check(prompts)
+        return stepwise(self._update(prompts, progress, cancel), self._settings)
+
+    def preview(self, prompts: ObjectPrompts, index: int) -> SliceMask:
+        """The mask that an object's prompts draw on one of their slices; nothing else is computed or changed."""
+        with ExitStack() as stack:
+            stack.enter_context(self._settings())
+            stack.enter_context(torch.inference_mode())
+            return self._run(prompts).preview(prompts, index)
+
+    def result(self, cleanup: str = "none", overlap: str = "keep") -> SegmentationResult:
+        """All objects as volumes; see :func:`~.result.finished_masks` for the options."""
+        objects = tuple(run.settled() for run in self._runs.values())
+        masks = finished_masks(objects, cleanup, overlap)
+        timings = {
+            "total": self._seconds,
+            "slices": float(self._slices),
+            "per_slice": self._seconds / max(self._slices, 1),
+        }
+        return SegmentationResult(self.geometry, self.axis, objects, masks, timings)
+
+    # -------------------------------------------------------------------------------------------------------- inside
+
+    def _check(self, prompts: PromptSet) -> None:
+        if prompts.geometry.shape != self.geometry.shape or prompts.geometry.digest != self.geometry.digest:
+            raise PromptError("The prompts were given on another volume.")
+        if prompts.axis != self.axis:
+            said, wanted = prompts.axis.name.lower(), self.axis.name.lower()
+            raise PromptError(
+                f"The prompts are for slice axis {said}, this segmentation runs along {wanted}."
+            )
+        for entry in prompts.objects:
+            if not entry.prompts:
+                raise PromptError(f"Nothing was said about {entry.name!r}: give a point, box, line or mask.")
+
+    def _run(self, prompts: ObjectPrompts) -> ObjectRun:
+        if prompts.name not in self._runs:
+            self._runs[prompts.name] = ObjectRun(
+                self._propagator, self.geometry, self.axis, self._whole, prompts
+            )
+        return self._runs[prompts.name]
+
+    def _update(
+        self, prompts: PromptSet, progress: Progress | None, cancel: Cancel | None
+    ) -> Generator[Event, None, None]:
+        self._runs = {entry.name: self._run(entry) for entry in prompts.objects}
+        began, spent = time.perf_counter(), 0.0
+        jobs = []
+        try:
+            for entry in prompts.objects:
+                if cancel is not None and cancel():
+                    raise Cancelled("The run was cancelled; the slices finished before are kept.")
+                self._runs[entry.name].result.color = entry.color
+                for mask in self._runs[entry.name].hear(entry, cancel):
+                    self._slices += 1
+                    handed = time.perf_counter()
+                    yield mask
+                    spent += time.perf_counter() - handed
+            jobs = [job for run in self._runs.values() for job in run.jobs()]
+            counter = ProgressCounter(sum(len(job.track.slices) for job in jobs), progress)
+            for event in self._propagator.run(jobs, cancel, counter):
+                self._runs[event.object].take(event)
+                self._slices += isinstance(event, SliceMask)
+                handed = time.perf_counter()
+                yield event
+                spent += time.perf_counter() - handed
+        finally:
+            self._seconds += time.perf_counter() - began - spent
+
+
+def stepwise(events: Generator[Event, None, None], settings: Settings) -> Iterator[Event]:
+    """Run a generator inside `settings` and without gradients, but hand out its results outside of both.
+
+    Torch's settings hold for the whole process, so they must not outlast the step that needs them.
+    """
+    try:
+        while True:
+            with settings(), torch.inference_mode():
+                try:
+                    event = next(events)
+                except StopIteration:
+                    return
+            yield event
+    finally:
+        events.close()

@@ -1,0 +1,272 @@
+"""One object of a segmentation: its key slices, which of its tracks are done, and what must be computed next.
+
+Prompts come in rounds: those of round 0 were given before anything was propagated, those of round n correct what
+was seen after the n-th propagation. A key slice of round 0 depends on its own slice alone. A correction depends,
+besides, on the mask it corrects and on the nearest key slices at both sides, as they were at its time. Every key
+slice gets a number that stands for all it depends on, and every track is known by the numbers of the key slices
+that bound it: what has the same numbers is the same and need not be computed again, and replaying the rounds from
+a file gives the same masks, bit for bit.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..core import plan
+from ..core.errors import PromptError
+from ..core.geometry import SliceAxis, VolumeGeometry
+from ..core.plan import Track
+from ..core.prompts import ObjectPrompts, Prompt
+from .crop import CropPolicy
+from .key_slice import KeySlice, Prior, make_key
+from .propagate import Cancel, Event, Job, Propagator
+from .result import ObjectResult, StoredSlice
+from .slice_mask import SliceMask, TrackEnded
+from .slice_prompts import slice_prompts
+from .view import FrameView
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a slice's mask comes from: a key slice (number, None, 0) or a track (numbers of its bounds, direction)."""
+
+    key: int
+    other: int | None = None
+    step: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """A key slice and the number that stands for all it depends on."""
+
+    number: int
+    key: KeySlice
+
+
+class ObjectRun:
+    """What is known of one object.
+
+    Args:
+        propagator: of the volume.
+        geometry, axis: of the volume and its slices.
+        whole: the view of whole slices.
+        prompts: the object's name and colour are taken from here.
+    """
+
+    def __init__(
+        self,
+        propagator: Propagator,
+        geometry: VolumeGeometry,
+        axis: SliceAxis,
+        whole: FrameView,
+        prompts: ObjectPrompts,
+    ) -> None:
+        self._propagator, self._geometry, self._axis, self._whole = propagator, geometry, axis, whole
+        self.result = ObjectResult(prompts.name, prompts.color, geometry, axis)
+        self._numbers: dict[Hashable, int] = {}
+        self._cache: dict[int, KeySlice] = {}
+        self._keys: dict[int, _Known] = {}
+        self._range = (0, geometry.slice_count(axis) - 1)
+        self._owner: dict[int, _Source] = {}
+        self._ended: dict[_Source, TrackEnded] = {}
+        self._tracks: dict[int, Track] = {}
+
+    # ------------------------------------------------------------------------------------------------ what was said
+
+    def hear(self, prompts: ObjectPrompts, cancel: Cancel | None = None) -> Iterator[SliceMask]:
+        """Replay an object's prompts round by round, computing what is not known yet but no track in full.
+
+        Yields:
+            The masks of the key slices that are new.
+
+        Raises:
+            PromptError: A prompt outside the slice range, or prompts that contradict each other.
+            Cancelled: If `cancel()` became true.
+        """
+        keys = self._replay(prompts, cancel)
+        changed = [
+            known for index, known in sorted(keys.items()) if self._owner.get(index) != _Source(known.number)
+        ]
+        self._settle(keys)
+        for known in changed:
+            mask = known.key.as_mask(self.result.name)
+            self._store(mask, _Source(known.number))
+            yield mask
+
+    def preview(self, prompts: ObjectPrompts, index: int, cancel: Cancel | None = None) -> SliceMask:
+        """The mask that prompts draw on one of their slices, without changing what is settled.
+
+        What is computed here is at hand when the same prompts are heard.
+
+        Raises:
+            PromptError: As :meth:`hear`, and if nothing was said on the slice.
+        """
+        keys = self._replay(prompts, cancel)
+        if index not in keys:
+            raise PromptError(f"Nothing is said about {prompts.name!r} on slice {index}.")
+        kept = {known.number for known in (*keys.values(), *self._keys.values())}
+        self._cache = {number: key for number, key in self._cache.items() if number in kept}
+        return keys[index].key.as_mask(self.result.name)
+
+    def _replay(self, prompts: ObjectPrompts, cancel: Cancel | None) -> dict[int, _Known]:
+        """The key slices that an object's prompts lead to, round by round."""
+        self._range = prompts.slice_range or (0, self._geometry.slice_count(self._axis) - 1)
+        self._check_range(prompts)
+        keys: dict[int, _Known] = {}
+        for number in sorted({prompt.round for prompt in prompts.prompts}):
+            heard = dict(keys)
+            for index in sorted({prompt.slice.index for prompt in prompts.prompts if prompt.round == number}):
+                said = tuple(p for p in prompts.prompts if p.slice.index == index and p.round <= number)
+                heard[index] = self._hear_slice(index, said, keys, cancel)
+            keys = heard
+        return keys
+
+    def _hear_slice(
+        self, index: int, said: tuple[Prompt, ...], keys: Mapping[int, _Known], cancel: Cancel | None
+    ) -> _Known:
+        together = slice_prompts(said, self._geometry, self.result.name)
+        corrects = bool(keys) and not together.anew and max(prompt.round for prompt in said) > 0
+        if not corrects:
+            number = self._number((said,))
+            return self._cached(number) or self._keep(
+                number, make_key(self._propagator.network, index, self._whole, together, self._crop)
+            )
+        neighbours = _beside(index, keys)
+        source = self._source_of(index, keys)
+        number = self._number((said, source, tuple(known.number for known in neighbours)))
+        if known := self._cached(number):
+            return known
+        prior = self._prior(index, keys, source, cancel)
+        key = make_key(
+            self._propagator.network,
+            index,
+            self._whole,
+            together,
+            self._crop,
+            prior,
+            [known.key for known in neighbours],
+            source.step or 1,
+        )
+        return self._keep(number, key)
+
+    # ------------------------------------------------------------------------------------------------- what is to do
+
+    def jobs(self) -> list[Job]:
+        """The tracks that are not computed with the key slices as they are now."""
+        return [self._job(track, self._keys) for track in self._current() if not self._is_done(track)]
+
+    def take(self, event: Event) -> None:
+        """Note what a job of :meth:`jobs` brought."""
+        if isinstance(event, SliceMask):
+            self._store(event, self._source(self._tracks[event.index], self._keys))
+            return
+        source = self._source(self._tracks[event.skipped[0]], self._keys)
+        self._end(event, source)
+
+    def settled(self) -> ObjectResult:
+        """The result, with the tracks that ended early."""
+        current = {self._source(track, self._keys): track for track in self._current()}
+        self.result.ended = [self._ended[source] for source in current if source in self._ended]
+        return self.result
+
+    # -------------------------------------------------------------------------------------------------------- inside
+
+    def _check_range(self, prompts: ObjectPrompts) -> None:
+        first, last = self._range
+        for prompt in prompts.prompts:
+            if not first <= prompt.slice.index <= last:
+                raise PromptError(
+                    f"A prompt of {prompts.name!r} lies on slice {prompt.slice.index}, outside its slice range "
+                    f"{first} to {last}."
+                )
+
+    @property
+    def _crop(self) -> CropPolicy | None:
+        return self._propagator.options.crop
+
+    def _number(self, content: Hashable) -> int:
+        return self._numbers.setdefault(content, len(self._numbers))
+
+    def _cached(self, number: int) -> _Known | None:
+        key = self._cache.get(number)
+        return None if key is None else _Known(number, key)
+
+    def _keep(self, number: int, key: KeySlice) -> _Known:
+        self._cache[number] = key
+        return _Known(number, key)
+
+    def _current(self, keys: Mapping[int, _Known] | None = None) -> tuple[Track, ...]:
+        return plan.tracks(self._keys if keys is None else keys, *self._range)
+
+    def _source(self, track: Track, keys: Mapping[int, _Known]) -> _Source:
+        other = None if track.other_key is None else keys[track.other_key].number
+        return _Source(keys[track.key].number, other, track.step)
+
+    def _source_of(self, index: int, keys: Mapping[int, _Known]) -> _Source:
+        if index in keys:
+            return _Source(keys[index].number)
+        track = next(track for track in self._current(keys) if index in track.slices)
+        return self._source(track, keys)
+
+    def _job(self, track: Track, keys: Mapping[int, _Known]) -> Job:
+        other = None if track.other_key is None else keys[track.other_key].key
+        return Job(self.result.name, track, keys[track.key].key, other)
+
+    def _is_done(self, track: Track) -> bool:
+        source = self._source(track, self._keys)
+        return all(self._owner.get(index) == source for index in track.slices)
+
+    def _prior(
+        self, index: int, keys: Mapping[int, _Known], source: _Source, cancel: Cancel | None
+    ) -> Prior | None:
+        """What was shown on a slice when it was corrected; tracked again up to it if it is not at hand."""
+        if index in keys:
+            key = keys[index].key
+            return StoredSlice.of(key.as_mask(self.result.name)).prior
+        if self._owner.get(index) != source:
+            track = next(track for track in self._current(keys) if index in track.slices)
+            part = Track(
+                track.key, track.step, track.slices[: track.slices.index(index) + 1], track.other_key
+            )
+            for event in self._propagator.run([self._job(part, keys)], cancel):
+                if isinstance(event, SliceMask):
+                    self._store(event, source)
+                else:
+                    self._end(event, source)
+        stored = self.result.slices.get(index)
+        return None if stored is None else stored.prior
+
+    def _settle(self, keys: dict[int, _Known]) -> None:
+        """Make `keys` the key slices; forget slices out of the range and key slices no prompt leads to any more."""
+        self._keys = keys
+        self._tracks = {index: track for track in self._current() for index in track.slices}
+        for index in [*self._owner]:
+            if index not in keys and index not in self._tracks:
+                self._drop(index)
+        current = {known.number for known in keys.values()}
+        self._cache = {number: key for number, key in self._cache.items() if number in current}
+        sources = set(self._owner.values())
+        self._ended = {source: event for source, event in self._ended.items() if source in sources}
+
+    def _store(self, mask: SliceMask, source: _Source) -> None:
+        self.result.slices[mask.index] = StoredSlice.of(mask)
+        self._owner[mask.index] = source
+
+    def _end(self, event: TrackEnded, source: _Source) -> None:
+        self._ended[source] = event
+        for index in event.skipped:
+            self.result.slices.pop(index, None)
+            self._owner[index] = source
+
+    def _drop(self, index: int) -> None:
+        self.result.slices.pop(index, None)
+        self._owner.pop(index, None)
+
+
+def _beside(index: int, keys: Mapping[int, _Known]) -> Sequence[_Known]:
+    """The nearest other key slices below and above a slice."""
+    others = sorted(at for at in keys if at != index)
+    place = bisect.bisect(others, index)
+    return [keys[at] for at in others[max(place - 1, 0) : place + 1]]

@@ -1,0 +1,133 @@
+"""Propagator: tracks -> trackers -> a stream of slice masks.
+
+Tracks towards higher and towards lower indices sweep through the volume like two combs: of all tracks of a
+direction the one that lies furthest back is computed next. Objects that share a view therefore meet on each slice,
+and it is encoded once even if hardly any features can be kept. On CUDA both combs run at once and what is due is
+computed as one batch; on the CPU a batch is no faster than its parts, so that one slice after the other is
+computed and the second comb starts when the first has ended.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ..core.errors import Cancelled
+from ..core.plan import Track
+from .key_slice import KeySlice
+from .network import SliceNetwork
+from .slice_mask import SliceMask, TrackEnded
+from .tracker import Tracker, TrackingOptions, advance
+
+Progress = Callable[[int, int, int], None]
+"""Called as progress(slices done, slices in all, index of the slice just done)."""
+
+Cancel = Callable[[], bool]
+"""Returns True once the user wants to stop, e.g. `threading.Event().is_set`."""
+
+Event = SliceMask | TrackEnded
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One track of one object, with the key slices that bound it."""
+
+    object: str
+    track: Track
+    key: KeySlice
+    other: KeySlice | None
+
+    @property
+    def front(self) -> int:
+        """Where the track starts, counted in its own direction."""
+        return self.track.step * self.track.slices[0]
+
+
+class ProgressCounter:
+    """Counts slices over several runs and tells the caller."""
+
+    def __init__(self, total: int, progress: Progress | None = None) -> None:
+        self.done, self.total = 0, total
+        self._progress = progress
+
+    def add(self, index: int, count: int = 1) -> None:
+        """`count` slices more are done, `index` last."""
+        self.done += count
+        if self._progress is not None:
+            self._progress(self.done, self.total, index)
+
+
+class Propagator:
+    """Runs tracks over one volume.
+
+    Args:
+        network: of the volume.
+        options: see :class:`~.tracker.TrackingOptions`.
+        batched: compute what is due as one batch; None = on CUDA only.
+    """
+
+    def __init__(self, network: SliceNetwork, options: TrackingOptions, batched: bool | None = None) -> None:
+        self.network, self.options = network, options
+        self.batched = network.device.type == "cuda" if batched is None else batched
+
+    def run(
+        self, jobs: Sequence[Job], cancel: Cancel | None = None, counter: ProgressCounter | None = None
+    ) -> Iterator[Event]:
+        """Compute all tracks.
+
+        Yields:
+            A SliceMask for each slice, in the order of computation, and a TrackEnded for each track given up.
+
+        Raises:
+            Cancelled: If `cancel()` became true; what was yielded before stays valid.
+        """
+        counter = counter or ProgressCounter(sum(len(job.track.slices) for job in jobs))
+        users = Counter(id(key) for job in jobs for key in (job.key, job.other) if key is not None)
+        forward = [job for job in jobs if job.track.step > 0]
+        backward = [job for job in jobs if job.track.step < 0]
+        for part in ([forward, backward],) if self.batched else ([forward], [backward]):
+            combs = [_Comb(self, direction, users) for direction in part if direction]
+            while due := [tracker for comb in combs for tracker in comb.due()]:
+                for group in [due] if self.batched else [[tracker] for tracker in due]:
+                    if cancel is not None and cancel():
+                        raise Cancelled("The run was cancelled; the slices finished before are kept.")
+                    for tracker, mask in zip(group, advance(group, self.batched), strict=True):
+                        counter.add(mask.index)
+                        yield mask
+                        if tracker.ended is not None:
+                            counter.add(mask.index, len(tracker.ended.skipped))
+                            yield tracker.ended
+
+
+class _Comb:
+    """The tracks of one direction: those not begun, and the trackers of those under way."""
+
+    def __init__(self, propagator: Propagator, jobs: Sequence[Job], users: Counter[int]) -> None:
+        self._propagator, self._users = propagator, users
+        self._waiting = sorted(jobs, key=lambda job: job.front, reverse=True)  # the next one last
+        self._active: list[Tracker] = []
+
+    def due(self) -> list[Tracker]:
+        """The trackers whose next slice lies furthest back; none when all are through."""
+        self._active = [tracker for tracker in self._active if tracker.remaining and tracker.ended is None]
+        fronts = [tracker.track.step * tracker.remaining[0] for tracker in self._active]
+        if self._waiting:
+            fronts.append(self._waiting[-1].front)
+        if not fronts:
+            return []
+        front = min(fronts)
+        while self._waiting and self._waiting[-1].front == front:
+            self._active.append(self._begin(self._waiting.pop()))
+        return [tracker for tracker in self._active if tracker.track.step * tracker.remaining[0] == front]
+
+    def _begin(self, job: Job) -> Tracker:
+        tracker = Tracker(
+            self._propagator.network, job.object, job.track, job.key, job.other, self._propagator.options
+        )
+        for key in (job.key, job.other):
+            if key is not None:
+                self._users[id(key)] -= 1
+                if not self._users[id(key)]:
+                    key.release()  # the trackers hold what they need
+        return tracker

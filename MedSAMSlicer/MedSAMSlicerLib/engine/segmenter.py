@@ -1,0 +1,228 @@
+"""VolumeSegmenter: the engine as the command line, 3D Slicer and the benchmarks use it.
+
+segmenter = VolumeSegmenter(array, geometry, model)
+result = segmenter.segment(prompts)          # everything at once
+result.masks["liver"]                        # (K, J, I) bool
+
+live = segmenter.live()                      # step by step
+live.preview(prompts.objects[0], 40)         # one slice, while the user clicks
+for event in live.update(prompts): ...       # SliceMask, SliceMask, ..., TrackEnded
+for event in live.update(corrected): ...     # only what the correction changes
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..core.errors import MedSAMError, VolumeError
+from ..core.geometry import SliceAxis, VolumeGeometry
+from ..core.intensity import Window, choose_window
+from ..core.prompts import ObjectPrompts, Prompt, PromptSet
+from ..sam2.model import SAM2
+from .crop import CropPolicy
+from .features import FeatureStore
+from .live import LiveSegmentation, stepwise
+from .memory_attention import FastMemoryAttention
+from .network import SliceNetwork
+from .precision import Precision, Tier, choose, torch_settings
+from .propagate import Cancel, Event, Progress, ProgressCounter, Propagator
+from .result import ObjectResult, SegmentationResult, StoredSlice, finished_masks
+from .slice_mask import SliceMask
+from .slice_prompts import slice_prompts
+from .tracker import TrackingOptions
+from .video import VideoTracker
+from .view import FrameView
+
+DEFAULT_CACHE_BYTES = 2 << 30
+FAST_CROP_MARGIN = 2.0
+"""Width of the following square / the object's box for checkpoints trained on whole slices, in the fast tier."""
+
+SCOPES = ("track", "video")
+
+
+class VolumeSegmenter:
+    """Segments objects in one volume with one network.
+
+    Args:
+        array: (K, J, I) numbers of any kind; never changed.
+        geometry: of the same shape.
+        model: the network, in float32; it is moved to `device`.
+        window: grey values to show to the network; None = guessed once from the volume.
+        tier: "exact", "balanced", "fast"; None = balanced where it is faster, else exact.
+        device: "cpu", "cuda", "cuda:1", "mps".
+        cache_bytes: how much memory features of slices may take; the slice in use is kept in any case.
+        threads: for the network on the CPU; None leaves one core to the user interface.
+        crop_margin: side of the square that follows the object / longer side of its box; 0 = whole slices; None =
+            as the checkpoint was trained, and `FAST_CROP_MARGIN` in the fast tier.
+        patience: slices in a row without the object after which a track out of the volume ends; 0 = never.
+        batched: compute objects and directions as one batch; None = on CUDA only.
+
+    Raises:
+        VolumeError: If shape and geometry differ.
+        MedSAMError: If device or tier are not there.
+    """
+
+    def __init__(
+        self,
+        array: npt.NDArray[np.generic],
+        geometry: VolumeGeometry,
+        model: SAM2,
+        window: Window | None = None,
+        *,
+        tier: Tier | str | None = None,
+        device: str | torch.device = "cpu",
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+        threads: int | None = None,
+        crop_margin: float | None = None,
+        patience: int = 3,
+        batched: bool | None = None,
+    ) -> None:
+        if array.shape != geometry.shape:
+            raise VolumeError(
+                f"The volume has shape {array.shape}, but its geometry is for {geometry.shape}."
+            )
+        self.array, self.geometry = array, geometry
+        self.window = window or choose_window(array, "auto")
+        self.precision: Precision = choose(device, tier, model)
+        self.model = model.to(self.precision.device).eval()
+        self.threads = threads
+        self.options = TrackingOptions(patience, self._crop_policy(crop_margin))
+        self._batched = batched
+        self._cache_bytes = cache_bytes
+        self._attention = FastMemoryAttention(self.model, self.precision)
+        self._networks: dict[SliceAxis, SliceNetwork] = {}
+
+    # ----------------------------------------------------------------------------------------------------- at once
+
+    def segment(
+        self,
+        prompts: PromptSet,
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+        *,
+        scope: str = "track",
+        cleanup: str = "none",
+        overlap: str = "keep",
+    ) -> SegmentationResult:
+        """Replay all rounds of the prompts; the same prompts give the same masks, bit for bit, on the same machine.
+
+        Args:
+            prompts: of this volume.
+            progress: called as progress(slices done, slices in all, index).
+            cancel: returns True once the user wants to stop.
+            scope: "track" = every slice is computed from its nearest key slice, see :mod:`.tracker`;
+                "video" = the official predictor's order and memory, see :mod:`.video`.
+            cleanup, overlap: see :func:`~.result.finished_masks`.
+
+        Raises:
+            PromptError: If the prompts do not fit.
+            Cancelled: If `cancel()` became true.
+        """
+        if scope not in SCOPES:
+            raise MedSAMError(f"The scope must be one of {', '.join(SCOPES)}, got {scope!r}.")
+        if scope == "video":
+            return self._segment_video(prompts, progress, cancel, cleanup, overlap)
+        live = self.live(prompts.axis)
+        for _ in live.update(prompts, progress, cancel):
+            pass
+        return live.result(cleanup, overlap)
+
+    # ------------------------------------------------------------------------------------------------- step by step
+
+    def live(self, axis: SliceAxis = SliceAxis.K) -> LiveSegmentation:
+        """A segmentation that is brought up to date again and again; features are shared between all of them."""
+        propagator = Propagator(self.network(axis), self.options, self._batched)
+        return LiveSegmentation(propagator, self.geometry, axis, self.whole(axis), self._settings)
+
+    def stream_video(
+        self, prompts: PromptSet, progress: Progress | None = None, cancel: Cancel | None = None
+    ) -> Iterator[Event]:
+        """The official predictor's order and memory on whole slices: after each round forward, then backward."""
+        return stepwise(self._video(prompts, progress, cancel), self._settings)
+
+    def network(self, axis: SliceAxis = SliceAxis.K) -> SliceNetwork:
+        """The network over the slices along an axis; its features are those of all segmentations along it."""
+        if axis not in self._networks:
+            store = FeatureStore(
+                self.model,
+                self.precision,
+                self._attention,
+                lambda index: self.frame(index, axis),
+                self._cache_bytes,
+            )
+            count = self.geometry.slice_count(axis)
+            self._networks[axis] = SliceNetwork(self.model, self._attention, store, count)
+        return self._networks[axis]
+
+    def frame(self, index: int, axis: SliceAxis = SliceAxis.K) -> npt.NDArray[np.uint8]:
+        """A slice through the window, (rows, columns) uint8."""
+        return self.window.apply(np.take(self.array, index, axis=int(axis)))
+
+    def whole(self, axis: SliceAxis = SliceAxis.K) -> FrameView:
+        """The view of whole slices."""
+        return FrameView.whole(self.geometry, axis, self.model.config.image_size)
+
+    # -------------------------------------------------------------------------------------------------------- inside
+
+    def _settings(self) -> AbstractContextManager[None]:
+        return torch_settings(self.precision, self.threads)
+
+    def _crop_policy(self, margin: float | None) -> CropPolicy | None:
+        if margin is None:
+            margin = self.model.config.crop_margin or 0.0
+            if not margin and self.precision.tier is Tier.FAST:
+                margin = FAST_CROP_MARGIN
+        if margin < 0 or 0 < margin < 1:
+            raise MedSAMError(
+                f"The margin of the square around an object must be 0 or at least 1, got {margin}."
+            )
+        return CropPolicy(margin) if margin else None
+
+    def _segment_video(
+        self, prompts: PromptSet, progress: Progress | None, cancel: Cancel | None, cleanup: str, overlap: str
+    ) -> SegmentationResult:
+        began = time.perf_counter()
+        objects = {
+            entry.name: ObjectResult(entry.name, entry.color, self.geometry, prompts.axis)
+            for entry in prompts.objects
+        }
+        computed = 0
+        for event in self.stream_video(prompts, progress, cancel):
+            if isinstance(event, SliceMask):
+                objects[event.object].slices[event.index] = replace(StoredSlice.of(event), low=None)
+                computed += 1
+        masks = finished_masks([*objects.values()], cleanup, overlap)
+        seconds = time.perf_counter() - began
+        timings = {"total": seconds, "slices": float(computed), "per_slice": seconds / max(computed, 1)}
+        return SegmentationResult(self.geometry, prompts.axis, (*objects.values(),), masks, timings)
+
+    def _video(
+        self, prompts: PromptSet, progress: Progress | None, cancel: Cancel | None
+    ) -> Generator[Event, None, None]:
+        network, whole = self.network(prompts.axis), self.whole(prompts.axis)
+        last = self.geometry.slice_count(prompts.axis) - 1
+        rounds = {entry.name: sorted({p.round for p in entry.prompts}) for entry in prompts.objects}
+        counter = ProgressCounter(sum(len(found) for found in rounds.values()) * (last + 2), progress)
+        for entry in prompts.objects:
+            corrected = frozenset(p.slice.index for p in entry.prompts if p.round > 0)
+            tracker = VideoTracker(network, entry.name, whole, corrected)
+            first, final = entry.slice_range or (0, last)
+            for number in rounds[entry.name]:
+                for index in sorted({p.slice.index for p in entry.prompts if p.round == number}):
+                    tracker.prompt(
+                        index, slice_prompts(_until(entry, index, number), self.geometry, entry.name)
+                    )
+                yield from tracker.propagate(1, final, cancel, counter)
+                yield from tracker.propagate(-1, first, cancel, counter)
+
+
+def _until(entry: ObjectPrompts, index: int, number: int) -> list[Prompt]:
+    """All that was said about a slice up to a round."""
+    return [p for p in entry.prompts if p.slice.index == index and p.round <= number]

@@ -1,0 +1,70 @@
+"""What the engine streams: the mask of one object on one slice, and the news that an object is gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..sam2.model import MaskOutput
+from .view import FrameView
+
+
+@dataclass(frozen=True, eq=False)
+class SliceMask:
+    """The mask of one object on one slice.
+
+    Args:
+        object: the object's name.
+        index: the slice's.
+        logits: (rows, columns) float32, > 0 inside; OUTSIDE_LOGIT where the network did not look.
+        mask: (rows, columns) bool.
+        iou: the network's own estimate of the mask's IoU, 0..1.
+        object_score: logit, > 0 if the object is on this slice.
+        is_key: whether the slice was prompted.
+        view: what the network looked at.
+        low: (4h, 4w) float32, the mask logits in that view.
+    """
+
+    object: str
+    index: int
+    logits: npt.NDArray[np.float32]
+    mask: npt.NDArray[np.bool_]
+    iou: float
+    object_score: float
+    is_key: bool
+    view: FrameView
+    low: npt.NDArray[np.float32]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the object is not on this slice."""
+        return self.object_score <= 0 or not self.mask.any()
+
+
+@dataclass(frozen=True)
+class TrackEnded:
+    """A track was given up because its object is gone.
+
+    Args:
+        object: the object's name.
+        key: the key slice the track started from.
+        step: +1 towards higher slice indices, -1 towards lower ones.
+        last_seen: the last slice of the track (or the key slice) with the object on it.
+        skipped: the slices of the track that were not computed; the object has no mask there.
+    """
+
+    object: str
+    key: int
+    step: int
+    last_seen: int
+    skipped: tuple[int, ...]
+
+
+def slice_mask(name: str, index: int, view: FrameView, output: MaskOutput, is_key: bool) -> SliceMask:
+    """The result for the caller from the network's output (batch size 1) seen through `view`."""
+    low = output.logits[0, 0].float().cpu().numpy()
+    logits = view.mask_from_logits(low)
+    iou, score = float(output.iou[0]), float(output.object_score[0])
+    return SliceMask(name, index, logits, logits > 0, iou, score, is_key, view, low)

@@ -1,0 +1,160 @@
+"""What was said about one object on one slice, in the coordinates of a network's view.
+
+- A point is a point, a box is its two corners.
+- A scribble is `SCRIBBLE_POINTS` points at equal distances along the stroke (fewer on a stroke shorter than that many
+  voxels): more add nothing to what the network was trained with.
+- A RECIST line is a lesion's longest diameter. It becomes the box around an ellipse with the line as its long axis
+  and a short axis `RECIST_SHORT_AXIS` times as long, plus three points on the line, at a quarter, a half and three
+  quarters.
+- A mask is the answer itself; points said together with it correct it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..core.errors import PromptError
+from ..core.geometry import VolumeGeometry
+from ..core.prompts import Box, MaskPrompt, Prompt, RecistLine, Scribble, in_slice
+from .crop import Bounds, bounds_of, joined
+from .view import FrameView
+
+SCRIBBLE_POINTS = 6
+RECIST_SHORT_AXIS = 0.75
+
+XY = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class SlicePrompts:
+    """The prompts of one object on one slice, in slice index coordinates.
+
+    Args:
+        points: (x, y, positive) of every point, in the order in which they were given.
+        box: left, top, right, bottom on voxel edges.
+        mask: (rows, columns) bool.
+        anew: a box, line or mask was given last: what was computed on this slice before no longer counts.
+    """
+
+    points: tuple[tuple[float, float, bool], ...]
+    box: Bounds | None
+    mask: npt.NDArray[np.bool_] | None
+    anew: bool
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """The box around everything that was said to be inside the object."""
+        positive = [(x, y, x, y) for x, y, inside in self.points if inside]
+        if self.mask is not None:
+            return joined(bounds_of(self.mask), *positive)
+        return joined(self.box, *positive)
+
+    @property
+    def has_extent(self) -> bool:
+        """Whether the object's size was said, by a box, a line or a mask."""
+        return self.box is not None or self.mask is not None
+
+    @property
+    def count(self) -> int:
+        """Number of points the network is given; a box counts as two."""
+        return len(self.points) + 2 * (self.box is not None)
+
+    def in_network(self, view: FrameView, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+        """Points (1, P, 2) in network pixels and labels (1, P), corners first; None without any."""
+        pixels: list[npt.NDArray[np.float32]] = []
+        labels: list[int] = []
+        if self.box is not None:
+            pixels.append(view.box_to_network(self.box[:2], self.box[2:]))
+            labels += [2, 3]
+        if self.points:
+            pixels.append(view.to_network([(x, y) for x, y, _ in self.points]))
+            labels += [int(positive) for _, _, positive in self.points]
+        if not labels:
+            return None, None
+        points = torch.from_numpy(np.concatenate(pixels))[None].to(device)
+        return points, torch.tensor([labels], dtype=torch.int32, device=device)
+
+
+def slice_prompts(prompts: Sequence[Prompt], geometry: VolumeGeometry, name: str = "") -> SlicePrompts:
+    """What an object's prompts on one slice say together.
+
+    Of a box, a line and a mask, those of the latest round replace those of earlier rounds.
+
+    Args:
+        prompts: at least one, all of one slice.
+        geometry: that of the volume.
+        name: the object's, for messages.
+
+    Raises:
+        PromptError: Two boxes or lines in one round on one slice, or nothing said to be inside the object.
+    """
+    points: list[tuple[float, float, bool]] = []
+    latest = max(prompt.round for prompt in prompts)
+    outlines = [prompt for prompt in prompts if isinstance(prompt, (Box, RecistLine, MaskPrompt))]
+    valid = max((prompt.round for prompt in outlines), default=0)
+    box: Bounds | None = None
+    mask: npt.NDArray[np.bool_] | None = None
+    for prompt in prompts:
+        if isinstance(prompt, MaskPrompt):
+            if prompt.round == valid:
+                mask = prompt.mask if mask is None else mask | prompt.mask
+        elif isinstance(prompt, (Box, RecistLine)):
+            if prompt.round < valid:
+                continue
+            if box is not None:
+                raise PromptError(
+                    f"Slice {prompt.slice.index} has two boxes or lines for {name!r}: give one a slice and object, "
+                    "or make two objects."
+                )
+            box, more = _outline(prompt, geometry)
+            points += more
+        else:
+            xy = in_slice(prompt, geometry)
+            if isinstance(prompt, Scribble):
+                xy = _along(xy, SCRIBBLE_POINTS)
+            points += [(float(x), float(y), prompt.positive) for x, y in xy]
+    anew = bool(outlines) and valid == latest
+    if not outlines and latest == 0 and not any(positive for _, _, positive in points):
+        raise PromptError(
+            f"On slice {prompts[0].slice.index} nothing is said to be inside {name!r}: give a point inside, "
+            "a box, a line or a mask."
+        )
+    return SlicePrompts(tuple(points), box, mask, anew)
+
+
+def _outline(
+    prompt: Box | RecistLine, geometry: VolumeGeometry
+) -> tuple[Bounds, list[tuple[float, float, bool]]]:
+    (x0, y0), (x1, y1) = in_slice(prompt, geometry).tolist()
+    if isinstance(prompt, Box):
+        return (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)), []
+    row_mm, column_mm = geometry.in_plane_spacing(prompt.slice.axis)
+    rows, columns = geometry.slice_shape(prompt.slice.axis)
+    long_x, long_y = (x1 - x0) * column_mm / 2, (y1 - y0) * row_mm / 2
+    half_x = math.hypot(long_x, RECIST_SHORT_AXIS * long_y) / column_mm
+    half_y = math.hypot(long_y, RECIST_SHORT_AXIS * long_x) / row_mm
+    center_x, center_y = (x0 + x1) / 2, (y0 + y1) / 2
+    box = (
+        max(center_x - half_x, -0.5),
+        max(center_y - half_y, -0.5),
+        min(center_x + half_x, columns - 0.5),
+        min(center_y + half_y, rows - 0.5),
+    )
+    points = [(x0 + part * (x1 - x0), y0 + part * (y1 - y0), True) for part in (0.25, 0.5, 0.75)]
+    return box, points
+
+
+def _along(xy: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
+    """Points at equal distances along a stroke (N, 2): the middles of equal parts, at most one part a voxel."""
+    lengths = np.hypot(*np.diff(xy, axis=0).T)
+    travelled = np.concatenate([[0.0], np.cumsum(lengths)])
+    count = max(1, min(count, math.ceil(travelled[-1])))
+    at = (np.arange(count) + 0.5) / count * travelled[-1]
+    return np.stack([np.interp(at, travelled, xy[:, 0]), np.interp(at, travelled, xy[:, 1])], axis=1)

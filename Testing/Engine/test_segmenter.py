@@ -1,0 +1,410 @@
+"""VolumeSegmenter and LiveSegmentation with a small seeded network: what the user may rely on."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from MedSAMSlicerLib.core.errors import Cancelled, MedSAMError, PromptError, VolumeError
+from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
+from MedSAMSlicerLib.core.intensity import Window
+from MedSAMSlicerLib.core.plan import tracks_after_change
+from MedSAMSlicerLib.core.prompts import (
+    MaskPrompt,
+    ObjectPrompts,
+    Prompt,
+    PromptSet,
+    SliceRef,
+    box_from_voxels,
+    point_from_voxel,
+)
+from MedSAMSlicerLib.engine.cleanup import clean
+from MedSAMSlicerLib.engine.live import LiveSegmentation
+from MedSAMSlicerLib.engine.preview import Preview
+from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
+from MedSAMSlicerLib.engine.slice_mask import SliceMask
+from MedSAMSlicerLib.engine.slice_prompts import slice_prompts
+from MedSAMSlicerLib.sam2 import NANO, SAM2, ConvTrunkConfig
+from MedSAMSlicerLib.sam2.checkpoint import seeded
+
+torch = pytest.importorskip("torch")
+K = SliceAxis.K
+SLICES = 24
+WINDOW = Window(0, 255, "full")
+SMALL = replace(
+    NANO,
+    image_size=64,
+    trunk=ConvTrunkConfig(channels=(16, 24, 32, 32), blocks=(1, 1, 1, 1)),
+    hidden_dim=64,
+    memory_dim=32,
+    memory_attention_feedforward=128,
+    decoder_feedforward=128,
+    iou_hidden_dim=64,
+)
+"""The architecture of the bundled network, only smaller."""
+
+
+@pytest.fixture(scope="module")
+def model() -> SAM2:
+    network = seeded(SMALL)
+    with torch.no_grad():  # masks of about half the slice, so that every difference shows
+        network.sam_mask_decoder.output_hypernetworks_mlps[0].layers[-1].bias.mul_(-1)
+    return network
+
+
+@pytest.fixture(scope="module")
+def volume() -> np.ndarray:
+    random = np.random.default_rng(3)
+    z, y, x = np.mgrid[:SLICES, :64, :64].astype(np.float32)
+    body = (
+        90 + 60 * np.sin(x / 9 + z / 5) + 50 * np.cos(y / 7 - z / 6) + random.normal(0, 8, (SLICES, 64, 64))
+    )
+    return body.clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def geometry() -> VolumeGeometry:
+    return VolumeGeometry.from_spacing((SLICES, 64, 64), (0.8, 0.8, 2.0))
+
+
+@pytest.fixture(params=["whole slices", "following square"])
+def segmenter(
+    request: pytest.FixtureRequest, volume: np.ndarray, geometry: VolumeGeometry, model: SAM2
+) -> VolumeSegmenter:
+    margin = 0.0 if request.param == "whole slices" else 1.7
+    return VolumeSegmenter(
+        volume, geometry, model, WINDOW, tier="exact", threads=1, crop_margin=margin, patience=0
+    )
+
+
+def _box(geometry: VolumeGeometry, index: int, x: int = 14, round: int = 0) -> Prompt:
+    return box_from_voxels(geometry, SliceRef(K, index), x, 20, x + 22, 44, round)
+
+
+def _point(
+    geometry: VolumeGeometry, index: int, x: int, y: int, positive: bool = True, round: int = 0
+) -> Prompt:
+    return point_from_voxel(geometry, SliceRef(K, index), x, y, positive, round)
+
+
+def _set(geometry: VolumeGeometry, **objects: Sequence[Prompt]) -> PromptSet:
+    entries = (ObjectPrompts(name, (0.2, 0.5, 1.0), tuple(prompts)) for name, prompts in objects.items())
+    return PromptSet(geometry, K, tuple(entries))
+
+
+def _slices(live: LiveSegmentation, name: str = "a") -> dict[int, np.ndarray]:
+    [entry] = [entry for entry in live.result().objects if entry.name == name]
+    return {index: np.packbits(stored.mask) for index, stored in entry.slices.items()}
+
+
+def _run(live: LiveSegmentation, prompts: PromptSet) -> list[int]:
+    return [event.index for event in live.update(prompts) if isinstance(event, SliceMask)]
+
+
+def test_the_masks_are_neither_empty_nor_full(segmenter: VolumeSegmenter, geometry: VolumeGeometry) -> None:
+    mask = segmenter.segment(_set(geometry, a=[_box(geometry, 8)])).masks["a"]
+    filled = mask.reshape(SLICES, -1).mean(axis=1)
+    assert ((filled > 0.02) & (filled < 0.98)).sum() >= SLICES // 2
+
+
+def test_the_order_in_which_prompts_were_given_does_not_matter(
+    segmenter: VolumeSegmenter, geometry: VolumeGeometry
+) -> None:
+    prompts = [
+        _box(geometry, 4),
+        _point(geometry, 12, 30, 30),
+        _point(geometry, 12, 5, 5, False),
+        _box(geometry, 20),
+    ]
+    one = segmenter.segment(_set(geometry, a=prompts)).masks["a"]
+    step_by_step = segmenter.live()
+    _run(step_by_step, _set(geometry, a=prompts[3:]))
+    _run(step_by_step, _set(geometry, a=[prompts[3], *prompts[1:3]]))
+    _run(step_by_step, _set(geometry, a=[prompts[3], *prompts[1:3], prompts[0]]))
+    assert np.array_equal(step_by_step.result().masks["a"], one)
+
+
+def test_a_correction_leaves_far_tracks_bit_identical_and_computes_only_those_beside_it(
+    segmenter: VolumeSegmenter, geometry: VolumeGeometry
+) -> None:
+    keys = [_box(geometry, 3), _box(geometry, 20)]
+    live = segmenter.live()
+    _run(live, _set(geometry, a=keys))
+    before = _slices(live)
+    correction = _point(geometry, 9, 25, 30, False, round=1)
+    computed = _run(live, _set(geometry, a=[*keys, correction]))
+    planned = tracks_after_change([3, 20], [3, 9, 20], [9], 0, SLICES - 1)
+    assert sorted(computed) == sorted([9, *(index for track in planned for index in track.slices)])
+    after = _slices(live)
+    untouched = set(range(SLICES)) - set(computed)
+    assert untouched >= {0, 1, 2, 3, 20, 21, 22, 23}
+    assert all(np.array_equal(before[index], after[index]) for index in untouched)
+
+
+def test_saved_prompts_replay_to_the_same_mask_bit_for_bit(
+    segmenter: VolumeSegmenter, geometry: VolumeGeometry, volume: np.ndarray, model: SAM2
+) -> None:
+    said: list[Prompt] = [_box(geometry, 6)]
+    live = segmenter.live()
+    _run(live, _set(geometry, a=said))
+    for correction in (
+        [_point(geometry, 14, 30, 40, True, round=1), _point(geometry, 14, 10, 10, False, round=1)],
+        [_point(geometry, 10, 28, 30, False, round=2), _point(geometry, 6, 20, 22, True, round=2)],
+        [_box(geometry, 21, 20, round=3)],
+    ):
+        said += correction
+        for click in range(1, len(correction) + 1):  # the user looks at previews on the way
+            so_far = said[: len(said) - len(correction) + click]
+            live.preview(ObjectPrompts("a", (1, 0, 0), tuple(so_far)), correction[click - 1].slice.index)
+        _run(live, _set(geometry, a=said))
+    text = _set(geometry, a=said).to_json()
+    fresh = VolumeSegmenter(
+        volume, geometry, model, WINDOW, tier="exact", threads=1, crop_margin=_margin(segmenter), patience=0
+    )
+    replayed = fresh.segment(PromptSet.from_json(text, geometry))
+    assert np.array_equal(replayed.masks["a"], live.result().masks["a"])
+
+
+def _margin(segmenter: VolumeSegmenter) -> float:
+    return segmenter.options.crop.margin if segmenter.options.crop else 0.0
+
+
+def test_a_cancelled_correction_taken_up_again_ends_like_one_that_was_not(
+    segmenter: VolumeSegmenter, geometry: VolumeGeometry
+) -> None:
+    first, second = [_box(geometry, 4)], _point(geometry, 12, 30, 30, True, round=1)
+    third = _point(geometry, 16, 20, 30, False, round=2)
+    smooth, interrupted = segmenter.live(), segmenter.live()
+    for prompts in ([*first], [*first, second], [*first, second, third]):
+        _run(smooth, _set(geometry, a=prompts))
+    _run(interrupted, _set(geometry, a=first))
+    counted: list[int] = []
+    with pytest.raises(Cancelled):
+        list(
+            interrupted.update(
+                _set(geometry, a=[*first, second]),
+                lambda done, total, index: counted.append(index),
+                lambda: len(counted) >= 3,
+            )
+        )
+    _run(interrupted, _set(geometry, a=[*first, second, third]))
+    assert np.array_equal(smooth.result().masks["a"], interrupted.result().masks["a"])
+
+
+def test_taking_a_correction_back_gives_what_was_there_before(
+    segmenter: VolumeSegmenter, geometry: VolumeGeometry
+) -> None:
+    live = segmenter.live()
+    _run(live, _set(geometry, a=[_box(geometry, 4)]))
+    before = live.result().masks["a"]
+    _run(live, _set(geometry, a=[_box(geometry, 4), _point(geometry, 15, 30, 30, True, round=1)]))
+    assert not np.array_equal(live.result().masks["a"], before)
+    _run(live, _set(geometry, a=[_box(geometry, 4)]))
+    assert np.array_equal(live.result().masks["a"], before)
+
+
+def test_an_accepted_mask_is_kept_voxel_by_voxel(
+    segmenter: VolumeSegmenter, geometry: VolumeGeometry
+) -> None:
+    accepted = np.zeros((64, 64), bool)
+    accepted[10:31, 17:40] = True
+    prompts = [_box(geometry, 4), MaskPrompt(SliceRef(K, 12), accepted)]
+    assert np.array_equal(segmenter.segment(_set(geometry, a=prompts)).masks["a"][12], accepted)
+
+
+def test_the_preview_is_what_a_propagation_starts_from(
+    segmenter: VolumeSegmenter, geometry: VolumeGeometry
+) -> None:
+    said = ObjectPrompts("a", (1, 0, 0), (_point(geometry, 8, 30, 30), _point(geometry, 8, 5, 6, False)))
+    live = segmenter.live()
+    shown = live.preview(said, 8)
+    assert live.result().objects[0].slices == {}
+    key = next(iter(live.update(PromptSet(geometry, K, (said,)))))
+    assert isinstance(key, SliceMask)
+    assert np.array_equal(shown.logits, key.logits)
+    alone = Preview(segmenter.network(K), segmenter.whole(K), segmenter.options.crop, segmenter._settings)
+    assert np.array_equal(alone.show("a", 8, slice_prompts(said.prompts, geometry)).logits, key.logits)
+
+
+def test_a_refined_preview_starts_from_the_mask_shown_before(
+    segmenter: VolumeSegmenter, geometry: VolumeGeometry
+) -> None:
+    preview = Preview(segmenter.network(K), segmenter.whole(K), segmenter.options.crop, segmenter._settings)
+    first = preview.show("a", 8, slice_prompts([_box(geometry, 8)], geometry))
+    both = slice_prompts([_box(geometry, 8), _point(geometry, 8, 30, 30, round=1)], geometry)
+    refined = preview.show("a", 8, both, first)
+    if segmenter.options.crop is None:
+        assert refined.view == first.view
+    assert not np.array_equal(refined.logits, preview.show("a", 8, both).logits)
+
+
+def test_objects_on_whole_slices_share_features_and_do_not_see_each_other(
+    volume: np.ndarray, geometry: VolumeGeometry, model: SAM2
+) -> None:
+    segmenter = VolumeSegmenter(
+        volume, geometry, model, WINDOW, tier="exact", threads=1, crop_margin=0, patience=0
+    )
+    both = segmenter.segment(_set(geometry, a=[_box(geometry, 4)], b=[_point(geometry, 15, 40, 30)]))
+    assert segmenter.network(K).store.misses == SLICES
+    for name, prompts in (("a", [_box(geometry, 4)]), ("b", [_point(geometry, 15, 40, 30)])):
+        alone = segmenter.segment(_set(geometry, **{name: prompts}))
+        assert np.array_equal(alone.masks[name], both.masks[name])
+
+
+def test_a_cache_too_small_for_two_slices_changes_nothing_and_stays_small(
+    volume: np.ndarray, geometry: VolumeGeometry, model: SAM2
+) -> None:
+    def segmented(cache_bytes: int) -> tuple[np.ndarray, VolumeSegmenter]:
+        segmenter = VolumeSegmenter(
+            volume, geometry, model, WINDOW, tier="exact", threads=1, crop_margin=0, cache_bytes=cache_bytes
+        )
+        objects = _set(geometry, a=[_box(geometry, 4)], b=[_box(geometry, 9, 30)])
+        return np.stack(list(segmenter.segment(objects).masks.values())), segmenter
+
+    plenty, _ = segmented(1 << 30)
+    little, segmenter = segmented(1)
+    store = segmenter.network(K).store
+    assert np.array_equal(plenty, little)
+    assert store.bytes_used == 0
+    assert store.misses <= 3 * SLICES
+
+
+def test_batches_give_the_same_masks_as_one_slice_after_the_other(
+    volume: np.ndarray, geometry: VolumeGeometry, model: SAM2
+) -> None:
+    objects = _set(geometry, a=[_box(geometry, 8)], b=[_box(geometry, 8, 30), _box(geometry, 15, 25)])
+    masks = []
+    for batched in (False, True):
+        segmenter = VolumeSegmenter(
+            volume, geometry, model, WINDOW, tier="exact", threads=1, batched=batched, patience=0
+        )
+        masks.append(np.stack(list(segmenter.segment(objects).masks.values())))
+    union = (masks[0] | masks[1]).sum()
+    assert (masks[0] & masks[1]).sum() >= 0.999 * union
+
+
+def test_the_official_scope_gives_one_mask_for_every_slice(
+    volume: np.ndarray, geometry: VolumeGeometry, model: SAM2
+) -> None:
+    segmenter = VolumeSegmenter(volume, geometry, model, WINDOW, tier="exact", threads=1)
+    prompts = [_box(geometry, 8), _point(geometry, 12, 20, 20, round=1)]
+    result = segmenter.segment(_set(geometry, a=prompts), scope="video")
+    assert sorted(result.objects[0].slices) == list(range(SLICES))
+    assert result.objects[0].key_slices == (8, 12)
+
+
+def test_a_thousand_slices_keep_a_bounded_state(model: SAM2) -> None:
+    count = 1000
+    small = seeded(replace(SMALL, image_size=32))
+    volume = np.random.default_rng(0).integers(0, 256, (count, 24, 24)).astype(np.uint8)
+    geometry = VolumeGeometry.from_spacing(volume.shape, (1.0, 1.0, 1.0))
+    segmenter = VolumeSegmenter(
+        volume,
+        geometry,
+        small,
+        WINDOW,
+        tier="exact",
+        threads=1,
+        crop_margin=0,
+        patience=0,
+        cache_bytes=1 << 20,
+    )
+    box = box_from_voxels(geometry, SliceRef(K, 0), 4, 5, 18, 19)
+    kept: dict[int, int] = {}
+    for event in segmenter.live().update(_set(geometry, a=[box])):
+        if isinstance(event, SliceMask) and event.index in (100, 950):
+            del event
+            kept[len(kept)] = _bytes_of_tensors()
+    assert len(kept) == 2
+    assert kept[1] <= kept[0] * 1.02
+
+
+def _bytes_of_tensors() -> int:
+    gc.collect()
+    storages = {}
+    for thing in gc.get_objects():
+        if issubclass(type(thing), torch.Tensor):  # isinstance would wake deprecated things
+            storages[thing.untyped_storage().data_ptr()] = thing.untyped_storage().nbytes()
+    return sum(storages.values())
+
+
+def test_torchs_settings_are_those_of_the_caller_whenever_a_result_is_handed_out(
+    segmenter: VolumeSegmenter, geometry: VolumeGeometry
+) -> None:
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    for _ in segmenter.live().update(_set(geometry, a=[_box(geometry, 8)])):
+        assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == before
+        assert not torch.is_inference_mode_enabled()
+
+
+class TestTheResult:
+    @pytest.fixture
+    def segmenter(self, volume: np.ndarray, geometry: VolumeGeometry, model: SAM2) -> VolumeSegmenter:
+        return VolumeSegmenter(
+            volume, geometry, model, WINDOW, tier="exact", threads=1, crop_margin=0, patience=0
+        )
+
+    def test_holds_estimates_and_timings(self, segmenter: VolumeSegmenter, geometry: VolumeGeometry) -> None:
+        result = segmenter.segment(_set(geometry, a=[_box(geometry, 8)]))
+        [entry] = result.objects
+        assert entry.color == (0.2, 0.5, 1.0)
+        assert sorted(entry.iou) == sorted(entry.object_score) == list(range(SLICES))
+        assert all(0 <= value <= 1 for value in entry.iou.values())
+        assert result.timings["slices"] == SLICES
+        assert result.timings["total"] > 0
+
+    def test_objects_may_overlap_or_the_highest_logit_wins(
+        self, segmenter: VolumeSegmenter, geometry: VolumeGeometry
+    ) -> None:
+        said = _set(geometry, a=[_box(geometry, 8)], b=[_box(geometry, 8, 20)])
+        free = segmenter.segment(said)
+        shared = free.masks["a"] & free.masks["b"]
+        assert shared.any()
+        resolved = segmenter.segment(said, overlap="highest").masks
+        assert not (resolved["a"] & resolved["b"]).any()
+        assert np.array_equal(resolved["a"] | resolved["b"], free.masks["a"] | free.masks["b"])
+        a, b = (entry.strength for entry in free.objects)
+        assert (a[shared & resolved["b"]] < b[shared & resolved["b"]]).all()
+
+    def test_islands_go_and_small_holes_are_filled_when_asked(self) -> None:
+        mask = np.zeros((6, 30, 30), bool)
+        mask[1:4, 5:25, 5:25] = True
+        mask[2, 10, 10] = False
+        mask[5, 2:4, 2:4] = True
+        tidy = clean(mask, K, [2], "both")
+        assert tidy.sum() == 3 * 400
+        assert np.array_equal(clean(mask, K, [2], "none"), mask)
+        assert clean(mask, K, [5], "islands").sum() == 4
+        ring = np.zeros((1, 30, 30), bool)
+        ring[0, 5:25, 5:25] = True
+        ring[0, 8:22, 8:22] = False
+        assert np.array_equal(clean(ring, K, [0], "holes"), ring)
+
+    def test_objects_that_are_no_longer_named_are_forgotten(
+        self, segmenter: VolumeSegmenter, geometry: VolumeGeometry
+    ) -> None:
+        live = segmenter.live()
+        _run(live, _set(geometry, a=[_box(geometry, 8)], b=[_box(geometry, 9)]))
+        _run(live, _set(geometry, b=[_box(geometry, 9)]))
+        assert list(live.result().masks) == ["b"]
+
+    def test_what_does_not_fit_is_refused_with_the_reason(
+        self, segmenter: VolumeSegmenter, geometry: VolumeGeometry, volume: np.ndarray, model: SAM2
+    ) -> None:
+        elsewhere = VolumeGeometry.from_spacing((SLICES, 64, 64), (0.9, 0.8, 2.0))
+        with pytest.raises(PromptError, match="another volume"):
+            segmenter.segment(_set(elsewhere, a=[_box(elsewhere, 3)]))
+        with pytest.raises(PromptError, match="Nothing was said about 'a'"):
+            segmenter.segment(_set(geometry, a=[]))
+        with pytest.raises(MedSAMError, match="'sideways'"):
+            segmenter.segment(_set(geometry, a=[_box(geometry, 3)]), scope="sideways")
+        with pytest.raises(MedSAMError, match="'all'"):
+            segmenter.segment(_set(geometry, a=[_box(geometry, 3)]), cleanup="all")
+        with pytest.raises(VolumeError, match=r"\(23, 64, 64\)"):
+            VolumeSegmenter(volume[1:], geometry, model)
+        with pytest.raises(MedSAMError, match=r"0\.5"):
+            VolumeSegmenter(volume, geometry, model, crop_margin=0.5)
