@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,7 @@ import SimpleITK as sitk
 
 from MedSAMSlicerLib.cli.demo import REQUIRED_DICE, STRUCTURES
 from MedSAMSlicerLib.models import BUNDLED_ID, Registry
-
-pytestmark = pytest.mark.slow
+from MedSAMSlicerLib.training import phantom
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,7 @@ def bundled() -> None:
         pytest.skip("the bundled checkpoint has not been trained yet")
 
 
+@pytest.mark.slow
 def test_the_demo_reaches_the_promised_dice_with_the_bundled_checkpoint(
     bundled: None, cli: Any, tmp_path: Path
 ) -> None:
@@ -35,8 +36,9 @@ def test_the_demo_reaches_the_promised_dice_with_the_bundled_checkpoint(
 
 
 def test_the_demo_writes_volume_segmentation_and_picture(
-    cli: Any, random_checkpoint: Path, tmp_path: Path
+    cli: Any, random_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(phantom, "ct_phantom", partial(phantom.ct_phantom, (12, 64, 64)))  # for speed
     done = cli("demo", "--output", tmp_path / "demo", "--model", random_checkpoint, "--yes")
     assert done.code == 1  # random weights know no organs
     assert done.err == ""

@@ -29,14 +29,14 @@ class Case:
 
 
 CASES = {
-    "ct_spleen": Case("ct_spleen_image.nii.gz", "ct_spleen_label.nii.gz", (1,), 0.8),
-    "sts041_mr_t1": Case("sts041_mr_t1_image.nii.gz", "sts041_mr_t1_label.nii.gz", (1,), 0.7),
+    "ct_spleen": Case("ct_spleen_image.nii.gz", "ct_spleen_label.nii.gz", (1,), 0.6),
+    "sts041_mr_t1": Case("sts041_mr_t1_image.nii.gz", "sts041_mr_t1_label.nii.gz", (1,), 0.65),
     "brats13_0001_flair": Case(
         "brats13_0001_flair_image.nii.gz", "brats13_0001_flair_label.nii.gz", (1, 2, 3, 4), 0.4
     ),
     "mr_prostate_0": Case("mr_prostate_0_image.nii.gz", "mr_prostate_0_label.nii.gz", (1,), 0.7),
-    "mr_lung_cor_0004": Case("mr_lung_cor_0004_image.nii.gz", "mr_lung_cor_0004_label.nii.gz", (1,), 0.7),
-    "dicom_ct_abdomen": Case("dicom", "label.nii.gz", (5,), 0.6),
+    "mr_lung_cor_0004": Case("mr_lung_cor_0004_image.nii.gz", "mr_lung_cor_0004_label.nii.gz", (1,), 0.6),
+    "dicom_ct_abdomen": Case("dicom", "label.nii.gz", (5,), 0.7),
 }
 
 

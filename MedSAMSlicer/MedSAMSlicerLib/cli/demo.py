@@ -76,9 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         checkpoint_sha256=checkpoint.sha256,
     )
     result = segment_volume(volume, prompts, checkpoint, Settings(arguments.device))
-    scores = {
-        name: float(dice(result.masks[name], mask)) for name, mask in truth.items() if name in STRUCTURES
-    }
+    scores = {name: float(dice(result.masks[name], truth[name])) for name in STRUCTURES}
     mean = sum(scores.values()) / len(scores)
     files = _write(folder, volume, result)
     if arguments.json:
