@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -228,16 +229,17 @@ def _warm_up(variant: str, model: Any, frames: Any, task: _Task, cache: int) -> 
     from .engine_runners import make_runner
 
     runner = make_runner(variant, model, frames, device=task.device, threads=task.threads, cache_bytes=cache)
-    for step in (runner.first_pass, runner.correct, runner.second_object, runner.prepare_click, runner.click):
+    for step in (runner.first_pass, runner.correct, runner.second_object, runner.prepare_click):
         step()
+    runner.click(0)
 
 
 def _clicked(runner: Any, device: str, times: int = 3) -> float:
     """The median of several clicks; the slice is encoded before each."""
     found = []
-    for _ in range(times):
+    for number in range(1, times + 1):
         runner.prepare_click()
-        found.append(_timed(runner.click, device))
+        found.append(_timed(partial(runner.click, number), device))
     return statistics.median(found)
 
 

@@ -60,9 +60,9 @@ class Script:
         scale = self.size
         return int(left * scale), int(top * scale), int(right * scale), int(bottom * scale)
 
-    def click(self) -> tuple[int, int]:
-        """x, y of the clicks inside object 0."""
-        return int(0.42 * self.size), int(0.45 * self.size)
+    def click(self, number: int = 0) -> tuple[int, int]:
+        """x, y of a click inside object 0; each number is another place, so that none is answered from memory."""
+        return int(0.42 * self.size) + number, int(0.45 * self.size)
 
 
 class Runner(Protocol):
@@ -74,8 +74,8 @@ class Runner(Protocol):
     def prepare_click(self) -> None:
         """See to it that the features of the prompted slice are at hand; not measured."""
 
-    def click(self) -> None:
-        """One more click on the prompted slice."""
+    def click(self, number: int) -> None:
+        """Click `number` on the prompted slice, each in another place."""
 
     def correct(self) -> None:
         """Click on a tracked slice and bring up to date what lies in that direction."""
@@ -147,10 +147,10 @@ class EngineRunner:
         """As :meth:`Runner.prepare_click`."""
         self._segmenter.network().features([(self._script.middle, self._segmenter.whole())])
 
-    def click(self) -> None:
+    def click(self, number: int) -> None:
         """As :meth:`Runner.click`."""
         [first] = self._prompts.objects
-        clicked = replace(first, prompts=(*first.prompts, self._click(self._script.middle)))
+        clicked = replace(first, prompts=(*first.prompts, self._click(self._script.middle, number)))
         self._live.preview(clicked, self._script.middle)
 
     def correct(self) -> None:
@@ -176,8 +176,9 @@ class EngineRunner:
             self._geometry, SliceRef(SliceAxis.K, self._script.middle), *self._script.box(number)
         )
 
-    def _click(self, index: int) -> Prompt:
-        point = point_from_voxel(self._geometry, SliceRef(SliceAxis.K, index), *self._script.click(), True)
+    def _click(self, index: int, number: int = 0) -> Prompt:
+        x, y = self._script.click(number)
+        point = point_from_voxel(self._geometry, SliceRef(SliceAxis.K, index), x, y, True)
         return replace(point, round=1)
 
     def _object(self, name: str, *prompts: Prompt) -> ObjectPrompts:
@@ -214,10 +215,10 @@ class OfficialRunner:
         with self._arithmetic():
             self._running().keep_features(self._script.middle)
 
-    def click(self) -> None:
+    def click(self, number: int) -> None:
         """As :meth:`Runner.click`."""
         with self._arithmetic():
-            self._click(self._running(), self._script.middle)
+            self._click(self._running(), self._script.middle, number)
 
     def correct(self) -> None:
         """As :meth:`Runner.correct`."""
@@ -248,8 +249,8 @@ class OfficialRunner:
             for _ in session.propagate(reverse=reverse):
                 pass
 
-    def _click(self, session: OfficialSession, index: int) -> None:
-        session.add_points(index, [self._script.click()], [1])
+    def _click(self, session: OfficialSession, index: int, number: int = 0) -> None:
+        session.add_points(index, [self._script.click(number)], [1])
 
     def _running(self) -> OfficialSession:
         if self._session is None:
