@@ -269,6 +269,6 @@ def test_ctrl_c_half_way_leaves_nothing_behind(
     ]
     code, shown = on_terminal([*words, *results], interrupt=True)
     assert code == 130, shown
-    assert "cancelled; nothing was written." in shown
+    assert "cancelled; no file was left half-written." in shown
     assert "Traceback" not in shown
     assert list(tmp_path.iterdir()) == []

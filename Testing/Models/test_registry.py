@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 from file_server import FileServer
+from record_bundled import record
 
+from MedSAMSlicerLib import models
 from MedSAMSlicerLib.core.errors import CheckpointError, DownloadError
 from MedSAMSlicerLib.models import (
     BUNDLED_ID,
@@ -99,7 +101,19 @@ def test_the_bundled_file_is_the_one_the_registry_describes() -> None:
     path = registry.path_of(entry)
     if path is None:
         pytest.skip(f"{entry.file} has not been trained yet")
-    assert (entry.bytes, entry.sha256) == (path.stat().st_size, sha256_of(path))
+    said = "run: python Testing/Models/record_bundled.py"
+    assert (entry.bytes, entry.sha256) == (path.stat().st_size, sha256_of(path)), said
+
+
+def test_a_new_bundled_checkpoint_is_recorded_and_nothing_else_is_changed(tmp_path: Path) -> None:
+    registry, checkpoint = tmp_path / "registry.json", tmp_path / "medsamslicer_nano.safetensors"
+    registry.write_bytes(Path(models.__file__).with_name("registry.json").read_bytes())
+    for weights in (b"first weights", b"better weights"):
+        checkpoint.write_bytes(weights)
+        record(registry, checkpoint)
+        bundled, *others = read_entries(registry)
+        assert (bundled.bytes, bundled.sha256) == (len(weights), hashlib.sha256(weights).hexdigest())
+        assert others == list(read_entries()[1:])
 
 
 def test_every_configuration_of_the_registry_exists() -> None:

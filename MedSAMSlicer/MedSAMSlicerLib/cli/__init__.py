@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from .. import __version__
@@ -20,6 +21,7 @@ from ..core.errors import Cancelled, MedSAMError
 from .exit_codes import CANCELLED, FAILED, OK, USAGE, UsageError
 
 _COMMANDS = ("segment", "models", "demo", "benchmark", "train")
+_HELP_WIDTH = 120
 
 _EPILOG = """examples:
   medsamslicer segment ct.nii.gz --box spleen=40,120,200,210,280 -o spleen.seg.nrrd
@@ -63,7 +65,15 @@ def build_parser() -> argparse.ArgumentParser:
             "--debug", action="store_true", help="show where in the program an error arose"
         )
         command_parser.set_defaults(run=command.run)
+        command_parser.description = _wrapped(command_parser.description or "")
     return parser
+
+
+def _wrapped(text: str) -> str:
+    """Lines that are too long for a terminal broken, all others as they are."""
+    return "\n".join(
+        textwrap.fill(line, _HELP_WIDTH) if len(line) > _HELP_WIDTH else line for line in text.split("\n")
+    )
 
 
 def join_negative_values(words: Sequence[str]) -> list[str]:
@@ -88,7 +98,7 @@ def _run(arguments: argparse.Namespace) -> int:
     except (KeyboardInterrupt, Cancelled):
         if arguments.debug:
             raise
-        return _say("cancelled; nothing was written.", CANCELLED)
+        return _say("cancelled; no file was left half-written.", CANCELLED)
     except UsageError as error:
         return _say(f"{error} (see medsamslicer COMMAND --help)", USAGE)
     except MedSAMError as error:
