@@ -94,6 +94,15 @@ def test_exact_tier_gives_the_result_of_the_plain_network(config, side, counts):
     assert relative_error(fast, plain) <= 3e-5
 
 
+def test_attention_as_on_a_gpu_gives_the_same():
+    model = network(NANO)
+    with torch.inference_mode():
+        scene = Scene(model, 128, 2, 2, 3, 2)
+        attention = FastMemoryAttention(model, choose("cpu", Tier.EXACT, model))
+        attention.arithmetic._chunks = attention.arithmetic._fuses = False  # what it takes on CUDA and MPS
+        assert relative_error(scene.fast(attention), scene.plain(model)) <= 3e-5
+
+
 def test_the_span_of_pointers_counts_as_in_the_plain_network():
     model = network(NANO)
     with torch.inference_mode():

@@ -10,7 +10,8 @@ The weights are those of :class:`~..sam2.hiera.Hiera`, where the plain form can 
 - The position embedding depends on the grid alone and is computed once.
 - Activations are fused into the linear layers, and products take the faster of BLAS and oneDNN.
 
-Networks with a convolutional trunk run in their plain form, in balanced and fast under torch's bfloat16 autocast.
+Networks with a convolutional trunk, and all on CUDA (not run: no such device at hand), run in their plain form; in
+balanced and fast under torch's bfloat16 autocast.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class FastEncoder:
         trunk = model.image_encoder.trunk
         self._arithmetic = Arithmetic(precision)
         self._trunk: _FastHiera | None = None
-        if isinstance(trunk, Hiera):
+        if isinstance(trunk, Hiera) and precision.device.type == "cpu":
             with torch.inference_mode():
                 self._trunk = _FastHiera(model, trunk, precision)
 

@@ -16,7 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from functools import partial
+from typing import NamedTuple
+from typing import cast as as_type
 
 import torch
 from torch import Tensor, nn
@@ -97,7 +99,7 @@ class FastMemoryAttention:
         self._dtype = precision.dtype
         self._norm = model.memory_attention.norm
         with torch.inference_mode():
-            layers = cast("list[MemoryAttentionLayer]", list(model.memory_attention.layers))
+            layers = as_type("list[MemoryAttentionLayer]", list(model.memory_attention.layers))
             self._layers = [_Layer(layer, self._dtype) for layer in layers]
         self._grids: dict[tuple[int, int], _Grid] = {}
 
@@ -253,25 +255,26 @@ class _Layer:
     def __init__(self, layer: MemoryAttentionLayer, dtype: torch.dtype) -> None:
         own, memory = layer.self_attn, layer.cross_attn_image
         channels = own.q_proj.weight.shape[0]
-        order, scale = channel_order(channels).to(own.q_proj.weight.device), channels**-0.5
+        order, scale = channel_order(channels), channels**-0.5
+        cast = partial(_cast, dtype=dtype, device=own.q_proj.weight.device)
         self_queries = _double(own.q_proj, order, scale)
         self_keys = _double(own.k_proj, order)
-        self.self_queries_keys = _cast(
-            torch.cat([self_queries[0], self_keys[0]]), torch.cat([self_queries[1], self_keys[1]]), dtype
+        self.self_queries_keys = cast(
+            *(torch.cat(parts) for parts in zip(self_queries, self_keys, strict=True))
         )
-        self.self_values = _cast(*_fused(own.v_proj, own.out_proj), dtype)
-        self.memory_queries = _cast(*_double(memory.q_proj, order, scale), dtype)
-        self.memory_keys = _cast(*_double(memory.k_proj, order), dtype)
+        self.self_values = cast(*_fused(own.v_proj, own.out_proj))
+        self.memory_queries = cast(*_double(memory.q_proj, order, scale))
         self._exact_keys = _double(memory.k_proj, order)
-        self.memory_values = _cast(*_fused(memory.v_proj, memory.out_proj), dtype)
-        self.up = _cast(layer.linear1.weight, layer.linear1.bias, dtype)
-        self.down = _cast(layer.linear2.weight, layer.linear2.bias, dtype)
+        self.memory_keys = cast(*self._exact_keys)
+        self.memory_values = cast(*_fused(memory.v_proj, memory.out_proj))
+        self.up = cast(layer.linear1.weight, layer.linear1.bias)
+        self.down = cast(layer.linear2.weight, layer.linear2.bias)
         self.norm1, self.norm2, self.norm3 = layer.norm1, layer.norm2, layer.norm3
 
     def time_keys(self, times: Tensor) -> Tensor:
         """(T, 1, 1, D) temporal embeddings -> (T, C) their share of the keys, bias included, before it is turned."""
         weight, bias = self._exact_keys
-        return (times.flatten(1).double() @ weight.T + bias).float()
+        return (times.flatten(1).cpu().double() @ weight.T + bias).float().to(times.device)
 
 
 def channel_order(channels: int) -> Tensor:
@@ -282,17 +285,21 @@ def channel_order(channels: int) -> Tensor:
     return torch.arange(channels).view(2, channels // 4, 2).transpose(1, 2).flatten()
 
 
-def _double(linear: nn.Linear, order: Tensor, scale: float = 1.0) -> tuple[Tensor, Tensor]:
-    return linear.weight.double()[order] * scale, linear.bias.double()[order] * scale
+def _double(linear: nn.Linear, order: Tensor | None = None, scale: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Weight and bias in float64, on the CPU, since Apple GPUs have no float64."""
+    weight, bias = linear.weight.detach().cpu().double(), linear.bias.detach().cpu().double()
+    return (weight, bias) if order is None else (weight[order] * scale, bias[order] * scale)
 
 
 def _fused(value: nn.Linear, out: nn.Linear) -> tuple[Tensor, Tensor]:
-    weight = out.weight.double()
-    return weight @ value.weight.double(), weight @ value.bias.double() + out.bias.double()
+    (weight, bias), (out_weight, out_bias) = _double(value), _double(out)
+    return out_weight @ weight, out_weight @ bias + out_bias
 
 
-def _cast(weight: Tensor, bias: Tensor, dtype: torch.dtype) -> _Linear:
-    return _Linear(weight.detach().to(dtype).contiguous(), bias.detach().to(dtype).contiguous())
+def _cast(weight: Tensor, bias: Tensor, dtype: torch.dtype, device: torch.device) -> _Linear:
+    return _Linear(
+        weight.detach().to(device, dtype).contiguous(), bias.detach().to(device, dtype).contiguous()
+    )
 
 
 class _Grid:
