@@ -10,14 +10,16 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-import tempfile
-from collections.abc import Mapping
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..core.errors import CheckpointError
 from .config import BASE_PLUS, LARGE, MEDSAM2, NANO, SMALL, TINY, Config, HieraConfig
@@ -26,7 +28,16 @@ from .model import SAM2
 logger = logging.getLogger(__name__)
 
 ZIP_MAGIC = b"PK\x03\x04"
-MALFORMED = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
+MALFORMED = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+)
 """What the readers of torch and safetensors raise on files that are cut off or altered, besides their own errors."""
 
 
@@ -51,7 +62,7 @@ def load(path: str | os.PathLike[str], config: Config | None = None) -> tuple[SA
         weights, described = _read_official(path), None
     config = config or described or recognise(weights, path.name)
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Unfilled():
             model = SAM2(config)
     except (*MALFORMED, ArithmeticError) as error:
         raise CheckpointError(f"{path.name} describes a network that cannot be built.") from error
@@ -83,13 +94,31 @@ def save(
         weight = weight.detach().cpu().to(torch.float16 if half else torch.float32).contiguous()
         weights[name] = weight.clone()  # parameters that share memory are refused by the format
     _check_finite(weights, path.name)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    os.close(handle)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         save_file(weights, temporary, {**(metadata or {}), "config": model.config.to_json()})
         os.replace(temporary, path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+
+
+class _Unfilled(TorchFunctionMode):
+    """Inside, new parameters get no first values, since they come from a file.
+
+    Random numbers for tensors without storage would make torch load its compiler, which takes seconds.
+    """
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(function, "__module__", None) == nn.init.__name__:
+            return args[0] if args else given["tensor"]
+        return (torch.empty if function is torch.randn else function)(*args, **given)
 
 
 def seeded(config: Config, seed: int = 0) -> SAM2:
