@@ -81,8 +81,8 @@ class FastMemoryAttention:
     """What :meth:`SAM2.condition_on_memory` computes, cut into the parts that can be kept.
 
     Exact tier: differs from the plain network by rounding only (measured: 2e-6 of the largest value). Works for every
-    config and every number of objects B; slices may be shared by all objects or be different ones. Read-only after
-    construction, so several threads may use one.
+    config and every number of objects B; slices may be shared by all objects or be different ones. Several
+    threads may use one at the same time.
 
     Args:
         model: Weights are copied and combined in float64 (about 3 MB per layer); later changes are not seen.
@@ -127,9 +127,8 @@ class FastMemoryAttention:
         if size > self.keys_limit_bytes:
             return MemoryKeys((), tokens, values)
         grid = self._grid(height, width)
-        return MemoryKeys(
-            tuple(self._place_keys(layer, tokens, grid) for layer in self._layers), tokens, values
-        )
+        keys = tuple(self._place_keys(layer, tokens, grid) for layer in self._layers)
+        return MemoryKeys(keys, tokens, values)
 
     # ----------------------------------------------------------------------------------- once per slice and object
 
@@ -160,13 +159,9 @@ class FastMemoryAttention:
         grid = self._grid(side, side)
         tokens, places = self.model.pointer_tokens(pointers, pointer_span)
         batch = max(memories[0][0].batch, attended.shape[0])
-        recalled = _Recalled(
-            [(keys, index) for keys, index in memories],
-            torch.cat(
-                [keys.values for keys, _ in memories] + [self._narrow(tokens.mT, memories[0][0].batch)], 2
-            ),
-            self._narrow(tokens + places, memories[0][0].batch),
-        )
+        remembered = memories[0][0].batch
+        values = [keys.values for keys, _ in memories] + [self._narrow(tokens.mT, remembered)]
+        recalled = _Recalled(list(memories), torch.cat(values, 2), self._narrow(tokens + places, remembered))
         x = attended.float()
         for index, layer in enumerate(self._layers):
             if index > 0:
@@ -183,9 +178,8 @@ class FastMemoryAttention:
         """(N, hw, C) float32 -> the same with what the tokens say to each other added."""
         normed = self._normed(layer.norm1, x)
         queries, keys = self.arithmetic.linear(normed, *layer.self_queries_keys).chunk(2, -1)
-        mixed = self.arithmetic.attend(
-            grid.rotate(queries), grid.rotate(keys), normed.transpose(1, 2).contiguous()
-        )
+        values = normed.transpose(1, 2).contiguous()
+        mixed = self.arithmetic.attend(grid.rotate(queries), grid.rotate(keys), values)
         return x + self.arithmetic.linear(mixed, *layer.self_values)
 
     def _attend_memories(self, index: int, x: Tensor, recalled: _Recalled, grid: _Grid, batch: int) -> Tensor:
@@ -194,9 +188,8 @@ class FastMemoryAttention:
         queries = self.arithmetic.linear(self._normed(layer.norm2, x), *layer.memory_queries)
         queries = grid.rotate(queries).expand(batch, -1, -1)
         values = recalled.values.expand(batch, -1, -1)
-        together = (
-            1 if x.device.type == "cpu" else batch
-        )  # on the CPU one object's keys at a time are in memory
+        # on the CPU the keys of one object at a time are in memory
+        together = 1 if x.device.type == "cpu" else batch
         keys = x.new_empty(together, values.shape[2], queries.shape[2], dtype=self._dtype)
         mixed = queries.new_empty(batch, queries.shape[1], values.shape[1])
         for start in range(0, batch, together):
@@ -210,11 +203,8 @@ class FastMemoryAttention:
         """Write the keys of all memories and pointers of some objects to (objects, L, C)."""
         layer, count = self._layers[index], grid.shape[0] * grid.shape[1]
         for number, (memory, time) in enumerate(recalled.memories):
-            keys = (
-                memory.keys[index][some]
-                if memory.keys
-                else self._place_keys(layer, memory.tokens[some], grid)
-            )
+            kept = memory.keys[index][some] if memory.keys else None
+            keys = self._place_keys(layer, memory.tokens[some], grid) if kept is None else kept
             grid.add_time(keys, index, time, out[:, number * count : (number + 1) * count])
         if recalled.pointers.shape[1]:
             pointers = self.arithmetic.linear(recalled.pointers[some], *layer.memory_keys)
