@@ -7,12 +7,15 @@ means that the memories of the last slices must be made again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from .view import FrameView
+
+_SIZE_STEP = 64  # network pixels
 
 Bounds = tuple[float, float, float, float]
 """Left, top, right and bottom of a box in slice index coordinates, on voxel edges."""
@@ -30,6 +33,8 @@ class CropPolicy:
         smallest_voxels: the square is never smaller than this many voxels (of the finer in-plane spacing).
         smallest_part: while following, the square never becomes smaller than this part of its first side, so that the
             end of an object is not mistaken for a small object.
+        smallest_size: the square is resampled to as few network pixels as show what whole slices would show, but to no
+            fewer than this; a multiple of 64. None = to as many as whole slices, so that more detail is seen.
     """
 
     margin: float
@@ -39,12 +44,13 @@ class CropPolicy:
     border: float = 0.04
     smallest_voxels: float = 16.0
     smallest_part: float = 0.4
+    smallest_size: int | None = None
 
     def around(self, whole: FrameView, bounds: Bounds) -> FrameView:
         """The square around an object's box; as wide as the whole slice's square at most."""
         center, longer_mm = _center_and_side(whole, bounds)
         smallest = self.smallest_voxels * min(whole.spacing)
-        return whole.moved_to(center, min(max(self.margin * longer_mm, smallest), whole.side_mm))
+        return self._square(whole, center, max(self.margin * longer_mm, smallest))
 
     def fits(self, view: FrameView, bounds: Bounds) -> bool:
         """Whether an object with this box is still seen well in `view`."""
@@ -74,8 +80,16 @@ class CropPolicy:
             return view
         wanted = self.around(whole, bounds)
         side_mm = max(wanted.side_mm, self.smallest_part * first_side_mm)
-        moved = whole.moved_to(wanted.center, min(side_mm, whole.side_mm))
+        moved = self._square(whole, wanted.center, side_mm)
         return view if _hardly_differ(view, moved) else moved
+
+    def _square(self, whole: FrameView, center: tuple[float, float], side_mm: float) -> FrameView:
+        side_mm = min(side_mm, whole.side_mm)
+        view = whole.moved_to(center, side_mm)
+        if self.smallest_size is None:
+            return view
+        as_sharp = _SIZE_STEP * math.ceil(whole.size * side_mm / whole.side_mm / _SIZE_STEP)
+        return replace(view, size=min(whole.size, max(self.smallest_size, as_sharp)))
 
 
 def bounds_of(mask: npt.NDArray[np.bool_]) -> Bounds | None:

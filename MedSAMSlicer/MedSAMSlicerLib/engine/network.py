@@ -71,19 +71,21 @@ class SliceNetwork:
         self, features: SliceFeatures, conditioned: Tensor, prompts: DecoderPrompts, count: int = 0
     ) -> MaskOutput:
         """The masks of B objects; `count` is the number of points each is prompted with (a box counts as two)."""
-        return self.model.decode(
-            conditioned.float(),
-            features.mid.float(),
-            features.fine.float(),
-            prompts,
-            multimask=self.model.multimask_for(count),
-        )
+        with self.attention.arithmetic.decoding():
+            return self.model.decode(
+                conditioned.float(),
+                features.mid.float(),
+                features.fine.float(),
+                prompts,
+                multimask=self.model.multimask_for(count),
+            )
 
     def remember(
         self, features: SliceFeatures, logits: Tensor, score: Tensor, pointer: Tensor, prompted: bool
     ) -> list[SliceMemory]:
         """The memories of B objects of their slices and masks, as :meth:`SAM2.encode_memory`."""
-        memory = self.model.encode_memory(features.top.float(), logits, score, prompted)
+        with self.attention.arithmetic.encoding():
+            memory = self.model.encode_memory(features.top.float(), logits, score, prompted)
         keys = self.attention.remember(memory)
         count = len(pointer)
         return [SliceMemory(pointer[n : n + 1], keys if count == 1 else keys.take([n])) for n in range(count)]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -95,7 +95,7 @@ class VolumeSegmenter:
         self.threads = threads
         self.options = TrackingOptions(patience, self._crop_policy(crop_margin))
         self._batched = batched
-        self._cache_bytes = cache_bytes
+        self.cache_bytes = cache_bytes
         self._attention = FastMemoryAttention(self.model, self.precision)
         self._networks: dict[SliceAxis, SliceNetwork] = {}
 
@@ -139,13 +139,13 @@ class VolumeSegmenter:
     def live(self, axis: SliceAxis = SliceAxis.K) -> LiveSegmentation:
         """A segmentation that is brought up to date again and again; features are shared between all of them."""
         propagator = Propagator(self.network(axis), self.options, self._batched)
-        return LiveSegmentation(propagator, self.geometry, axis, self.whole(axis), self._settings)
+        return LiveSegmentation(propagator, self.geometry, axis, self.whole(axis), self.settings)
 
     def stream_video(
         self, prompts: PromptSet, progress: Progress | None = None, cancel: Cancel | None = None
     ) -> Iterator[Event]:
         """The official predictor's order and memory on whole slices: after each round forward, then backward."""
-        return stepwise(self._video(prompts, progress, cancel), self._settings)
+        return stepwise(self._video(prompts, progress, cancel), self.settings)
 
     def network(self, axis: SliceAxis = SliceAxis.K) -> SliceNetwork:
         """The network over the slices along an axis; its features are those of all segmentations along it."""
@@ -155,7 +155,8 @@ class VolumeSegmenter:
                 self.precision,
                 self._attention,
                 lambda index: self.frame(index, axis),
-                self._cache_bytes,
+                self.cache_bytes,
+                threads=self.threads,
             )
             count = self.geometry.slice_count(axis)
             self._networks[axis] = SliceNetwork(self.model, self._attention, store, count)
@@ -165,25 +166,33 @@ class VolumeSegmenter:
         """A slice through the window, (rows, columns) uint8."""
         return self.window.apply(np.take(self.array, index, axis=int(axis)))
 
+    @contextmanager
+    def settings(self) -> Iterator[None]:
+        """The context in which the network computes: torch's settings, and features in the background wait."""
+        with ExitStack() as stack:
+            stack.enter_context(torch_settings(self.precision, self.threads))
+            for network in self._networks.values():
+                stack.enter_context(network.store.foreground())
+            yield
+
     def whole(self, axis: SliceAxis = SliceAxis.K) -> FrameView:
         """The view of whole slices."""
         return FrameView.whole(self.geometry, axis, self.model.config.image_size)
 
     # -------------------------------------------------------------------------------------------------------- inside
 
-    def _settings(self) -> AbstractContextManager[None]:
-        return torch_settings(self.precision, self.threads)
-
     def _crop_policy(self, margin: float | None) -> CropPolicy | None:
+        config, fast = self.model.config, self.precision.tier is Tier.FAST
         if margin is None:
-            margin = self.model.config.crop_margin or 0.0
-            if not margin and self.precision.tier is Tier.FAST:
-                margin = FAST_CROP_MARGIN
+            margin = config.crop_margin or (FAST_CROP_MARGIN if fast else 0.0)
         if margin < 0 or 0 < margin < 1:
             raise MedSAMError(
                 f"The margin of the square around an object must be 0 or at least 1, got {margin}."
             )
-        return CropPolicy(margin) if margin else None
+        if not margin:
+            return None
+        shrinks = fast and config.crop_margin is None
+        return CropPolicy(margin, smallest_size=config.image_size // 2 if shrinks else None)
 
     def _segment_video(
         self, prompts: PromptSet, progress: Progress | None, cancel: Cancel | None, cleanup: str, overlap: str

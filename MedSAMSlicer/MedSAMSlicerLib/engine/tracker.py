@@ -165,7 +165,7 @@ def advance(trackers: Sequence[Tracker], batched: bool) -> list[SliceMask]:
         return [_advance([tracker])[0] for tracker in trackers]
     groups: dict[object, list[Tracker]] = {}
     for tracker in trackers:
-        groups.setdefault(tracker.recollection().signature, []).append(tracker)
+        groups.setdefault((tracker.view.size, tracker.recollection().signature), []).append(tracker)
     done = {
         id(tracker): mask
         for group in groups.values()

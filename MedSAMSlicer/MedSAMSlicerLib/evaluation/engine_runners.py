@@ -8,6 +8,7 @@ until the masks are there.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -112,7 +113,11 @@ def make_runner(
 
 
 class EngineRunner:
-    """This engine in one tier; no track ends early, so that all runners compute every slice."""
+    """This engine in one tier; no track ends early, so that all runners compute every slice.
+
+    Seeded weights draw masks as large as the slice, and the square of the fast tier would grow with them; it is held
+    where the box puts it.
+    """
 
     def __init__(
         self,
@@ -136,6 +141,10 @@ class EngineRunner:
             cache_bytes=cache_bytes,
             patience=0,
         )
+        crop = self._segmenter.options.crop
+        if crop is not None:
+            held = replace(crop, shrink=0.0, grow=math.inf, drift=math.inf, border=-math.inf)
+            self._segmenter.options = replace(self._segmenter.options, crop=held)
         self._live = self._segmenter.live()
         self._prompts = self._prompt_set(self._object("first", self._box(0)))
 
@@ -164,7 +173,7 @@ class EngineRunner:
         """As :meth:`Runner.again`."""
         [first] = self._prompts.objects
         at_once = replace(first, prompts=tuple(replace(prompt, round=0) for prompt in first.prompts))
-        self._exhaust(self._segmenter.stream_video(self._prompt_set(at_once)))
+        self._exhaust(self._segmenter.live().update(self._prompt_set(at_once)))
 
     def second_object(self) -> None:
         """As :meth:`Runner.second_object`."""
