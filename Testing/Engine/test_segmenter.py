@@ -226,14 +226,14 @@ def test_the_preview_is_what_a_propagation_starts_from(
     key = next(iter(live.update(PromptSet(geometry, K, (said,)))))
     assert isinstance(key, SliceMask)
     assert np.array_equal(shown.logits, key.logits)
-    alone = Preview(segmenter.network(K), segmenter.whole(K), segmenter.options.crop, segmenter._settings)
+    alone = Preview(segmenter.network(K), segmenter.whole(K), segmenter.options.crop, segmenter.settings)
     assert np.array_equal(alone.show("a", 8, slice_prompts(said.prompts, geometry)).logits, key.logits)
 
 
 def test_a_refined_preview_starts_from_the_mask_shown_before(
     segmenter: VolumeSegmenter, geometry: VolumeGeometry
 ) -> None:
-    preview = Preview(segmenter.network(K), segmenter.whole(K), segmenter.options.crop, segmenter._settings)
+    preview = Preview(segmenter.network(K), segmenter.whole(K), segmenter.options.crop, segmenter.settings)
     first = preview.show("a", 8, slice_prompts([_box(geometry, 8)], geometry))
     both = slice_prompts([_box(geometry, 8), _point(geometry, 8, 30, 30, round=1)], geometry)
     refined = preview.show("a", 8, both, first)

@@ -58,7 +58,7 @@ def without_holes(mask: BoolArray, axis: SliceAxis) -> BoolArray:
         small = np.flatnonzero(sizes < _LARGEST_HOLE * area)
         edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
         plane[np.isin(labels, np.setdiff1d(small[small > 0], edge))] = True
-    return filled
+    return np.asarray(filled, np.bool_)
 
 
 def _components(mask: BoolArray, fully: bool) -> tuple[npt.NDArray[np.uint32], int]:

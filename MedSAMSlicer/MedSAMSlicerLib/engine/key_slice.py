@@ -21,6 +21,8 @@ from .view import FrameView
 
 _WIDE_STEPS = 5  # squares tried around a click, each half as wide as the one before
 _REFINEMENTS = 2
+_CERTAIN = 2.0  # logit
+_DOUBT_OF_SMALLNESS = 0.05
 _KEPT_VIEWS = 2  # memories kept of one key slice: one for each of the tracks beside it
 
 
@@ -208,9 +210,10 @@ def _view_from_points(
 ) -> FrameView:
     """The square for an object of which only points are known.
 
-    A click does not say how large its object is. Squares of halving width around the points are tried, and the one
-    whose mask suits it best counts: seen as large as the network expects, away from the square's sides, and with a high
-    estimated IoU. The square is then drawn around that mask, twice.
+    A click does not say how large its object is, and a network trained on crops finds something of the expected size
+    in every crop. Squares of halving width around the points are tried; the mask counts whose IoU the network
+    estimates highest and whose outline it is most certain of, the larger square if in doubt. The square is then drawn
+    around that mask until it suits, twice at most.
     """
     bounds = prompts.bounds
     if bounds is None:
@@ -218,12 +221,15 @@ def _view_from_points(
     center = ((bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2)
     smallest = crop.around(whole, bounds).side_mm
     best, best_quality = whole, -math.inf
-    for halvings in range(_WIDE_STEPS):
+    steps = _WIDE_STEPS if network.config.crop_margin else 1  # others were trained on whole slices
+    for halvings in range(steps):
         side_mm = whole.side_mm / 2**halvings
         if side_mm < smallest:
             break
         view = whole if halvings == 0 else whole.moved_to(center, side_mm)
-        quality = _quality(prompted(network, index, view, prompts), view, crop)
+        quality = (
+            _quality(prompted(network, index, view, prompts), view, crop) - halvings * _DOUBT_OF_SMALLNESS
+        )
         if quality > best_quality:
             best, best_quality = view, quality
     for _ in range(_REFINEMENTS):
@@ -240,10 +246,10 @@ def _view_from_points(
 
 
 def _quality(answer: MaskOutput, view: FrameView, crop: CropPolicy) -> float:
-    """How well a mask suits the square it was drawn in; -inf if there is none."""
-    seen = bounds_of(view.mask_from_logits(answer.logits[0, 0].float().cpu().numpy()) > 0)
+    """How much a mask looks like an object of its own; -inf if it is empty. Weights: tried on real volumes."""
+    low = answer.logits[0, 0]
+    seen = bounds_of(view.mask_from_logits(low.float().cpu().numpy()) > 0)
     if seen is None:
         return -math.inf
-    longer_mm = max((seen[2] - seen[0]) * view.spacing[1], (seen[3] - seen[1]) * view.spacing[0])
-    octaves = abs(math.log2(crop.margin * longer_mm / view.side_mm))
-    return float(answer.iou[0]) - 0.25 * octaves - 0.5 * crop.touches(view, seen)
+    certainty = float((low > _CERTAIN).sum() / (low > -_CERTAIN).sum().clamp(min=1))
+    return float(answer.iou[0]) + 0.3 * certainty - 0.5 * crop.touches(view, seen)

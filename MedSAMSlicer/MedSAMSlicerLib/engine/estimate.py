@@ -1,0 +1,206 @@
+"""Before a run: how much memory and time it will take.
+
+Sizes of what is kept are counted from shapes; how long a slice takes and how much the network needs while it computes
+are measured on two slices. On the CPU peak memory is that of the whole process (right within 30 % on the shapes that
+the tests run); on other devices memory of the device is counted as if it were the process's (not run: none at hand).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from ..core.errors import InsufficientMemoryError
+from ..core.geometry import SliceAxis
+from ..core.prompts import PromptSet
+from ..sam2.model import DecoderPrompts
+from .bank import Recollection
+from .features import SliceFeatures
+from .memory_attention import MemoryKeys
+from .process_memory import forget_highest, highest_bytes, resident_bytes
+from .segmenter import VolumeSegmenter
+
+_REFOLLOWED = 1.3  # encodings per slice when a square follows the object, which is moved now and then
+_WORKING_BYTES_PER_PIXEL = 400  # of the frame; only where the system cannot be asked
+_FOREGROUND = 0.2  # of a slice: part of its voxels inside an object, of which one byte each is kept
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was measured on one slice.
+
+    Args:
+        encode_seconds: to compute the features of a slice.
+        step_seconds: to carry one object to one slice whose features are there, with all memories filled.
+        resident_bytes: held by the process before the probe.
+        working_bytes: held on top of that while computing, at most.
+        keys_bytes: one remembered slice of one object.
+        features_bytes: one slice's features as they are kept.
+    """
+
+    encode_seconds: float
+    step_seconds: float
+    resident_bytes: int
+    working_bytes: int
+    keys_bytes: int
+    features_bytes: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take.
+
+    Args:
+        peak_bytes: of memory, at most at one time.
+        seconds: from the first slice to the last.
+        parts: bytes by name: "now" (what the process holds already), "network" (while it computes), "features",
+            "memories", "results".
+    """
+
+    peak_bytes: int
+    seconds: float
+    parts: Mapping[str, int]
+
+    def check(self, available_bytes: int | None) -> None:
+        """Say so when memory will not do.
+
+        Args:
+            available_bytes: what the computer can still give to this process; None = unknown, nothing is checked.
+
+        Raises:
+            InsufficientMemoryError: With the numbers and what could be done.
+        """
+        needed = self.peak_bytes - self.parts["now"]
+        if available_bytes is None or needed <= available_bytes:
+            return
+        least = needed - self.parts["features"]
+        advice = (
+            f"with a smaller cache of features it would be about {_gigabytes(least)}"
+            if least <= available_bytes
+            else "use a smaller model, fewer objects at once or a smaller volume"
+        )
+        raise InsufficientMemoryError(
+            f"This run needs about {_gigabytes(needed)} of memory, but only {_gigabytes(available_bytes)} are free: "
+            f"{advice}."
+        )
+
+
+def estimate(
+    segmenter: VolumeSegmenter,
+    prompts: PromptSet | int,
+    axis: SliceAxis = SliceAxis.K,
+    probe: Probe | None = None,
+) -> Estimate:
+    """What it will take to segment objects in a segmenter's volume.
+
+    Args:
+        segmenter: as it will be used.
+        prompts: the objects; or how many, each over the whole volume along `axis`.
+        axis: only used with a number of objects.
+        probe: from :func:`measure`; None = measured now, which takes about three slices' time.
+    """
+    if isinstance(prompts, PromptSet):
+        axis = prompts.axis
+    count = segmenter.geometry.slice_count(axis)
+    lengths = [count] * prompts if isinstance(prompts, int) else _lengths(prompts, count)
+    measured = probe or measure(segmenter, axis)
+    followed = segmenter.options.crop is not None
+    encoded = round(sum(lengths) * _REFOLLOWED) if followed else max(lengths, default=0)
+    parts = {
+        "now": measured.resident_bytes,
+        "network": measured.working_bytes,
+        "features": min(segmenter.cache_bytes, encoded * measured.features_bytes),
+        "memories": _memories_bytes(segmenter, len(lengths), measured),
+        "results": _results_bytes(segmenter, axis, lengths),
+    }
+    seconds = encoded * measured.encode_seconds + sum(lengths) * measured.step_seconds
+    return Estimate(sum(parts.values()), seconds, parts)
+
+
+def measure(segmenter: VolumeSegmenter, axis: SliceAxis = SliceAxis.K) -> Probe:
+    """Compute two slices in the middle of the volume and a step of tracking, as a run would; the features stay."""
+    before = resident_bytes() or 0
+    resettable = forget_highest()
+    with segmenter.settings(), torch.inference_mode():
+        features, encode_seconds = _encoded(segmenter, axis)
+        step, keys = _step(segmenter, features, axis)
+        step()  # the first time is slower than all others
+        began = time.perf_counter()
+        step()
+        step_seconds = time.perf_counter() - began
+    side = segmenter.model.config.image_size
+    working = (highest_bytes() or 0) - before if resettable else _WORKING_BYTES_PER_PIXEL * side * side
+    kept = sum(part.numel() for part in features) * segmenter.precision.storage.itemsize
+    return Probe(encode_seconds, step_seconds, before, max(working, 0), keys.num_bytes, kept)
+
+
+def _encoded(segmenter: VolumeSegmenter, axis: SliceAxis) -> tuple[SliceFeatures, float]:
+    """Features of a slice in the middle, and the seconds one takes; 0 if all are at hand."""
+    store, view = segmenter.network(axis).store, segmenter.whole(axis)
+    count = segmenter.geometry.slice_count(axis)
+    outward = sorted(range(count), key=lambda index: abs(index - count // 2))
+    missing = [index for index in outward if not store.contains(index, view)][:2]
+    seconds = 0.0
+    features = None
+    for index in missing:  # the second one counts, if there is one: the first is slower than all others
+        began = time.perf_counter()
+        features = store.get(index, view)
+        seconds = time.perf_counter() - began
+    return features or store.get(outward[0], view), seconds
+
+
+def _step(
+    segmenter: VolumeSegmenter, features: SliceFeatures, axis: SliceAxis
+) -> tuple[Callable[[], None], MemoryKeys]:
+    """A step of tracking with all memories filled, and one of these."""
+    network, view, config = segmenter.network(axis), segmenter.whole(axis), segmenter.model.config
+    side = 4 * config.image_size // config.stride
+    logits = torch.zeros(1, 1, side, side, device=network.device)
+    score, pointer = (
+        torch.ones(1, device=network.device),
+        torch.zeros(1, config.hidden_dim, device=network.device),
+    )
+    [memory] = network.remember(features, logits, score, pointer, prompted=True)
+    keys = memory.keys
+    assert keys is not None
+    memories = [(keys, n) for n in range(config.num_memories)]
+    pointers = [(pointer, float(n)) for n in range(config.max_object_pointers)]
+
+    def step() -> None:
+        recollection = Recollection(memories, pointers)
+        conditioned = network.condition(features, [recollection], config.max_object_pointers)
+        shown = logits if config.dense_prompts else None
+        answer = network.decode(features, conditioned, DecoderPrompts(mask=shown))
+        network.remember(features, answer.logits, answer.object_score, answer.pointer, prompted=False)
+        view.mask_from_logits(answer.logits[0, 0].float().cpu().numpy())
+
+    return step, keys
+
+
+def _lengths(prompts: PromptSet, count: int) -> list[int]:
+    """Slices to compute for each object."""
+    ranges = [entry.slice_range or (0, count - 1) for entry in prompts.objects]
+    return [last - first + 1 for first, last in ranges]
+
+
+def _memories_bytes(segmenter: VolumeSegmenter, objects: int, probe: Probe) -> int:
+    """Memories of the trackers under way: on the CPU one direction at a time."""
+    directions = 1 if segmenter.precision.device.type == "cpu" else 2
+    return objects * directions * (segmenter.model.config.num_memories + 1) * probe.keys_bytes
+
+
+def _results_bytes(segmenter: VolumeSegmenter, axis: SliceAxis, lengths: list[int]) -> int:
+    """Packed slices of every object, and the finished volume of each."""
+    config = segmenter.model.config
+    rows, columns = segmenter.geometry.slice_shape(axis)
+    low = (4 * config.image_size // config.stride) ** 2
+    per_slice = round(rows * columns * (1 / 8 + _FOREGROUND)) + low
+    planes, lines, samples = segmenter.geometry.shape
+    return sum(lengths) * per_slice + len(lengths) * planes * lines * samples
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"
