@@ -37,6 +37,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--size", type=int, default=128, help="side of the frames in pixels, a multiple of 16"
     )
     parser.add_argument("--frames", type=int, default=24, help="frames per step (default: 24)")
+    parser.add_argument(
+        "--longest", type=int, default=8, help="slices of the longest clips of stage 2 (default: 8)"
+    )
     parser.add_argument("--lr", type=float, default=1e-3, help="highest learning rate (default: 0.001)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
@@ -62,6 +65,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.size % 16 or args.size < 32:
         raise UsageError(f"--size must be a multiple of 16 and at least 32, got {args.size}.")
+    if args.longest < 4 or args.minutes <= 0:
+        raise UsageError(
+            f"--longest must be at least 4 and --minutes positive, got {args.longest}, {args.minutes}."
+        )
     from ..sam2.config import NANO
     from ..training.loop import train
     from ..training.settings import TrainSettings
@@ -73,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
         stage=args.stage,
         size=args.size,
         frames=args.frames,
+        longest=args.longest,
         learning_rate=args.lr,
         seed=args.seed,
         device=args.device,

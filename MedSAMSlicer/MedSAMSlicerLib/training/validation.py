@@ -18,7 +18,7 @@ from .synthetic import SceneSettings
 
 VALIDATION_SEED = 20_011
 _BATCH = 8
-_LENGTH = 8
+_LENGTH = 12  # longer than training clips: drift is what must be seen
 
 
 @dataclass(frozen=True)
