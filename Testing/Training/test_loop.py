@@ -98,6 +98,14 @@ def test_a_leg_continues_where_the_last_one_stopped(tmp_path: Path) -> None:
         assert len(list(csv.DictReader(file))) == 2
 
 
+def test_a_leg_judges_the_best_weights_again_before_it_replaces_them(tmp_path: Path) -> None:
+    train(leg(tmp_path), TINY_NETWORK, resume=False)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    torch.save({**state, "best": 2.0}, tmp_path / "state.pt")  # a score on some other scale
+    train(leg(tmp_path), TINY_NETWORK, resume=True)
+    assert 0 < torch.load(tmp_path / "state.pt", weights_only=True)["best"] < 1
+
+
 def test_a_resumed_trainer_is_the_saved_one(tmp_path: Path) -> None:
     settings = leg(tmp_path)
     trainer = Trainer(settings, TINY_NETWORK)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import CheckpointError
-from ..sam2.checkpoint import save
+from ..sam2.checkpoint import load, save
 from ..sam2.config import Config
 from ..sam2.model import SAM2
 from .clips import Batch
@@ -254,6 +254,9 @@ def train(settings: TrainSettings, config: Config, resume: bool) -> Scores:
         trainer.resume()
     trainer.leg += 1
     validation = Validation(settings)
+    if trainer.best > 0 and (settings.out / _BEST).is_file():
+        best, _ = load(settings.out / _BEST)  # judged again: the validation scenes may be others by now
+        trainer.best = validation.scores(best.to(settings.device)).choose_by(settings.stage)
     start = last = time.monotonic()
     next_validation, next_save, next_show = settings.validate_minutes, settings.save_minutes, 0.0
     waited, before = 0.0, (trainer.minutes, trainer.stage_minutes)
