@@ -15,16 +15,22 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Declare the command; torch is imported only when it runs."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "benchmark",
-        help="measure speed and memory beside the published predictor",
+        help="measure speed, memory and how right the estimates are",
         description="Measure this engine beside the published SAM 2 video predictor (Python package 'sam2'), with the "
-        "same seeded weights, prompts and threads, in one run.",
+        "same seeded weights, prompts and threads, in one run; or compare estimates with runs.",
         epilog="examples:\n"
         "  medsamslicer benchmark engine\n"
         "  medsamslicer benchmark engine --slices 12 --rounds 1 --memory-slices 0\n"
-        "  medsamslicer benchmark engine --device cuda --json > engine.json",
+        "  medsamslicer benchmark engine --device cuda --json > engine.json\n"
+        "  medsamslicer benchmark estimate",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", choices=("engine",), help="engine: speed and memory of the engine")
+    parser.add_argument(
+        "what",
+        choices=("engine", "estimate"),
+        help="engine: speed and memory beside the published predictor; "
+        "estimate: how right the estimate before a run is, on five volumes",
+    )
     parser.add_argument("--slices", type=int, default=20, help="slices of the timed volume (default: 20)")
     parser.add_argument("--size", type=int, default=512, help="image size in pixels (default: 512)")
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is timed (default: 3)")
@@ -43,6 +49,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
+    report, table = _engine(args) if args.what == "engine" else _estimate(args)
+    sys.stdout.write((json.dumps(report, indent=2) if args.json else table) + "\n")
+    return OK
+
+
+def _engine(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from ..evaluation.engine_benchmark import EngineBenchmark, as_markdown, run_engine_benchmark
 
     benchmark = EngineBenchmark(
@@ -55,8 +67,14 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
     )
     report = run_engine_benchmark(benchmark, _say)
-    sys.stdout.write((json.dumps(report, indent=2) if args.json else as_markdown(report)) + "\n")
-    return OK
+    return report, as_markdown(report)
+
+
+def _estimate(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    from ..evaluation.estimate_benchmark import as_markdown, run_estimate_benchmark
+
+    report = run_estimate_benchmark(args.threads, args.device, _say)
+    return report, as_markdown(report)
 
 
 def _say(step: str) -> None:

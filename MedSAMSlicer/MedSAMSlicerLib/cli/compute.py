@@ -13,6 +13,8 @@ import torch
 from ..core.errors import MedSAMError
 from ..core.geometry import VolumeGeometry
 from ..core.prompts import PromptSet
+from ..engine.estimate import estimate
+from ..engine.process_memory import available_bytes
 from ..engine.result import ObjectResult, SegmentationResult
 from ..engine.segmenter import DEFAULT_CACHE_BYTES, VolumeSegmenter
 from ..io.segmentations import Mask
@@ -22,7 +24,7 @@ from ..sam2 import config as configs
 from ..sam2.checkpoint import load
 from ..sam2.config import Config
 from ..sam2.model import SAM2
-from .terminal import ProgressBar
+from .terminal import ProgressBar, duration, say
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,10 @@ def segment_volume(volume: Volume, prompts: PromptSet, file: CheckpointFile, set
         cache_bytes=DEFAULT_CACHE_BYTES if settings.cache_mb is None else settings.cache_mb << 20,
         threads=settings.threads,
     )
+    expected = estimate(segmenter, prompts)
+    expected.check(available_bytes() if segmenter.precision.device.type == "cpu" else None)
+    place = segmenter.precision.device
+    say(f"About {duration(expected.seconds)} and {expected.peak_bytes / 1e9:.1f} GB of memory on {place}.")
     with ProgressBar("segmenting") as bar:
         result = segmenter.segment(
             prompts,

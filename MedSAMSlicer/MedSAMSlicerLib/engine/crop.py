@@ -39,9 +39,9 @@ class CropPolicy:
 
     margin: float
     shrink: float = 0.5
-    grow: float = 1.35
+    grow: float = 1.6
     drift: float = 0.2
-    border: float = 0.04
+    border: float = 0.01
     smallest_voxels: float = 16.0
     smallest_part: float = 0.4
     smallest_size: int | None = None

@@ -12,17 +12,15 @@ import logging
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from ..core.errors import MedSAMError
-from .process_memory import peak_bytes, resident_bytes, restart_peak
+from ..engine.process_memory import forget_highest, highest_bytes, resident_bytes
+from .measuring import measure_in_process, processor
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +90,7 @@ def run_engine_benchmark(
     for number in range(benchmark.rounds):
         for name in variants:
             say(f"round {number + 1} of {benchmark.rounds}: {name}")
-            answer = _measure_in_process(replace(base, variant=name))
+            answer = measure_in_process(__name__, asdict(replace(base, variant=name)))
             machine = answer["machine"]
             for step in STEPS:
                 seconds[name][step].append(answer["seconds"][step])
@@ -104,7 +102,7 @@ def run_engine_benchmark(
             )
             say(f"memory of {benchmark.memory_slices} slices: {label}")
             task = replace(base, variant=name, slices=benchmark.memory_slices, cache_mb=cache, memory=True)
-            memory[label] = _measure_in_process(task)["memory"]
+            memory[label] = measure_in_process(__name__, asdict(task))["memory"]
     return {
         "machine": machine,
         "settings": asdict(replace(benchmark, variants=tuple(variants))),
@@ -170,16 +168,6 @@ def _ratios(seconds: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, f
     }
 
 
-def _measure_in_process(task: _Task) -> dict[str, Any]:
-    command = [sys.executable, "-m", __name__, json.dumps(asdict(task))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise MedSAMError(f"Measuring {task.variant!r} failed: {reason}")
-    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return answer
-
-
 def _measure(task: _Task) -> dict[str, Any]:
     """In the measuring process."""
     import torch
@@ -195,13 +183,13 @@ def _measure(task: _Task) -> dict[str, Any]:
     cache = DEFAULT_CACHE_BYTES if task.cache_mb is None else task.cache_mb << 20
     if not task.memory:
         _warm_up(task.variant, model, frames[:4], task, cache)
-    restart_peak()
-    before = resident_bytes()
+    forget_highest()
+    before = resident_bytes() or 0
     runner = make_runner(
         task.variant, model, frames, device=task.device, threads=task.threads, cache_bytes=cache
     )
     machine = {
-        "processor": _processor(task.device),
+        "processor": processor(task.device),
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
@@ -210,7 +198,7 @@ def _measure(task: _Task) -> dict[str, Any]:
         if task.device == "cuda":
             peak = torch.cuda.max_memory_allocated()
             return {"machine": machine, "memory": {"peak_mb": peak / 2**20, "growth_mb": peak / 2**20}}
-        peak = peak_bytes()
+        peak = highest_bytes() or 0
         return {"machine": machine, "memory": {"peak_mb": peak / 2**20, "growth_mb": (peak - before) / 2**20}}
     return {
         "machine": machine,
@@ -254,18 +242,6 @@ def _timed(step: Callable[[], None], device: str) -> float:
     began = finished()
     step()
     return finished() - began
-
-
-def _processor(device: str) -> str:
-    import torch
-
-    if device == "cuda":
-        return str(torch.cuda.get_device_name())
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def main(argv: Sequence[str]) -> int:
