@@ -235,7 +235,7 @@ def test_a_refined_preview_starts_from_the_mask_shown_before(
 ) -> None:
     preview = Preview(segmenter.network(K), segmenter.whole(K), segmenter.options.crop, segmenter.settings)
     first = preview.show("a", 8, slice_prompts([_box(geometry, 8)], geometry))
-    both = slice_prompts([_box(geometry, 8), _point(geometry, 8, 30, 30, round=1)], geometry)
+    both = slice_prompts([_box(geometry, 8), _point(geometry, 8, 30, 30, False, round=1)], geometry)
     refined = preview.show("a", 8, both, first)
     if segmenter.options.crop is None:
         assert refined.view == first.view

@@ -311,3 +311,14 @@ class TestWhatIsSaidOnASlice:
         assert isinstance(key, SliceMask)
         assert np.array_equal(key.mask, mask)
         assert np.array_equal(live.result().masks["object"][8], mask)
+
+
+def test_a_click_on_a_slice_where_the_object_was_lost_brings_it_back() -> None:
+    volume, geometry = _volume(slices=24, first=0, last=23)
+    volume[9:14] = 40
+    live, _ = bright_segmentation(volume, geometry, patience=2)
+    list(live.update(_said(geometry, _box(geometry, 4))))
+    assert not live.result().masks["object"][14:].any()
+    click = point_from_voxel(geometry, SliceRef(K, 18), 25, 35, round=1)
+    list(live.update(_said(geometry, _box(geometry, 4), click)))
+    assert np.array_equal(live.result().masks["object"], volume > 128)

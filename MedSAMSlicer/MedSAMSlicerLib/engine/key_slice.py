@@ -142,6 +142,9 @@ def make_key(
 ) -> KeySlice:
     """Turn the prompts of one object on one slice into a key slice.
 
+    A correction whose mask holds none of the points said to be inside has not understood them: memory and earlier mask
+    outweigh the user. It is then drawn from the prompts alone.
+
     Args:
         network: of the volume.
         index: the slice.
@@ -159,7 +162,10 @@ def make_key(
     for key in neighbours:
         bank.conditioning[key.index] = key.memory(network, view)
     output = prompted(network, index, view, prompts, bank.recall(index, step), bank.pointer_span, prior)
-    return key_from_output(index, view, whole, output, prompts)
+    key = key_from_output(index, view, whole, output, prompts)
+    if (bank.conditioning or prior is not None) and _misses_all(key.mask, prompts):
+        return make_key(network, index, whole, prompts, crop)
+    return key
 
 
 def key_from_output(
@@ -182,6 +188,13 @@ def key_from_output(
         output.object_score,
         output.pointer,
     )
+
+
+def _misses_all(mask: npt.NDArray[np.bool_], prompts: SlicePrompts) -> bool:
+    """Whether there are points said to be inside, and none of them is."""
+    last = np.array(mask.shape) - 1
+    inside = [np.clip(np.rint([y, x]).astype(int), 0, last) for x, y, positive in prompts.points if positive]
+    return bool(inside) and not any(mask[row, column] for row, column in inside)
 
 
 def _view_for(
