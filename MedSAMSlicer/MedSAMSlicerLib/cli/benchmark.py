@@ -33,7 +33,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--slices", type=int, default=20, help="slices of the timed volume (default: 20)")
     parser.add_argument("--size", type=int, default=512, help="image size in pixels (default: 512)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is timed (default: 3)")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="how often everything is timed, 0 = memory only (default: 3)"
+    )
     parser.add_argument(
         "--memory-slices",
         type=int,

@@ -35,7 +35,7 @@ class EngineBenchmark:
     Args:
         slices: of the volume whose steps are timed.
         size: voxels a side of a slice, and the network's image size.
-        rounds: how often every variant is measured.
+        rounds: how often every variant is timed; 0 = not at all.
         memory_slices: of the volume whose peak memory is measured; 0 = not measured.
         cache_mb: the small feature cache of the memory measurement, in MiB.
         threads: of every variant, on the CPU.
@@ -102,7 +102,8 @@ def run_engine_benchmark(
             )
             say(f"memory of {benchmark.memory_slices} slices: {label}")
             task = replace(base, variant=name, slices=benchmark.memory_slices, cache_mb=cache, memory=True)
-            memory[label] = measure_in_process(__name__, asdict(task))["memory"]
+            answer = measure_in_process(__name__, asdict(task))
+            memory[label], machine = answer["memory"], answer["machine"]
     return {
         "machine": machine,
         "settings": asdict(replace(benchmark, variants=tuple(variants))),
@@ -113,17 +114,21 @@ def run_engine_benchmark(
 
 
 def as_markdown(report: dict[str, Any]) -> str:
-    """The report as Markdown tables."""
+    """The report as Markdown tables: speed if it was timed, memory if it was measured."""
     settings, machine = report["settings"], report["machine"]
     setting = (
-        f"{machine['processor']}, {settings['threads']} threads, {settings['device']}, torch {machine['torch']}; "
-        f"{settings['slices']} slices of {settings['size']} x {settings['size']}, "
-        f"median of {settings['rounds']} rounds."
+        f"{machine['processor']}, {settings['threads']} threads, {settings['device']}, torch {machine['torch']}, "
+        f"slices of {settings['size']} x {settings['size']}."
     )
+    tables = [_speed_table(report)] if settings["rounds"] else []
+    tables += [_memory_table(report)] if report["memory"] else []
+    return "\n\n".join([setting, *tables])
+
+
+def _speed_table(report: dict[str, Any]) -> str:
+    settings = report["settings"]
     lines = [
-        setting,
-        "",
-        "| | " + " | ".join(STEPS) + " |",
+        f"| {settings['slices']} slices, median of {settings['rounds']} rounds | " + " | ".join(STEPS) + " |",
         "|---|" + "---|" * len(STEPS),
     ]
     for name, found in report["seconds"].items():
@@ -134,28 +139,29 @@ def as_markdown(report: dict[str, Any]) -> str:
             ratio = report["ratios"].get(name, {}).get(step)
             cells.append(shown if ratio is None or name == REFERENCE else f"{shown} ({ratio:.1f}x)")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    if report["memory"]:
-        lines += [
-            "",
-            f"| {settings['memory_slices']} slices | peak | above network and volume |",
-            "|---|---|---|",
-        ]
-        base = report["memory"].get(REFERENCE)
-        for name, found in report["memory"].items():
-            shares = (
-                ["", ""]
-                if name == REFERENCE or base is None
-                else [f" ({found[key] / base[key]:.2f} of official)" for key in ("peak_mb", "growth_mb")]
+    return "\n".join(lines)
+
+
+def _memory_table(report: dict[str, Any]) -> str:
+    lines = [
+        f"| {report['settings']['memory_slices']} slices | peak | above network and volume |",
+        "|---|---|---|",
+    ]
+    base = report["memory"].get(REFERENCE)
+    for name, found in report["memory"].items():
+        cells = []
+        for key in ("peak_mb", "growth_mb"):
+            share = (
+                "" if name == REFERENCE or base is None else f" ({found[key] / base[key]:.2f} of official)"
             )
-            lines.append(
-                f"| {name} | {found['peak_mb']:.0f} MB{shares[0]} | {found['growth_mb']:.0f} MB{shares[1]} |"
-            )
+            cells.append(f"{found[key]:.0f} MB{share}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def _ratios(seconds: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float]]:
     """How many times faster than the reference, as the median of the ratios within each round."""
-    if REFERENCE not in seconds:
+    if not seconds.get(REFERENCE, {}).get(STEPS[0]):
         return {}
     return {
         name: {
