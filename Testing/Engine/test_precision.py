@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 import torch
@@ -43,7 +44,7 @@ def test_exact_means_float32_for_everything():
 
 def test_balanced_takes_bfloat16_where_the_processor_has_it(monkeypatch):
     monkeypatch.setattr(precision, "_cpu_has_bfloat16", lambda: True)
-    monkeypatch.setattr(precision, "_probe", lambda: precision._Findings(onednn=True, bfloat16=True))
+    monkeypatch.setattr(precision, "_bfloat16_is_right", lambda: True)
     chosen = choose("cpu", Tier.BALANCED)
     assert chosen.dtype == chosen.storage == torch.bfloat16
     assert chosen.note == ""
@@ -60,25 +61,53 @@ def test_without_bfloat16_balanced_is_exact_and_says_so(monkeypatch, tier):
     assert choose("cpu").tier is Tier.EXACT
 
 
-def test_bfloat16_that_is_slower_than_float32_is_not_used(monkeypatch):
+@pytest.fixture
+def afresh():
+    """What was found out before counts no more, nor does what is found out here count afterwards."""
+    checks = precision._onednn_is_right, precision._bfloat16_is_right
+    for check in checks:
+        check.cache_clear()
+    yield
+    for check in checks:
+        check.cache_clear()
+
+
+def test_bfloat16_that_multiplies_wrongly_is_not_used(monkeypatch, afresh):
     monkeypatch.setattr(precision, "_cpu_has_bfloat16", lambda: True)
-    monkeypatch.setattr(precision, "_probe", lambda: precision._Findings(onednn=True, bfloat16=False))
+    monkeypatch.setattr(precision.functional, "linear", lambda x, weight: 1.1 * (x @ weight.T))
     chosen = choose("cpu", "balanced")
     assert chosen.dtype == torch.float32
-    assert "not faster" in chosen.note
+    assert "wrong" in chosen.note
 
 
-def test_the_choice_is_the_same_every_time():
-    assert choose("cpu", "balanced") == choose("cpu", "balanced")
-    first = precision._probe()
-    precision._probe.cache_clear()
-    assert precision._probe() == first
+@pytest.mark.parametrize("flaw", ["absent", "wrong"])
+def test_onednn_that_is_absent_or_multiplies_wrongly_is_not_used(monkeypatch, afresh, flaw):
+    def flawed(x, weight, bias, activation):
+        if flaw == "absent":
+            raise AttributeError("no such operator")
+        return x @ weight.T + 1e-3
+
+    monkeypatch.setattr(precision, "onednn_linear", flawed)
+    assert not choose("cpu", "exact").onednn
 
 
-def test_the_probe_leaves_the_settings_as_they_were():
-    precision._probe.cache_clear()
+def test_the_choice_does_not_depend_on_time(monkeypatch, afresh):
+    def forbidden():
+        raise AssertionError("someone looked at the clock")
+
+    first = [choose("cpu", tier) for tier in Tier]
+    precision._onednn_is_right.cache_clear()
+    precision._bfloat16_is_right.cache_clear()
+    for clock in ("time", "perf_counter", "monotonic", "thread_time", "process_time"):
+        monkeypatch.setattr(time, clock, forbidden)
+    again = [choose("cpu", tier) for tier in Tier]
+    monkeypatch.undo()
+    assert again == first
+
+
+def test_choosing_leaves_the_settings_as_they_were(afresh):
     before = flags()
-    precision._probe()
+    choose("cpu", "balanced")
     assert flags() == before
 
 
@@ -108,7 +137,7 @@ def test_a_network_in_half_precision_is_refused():
 
 
 def test_onednn_agrees_with_float64_to_five_digits():
-    if not precision._probe().onednn:
+    if not precision._onednn_is_right():
         pytest.skip("oneDNN is not used on this computer")
     generator = torch.Generator().manual_seed(1)
     x, weight, bias = (torch.randn(*shape, generator=generator) for shape in ((300, 96), (70, 96), (70,)))

@@ -1,10 +1,13 @@
-"""Which arithmetic the engine uses: exact, balanced or fast, chosen by device, by asking the CPU and by a short probe.
+"""Which arithmetic the engine uses: exact, balanced or fast, chosen by what the device says it can do.
 
 - **exact**: float32 everywhere; differs from the plain network by rounding only (about 1e-6 of the largest value).
 - **balanced**: bfloat16 in the image encoder, memory attention and memory encoder, where the device really has it;
   elsewhere the arithmetic of exact, and :attr:`Precision.note` says so. On the CPU, residuals of memory attention and
   the mask decoder stay in float32.
 - **fast**: as balanced; whoever uses it may also leave something out (see :mod:`.propagate`).
+
+Nothing is timed: on the same computer the choice, and with it every mask, is the same every time. What the device
+says is believed only if a small product comes close to the one in float64.
 
 Nothing here changes a process-wide setting of torch, except :func:`torch_settings`, which restores what it changes.
 """
@@ -16,7 +19,6 @@ import enum
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -31,9 +33,7 @@ from ..core.errors import MedSAMError
 logger = logging.getLogger(__name__)
 
 _ONEDNN_TOLERANCE = 1e-5  # relative to the largest value of a product
-_ONEDNN_HANDICAP = 1.25  # BLAS is used only where it is clearly faster, so that noise does not decide
 _BFLOAT16_TOLERANCE = 0.02
-_PROBE_ROUNDS = 6
 
 
 class Tier(str, enum.Enum):
@@ -75,11 +75,11 @@ class Precision:
 def choose(
     device: str | torch.device = "cpu", tier: Tier | str | None = None, model: nn.Module | None = None
 ) -> Precision:
-    """The arithmetic for a device and tier; takes about 0.1 s the first time, nothing after that.
+    """The arithmetic for a device and tier; the same every time on the same computer.
 
     Args:
         device: "cpu", "cuda", "cuda:1", "mps".
-        tier: None = balanced where it is faster than exact, else exact.
+        tier: None = balanced where the device has bfloat16, else exact.
         model: The network that will run; it must be in float32.
 
     Raises:
@@ -104,7 +104,7 @@ def choose(
         device=place,
         dtype=dtype,
         storage=dtype,
-        onednn=place.type == "cpu" and _probe().onednn,
+        onednn=place.type == "cpu" and _onednn_is_right(),
         note=note,
     )
 
@@ -209,14 +209,14 @@ def _device(device: str | torch.device) -> torch.device:
 
 
 def _has_bfloat16(device: torch.device) -> tuple[bool, str]:
-    """Whether bfloat16 pays on a device, and if not, why."""
+    """Whether a device has bfloat16 in hardware, and if not, why."""
     if device.type == "cuda":  # not run: no such device at hand
         return torch.cuda.is_bf16_supported(including_emulation=False), "this GPU has no bfloat16 arithmetic"
     if device.type == "mps":  # not run: no such device at hand
         return False, "on Apple GPUs only float32 is used"
     if not _cpu_has_bfloat16():
         return False, "this processor has no bfloat16 arithmetic"
-    return _probe().bfloat16, "bfloat16 is not faster than float32 on this processor"
+    return _bfloat16_is_right(), "bfloat16 products are wrong on this computer"
 
 
 def _cpu_has_bfloat16() -> bool:
@@ -242,63 +242,33 @@ def _physical_cores() -> int:
     return max(1, min(allowed, physical))
 
 
-# ------------------------------------------------------------------------------------------------------- the probe
-
-
-@dataclass(frozen=True)
-class _Findings:
-    onednn: bool
-    bfloat16: bool
+# ------------------------------------------------------------------------------------------- what can be relied upon
 
 
 @lru_cache(maxsize=1)
-def _probe() -> _Findings:
-    """Multiply small matrices in each way, compare the results with float64 and the times with each other."""
+def _onednn_is_right() -> bool:
+    """Whether this installation of torch has oneDNN's linear layer, and it is right."""
+    return _error(lambda x, weight: onednn_linear(x, weight, None, "none")) <= _ONEDNN_TOLERANCE
+
+
+@lru_cache(maxsize=1)
+def _bfloat16_is_right() -> bool:
+    """Whether linear layers in bfloat16 are right on the CPU."""
+    return _error(lambda x, weight: functional.linear(x.bfloat16(), weight.bfloat16())) <= _BFLOAT16_TOLERANCE
+
+
+def _error(product: Callable[[Tensor, Tensor], Tensor]) -> float:
+    """Largest difference from the product in float64, relative to its largest value; inf if torch cannot do it."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(512, 256, generator=generator)
     weight = torch.randn(1024, 256, generator=generator) / 16
-    x_half, weight_half = x.bfloat16(), weight.bfloat16()
-    ways: dict[str, Callable[[], Tensor]] = {
-        "blas": lambda: functional.linear(x, weight),
-        "onednn": lambda: onednn_linear(x, weight, None, "none"),
-        "bfloat16": lambda: functional.linear(x_half, weight_half),
-    }
-    with torch.inference_mode():
-        truth = x.double() @ weight.double().T
-        usable = {}
-        for name, tolerance in (
-            ("blas", 1.0),
-            ("onednn", _ONEDNN_TOLERANCE),
-            ("bfloat16", _BFLOAT16_TOLERANCE),
-        ):
-            with contextlib.suppress(RuntimeError, AttributeError, TypeError, NotImplementedError):
-                error = (ways[name]().double() - truth).abs().max() / truth.abs().max()
-                if float(error) <= tolerance:
-                    usable[name] = ways[name]
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # several threads wait for each other where the machine is busy
-        try:
-            times = _fastest(usable)
-        finally:
-            torch.set_num_threads(threads)
-    onednn = times.get("onednn", float("inf")) < _ONEDNN_HANDICAP * times["blas"]
-    float32 = times["onednn"] if onednn else times["blas"]
-    findings = _Findings(onednn, times.get("bfloat16", float("inf")) < float32)
-    logger.debug("probe: %s from seconds %s", findings, times)
-    return findings
-
-
-def _fastest(ways: dict[str, Callable[[], Tensor]]) -> dict[str, float]:
-    """The shortest time of each, in seconds of this thread; in turns, so that other work on the machine hits all."""
-    precise = time.get_clock_info("thread_time").resolution < 1e-5  # not so on Windows
-    clock = time.thread_time if precise else time.perf_counter
-    best = dict.fromkeys(ways, float("inf"))
-    for _ in range(_PROBE_ROUNDS):
-        for name, way in ways.items():
-            start = clock()
-            way()
-            best[name] = min(best[name], clock() - start)
-    return best
+    truth = x.double() @ weight.double().T
+    try:
+        with torch.inference_mode():
+            difference = product(x, weight).double() - truth
+    except (RuntimeError, AttributeError, TypeError, NotImplementedError):
+        return float("inf")
+    return float(difference.abs().max() / truth.abs().max())
 
 
 def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:

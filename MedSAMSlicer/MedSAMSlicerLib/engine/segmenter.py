@@ -55,7 +55,7 @@ class VolumeSegmenter:
         geometry: of the same shape.
         model: the network, in float32; it is moved to `device`.
         window: grey values to show to the network; None = guessed once from the volume.
-        tier: "exact", "balanced", "fast"; None = balanced where it is faster, else exact.
+        tier: "exact", "balanced", "fast"; None = balanced where the device has bfloat16, else exact.
         device: "cpu", "cuda", "cuda:1", "mps".
         cache_bytes: how much memory features of slices may take; the slice in use is kept in any case.
         threads: for the network on the CPU; None leaves one core to the user interface.
