@@ -4,7 +4,10 @@ Masks are (K, J, I) arrays of one shape, true where the object is; numbers count
 masks agree perfectly (Dice 1, surface Dice 1, distance 0 mm); an empty mask against one that is not disagrees
 completely (Dice 0, surface Dice 0, infinite distance).
 
-The surface metrics come from MONAI, which is imported when one is called (extra "evaluation").
+The surface metrics know only the spacing: in a sheared volume (tilted gantry) they take the axes as perpendicular, so
+their distances are off there. Dice counts voxels and does not mind.
+
+They come from MONAI, which is imported when one is called (extra "evaluation").
 """
 
 from __future__ import annotations
