@@ -13,6 +13,8 @@ from MedSAMSlicerLib.core.errors import PromptError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.intensity import CT_PRESETS
 from MedSAMSlicerLib.core.prompts import (
+    CLEANUPS,
+    OVERLAPS,
     SCHEMA_VERSION,
     MaskPrompt,
     ObjectPrompts,
@@ -42,7 +44,9 @@ def sample() -> PromptSet:
         MaskPrompt(slice_, mask),
     )
     liver = ObjectPrompts("liver", (1.0, 0.5, 0.1), prompts, (0, 5))
-    return PromptSet(GEOMETRY, SliceAxis.K, (liver,), CT_PRESETS["liver"], "nano", "ab" * 32, "exact")
+    return PromptSet(
+        GEOMETRY, SliceAxis.K, (liver,), CT_PRESETS["liver"], "nano", "ab" * 32, "exact", "both", "highest"
+    )
 
 
 @given(prompt_sets())
@@ -70,6 +74,19 @@ def test_file_says_what_it_is_and_keeps_lists_of_numbers_on_one_line() -> None:
         "scribble",
         "mask",
     ]
+
+
+def test_a_file_without_cleanup_and_overlap_says_nothing_of_them() -> None:
+    content = json.loads(sample().to_json())
+    del content["cleanup"], content["overlap"]
+    read = PromptSet.from_json(json.dumps(content))
+    assert (read.cleanup, read.overlap) == (None, None)
+    assert read.objects == sample().objects
+
+
+def test_the_choices_are_those_of_the_engine() -> None:
+    engine = pytest.importorskip("MedSAMSlicerLib.engine.result", reason="needs torch")
+    assert (tuple(engine.CLEANUPS), tuple(engine.OVERLAPS)) == (CLEANUPS, OVERLAPS)
 
 
 def test_names_that_look_like_lists_stay_as_they_are() -> None:
@@ -157,6 +174,10 @@ POINT, BOX, LINE, SCRIBBLE, MASK = (("objects", 0, "prompts", i) for i in range(
         (edit("checkpoint", "sha256", value="abc"), "64 hexadecimal digits, got 'abc'"),
         (edit("checkpoint", "id", value=3), "checkpoint.id must be text, got 3"),
         (edit("tier", value="turbo"), "tier must be one of .* got 'turbo'"),
+        (edit("cleanup", value="dust"), r"clean-up must be one of none, islands, holes, both, got 'dust'"),
+        (edit("cleanup", value=1), "cleanup must be text, got 1"),
+        (edit("overlap", value="mine"), r"way with overlaps must be one of keep, highest, got 'mine'"),
+        (edit("overlap", value=[]), r"overlap must be text, got \[\]"),
         (edit("objects", value={}), "objects must be a list, got {}"),
         (edit("objects", 0, "name", value=""), r"objects\[0\]: An object needs a name"),
         (

@@ -35,8 +35,6 @@ class Settings:
     tier: str | None = None
     threads: int | None = None
     cache_mb: int | None = None
-    cleanup: str = "none"
-    overlap: str = "keep"
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +81,8 @@ def segment_volume(volume: Volume, prompts: PromptSet, file: CheckpointFile, set
         result = segmenter.segment(
             prompts,
             progress=lambda done, total, index: bar.update(done, total, f"slice {index}"),
-            cleanup=settings.cleanup,
-            overlap=settings.overlap,
+            cleanup=prompts.cleanup or "none",
+            overlap=prompts.overlap or "keep",
         )
     precision = segmenter.precision
     return Segmented(

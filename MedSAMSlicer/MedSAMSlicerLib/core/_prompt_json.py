@@ -55,6 +55,8 @@ def dumps(prompts: PromptSet) -> str:
         "window": window and {"name": window.name, "lower": window.lower, "upper": window.upper},
         "checkpoint": {"id": prompts.checkpoint_id, "sha256": prompts.checkpoint_sha256},
         "tier": prompts.tier,
+        "cleanup": prompts.cleanup,
+        "overlap": prompts.overlap,
         "objects": [
             {
                 "name": entry.name,
@@ -96,7 +98,9 @@ def loads(text: str, geometry: VolumeGeometry | None = None) -> PromptSet:
     version = content.get("version")
     if version != SCHEMA_VERSION or isinstance(version, bool):
         raise PromptError(f"The prompts have version {version!r}, but only {SCHEMA_VERSION} can be read.")
-    fields = root.members("schema version geometry axis window checkpoint tier objects")
+    fields = root.members(
+        "schema version geometry axis window checkpoint tier objects", optional="cleanup overlap"
+    )
     place = _read_geometry(fields["geometry"], geometry)
     axis = fields["axis"].checked(SliceAxis.parse, fields["axis"].text())
     checkpoint = fields["checkpoint"].members("id sha256")
@@ -109,6 +113,8 @@ def loads(text: str, geometry: VolumeGeometry | None = None) -> PromptSet:
         checkpoint["id"].optional(_Field.text),
         checkpoint["sha256"].optional(_Field.text),
         fields["tier"].optional(_Field.text),
+        fields["cleanup"].optional(_Field.text),
+        fields["overlap"].optional(_Field.text),
     )
 
 
@@ -229,18 +235,19 @@ class _Field:
     def refuse(self, reason: str) -> NoReturn:
         raise PromptError(f"The prompts do not fit: {self.path or 'the file'} {reason}.")
 
-    def members(self, keys: str) -> dict[str, _Field]:
-        """The fields of an object with exactly these keys (parted by spaces)."""
+    def members(self, keys: str, optional: str = "") -> dict[str, _Field]:
+        """The fields of an object with exactly these keys (parted by spaces); optional ones that lack are None."""
         if not isinstance(self.value, dict):
             self.refuse(f"must be an object, got {_shown(self.value)}")
         for key in keys.split():
             if key not in self.value:
                 self.refuse(f"lacks {key!r}")
         for key in self.value:
-            if key not in keys.split():
+            if key not in keys.split() + optional.split():
                 self.refuse(f"has the unknown key {key!r}")
         prefix = f"{self.path}." if self.path else ""
-        return {key: _Field(f"{prefix}{key}", value) for key, value in self.value.items()}
+        content = dict.fromkeys(optional.split()) | self.value
+        return {key: _Field(f"{prefix}{key}", value) for key, value in content.items()}
 
     def items(self, length: int | None = None) -> Sequence[_Field]:
         if not isinstance(self.value, list) or (length is not None and len(self.value) != length):

@@ -39,6 +39,8 @@ from .geometry import SliceAxis, VolumeGeometry
 from .intensity import Window
 
 __all__ = [
+    "CLEANUPS",
+    "OVERLAPS",
     "RAS",
     "SCHEMA_VERSION",
     "TIERS",
@@ -63,6 +65,8 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 TIERS = ("exact", "balanced", "fast")
+CLEANUPS = ("none", "islands", "holes", "both")
+OVERLAPS = ("keep", "highest")
 
 
 @dataclass(frozen=True)
@@ -109,9 +113,12 @@ class PromptSet:
         window: the grey window of the volume.
         checkpoint_id, checkpoint_sha256: the network's weights.
         tier: "exact", "balanced" or "fast" arithmetic.
+        cleanup: "none", "islands", "holes" or "both": what is done to the finished masks; None = not said.
+        overlap: "keep" or "highest": whose a voxel is that several objects claim; None = not said.
 
     Raises:
-        PromptError: prompts on another axis or outside the volume, a name given twice, an unknown tier.
+        PromptError: prompts on another axis or outside the volume, a name given twice, an unknown tier,
+            clean-up or way with overlaps.
     """
 
     geometry: VolumeGeometry
@@ -121,6 +128,8 @@ class PromptSet:
     checkpoint_id: str | None = None
     checkpoint_sha256: str | None = None
     tier: str | None = None
+    cleanup: str | None = None
+    overlap: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "axis", SliceAxis(self.axis))
@@ -129,8 +138,9 @@ class PromptSet:
         for name in names:
             if names.count(name) > 1:
                 raise PromptError(f"Two objects have the same name, {name!r}.")
-        if self.tier is not None and self.tier not in TIERS:
-            raise PromptError(f"The tier must be one of {', '.join(TIERS)}, got {self.tier!r}.")
+        _check_choice("tier", self.tier, TIERS)
+        _check_choice("clean-up", self.cleanup, CLEANUPS)
+        _check_choice("way with overlaps", self.overlap, OVERLAPS)
         if self.checkpoint_sha256 is not None and not _is_sha256(self.checkpoint_sha256):
             raise PromptError(f"A SHA-256 is 64 hexadecimal digits, got {self.checkpoint_sha256!r}.")
         for entry in self.objects:
@@ -164,6 +174,11 @@ class PromptSet:
         from ._prompt_json import loads
 
         return loads(text, geometry)
+
+
+def _check_choice(what: str, value: str | None, choices: tuple[str, ...]) -> None:
+    if value is not None and value not in choices:
+        raise PromptError(f"The {what} must be one of {', '.join(choices)}, got {value!r}.")
 
 
 def _slice_range(slice_range: Sequence[int], name: str) -> tuple[int, int]:
