@@ -261,6 +261,45 @@ def test_two_own_files_of_one_name_are_both_kept(registry: Registry, own: Path, 
     assert registry.open(other, never).path == other
 
 
+def test_the_second_file_of_one_name_is_opened_under_the_id_it_is_recorded_by(
+    registry: Registry, own: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / "mine.pt"
+    other.write_bytes(b"the other one")
+    assert registry.open(own, yes).checkpoint.id == "mine"
+    opened = registry.open(other, yes)
+    assert opened.checkpoint.id == f"mine-{opened.sha256[:8]}"
+    assert registry.open(other, never).checkpoint == opened.checkpoint
+    assert registry.open(opened.checkpoint.id, never).path == other
+
+
+def test_a_saved_checkpoint_is_found_by_its_hash_before_its_id(
+    registry: Registry, own: Path, tmp_path: Path
+) -> None:
+    first = registry.open(own, yes)
+    other = tmp_path / "other.pt"
+    other.write_bytes(b"the other one")
+    second = registry.add(other)
+    assert registry.open_saved("mine", second.sha256, never).path == other
+    assert registry.open_saved("gone", first.sha256, never).path == own
+    assert registry.open_saved("mine", None, never).path == own
+    assert registry.open_saved("mine", "0" * 64, never).path == own
+    with pytest.raises(CheckpointError, match="'gone'"):
+        registry.open_saved("gone", "0" * 64, never)
+
+
+def test_a_saved_checkpoint_is_found_in_a_copy_when_the_first_file_has_changed(
+    registry: Registry, own: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.pt"
+    copy.write_bytes(own.read_bytes())
+    digest = registry.add(own).sha256
+    registry.add(copy)
+    own.write_bytes(b"fine-tuned since")
+    assert registry.open_saved("mine", digest, never).path == copy
+
+
 def test_a_file_is_added_under_a_name_of_ones_own(registry: Registry, own: Path) -> None:
     registry.add(own, "best")
     assert registry.open("best", never).path == own

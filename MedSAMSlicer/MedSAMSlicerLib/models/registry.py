@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
 import logging
@@ -196,8 +197,25 @@ class Registry:
                 "Only its numbers are read, never code in it. Use it and remember the hash?"
             )
             _ask(confirm, checkpoint, text)
-            self._record(checkpoint, path, digest)
+            checkpoint = self._record(checkpoint, path, digest)
         return CheckpointFile(replace(checkpoint, sha256=digest), path, digest)
+
+    def open_saved(
+        self, identifier: str, sha256: str | None, confirm: Confirm | None = None
+    ) -> CheckpointFile:
+        """The checked file that an earlier run used: the one with that hash, else the one of that id.
+
+        The hash comes first, since an id of the user's own may have gone to another file since. Raises what `open`
+        raises; the caller compares the hash of what was found by its id.
+        """
+        same = [known for known in self if known.sha256 is not None and known.sha256 == sha256]
+        for checkpoint in sorted(same, key=lambda known: known.id != identifier):
+            if self.path_of(checkpoint) is not None:
+                with contextlib.suppress(
+                    CheckpointError
+                ):  # a file that was changed; another one may be right
+                    return self.open(checkpoint)
+        return self.open(identifier, confirm)
 
     def verify(self, checkpoint: Checkpoint) -> CheckpointFile:
         """Check the hash of a file on disk. Raises CheckpointError when it differs or is not known."""
@@ -303,13 +321,16 @@ class Registry:
         """The registry's checkpoint with that hash, wherever the file lies."""
         return next((entry for entry in self if entry.path is None and entry.sha256 == digest), None)
 
-    def _record(self, checkpoint: Checkpoint, path: Path, digest: str) -> None:
+    def _record(self, checkpoint: Checkpoint, path: Path, digest: str) -> Checkpoint:
+        """Remember the hash; returns the checkpoint under the id it is known by from now on."""
         if checkpoint.path is None:
             self._recorded.confirm_checkpoint(checkpoint.id, digest)
-        else:
-            taken = {known.id for known in self}
-            name = checkpoint.id if checkpoint.id not in taken else f"{checkpoint.id}-{digest[:8]}"
-            self._recorded.confirm_file(path, RecordedFile(name, path.stat().st_size, digest))
+            return checkpoint
+        taken = {known.id for known in self}
+        name = checkpoint.id if checkpoint.id not in taken else f"{checkpoint.id}-{digest[:8]}"
+        entry = RecordedFile(name, path.stat().st_size, digest)
+        self._recorded.confirm_file(path, entry)
+        return _own_file(path, entry)
 
 
 def _own_file(path: Path, recorded: RecordedFile | None = None) -> Checkpoint:
