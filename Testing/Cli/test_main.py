@@ -63,23 +63,54 @@ def test_the_version_is_told(cli: Any) -> None:
     assert cli("--version").out.strip() == f"medsamslicer {__version__}"
 
 
+SEGMENT = ("segment", "ct.nii.gz", "-o", "out.seg.nrrd")
+
+
 @pytest.mark.parametrize(
-    "words",
+    ("words", "named", "page"),
     [
-        ["nonsense"],
-        ["segment"],
-        ["segment", "ct.nii.gz"],
-        ["segment", "ct.nii.gz", "-o", "out.seg.nrrd", "--axis", "x"],
-        ["segment", "ct.nii.gz", "-o", "out.seg.nrrd", "--threads", "0"],
-        ["segment", "ct.nii.gz", "-o", "out.seg.nrrd", "--thre", "1"],
-        ["models"],
-        ["models", "download"],
+        (["nonsense"], "'nonsense'", "medsamslicer"),
+        (["--nonsense"], "'--nonsense'", "medsamslicer"),
+        (["segment"], "VOLUME, -o/--output", "medsamslicer segment"),
+        (["segment", "ct.nii.gz"], "-o/--output", "medsamslicer segment"),
+        (["segment", "-o", "out.seg.nrrd"], "VOLUME", "medsamslicer segment"),
+        ([*SEGMENT], "needs a prompt", "medsamslicer segment"),
+        ([*SEGMENT, "--axis", "x"], "'x'", "medsamslicer segment"),
+        (
+            [*SEGMENT, "--threads", "0"],
+            "--threads: a whole number of 1 or more is needed, not '0'",
+            "medsamslicer segment",
+        ),
+        ([*SEGMENT, "--threads", "-2"], "not '-2'", "medsamslicer segment"),
+        (
+            [*SEGMENT, "--cache-mb", "much"],
+            "--cache-mb: a whole number of 1 or more is needed, not 'much'",
+            "medsamslicer segment",
+        ),
+        ([*SEGMENT, "--thre", "1"], "'--thre'", "medsamslicer segment"),
+        ([*SEGMENT, "--cleanup", "line\nbreak"], "--cleanup", "medsamslicer segment"),
+        (["models"], "ACTION", "medsamslicer models"),
+        (["models", "download"], "model", "medsamslicer models download"),
+        (["models", "burn"], "'burn'", "medsamslicer models"),
+        (["demo", "--seed", "x"], "'x'", "medsamslicer demo"),
+        (["train"], "--out", "medsamslicer train"),
     ],
 )
-def test_wrong_usage_ends_with_2_and_says_so_on_the_error_output(cli: Any, words: list[str]) -> None:
+def test_wrong_usage_ends_with_2_and_one_line_that_names_it(
+    cli: Any, words: list[str], named: str, page: str
+) -> None:
     done = cli(*words)
     assert (done.code, done.out) == (2, "")
-    assert "usage: medsamslicer" in done.err
+    assert done.err.startswith("medsamslicer: error: ")
+    assert done.err.endswith(f" (see {page} --help)\n")
+    assert done.err.count("\n") == 1
+    assert named in done.err
+
+
+@pytest.mark.parametrize("command", ["segment", "demo", "benchmark"])
+def test_the_help_says_which_devices_nobody_has_tried(cli: Any, command: str) -> None:
+    said = " ".join(cli(command, "--help").out.split())
+    assert "cuda and mps were not run in this project's tests so far" in said
 
 
 def test_an_error_is_one_line_with_exit_code_1(failing: Any) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from MedSAMSlicerLib.cli.segment import where_lost
 from MedSAMSlicerLib.core.geometry import VolumeGeometry
 from MedSAMSlicerLib.core.prompts import PromptSet
 
@@ -102,6 +105,30 @@ def test_replayed_prompts_give_the_same_mask_bit_for_bit(
     done = cli("segment", ct_file, "--prompts", saved, "--threads", "1", "-o", tmp_path / "two.nii.gz")
     assert done.code == 0, done
     np.testing.assert_array_equal(read(tmp_path / "one.nii.gz"), read(tmp_path / "two.nii.gz"))
+
+
+def test_a_replay_cleans_up_as_the_run_did(segment: Any, cli: Any, ct_file: Path, tmp_path: Path) -> None:
+    labels = sitk.ReadImage(str(ct_file)) * 0
+    labels[19:29, 15:25, 6] = 1
+    labels[2:4, 30:32, 6] = 1
+    sitk.WriteImage(labels, str(tmp_path / "mask.nii.gz"))
+    saved, prompts = (
+        tmp_path / "prompts.json",
+        (f"--mask=a=6,{tmp_path / 'mask.nii.gz'}", "--box=b=7,19,15,29,25"),
+    )
+    options = ("--cleanup", "both", "--overlap", "highest")
+    done = segment(*prompts, *options, "-o", tmp_path / "one.seg.nrrd", "--save-prompts", saved, prompt=None)
+    assert done.code == 0, done
+    assert [json.loads(saved.read_text())[name] for name in ("cleanup", "overlap")] == ["both", "highest"]
+    words = ("segment", ct_file, "--prompts", saved, "--threads", "1", "-o")
+    done = cli(*words, tmp_path / "two.seg.nrrd", "--save-prompts", tmp_path / "again.json")
+    assert done.code == 0, done
+    assert (tmp_path / "two.seg.nrrd").read_bytes() == (tmp_path / "one.seg.nrrd").read_bytes()
+    assert (tmp_path / "again.json").read_bytes() == saved.read_bytes()
+    assert cli(*words, tmp_path / "raw.seg.nrrd", "--cleanup", "none", "--overlap", "keep").code == 0
+    segment(*prompts, "-o", tmp_path / "plain.seg.nrrd", prompt=None)
+    assert (tmp_path / "raw.seg.nrrd").read_bytes() == (tmp_path / "plain.seg.nrrd").read_bytes()
+    assert (tmp_path / "raw.seg.nrrd").read_bytes() != (tmp_path / "one.seg.nrrd").read_bytes()
 
 
 def test_prompts_in_mm_give_the_same_mask(segment: Any, ct_geometry: VolumeGeometry, tmp_path: Path) -> None:
@@ -193,6 +220,45 @@ def test_prompts_of_another_checkpoint_are_refused_unless_one_is_named(
     assert "warning" in done.err
 
 
+def test_runs_with_two_checkpoint_files_of_one_name_are_each_repeated_with_their_own(
+    cli: Any, ct_file: Path, tmp_path: Path
+) -> None:
+    from MedSAMSlicerLib.sam2.checkpoint import save, seeded
+    from MedSAMSlicerLib.sam2.config import NANO
+
+    box = ("--box=6,19,15,29,25", "--range", "5,7", "--threads", "1")
+    broken = tmp_path / "broken" / "w.safetensors"
+    broken.parent.mkdir()
+    broken.write_bytes(b"these are no weights")  # takes the name "w", which must not matter
+    done = cli("segment", ct_file, *box, "--model", broken, "--yes", "-o", tmp_path / "out.nii.gz")
+    assert done.code == 1
+    ids = []
+    for seed in (3, 4):
+        path, folder = tmp_path / str(seed) / "w.safetensors", tmp_path / str(seed)
+        folder.mkdir()
+        save(seeded(NANO, seed), path)
+        words = (
+            "--model",
+            path,
+            "--yes",
+            "-o",
+            folder / "one.nii.gz",
+            "--save-prompts",
+            folder / "p.json",
+            "--json",
+        )
+        done = cli("segment", ct_file, *box, *words)
+        assert done.code == 0, done
+        ids.append(json.loads(done.out)["checkpoint"]["id"])
+        assert json.loads((folder / "p.json").read_text())["checkpoint"]["id"] == ids[-1]
+    assert len({*ids, "w"}) == 3
+    for folder in (tmp_path / "3", tmp_path / "4"):
+        words = ("--prompts", folder / "p.json", "--threads", "1", "-o", folder / "two.nii.gz")
+        done = cli("segment", ct_file, *words)
+        assert (done.code, done.err) == (0, "")
+        assert (folder / "two.nii.gz").read_bytes() == (folder / "one.nii.gz").read_bytes()
+
+
 @pytest.mark.parametrize("device", ["cuda", "cuda:7", "nonsense"])
 def test_a_device_that_is_not_there_is_no_silent_fall_back(segment: Any, tmp_path: Path, device: str) -> None:
     import torch
@@ -205,7 +271,61 @@ def test_a_device_that_is_not_there_is_no_silent_fall_back(segment: Any, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture
+def two_series(ct_file: Path, tmp_path: Path) -> Path:
+    """A folder with the small CT as series 1, and as series 2 without its first two slices."""
+    write_series = runpy.run_path(str(Path(__file__).parents[1] / "IO" / "dicom_files.py"))["write_series"]
+    array = read(ct_file)
+    write_series(tmp_path / "dicom", array, series=1, prefix="a")
+    write_series(tmp_path / "dicom", array[2:], series=2, prefix="b")
+    return tmp_path / "dicom"
+
+
+def test_one_of_several_dicom_series_is_chosen_with_an_option(
+    segment: Any, two_series: Path, tmp_path: Path
+) -> None:
+    words = ("--range", "5,7", "-o", tmp_path / "out.nii.gz")
+    done = segment(*words, volume=two_series)
+    assert done.code == 1
+    assert "choose one with --series UID: series 1 (12 images), UID " in done.err
+    uids = [word.rstrip(".;\n") for word in re.findall(r"UID (\d\S+)", done.err)]
+    for uid, slices in zip(uids, (12, 10), strict=True):
+        assert segment(*words, "--series", uid, volume=two_series).code == 0
+        assert len(read(tmp_path / "out.nii.gz")) == slices
+    done = segment(*words, "--series", "1.2.3", volume=two_series)
+    assert (done.code, "holds no series 1.2.3" in done.err) == (1, True)
+
+
+def test_a_series_of_a_file_that_is_not_dicom_is_refused(segment: Any, ct_file: Path, tmp_path: Path) -> None:
+    done = segment("--series", "1.2.3", "-o", tmp_path / "out.nii.gz")
+    assert (done.code, done.err) == (
+        1,
+        f"medsamslicer: error: --series 1.2.3 is for DICOM, but {ct_file} is not.\n",
+    )
+
+
 # --- on a terminal ---
+
+
+def test_where_an_object_was_lost_is_one_sentence() -> None:
+    up, down = {"direction": 1, "last_seen": 41}, {"direction": -1, "last_seen": 12}
+    assert (
+        where_lost("spleen", [up]) == "spleen: not seen after slice 41; the slices beyond were not searched."
+    )
+    assert where_lost("spleen", [down, up, up]) == (
+        "spleen: not seen after slice 41, nor before slice 12; the slices beyond were not searched."
+    )
+
+
+def test_a_terminal_is_told_where_an_object_was_lost(
+    monkeypatch: pytest.MonkeyPatch, segment: Any, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("MedSAMSlicerLib.cli.segment.say", said.append)
+    done = segment("-o", tmp_path / "out.nii.gz", "--json")
+    (entry,) = json.loads(done.out)["objects"]
+    lost = [sentence for sentence in said if "not seen" in sentence]
+    assert lost == ([where_lost("Segment_1", entry["ended"])] if entry["ended"] else [])
 
 
 def on_terminal(words: list[object], interrupt: bool) -> tuple[int, str]:

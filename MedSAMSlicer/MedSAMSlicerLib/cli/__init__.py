@@ -15,6 +15,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 from .. import __version__
 from ..core.errors import Cancelled, MedSAMError
@@ -37,9 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = join_negative_values(sys.argv[1:] if argv is None else argv)
     parser = build_parser()
     try:
-        arguments = parser.parse_args(words)
-    except SystemExit as stop:  # argparse has said what is wrong, or has shown the help
+        arguments, unknown = parser.parse_known_args(words)
+    except UsageError as error:
+        return _say(str(error), USAGE)
+    except SystemExit as stop:  # argparse has shown the help or the version
         return stop.code if isinstance(stop.code, int) else USAGE
+    if unknown:
+        program = getattr(arguments, "program", parser.prog)
+        return _say(f"{unknown[0]!r} is not understood (see {program} --help)", USAGE)
     if "run" not in arguments:
         parser.print_help()
         return OK
@@ -47,9 +53,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(arguments)
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser, and through `add_subparsers` those of the commands, that leaves it to `main` to say what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; `run` of the chosen one is in the namespace."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="medsamslicer",
         description="From one box or a few clicks to a 3-D mask of a CT or MR volume.",
         epilog=_EPILOG,
@@ -64,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
         command_parser.add_argument(
             "--debug", action="store_true", help="show where in the program an error arose"
         )
-        command_parser.set_defaults(run=command.run)
+        command_parser.set_defaults(run=command.run, program=command_parser.prog)
         command_parser.description = _wrapped(command_parser.description or "")
     return parser
 
@@ -100,7 +113,7 @@ def _run(arguments: argparse.Namespace) -> int:
             raise
         return _say("cancelled; no file was left half-written.", CANCELLED)
     except UsageError as error:
-        return _say(f"{error} (see medsamslicer COMMAND --help)", USAGE)
+        return _say(f"{error} (see {arguments.program} --help)", USAGE)
     except MedSAMError as error:
         if arguments.debug:
             raise

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from .exit_codes import OK
+from .terminal import UNTRIED_DEVICES
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -44,7 +45,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--cache-mb", type=int, default=256, help="its feature cache in MiB (default: 256)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--device", default="cpu", help=f"cpu, cuda or mps (default: cpu); {UNTRIED_DEVICES}")
     parser.add_argument("--json", action="store_true", help="print every single value as JSON")
     return parser
 

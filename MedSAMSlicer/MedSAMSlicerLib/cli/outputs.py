@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     from .compute import Segmented
 
 _SEGMENTATION = ".seg.nrrd"
-_LABELMAPS = (".nii.gz", ".nii", ".nrrd", ".mha")
 _DICOM = ".dcm"
 
 
 def check_targets(volume: Path, output: Path, others: Sequence[Path | None] = ()) -> None:
     """Find out before any computing whether the results can be written. Raises OutputError naming the file."""
-    if not output.name.lower().endswith((_SEGMENTATION, *_LABELMAPS, _DICOM)):
-        kinds = ", ".join((_SEGMENTATION, *_LABELMAPS, _DICOM))
-        raise OutputError(f"Cannot write {output}: its name must end in one of {kinds}.")
+    from ..io.segmentations import LABELMAP_SUFFIXES
+
+    kinds = (_SEGMENTATION, *LABELMAP_SUFFIXES, _DICOM)
+    if not output.name.lower().endswith(kinds):
+        raise OutputError(f"Cannot write {output}: its name must end in one of {', '.join(kinds)}.")
     targets = [output, *(path for path in others if path is not None)]
     for path in targets:
         _check_writable(path)

@@ -6,17 +6,18 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import CheckpointError, OutputError, PromptError
+from ..core.errors import CheckpointError, OutputError, PromptError, VolumeError
 from ..models.registry import BUNDLED_ID, CheckpointFile, Registry
 from .exit_codes import OK, UsageError
 from .outputs import check_targets, draw_result, needs_dicom, write_masks
 from .prompt_text import PromptText
-from .terminal import confirmation, duration, say, warn
+from .terminal import UNTRIED_DEVICES, confirmation, duration, say, warn
 
 if TYPE_CHECKING:
     from ..core.geometry import VolumeGeometry
@@ -59,13 +60,18 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("volume", type=Path, metavar="VOLUME")
     out = parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
     out.help = ".seg.nrrd (segmentation of 3D Slicer), .nii.gz .nii .nrrd .mha (labels), .dcm (DICOM SEG)"
+    parser.add_argument(
+        "--series", metavar="UID", help="SeriesInstanceUID, where a DICOM folder holds several"
+    )
     _add_prompts(parser)
     network = parser.add_argument_group("network")
     network.add_argument("--model", metavar="NAME|FILE", help=f"checkpoint (default: {BUNDLED_ID})")
     network.add_argument(
         "--yes", action="store_true", help="use a checkpoint file whose hash is not known yet"
     )
-    network.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: auto)")
+    network.add_argument(
+        "--device", default="auto", help=f"auto, cpu, cuda, cuda:1 or mps (default: auto); {UNTRIED_DEVICES}"
+    )
     network.add_argument(
         "--tier", choices=("auto", "exact", "balanced", "fast"), help="arithmetic (default: auto)"
     )
@@ -82,14 +88,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     more.add_argument(
         "--cleanup",
         choices=("none", "islands", "holes", "both"),
-        default="none",
-        help="take off islands that no prompted slice reaches, fill small holes (default: none)",
+        help="take off islands that no prompted slice reaches, fill small holes (default: as in --prompts, else none)",
     )
     more.add_argument(
         "--overlap",
         choices=("keep", "highest"),
-        default="keep",
-        help="objects may overlap, or each voxel is of the object it fits best (default: keep)",
+        help="objects may overlap, or each voxel is of the object it fits best (default: as in --prompts, else keep)",
     )
     more.add_argument(
         "--picture", type=Path, metavar="PNG", help="slices with masks and prompts drawn on them"
@@ -127,10 +131,9 @@ def _add_prompts(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number of 1 or more is needed, not {text!r}")
+    return int(text)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -139,9 +142,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("segment needs a prompt: --box, --point, --line, --mask or --prompts")
     start = time.perf_counter()
     check_targets(arguments.volume, arguments.output, (arguments.picture, arguments.save_prompts))
-    from ..io.volumes import read_volume
-
-    volume = read_volume(arguments.volume)
+    volume = _read_volume(arguments.volume, arguments.series)
     for sentence in volume.warnings:
         warn(sentence)
     if needs_dicom(arguments.output) and not volume.dicom_files:
@@ -153,14 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from .compute import Settings, segment_volume
 
-    settings = Settings(
-        arguments.device,
-        prompts.tier,
-        arguments.threads,
-        arguments.cache_mb,
-        arguments.cleanup,
-        arguments.overlap,
-    )
+    settings = Settings(arguments.device, prompts.tier, arguments.threads, arguments.cache_mb)
     result = segment_volume(volume, prompts, checkpoint, settings)
     write_start = time.perf_counter()
     _write(arguments, volume, result)
@@ -172,6 +166,20 @@ def run(arguments: argparse.Namespace) -> int:
     }
     _report(arguments, volume, result, checkpoint, timings)
     return OK
+
+
+def _read_volume(path: Path, series_uid: str | None) -> Volume:
+    from ..io.volumes import read_volume
+
+    try:
+        volume = read_volume(path, series_uid)
+    except VolumeError as error:  # the library knows of no option
+        raise VolumeError(
+            str(error).replace("choose one by its UID", "choose one with --series UID")
+        ) from error
+    if series_uid is not None and volume.dicom_files is None:
+        raise VolumeError(f"--series {series_uid} is for DICOM, but {path} is not.")
+    return volume
 
 
 def _prompts(arguments: argparse.Namespace, volume: Volume) -> PromptSet:
@@ -194,7 +202,15 @@ def _prompts(arguments: argparse.Namespace, volume: Volume) -> PromptSet:
     if window is None or arguments.window is not None:
         window = choose_window(volume.array, arguments.window or "auto", volume.modality)
     tier = arguments.tier or read.tier
-    prompts = replace(read, axis=axis, objects=said, window=window, tier=None if tier == "auto" else tier)
+    prompts = replace(
+        read,
+        axis=axis,
+        objects=said,
+        window=window,
+        tier=None if tier == "auto" else tier,
+        cleanup=arguments.cleanup or read.cleanup or "none",
+        overlap=arguments.overlap or read.overlap or "keep",
+    )
     if not any(entry.prompts for entry in prompts.objects):
         raise PromptError(f"{arguments.prompts} holds no prompts.")
     check_range(prompts.objects)
@@ -224,7 +240,7 @@ def _checkpoint(arguments: argparse.Namespace, prompts: PromptSet) -> Checkpoint
         file = registry.open(arguments.model or BUNDLED_ID, confirm)
     else:
         try:
-            file = registry.open(prompts.checkpoint_id, confirm)
+            file = registry.open_saved(prompts.checkpoint_id, prompts.checkpoint_sha256, confirm)
         except CheckpointError as error:
             raise CheckpointError(
                 f"{arguments.prompts} was made with {prompts.checkpoint_id}: {error}"
@@ -249,6 +265,13 @@ def _write(arguments: argparse.Namespace, volume: Volume, result: Segmented) -> 
     write_masks(arguments.output, result.masks, volume, result.prompts.objects)
 
 
+def where_lost(name: str, ended: Sequence[Mapping[str, int]]) -> str:
+    """Beyond which slices an object was not looked for, since it was gone: one sentence."""
+    ways = sorted((event["direction"] < 0, event["last_seen"]) for event in ended)
+    places = [f"{'before' if down else 'after'} slice {index}" for down, index in dict.fromkeys(ways)]
+    return f"{name}: not seen {', nor '.join(places)}; the slices beyond were not searched."
+
+
 def _report(
     arguments: argparse.Namespace,
     volume: Volume,
@@ -260,6 +283,8 @@ def _report(
         warn(sentence)
     for said in result.objects:
         say(f"{said['name']}: {said['millilitres']:.1f} ml on {said['slices']} slices")
+        if said["ended"]:
+            say(where_lost(said["name"], said["ended"]))
     say(f"{arguments.output} written in {duration(timings['total'])}.")
     if arguments.json:
         content = {

@@ -8,6 +8,7 @@ from typing import TextIO
 
 from ..models.registry import Confirm, Question
 
+UNTRIED_DEVICES = "cuda and mps were not run in this project's tests so far"
 _WIDTH = 28
 _EVERY_S = 0.1
 
