@@ -195,6 +195,36 @@ def test_a_cancelled_correction_taken_up_again_ends_like_one_that_was_not(
     assert np.array_equal(smooth.result().masks["a"], interrupted.result().masks["a"])
 
 
+def test_cancelling_between_prompted_slices_computes_at_most_one_more_and_going_on_ends_the_same(
+    segmenter: VolumeSegmenter, geometry: VolumeGeometry
+) -> None:
+    keys = [_box(geometry, index) for index in (4, 9, 14, 19)]
+    said = _set(geometry, a=[*keys, _point(geometry, 12, 30, 30, True, round=1)])
+    told: list[int] = []
+    expected = segmenter.segment(said, lambda done, total, index: told.append(index)).masks["a"]
+    assert told[:7] == [4, 9, 14, 19, 13, 12, 12]  # the slice is tracked, then corrected
+    for moment in range(8):
+        live = segmenter.live()
+        counted = _cancelled_after(live, said, moment)
+        assert len(counted) == moment
+        rest: list[int] = []
+        list(live.update(said, lambda done, total, index, rest=rest: rest.append(index)))  # type: ignore[misc]
+        assert not set(counted[:4]) & set(rest)  # key slices stay
+        assert np.array_equal(live.result().masks["a"], expected)
+
+
+def _cancelled_after(live: LiveSegmentation, said: PromptSet, moment: int) -> list[int]:
+    """The slices that are computed although the user cancels after `moment` of them."""
+    counted: list[int] = []
+    with pytest.raises(Cancelled):
+        list(
+            live.update(
+                said, lambda done, total, index: counted.append(index), lambda: len(counted) >= moment
+            )
+        )
+    return counted
+
+
 def test_taking_a_correction_back_gives_what_was_there_before(
     segmenter: VolumeSegmenter, geometry: VolumeGeometry
 ) -> None:

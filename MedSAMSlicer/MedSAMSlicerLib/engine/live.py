@@ -12,11 +12,11 @@ from contextlib import AbstractContextManager, ExitStack
 
 import torch
 
-from ..core.errors import Cancelled, PromptError
+from ..core.errors import PromptError
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.prompts import ObjectPrompts, PromptSet
 from .object_run import ObjectRun
-from .propagate import Cancel, Event, Progress, ProgressCounter, Propagator
+from .propagate import Cancel, Event, Progress, ProgressCounter, Propagator, stop_if
 from .result import SegmentationResult, finished_masks
 from .slice_mask import SliceMask
 from .view import FrameView
@@ -106,24 +106,29 @@ class LiveSegmentation:
             )
         return self._runs[prompts.name]
 
+    def _most(self, prompts: ObjectPrompts) -> int:
+        """How many slices of an object are computed if nothing is known yet: each once, corrected ones again."""
+        first, last = prompts.slice_range or (0, self.geometry.slice_count(self.axis) - 1)
+        said = {(prompt.round, prompt.slice.index) for prompt in prompts.prompts}
+        return last - first + 1 + len(said) - len({index for _, index in said})
+
     def _update(
         self, prompts: PromptSet, progress: Progress | None, cancel: Cancel | None
     ) -> Generator[Event, None, None]:
         self._runs = {entry.name: self._run(entry) for entry in prompts.objects}
         began, spent = time.perf_counter(), 0.0
-        jobs = []
+        counter = ProgressCounter(sum(self._most(entry) for entry in prompts.objects), progress)
         try:
             for entry in prompts.objects:
-                if cancel is not None and cancel():
-                    raise Cancelled("The run was cancelled; the slices finished before are kept.")
+                stop_if(cancel)
                 self._runs[entry.name].result.color = entry.color
-                for mask in self._runs[entry.name].hear(entry, cancel):
+                for mask in self._runs[entry.name].hear(entry, cancel, counter):
                     self._slices += 1
                     handed = time.perf_counter()
                     yield mask
                     spent += time.perf_counter() - handed
             jobs = [job for run in self._runs.values() for job in run.jobs()]
-            counter = ProgressCounter(sum(len(job.track.slices) for job in jobs), progress)
+            counter.expect(sum(len(job.track.slices) for job in jobs))
             for event in self._propagator.run(jobs, cancel, counter):
                 self._runs[event.object].take(event)
                 self._slices += isinstance(event, SliceMask)

@@ -21,7 +21,7 @@ from ..core.plan import Track
 from ..core.prompts import ObjectPrompts, Prompt
 from .crop import CropPolicy
 from .key_slice import KeySlice, Prior, make_key
-from .propagate import Cancel, Event, Job, Propagator
+from .propagate import Cancel, Event, Job, ProgressCounter, Propagator, stop_if
 from .result import ObjectResult, StoredSlice
 from .slice_mask import SliceMask, TrackEnded
 from .slice_prompts import slice_prompts
@@ -75,8 +75,15 @@ class ObjectRun:
 
     # ------------------------------------------------------------------------------------------------ what was said
 
-    def hear(self, prompts: ObjectPrompts, cancel: Cancel | None = None) -> Iterator[SliceMask]:
+    def hear(
+        self, prompts: ObjectPrompts, cancel: Cancel | None = None, counter: ProgressCounter | None = None
+    ) -> Iterator[SliceMask]:
         """Replay an object's prompts round by round, computing what is not known yet but no track in full.
+
+        Args:
+            prompts: all that was said so far.
+            cancel: asked before each slice that is computed; the key slices computed until then stay at hand.
+            counter: counts what is computed.
 
         Yields:
             The masks of the key slices that are new.
@@ -85,7 +92,7 @@ class ObjectRun:
             PromptError: A prompt outside the slice range, or prompts that contradict each other.
             Cancelled: If `cancel()` became true.
         """
-        keys = self._replay(prompts, cancel)
+        keys = self._replay(prompts, cancel, counter)
         changed = [
             known for index, known in sorted(keys.items()) if self._owner.get(index) != _Source(known.number)
         ]
@@ -110,8 +117,11 @@ class ObjectRun:
         self._cache = {number: key for number, key in self._cache.items() if number in kept}
         return keys[index].key.as_mask(self.result.name)
 
-    def _replay(self, prompts: ObjectPrompts, cancel: Cancel | None) -> dict[int, _Known]:
+    def _replay(
+        self, prompts: ObjectPrompts, cancel: Cancel | None, counter: ProgressCounter | None = None
+    ) -> dict[int, _Known]:
         """The key slices that an object's prompts lead to, round by round."""
+        counter = counter or ProgressCounter(0)
         self._range = prompts.slice_range or (0, self._geometry.slice_count(self._axis) - 1)
         self._check_range(prompts)
         keys: dict[int, _Known] = {}
@@ -119,26 +129,34 @@ class ObjectRun:
             heard = dict(keys)
             for index in sorted({prompt.slice.index for prompt in prompts.prompts if prompt.round == number}):
                 said = tuple(p for p in prompts.prompts if p.slice.index == index and p.round <= number)
-                heard[index] = self._hear_slice(index, said, keys, cancel)
+                heard[index] = self._hear_slice(index, said, keys, cancel, counter)
             keys = heard
         return keys
 
     def _hear_slice(
-        self, index: int, said: tuple[Prompt, ...], keys: Mapping[int, _Known], cancel: Cancel | None
+        self,
+        index: int,
+        said: tuple[Prompt, ...],
+        keys: Mapping[int, _Known],
+        cancel: Cancel | None,
+        counter: ProgressCounter,
     ) -> _Known:
         together = slice_prompts(said, self._geometry, self.result.name)
         corrects = bool(keys) and not together.anew and max(prompt.round for prompt in said) > 0
         if not corrects:
             number = self._number((said,))
-            return self._cached(number) or self._keep(
-                number, make_key(self._propagator.network, index, self._whole, together, self._crop)
-            )
+            if known := self._cached(number):
+                return known
+            stop_if(cancel)
+            alone = make_key(self._propagator.network, index, self._whole, together, self._crop)
+            return self._keep(number, alone, counter)
         neighbours = _beside(index, keys)
         source = self._source_of(index, keys)
         number = self._number((said, source, tuple(known.number for known in neighbours)))
         if known := self._cached(number):
             return known
-        prior = self._prior(index, keys, source, cancel)
+        prior = self._prior(index, keys, source, cancel, counter)
+        stop_if(cancel)
         key = make_key(
             self._propagator.network,
             index,
@@ -149,7 +167,7 @@ class ObjectRun:
             [known.key for known in neighbours],
             source.step or 1,
         )
-        return self._keep(number, key)
+        return self._keep(number, key, counter)
 
     # ------------------------------------------------------------------------------------------------- what is to do
 
@@ -193,8 +211,9 @@ class ObjectRun:
         key = self._cache.get(number)
         return None if key is None else _Known(number, key)
 
-    def _keep(self, number: int, key: KeySlice) -> _Known:
+    def _keep(self, number: int, key: KeySlice, counter: ProgressCounter) -> _Known:
         self._cache[number] = key
+        counter.add(key.index)
         return _Known(number, key)
 
     def _current(self, keys: Mapping[int, _Known] | None = None) -> tuple[Track, ...]:
@@ -219,7 +238,12 @@ class ObjectRun:
         return all(self._owner.get(index) == source for index in track.slices)
 
     def _prior(
-        self, index: int, keys: Mapping[int, _Known], source: _Source, cancel: Cancel | None
+        self,
+        index: int,
+        keys: Mapping[int, _Known],
+        source: _Source,
+        cancel: Cancel | None,
+        counter: ProgressCounter,
     ) -> Prior | None:
         """What was shown on a slice when it was corrected; tracked again up to it if it is not at hand."""
         if index in keys:
@@ -230,7 +254,8 @@ class ObjectRun:
             part = Track(
                 track.key, track.step, track.slices[: track.slices.index(index) + 1], track.other_key
             )
-            for event in self._propagator.run([self._job(part, keys)], cancel):
+            counter.total += len(part.slices)
+            for event in self._propagator.run([self._job(part, keys)], cancel, counter):
                 if isinstance(event, SliceMask):
                     self._store(event, source)
                 else:

@@ -21,12 +21,21 @@ from .slice_mask import SliceMask, TrackEnded
 from .tracker import Tracker, TrackingOptions, advance
 
 Progress = Callable[[int, int, int], None]
-"""Called as progress(slices done, slices in all, index of the slice just done)."""
+"""Called as progress(slices done, slices in all, index of the slice just done).
+
+How many slices there are in all is known for certain only when the last key slice is done.
+"""
 
 Cancel = Callable[[], bool]
 """Returns True once the user wants to stop, e.g. `threading.Event().is_set`."""
 
 Event = SliceMask | TrackEnded
+
+
+def stop_if(cancel: Cancel | None) -> None:
+    """Raise Cancelled once the user wants to stop."""
+    if cancel is not None and cancel():
+        raise Cancelled("The run was cancelled; the slices finished before are kept.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +59,10 @@ class ProgressCounter:
     def __init__(self, total: int, progress: Progress | None = None) -> None:
         self.done, self.total = 0, total
         self._progress = progress
+
+    def expect(self, remaining: int) -> None:
+        """It has turned out that `remaining` slices are still to be done."""
+        self.total = self.done + remaining
 
     def add(self, index: int, count: int = 1) -> None:
         """`count` slices more are done, `index` last."""
@@ -90,8 +103,7 @@ class Propagator:
             combs = [_Comb(self, direction, users) for direction in part if direction]
             while due := [tracker for comb in combs for tracker in comb.due()]:
                 for group in [due] if self.batched else [[tracker] for tracker in due]:
-                    if cancel is not None and cancel():
-                        raise Cancelled("The run was cancelled; the slices finished before are kept.")
+                    stop_if(cancel)
                     for tracker, mask in zip(group, advance(group, self.batched), strict=True):
                         counter.add(mask.index)
                         yield mask

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from ..core.errors import Cancelled, PromptError
+from ..core.errors import PromptError
 from ..sam2.model import DecoderPrompts
 from .bank import MemoryBank
 from .key_slice import KeySlice, Prior, key_from_output, prompted
 from .network import PREVIOUS_LOGIT_LIMIT, SliceNetwork
-from .propagate import Cancel, ProgressCounter
+from .propagate import Cancel, ProgressCounter, stop_if
 from .slice_mask import SliceMask, slice_mask
 from .slice_prompts import SlicePrompts
 from .view import FrameView
@@ -79,8 +79,7 @@ class VideoTracker:
             raise PromptError(f"Nothing was said about {self.object_name!r} yet.")
         start = min(self._keys)
         for index in range(start, last + step, step):
-            if cancel is not None and cancel():
-                raise Cancelled("The run was cancelled; the slices finished before are kept.")
+            stop_if(cancel)
             key = self._keys.get(index)
             mask = self._track(index, step) if key is None else key.as_mask(self.object_name)
             if key is not None:
