@@ -133,6 +133,28 @@ def test_a_range_takes_less_time_than_the_whole_volume(segmenter: VolumeSegmente
     assert seconds((5, 9)) == pytest.approx(seconds(None) / 4)
 
 
+@pytest.mark.parametrize(
+    ("ranges", "encoded", "steps"),
+    [
+        pytest.param([(0, 4), (10, 19)], 15, 15, id="disjoint"),
+        pytest.param([(0, 9), (5, 14)], 15, 20, id="overlapping"),
+        pytest.param([(2, 12), (4, 6)], 11, 14, id="one within the other"),
+        pytest.param([(3, 5), None], 20, 23, id="one without a range"),
+    ],
+)
+def test_a_slice_that_several_objects_look_at_is_encoded_once(
+    segmenter: VolumeSegmenter, ranges: list[tuple[int, int] | None], encoded: int, steps: int
+) -> None:
+    objects = []
+    for number, slice_range in enumerate(ranges):
+        ref = SliceRef(SliceAxis.K, slice_range[0] if slice_range else 0)
+        box = box_from_voxels(segmenter.geometry, ref, 4, 4, 20, 20)
+        objects.append(ObjectPrompts(f"object {number}", (1.0, 0.0, 0.0), (box,), slice_range))
+    expected = estimate(segmenter, PromptSet(segmenter.geometry, SliceAxis.K, tuple(objects)), probe=PROBE)
+    assert expected.parts["features"] == encoded * PROBE.features_bytes
+    assert expected.seconds == pytest.approx(encoded * PROBE.encode_seconds + steps * PROBE.step_seconds)
+
+
 def test_what_is_measured_is_positive_and_stays_for_the_run(segmenter: VolumeSegmenter) -> None:
     probe = measure(segmenter)
     assert min(probe.encode_seconds, probe.step_seconds) > 0

@@ -105,10 +105,11 @@ def estimate(
     if isinstance(prompts, PromptSet):
         axis = prompts.axis
     count = segmenter.geometry.slice_count(axis)
-    lengths = [count] * prompts if isinstance(prompts, int) else _lengths(prompts, count)
+    ranges = [range(count)] * prompts if isinstance(prompts, int) else _ranges(prompts, count)
+    lengths = [len(slices) for slices in ranges]
     measured = probe or measure(segmenter, axis)
     followed = segmenter.options.crop is not None
-    encoded = round(sum(lengths) * _REFOLLOWED) if followed else max(lengths, default=0)
+    encoded = round(sum(lengths) * _REFOLLOWED) if followed else len(set().union(*ranges))
     parts = {
         "now": measured.resident_bytes,
         "network": measured.working_bytes,
@@ -180,10 +181,10 @@ def _step(
     return step, keys
 
 
-def _lengths(prompts: PromptSet, count: int) -> list[int]:
+def _ranges(prompts: PromptSet, count: int) -> list[range]:
     """Slices to compute for each object."""
-    ranges = [entry.slice_range or (0, count - 1) for entry in prompts.objects]
-    return [last - first + 1 for first, last in ranges]
+    bounds = [entry.slice_range or (0, count - 1) for entry in prompts.objects]
+    return [range(first, last + 1) for first, last in bounds]
 
 
 def _memories_bytes(segmenter: VolumeSegmenter, objects: int, probe: Probe) -> int:
