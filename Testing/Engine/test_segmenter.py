@@ -252,12 +252,32 @@ def test_the_preview_is_what_a_propagation_starts_from(
     said = ObjectPrompts("a", (1, 0, 0), (_point(geometry, 8, 30, 30), _point(geometry, 8, 5, 6, False)))
     live = segmenter.live()
     shown = live.preview(said, 8)
-    assert live.result().objects[0].slices == {}
+    assert live.result().objects == ()
     key = next(iter(live.update(PromptSet(geometry, K, (said,)))))
     assert isinstance(key, SliceMask)
     assert np.array_equal(shown.logits, key.logits)
     alone = Preview(segmenter.network(K), segmenter.whole(K), segmenter.options.crop, segmenter.settings)
     assert np.array_equal(alone.show("a", 8, slice_prompts(said.prompts, geometry)).logits, key.logits)
+
+
+def test_a_preview_leaves_what_is_settled_as_it_was(
+    segmenter: VolumeSegmenter, geometry: VolumeGeometry
+) -> None:
+    accepted = np.zeros(geometry.slice_shape(K), np.bool_)
+    accepted[10:14, 12:18] = True
+    mask = MaskPrompt(SliceRef(K, 12), accepted, 1)
+    live = segmenter.live()
+    _run(live, _set(geometry, a=[_box(geometry, 4)]))
+    _run(live, _set(geometry, a=[_box(geometry, 4), mask]))
+    before = live.result()
+    correction = _point(geometry, 10, 20, 20, True, round=1)
+    live.preview(ObjectPrompts("a", (1, 0, 0), (_box(geometry, 4), mask, correction)), 10)
+    live.preview(ObjectPrompts("b", (0, 1, 0), (_box(geometry, 7),)), 7)
+    after = live.result()
+    assert list(after.masks) == ["a"]
+    assert np.array_equal(after.masks["a"], before.masks["a"])
+    assert after.objects[0].iou == before.objects[0].iou
+    assert list(live.update(_set(geometry, a=[_box(geometry, 4), mask]))) == []
 
 
 def test_a_refined_preview_starts_from_the_mask_shown_before(

@@ -46,6 +46,7 @@ class LiveSegmentation:
         self.geometry, self.axis = geometry, axis
         self._propagator, self._whole, self._settings = propagator, whole, settings
         self._runs: dict[str, ObjectRun] = {}
+        self._previewed: dict[str, ObjectRun] = {}  # of objects that are not part of the segmentation yet
         self._seconds = 0.0
         self._slices = 0
 
@@ -100,11 +101,11 @@ class LiveSegmentation:
                 raise PromptError(f"Nothing was said about {entry.name!r}: give a point, box, line or mask.")
 
     def _run(self, prompts: ObjectPrompts) -> ObjectRun:
-        if prompts.name not in self._runs:
-            self._runs[prompts.name] = ObjectRun(
-                self._propagator, self.geometry, self.axis, self._whole, prompts
-            )
-        return self._runs[prompts.name]
+        run = self._runs.get(prompts.name) or self._previewed.get(prompts.name)
+        if run is None:
+            run = ObjectRun(self._propagator, self.geometry, self.axis, self._whole, prompts)
+            self._previewed[prompts.name] = run
+        return run
 
     def _most(self, prompts: ObjectPrompts) -> int:
         """How many slices of an object are computed if nothing is known yet: each once, corrected ones again."""
@@ -116,6 +117,7 @@ class LiveSegmentation:
         self, prompts: PromptSet, progress: Progress | None, cancel: Cancel | None
     ) -> Generator[Event, None, None]:
         self._runs = {entry.name: self._run(entry) for entry in prompts.objects}
+        self._previewed.clear()
         began, spent = time.perf_counter(), 0.0
         counter = ProgressCounter(sum(self._most(entry) for entry in prompts.objects), progress)
         try:

@@ -68,7 +68,7 @@ class ObjectRun:
         self._numbers: dict[Hashable, int] = {}
         self._cache: dict[int, KeySlice] = {}
         self._keys: dict[int, _Known] = {}
-        self._range = (0, geometry.slice_count(axis) - 1)
+        self._range = self._replayed_range = (0, geometry.slice_count(axis) - 1)
         self._owner: dict[int, _Source] = {}
         self._ended: dict[_Source, TrackEnded] = {}
         self._tracks: dict[int, Track] = {}
@@ -122,7 +122,7 @@ class ObjectRun:
     ) -> dict[int, _Known]:
         """The key slices that an object's prompts lead to, round by round."""
         counter = counter or ProgressCounter(0)
-        self._range = prompts.slice_range or (0, self._geometry.slice_count(self._axis) - 1)
+        self._replayed_range = prompts.slice_range or (0, self._geometry.slice_count(self._axis) - 1)
         self._check_range(prompts)
         keys: dict[int, _Known] = {}
         for number in sorted({prompt.round for prompt in prompts.prompts}):
@@ -192,7 +192,7 @@ class ObjectRun:
     # -------------------------------------------------------------------------------------------------------- inside
 
     def _check_range(self, prompts: ObjectPrompts) -> None:
-        first, last = self._range
+        first, last = self._replayed_range
         for prompt in prompts.prompts:
             if not first <= prompt.slice.index <= last:
                 raise PromptError(
@@ -217,7 +217,12 @@ class ObjectRun:
         return _Known(number, key)
 
     def _current(self, keys: Mapping[int, _Known] | None = None) -> tuple[Track, ...]:
-        return plan.tracks(self._keys if keys is None else keys, *self._range)
+        """The tracks of the settled key slices, or of others while prompts are replayed."""
+        return (
+            plan.tracks(self._keys, *self._range)
+            if keys is None
+            else plan.tracks(keys, *self._replayed_range)
+        )
 
     def _source(self, track: Track, keys: Mapping[int, _Known]) -> _Source:
         other = None if track.other_key is None else keys[track.other_key].number
@@ -247,25 +252,29 @@ class ObjectRun:
     ) -> Prior | None:
         """What was shown on a slice when it was corrected; tracked again up to it if it is not at hand."""
         if index in keys:
-            key = keys[index].key
-            return StoredSlice.of(key.as_mask(self.result.name)).prior
-        if self._owner.get(index) != source:
-            track = next(track for track in self._current(keys) if index in track.slices)
-            part = Track(
-                track.key, track.step, track.slices[: track.slices.index(index) + 1], track.other_key
-            )
-            counter.total += len(part.slices)
-            for event in self._propagator.run([self._job(part, keys)], cancel, counter):
-                if isinstance(event, SliceMask):
-                    self._store(event, source)
-                else:
-                    self._end(event, source)
-        stored = self.result.slices.get(index)
+            return StoredSlice.of(keys[index].key.as_mask(self.result.name)).prior
+        if self._owner.get(index) == source:
+            stored = self.result.slices.get(index)
+        else:
+            stored = self._tracked_again(index, keys, cancel, counter)
         return None if stored is None else stored.prior
+
+    def _tracked_again(
+        self, index: int, keys: Mapping[int, _Known], cancel: Cancel | None, counter: ProgressCounter
+    ) -> StoredSlice | None:
+        """A slice as it was tracked with other key slices than now; nothing of it becomes part of the result."""
+        track = next(track for track in self._current(keys) if index in track.slices)
+        part = Track(track.key, track.step, track.slices[: track.slices.index(index) + 1], track.other_key)
+        counter.total += len(part.slices)
+        found = None
+        for event in self._propagator.run([self._job(part, keys)], cancel, counter):
+            if isinstance(event, SliceMask) and event.index == index:
+                found = StoredSlice.of(event)
+        return found
 
     def _settle(self, keys: dict[int, _Known]) -> None:
         """Make `keys` the key slices; forget slices out of the range and key slices no prompt leads to any more."""
-        self._keys = keys
+        self._keys, self._range = keys, self._replayed_range
         self._tracks = {index: track for track in self._current() for index in track.slices}
         for index in [*self._owner]:
             if index not in keys and index not in self._tracks:
