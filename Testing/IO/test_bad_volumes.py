@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,8 @@ import pytest
 import SimpleITK as sitk
 
 from MedSAMSlicerLib.core.errors import VolumeError
+from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
+from MedSAMSlicerLib.io.labels import read_slice_mask
 from MedSAMSlicerLib.io.volumes import read_volume
 
 from .image_files import ramp, write_raw_nifti, write_with_itk
@@ -59,6 +63,31 @@ def test_file_that_is_not_an_image(tmp_path: Path, capfd: pytest.CaptureFixture[
     path = tmp_path / f"letter{suffix}"
     path.write_text("Dear colleague, thank you for referring this patient.\n" * 40)
     refused(path, "not an image", capfd)
+
+
+@pytest.mark.skipif(
+    sys.platform in ("win32", "darwin"), reason="only Linux has file names that are not UTF-8"
+)
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha", ""])
+def test_name_that_is_not_utf8(tmp_path: Path, capfd: pytest.CaptureFixture[str], suffix: str) -> None:
+    """SimpleITK would end the whole process."""
+    whole = tmp_path / f"volume{suffix or '.nrrd'}"
+    write_with_itk(whole, ramp())
+    path = tmp_path / os.fsdecode(b"m\xe9ningiome" + suffix.encode())
+    whole.rename(path)
+    refused(path, "has a name that is not valid UTF-8; rename it", capfd)
+    with pytest.raises(VolumeError, match="not valid UTF-8"):
+        read_slice_mask(path, VolumeGeometry((4, 5, 6), np.eye(4)), SliceAxis.K, 0)
+
+
+@pytest.mark.skipif(
+    sys.platform in ("win32", "darwin"), reason="only Linux has file names that are not UTF-8"
+)
+def test_dicom_folder_with_a_name_that_is_not_utf8(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / os.fsdecode(b"p\xe9rez")
+    folder.mkdir()
+    (folder / "1.dcm").write_bytes(bytes(128) + b"DICM")
+    refused(folder, "has a name that is not valid UTF-8; rename it", capfd)
 
 
 def test_folder_without_dicom(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

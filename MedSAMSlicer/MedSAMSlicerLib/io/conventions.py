@@ -1,9 +1,12 @@
-"""RAS and LPS: the two directions of the patient's axes that medical files use."""
+"""What ITK and medical files ask for: RAS or LPS as directions of the patient's axes, file names in UTF-8."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
+from ..core.errors import VolumeError
 from ..core.geometry import FloatArray
 
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -35,3 +38,16 @@ def affine_from_lps(
     matrix[:3, :3] = cosines * np.asarray(spacing[:3], dtype=np.float64)
     matrix[:3, 3] = origin[:3]
     return ras_from_lps(matrix)
+
+
+def itk_name(path: Path) -> str:
+    """The file's name as SimpleITK takes it: one that is not UTF-8 would end the whole process.
+
+    Raises VolumeError naming the file.
+    """
+    name = str(path)
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise VolumeError(f"{path} has a name that is not valid UTF-8; rename it.") from error
+    return name

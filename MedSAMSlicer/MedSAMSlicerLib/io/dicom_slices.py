@@ -12,6 +12,7 @@ import SimpleITK as sitk
 
 from ..core.errors import VolumeError
 from ..core.geometry import FloatArray, VolumeGeometry
+from .conventions import itk_name
 
 _SERIES, _MODALITY, _DESCRIPTION = "0020|000e", "0008|0060", "0008|103e"
 _POSITION, _ORIENTATION = "0020|0032", "0020|0037"
@@ -77,7 +78,7 @@ def itk_reader(path: Path) -> sitk.ImageFileReader:
     """A SimpleITK reader that has read the DICOM header of `path`; RuntimeError when it cannot."""
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
+    reader.SetFileName(itk_name(path))
     reader.ReadImageInformation()
     return reader
 

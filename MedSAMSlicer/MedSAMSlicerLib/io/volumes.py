@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from ..core.errors import GeometryError, VolumeError
 from ..core.geometry import VolumeGeometry
 from . import dicom, metaimage, nifti
-from .conventions import affine_from_lps
+from .conventions import affine_from_lps, itk_name
 
 _SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm")
 _FORMATS = "NIfTI, NRRD, MetaImage or DICOM"
@@ -87,7 +87,7 @@ def stem(path: Path) -> str:
 def itk_header(path: Path) -> sitk.ImageFileReader:
     """A SimpleITK reader that has read the header of `path` only; RuntimeError when it cannot."""
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetFileName(itk_name(path))
     reader.ReadImageInformation()
     return reader
 
