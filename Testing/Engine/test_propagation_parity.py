@@ -27,7 +27,7 @@ from MedSAMSlicerLib.core.prompts import (
     box_from_voxels,
     point_from_voxel,
 )
-from MedSAMSlicerLib.engine.precision import Tier
+from MedSAMSlicerLib.engine.precision import Tier, choose
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
 from MedSAMSlicerLib.engine.slice_mask import SliceMask
 from MedSAMSlicerLib.sam2 import SAM2, TINY
@@ -77,9 +77,14 @@ class Volume:
         entries = [ObjectPrompts(name, (1.0, 0.0, 0.0), tuple(prompts)) for name, prompts in objects.items()]
         return PromptSet(self.geometry, SliceAxis.K, tuple(entries))
 
+    def segmenter(self, tier: Tier = Tier.EXACT) -> VolumeSegmenter:
+        window = Window(0, 255, "full")
+        return VolumeSegmenter(self.frames, self.geometry, self.model, window, tier=tier, patience=0)
+
     def ours(self, objects: dict[str, Sequence[Prompt]], tier: Tier = Tier.EXACT) -> Answers:
         """Our engine in the official order, round by round: forward, then backward."""
-        segmenter = VolumeSegmenter(self.frames, self.geometry, self.model, Window(0, 255, "full"), tier=tier)
+        segmenter = self.segmenter(tier)
+        assert segmenter.precision.dtype is (torch.float32 if tier is Tier.EXACT else torch.bfloat16)
         answers: Answers = {name: [] for name in objects}
         for event in segmenter.stream_video(self.said(objects)):
             assert isinstance(event, SliceMask)
@@ -189,78 +194,149 @@ def test_both_directions_agree_with_the_official_predictor(
 def test_each_object_of_several_is_what_it_would_be_alone(
     volume: Volume, objects: dict[str, Sequence[Prompt]], ours: Answers
 ) -> None:
-    alone = volume.ours({"box": objects["box"][:1]})
-    assert len(alone["box"]) == len(ours["box"])
-    key_of_both = next(logits for index, logits in ours["box"] if index == KEY)
-    assert torch.equal(alone["box"][0][1], key_of_both)
+    alone = volume.ours({"box": objects["box"]})
+    for (index, by_itself), (again, among_others) in zip(alone["box"], ours["box"], strict=True):
+        assert index == again
+        assert torch.equal(by_itself, among_others), index
 
 
-def test_balanced_arithmetic_draws_the_same_masks(
-    volume: Volume, objects: dict[str, Sequence[Prompt]], official: Answers
+@pytest.fixture(scope="module")
+def short(volume: Volume) -> VolumeSegmenter:
+    return Volume(volume.frames[3:7], volume.model).segmenter()
+
+
+@pytest.mark.parametrize(("key", "step"), [(0, 1), (3, -1)], ids=["forward", "backward from the last slice"])
+def test_the_tracks_of_the_product_are_the_official_pass_bit_for_bit_from_one_prompted_slice(
+    short: VolumeSegmenter, key: int, step: int
 ) -> None:
-    names = ["points", "mask"]
-    balanced = volume.ours({name: objects[name] for name in names}, Tier.BALANCED)
-    for name in names:
-        for (index, mine), (_, other) in zip(balanced[name], official[name], strict=True):
-            assert intersection_over_union(mine, other) >= 0.99, (name, index)
+    box = box_from_voxels(short.geometry, SliceRef(SliceAxis.K, key), 150, 180, 301, 290)
+    said = PromptSet(short.geometry, SliceAxis.K, (ObjectPrompts("object", (1.0, 0.0, 0.0), (box,)),))
+    video = {e.index: e for e in short.stream_video(said) if isinstance(e, SliceMask)}
+    product = [e for e in short.live().update(said) if isinstance(e, SliceMask)]
+    assert [mask.index for mask in product] == list(range(4))[::step]
+    for mask in product:
+        assert np.array_equal(mask.low, video[mask.index].low), mask.index
+        assert np.array_equal(mask.mask, video[mask.index].mask), mask.index
 
 
+@pytest.fixture(scope="module")
+def bfloat16() -> Tier:
+    if choose("cpu", Tier.BALANCED).dtype is not torch.bfloat16:
+        pytest.skip("this processor has no bfloat16 arithmetic: balanced computes in float32 here")
+    return Tier.BALANCED
+
+
+@pytest.fixture(scope="module")
+def balanced(bfloat16: Tier, volume: Volume, objects: dict[str, Sequence[Prompt]]) -> Answers:
+    named = {name: objects[name] for name in ("points", "box", "mask")}
+    return volume.ours({**named, "corrected": _corrected(volume)}, bfloat16)
+
+
+@pytest.mark.parametrize("name", ["points", "box", "mask"])
+def test_balanced_arithmetic_draws_the_same_masks(name: str, balanced: Answers, official: Answers) -> None:
+    _assert_alike(balanced[name], official[name])
+
+
+def test_balanced_arithmetic_corrects_in_the_same_way(
+    balanced: Answers, official_corrected: list[tuple[int, Tensor]]
+) -> None:
+    _assert_alike(balanced["corrected"], official_corrected)
+
+
+def _assert_alike(ours: list[tuple[int, Tensor]], theirs: list[tuple[int, Tensor]]) -> None:
+    for (index, mine), (again, other) in zip(ours, theirs, strict=True):
+        assert index == again
+        assert intersection_over_union(mine, other) >= 0.99, index
+
+
+# Not for masks: there transformers takes the object pointer from the best alternative, sam2 from the single mask, and
+# it remembers the mask as it was given, sam2 in a quarter of the size. Nor for corrections: there transformers does not
+# let a corrected slice condition the others, which is what `add_all_frames_to_correct_as_cond` of sam2 is for.
+# Nor for the box alone: its masks of this random network magnify the other order of transformers' arithmetic to 5e-4.
+@pytest.mark.parametrize("name", ["points", "box and points"])
 def test_propagation_agrees_with_transformers(
-    volume: Volume, objects: dict[str, Sequence[Prompt]], ours: Answers
+    name: str, volume: Volume, objects: dict[str, Sequence[Prompt]], ours: Answers
 ) -> None:
-    # Not for masks: there transformers takes the object pointer from the best alternative, sam2 from the single mask,
-    # and it remembers the mask as it was given, sam2 in a quarter of the size.
-    names = ["points", "box and points"]
     theirs: Any = hf_model(volume.model)
     session = hf_session(volume.model, volume.frames)
-    for number, name in enumerate(names):
-        points, labels, box = _in_pixels(objects[name], volume)
+    for key in sorted({prompt.slice.index for prompt in objects[name]}):
+        points, labels, box = _in_pixels([p for p in objects[name] if p.slice.index == key], volume)
         corners = [] if box is None else [box[:2], box[2:]]
         said = torch.tensor([*corners, *points]), torch.tensor([*((2, 3) if corners else ()), *labels])
-        add_prompt_to_hf(session, KEY, *said, object_id=number)
-        theirs(session, KEY)
-    answers: Answers = {name: [] for name in names}
+        add_prompt_to_hf(session, key, *said)
+        theirs(session, key)
+    answers: Answers = {name: []}
     order = [(index, False) for index in range(KEY, SLICES)] + [(index, True) for index in range(KEY, -1, -1)]
     for index, reverse in order:
         logits = theirs(session, index, reverse=reverse).pred_masks
-        for number, name in enumerate(names):
-            answers[name].append((index, _enlarged(logits[number, 0])))
-    _assert_agree(ours, answers, names)
+        answers[name].append((index, _enlarged(logits[0, 0])))
+    _assert_agree(ours, answers, [name])
 
 
 def _enlarged(low: Tensor) -> Tensor:
     return torch.nn.functional.interpolate(low[None, None], (SIZE, SIZE), mode="bilinear")[0, 0]
 
 
-def test_corrections_in_the_middle_agree_with_the_official_predictor(volume: Volume) -> None:
-    first = [volume.point(KEY, 250, 260)]
-    corrections = [
+def _corrected(volume: Volume) -> list[Prompt]:
+    return [
+        volume.point(KEY, 250, 260),
         volume.point(KEY, 300, 200, False, round=1),
         volume.point(SECOND_KEY, 200, 240, True, round=1),
     ]
-    mine = volume.ours({"object": [*first, *corrections]})
+
+
+@pytest.fixture(scope="module")
+def official_corrected(volume: Volume) -> list[tuple[int, Tensor]]:
+    prompts = _corrected(volume)
     session = OfficialSession(official_predictor(volume.model), volume.frames)
     with torch.inference_mode():
-        _say(session, first, volume, 0)
-        theirs = _propagate(session, ["object"])
-        _say(session, [*first, *corrections], volume, 0)
-        theirs["object"] += _propagate(session, ["object"])["object"]
-    _assert_agree(mine, theirs, ["object"])
+        _say(session, prompts[:1], volume, 0)
+        before = _propagate(session, ["object"])["object"]
+        _say(session, prompts, volume, 0)
+        return before + _propagate(session, ["object"])["object"]
 
 
-def test_an_object_that_disappears_and_returns_agrees_with_the_official_predictor(volume: Volume) -> None:
+def test_corrections_in_the_middle_agree_with_the_official_predictor(
+    volume: Volume, official_corrected: list[tuple[int, Tensor]]
+) -> None:
+    mine = volume.ours({"object": _corrected(volume)})
+    _assert_agree(mine, {"object": official_corrected}, ["object"])
+
+
+@pytest.fixture(scope="module")
+def gone(volume: Volume) -> tuple[Volume, dict[str, Sequence[Prompt]]]:
+    """A volume with a slice on which nothing is to be seen, and the prompts."""
     frames = volume.frames[:5].copy()
-    frames[2] = 0  # nothing to be seen there
-    gone = Volume(frames, seeded_at(TINY, SIZE))
-    prompts = {"object": [MaskPrompt(gone.ref(0), np.hypot(*(np.mgrid[:SIZE, :SIZE] - 250)) < 90)]}
-    _be_blind_on_blank_slices(gone, prompts, blank=2)
-    mine = {"object": gone.ours(prompts)["object"][:5]}
-    session = OfficialSession(official_predictor(gone.model), frames)
+    frames[2] = 0
+    blank = Volume(frames, seeded_at(TINY, SIZE))
+    prompts = {"object": [MaskPrompt(blank.ref(0), np.hypot(*(np.mgrid[:SIZE, :SIZE] - 250)) < 90)]}
+    _be_blind_on_blank_slices(blank, prompts, blank=2)
+    return blank, prompts
+
+
+@pytest.fixture(scope="module")
+def official_gone(gone: tuple[Volume, dict[str, Sequence[Prompt]]]) -> Answers:
+    volume, prompts = gone
+    session = OfficialSession(official_predictor(volume.model), volume.frames)
     with torch.inference_mode():
-        _say(session, prompts["object"], gone, 0)
-        theirs = {"object": [(index, logits[0, 0]) for index, logits in session.propagate()]}
+        _say(session, prompts["object"], volume, 0)
+        return {"object": [(index, logits[0, 0]) for index, logits in session.propagate()]}
+
+
+def test_an_object_that_disappears_and_returns_agrees_with_the_official_predictor(
+    gone: tuple[Volume, dict[str, Sequence[Prompt]]], official_gone: Answers
+) -> None:
+    volume, prompts = gone
+    mine = {"object": volume.ours(prompts)["object"][:5]}
     assert [bool((logits > 0).any()) for _, logits in mine["object"]] == [True, True, False, True, True]
-    _assert_agree(mine, theirs, ["object"])
+    _assert_agree(mine, official_gone, ["object"])
+
+
+def test_balanced_arithmetic_loses_and_finds_the_same_object(
+    bfloat16: Tier, gone: tuple[Volume, dict[str, Sequence[Prompt]]], official_gone: Answers
+) -> None:
+    volume, prompts = gone
+    _assert_alike(volume.ours(prompts, bfloat16)["object"][:5], official_gone["object"])
 
 
 def _be_blind_on_blank_slices(volume: Volume, prompts: dict[str, Sequence[Prompt]], blank: int) -> None:

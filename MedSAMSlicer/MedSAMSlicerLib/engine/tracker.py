@@ -2,6 +2,10 @@
 
 A tracker knows its bounding key slices and the slices it has just seen, nothing else. What it computes does therefore
 not depend on other objects, other tracks or the order in which prompts were given.
+
+From one prompted slice a forward track is bit for bit what the official predictor's order gives (:mod:`.video`). The
+two differ on purpose where that order remembers more: its backward pass also recalls slices of the forward pass, and
+every prompted slice conditions every other, while a track sees only the one or two that bound it.
 """
 
 from __future__ import annotations
