@@ -314,6 +314,56 @@ def test_an_output_folder_that_does_not_exist(segment: Any, tmp_path: Path, opti
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_names_beside_a_labelmap_are_a_result_too(segment: Any, tmp_path: Path) -> None:
+    done = segment("-o", tmp_path / "out.nii.gz", "--save-prompts", tmp_path / "out.labels.json")
+    assert done.code == 1
+    assert f"Cannot write {tmp_path / 'out.labels.json'}: two results have that name" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_no_result_replaces_a_mask_that_is_read(
+    segment: Any, ct_file: Path, tmp_path: Path, link: bool
+) -> None:
+    mask = tmp_path / "liver.nii.gz"
+    mask.write_bytes(ct_file.read_bytes())
+    output = tmp_path / "link.nii.gz" if link else mask
+    if link:
+        output.symlink_to(mask)
+    done = segment("-o", output, prompt=f"--mask=liver=6,{mask}")
+    assert done.code == 1
+    assert f"Cannot write {output}: that is the file of a --mask" in done.err
+    assert mask.read_bytes() == ct_file.read_bytes()
+
+
+def test_no_result_replaces_the_checkpoint_or_the_prompts(
+    cli: Any, segment: Any, ct_file: Path, tmp_path: Path
+) -> None:
+    words = ("segment", ct_file, "--box=6,19,15,29,25", "-o", tmp_path / "out.seg.nrrd")
+    done = cli(*words, "--model", tmp_path / "nano.pt", "--save-prompts", tmp_path / "nano.pt")
+    assert done.code == 1
+    assert f"Cannot write {tmp_path / 'nano.pt'}: that is the --model" in done.err
+    path = tmp_path / "odd.png"
+    done = segment("--prompts", path, "--picture", path, "-o", tmp_path / "out.seg.nrrd")
+    assert f"Cannot write {path}: that is the file of the --prompts" in done.err
+
+
+def test_a_picture_that_is_not_a_png_is_refused_before_anything_is_read(segment: Any, tmp_path: Path) -> None:
+    picture = tmp_path / "e.jpg"
+    done = segment("-o", tmp_path / "out.seg.nrrd", "--picture", picture, volume=tmp_path / "none.nrrd")
+    assert done.code == 1
+    assert f"Cannot write {picture}: a picture's name must end in .png" in done.err
+
+
+@pytest.mark.parametrize("part", ["file", "folder"])
+def test_a_name_too_long_for_the_file_system_is_one_sentence(
+    refused: Check, tmp_path: Path, part: str
+) -> None:
+    long = "x" * 300
+    path = tmp_path / f"{long}.seg.nrrd" if part == "file" else tmp_path / long / "out.seg.nrrd"
+    assert f"Cannot write {path}: " in refused("-o", path)
+
+
 def test_dicom_seg_of_a_volume_that_is_not_dicom(segment: Any, ct_file: Path, tmp_path: Path) -> None:
     done = segment("-o", tmp_path / "out.dcm")
     assert done.code == 1

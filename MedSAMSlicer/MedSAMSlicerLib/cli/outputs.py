@@ -19,21 +19,40 @@ _SEGMENTATION = ".seg.nrrd"
 _DICOM = ".dcm"
 
 
-def check_targets(volume: Path, output: Path, others: Sequence[Path | None] = ()) -> None:
-    """Find out before any computing whether the results can be written. Raises OutputError naming the file."""
-    from ..io.segmentations import LABELMAP_SUFFIXES
+def check_targets(
+    volume: Path,
+    output: Path,
+    picture: Path | None = None,
+    prompts: Path | None = None,
+    inputs: Mapping[Path, str] | None = None,
+) -> None:
+    """Find out before any computing whether the results can be written.
+
+    Args:
+        volume: what is read.
+        output, picture, prompts: what is to be written.
+        inputs: what else is read -> what to call it.
+
+    Raises:
+        OutputError: naming the file, for one that cannot be written, that is read too, or that is written twice.
+    """
+    from ..io.segmentations import LABELMAP_SUFFIXES, names_file
 
     kinds = (_SEGMENTATION, *LABELMAP_SUFFIXES, _DICOM)
     if not output.name.lower().endswith(kinds):
         raise OutputError(f"Cannot write {output}: its name must end in one of {', '.join(kinds)}.")
-    targets = [output, *(path for path in others if path is not None)]
+    targets = [path for path in (output, picture, prompts, names_file(output)) if path is not None]
+    taken = {
+        path.resolve(): f"that is {said}" for path, said in {**(inputs or {}), volume: "the volume"}.items()
+    }
     for path in targets:
         _check_writable(path)
-    resolved = [path.resolve() for path in (volume, *targets)]
-    for path, place in zip(targets, resolved[1:], strict=True):
-        if resolved.count(place) > 1:
-            reason = "that is the volume" if place == resolved[0] else "two results have that name"
-            raise OutputError(f"Cannot write {path}: {reason}.")
+        place = path.resolve()
+        if place in taken:
+            raise OutputError(f"Cannot write {path}: {taken[place]}.")
+        taken[place] = "two results have that name"
+    if picture is not None and picture.suffix.lower() != ".png":
+        raise OutputError(f"Cannot write {picture}: a picture's name must end in .png.")
 
 
 def needs_dicom(output: Path) -> bool:
@@ -80,10 +99,13 @@ def draw_result(path: Path, volume: Volume, result: Segmented) -> None:
 
 
 def _check_writable(path: Path) -> None:
-    folder = path.resolve().parent
-    if not folder.is_dir():
-        raise OutputError(f"Cannot write {path}: the folder {folder} does not exist.")
-    if path.is_dir():
-        raise OutputError(f"Cannot write {path}: there is a folder of that name.")
+    try:
+        folder = path.resolve().parent
+        if not folder.is_dir():
+            raise OutputError(f"Cannot write {path}: the folder {folder} does not exist.")
+        if path.is_dir():
+            raise OutputError(f"Cannot write {path}: there is a folder of that name.")
+    except OSError as error:  # a name that the file system does not take
+        raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
     if not os.access(folder, os.W_OK):
         raise OutputError(f"Cannot write {path}: the folder {folder} is read-only.")

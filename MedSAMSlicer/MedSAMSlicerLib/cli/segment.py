@@ -141,7 +141,13 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.said and arguments.prompts is None:
         raise UsageError("segment needs a prompt: --box, --point, --line, --mask or --prompts")
     start = time.perf_counter()
-    check_targets(arguments.volume, arguments.output, (arguments.picture, arguments.save_prompts))
+    check_targets(
+        arguments.volume,
+        arguments.output,
+        arguments.picture,
+        arguments.save_prompts,
+        _other_inputs(arguments),
+    )
     volume = _read_volume(arguments.volume, arguments.series)
     for sentence in volume.warnings:
         warn(sentence)
@@ -166,6 +172,17 @@ def run(arguments: argparse.Namespace) -> int:
     }
     _report(arguments, volume, result, checkpoint, timings)
     return OK
+
+
+def _other_inputs(arguments: argparse.Namespace) -> dict[Path, str]:
+    """Files beside the volume that must stay as they are; the prompts may be saved where they came from."""
+    masks = [text.body.partition(",")[2].strip() for text in arguments.said if text.kind == "mask"]
+    inputs = {Path(name).expanduser(): "the file of a --mask" for name in masks if name}
+    if arguments.model is not None:
+        inputs[Path(arguments.model).expanduser()] = "the --model"
+    if arguments.prompts is not None and arguments.prompts != arguments.save_prompts:
+        inputs[arguments.prompts] = "the file of the --prompts"
+    return inputs
 
 
 def _read_volume(path: Path, series_uid: str | None) -> Volume:

@@ -123,6 +123,13 @@ def write_seg_nrrd(
     write_nrrd(path, array, geometry, keys)
 
 
+def names_file(path: Path) -> Path | None:
+    """NAME.labels.json, which `write_labelmap` writes beside a file that cannot hold the names; else None."""
+    name = path.name.lower()
+    suffix = next((ending for ending in LABELMAP_SUFFIXES if name.endswith(ending)), None)
+    return None if suffix in (None, ".nrrd") else path.with_name(path.name[: -len(suffix)] + ".labels.json")
+
+
 def write_labelmap(
     path: str | Path,
     masks: Mapping[str, Mask],
@@ -162,7 +169,8 @@ def write_labelmap(
         layers = Layers(labels[..., np.newaxis], places)
         write_nrrd(path, labels, geometry, _segment_keys(list(checked), layers, colors or {}))
         return shared
-    names = path.with_name(path.name[: -len(suffix)] + ".labels.json")
+    names = names_file(path)
+    assert names is not None  # only an NRRD file holds them itself
     with replacing(path) as file:
         if suffix == ".mha":
             encode_mha(file, labels, geometry)
