@@ -248,3 +248,10 @@ def test_prompt_set_refuses_what_does_not_belong_together() -> None:
 def test_object_that_makes_no_sense_is_refused(arguments: dict, reason: str) -> None:
     with pytest.raises(PromptError, match=reason):
         ObjectPrompts(**{"name": "liver", "color": (1, 0, 0), **arguments})
+
+
+@pytest.mark.parametrize("name", ["l\udce9sion", "\ud800"])
+def test_a_name_that_no_file_can_hold_is_refused_at_once(name: str) -> None:
+    with pytest.raises(PromptError, match="not valid text") as error:
+        ObjectPrompts(name, (1.0, 0.0, 0.0))
+    str(error.value).encode("utf-8")

@@ -88,6 +88,8 @@ class ObjectPrompts:
     def __post_init__(self) -> None:
         if not self.name.strip():
             raise PromptError(f"An object needs a name, got {self.name!r}.")
+        if any("\ud800" <= letter <= "\udfff" for letter in self.name):  # no file can hold it
+            raise PromptError(f"The name {self.name!r} is not valid text (not UTF-8).")
         if len(self.color) != 3:
             raise PromptError(f"A colour needs red, green and blue, got {self.color!r}.")
         color = tuple(finite(value, "colour") for value in self.color)
