@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import sys
 from pathlib import Path
 
@@ -139,6 +140,18 @@ def test_volume_without_a_number(tmp_path: Path, capfd: pytest.CaptureFixture[st
 def test_volume_without_voxels(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write_raw_nifti(tmp_path / "none.nii", ramp(), np.eye(4), dim=(3, 6, 0, 4))
     refused(tmp_path / "none.nii", "empty: its size is 6 x 0 x 4", capfd)
+
+
+@pytest.mark.parametrize("offset", [np.nan, np.inf, -np.inf, 1e30, 1e18])
+def test_voxels_at_an_impossible_place_of_the_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], offset: float
+) -> None:
+    path = tmp_path / "far.nii"
+    write_raw_nifti(path, ramp(), np.eye(4))
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<f", content, 108, offset)
+    path.write_bytes(content)
+    refused(path, "is damaged: its header puts|is truncated", capfd)
 
 
 def test_matrix_that_cannot_be_inverted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

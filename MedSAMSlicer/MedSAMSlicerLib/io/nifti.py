@@ -207,6 +207,8 @@ def _header(
     if code not in _DTYPES:
         kind = _COLOUR.get(code, f"unknown (type {code})")
         raise VolumeError(f"{path} holds {kind} voxels, but one grey value per voxel is needed.")
+    if not abs(offset) < 2**63:  # also when it is NaN
+        raise VolumeError(f"{path} is damaged: its header puts the voxels at byte {offset:g}.")
     scale = _MILLIMETRES.get(units & 7, 1.0)
     spacing = tuple(abs(float(size)) * scale or 1.0 for size in pixdim[1:4])
     raw = slope == 0.0 or not np.isfinite([slope, intercept]).all()
