@@ -159,4 +159,4 @@ def _description(checkpoint: Checkpoint, registry: Registry) -> dict[str, object
 
 
 def _print_json(content: object) -> None:
-    sys.stdout.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(content, indent=1) + "\n")

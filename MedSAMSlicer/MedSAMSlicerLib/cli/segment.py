@@ -238,7 +238,7 @@ def _read_prompts(path: Path, geometry: VolumeGeometry) -> PromptSet:
     from ..core.prompts import PromptSet
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors of Windows put a mark before it
     except OSError as error:
         raise PromptError(f"The prompts {path} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
@@ -325,4 +325,4 @@ def _report(
             "notes": list(result.notes),
             "seconds": {name: round(value, 4) for name, value in timings.items()},
         }
-        sys.stdout.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(content, indent=1) + "\n")
