@@ -386,9 +386,11 @@ def test_a_read_only_output_folder(
         "-o",
         folder / "out.seg.nrrd",
     ]
-    # The superuser may write everywhere, so it becomes somebody else, who still may read this test's files.
+    # The superuser may write everywhere, so it becomes somebody else, who still may read this test's files, but perhaps
+    # not Python's own: what is needed is imported before.
     prelude = (
-        "import os; from MedSAMSlicerLib.cli import build_parser; build_parser()\n"
+        "import os; import MedSAMSlicerLib.io.segmentations\n"
+        "from MedSAMSlicerLib.cli import build_parser; build_parser()\n"
         "if os.geteuid() == 0: os.setgroups([]); os.setresuid(65534, 65534, 65534)"
     )
     opened = [ct_file.parent, random_checkpoint.parent, tmp_path, *ct_file.parent.parents[:2]]
