@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 from MedSAMSlicerLib.cli.segment import _read_prompts
 from MedSAMSlicerLib.core.geometry import VolumeGeometry
 from MedSAMSlicerLib.core.prompts import PromptSet
+
+MODULE = Path(__file__).resolve().parents[2] / "MedSAMSlicer"
 
 
 def test_a_prompts_file_may_begin_with_a_byte_order_mark(tmp_path: Path, ct_geometry: VolumeGeometry) -> None:
@@ -28,3 +32,10 @@ def test_json_is_plain_ascii(segment: Any, cli: Any, tmp_path: Path, command: st
     assert done.out.isascii()
     if command == "segment":
         assert json.loads(done.out)["output"] == str(output)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell that closes streams")
+def test_closed_output_and_error_streams_are_no_fault() -> None:
+    command = [sys.executable, "-m", "MedSAMSlicerLib.cli", "models", "list"]
+    done = subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", *command], cwd=MODULE, check=False)
+    assert done.returncode == 0

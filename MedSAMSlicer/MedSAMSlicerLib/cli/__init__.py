@@ -35,6 +35,7 @@ exit codes: 0 done, 1 failed (one line on the error output says why), 2 wrong us
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (that of the program when None) and return the exit code."""
+    _open_closed_streams()
     words = join_negative_values(sys.argv[1:] if argv is None else argv)
     parser = build_parser()
     try:
@@ -58,6 +59,13 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def _open_closed_streams() -> None:
+    """Give programs that are started without output or error stream (`>&-`, pythonw) somewhere to write to."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123 - open as long as the program runs
 
 
 def build_parser() -> argparse.ArgumentParser:
