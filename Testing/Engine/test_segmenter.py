@@ -22,7 +22,6 @@ from MedSAMSlicerLib.core.prompts import (
     box_from_voxels,
     point_from_voxel,
 )
-from MedSAMSlicerLib.engine.cleanup import clean
 from MedSAMSlicerLib.engine.live import LiveSegmentation
 from MedSAMSlicerLib.engine.preview import Preview
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
@@ -419,20 +418,6 @@ class TestTheResult:
         assert np.array_equal(resolved["a"] | resolved["b"], free.masks["a"] | free.masks["b"])
         a, b = (entry.strength for entry in free.objects)
         assert (a[shared & resolved["b"]] < b[shared & resolved["b"]]).all()
-
-    def test_islands_go_and_small_holes_are_filled_when_asked(self) -> None:
-        mask = np.zeros((6, 30, 30), bool)
-        mask[1:4, 5:25, 5:25] = True
-        mask[2, 10, 10] = False
-        mask[5, 2:4, 2:4] = True
-        tidy = clean(mask, K, [2], "both")
-        assert tidy.sum() == 3 * 400
-        assert np.array_equal(clean(mask, K, [2], "none"), mask)
-        assert clean(mask, K, [5], "islands").sum() == 4
-        ring = np.zeros((1, 30, 30), bool)
-        ring[0, 5:25, 5:25] = True
-        ring[0, 8:22, 8:22] = False
-        assert np.array_equal(clean(ring, K, [0], "holes"), ring)
 
     def test_objects_that_are_no_longer_named_are_forgotten(
         self, segmenter: VolumeSegmenter, geometry: VolumeGeometry
