@@ -87,7 +87,7 @@ def test_a_failed_measurement_is_told_in_one_sentence() -> None:
 
 
 def test_estimates_are_shown_beside_what_was_measured() -> None:
-    case = {"shape": (3, 20, 30), "network": "nano", "objects": 1, "cache_mb": 64}
+    case = {"shape": (3, 20, 30), "network": "bundled", "objects": 1, "cache_mb": 64}
     table = estimates_as_markdown(
         {
             "processor": "a processor",
@@ -96,4 +96,4 @@ def test_estimates_are_shown_beside_what_was_measured() -> None:
             "cases": [{**case, "estimated": (2e8, 4.0), "measured": (3e8, 2.0)}],
         }
     )
-    assert "| 30 x 20 x 3 | nano | 1 | 64 MB | 200 MB | 300 MB (1.50) | 4.0 s | 2.0 s (0.50) |" in table
+    assert "| 30 x 20 x 3 | bundled | 1 | 64 MB | 200 MB | 300 MB (1.50) | 4.0 s | 2.0 s (0.50) |" in table
