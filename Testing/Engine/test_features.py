@@ -68,6 +68,11 @@ def same(a: SliceFeatures, b: SliceFeatures) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
+def same_to_rounding(a: SliceFeatures, b: SliceFeatures) -> bool:
+    """For what was computed with different numbers of threads, where torch may sum in another order."""
+    return all(torch.allclose(x, y, rtol=1e-4, atol=1e-4) for x, y in zip(a, b, strict=True))
+
+
 # -------------------------------------------------------------------------------------------------------- content
 
 
@@ -186,11 +191,13 @@ def test_many_threads_get_right_features_from_a_store_that_is_too_small():
     store, _ = make_store(2 * one_slice_bytes())
     reference, _ = make_store()
     expected = reference.get_many(range(COUNT), VIEW)
+    assert not any(same_to_rounding(expected[index], expected[index - 1]) for index in range(COUNT))
     wrong: list[int] = []
 
     def work(seed: int) -> None:
-        indices = np.random.default_rng(seed).integers(0, COUNT, 8).tolist()
-        wrong.extend(index for index in indices if not same(store.get(index, VIEW), expected[index]))
+        for index in np.random.default_rng(seed).integers(0, COUNT, 8).tolist():
+            if not same_to_rounding(store.get(index, VIEW), expected[index]):
+                wrong.append(index)
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     store.fill(5, VIEW, range(COUNT))
