@@ -195,9 +195,8 @@ def test_many_threads_get_right_features_from_a_store_that_is_too_small():
     wrong: list[int] = []
 
     def work(seed: int) -> None:
-        for index in np.random.default_rng(seed).integers(0, COUNT, 8).tolist():
-            if not same_to_rounding(store.get(index, VIEW), expected[index]):
-                wrong.append(index)
+        indices = np.random.default_rng(seed).integers(0, COUNT, 8).tolist()
+        wrong.extend(i for i in indices if not same_to_rounding(store.get(i, VIEW), expected[i]))
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     store.fill(5, VIEW, range(COUNT))
