@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,16 @@ def read_png(path: Path) -> np.ndarray:
 
 def reddish(pixels: np.ndarray) -> np.ndarray:
     return (pixels[..., 0] > 200) & (pixels[..., 1] < 60) & (pixels[..., 2] < 60)
+
+
+def test_a_region_a_million_times_wider_than_the_image_is_resampled_in_little_memory() -> None:
+    tracemalloc.start()
+    values, inside = resampled(np.full((4, 5), 7.0), (-3e6, -2e6, 3e6, 2e6), (101, 101))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10e6
+    assert np.allclose(values, 7.0)
+    assert inside.sum() == 1
 
 
 def test_contour_surrounds_the_mask_at_its_place(tmp_path: Path) -> None:

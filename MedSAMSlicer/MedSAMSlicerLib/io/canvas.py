@@ -116,7 +116,7 @@ def _weights(
     step = (stop - start) / size
     centres = start + (np.arange(size) + 0.5) * step
     widening = max(1.0, step)  # a smaller picture averages over what one of its pixels covers
-    reach = int(np.ceil(2.0 * widening)) + 1
+    reach = min(int(np.ceil(2.0 * widening)) + 1, count + 1)  # farther there is nothing
     indices = np.floor(centres)[:, np.newaxis].astype(int) + np.arange(-reach, reach + 1)
     distance = np.abs(indices + 0.5 - centres[:, np.newaxis]) / widening
     if smooth:
