@@ -213,3 +213,12 @@ def test_picture_of_another_size_is_refused(tmp_path: Path) -> None:
         read_slice_mask(tmp_path / "mask.png", UPRIGHT, SliceAxis.K, 0)
     with pytest.raises(VolumeError, match="does not exist"):
         read_slice_mask(tmp_path / "none.png", UPRIGHT, SliceAxis.K, 0)
+
+
+@pytest.mark.parametrize(("geometry", "warned"), [(GEOMETRY, True), (UPRIGHT, False)])
+def test_a_nifti_file_that_slicer_will_not_read_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, geometry: VolumeGeometry, warned: bool
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        write_labelmap(tmp_path / "a.nii.gz", {"box": box((1, 2), (1, 3), (1, 3))}, geometry)
+    assert ("shear" in caplog.text) is warned

@@ -122,6 +122,11 @@ def write_nifti(path: str | Path, array: npt.NDArray[Any], geometry: VolumeGeome
         encode_nifti(file, array, geometry, compress=str(path).lower().endswith(".gz"))
 
 
+def is_readable_by_slicer(geometry: VolumeGeometry) -> bool:
+    """Whether 3D Slicer, through ITK, opens a NIfTI file of this geometry: it refuses one with a shear."""
+    return _quaternion(geometry.ijk_to_ras[:3, :3])[2]
+
+
 def encode_nifti(
     file: BinaryIO, array: npt.NDArray[Any], geometry: VolumeGeometry, compress: bool = False
 ) -> None:

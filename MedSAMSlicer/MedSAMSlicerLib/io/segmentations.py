@@ -16,7 +16,7 @@ from ..core.errors import OutputError
 from ..core.geometry import VolumeGeometry
 from .atomic import flush_to_disk, replacing, write_bytes
 from .metaimage import encode_mha
-from .nifti import encode_nifti
+from .nifti import encode_nifti, is_readable_by_slicer
 from .nrrd import write_nrrd
 
 logger = logging.getLogger(__name__)
@@ -169,6 +169,11 @@ def write_labelmap(
         layers = Layers(labels[..., np.newaxis], places)
         write_nrrd(path, labels, geometry, _segment_keys(list(checked), layers, colors or {}))
         return shared
+    if suffix != ".mha" and not is_readable_by_slicer(geometry):
+        logger.warning(
+            "%s has a shear (gantry tilt), which 3D Slicer does not read from NIfTI; .seg.nrrd keeps it.",
+            path,
+        )
     names = names_file(path)
     assert names is not None  # only an NRRD file holds them itself
     with replacing(path) as file:
