@@ -1,0 +1,135 @@
+"""What the controller tells its observers, and the words for what the user can ask of it. No Slicer, no Qt."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Topic(enum.Enum):
+    """What of the controller's state has changed; each event names exactly one."""
+
+    INPUTS = "inputs"  # volume, segmentation, overlap
+    SEGMENTS = "segments"  # which segments there are, their names, colours, locks, clean-up; the selected one
+    PROMPTS = "prompts"  # prompts, range, axis of the selected segment
+    MASKS = "masks"  # masks and states of slices: `slices`, `changes`
+    HISTORY = "history"  # `undo_label`, `redo_label`
+    RUN = "run"  # `busy`, `progress`, `estimate`, `offer`
+    TOOL = "tool"  # `placing`
+    VIEW = "view"  # `shown_index`
+    NETWORK = "network"  # window, checkpoint, device, tier and whether the network is ready
+    MESSAGE = "message"  # `message`
+
+
+class Level(str, enum.Enum):
+    """How urgent a message is."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Verb(enum.Enum):
+    """What the user can ask for; `Controller.reason(verb)` says why it is not possible now."""
+
+    ADD_SEGMENT = "add segment"
+    PLACE = "place"
+    SCRIBBLE = "scribble"
+    USE_CURRENT_MASK = "use current mask"
+    SET_RANGE = "set range"
+    CLEAR_RANGE = "clear range"
+    REMOVE_PROMPTS = "remove prompts"
+    PROPAGATE = "propagate"
+    PROPAGATE_ALL = "propagate all"
+    CANCEL = "cancel"
+    ACCEPT_SLICE = "accept slice"
+    ACCEPT_ALL = "accept all"
+    RELEASE_SLICE = "release slice"
+    LOCK = "lock"
+    CLEANUP = "cleanup"
+    NEXT_DOUBTFUL = "next doubtful"
+    PREVIOUS_KEY_SLICE = "previous key slice"
+    NEXT_KEY_SLICE = "next key slice"
+    SHOW_CHANGES = "show changes"
+    KEEP_CHANGES = "keep changes"
+    REVERT_CHANGES = "revert changes"
+    UNDO = "undo"
+    REDO = "redo"
+    EXPORT_PROMPTS = "export prompts"
+    IMPORT_PROMPTS = "import prompts"
+    ESTIMATE = "estimate"
+
+
+class NetworkState(enum.Enum):
+    """How far the network is from answering a click."""
+
+    NOT_INSTALLED = "PyTorch is not installed"
+    WAITING = "no volume yet"
+    PREPARING = "being prepared"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One sentence for the user; `offer` is the text of a button that calls `Controller.take_offer`, if any."""
+
+    text: str
+    level: Level = Level.INFO
+    offer: str | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: slices done and in all, and seconds left (None until that can be said)."""
+
+    done: int
+    total: int
+    seconds_left: float | None
+    text: str
+
+
+class SliceMark(str, enum.Enum):
+    """What there is on a slice of the selected segment."""
+
+    NONE = "none"  # nothing, and nothing to compute
+    PENDING = "pending"  # the next propagation computes it (again)
+    PROMPTED = "prompted"  # has prompts of the user
+    PREDICTED = "predicted"
+    ACCEPTED = "accepted"
+    EDITED = "edited"
+
+
+@dataclass(frozen=True)
+class SliceState:
+    """One slice of the selected segment for the strip; `confidence` is 0..1, None where nothing was computed."""
+
+    index: int
+    confidence: float | None
+    state: SliceMark
+
+
+@dataclass(frozen=True)
+class RunEstimate:
+    """What the next propagation would take.
+
+    Attributes:
+        seconds: from the first slice to the last.
+        peak_bytes: of memory on top of what is used now.
+        free_bytes: what the computer could give; None where it does not tell.
+        slices: how many are computed.
+    """
+
+    seconds: float
+    peak_bytes: int
+    free_bytes: int | None
+    slices: int
+
+
+@dataclass(frozen=True)
+class ChangedVoxels:
+    """How many voxels of the selected segment the last run added and removed, and on which slices."""
+
+    added: int
+    removed: int
+    slices: tuple[int, ...]
