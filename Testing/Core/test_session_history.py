@@ -30,6 +30,16 @@ class Histories(RuleBasedStateMachine):
         entries = self.session.objects
         return entries[number % len(entries)].id if entries else None
 
+    def follow(self, snapshots: list, before: tuple, key: int | None) -> bool:
+        """Carry a change of one object through snapshots, the latest first, as far as they had it as it was."""
+        was = {entry.id: entry for entry in before}.get(key)
+        now = {entry.id: entry for entry in self.session.objects}.get(key)
+        for place in reversed(range(len(snapshots))):
+            if not any(entry is was for entry in snapshots[place]):
+                return False
+            snapshots[place] = tuple(now if entry is was else entry for entry in snapshots[place])
+        return True
+
     def act(self, change: object) -> None:
         """Do a change that may be refused, and write down the state when there is a new one."""
         before = self.session.objects
@@ -42,10 +52,13 @@ class Histories(RuleBasedStateMachine):
             assert self.session.undo_label == label
             return
         if self.session.objects != before:
-            self.future.clear()
-            if len(self.session._history._done) == steps:
-                self.past[-1] = self.session.objects
+            if len(self.session._history._done) == steps:  # part of a step that was done before
+                [key] = {entry.id for entry in {*self.session.objects} - {*before}}
+                if not self.follow(self.future, before, key):
+                    self.future.clear()
+                self.follow(self.past, before, key)
             else:
+                self.future.clear()
                 self.past.append(self.session.objects)
 
     @rule(name=st.sampled_from(["liver", "spleen", "kidney"]))

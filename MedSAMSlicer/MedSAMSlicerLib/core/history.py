@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -39,6 +39,20 @@ class Command(Generic[T]):
         """One command that does what this one and then `later` does."""
         return Command(self.label, {**later.before, **self.before}, {**self.after, **later.after}, self.run)
 
+    def touches(self, keys: Collection[int]) -> bool:
+        """Whether the step changed one of these values."""
+        return any(key in self.after for key in keys)
+
+    def changed(
+        self, key: int, change: Callable[[T], T], before: bool = True, after: bool = True
+    ) -> Command[T]:
+        """The step as it would have been had the value at `key` been `change(value)` before it, after it, or both."""
+        return replace(
+            self,
+            before=_changed(self.before, key, change) if before else self.before,
+            after=_changed(self.after, key, change) if after else self.after,
+        )
+
 
 class History(Generic[T]):
     """What was done and what was undone, oldest steps forgotten beyond `limit`."""
@@ -72,6 +86,38 @@ class History(Generic[T]):
         return self._done[-1]
 
     @property
+    def done(self) -> tuple[Command[T], ...]:
+        """The steps that can be taken back, oldest first."""
+        return tuple(self._done)
+
+    @property
+    def undone(self) -> tuple[Command[T], ...]:
+        """The steps that can be done again, the next one last."""
+        return tuple(self._undone)
+
+    def amend(self, position: int, key: int, change: Callable[[T], T]) -> None:
+        """Let the step at `position` of `done` have done `change` as well, and carry that through all later steps.
+
+        With a position of -1 the change was there before the oldest step. No step is added, none is forgotten.
+        """
+        for place in range(max(position, 0), len(self._done)):
+            self._done[place] = self._done[place].changed(key, change, before=place > position)
+        self._undone = [command.changed(key, change) for command in self._undone]
+
+    def withdraw(self, position: int) -> Command[T]:
+        """Take the step at `position` of `done` back on its own: it becomes the one to redo next.
+
+        Only for a step whose values no later step touched.
+        """
+        command = self._done.pop(position)
+        self._undone.append(command)
+        return command
+
+    def forget_undone(self) -> None:
+        """Let nothing be done again."""
+        self._undone.clear()
+
+    @property
     def undo_label(self) -> str | None:
         """What `undo` would take back."""
         return self._done[-1].label if self._done else None
@@ -86,3 +132,10 @@ def _with(values: Mapping[int, T], changes: Mapping[int, T | None]) -> dict[int,
     merged = {**values, **changes}
     # Sorted, so that an object that comes back takes its old place.
     return {key: value for key, value in sorted(merged.items()) if value is not None}
+
+
+def _changed(
+    values: Mapping[int, T | None], key: int, change: Callable[[T], T]
+) -> Mapping[int, T | None]:
+    value = values.get(key)
+    return values if value is None else {**values, key: change(value)}

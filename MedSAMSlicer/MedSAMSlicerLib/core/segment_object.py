@@ -6,12 +6,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from .cleanups import Cleanup
+from .geometry import SliceAxis
 from .masks import PackedMask, StoredMask
 from .plan import Track, tracks, tracks_after_change
 from .prompts import ObjectPrompts, Prompt
 
 # What a key slice says: its prompts, and its mask when that belongs to the user.
 KeyContent = tuple[tuple[Prompt, ...], PackedMask | None]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The mask of a slice is only a preview.
+
+    Attributes:
+        prompts: those of the slice that it was drawn for.
+        under: the mask that the slice had before the first preview, which comes back with the prompts it was made for.
+    """
+
+    prompts: tuple[Prompt, ...]
+    under: StoredMask | None
 
 
 @dataclass(frozen=True)
@@ -22,6 +37,9 @@ class SegmentObject:
         id: never used again within a session.
         said: name, colour, prompts and slice range.
         masks: by slice index.
+        axis: the slice axis of its prompts and masks, fixed by the first of them; None without any.
+        cleanup: what is done to the masks before they are shown; the masks here are raw.
+        previews: by slice index, for masks that no propagation made.
         locked: whether prompts and masks must stay as they are.
         propagations: how many propagations began; the round of the next prompt.
         propagated: the content of each key slice when the last propagation began; empty before the first.
@@ -37,6 +55,9 @@ class SegmentObject:
     propagated: Mapping[int, KeyContent] = field(default_factory=lambda: MappingProxyType({}))
     run: int = 0
     unfinished: frozenset[int] = frozenset()
+    axis: SliceAxis | None = None
+    cleanup: Cleanup = Cleanup()
+    previews: Mapping[int, Preview] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def name(self) -> str:
@@ -53,13 +74,16 @@ class SegmentObject:
         """Slices with prompts, or with a mask that the user accepted or edited."""
         return self.kept_slices | {prompt.slice.index for prompt in self.said.prompts}
 
+    def prompts_on(self, index: int) -> tuple[Prompt, ...]:
+        """What is said on a slice."""
+        return tuple(prompt for prompt in self.said.prompts if prompt.slice.index == index)
+
     def key_content(self) -> dict[int, KeyContent]:
         """What each key slice says."""
         content: dict[int, KeyContent] = {}
         for index in sorted(self.key_slices):
             stored = self.masks.get(index)
-            prompts = tuple(prompt for prompt in self.said.prompts if prompt.slice.index == index)
-            content[index] = (prompts, stored.mask if stored and stored.is_kept else None)
+            content[index] = (self.prompts_on(index), stored.mask if stored and stored.is_kept else None)
         return content
 
     def pending_tracks(self, slice_count: int) -> tuple[Track, ...]:
@@ -83,21 +107,73 @@ class SegmentObject:
         pending = self._changed_slices() | self.unfinished | (self.key_slices - self.masks.keys())
         return tuple(sorted((pending & self.key_slices) - self.kept_slices))
 
-    def begun(self, run: int, slice_count: int) -> SegmentObject:
-        """The object when propagation `run` begins."""
+    def pending_slices(self, slice_count: int) -> frozenset[int]:
+        """All slices that a propagation has to compute now."""
         pending = {index for track in self.pending_tracks(slice_count) for index in track.slices}
+        return frozenset(pending.union(self.pending_key_slices()))
+
+    def pending_previews(self) -> tuple[int, ...]:
+        """Slices whose prompts changed since they were propagated or previewed, in ascending order."""
+        if self.locked:
+            return ()
+        changed = self._changed_slices() & {prompt.slice.index for prompt in self.said.prompts}
+        wanted = [index for index in changed - self.kept_slices if self._previewed(index) != self.prompts_on(index)]
+        return tuple(sorted(wanted))
+
+    def begun(self, run: int, slice_count: int, anew: bool = False) -> SegmentObject:
+        """The object when propagation `run` begins; `anew` = all slices are computed again, but for the user's own."""
+        pending = self.pending_slices(slice_count)
+        if anew:
+            first, last = self.said.slice_range or (0, slice_count - 1)
+            pending |= frozenset(range(first, last + 1)) - self.kept_slices
         return replace(
             self,
             propagations=self.propagations + 1,
             propagated=MappingProxyType(self.key_content()),
             run=run,
-            unfinished=frozenset(pending.union(self.pending_key_slices())),
+            unfinished=pending,
+            previews=MappingProxyType({}),
         )
 
     def with_masks(self, masks: Mapping[int, StoredMask]) -> SegmentObject:
         """The object with these masks in place of those it had on the same slices."""
         merged = dict(sorted({**self.masks, **masks}.items()))
         return replace(self, masks=MappingProxyType(merged), unfinished=self.unfinished - masks.keys())
+
+    def with_prompts(self, prompts: tuple[Prompt, ...]) -> SegmentObject:
+        """The object with these prompts; where they are again those of the last propagation its masks come back."""
+        after = replace(self, said=replace(self.said, prompts=prompts))
+        masks, previews = dict(self.masks), dict(self.previews)
+        for index, preview in self.previews.items():
+            settled = self.propagated.get(index, ((), None))[0]
+            if after.prompts_on(index) != settled or index in self.kept_slices:
+                continue
+            del previews[index], masks[index]
+            if preview.under is not None:
+                masks[index] = preview.under
+        if len(previews) < len(self.previews):
+            after = replace(
+                after,
+                masks=MappingProxyType(dict(sorted(masks.items()))),
+                previews=MappingProxyType(previews),
+            )
+        axis = prompts[0].slice.axis if prompts else (self.axis if after.masks else None)
+        return replace(after, axis=axis)
+
+    def with_preview(
+        self, index: int, prompts: tuple[Prompt, ...], seen: StoredMask | None, mask: StoredMask
+    ) -> SegmentObject:
+        """The object with a preview for the prompts of a slice that showed `seen` until now; the same if it does not."""
+        begins = self.prompts_on(index)[: len(prompts)] == prompts
+        if self.locked or index in self.kept_slices or self.masks.get(index) != seen or not begins:
+            return self
+        under = self.previews[index].under if index in self.previews else seen
+        masks = dict(sorted({**self.masks, index: mask}.items()))
+        previews = {**self.previews, index: Preview(prompts, under)}
+        return replace(self, masks=MappingProxyType(masks), previews=MappingProxyType(previews))
+
+    def _previewed(self, index: int) -> tuple[Prompt, ...]:
+        return self.previews[index].prompts if index in self.previews else ()
 
     def _changed_slices(self) -> set[int]:
         """Slices whose content as key slices is not what the last propagation began with."""

@@ -7,64 +7,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
-import numpy as np
-import numpy.typing as npt
-
+from ._session_masks import SessionMasks
+from .cleanups import Cleanup
 from .errors import PromptError, SessionError
-from .geometry import SliceAxis, VolumeGeometry
-from .history import Command, History
+from .geometry import SliceAxis
+from .history import Command
 from .intensity import Window
-from .masks import MaskState, PackedMask, StoredMask
-from .plan import Track
+from .masks import StoredMask
 from .prompts import MaskPrompt, ObjectPrompts, Prompt, PromptSet, SliceRef, validate
 from .segment_object import SegmentObject
 
 
-class Session:
-    """All objects on one volume. Every method that changes something is one step of undo.
+class Session(SessionMasks):
+    """All objects on one volume, each with its own slice axis, which is that of its first prompt.
+
+    Every method that changes something is one step of undo, unless it says otherwise.
 
     Raises:
         SessionError: from every change: an unknown object or slice, a locked object, a name in use.
         PromptError: from every change that brings a prompt which does not fit the volume.
     """
 
-    def __init__(
-        self, geometry: VolumeGeometry, axis: SliceAxis = SliceAxis.K, history_limit: int = 500
-    ) -> None:
-        self.geometry = geometry
-        self.axis = SliceAxis(axis)
-        self._objects: dict[int, SegmentObject] = {}
-        self._history: History[SegmentObject] = History(history_limit)
-        self._next_id = 1
-        self._next_run = 1
-
-    # -- what there is
+    # -- export
 
     @property
-    def objects(self) -> tuple[SegmentObject, ...]:
-        """All objects in the order in which they were added."""
-        return tuple(self._objects.values())
-
-    def object(self, object_id: int) -> SegmentObject:
-        """The object with this identifier."""
-        try:
-            return self._objects[object_id]
-        except KeyError:
-            raise SessionError(f"There is no object with the number {object_id!r}.") from None
-
-    def mask(self, object_id: int, index: int) -> npt.NDArray[np.bool_] | None:
-        """The mask of slice `index`, a new bool array (rows, columns), or None."""
-        stored = self.object(object_id).masks.get(index)
-        return None if stored is None else stored.mask.to_array()
-
-    def pending_tracks(self, object_id: int) -> tuple[Track, ...]:
-        """The tracks that a propagation of the object has to compute now."""
-        return self.object(object_id).pending_tracks(self.geometry.slice_count(self.axis))
-
-    def pending_key_slices(self, object_id: int) -> tuple[int, ...]:
-        """The prompted slices whose own masks a propagation of the object has to compute now."""
-        return self.object(object_id).pending_key_slices()
+    def axes(self) -> tuple[SliceAxis, ...]:
+        """The slice axes in use, that of the first object first."""
+        return tuple(dict.fromkeys(entry.axis for entry in self.objects if entry.axis is not None))
 
     def prompt_set(
         self,
@@ -72,10 +43,23 @@ class Session:
         checkpoint_id: str | None = None,
         checkpoint_sha256: str | None = None,
         tier: str | None = None,
+        axis: SliceAxis | None = None,
     ) -> PromptSet:
-        """All that is needed to repeat the session; accepted and edited masks become mask prompts."""
-        objects = tuple(self._with_kept_masks(entry) for entry in self.objects)
-        return PromptSet(self.geometry, self.axis, objects, window, checkpoint_id, checkpoint_sha256, tier)
+        """All that is needed to repeat the objects along one axis; accepted and edited masks become mask prompts.
+
+        Objects without prompts go with the first axis in use. With `axis` None there must be one axis at most.
+        """
+        if axis is None and len(self.axes) > 1:
+            raise SessionError(f"The objects lie along {len(self.axes)} slice axes: say which one.")
+        first = self.axes[0] if self.axes else axis or SliceAxis.K
+        wanted = first if axis is None else axis
+        entries = [entry for entry in self.objects if (first if entry.axis is None else entry.axis) == wanted]
+        objects = tuple(map(kept_as_prompts, entries))
+        cleanups = {entry.cleanup.prompt_set_name for entry in entries}
+        cleanup = cleanups.pop() if len(cleanups) == 1 and cleanups != {"none"} else None
+        return PromptSet(
+            self.geometry, wanted, objects, window, checkpoint_id, checkpoint_sha256, tier, cleanup
+        )
 
     # -- objects
 
@@ -84,13 +68,62 @@ class Session:
         self._check_name(name)
         return self._add(f"Add {name}", [ObjectPrompts(name, color)])[0]
 
+    def adopt_object(self, name: str, color: tuple[float, float, float]) -> int:
+        """Take an object in as if it had always been there, such as a segment of the scene; no step of undo."""
+        self._check_name(name)
+        entry = SegmentObject(self._next_id, ObjectPrompts(name, color))
+        self._next_id += 1
+        self._objects[entry.id] = entry
+        return entry.id
+
+    def restore_object(
+        self,
+        said: ObjectPrompts,
+        axis: SliceAxis | None,
+        masks: Mapping[int, StoredMask],
+        *,
+        locked: bool = False,
+        cleanup: Cleanup | None = None,
+        propagations: int = 0,
+        pending: Iterable[int] | None = None,
+    ) -> int:
+        """Take an object in as it was saved; no step of undo.
+
+        Args:
+            said: with prompts of this volume along `axis`.
+            axis: of prompts and masks.
+            masks: by slice index.
+            locked, cleanup, propagations: as in :class:`SegmentObject`.
+            pending: slices that have to be computed by the next propagation; None = all of them.
+        """
+        self._check_name(said.name)
+        PromptSet(self.geometry, SliceAxis.K if axis is None else axis, (said,))
+        rounds = max((prompt.round for prompt in said.prompts), default=0)
+        entry = SegmentObject(
+            self._next_id,
+            said,
+            MappingProxyType(dict(sorted(masks.items()))),
+            locked,
+            max(propagations, rounds),
+            axis=axis,
+            cleanup=cleanup or Cleanup(),
+        )
+        if pending is not None:
+            waiting = frozenset(pending)
+            known = {index: what for index, what in entry.key_content().items() if index not in waiting}
+            entry = replace(entry, propagated=MappingProxyType(known), unfinished=waiting)
+        self._next_id += 1
+        self._objects[entry.id] = entry
+        return entry.id
+
     def add_objects(self, prompts: PromptSet) -> tuple[int, ...]:
-        """Add all objects of a prompt set made on this volume and axis; returns their identifiers."""
-        if prompts.geometry != self.geometry or prompts.axis != self.axis:
-            raise SessionError("The prompts belong to another volume or slice axis.")
+        """Add all objects of a prompt set made on this volume; returns their identifiers."""
+        if prompts.geometry != self.geometry:
+            raise SessionError("The prompts belong to another volume.")
         for entry in prompts.objects:
             self._check_name(entry.name)
-        return self._add("Add prompts", prompts.objects)
+        cleanup = Cleanup.from_prompt_set(prompts.cleanup)
+        return self._add("Add prompts", prompts.objects, prompts.axis, cleanup)
 
     def rename(self, object_id: int, name: str) -> None:
         """Give the object another name."""
@@ -104,10 +137,23 @@ class Session:
         entry = self.object(object_id)
         self._change(f"Recolour {entry.name}", replace(entry, said=replace(entry.said, color=color)))
 
+    def describe(self, object_id: int, name: str, color: tuple[float, float, float]) -> None:
+        """Follow a name and colour that were changed elsewhere, in the past as well; no step of undo."""
+        if name != self.object(object_id).name:
+            self._check_name(name)
+        self._change_everywhere(
+            object_id, lambda entry: replace(entry, said=replace(entry.said, name=name, color=color))
+        )
+
     def set_locked(self, object_id: int, locked: bool) -> None:
         """Keep prompts and masks of the object from changing, or allow it again."""
         entry = self.object(object_id)
         self._change(f"{'Lock' if locked else 'Unlock'} {entry.name}", replace(entry, locked=locked))
+
+    def set_cleanup(self, object_id: int, cleanup: Cleanup) -> None:
+        """Clean the masks of the object, or no more, where they are shown; those kept here stay as they are."""
+        entry = self._unlocked(object_id)
+        self._change(f"Clean up {entry.name}", replace(entry, cleanup=cleanup))
 
     def delete_object(self, object_id: int) -> None:
         """Remove the object with all it has."""
@@ -118,24 +164,39 @@ class Session:
         """Propagate over these slices only (first and last, inclusive); None for all."""
         entry = self._unlocked(object_id)
         said = replace(entry.said, slice_range=slice_range)
-        PromptSet(self.geometry, self.axis, (said,))  # refuses a range beyond the last slice
+        PromptSet(self.geometry, self._axis(entry), (said,))  # refuses a range beyond the last slice
         self._change("Change the slice range", replace(entry, said=said))
 
     # -- prompts
 
-    def add_prompt(self, object_id: int, prompt: Prompt) -> None:
-        """Add a prompt; its round becomes the number of propagations so far."""
+    def add_prompt(
+        self, object_id: int, prompt: Prompt, slice_range: tuple[int, int] | None = None
+    ) -> None:
+        """Add a prompt; its round becomes the number of propagations so far. `slice_range`: set in the same step."""
         entry = self._unlocked(object_id)
         fitting = self._fitting(entry, prompt)
-        self._say(entry, f"Add {_kind(prompt)}", (*entry.said.prompts, fitting))
+        after = self._ranged(entry, slice_range, fitting)
+        self._say(after, f"Add {_kind(prompt)}", (*entry.said.prompts, fitting))
 
-    def replace_prompt(self, object_id: int, position: int, prompt: Prompt) -> None:
-        """Put another prompt in the place of the one at `position`, such as a point that was moved."""
+    def replace_prompt(
+        self,
+        object_id: int,
+        position: int,
+        prompt: Prompt,
+        slice_range: tuple[int, int] | None = None,
+        run: int | None = None,
+    ) -> None:
+        """Put another prompt in the place of the one at `position`, such as a point that was moved.
+
+        Steps with the same `run` (from :meth:`new_run`) that follow each other are one step: a drag.
+        """
         entry = self._unlocked(object_id)
-        fitting = self._fitting(entry, prompt)
         prompts = list(entry.said.prompts)
+        alone = replace(entry, axis=None) if len(prompts) == 1 and not entry.masks else entry
+        fitting = self._fitting(alone, prompt)
         prompts[self._position(entry, position)] = fitting
-        self._say(entry, f"Change {_kind(prompt)}", tuple(prompts))
+        after = self._ranged(entry, slice_range, fitting)
+        self._say(after, f"Change {_kind(prompt)}", tuple(prompts), run)
 
     def remove_prompt(self, object_id: int, position: int) -> None:
         """Remove the prompt at `position`."""
@@ -144,82 +205,11 @@ class Session:
         removed = prompts.pop(self._position(entry, position))
         self._say(entry, f"Remove {_kind(removed)}", tuple(prompts))
 
-    # -- masks
-
-    def edit_mask(self, object_id: int, index: int, mask: npt.NDArray[np.bool_]) -> None:
-        """Keep `mask`, bool (rows, columns), which the user drew on slice `index`."""
+    def remove_prompts(self, object_id: int) -> None:
+        """Remove all prompts and the slice range of the object."""
         entry = self._unlocked(object_id)
-        edited = StoredMask(self._packed(index, mask), MaskState.EDITED, None, entry.propagations)
-        self._change(f"Edit slice {index}", entry.with_masks({index: edited}))
-
-    def accept(self, object_id: int, indices: Iterable[int]) -> None:
-        """Keep the masks of these slices as they are."""
-        entry = self._unlocked(object_id)
-        masks = {index: self._stored(entry, index) for index in indices}
-        kept = {
-            index: stored
-            if stored.state is MaskState.ACCEPTED
-            else replace(stored, state=MaskState.ACCEPTED, round=entry.propagations)
-            for index, stored in masks.items()
-        }
-        self._change("Accept slices", entry.with_masks(kept))
-
-    def release(self, object_id: int, indices: Iterable[int]) -> None:
-        """Let propagations replace the masks of these slices again."""
-        entry = self._unlocked(object_id)
-        masks = {index: self._stored(entry, index) for index in indices}
-        freed = {index: replace(mask, state=MaskState.PREDICTED, round=0) for index, mask in masks.items()}
-        self._change("Release slices", entry.with_masks(freed))
-
-    def begin_propagation(self, *object_ids: int) -> int:
-        """Say that what is pending of these objects is now computed; returns the run its results belong to."""
-        entries = [self._unlocked(object_id) for object_id in object_ids]
-        run, self._next_run = self._next_run, self._next_run + 1
-        count = self.geometry.slice_count(self.axis)
-        label = "Propagate " + ", ".join(entry.name for entry in entries)
-        after = {entry.id: entry.begun(run, count) for entry in entries}
-        self._do(Command(label, {entry.id: entry for entry in entries}, after, run))
-        return run
-
-    def apply_predictions(
-        self,
-        run: int,
-        object_id: int,
-        masks: Mapping[int, npt.NDArray[np.bool_]],
-        confidences: Mapping[int, float] | None = None,
-    ) -> tuple[int, ...]:
-        """Store what a run found, bool (rows, columns) by slice index, and say which slices took it.
-
-        Slices the user accepted or edited keep their masks. An object that was locked, deleted or propagated anew
-        meanwhile takes nothing, nor does one whose propagation was undone. All results of a run are one step of
-        undo together with its begin, unless the user did something else in between.
-        """
-        packed = {index: self._packed(index, mask) for index, mask in masks.items()}
-        entry = self._awaiting(run, object_id)
-        if entry is None:
-            return ()
-        said = confidences or {}
-        taken = {
-            index: StoredMask(mask, MaskState.PREDICTED, said.get(index))
-            for index, mask in sorted(packed.items())
-            if index not in entry.kept_slices
-        }
-        self._change(f"Propagate {entry.name}", entry.with_masks(taken), run)
-        return tuple(taken)
-
-    def end_propagation(self, run: int, object_id: int) -> tuple[int, ...]:
-        """Say that a run is complete: where it brought no mask the object is gone. Returns those slices.
-
-        Not to be called for a run that was cancelled: what it has not brought then stays pending.
-        """
-        entry = self._awaiting(run, object_id)
-        if entry is None:
-            return ()
-        nothing = PackedMask.from_array(np.zeros(self.geometry.slice_shape(self.axis), dtype=np.bool_))
-        gone = tuple(sorted(entry.unfinished - entry.kept_slices))
-        emptied = entry.with_masks(dict.fromkeys(gone, StoredMask(nothing)))
-        self._change(f"Propagate {entry.name}", replace(emptied, unfinished=frozenset()), run)
-        return gone
+        free = replace(entry, said=replace(entry.said, slice_range=None))
+        self._say(free, "Remove prompts", ())
 
     # -- undo
 
@@ -232,6 +222,12 @@ class Session:
     def redo_label(self) -> str | None:
         """What `redo` would do again, None when there is nothing."""
         return self._history.redo_label
+
+    @property
+    def last_run(self) -> int | None:
+        """The run that `undo` would take back, None when the last step is none."""
+        done = self._history.done
+        return done[-1].run if done else None
 
     def undo(self) -> Command[SegmentObject] | None:
         """Take back the last step and return it; None when there is nothing to take back."""
@@ -249,44 +245,52 @@ class Session:
 
     # -- inside
 
-    def _do(self, command: Command[SegmentObject]) -> None:
-        if command.before != command.after:
-            self._objects = command.apply(self._objects)
-            self._history.push(command)
-
-    def _change(self, label: str, after: SegmentObject, run: int | None = None) -> None:
-        self._do(Command(label, {after.id: self.object(after.id)}, {after.id: after}, run))
-
-    def _add(self, label: str, said: Iterable[ObjectPrompts]) -> tuple[int, ...]:
+    def _add(
+        self,
+        label: str,
+        said: Iterable[ObjectPrompts],
+        axis: SliceAxis | None = None,
+        cleanup: Cleanup | None = None,
+    ) -> tuple[int, ...]:
         added = {}
         for entry in said:
             rounds = max((prompt.round for prompt in entry.prompts), default=0)
-            added[self._next_id] = SegmentObject(self._next_id, entry, propagations=rounds)
+            along = axis if entry.prompts else None
+            added[self._next_id] = SegmentObject(
+                self._next_id, entry, propagations=rounds, axis=along, cleanup=cleanup or Cleanup()
+            )
             self._next_id += 1
         self._do(Command(label, dict.fromkeys(added), added))
         return tuple(added)
 
-    def _say(self, entry: SegmentObject, label: str, prompts: tuple[Prompt, ...]) -> None:
-        self._change(label, replace(entry, said=replace(entry.said, prompts=prompts)))
+    def _say(
+        self, entry: SegmentObject, label: str, prompts: tuple[Prompt, ...], run: int | None = None
+    ) -> None:
+        self._change(label, entry.with_prompts(prompts), run)
 
-    def _awaiting(self, run: int, object_id: int) -> SegmentObject | None:
-        entry = self._objects.get(object_id)
-        return entry if entry is not None and entry.run == run and not entry.locked else None
+    def _ranged(
+        self, entry: SegmentObject, slice_range: tuple[int, int] | None, prompt: Prompt
+    ) -> SegmentObject:
+        if slice_range is None:
+            return entry
+        said = replace(entry.said, prompts=(), slice_range=slice_range)
+        PromptSet(self.geometry, prompt.slice.axis, (said,))
+        return replace(entry, said=replace(entry.said, slice_range=slice_range))
 
-    def _unlocked(self, object_id: int) -> SegmentObject:
-        entry = self.object(object_id)
-        if entry.locked:
-            raise SessionError(f"{entry.name!r} is locked.")
-        return entry
+    def _axis(self, entry: SegmentObject) -> SliceAxis:
+        self._count(entry)
+        assert entry.axis is not None
+        return entry.axis
 
     def _check_name(self, name: str) -> None:
         if any(entry.name == name for entry in self.objects):
             raise SessionError(f"There is an object named {name!r} already.")
 
     def _fitting(self, entry: SegmentObject, prompt: Prompt) -> Prompt:
-        if prompt.slice.axis != self.axis:
-            said, wanted = prompt.slice.axis.name.lower(), self.axis.name.lower()
-            raise PromptError(f"The prompt is for slice axis {said}, the session for {wanted}.")
+        axis = entry.axis
+        if axis is not None and prompt.slice.axis != axis:
+            said, wanted = prompt.slice.axis.name.lower(), axis.name.lower()
+            raise PromptError(f"The prompt is for slice axis {said}, {entry.name!r} is for {wanted}.")
         fitting = replace(prompt, round=entry.propagations)
         validate(fitting, self.geometry)
         return fitting
@@ -296,29 +300,18 @@ class Session:
             raise SessionError(f"{entry.name!r} has {len(entry.said.prompts)} prompts, none at {position}.")
         return position
 
-    def _stored(self, entry: SegmentObject, index: int) -> StoredMask:
-        if index not in entry.masks:
-            raise SessionError(f"{entry.name!r} has no mask on slice {index}.")
-        return entry.masks[index]
 
-    def _packed(self, index: int, mask: npt.NDArray[np.bool_]) -> PackedMask:
-        last = self.geometry.slice_count(self.axis) - 1
-        if not 0 <= index <= last:
-            raise SessionError(f"Slice {index} does not exist: there are slices 0 to {last}.")
-        packed = PackedMask.from_array(np.asarray(mask))
-        wanted = self.geometry.slice_shape(self.axis)
-        if packed.shape != wanted:
-            raise SessionError(f"The mask of slice {index} has shape {packed.shape}, the slice {wanted}.")
-        return packed
-
-    def _with_kept_masks(self, entry: SegmentObject) -> ObjectPrompts:
-        kept = [
-            MaskPrompt(SliceRef(self.axis, index), stored.mask.to_array(), stored.round)
-            for index, stored in entry.masks.items()
-            if stored.is_kept and not (stored.mask.is_empty and stored.round == 0)
-        ]
-        prompts = sorted((*entry.said.prompts, *kept), key=lambda prompt: prompt.round)
-        return replace(entry.said, prompts=tuple(prompts))
+def kept_as_prompts(entry: SegmentObject) -> ObjectPrompts:
+    """What is said about an object, the masks that the user accepted or edited among it as mask prompts."""
+    kept = [
+        MaskPrompt(SliceRef(entry.axis, index), stored.mask.to_array(), stored.round)
+        for index, stored in entry.masks.items()
+        if entry.axis is not None
+        and stored.is_kept
+        and not (stored.mask.is_empty and stored.round == 0)
+    ]
+    prompts = sorted((*entry.said.prompts, *kept), key=lambda prompt: prompt.round)
+    return replace(entry.said, prompts=tuple(prompts))
 
 
 def _kind(prompt: Prompt) -> str:

@@ -1,0 +1,37 @@
+"""Which clean-up an object's masks get before they are shown; what is kept in the session stays raw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cleanup:
+    """What is done to the masks of one object; nothing by default.
+
+    Attributes:
+        keep_prompted: only the parts that hang together with a key slice stay.
+        fill_holes: small holes within a slice are filled.
+        smooth: outlines are smoothed from slice to slice.
+    """
+
+    keep_prompted: bool = False
+    fill_holes: bool = False
+    smooth: bool = False
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is done at all."""
+        return self.keep_prompted or self.fill_holes or self.smooth
+
+    @property
+    def prompt_set_name(self) -> str:
+        """The word for it in a prompts file, which knows no smoothing."""
+        if self.keep_prompted and self.fill_holes:
+            return "both"
+        return "islands" if self.keep_prompted else "holes" if self.fill_holes else "none"
+
+    @classmethod
+    def from_prompt_set(cls, name: str | None) -> Cleanup:
+        """The clean-up that a prompts file names; None = it says nothing."""
+        return cls(keep_prompted=name in ("islands", "both"), fill_holes=name in ("holes", "both"))
