@@ -1,0 +1,78 @@
+"""`slicer.packaging` (Base/Python/slicer/packaging.py) and the PyTorch extension's `PyTorchUtils`, without installing.
+
+What is installed is told as it is; what is not cannot be installed here, and says so.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import types
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+
+
+def load_requirements(path: str | Path) -> list[Requirement]:
+    """The requirements of a file, comments and empty lines left out."""
+    lines = (line.partition("#")[0].strip() for line in Path(path).read_text(encoding="utf-8").splitlines())
+    return [Requirement(line) for line in lines if line]
+
+
+def pip_check(requirements: Any) -> bool:
+    """True where everything that is asked for is installed in a fitting version."""
+    if isinstance(requirements, str | Requirement):
+        requirements = [requirements]
+    for requirement in requirements:
+        wanted = requirement if isinstance(requirement, Requirement) else Requirement(requirement)
+        try:
+            version = importlib.metadata.version(wanted.name)
+        except importlib.metadata.PackageNotFoundError:
+            return False
+        if not wanted.specifier.contains(version, prereleases=True):
+            return False
+    return True
+
+
+def pip_ensure(requirements: Any, requester: str | None = None, **options: Any) -> list[str]:
+    """Nothing where everything is there; RuntimeError where something would have to be installed."""
+    if not pip_check(requirements):
+        raise RuntimeError(f"SlicerHost installs nothing: {requirements} for {requester}")
+    return []
+
+
+def pip_install(requirements: Any, **options: Any) -> None:
+    """RuntimeError: SlicerHost installs nothing."""
+    raise RuntimeError(f"SlicerHost installs nothing: {requirements}")
+
+
+class PyTorchUtilsLogic:
+    """PyTorchUtils.py of the extension fepegar/SlicerPyTorch, where torch is installed."""
+
+    def torchInstalled(self) -> bool:  # noqa: N802
+        """True where torch can be imported."""
+        return importlib.util.find_spec("torch") is not None
+
+    @property
+    def torch(self) -> Any:
+        """The module torch, imported now."""
+        import torch
+
+        return torch
+
+    def installTorch(self, askConfirmation: bool = False, forceComputationBackend: str | None = None, torchVersionRequirement: str | None = None, torchvisionVersionRequirement: str | None = None) -> Any:  # noqa: E501, N802, N803
+        """The module torch where it is installed in a fitting version; None where the user would have declined."""
+        if not self.torchInstalled() or not pip_check(f"torch{torchVersionRequirement or ''}"):
+            return None
+        return self.torch
+
+
+def modules() -> dict[str, types.ModuleType]:
+    """What `import slicer.packaging` and `import PyTorchUtils` find."""
+    packaging = types.ModuleType("slicer.packaging")
+    for function in (load_requirements, pip_check, pip_ensure, pip_install):
+        setattr(packaging, function.__name__, function)
+    utils = types.ModuleType("PyTorchUtils")
+    utils.PyTorchUtilsLogic = PyTorchUtilsLogic
+    return {"slicer.packaging": packaging, "PyTorchUtils": utils}
