@@ -122,6 +122,57 @@ class ctkCollapsibleButton(qt.QAbstractButton):
 
 
 @_offered
+class ctkCollapsibleGroupBox(qt.QGroupBox):
+    """ctkCollapsibleGroupBox.h: a group box that is closed and opened with its title."""
+
+    def __init__(self, title: Any = None, parent: Any = None) -> None:
+        if not isinstance(title, str) and title is not None:
+            title, parent = None, title
+        super().__init__(parent)
+        self.setCheckable(True)
+        self.setChecked(True)
+        if title is not None:
+            self.title = title
+        self.toggled.connect(self._expand)
+
+    collapsed = Property(bool, lambda self: not self.isChecked(), lambda self, value: self.setChecked(not value))
+    collapsedHeight = stored(int, "collapsedHeight", 14)
+
+    def _expand(self, expanded: bool) -> None:
+        direct = QtCore.Qt.FindChildOption.FindDirectChildrenOnly
+        for child in self.findChildren(QtWidgets.QWidget, "", direct):
+            if not expanded:
+                child.setProperty("hiddenByTitle", not child.isHidden())
+                child.hide()
+            elif child.property("hiddenByTitle") is not False:
+                child.show()
+        self.setMaximumHeight(16777215 if expanded else self.fontMetrics().height() + self.collapsedHeight)
+
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:  # noqa: N802
+        """A triangle instead of the check mark."""
+        painter = QtGui.QPainter(self)
+        style = QtWidgets.QWidget.style(self)
+        option = QtWidgets.QStyleOptionGroupBox()
+        self.initStyleOption(option)
+        if self.isChecked():
+            frame = QtWidgets.QStyleOptionFrame()
+            frame.initFrom(self)
+            control, part = QtWidgets.QStyle.ComplexControl.CC_GroupBox, QtWidgets.QStyle.SubControl
+            frame.rect = style.subControlRect(control, option, part.SC_GroupBoxFrame, self)
+            style.drawPrimitive(QtWidgets.QStyle.PrimitiveElement.PE_FrameGroupBox, frame, painter, self)
+        arrow = QtWidgets.QStyleOption()
+        arrow.initFrom(self)
+        height = self.fontMetrics().height()
+        arrow.rect = QtCore.QRect(4, (height - 9) // 2, 9, 9)
+        kind = QtWidgets.QStyle.PrimitiveElement
+        shape = kind.PE_IndicatorArrowDown if self.isChecked() else kind.PE_IndicatorArrowRight
+        style.drawPrimitive(shape, arrow, painter, self)
+        painter.setPen(self.palette.color(QtGui.QPalette.ColorRole.WindowText))
+        painter.drawText(QtCore.QRect(18, 0, self.width - 20, height), int(QtCore.Qt.AlignmentFlag.AlignVCenter), self.title)
+        painter.end()
+
+
+@_offered
 class ctkSliderWidget(qt.QWidget):
     """ctkSliderWidget.h: a slider for floating-point numbers with a spin box."""
 

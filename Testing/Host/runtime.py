@@ -19,6 +19,8 @@ from . import packages, qmrml_widgets, scripted_module
 from .ctk_widgets import ctk
 from .facade import qt
 from .mrml import Application
+from .segment_editor import qMRMLSegmentEditorWidget
+from .segments_table import qMRMLSegmentsTableView
 from .stand_ins import stand_in
 
 
@@ -198,6 +200,8 @@ class Runtime:
             "selfTests": {},
             "qSlicerScriptedLoadableModule": scripted_module.qSlicerScriptedLoadableModule,
             "qSlicerScriptedLoadableModuleWidget": scripted_module.qSlicerScriptedLoadableModuleWidget,
+            "qMRMLSegmentEditorWidget": qMRMLSegmentEditorWidget,
+            "qMRMLSegmentsTableView": qMRMLSegmentsTableView,
             **qmrml_widgets.WIDGETS,
         }
         self._imports: dict[str, Any] = {"qt": qt, "ctk": ctk}

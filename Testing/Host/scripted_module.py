@@ -181,12 +181,8 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
         self._self.setup()
 
     def reload(self) -> None:
-        """Slot: make the Python widget anew from the module's file."""
-        entered = self._entered
-        self.exit()
+        """Slot: make the Python widget anew from the module's file; a panel that was entered stays so."""
         self.setup()
-        if entered:
-            self.enter()
 
     def enter(self) -> None:
         """The user opens the module."""

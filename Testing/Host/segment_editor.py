@@ -1,0 +1,177 @@
+"""Stand-in of qMRMLSegmentEditorWidget with one effect, a round brush.
+
+Modules/Loadable/Segmentations/Widgets/qMRMLSegmentEditorWidget.h and EditorWidgets/qSlicerSegmentEditorAbstractEffect.h
+of Slicer/Slicer. Only what is needed to take a brush in hand; it paints on the slice that is shown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import slicer
+import slicer.util
+import vtk
+
+from .facade import qt
+from .qmrml_widgets import qMRMLWidget
+from .stand_ins import stand_in, stored
+
+
+@stand_in
+class qSlicerSegmentEditorPaintEffect(qt.QObject):
+    """qSlicerSegmentEditorPaintEffect.h over qSlicerSegmentEditorAbstractEffect.h: a brush of so many mm."""
+
+    name = stored(str, "name", "Paint")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parameters = {"BrushDiameterIsRelative": 1, "BrushAbsoluteDiameter": 10.0, "BrushSphere": 0}
+
+    def setCommonParameter(self, name: str, value: Any) -> None:  # noqa: N802
+        """Q_INVOKABLE."""
+        if name not in self._parameters:
+            raise AttributeError(f"The brush has no parameter {name!r}")
+        self._parameters[name] = value
+
+    def doubleParameter(self, name: str) -> float:  # noqa: N802
+        """Q_INVOKABLE."""
+        return float(self._parameters[name])
+
+
+@stand_in
+class qMRMLSegmentEditorWidget(qMRMLWidget):
+    """qMRMLSegmentEditorWidget.h: which segmentation, volume, segment and effect; here without its panel."""
+
+    autoShowSourceVolumeNode = stored(bool, "autoShowSourceVolumeNode", True)
+    undoEnabled = stored(bool, "undoEnabled", True)
+    maximumNumberOfUndoStates = stored(int, "maximumNumberOfUndoStates", 10)
+    readOnly = stored(bool, "readOnly", False)
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._parameters: Any = None
+        self._paint = qSlicerSegmentEditorPaintEffect()
+        self._active = False
+        self._stroke: np.ndarray[Any, Any] | None = None
+        self._observed: list[tuple[Any, int]] = []
+
+    def setUndoEnabled(self, enabled: bool) -> None:  # noqa: N802
+        """Slot."""
+        self.undoEnabled = enabled
+
+    def setAutoShowSourceVolumeNode(self, enabled: bool) -> None:  # noqa: N802
+        """Slot."""
+        self.autoShowSourceVolumeNode = enabled
+
+    def setMRMLSegmentEditorNode(self, node: Any) -> None:  # noqa: N802
+        """Slot; what is chosen lives in this vtkMRMLSegmentEditorNode."""
+        self._parameters = node
+
+    def mrmlSegmentEditorNode(self) -> Any:  # noqa: N802
+        """Q_INVOKABLE."""
+        return self._parameters
+
+    def setSegmentationNode(self, node: Any) -> None:  # noqa: N802
+        """Slot."""
+        if self._parameters is not None:
+            self._parameters.SetAndObserveSegmentationNode(node)
+
+    def segmentationNode(self) -> Any:  # noqa: N802
+        """Q_INVOKABLE."""
+        return None if self._parameters is None else self._parameters.GetSegmentationNode()
+
+    def setSourceVolumeNode(self, node: Any) -> None:  # noqa: N802
+        """Slot."""
+        if self._parameters is not None:
+            self._parameters.SetAndObserveSourceVolumeNode(node)
+
+    def sourceVolumeNode(self) -> Any:  # noqa: N802
+        """Q_INVOKABLE."""
+        return None if self._parameters is None else self._parameters.GetSourceVolumeNode()
+
+    def setCurrentSegmentID(self, segment_id: str) -> None:  # noqa: N802
+        """Slot."""
+        if self._parameters is not None:
+            self._parameters.SetSelectedSegmentID(segment_id)
+
+    def currentSegmentID(self) -> str:  # noqa: N802
+        """Q_INVOKABLE."""
+        return "" if self._parameters is None else self._parameters.GetSelectedSegmentID() or ""
+
+    def effectByName(self, name: str) -> Any:  # noqa: N802
+        """Q_INVOKABLE: only Paint is there."""
+        return self._paint if name == "Paint" else None
+
+    def activeEffect(self) -> Any:  # noqa: N802
+        """Q_INVOKABLE."""
+        return self._paint if self._active else None
+
+    def setActiveEffect(self, effect: Any) -> None:  # noqa: N802
+        """Q_INVOKABLE: None puts the brush down."""
+        self.setActiveEffectByName("" if effect is None else "Paint")
+
+    def setActiveEffectByName(self, name: str) -> None:  # noqa: N802
+        """Slot."""
+        if name not in ("", "Paint"):
+            raise NotImplementedError(f"SlicerHost's Segment Editor has no effect {name!r}")
+        for interactor, tag in self._observed:
+            interactor.RemoveObserver(tag)
+        self._observed.clear()
+        self._active = name == "Paint"
+        if self._parameters is not None:
+            self._parameters.SetActiveEffectName(name)
+        if not self._active:
+            return
+        layouts = slicer.app.layoutManager()
+        for view in layouts.sliceViewNames():
+            widget = layouts.sliceWidget(view)
+            interactor = widget.sliceView().interactor()
+            for event in ("LeftButtonPressEvent", "MouseMoveEvent", "LeftButtonReleaseEvent"):
+                tag = interactor.AddObserver(event, self._handler(widget), 10.0)
+                self._observed.append((interactor, tag))
+
+    def _handler(self, widget: Any) -> Any:
+        def handle(interactor: Any, event: str) -> None:
+            if event == "LeftButtonPressEvent":
+                shape = slicer.util.arrayFromVolume(self.sourceVolumeNode()).shape
+                self._stroke = np.zeros(shape, dtype=bool)
+            if self._stroke is None:
+                return
+            self._dab(widget, interactor.GetEventPosition())
+            if event == "LeftButtonReleaseEvent":
+                self._apply()
+
+        return handle
+
+    def _dab(self, widget: Any, position: tuple[int, int]) -> None:
+        """Mark the voxels of the shown slice within the brush."""
+        volume, stroke = self.sourceVolumeNode(), self._stroke
+        assert stroke is not None
+        to_ijk = vtk.vtkMatrix4x4()
+        volume.GetRASToIJKMatrix(to_ijk)
+        if volume.GetParentTransformNode() is not None:
+            from_world = vtk.vtkMatrix4x4()
+            volume.GetParentTransformNode().GetMatrixTransformFromWorld(from_world)
+            vtk.vtkMatrix4x4.Multiply4x4(to_ijk, from_world, to_ijk)
+        matrix = slicer.util.arrayFromVTKMatrix(to_ijk)
+        node = widget.mrmlSliceNode()
+        right, up = (slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())[:3, n] for n in (0, 1))
+        centre = np.array(widget.sliceView().convertXYZToRAS((*position, 0.0)))
+        radius = self._paint.doubleParameter("BrushAbsoluteDiameter") / 2
+        step = min(volume.GetSpacing()) / 2
+        offsets = np.arange(-radius, radius + step, step)
+        a, b = (part.ravel() for part in np.meshgrid(offsets, offsets))
+        inside = a**2 + b**2 <= radius**2
+        places = centre + a[inside, None] * right + b[inside, None] * up
+        i, j, k = np.rint(places @ matrix[:3, :3].T + matrix[:3, 3]).astype(int).T
+        known = (k >= 0) & (j >= 0) & (i >= 0) & (k < stroke.shape[0]) & (j < stroke.shape[1]) & (i < stroke.shape[2])
+        stroke[k[known], j[known], i[known]] = True
+
+    def _apply(self) -> None:
+        """Add the stroke to the segment, on the source volume's grid."""
+        node, segment_id, volume = self.segmentationNode(), self.currentSegmentID(), self.sourceVolumeNode()
+        before = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume)
+        painted = self._stroke if before is None else self._stroke | before.astype(bool)
+        self._stroke = None
+        slicer.util.updateSegmentBinaryLabelmapFromArray(painted.astype(np.uint8), node, segment_id, volume)
