@@ -8,6 +8,8 @@ TORCH           ?= torch==2.13.0
 PIP_TORCH_FLAGS ?=
 PYTEST_FLAGS    ?=
 DEMO_FLAGS      ?=
+VOLUME          ?=
+HOST_FLAGS      ?=
 
 BIN    := $(VENV)/bin
 PY     := $(BIN)/python
@@ -16,13 +18,16 @@ STAMPS := $(VENV)/.stamps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format cmake-lists clean
+.PHONY: help demo host test check format cmake-lists clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STAMPS)/run  ## set up, then segment a generated CT-like volume with the bundled checkpoint
 	$(BIN)/medsamslicer demo $(DEMO_FLAGS)
+
+host: $(STAMPS)/host  ## set up, then open the module in a window beside Slicer's views; VOLUME=FILE or a generated CT
+	$(PY) -m Testing.Host $(if $(VOLUME),"$(VOLUME)") $(HOST_FLAGS)
 
 test: $(STAMPS)/test  ## set up, then run every test
 	$(PY) -m pytest -m "not network" $(PYTEST_FLAGS)
@@ -43,7 +48,7 @@ clean:  ## remove .venv, caches and builds
 	rm -rf $(VENV) build dist MedSAMSlicer/medsamslicer.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # --- the environment -----------------------------------------------------------------------------------------
-# A stamp says what is installed: `run` is what the program needs, `test` adds what its tests need.
+# A stamp says what is installed: `run` is what the program needs, `host` adds Slicer's scene and Qt, `test` what tests need.
 
 $(PY):
 	$(PYTHON) -m venv $(VENV)
@@ -52,6 +57,10 @@ $(STAMPS)/run: pyproject.toml | $(PY)
 	@mkdir -p $(STAMPS)
 	$(PIP) install $(PIP_TORCH_FLAGS) "$(TORCH)"
 	$(PIP) install --editable .
+	@touch $@
+
+$(STAMPS)/host: $(STAMPS)/run
+	$(PIP) install --editable ".[slicer]"
 	@touch $@
 
 # sam2 asks for torch while it builds and for torchvision, which its video predictor never imports:

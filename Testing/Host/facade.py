@@ -222,6 +222,8 @@ class PythonQtObject:
             if name.encode() in [bytes(known.data()) for known in self.dynamicPropertyNames()]:
                 self.setProperty(name, value)
                 return
+            if isinstance(value, QtCore.QObject) and QtCore.QObject.objectName(value) == name:
+                return  # PySide's QUiLoader names every child on its window; children are attributes here anyway
             raise AttributeError(
                 f"'{name}' does not exist on {type(self).__name__} and creating new attributes on C++ objects is not allowed"
             )

@@ -1,6 +1,8 @@
-"""`slicer.packaging` (Base/Python/slicer/packaging.py) and the PyTorch extension's `PyTorchUtils`, without installing.
+"""Python modules that other parts of Slicer bring: `slicer.packaging`, `PyTorchUtils`, `SampleData`; nothing is installed.
 
-What is installed is told as it is; what is not cannot be installed here, and says so.
+Base/Python/slicer/packaging.py and Modules/Scripted/SampleData/SampleData.py of Slicer/Slicer,
+PyTorchUtils/PyTorchUtils.py of fepegar/SlicerPyTorch. What is installed is told as it is; what is not cannot be installed
+here, and says so.
 """
 
 from __future__ import annotations
@@ -68,6 +70,30 @@ class PyTorchUtilsLogic:
         return self.torch
 
 
+class SampleDataLogic:
+    """Keeps what was registered in slicer.modules.sampleDataSources, and downloads nothing."""
+
+    @staticmethod
+    def registerCustomSampleDataSource(  # noqa: N802
+        category: str = "Custom",
+        sampleName: Any = None,  # noqa: N803
+        uris: Any = None,
+        fileNames: Any = None,  # noqa: N803
+        nodeNames: Any = None,  # noqa: N803
+        customDownloader: Any = None,  # noqa: N803
+        thumbnailFileName: Any = None,  # noqa: N803
+        loadFileTypes: Any = None,  # noqa: N803
+        loadFiles: Any = None,  # noqa: N803
+        loadFileProperties: Any = None,  # noqa: N803
+        checksums: Any = None,
+    ) -> None:
+        """Offer a data set; the arguments are those of SampleData.py, and no others."""
+        import slicer
+
+        source = {name: value for name, value in locals().items() if name not in ("category", "slicer")}
+        slicer.modules.__dict__.setdefault("sampleDataSources", {}).setdefault(category, []).append(source)
+
+
 def modules() -> dict[str, types.ModuleType]:
     """What `import slicer.packaging` and `import PyTorchUtils` find."""
     packaging = types.ModuleType("slicer.packaging")
@@ -75,4 +101,6 @@ def modules() -> dict[str, types.ModuleType]:
         setattr(packaging, function.__name__, function)
     utils = types.ModuleType("PyTorchUtils")
     utils.PyTorchUtilsLogic = PyTorchUtilsLogic
-    return {"slicer.packaging": packaging, "PyTorchUtils": utils}
+    samples = types.ModuleType("SampleData")
+    samples.SampleDataLogic = SampleDataLogic
+    return {"slicer.packaging": packaging, "PyTorchUtils": utils, "SampleData": samples}

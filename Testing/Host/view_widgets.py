@@ -17,6 +17,25 @@ from .views import qMRMLSliceView, qMRMLThreeDView
 _LETTERS = {"Red": "R", "Green": "G", "Yellow": "Y"}
 
 
+def _icon(kind: str) -> QtGui.QIcon:
+    """Four corners, or a cross in a ring."""
+    pixmap = QtGui.QPixmap(16, 16)
+    pixmap.fill(QtCore.Qt.GlobalColor.transparent)
+    painter = QtGui.QPainter(pixmap)
+    painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
+    painter.setPen(QtGui.QPen(QtGui.QColor("black"), 1.6))
+    if kind == "fit":
+        for x, y in ((3, 3), (13, 3), (3, 13), (13, 13)):
+            painter.drawLine(x, y, x + (4 if x < 8 else -4), y)
+            painter.drawLine(x, y, x, y + (4 if y < 8 else -4))
+    else:
+        painter.drawEllipse(QtCore.QPointF(8, 8), 4.5, 4.5)
+        painter.drawLine(8, 1, 8, 15)
+        painter.drawLine(1, 8, 15, 8)
+    painter.end()
+    return QtGui.QIcon(pixmap)
+
+
 @stand_in
 class qMRMLViewControllerBar(qMRMLWidget):
     """qMRMLViewControllerBar.h: the coloured bar that every view has."""
@@ -36,6 +55,7 @@ class qMRMLViewControllerBar(qMRMLWidget):
         self._label.setFixedWidth(18)
         self._bar_layout.addWidget(self._label)
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Preferred, QtWidgets.QSizePolicy.Policy.Fixed)
+        self._bar.setAttribute(QtCore.Qt.WidgetAttribute.WA_StyledBackground)
         self._bar.setStyleSheet(f"#BarWidget {{ background: {colour.name()}; }} #BarWidget > QLabel {{ color: black; }}")
 
     def barLayout(self) -> Any:  # noqa: N802
@@ -61,7 +81,7 @@ class qMRMLSliceControllerWidget(qMRMLViewControllerBar):
         self._logic, self._node = logic, node
         self._updating = False
         self._fit = qt.QToolButton()
-        self._fit.setText("⛶")
+        self._fit.setIcon(_icon("fit"))
         self._fit.setToolTip("Fit to window")
         self._fit.setAutoRaise(True)
         self._fit.connect("clicked()", self.fitSliceToBackground)
@@ -195,7 +215,7 @@ class qMRMLThreeDWidget(qMRMLWidget):
         self._view = qMRMLThreeDView(self._logic, name)
         self._controller = qMRMLViewControllerBar(name, QtGui.QColor(140, 140, 190))
         centre = qt.QToolButton()
-        centre.setText("⌖")
+        centre.setIcon(_icon("centre"))
         centre.setToolTip("Centre the 3-D view")
         centre.setAutoRaise(True)
         centre.connect("clicked()", lambda: (self._view.resetFocalPoint(), self._view.resetCamera()))
