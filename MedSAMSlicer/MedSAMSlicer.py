@@ -1,14 +1,14 @@
 """The scripted module MedSAMSlicer: what Slicer loads, wiring only.
 
-Everything that computes lives in MedSAMSlicerLib. Nothing here imports torch, so that the module appears in Slicer
-before anything was installed. In this version the panel tells what is ready on this computer; segmentation runs from
-the command line.
+Everything else lives in MedSAMSlicerLib and is imported when the user opens the module. Nothing here or there imports
+torch before the network is needed, so that the module appears in Slicer before anything was installed.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import slicer
@@ -31,17 +31,25 @@ class MedSAMSlicer(ScriptedLoadableModule):
         super().__init__(parent)
         parent.title = _("MedSAMSlicer")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        parent.dependencies = []
+        parent.dependencies = ["Segmentations", "SegmentEditor", "Markups", "SubjectHierarchy"]
         parent.contributors = ["MedSAMSlicer contributors"]
         parent.helpText = _(
             "From one box or a few clicks to a 3-D segmentation of a CT or MR volume: the SAM 2 video network carries "
-            "the mask from slice to slice, on this computer. In this version segmentation runs from the command "
-            'line; see <a href="{homepage}">the documentation</a>. Research software, not a medical device.'
+            "the mask from slice to slice, on this computer. Pick a volume, choose a prompt tool, click on the organ, "
+            'press Propagate. See <a href="{homepage}#readme">the documentation</a>. '
+            "Research software, not a medical device."
         ).format(homepage=HOMEPAGE)
         parent.acknowledgementText = _(
             "Licensed under Apache-2.0. The network is SAM 2 by Ravi et al. (arXiv:2408.00714); its use on medical "
             "volumes follows MedSAM2 by Ma et al. (arXiv:2504.03600). Each checkpoint has a licence of its own."
         )
+        slicer.app.connect("startupCompleted()", self.registerSampleData)
+
+    def registerSampleData(self):
+        """Offer volumes to try the module on in Slicer's Sample Data; called when Slicer has started."""
+        from MedSAMSlicerLib.slicerlayer import sample_data
+
+        sample_data.register(Path(self.resourcePath("Icons")))
 
 
 class Readiness(NamedTuple):
@@ -68,55 +76,79 @@ class MedSAMSlicerLogic(ScriptedLoadableModuleLogic):
         checkpoints = tuple((entry.title, registry.state(entry).value) for entry in registry)
         return Readiness(MedSAMSlicerLib.__version__, torch_version, checkpoints)
 
+    def controller(self, settings=None):
+        """Everything the panel can do, for scripts: the same verbs, on Slicer's scene. Close it when done."""
+        from MedSAMSlicerLib.slicerlayer.controller import Controller
+        from MedSAMSlicerLib.slicerlayer.pump import QtTimers
+
+        return Controller(slicer.mrmlScene, timers=QtTimers(), settings=settings)
+
 
 class MedSAMSlicerWidget(ScriptedLoadableModuleWidget):
-    """The panel."""
+    """The panel: made when the user opens the module for the first time, see MedSAMSlicerLib/slicerlayer/panel."""
 
     def __init__(self, parent=None):
         self.logic = MedSAMSlicerLogic()
-        self.ui = None
+        self.ui = self.panel = self.controller = None
         super().__init__(parent)
 
     def setup(self) -> None:
-        """Load the panel; called when the user opens the module for the first time."""
+        """Load the widgets and bind them; called once."""
         super().setup()
-        panel = slicer.util.loadUI(self.resourcePath("UI/MedSAMSlicer.ui"))
-        self.layout.addWidget(panel)
-        self.ui = slicer.util.childWidgetVariables(panel)
-        self.showReadiness()
+        from MedSAMSlicerLib.slicerlayer.workspace import Settings
+
+        from MedSAMSlicerLib.slicerlayer.panel import Panel
+        from MedSAMSlicerLib.slicerlayer.settings import MachineSettings
+
+        widgets = slicer.util.loadUI(self.resourcePath("UI/MedSAMSlicer.ui"))
+        self.layout.addWidget(widgets)
+        self.ui = slicer.util.childWidgetVariables(widgets)
+        widgets.setMRMLScene(slicer.mrmlScene)
+        machine = MachineSettings()
+        self.controller = self.logic.controller(
+            Settings(device=machine.device, cache_bytes=machine.cache_bytes, models=machine.models_folder)
+        )
+        self.panel = Panel(self.ui, self.controller, Path(self.resourcePath("")), machine)
 
     def enter(self) -> None:
-        """Look again, as something may have been installed since; called whenever the module is opened."""
-        if self.ui is not None:
-            self.showReadiness()
+        """Make shortcuts and strips; called whenever the module is opened."""
+        if self.panel is not None:
+            self.panel.enter()
 
-    def showReadiness(self) -> None:
-        """Write what is ready on this computer into the panel."""
-        with slicer.util.tryWithErrorDisplay(_("Failed to look what is installed.")):
-            ready = self.logic.readiness()
-            self.ui.versionLabel.text = ready.version
-            self.ui.torchLabel.text = ready.torch_version or _("not installed")
-            lines = [f"{title}: {state}" for title, state in ready.checkpoints]
-            self.ui.checkpointsLabel.text = "\n".join(lines)
+    def exit(self) -> None:
+        """Take shortcuts and strips away; called whenever another module is opened."""
+        if self.panel is not None:
+            self.panel.exit()
+
+    def cleanup(self) -> None:
+        """End everything; called before the module is reloaded and when Slicer exits, maybe twice."""
+        if self.panel is not None:
+            self.panel.close()
+            self.panel = None
+        if self.controller is not None:
+            self.controller.close()
+            self.controller = None
 
     def onReload(self) -> None:
         """Drop the library from memory too, so that a developer's change in it is seen."""
+        self.cleanup()
         for name in [name for name in sys.modules if name.split(".")[0] == "MedSAMSlicerLib"]:
             del sys.modules[name]
         super().onReload()
 
 
 class MedSAMSlicerTest(ScriptedLoadableModuleTest):
-    """The self test that runs inside Slicer."""
+    """The self test that runs inside Slicer, by Reload & Test. It has not been run in continuous integration."""
+
+    def setUp(self) -> None:
+        """Start with an empty scene."""
+        slicer.mrmlScene.Clear()
 
     def runTest(self) -> None:
-        """Run every test of this class."""
-        self.test_readiness_is_told_without_importing_torch()
+        """Run every test, each in an empty scene."""
+        from MedSAMSlicerLib.slicerlayer import self_test
 
-    def test_readiness_is_told_without_importing_torch(self) -> None:
-        """The panel opens before torch is there, and names the checkpoints."""
-        torch_was_loaded = "torch" in sys.modules
-        ready = MedSAMSlicerLogic().readiness()
-        self.assertTrue(ready.version)
-        self.assertTrue(ready.checkpoints)
-        self.assertEqual(torch_was_loaded, "torch" in sys.modules)
+        for test in self_test.tests():
+            self.setUp()
+            self.delayDisplay(test.__doc__ or test.__name__)
+            test(self)

@@ -23,9 +23,9 @@ ARROWS = {
     "engine": {"core", "sam2"},
     "models": {"core"},
     "io": {"core"},
-    "training": {"core", "sam2", "engine"},
+    "training": {"core", "sam2", "engine", "io"},
     "evaluation": {"core", "sam2", "engine", "models", "io", "training"},
-    "slicerlayer": {"core", "sam2", "engine", "models", "io"},
+    "slicerlayer": {"core", "sam2", "engine", "models", "io", "training"},  # training draws the sample volume
     "cli": {"core", "sam2", "engine", "models", "io", "training", "evaluation"},
 }
 SLICER = {"slicer", "vtk", "qt", "ctk"}

@@ -1,8 +1,8 @@
 """The scripted module is loaded without torch, which Slicer may not have yet.
 
-`slicer.ScriptedLoadableModule` and `slicer.i18n` exist only inside Slicer, so both stand in here as empty base classes
-and an untranslated `tr`. That proves what importing the file needs, and what its logic tells; the panel itself is seen
-only inside Slicer.
+`slicer.ScriptedLoadableModule`, `slicer.i18n` and `slicer.app` exist only inside Slicer, so they stand in here as empty
+base classes, an untranslated `tr` and an application that notes what it is asked to call. That proves what importing
+the file needs, and what its logic tells; the panel itself is tested in SlicerHost.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 MODULE_FILE = ROOT / "MedSAMSlicer" / "MedSAMSlicer.py"
 PROBE = """
-import importlib.abc, json, sys, types
+import importlib.abc, json, sys, time, types
 
 class Blocked(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
@@ -38,18 +38,23 @@ for kind in ("", "Widget", "Logic", "Test"):
 i18n = types.ModuleType("slicer.i18n")
 i18n.tr = lambda text: text
 i18n.translate = lambda context, text: text
-sys.modules["slicer"] = types.ModuleType("slicer")
+sys.modules["slicer"] = slicer = types.ModuleType("slicer")
+connected = []
+slicer.app = types.SimpleNamespace(connect=lambda signal, slot: connected.append((signal, slot.__name__)))
 sys.modules["slicer.ScriptedLoadableModule"] = loadable
 sys.modules["slicer.i18n"] = i18n
 sys.path.insert(0, sys.argv[1])
 
+before = time.perf_counter()
 import MedSAMSlicer
+seconds = time.perf_counter() - before
 parent = types.SimpleNamespace()
 MedSAMSlicer.MedSAMSlicer(parent)
 after_import = sorted(name for name in sys.modules if name.split(".")[0] == "MedSAMSlicerLib")
 ready = MedSAMSlicer.MedSAMSlicerLogic().readiness()
 print(json.dumps({
     "parent": vars(parent), "after_import": after_import, "torch": "torch" in sys.modules,
+    "seconds": seconds, "connected": connected,
     "version": ready.version, "checkpoints": ready.checkpoints,
     "classes": [name for name in vars(MedSAMSlicer) if name.startswith("MedSAMSlicer")],
 }))
@@ -76,6 +81,14 @@ def test_loading_the_module_loads_nothing_of_the_library(loaded):
     assert loaded["after_import"] == []
 
 
+def test_loading_the_module_takes_less_than_a_third_of_a_second(loaded):
+    assert loaded["seconds"] < 0.3
+
+
+def test_sample_data_is_registered_when_slicer_has_started_and_not_before(loaded):
+    assert loaded["connected"] == [["startupCompleted()", "registerSampleData"]]
+
+
 def test_slicer_finds_the_four_classes_of_a_scripted_module(loaded):
     assert {"MedSAMSlicer", "MedSAMSlicerWidget", "MedSAMSlicerLogic", "MedSAMSlicerTest"} <= set(
         loaded["classes"]
@@ -91,14 +104,39 @@ def test_module_says_who_made_it_where_it_belongs_and_what_it_is_not(loaded):
     assert "Apache-2.0" in parent["acknowledgementText"]
 
 
+PANEL = ElementTree.parse(ROOT / "MedSAMSlicer/Resources/UI/MedSAMSlicer.ui")
+WIDGETS = {widget.get("name"): widget for widget in PANEL.iter("widget")}
+SECTIONS = sorted((ROOT / "MedSAMSlicer/MedSAMSlicerLib/slicerlayer/panel").glob("*.py"))
+SOURCE = "\n".join(path.read_text(encoding="utf-8") for path in [MODULE_FILE, *SECTIONS])
+
+
 def test_panel_has_every_widget_that_the_module_uses():
-    names = {
-        w.get("name")
-        for w in ElementTree.parse(ROOT / "MedSAMSlicer/Resources/UI/MedSAMSlicer.ui").iter("widget")
-    }
-    used = set(re.findall(r"self\.ui\.(\w+)", MODULE_FILE.read_text(encoding="utf-8")))
-    assert used
-    assert used <= names
+    used = set(re.findall(r"\bui\.(\w+)", SOURCE))
+    named = set(re.findall(r'"(\w+(?:Button|Box|Selector|Widget|Label))"', SOURCE))
+    assert len(used) > 20
+    assert used - set(WIDGETS) == set()
+    assert named - set(WIDGETS) == set()
+
+
+def test_every_widget_that_the_user_can_touch_says_what_it_is_for():
+    passive = {"QWidget", "qMRMLWidget", "QFrame", "QGroupBox", "ctkCollapsibleButton"}
+    silent = [
+        name
+        for name, widget in WIDGETS.items()
+        if widget.get("class") not in passive
+        and not name.endswith(("Caption", "Icon"))
+        and widget.find("property[@name='toolTip']") is None
+    ]
+    assert silent == []
+
+
+def test_every_icon_that_the_panel_names_is_there_and_every_icon_is_used():
+    there = {path.stem for path in (ROOT / "MedSAMSlicer/Resources/Icons").glob("*.svg")}
+    words = set(re.findall(r'"([A-Z]\w+)"', SOURCE))
+    assert there
+    assert there <= words
+    dressed = set(re.findall(r'dress\("\w+", "(\w+)"', SOURCE))
+    assert dressed <= there
 
 
 def test_requirements_inside_slicer_are_those_of_the_package_that_slicer_does_not_bring():

@@ -1,0 +1,123 @@
+"""Segments of the scene into files: Slicer's own writer for .seg.nrrd, this project's for NIfTI and DICOM SEG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+
+from ..core.errors import OutputError
+from ..core.geometry import SliceAxis, VolumeGeometry
+from ..io.dicom_seg import write_dicom_seg
+from ..io.segmentations import Color, Mask, write_labelmap
+from ..io.volumes import read_volume
+from .nodes import volume_geometry
+from .segments import SegmentMasks
+
+_SAME_MM = 0.01
+
+
+def export_segmentation(segmentation_node: Any, path: Path) -> None:
+    """Write a segmentation as .seg.nrrd with everything Slicer keeps: names, colours, terminology, overlaps.
+
+    Raises:
+        OutputError: Slicer could not write the file.
+    """
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetFileName(str(path))
+    if not storage.WriteData(segmentation_node):
+        raise OutputError(_("Slicer cannot write {path}.").format(path=path))
+
+
+def export_nifti(segmentation_node: Any, volume_node: Any, path: Path) -> int:
+    """Write all segments as one label map on the volume's voxels; returns how many voxels were in several segments.
+
+    Raises:
+        OutputError: naming the file.
+    """
+    masks, colors = masks_of(segmentation_node, volume_node)
+    return write_labelmap(path, masks, volume_geometry(volume_node), colors)
+
+
+def export_dicom(segmentation_node: Any, volume_node: Any, path: Path) -> None:
+    """Write all segments as a DICOM segmentation of the series that the volume was loaded from.
+
+    Raises:
+        OutputError: The volume did not come from Slicer's DICOM database, or is not on the series' voxels any more.
+    """
+    files = series_files(volume_node)
+    if not files:
+        raise OutputError(
+            _(
+                "{name} was not loaded from Slicer's DICOM database, which DICOM SEG needs; save a .seg.nrrd."
+            ).format(name=volume_node.GetName())
+        )
+    series = read_volume(files[0])
+    geometry = volume_geometry(volume_node)
+    masks, colors = masks_of(segmentation_node, volume_node)
+    if not _same_place(series.geometry, geometry):
+        turned = _reversed(geometry)
+        if not _same_place(series.geometry, turned):
+            raise OutputError(
+                _("{name} is not on the voxels of its DICOM series any more (resampled or cropped?).").format(
+                    name=volume_node.GetName()
+                )
+            )
+        masks = {name: mask[::-1] for name, mask in masks.items()}
+    write_dicom_seg(path, masks, series.geometry, series.dicom_files, colors)
+
+
+def masks_of(segmentation_node: Any, volume_node: Any) -> tuple[dict[str, Mask], dict[str, Color]]:
+    """All segments by a name of their own: bool (K, J, I) on the volume's voxels, and colours from 0 to 1."""
+    geometry = volume_geometry(volume_node)
+    segments = SegmentMasks(segmentation_node, volume_node)
+    masks: dict[str, Mask] = {}
+    colors: dict[str, Color] = {}
+    try:
+        for segment_id in segments.segment_ids():
+            name = _unused(segments.name(segment_id) or segment_id, tuple(masks))
+            mask = np.zeros(geometry.shape, dtype=np.bool_)
+            for index, plane in segments.read_slices(segment_id, SliceAxis.K).items():
+                mask[index] = plane
+            masks[name] = mask
+            red, green, blue = segments.color(segment_id)
+            colors[name] = (float(red), float(green), float(blue))
+    finally:
+        segments.close()
+    return masks, colors
+
+
+def series_files(volume_node: Any) -> list[Path]:
+    """The DICOM files that a volume was loaded from; empty when it was not, or they are gone."""
+    said = volume_node.GetAttribute("DICOM.instanceUIDs")
+    database = getattr(slicer, "dicomDatabase", None)
+    if not said or database is None:
+        return []
+    files = [str(database.fileForInstance(uid)) for uid in said.split()]
+    return [Path(file) for file in files if file and Path(file).is_file()]
+
+
+def _unused(name: str, taken: Sequence[str]) -> str:
+    if name not in taken:
+        return name
+    number = 2
+    while f"{name} {number}" in taken:
+        number += 1
+    return f"{name} {number}"
+
+
+def _same_place(a: VolumeGeometry, b: VolumeGeometry) -> bool:
+    corners = np.array([[0.0, 0.0, 0.0], [side - 1.0 for side in reversed(a.shape)]])
+    return a.shape == b.shape and bool(np.allclose(a.to_ras(corners), b.to_ras(corners), atol=_SAME_MM))
+
+
+def _reversed(geometry: VolumeGeometry) -> VolumeGeometry:
+    """The same voxels with the slices in the other order."""
+    matrix = np.array(geometry.ijk_to_ras)
+    matrix[:3, 3] += matrix[:3, 2] * (geometry.shape[0] - 1)
+    matrix[:3, 2] *= -1.0
+    return VolumeGeometry(geometry.shape, matrix)

@@ -1,0 +1,51 @@
+"""A small picture of a slice as the network sees it: through the window, with square millimetres."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import qt
+
+from ..core.geometry import SliceAxis, VolumeGeometry
+from ..core.intensity import Window
+
+_LARGEST = 512  # voxels along a side that are still shown one by one
+
+
+def grey_slice(array: npt.NDArray[Any], axis: SliceAxis, index: int, window: Window) -> npt.NDArray[np.uint8]:
+    """Slice `index` of an array (K, J, I) in grey values, uint8 (rows, columns), each side at most 512."""
+    plane = np.take(array, index, axis=int(axis))
+    rows, columns = (-(-side // _LARGEST) for side in plane.shape)
+    return window.apply(plane[::rows, ::columns])
+
+
+def pgm(grey: npt.NDArray[np.uint8]) -> bytes:
+    """A grey image (rows, columns) as a PGM file, which every Qt reads without a plug-in."""
+    rows, columns = grey.shape
+    return f"P5 {columns} {rows} 255\n".encode("ascii") + np.ascontiguousarray(grey).tobytes()
+
+
+def size_in(geometry: VolumeGeometry, axis: SliceAxis, room: int) -> tuple[int, int]:
+    """Width and height in pixels of a slice in a square of `room` pixels, with its true proportions."""
+    rows, columns = geometry.slice_shape(axis)
+    high, wide = geometry.in_plane_spacing(axis)
+    height, width = rows * high, columns * wide
+    scale = room / max(height, width)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def pixmap_of(
+    array: npt.NDArray[Any],
+    geometry: VolumeGeometry,
+    axis: SliceAxis,
+    index: int,
+    window: Window,
+    room: int,
+) -> Any:
+    """A QPixmap of a slice that fits into a square of `room` pixels."""
+    pixmap = qt.QPixmap()
+    pixmap.loadFromData(pgm(grey_slice(array, axis, index, window)), "PGM")
+    width, height = size_in(geometry, axis, room)
+    return pixmap.scaled(width, height, qt.Qt.IgnoreAspectRatio, qt.Qt.SmoothTransformation)
