@@ -14,9 +14,6 @@ from .qmrml_widgets import qMRMLWidget
 from .stand_ins import stand_in
 from .views import qMRMLSliceView, qMRMLThreeDView
 
-_LETTERS = {"Red": "R", "Green": "G", "Yellow": "Y"}
-
-
 def _icon(kind: str) -> QtGui.QIcon:
     """Four corners, or a cross in a ring."""
     pixmap = QtGui.QPixmap(16, 16)
@@ -77,7 +74,7 @@ class qMRMLSliceControllerWidget(qMRMLViewControllerBar):
 
     def __init__(self, logic: Any, node: Any, parent: Any = None) -> None:
         colour = QtGui.QColor.fromRgbF(*node.GetLayoutColor())
-        super().__init__(_LETTERS.get(node.GetLayoutName(), node.GetLayoutLabel()), colour, parent)
+        super().__init__(node.GetLayoutLabel(), colour, parent)
         self._logic, self._node = logic, node
         self._updating = False
         self._fit = qt.QToolButton()
