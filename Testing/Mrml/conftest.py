@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +14,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+# The translations of Slicer are no part of the wheel. Set before any test imports what uses them.
+_I18N = types.ModuleType("slicer.i18n")
+_I18N.tr = lambda text: text  # type: ignore[attr-defined]
+sys.modules.setdefault("slicer.i18n", _I18N)
+
 _MODULE_LOGICS = {
     "Colors": "vtkMRMLColorLogic",
     "SubjectHierarchy": "vtkSlicerSubjectHierarchyModuleLogic",
     "Volumes": "vtkSlicerVolumesLogic",
     "Segmentations": "vtkSlicerSegmentationsModuleLogic",
+    "Markups": "vtkSlicerMarkupsLogic",
+    "Transforms": "vtkSlicerTransformLogic",
 }
 
 
@@ -33,6 +42,10 @@ class MrmlScene:
     def boot(cls) -> MrmlScene:
         slicer = pytest.importorskip("slicer", reason="the slicer-core wheel is not installed")
         scene = slicer.vtkMRMLScene()
+        crosshair = slicer.vtkMRMLCrosshairNode()
+        crosshair.SetCrosshairName("default")
+        scene.AddNode(crosshair)
+        slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
         application = slicer.vtkSlicerApplicationLogic()
         application.SetMRMLScene(scene)
         application.GetColorLogic().SetMRMLScene(scene)

@@ -1,0 +1,1 @@
+"""The only part that knows 3D Slicer: between its scene and the core."""

@@ -1,0 +1,202 @@
+"""The study's choices, kept in the scene in a plain scripted module node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import vtk
+
+MODULE = "MedSAMSlicer"
+OVERLAPS = ("none", "visible", "all")
+_VOLUME, _SEGMENTATION = "Volume", "Segmentation"
+_SESSION, _SESSION_VOLUME = "Session", "SessionVolume"
+
+
+class ParameterNode:
+    """Typed access to the module's one vtkMRMLScriptedModuleNode, which is made when the scene has none.
+
+    Setting a value that is there already changes nothing and tells nobody.
+    """
+
+    def __init__(self, scene: Any) -> None:
+        self._scene = scene
+        self._removers: list[Callable[[], None]] = []
+
+    @property
+    def node(self) -> Any:
+        """The node itself."""
+        node = self._scene.GetSingletonNode(MODULE, "vtkMRMLScriptedModuleNode")
+        if node is None:
+            node = self._scene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
+            node.UnRegister(None)  # CreateNodeByClass hands over a reference
+            node.SetSingletonTag(MODULE)
+            node.SetModuleName(MODULE)
+            node.SetName(MODULE)
+            node = self._scene.AddNode(node)
+        return node
+
+    @property
+    def volume(self) -> Any | None:
+        """The volume to segment."""
+        return self.node.GetNodeReference(_VOLUME)
+
+    @volume.setter
+    def volume(self, volume_node: Any | None) -> None:
+        self._refer(_VOLUME, volume_node)
+
+    @property
+    def segmentation(self) -> Any | None:
+        """The segmentation that takes the masks."""
+        return self.node.GetNodeReference(_SEGMENTATION)
+
+    @segmentation.setter
+    def segmentation(self, segmentation_node: Any | None) -> None:
+        self._refer(_SEGMENTATION, segmentation_node)
+
+    @property
+    def segment_id(self) -> str | None:
+        """The selected segment."""
+        return self._text("SegmentID")
+
+    @segment_id.setter
+    def segment_id(self, segment_id: str | None) -> None:
+        self._set("SegmentID", segment_id)
+
+    @property
+    def window_spec(self) -> str:
+        """What `core.intensity.choose_window` takes, such as "auto", "lung" or "-100,300"; or "display"."""
+        return self._text("Window") or "display"
+
+    @window_spec.setter
+    def window_spec(self, spec: str) -> None:
+        self._set("Window", spec)
+
+    @property
+    def checkpoint(self) -> str | None:
+        """Identifier or file of the network's weights."""
+        return self._text("Checkpoint")
+
+    @checkpoint.setter
+    def checkpoint(self, checkpoint: str | None) -> None:
+        self._set("Checkpoint", checkpoint)
+
+    @property
+    def tier(self) -> str | None:
+        """The arithmetic: "exact", "balanced" or "fast"; None to let the device decide."""
+        return self._text("Tier")
+
+    @tier.setter
+    def tier(self, tier: str | None) -> None:
+        self._set("Tier", tier)
+
+    @property
+    def overlap(self) -> str:
+        """Whose voxels a mask may take: "none", "visible" or "all"."""
+        overlap = self._text("Overlap")
+        return overlap if overlap in OVERLAPS else "none"
+
+    @overlap.setter
+    def overlap(self, overlap: str) -> None:
+        if overlap not in OVERLAPS:
+            raise ValueError(f"The overlap must be one of {', '.join(OVERLAPS)}, got {overlap!r}.")
+        self._set("Overlap", overlap)
+
+    @property
+    def session_json(self) -> str | None:
+        """The session on the volume that is selected now."""
+        return self.session_of(self.volume)
+
+    @session_json.setter
+    def session_json(self, text: str | None) -> None:
+        self.set_session_of(self.volume, text)
+
+    def session_of(self, volume_node: Any | None) -> str | None:
+        """The text of the session on a volume; None when there is none."""
+        slot = self._slot(volume_node)
+        return None if slot is None else self._text(f"{_SESSION}{slot}")
+
+    def set_session_of(self, volume_node: Any | None, text: str | None) -> None:
+        """Keep the text of the session on a volume, or drop it; nothing happens without a volume."""
+        if volume_node is None:
+            return
+        slot = self._slot(volume_node)
+        if slot is None:
+            if not text:
+                return
+            slot = self._free_slot()
+        node = self.node
+        was_modifying = node.StartModify()
+        self._refer(f"{_SESSION_VOLUME}{slot}", volume_node if text else None)
+        self._set(f"{_SESSION}{slot}", text)
+        node.EndModify(was_modifying)
+
+    def choice(self, name: str, default: str = "") -> str:
+        """A display choice of the panel."""
+        return self._text(f"Choice.{name}") or default
+
+    def set_choice(self, name: str, value: str) -> None:
+        """Keep a display choice of the panel."""
+        self._set(f"Choice.{name}", value)
+
+    def observe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back whenever a value changes, until the returned function is called."""
+        node = self.node
+        tag = node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: callback())
+        node_id = node.GetID()
+        del node
+
+        def remove() -> None:
+            observed = self._scene.GetNodeByID(node_id)
+            if observed is not None:
+                observed.RemoveObserver(tag)
+            if remove in self._removers:
+                self._removers.remove(remove)
+
+        self._removers.append(remove)
+        return remove
+
+    def close(self) -> None:
+        """Remove every observer."""
+        for remove in list(self._removers):
+            remove()
+
+    def _text(self, name: str) -> str | None:
+        return self.node.GetParameter(name) or None
+
+    def _set(self, name: str, value: str | None) -> None:
+        node = self.node
+        if value:
+            node.SetParameter(name, value)
+        else:
+            node.UnsetParameter(name)
+
+    def _refer(self, role: str, target: Any | None) -> None:
+        self.node.SetNodeReferenceID(role, None if target is None else target.GetID())
+
+    def _slot(self, volume_node: Any | None) -> int | None:
+        """The number under which the session on a volume is kept; references survive a change of node IDs."""
+        if volume_node is None:
+            return None
+        node = self.node
+        for slot in self._slots():
+            if node.GetNodeReferenceID(f"{_SESSION_VOLUME}{slot}") == volume_node.GetID():
+                return slot
+        return None
+
+    def _slots(self) -> list[int]:
+        names = self.node.GetParameterNames()
+        return sorted(
+            int(name[len(_SESSION) :])
+            for name in names
+            if name[len(_SESSION) :].isdigit() and name.startswith(_SESSION)
+        )
+
+    def _free_slot(self) -> int:
+        """A slot that is not taken, or one whose volume is gone."""
+        node = self.node
+        slots = self._slots()
+        for slot in slots:
+            if node.GetNodeReference(f"{_SESSION_VOLUME}{slot}") is None:
+                return slot
+        return max(slots, default=0) + 1

@@ -1,0 +1,233 @@
+"""Voxels of segments, read and written through their labelmaps, with whose they are kept in a ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.geometry import SliceAxis
+from .edits import Mask
+from .labelmaps import Grid, Labelmap, labelmap_of, segment_ids
+from .overlap import Ledger, Voxels
+
+Places = npt.NDArray[np.int64]  # (N, 3): k, j, i
+
+
+@dataclass
+class Changes:
+    """What a write changed beyond the masks that were written.
+
+    Attributes:
+        segments: all that have other voxels now.
+        taken, returned: voxels of other segments that they lost and got back, (N, 3) of (k, j, i).
+    """
+
+    segments: set[str] = field(default_factory=set)
+    taken: dict[str, Places] = field(default_factory=dict)
+    returned: dict[str, Places] = field(default_factory=dict)
+
+
+class SegmentVoxels:
+    """The labelmaps of one segmentation on the grid of one volume, for the time of one call."""
+
+    def __init__(self, segmentation_node: Any, volume_node: Any, ledger: Ledger) -> None:
+        self._node = segmentation_node
+        self._ledger = ledger
+        self.grid = Grid(segmentation_node, volume_node)
+        self.shape = self.grid.geometry.shape
+
+    def read(self, segment_id: str, axis: SliceAxis, indices: Iterable[int] | None = None) -> dict[int, Mask]:
+        """New masks of the slices `indices`, or of all that are not empty."""
+        labels, first = self._labelmap(segment_id).cut()
+        value = self._value(segment_id)
+        if indices is None:
+            if not labels.size:
+                return {}
+            planes = np.moveaxis(labels, axis, 0)
+            indices = [first[axis] + n for n, plane in enumerate(planes) if (plane == value).any()]
+        return {index: self._mask(labels, first, value, axis, index) for index in indices}
+
+    def write(
+        self,
+        segment_id: str,
+        axis: SliceAxis,
+        masks: Mapping[int, Mask],
+        takeable: frozenset[str],
+        locked: frozenset[str],
+    ) -> Changes:
+        """Make these slices of a segment equal to `masks`.
+
+        Voxels are taken from the segments `takeable`; those in `locked` neither lose nor get back any.
+        """
+        own = self._labelmap(segment_id)
+        before = self.read(segment_id, axis, masks)
+        changed = {index: mask for index, mask in masks.items() if not np.array_equal(mask, before[index])}
+        if not self._ledger and not takeable and not self._sharing(segment_id):
+            return self._write_alone(own, segment_id, axis, changed)
+        entering = self._places(axis, {index: masks[index] & ~before[index] for index in changed})
+        leaving = self._places(axis, {index: before[index] & ~masks[index] for index in changed})
+        self._settle_claims(segment_id, axis, masks)
+        changes = Changes({segment_id} if changed else set())
+        returned = self._ledger.give_back(segment_id, self._flat(leaving))
+        self._set(segment_id, leaving, inside=False)
+        self._take(segment_id, entering, takeable, changes)
+        if len(self._foreign(segment_id, entering)):
+            self._separate(segment_id)
+        self._set(segment_id, entering, inside=True)
+        self.hand_back(returned, locked, changes)
+        return changes
+
+    def hand_back(self, returned: Mapping[str, Voxels], locked: frozenset[str], changes: Changes) -> None:
+        """Give voxels to the segments that own them, unless these are gone or locked."""
+        for owner, voxels in returned.items():
+            if owner in locked or owner not in segment_ids(self._node) or not len(voxels):
+                continue
+            places = np.stack(np.unravel_index(voxels, self.shape), axis=1)
+            if len(self._foreign(owner, places)):
+                self._separate(owner)
+            self._set(owner, places, inside=True)
+            changes.segments.add(owner)
+            changes.returned[owner] = places
+
+    def flat_of_masks(self, axis: SliceAxis, masks: Mapping[int, Mask]) -> Voxels:
+        """Flat indices, in the volume, of the voxels of masks."""
+        return self._flat(self._places(axis, masks))
+
+    # -- inside
+
+    def _write_alone(
+        self, own: Labelmap, segment_id: str, axis: SliceAxis, masks: Mapping[int, Mask]
+    ) -> Changes:
+        """Write a segment whose labelmap nobody shares and whose voxels nobody claims: whole slices at once."""
+        boxes = [box for index, mask in masks.items() if (box := _box(axis, index, mask)) is not None]
+        if boxes:
+            own.reserve(
+                np.min([low for low, _ in boxes], axis=0), np.max([high for _, high in boxes], axis=0)
+            )
+        labels, first = own.cut()
+        value = self._value(segment_id)
+        for index, mask in masks.items():
+            if not labels.size or not 0 <= index - first[axis] < labels.shape[axis]:
+                continue  # an empty mask where the labelmap has no voxels
+            plane = labels[_at(axis, index - first[axis])]
+            row, column = first[axis.row_axis], first[axis.column_axis]
+            plane[...] = mask[row : row + plane.shape[0], column : column + plane.shape[1]]
+            if value != 1:
+                plane *= value
+        return Changes({segment_id} if masks else set())
+
+    def _settle_claims(self, segment_id: str, axis: SliceAxis, masks: Mapping[int, Mask]) -> None:
+        """What others took from a segment and its new masks leave out, it does not get back."""
+        claimed = self._ledger.claimed_from(segment_id)
+        if not len(claimed):
+            return
+        places = np.stack(np.unravel_index(claimed, self.shape), axis=1)
+        for index, mask in masks.items():
+            here = places[:, axis] == index
+            wanted = mask[places[here, axis.row_axis], places[here, axis.column_axis]]
+            self._ledger.give_up(segment_id, claimed[here][~wanted])
+            self._ledger.forget(segment_id, claimed[here][wanted])
+
+    def _take(self, segment_id: str, entering: Places, takeable: frozenset[str], changes: Changes) -> None:
+        if not len(entering):
+            return
+        for other in segment_ids(self._node):
+            if other == segment_id or other not in takeable:
+                continue
+            labels, first = self._labelmap(other).cut()
+            inside, at = _within(entering, labels.shape, first)
+            hit = labels[at] == self._value(other) if len(at[0]) else np.empty(0, dtype=np.bool_)
+            if not hit.any():
+                continue
+            taken = entering[inside][hit]
+            labels[tuple(index[hit] for index in at)] = 0
+            self._ledger.take(segment_id, other, self._flat(taken))
+            changes.segments.add(other)
+            changes.taken[other] = taken
+
+    def _foreign(self, segment_id: str, places: Places) -> npt.NDArray[Any]:
+        """Labels of other segments that lie at `places` in the labelmap of this one."""
+        if not len(places) or not self._sharing(segment_id):
+            return np.empty(0)
+        labels, first = self._labelmap(segment_id).cut()
+        _, at = _within(places, labels.shape, first)
+        found = labels[at] if len(at[0]) else np.empty(0, dtype=labels.dtype)
+        return np.asarray(found[(found != 0) & (found != self._value(segment_id))])
+
+    def _set(self, segment_id: str, places: Places, inside: bool) -> None:
+        if not len(places):
+            return
+        labelmap = self._labelmap(segment_id)
+        if inside:
+            labelmap.reserve(places.min(axis=0), places.max(axis=0))
+        labels, first = labelmap.cut()
+        _, at = _within(places, labels.shape, first)
+        labels[at] = self._value(segment_id) if inside else 0
+
+    def _separate(self, segment_id: str) -> None:
+        self._node.GetSegmentation().SeparateSegmentLabelmap(segment_id)
+
+    def _sharing(self, segment_id: str) -> bool:
+        """Whether another segment has its voxels in the same labelmap."""
+        # vtkSegmentation::IsSharedBinaryLabelmap answers the opposite of its name (Slicer 5.10 to 5.13).
+        image = labelmap_of(self._node, segment_id)
+        others = (other for other in segment_ids(self._node) if other != segment_id)
+        return any(labelmap_of(self._node, other) is image for other in others)
+
+    def _labelmap(self, segment_id: str) -> Labelmap:
+        return Labelmap(labelmap_of(self._node, segment_id), self.grid)
+
+    def _value(self, segment_id: str) -> int:
+        return int(self._node.GetSegmentation().GetSegment(segment_id).GetLabelValue())
+
+    def _mask(
+        self, labels: npt.NDArray[Any], first: tuple[int, int, int], value: int, axis: SliceAxis, index: int
+    ) -> Mask:
+        mask = np.zeros((self.shape[axis.row_axis], self.shape[axis.column_axis]), dtype=np.bool_)
+        if labels.size and 0 <= index - first[axis] < labels.shape[axis]:
+            plane = labels[_at(axis, index - first[axis])]
+            row, column = first[axis.row_axis], first[axis.column_axis]
+            np.equal(plane, value, out=mask[row : row + plane.shape[0], column : column + plane.shape[1]])
+        return mask
+
+    def _places(self, axis: SliceAxis, masks: Mapping[int, Mask]) -> Places:
+        found = [np.empty((0, 3), dtype=np.int64)]
+        for index, mask in masks.items():
+            rows, columns = np.nonzero(mask)
+            places = np.empty((len(rows), 3), dtype=np.int64)
+            places[:, axis], places[:, axis.row_axis], places[:, axis.column_axis] = index, rows, columns
+            found.append(places)
+        return np.concatenate(found)
+
+    def _flat(self, places: Places) -> Voxels:
+        return np.asarray(np.ravel_multi_index(tuple(places.T), self.shape), dtype=np.int64)
+
+
+def _at(axis: SliceAxis, index: int) -> tuple[Any, ...]:
+    return (*[slice(None)] * axis, index)
+
+
+def _within(
+    places: Places, shape: tuple[int, ...], first: tuple[int, int, int]
+) -> tuple[npt.NDArray[np.bool_], tuple[npt.NDArray[np.int64], ...]]:
+    """Which places lie in a box of voxels, and their indices there."""
+    at = places - np.array(first)
+    inside = ((at >= 0) & (at < np.array(shape))).all(axis=1)
+    return inside, tuple(at[inside].T)
+
+
+def _box(axis: SliceAxis, index: int, mask: Mask) -> tuple[list[int], list[int]] | None:
+    """First and last voxel (k, j, i) of a mask; None when it is empty."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not len(rows):
+        return None
+    columns = np.flatnonzero(mask.any(axis=0))
+    low, high = [0] * 3, [0] * 3
+    low[axis], high[axis] = index, index
+    low[axis.row_axis], high[axis.row_axis] = int(rows[0]), int(rows[-1])
+    low[axis.column_axis], high[axis.column_axis] = int(columns[0]), int(columns[-1])
+    return low, high

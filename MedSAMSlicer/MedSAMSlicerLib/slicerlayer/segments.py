@@ -1,0 +1,407 @@
+"""Masks into segments and out of them: only what changes is touched, and nobody else's voxels are lost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from ..core.errors import GeometryError, SessionError
+from ..core.geometry import SliceAxis
+from .edits import KnownSlices, Mask
+from .labelmaps import (
+    check_segmentation,
+    create_segmentation,
+    give_reference,
+    labelmap_of,
+    own_labelmap,
+    segment_ids,
+)
+from .nodes import volume_geometry
+from .overlap import Ledger
+from .parameter_node import OVERLAPS
+from .segment_events import SegmentEvents
+from .segment_voxels import Changes, SegmentVoxels
+from .surfaces import Surfaces
+
+__all__ = ["SegmentMasks", "check_segmentation", "create_segmentation"]
+
+logger = logging.getLogger(__name__)
+
+LOCKED_TAG = "MedSAMSlicer.Locked"  # Slicer has no locks of its own on segments
+
+SegmentCallback = Callable[[str], None]
+
+
+class SegmentMasks:
+    """The segments of one segmentation node, as masks on the slices of one volume.
+
+    Masks are bool (rows, columns) as in `VolumeGeometry.slice_shape`. An own write is never told as an edit.
+
+    Args:
+        segmentation_node, volume_node: in one scene.
+        on_edit: called with the identifier of a segment whose voxels somebody else changed.
+        on_added, on_removed, on_renamed, on_recoloured: called with the identifier of the segment.
+
+    Raises:
+        GeometryError: the grids do not fit, see `check_segmentation`.
+    """
+
+    def __init__(
+        self,
+        segmentation_node: Any,
+        volume_node: Any,
+        *,
+        on_edit: SegmentCallback | None = None,
+        on_added: SegmentCallback | None = None,
+        on_removed: SegmentCallback | None = None,
+        on_renamed: SegmentCallback | None = None,
+        on_recoloured: SegmentCallback | None = None,
+    ) -> None:
+        check_segmentation(segmentation_node, volume_node)
+        give_reference(segmentation_node, volume_node)
+        self._scene = segmentation_node.GetScene()
+        self._segmentation_id: str = segmentation_node.GetID()
+        self._volume_id: str = volume_node.GetID()
+        self._ledger = Ledger()
+        self._surfaces = Surfaces()
+        self._known: dict[str, KnownSlices] = {}
+        self._seen: dict[str, int] = {}  # modification time of each labelmap when it was compared last
+        self._on_edit, self._on_added, self._on_removed = on_edit, on_added, on_removed
+        self._streaming = self._writing = 0
+        self.settle()
+        self._events = SegmentEvents(
+            segmentation_node,
+            volume_node,
+            on_voxels=self._voxels_changed,
+            on_added=self._segment_added,
+            on_removed=self._segment_removed,
+            on_renamed=on_renamed or _ignore,
+            on_recoloured=on_recoloured or _ignore,
+        )
+
+    # -- the table
+
+    @property
+    def segmentation_node(self) -> Any:
+        """The node; SessionError when it is gone."""
+        return self._node(self._segmentation_id)
+
+    @property
+    def volume_node(self) -> Any:
+        """The volume's node; SessionError when it is gone."""
+        return self._node(self._volume_id)
+
+    def segment_ids(self) -> tuple[str, ...]:
+        """All segments in the order of the table."""
+        return segment_ids(self.segmentation_node)
+
+    def name(self, segment_id: str) -> str:
+        """What the user calls it."""
+        return str(self._segment(segment_id).GetName())
+
+    def color(self, segment_id: str) -> tuple[float, float, float]:
+        """Red, green and blue in 0..1."""
+        red, green, blue = self._segment(segment_id).GetColor()
+        return red, green, blue
+
+    def add(self, name: str, color: tuple[float, float, float] | None = None) -> str:
+        """Add an empty segment, in Slicer's next colour unless one is given; returns its identifier.
+
+        It gets a labelmap of its own: writing it then touches no other segment's. Slicer brings the labelmaps
+        together again when the segmentation is saved.
+        """
+        segmentation = self.segmentation_node.GetSegmentation()
+        segment_id = str(segmentation.GenerateUniqueSegmentID("Segment"))
+        with self._own_write():
+            if color is None:
+                segmentation.AddEmptySegment(segment_id, name)
+            else:
+                segmentation.AddEmptySegment(segment_id, name, color)
+            own_labelmap(segmentation.GetSegment(segment_id))
+        self._look_at(segment_id)
+        return segment_id
+
+    def rename(self, segment_id: str, name: str) -> None:
+        """Give a segment another name."""
+        self._segment(segment_id).SetName(name)
+
+    def recolour(self, segment_id: str, color: tuple[float, float, float]) -> None:
+        """Give a segment another colour, red, green and blue in 0..1."""
+        self._segment(segment_id).SetColor(*color)
+
+    def remove(self, segment_id: str) -> None:
+        """Delete a segment; what it had taken from others goes back to them."""
+        self._segment(segment_id)
+        self.segmentation_node.GetSegmentation().RemoveSegment(segment_id)
+
+    def locked(self, segment_id: str) -> bool:
+        """Whether no mask may change the segment. Slicer has no such lock, so a tag of ours keeps it."""
+        return _tag(self._segment(segment_id), LOCKED_TAG) == "1"
+
+    def set_locked(self, segment_id: str, locked: bool) -> None:
+        """Keep the voxels of a segment from being written or taken, or allow it again."""
+        segment = self._segment(segment_id)
+        if locked:
+            segment.SetTag(LOCKED_TAG, "1")
+        elif self.locked(segment_id):
+            segment.RemoveTag(LOCKED_TAG)
+
+    def terminology(self, segment_id: str) -> str | None:
+        """Slicer's serialised terminology entry, such as "Segmentation category ...~SCT^..."; None without."""
+        return _tag(self._segment(segment_id), slicer.vtkSegment.GetTerminologyEntryTagName())
+
+    def set_terminology(self, segment_id: str, text: str | None) -> None:
+        """Say what a segment is in Slicer's serialised form; None for nothing."""
+        segment, tag = self._segment(segment_id), slicer.vtkSegment.GetTerminologyEntryTagName()
+        if text:
+            segment.SetTag(tag, text)
+        else:
+            segment.RemoveTag(tag)
+
+    # -- the masks
+
+    def read_slices(
+        self, segment_id: str, axis: SliceAxis, indices: Iterable[int] | None = None
+    ) -> dict[int, Mask]:
+        """New masks, bool (rows, columns), of the slices `indices` across `axis`, or of all that are not empty."""
+        self._segment(segment_id)
+        return self._voxels().read(segment_id, axis, indices)
+
+    def write_slices(
+        self, segment_id: str, axis: SliceAxis, masks: Mapping[int, Mask], overlap: str = "none"
+    ) -> None:
+        """Make slices of a segment equal to `masks`, bool (rows, columns) by slice index across `axis`.
+
+        Only what changes is written. With `overlap` "none" other segments keep every voxel; with "visible" or
+        "all" they lose those that the mask covers, unless they are locked, and get them back when it leaves.
+
+        Raises:
+            SessionError: the segment is locked or gone, or a slice or the shape of a mask does not exist.
+            GeometryError: segmentation and volume no longer lie on the same voxels.
+        """
+        if self.locked(segment_id):
+            raise SessionError(_('"{segment}" is locked.').format(segment=self.name(segment_id)))
+        voxels = self._voxels()
+        checked = _checked(masks, axis, voxels.shape)
+        locked = frozenset(other for other in self.segment_ids() if self.locked(other))
+        self.set_axis(segment_id, axis)
+        with self._own_write():
+            changes = voxels.write(
+                segment_id, axis, checked, self._takeable(segment_id, overlap, locked), locked
+            )
+        for index, mask in checked.items():
+            self._known[segment_id].put(index, mask)
+        self._finish(changes)
+
+    def edits(self) -> dict[str, dict[int, Mask]]:
+        """The masks of slices that somebody else changed since they were written or settled, by segment.
+
+        Slices are those across `axis_of` the segment. They stay edits until `settle` or the next write.
+        """
+        return {
+            segment_id: edits for segment_id in self.segment_ids() if (edits := self._edits_of(segment_id))
+        }
+
+    def settle(self, segment_id: str | None = None) -> None:
+        """What is in a segment now, or in all, counts as known: it is no edit any more.
+
+        What others took from edited slices of the segment does not come back: the user has seen them as they are.
+        """
+        ids = self.segment_ids() if segment_id is None else (segment_id,)
+        voxels = self._voxels()
+        for each in ids:
+            axis = self.axis_of(each)
+            edited = self._edits_of(each) if self._ledger and each in self._known else {}
+            if edited:
+                whole = {index: np.ones_like(mask) for index, mask in edited.items()}
+                self._ledger.forget(each, voxels.flat_of_masks(axis, whole))
+            known = self._known[each] = KnownSlices(axis)
+            for index, mask in voxels.read(each, axis).items():
+                known.put(index, mask)
+            self._seen[each] = self._time(each)
+
+    def axis_of(self, segment_id: str) -> SliceAxis:
+        """The slice axis along which a segment was written last; K before."""
+        known = self._known.get(segment_id)
+        return SliceAxis.K if known is None else known.axis
+
+    def set_axis(self, segment_id: str, axis: SliceAxis) -> None:
+        """Tell edits of a segment along another axis from now on; edits so far count as known."""
+        if self.axis_of(segment_id) != axis or segment_id not in self._known:
+            self._known[segment_id] = KnownSlices(axis)
+            self.settle(segment_id)
+
+    # -- the surface
+
+    @contextmanager
+    def streaming(self) -> Iterator[None]:
+        """While masks stream in, no surface is shown of what changes; it is made once, at the end."""
+        self._streaming += 1
+        try:
+            yield
+        finally:
+            self._streaming -= 1
+            if not self._streaming and self._scene.GetNodeByID(self._segmentation_id) is not None:
+                self.update_surface()
+
+    def update_surface(self) -> None:
+        """Make the closed surfaces anew that writes have dropped; about a second for a large segment.
+
+        Nothing happens where no surface was shown before.
+        """
+        with self._own_write():
+            self._surfaces.update(self.segmentation_node)
+        for segment_id in self.segment_ids():
+            self._seen[segment_id] = self._time(segment_id)
+
+    def close(self) -> None:
+        """Remove every observer."""
+        self._events.close()
+
+    # -- inside
+
+    def _node(self, node_id: str) -> Any:
+        node = self._scene.GetNodeByID(node_id)
+        if node is None:
+            raise SessionError(_("The volume or the segmentation was deleted."))
+        return node
+
+    def _segment(self, segment_id: str) -> Any:
+        segment = self.segmentation_node.GetSegmentation().GetSegment(segment_id)
+        if segment is None:
+            raise SessionError(_("There is no segment {segment!r}.").format(segment=segment_id))
+        return segment
+
+    def _voxels(self) -> SegmentVoxels:
+        return SegmentVoxels(self.segmentation_node, self.volume_node, self._ledger)
+
+    def _takeable(self, segment_id: str, overlap: str, locked: frozenset[str]) -> frozenset[str]:
+        if overlap not in OVERLAPS:
+            raise ValueError(f"The overlap must be one of {', '.join(OVERLAPS)}, got {overlap!r}.")
+        if overlap == "none":
+            return frozenset()
+        display = self.segmentation_node.GetDisplayNode()
+        others = (other for other in self.segment_ids() if other != segment_id and other not in locked)
+        if overlap == "visible" and display is not None:
+            return frozenset(other for other in others if display.GetSegmentVisibility(other))
+        return frozenset(others)
+
+    @contextmanager
+    def _own_write(self) -> Iterator[None]:
+        self._writing += 1
+        try:
+            yield
+        finally:
+            self._writing -= 1
+
+    def _finish(self, changes: Changes) -> None:
+        """Remember what an own write did to all segments, and tell the views."""
+        shape = volume_geometry(self.volume_node).shape
+        for places_of, value in ((changes.taken, False), (changes.returned, True)):
+            for owner, places in places_of.items():
+                self._known[owner].set_voxels(places, value, shape)
+        node = self.segmentation_node
+        with self._own_write():
+            self._surfaces.drop(node, changes.segments)
+            for segment_id in sorted(changes.segments):
+                labelmap_of(node, segment_id).GetPointData().GetScalars().Modified()
+            # Not Modified() of the labelmap: that would drop the surfaces of all segments.
+            for segment_id in sorted(changes.segments):
+                for event in ("SourceRepresentationModified", "RepresentationModified"):
+                    node.GetSegmentation().InvokeEvent(getattr(slicer.vtkSegmentation, event), segment_id)
+        for segment_id in self._sharing_times(changes.segments):
+            self._seen[segment_id] = self._time(segment_id)
+
+    def _sharing_times(self, changed: set[str]) -> list[str]:
+        """The segments whose labelmaps got a new time by a write to `changed`."""
+        node = self.segmentation_node
+        images = [labelmap_of(node, segment_id) for segment_id in changed]
+        return [
+            segment_id
+            for segment_id in self.segment_ids()
+            if any(labelmap_of(node, segment_id) is image for image in images)
+        ]
+
+    def _time(self, segment_id: str) -> int:
+        image = labelmap_of(self.segmentation_node, segment_id)
+        return 0 if image is None else int(image.GetMTime())
+
+    def _edits_of(self, segment_id: str) -> dict[int, Mask]:
+        known = self._known[segment_id]
+        now = self._voxels().read(segment_id, known.axis)
+        shape = volume_geometry(self.volume_node).slice_shape(known.axis)
+        edits = {index: mask for index, mask in now.items() if known.differs(index, mask)}
+        edits.update(
+            {index: np.zeros(shape, dtype=np.bool_) for index in known.indices() if index not in now}
+        )
+        return dict(sorted(edits.items()))
+
+    def _voxels_changed(self) -> None:
+        if self._writing or self._scene.IsClosing():
+            return
+        for segment_id in self.segment_ids():
+            if segment_id not in self._known or self._seen.get(segment_id) == self._time(segment_id):
+                continue
+            self._seen[segment_id] = self._time(segment_id)
+            try:
+                edited = bool(self._edits_of(segment_id))
+            except GeometryError as error:
+                logger.warning("The edit of segment %s cannot be followed: %s", segment_id, error)
+                continue
+            if edited and self._on_edit is not None:
+                self._on_edit(segment_id)
+
+    def _segment_added(self, segment_id: str) -> None:
+        if not self._writing:
+            self._look_at(segment_id)
+        if self._on_added is not None:
+            self._on_added(segment_id)
+
+    def _look_at(self, segment_id: str) -> None:
+        try:
+            self.settle(segment_id)
+        except GeometryError as error:  # a segment of another grid, added by somebody else
+            self._known.pop(segment_id, None)
+            logger.warning("Segment %s is left alone: %s", segment_id, error)
+
+    def _segment_removed(self, segment_id: str) -> None:
+        self._known.pop(segment_id, None)
+        self._seen.pop(segment_id, None)
+        self._surfaces.forget(segment_id)
+        returned = self._ledger.remove(segment_id)
+        if returned and not self._scene.IsClosing():
+            changes = Changes()
+            locked = frozenset(other for other in self.segment_ids() if self.locked(other))
+            with self._own_write():
+                self._voxels().hand_back(returned, locked, changes)
+            self._finish(changes)
+        if self._on_removed is not None:
+            self._on_removed(segment_id)
+
+
+def _checked(masks: Mapping[int, Mask], axis: SliceAxis, shape: tuple[int, int, int]) -> dict[int, Mask]:
+    wanted = (shape[axis.row_axis], shape[axis.column_axis])
+    for index, mask in masks.items():
+        if not 0 <= index < shape[axis]:
+            raise SessionError(f"Slice {index} does not exist: there are slices 0 to {shape[axis] - 1}.")
+        if mask.shape != wanted or mask.dtype != np.bool_:
+            raise SessionError(
+                f"The mask of slice {index} must be bool {wanted}, got {mask.dtype} {mask.shape}."
+            )
+    return dict(masks)
+
+
+def _tag(segment: Any, tag: str) -> str | None:
+    value = vtk.reference("")
+    return str(value) if segment.GetTag(tag, value) else None
+
+
+def _ignore(_segment_id: str) -> None:
+    """Nobody asked to be told."""

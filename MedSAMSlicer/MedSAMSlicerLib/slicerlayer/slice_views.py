@@ -1,0 +1,111 @@
+"""Slice views against the voxel grid: which slice a view shows, which view was clicked, showing a slice."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..core.geometry import FloatArray, SliceAxis, VolumeGeometry
+from .nodes import applied, from_world, matrix_array, to_world, transform_to_world, volume_geometry
+
+_ALIGNED_DEGREES = 0.5  # rounding of headers; a slice of 500 mm is then off by 4 mm at its rim
+
+
+@dataclass(frozen=True)
+class ShownSlice:
+    """The slice of a volume that lies nearest to what a slice view shows.
+
+    Attributes:
+        axis: the array axis across which the view cuts best.
+        index: of the nearest slice, within the volume.
+        off_degrees: angle between the view's normal and that of the slices, 0 to 55; 0 when aligned.
+        view_name: such as "Red".
+    """
+
+    axis: SliceAxis
+    index: int
+    off_degrees: float
+    view_name: str
+
+    @property
+    def is_oblique(self) -> bool:
+        """Whether the view shows something else than one slice of voxels."""
+        return self.off_degrees > _ALIGNED_DEGREES
+
+
+def shown_slice(slice_node: Any, volume_node: Any) -> ShownSlice:
+    """What a slice view shows of a volume; the nearest slice at the middle of the view when it is oblique.
+
+    Raises:
+        VolumeError, GeometryError: the volume cannot be used.
+    """
+    geometry = volume_geometry(volume_node)
+    slice_to_world = matrix_array(slice_node.GetSliceToRAS())
+    view_normal = slice_to_world[:3, 2] / np.linalg.norm(slice_to_world[:3, 2])
+    cosines = np.abs(_normals(geometry, volume_node) @ view_normal)
+    axis = SliceAxis(int(np.argmax(cosines)))
+    # atan2, since the arc cosine turns the last bit of a cosine of 1 into a millionth of a degree.
+    sine = float(np.linalg.norm(np.cross(_normals(geometry, volume_node)[axis], view_normal)))
+    middle = from_world(volume_node, [slice_to_world[:3, 3]])
+    index = _nearest(float(geometry.slice_position(middle, axis)[0]), geometry.slice_count(axis))
+    degrees = math.degrees(math.atan2(sine, float(cosines[axis])))
+    return ShownSlice(axis, index, degrees, slice_node.GetLayoutName() or slice_node.GetName() or "")
+
+
+def slice_nodes(scene: Any) -> list[Any]:
+    """The nodes of all slice views."""
+    return [
+        scene.GetNthNodeByClass(number, "vtkMRMLSliceNode")
+        for number in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode"))
+    ]
+
+
+def clicked_slice_node(scene: Any) -> Any | None:
+    """The node of the slice view that the mouse is over; None over a 3-D view and outside."""
+    crosshair = scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+    return None if crosshair is None else crosshair.GetCursorPositionXYZ([0.0, 0.0, 0.0])
+
+
+def first_slice_node(scene: Any, axis: SliceAxis, volume_node: Any) -> Any | None:
+    """The node of the slice view that shows slices across `axis` best; None when none does.
+
+    Views in the layout come before hidden ones.
+    """
+    found = [(shown_slice(node, volume_node), node) for node in slice_nodes(scene)]
+    fitting = [
+        (not node.IsMappedInLayout(), shown.off_degrees, node) for shown, node in found if shown.axis == axis
+    ]
+    return min(fitting, key=lambda entry: entry[:2])[2] if fitting else None
+
+
+def show_slice(scene: Any, volume_node: Any, axis: SliceAxis, index: int) -> None:
+    """Move every slice view that cuts across `axis` to the slice `index`; nothing moves within the views.
+
+    Raises:
+        VolumeError, GeometryError: the volume cannot be used.
+    """
+    geometry = volume_geometry(volume_node)
+    for slice_node in slice_nodes(scene):
+        if shown_slice(slice_node, volume_node).axis != axis:
+            continue
+        middle = from_world(volume_node, [matrix_array(slice_node.GetSliceToRAS())[:3, 3]])
+        ijk = geometry.to_ijk(middle)
+        ijk[0, 2 - axis] = index
+        slice_node.JumpSliceByOffsetting(*to_world(volume_node, geometry.to_ras(ijk))[0].tolist())
+
+
+def _normals(geometry: VolumeGeometry, volume_node: Any) -> FloatArray:
+    """(3, 3): the unit normals, in world coordinates, of slices across K, J and I, in this order."""
+    matrix = transform_to_world(volume_node)
+    ends = applied(matrix, geometry.to_ras(np.vstack([np.zeros((1, 3)), np.eye(3)])))
+    i, j, k = ends[1:] - ends[0]
+    # In a sheared volume the slices do not lie square to their axis.
+    normals = np.array([np.cross(i, j), np.cross(i, k), np.cross(j, k)])
+    return np.asarray(normals / np.linalg.norm(normals, axis=1, keepdims=True))
+
+
+def _nearest(position: float, count: int) -> int:
+    return min(max(math.floor(position + 0.5), 0), count - 1)
