@@ -57,7 +57,7 @@ class ModelsDialog:
         dialog = qt.QDialog(slicer.util.mainWindow())
         dialog.objectName = "MedSAMSlicerModels"
         dialog.windowTitle = _("MedSAMSlicer: models")
-        dialog.resize(720, 380)
+        dialog.resize(760, 400)
         layout = qt.QVBoxLayout(dialog)
         self.table = qt.QTreeWidget()
         self.table.setHeaderLabels([_("Model"), _("Size"), _("Licence"), _("State")])
@@ -118,16 +118,22 @@ class ModelsDialog:
                 self.table.setCurrentItem(item)
         for column in range(4):
             self.table.resizeColumnToContents(column)
+            self.table.setColumnWidth(column, self.table.columnWidth(column) + 16)
         self._show_buttons()
 
     def _texts(self, checkpoint: Checkpoint) -> tuple[str, str, str, str]:
-        size = f"{checkpoint.bytes / 1e6:.0f} MB" if checkpoint.bytes else _("about 150 MB")
+        size = f"{checkpoint.bytes / 1e6:.0f} MB" if checkpoint.bytes else _("not known")
         states = {
             State.BUNDLED: _("bundled"),
             State.ON_DISK: _("on this computer"),
             State.NOT_ON_DISK: _("not downloaded"),
         }
-        return checkpoint.title, size, checkpoint.licence, states[self._registry.state(checkpoint)]
+        return (
+            checkpoint.title.split(":")[0],
+            size,
+            checkpoint.licence,
+            states[self._registry.state(checkpoint)],
+        )
 
     @property
     def selected(self) -> Checkpoint | None:
@@ -147,7 +153,7 @@ class ModelsDialog:
         self.cancel_button.setVisible(busy)
         self.download_button.setVisible(not busy)
         if chosen is not None and not busy:
-            self.note.text = chosen.citation
+            self.note.text = f"{chosen.title}. {chosen.citation}"
 
     # --------------------------------------------------------------------------------------------------- what it does
 
