@@ -98,7 +98,7 @@ class Grid:
             volume_node
         )
         self.ijk_to_segmentation: FloatArray = to_segmentation @ self.geometry.ijk_to_ras
-        self._inverse: FloatArray = np.linalg.inv(self.ijk_to_segmentation)
+        self._inverse: FloatArray = np.asarray(np.linalg.inv(self.ijk_to_segmentation), dtype=np.float64)
 
     def lattice(self, image: Any) -> Lattice | None:
         """How a labelmap lies on the grid; None when its voxels are others."""
@@ -210,7 +210,7 @@ def raw_array(image: Any) -> npt.NDArray[Any]:
     return np.asarray(vtk_to_numpy(image.GetPointData().GetScalars()).reshape(slices, rows, columns))
 
 
-def labelmap_of(segmentation_node: Any, segment_id: str) -> Any | None:
+def labelmap_of(segmentation_node: Any, segment_id: str) -> Any:
     """The vtkOrientedImageData of a segment; None when it has none."""
     segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
     return None if segment is None else segment.GetRepresentation(LABELMAP)

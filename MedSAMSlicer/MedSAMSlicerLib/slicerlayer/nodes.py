@@ -124,7 +124,7 @@ def vtk_matrix(array: npt.ArrayLike) -> Any:
     return matrix
 
 
-def applied(matrix: FloatArray, points: npt.ArrayLike) -> FloatArray:
+def applied(matrix: npt.NDArray[np.floating[Any]], points: npt.ArrayLike) -> FloatArray:
     """Points, (N, 3), moved by a (4, 4) matrix."""
     return np.asarray(np.asarray(points, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3])
 

@@ -46,7 +46,7 @@ class Placing:
         self._tool: Tool | None = None
         self._node_id: str | None = None
         self._starting = False
-        self._observed: list[tuple[Any, int]] = []
+        self._observed: list[tuple[str, int]] = []
 
     @property
     def tool(self) -> Tool | None:
@@ -99,11 +99,13 @@ class Placing:
             (selection, selection.ActivePlaceNodeIDChangedEvent),
         )
         for node, event in events:
-            self._observed.append((node, node.AddObserver(event, self._changed)))
+            self._observed.append((node.GetID(), node.AddObserver(event, self._changed)))
 
     def _release(self) -> None:
-        for node, tag in self._observed:
-            node.RemoveObserver(tag)
+        for node_id, tag in self._observed:
+            node = self._scene.GetNodeByID(node_id)
+            if node is not None:
+                node.RemoveObserver(tag)
         self._observed.clear()
 
     def _changed(self, _caller: Any, _event: str) -> None:

@@ -23,10 +23,10 @@ class MarkupsEvents:
         self._dragged: set[str] = set()
         self._volume: tuple[str, int] | None = None
 
-        @vtk.calldata_type(vtk.VTK_OBJECT)
         def removed(_scene: Any, _event: str, node: Any) -> None:
             self._node_removed(node)
 
+        vtk.calldata_type(vtk.VTK_OBJECT)(removed)  # makes VTK hand over the node
         self._scene_tag: int | None = scene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, removed)
 
     def watch(self, node: Any) -> None:
@@ -66,7 +66,7 @@ class MarkupsEvents:
             self._volume = None
         if volume_node is not None and self._volume is None:
             event = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
-            self._volume = (volume_id, volume_node.AddObserver(event, self._transform_changed))
+            self._volume = (str(volume_id), volume_node.AddObserver(event, self._transform_changed))
         if volume_node is not None:
             self._transform_changed(volume_node, "")
 

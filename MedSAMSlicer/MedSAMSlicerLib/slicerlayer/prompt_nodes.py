@@ -38,6 +38,7 @@ class PromptsOf:
         prompts: in the session's order; scribbles and masks are no markups and are passed over.
         slice_range: first and last slice to propagate over; None for all.
         active: whether it is the selected one, shown bright and open to the mouse.
+        axis: the slice axis of the object; that of its first prompt when None.
     """
 
     object_id: int
@@ -47,6 +48,7 @@ class PromptsOf:
     prompts: tuple[Prompt, ...] = ()
     slice_range: tuple[int, int] | None = None
     active: bool = True
+    axis: SliceAxis | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ class PromptNodes:
         """The node that takes the next click: that of the object's points, or a new ROI or line."""
         was_syncing, self._syncing = self._syncing, True
         try:
-            self._objects.setdefault(entry.object_id, entry)
+            self._objects[entry.object_id] = entry
             self._volume_id = volume_node.GetID()
             nodes = self._nodes_of(volume_node, entry.object_id, kind) if kind.holds_points else []
             node = nodes[0] if nodes else self._new_node(entry, kind, volume_node)
@@ -396,7 +398,9 @@ class PromptNodes:
     def _axis(self, object_id: int) -> SliceAxis | None:
         """The slice axis of an object; None before its first prompt."""
         entry = self._objects.get(object_id)
-        return entry.prompts[0].slice.axis if entry is not None and entry.prompts else None
+        if entry is None or entry.axis is not None:
+            return None if entry is None else entry.axis
+        return entry.prompts[0].slice.axis if entry.prompts else None
 
     def _view(self, volume_node: Any) -> ShownSlice | None:
         slice_node = clicked_slice_node(self._scene)

@@ -156,7 +156,8 @@ def matched(
 ) -> tuple[list[tuple[Any, Wanted]], list[Wanted], list[Any]]:
     """Which ROI or line shows which prompt: pairs, prompts without a node, nodes without a prompt."""
     pairs: list[tuple[Any, Wanted]] = []
-    spare, missing = list(nodes), []
+    missing: list[Wanted] = []
+    spare = list(nodes)
     for position, prompt in wanted:
         assert isinstance(prompt, (Box, RecistLine))
         for node in spare:
