@@ -15,7 +15,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def main(arguments: list[str] | None = None) -> int:
     """Open the module on a volume, by default on the generated one."""
     parser = argparse.ArgumentParser(prog="make host", description="MedSAMSlicer beside Slicer's own views.")
-    parser.add_argument("volume", nargs="?", type=Path, help="an image file; without it a generated CT-like abdomen")
+    parser.add_argument(
+        "volume", nargs="?", type=Path, help="an image file; without it a generated CT-like abdomen"
+    )
     parser.add_argument("--module", type=Path, help="another scripted module's .py file")
     parser.add_argument("--screenshot", type=Path, help="write the window as a PNG and end")
     parser.add_argument("--dark", action="store_true", help="Slicer's dark colours")

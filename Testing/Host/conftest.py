@@ -12,7 +12,7 @@ import pytest
 from .drawing import why_not
 
 SPACING = np.diag([1.5, 1.5, 3.0, 1.0])
-DEMO_MODULE = '''
+DEMO_MODULE = """
 import ctk
 import qt
 import slicer
@@ -38,7 +38,7 @@ class DemoWidget(ScriptedLoadableModuleWidget):
     def cleanup(self):
         self.log.append("cleanup")
         self.shortcut.setParent(None)
-'''
+"""
 
 
 @pytest.fixture(scope="session")

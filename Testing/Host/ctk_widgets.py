@@ -27,7 +27,9 @@ def _offered(kind: type) -> type:
 
 
 def _missing(name: str) -> Any:
-    raise AttributeError(f"module 'ctk' has no attribute '{name}', or it has no stand-in in Testing/Host/ctk_widgets.py")
+    raise AttributeError(
+        f"module 'ctk' has no attribute '{name}', or it has no stand-in in Testing/Host/ctk_widgets.py"
+    )
 
 
 ctk.__getattr__ = _missing  # type: ignore[method-assign]
@@ -84,11 +86,11 @@ class ctkCollapsibleButton(qt.QAbstractButton):
     buttonTextAlignment = stored(int, "buttonTextAlignment", _ALIGN_LEFT)
     indicatorAlignment = stored(int, "indicatorAlignment", _ALIGN_LEFT)
 
-    def hitButton(self, position: QtCore.QPoint) -> bool:  # noqa: N802
+    def hitButton(self, position: QtCore.QPoint) -> bool:
         """Only the header is the button."""
         return 0 <= position.y() < _HEADER
 
-    def sizeHint(self) -> QtCore.QSize:  # noqa: N802
+    def sizeHint(self) -> QtCore.QSize:
         """As large as the contents and the header."""
         layout = self.layout()
         inside = QtCore.QSize(0, 0) if self._collapsed or layout is None else layout.sizeHint()
@@ -96,7 +98,7 @@ class ctkCollapsibleButton(qt.QAbstractButton):
 
     minimumSizeHint = sizeHint
 
-    def paintEvent(self, event: QtGui.QPaintEvent) -> None:  # noqa: N802
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """A bar with a triangle and the title, and a faint frame around the contents."""
         painter = QtGui.QPainter(self)
         colours = QtWidgets.QWidget.palette(self)
@@ -135,7 +137,9 @@ class ctkCollapsibleGroupBox(qt.QGroupBox):
             self.title = title
         self.toggled.connect(self._expand)
 
-    collapsed = Property(bool, lambda self: not self.isChecked(), lambda self, value: self.setChecked(not value))
+    collapsed = Property(
+        bool, lambda self: not self.isChecked(), lambda self, value: self.setChecked(not value)
+    )
     collapsedHeight = stored(int, "collapsedHeight", 14)
 
     def _expand(self, expanded: bool) -> None:
@@ -148,7 +152,7 @@ class ctkCollapsibleGroupBox(qt.QGroupBox):
                 child.show()
         self.setMaximumHeight(16777215 if expanded else self.fontMetrics().height() + self.collapsedHeight)
 
-    def paintEvent(self, event: QtGui.QPaintEvent) -> None:  # noqa: N802
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """A triangle instead of the check mark."""
         painter = QtGui.QPainter(self)
         style = QtWidgets.QWidget.style(self)
@@ -168,7 +172,11 @@ class ctkCollapsibleGroupBox(qt.QGroupBox):
         shape = kind.PE_IndicatorArrowDown if self.isChecked() else kind.PE_IndicatorArrowRight
         style.drawPrimitive(shape, arrow, painter, self)
         painter.setPen(self.palette.color(QtGui.QPalette.ColorRole.WindowText))
-        painter.drawText(QtCore.QRect(18, 0, self.width - 20, height), int(QtCore.Qt.AlignmentFlag.AlignVCenter), self.title)
+        painter.drawText(
+            QtCore.QRect(18, 0, self.width - 20, height),
+            int(QtCore.Qt.AlignmentFlag.AlignVCenter),
+            self.title,
+        )
         painter.end()
 
 
@@ -248,15 +256,15 @@ class ctkSliderWidget(qt.QWidget):
     spinBoxVisible = stored(bool, "spinBoxVisible", True, lambda self: self._show())
     tickInterval = stored(float, "tickInterval", 0.0)
 
-    def setValue(self, value: float) -> None:  # noqa: N802
+    def setValue(self, value: float) -> None:
         """Slot."""
         self._change(value)
 
-    def setDecimals(self, decimals: int) -> None:  # noqa: N802
+    def setDecimals(self, decimals: int) -> None:
         """Slot."""
         self.decimals = decimals
 
-    def setSpinBoxVisible(self, visible: bool) -> None:  # noqa: N802
+    def setSpinBoxVisible(self, visible: bool) -> None:
         """Slot."""
         self.spinBoxVisible = visible
 
@@ -295,7 +303,10 @@ class ctkRangeWidget(qt.QWidget):
         self._show()
 
     def _slid(self, low: float, high: float, dragging: bool) -> None:
-        low, high = (self.minimum + round(part * self._extent() / self.singleStep) * self.singleStep for part in (low, high))
+        low, high = (
+            self.minimum + round(part * self._extent() / self.singleStep) * self.singleStep
+            for part in (low, high)
+        )
         if dragging and not self.tracking:
             self.minimumValueIsChanging(low)
             self.maximumValueIsChanging(high)
@@ -306,7 +317,9 @@ class ctkRangeWidget(qt.QWidget):
         return self.maximum - self.minimum
 
     def _change(self, low: float, high: float) -> None:
-        low, high = (round(min(max(v, self.minimum), self.maximum), self.decimals) for v in sorted((low, high)))
+        low, high = (
+            round(min(max(v, self.minimum), self.maximum), self.decimals) for v in sorted((low, high))
+        )
         old, self._low, self._high = (self._low, self._high), low, high
         self._show()
         if low != old[0]:
@@ -333,8 +346,12 @@ class ctkRangeWidget(qt.QWidget):
         extent = self._extent() or 1.0
         self._slider.show_values((self._low - self.minimum) / extent, (self._high - self.minimum) / extent)
 
-    minimumValue = Property(float, lambda self: self._low, lambda self, value: self._change(value, max(value, self._high)))
-    maximumValue = Property(float, lambda self: self._high, lambda self, value: self._change(min(value, self._low), value))
+    minimumValue = Property(
+        float, lambda self: self._low, lambda self, value: self._change(value, max(value, self._high))
+    )
+    maximumValue = Property(
+        float, lambda self: self._high, lambda self, value: self._change(min(value, self._low), value)
+    )
     minimum = stored(float, "minimum", 0.0, lambda self: self._limits())
     maximum = stored(float, "maximum", 99.0, lambda self: self._limits())
     singleStep = stored(float, "singleStep", 1.0, lambda self: self._show())
@@ -346,23 +363,23 @@ class ctkRangeWidget(qt.QWidget):
     tracking = stored(bool, "tracking", True)
     symmetricMoves = stored(bool, "symmetricMoves", False)
 
-    def setRange(self, minimum: float, maximum: float) -> None:  # noqa: N802
+    def setRange(self, minimum: float, maximum: float) -> None:
         """Q_INVOKABLE."""
         self.__dict__["_stored_minimum"], self.__dict__["_stored_maximum"] = float(minimum), float(maximum)
         self._limits()
 
-    def setMinimumValue(self, value: float) -> None:  # noqa: N802
+    def setMinimumValue(self, value: float) -> None:
         """Slot."""
         self.minimumValue = value
 
-    def setMaximumValue(self, value: float) -> None:  # noqa: N802
+    def setMaximumValue(self, value: float) -> None:
         """Slot."""
         self.maximumValue = value
 
-    def setValues(self, low: float, high: float) -> None:  # noqa: N802
+    def setValues(self, low: float, high: float) -> None:
         """Slot."""
         self._change(low, high)
 
-    def setDecimals(self, decimals: int) -> None:  # noqa: N802
+    def setDecimals(self, decimals: int) -> None:
         """Slot."""
         self.decimals = decimals

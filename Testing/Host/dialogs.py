@@ -42,8 +42,8 @@ class Dialogs:
     def answer(self, *answers: Any) -> None:
         """Say what the user answers to the next dialogs, in order.
 
-        A result (True, False, a path, a text, a QMessageBox button), or a function that gets the dialog, may work on its
-        widgets, and returns the result.
+        A result (True, False, a path, a text, a QMessageBox button), or a function that gets the dialog, may work on
+        its widgets, and returns the result.
         """
         self._answers.extend(answers)
 
@@ -54,7 +54,7 @@ class Dialogs:
         if self._on_screen:
             return int(QtWidgets.QDialog.exec(dialog))
         if not self._answers and isinstance(dialog, QtWidgets.QMessageBox):
-            buttons = [b for b in QtWidgets.QMessageBox.buttons(dialog)]
+            buttons = QtWidgets.QMessageBox.buttons(dialog)
             if len(buttons) <= 1:
                 return QtWidgets.QMessageBox.StandardButton.Ok
         return self._next(text, dialog)
@@ -72,7 +72,9 @@ class Dialogs:
             answer = answer(dialog)
         if isinstance(dialog, QtWidgets.QMessageBox) and isinstance(answer, bool):
             button = QtWidgets.QMessageBox.StandardButton
-            yes, no = (button.Yes, button.No) if dialog.standardButtons & button.Yes else (button.Ok, button.Cancel)
+            yes, no = (
+                (button.Yes, button.No) if dialog.standardButtons & button.Yes else (button.Ok, button.Cancel)
+            )
             return yes if answer else no
         return int(answer) if isinstance(answer, bool) else answer
 
@@ -103,19 +105,19 @@ class QFileDialog(facade_of(QtWidgets.QFileDialog)):  # type: ignore[misc]
     """qfiledialog.h; under PythonQt the static functions return the path alone, "" when the user cancels."""
 
     @staticmethod
-    def getOpenFileName(parent: Any = None, caption: str = "", folder: str = "", filter: str = "") -> str:  # noqa: N802
+    def getOpenFileName(parent: Any = None, caption: str = "", folder: str = "", filter: str = "") -> str:
         """A file to read."""
         real = lambda: QtWidgets.QFileDialog.getOpenFileName(parent, caption, folder, filter)[0]  # noqa: E731
         return _ask("QFileDialog.getOpenFileName", caption, folder, real)
 
     @staticmethod
-    def getSaveFileName(parent: Any = None, caption: str = "", folder: str = "", filter: str = "") -> str:  # noqa: N802
+    def getSaveFileName(parent: Any = None, caption: str = "", folder: str = "", filter: str = "") -> str:
         """A file to write."""
         real = lambda: QtWidgets.QFileDialog.getSaveFileName(parent, caption, folder, filter)[0]  # noqa: E731
         return _ask("QFileDialog.getSaveFileName", caption, folder, real)
 
     @staticmethod
-    def getExistingDirectory(parent: Any = None, caption: str = "", folder: str = "") -> str:  # noqa: N802
+    def getExistingDirectory(parent: Any = None, caption: str = "", folder: str = "") -> str:
         """A folder."""
         real = lambda: QtWidgets.QFileDialog.getExistingDirectory(parent, caption, folder)  # noqa: E731
         return _ask("QFileDialog.getExistingDirectory", caption, folder, real)
@@ -126,10 +128,15 @@ class QInputDialog(facade_of(QtWidgets.QInputDialog)):  # type: ignore[misc]
     """qinputdialog.h; under PythonQt the static functions return the value alone."""
 
     @staticmethod
-    def getText(parent: Any, title: str, label: str, mode: Any = None, text: str = "") -> str:  # noqa: N802
+    def getText(parent: Any, title: str, label: str, mode: Any = None, text: str = "") -> str:
         """A line of text, "" when the user cancels."""
         echo = QtWidgets.QLineEdit.EchoMode.Normal
-        return _ask("QInputDialog.getText", title, label, lambda: QtWidgets.QInputDialog.getText(parent, title, label, echo, text)[0])
+        return _ask(
+            "QInputDialog.getText",
+            title,
+            label,
+            lambda: QtWidgets.QInputDialog.getText(parent, title, label, echo, text)[0],
+        )
 
 
 @stand_in

@@ -46,7 +46,9 @@ class LockedLoop:
 
     def __init__(self) -> None:
         if sys.platform not in ("linux", "darwin"):
-            raise NotImplementedError("Keeping the interpreter lock is written for the C++ names of Linux and macOS.")
+            raise NotImplementedError(
+                "Keeping the interpreter lock is written for the C++ names of Linux and macOS."
+            )
         folder = Path(PySide6.__file__).parent / "Qt" / "lib"
         name = "libQt6Core.so.6" if sys.platform == "linux" else "QtCore.framework/QtCore"
         library = ctypes.PyDLL(str(folder / name))

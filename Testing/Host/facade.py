@@ -72,7 +72,7 @@ class BoundSignal:
 
 # PySide6 looks at the number of parameters of a slot to choose among the forms of a signal.
 _SLOTS: tuple[Callable[[Callable[..., Any], int | None], Callable[..., None]], ...] = (
-    lambda f, n: lambda: f(),
+    lambda f, n: lambda: f(),  # noqa: PLW0108 -- Qt must see a function without parameters
     lambda f, n: lambda a: f(*(a,)[:n]),
     lambda f, n: lambda a, b: f(*(a, b)[:n]),
     lambda f, n: lambda a, b, c: f(*(a, b, c)[:n]),
@@ -88,7 +88,9 @@ def _parameters_of_signal(owner: QtCore.QObject, name: str) -> int:
     return max(m.parameterCount() for m in methods if m.methodType() == signal and m.name() == name)
 
 
-def connect_signal(owner: Any, name: str, signal: Any, function: Callable[..., Any], sent: int | None) -> bool:
+def connect_signal(
+    owner: Any, name: str, signal: Any, function: Callable[..., Any], sent: int | None
+) -> bool:
     """Connect, with the number of arguments cut to what the signature and the function allow."""
     if not callable(function):
         raise TypeError(f"{type(owner).__name__}.connect: {function!r} is not callable")
@@ -114,7 +116,9 @@ def _find_signal(owner: Any, signature: str) -> tuple[str, Any, int]:
     """Name, PySide signal and number of arguments of "name(types)"; AttributeError where the class has none."""
     match = re.fullmatch(r"(\w+)\((.*)\)", signature.strip())
     if match is None:
-        raise AttributeError(f"{type(owner).__name__}.connect: {signature!r} is not a signature like 'clicked(bool)'")
+        raise AttributeError(
+            f"{type(owner).__name__}.connect: {signature!r} is not a signature like 'clicked(bool)'"
+        )
     wanted = bytes(QtCore.QMetaObject.normalizedSignature(signature).data()).decode()
     name = wanted.partition("(")[0]
     arguments = [part for part in wanted.partition("(")[2][:-1].split(",") if part]
@@ -184,6 +188,8 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "exec_": _exec,
     "exec": _exec,
 }
+
+
 class PythonQtObject:
     """Mixin of every facade class: how PythonQt reads, writes and connects."""
 
@@ -225,7 +231,8 @@ class PythonQtObject:
             if isinstance(value, QtCore.QObject) and QtCore.QObject.objectName(value) == name:
                 return  # PySide's QUiLoader names every child on its window; children are attributes here anyway
             raise AttributeError(
-                f"'{name}' does not exist on {type(self).__name__} and creating new attributes on C++ objects is not allowed"
+                f"'{name}' does not exist on {type(self).__name__} "
+                "and creating new attributes on C++ objects is not allowed"
             )
         else:
             super().__setattr__(name, value)
@@ -267,7 +274,8 @@ def _write_property(owner: Any, name: str, found: QtCore.QMetaProperty, value: A
     kind = type(owner).__name__
     if not found.isWritable():
         raise AttributeError(f"Property '{name}' of {kind} object is not writable")
-    refusal = f"Property '{name}' of type '{found.typeName()}' does not accept an object of type {type(value).__name__} ({value!r})"
+    wanted, got = found.typeName(), type(value).__name__
+    refusal = f"Property '{name}' of type '{wanted}' does not accept an object of type {got} ({value!r})"
     if value is None and found.typeName() not in ("PyObject", "QVariant"):
         raise AttributeError(refusal)
     if isinstance(value, tuple) and found.typeName() == "QStringList":
@@ -309,7 +317,9 @@ class _FacadeMeta(type(QtCore.QObject)):  # type: ignore[misc]
     """isinstance and issubclass among facades follow the Qt classes behind them."""
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        return super().__instancecheck__(instance) or (_is_plain_qt(cls) and isinstance(instance, cls.__mro__[2]))
+        return super().__instancecheck__(instance) or (
+            _is_plain_qt(cls) and isinstance(instance, cls.__mro__[2])
+        )
 
     def __subclasscheck__(cls, kind: type) -> bool:
         return super().__subclasscheck__(kind) or (_is_plain_qt(cls) and issubclass(kind, cls.__mro__[2]))

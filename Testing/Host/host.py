@@ -12,7 +12,9 @@ from typing import Any
 
 if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")) and sys.platform == "linux":
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-    os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")  # spares VTK the search for an X server
+    os.environ.setdefault(
+        "VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow"
+    )  # spares VTK the search for an X server
 
 import numpy as np
 import slicer
@@ -42,8 +44,8 @@ class HostErrors(AssertionError):
 class SlicerHost:
     """One scene, its views and the module under test.
 
-    Only one may be open at a time. `close()` raises HostErrors when something failed in a slot or an observer meanwhile,
-    unless the test looked at `errors` and emptied it.
+    Only one may be open at a time. `close()` raises HostErrors when something failed in a slot or an observer
+    meanwhile, unless the test looked at `errors` and emptied it.
 
         with SlicerHost() as host:
             volume = host.add_volume(array_kji, ijk_to_ras)
@@ -72,7 +74,9 @@ class SlicerHost:
     ) -> None:
         if SlicerHost._open is not None:
             raise RuntimeError("Another SlicerHost is open; close it first.")
-        self.qapplication = QtWidgets.QApplication.instance() or facade_of(QtWidgets.QApplication)(["SlicerHost"])
+        self.qapplication = QtWidgets.QApplication.instance() or facade_of(QtWidgets.QApplication)(
+            ["SlicerHost"]
+        )
         self.qapplication.setStyle("Fusion")
         self.qapplication.setPalette(slicer_palette(dark))
         self.errors: list[BaseException] = []
@@ -82,7 +86,9 @@ class SlicerHost:
         self._step = 0.1 if keep_interpreter_lock else 0.01
         file = settings or self.application.temporary_folder / "settings.ini"
         self._redirect_settings(file)
-        self.runtime = Runtime(self.application, QtCore.QSettings(str(file), QtCore.QSettings.Format.IniFormat))
+        self.runtime = Runtime(
+            self.application, QtCore.QSettings(str(file), QtCore.QSettings.Format.IniFormat)
+        )
         self.runtime.install()
         self.dialogs = dialogs_module.Dialogs(on_screen)
         dialogs_module.install(self.dialogs)
@@ -111,12 +117,16 @@ class SlicerHost:
     def __enter__(self) -> SlicerHost:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if error is not None:
             self.errors.clear()
         self.close()
 
-    def _on_exception(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    def _on_exception(
+        self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
         """What PyErr_Print() calls when a slot or an observer failed."""
         logger.error("Failed inside a slot or an observer", exc_info=(kind, error, trace))
         self.errors.append(error)
@@ -135,7 +145,9 @@ class SlicerHost:
     def load_volume(self, path: Path | str) -> Any:
         """Read an image file as Slicer's Add Data does, and show it in all views."""
         path = Path(path)
-        node = self.application.module_logics["Volumes"].AddArchetypeVolume(str(path), path.name.partition(".")[0])
+        node = self.application.module_logics["Volumes"].AddArchetypeVolume(
+            str(path), path.name.partition(".")[0]
+        )
         if node is None:
             raise ValueError(f"3D Slicer cannot read {path}")
         return self.show_volume(node)
@@ -144,7 +156,9 @@ class SlicerHost:
         """A scalar volume made of an array (K, J, I) and its matrix (4, 4) in mm, shown in all views."""
         node = self.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
         slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(array))
-        node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(np.eye(4) if ijk_to_ras is None else ijk_to_ras))
+        node.SetIJKToRASMatrix(
+            slicer.util.vtkMatrixFromArray(np.eye(4) if ijk_to_ras is None else ijk_to_ras)
+        )
         node.CreateDefaultDisplayNodes()
         return self.show_volume(node) if show else node
 
@@ -230,17 +244,23 @@ class SlicerHost:
     def _canvas(self, view: str) -> Any:
         return self.view(view).threeDView() if view == "3D" else self.view(view).sliceView()
 
-    def click(self, view: str, ras: Sequence[float], button: str = "left", keys: str = "", jump: bool = True) -> None:
+    def click(
+        self, view: str, ras: Sequence[float], button: str = "left", keys: str = "", jump: bool = True
+    ) -> None:
         """Click at a place (RAS, mm); with `jump` the slice through it is shown first."""
         if jump:
             self.show_slice(view, ras)
         self._mouse.click(self._canvas(view), self.position(view, ras), button, keys)
 
-    def drag(self, view: str, path: Sequence[Sequence[float]], button: str = "left", keys: str = "", steps: int = 8) -> None:
+    def drag(
+        self, view: str, path: Sequence[Sequence[float]], button: str = "left", keys: str = "", steps: int = 8
+    ) -> None:
         """Press at the first place (RAS, mm), move through the others and release at the last."""
         self._mouse.drag(self._canvas(view), [self.position(view, ras) for ras in path], button, keys, steps)
 
-    def drag_pixels(self, view: str, path: Sequence[tuple[int, int]], button: str = "left", keys: str = "") -> None:
+    def drag_pixels(
+        self, view: str, path: Sequence[tuple[int, int]], button: str = "left", keys: str = ""
+    ) -> None:
         """As `drag`, with places in pixels from the upper left of the view; also for "3D"."""
         self._mouse.drag(self._canvas(view), [QtCore.QPoint(*place) for place in path], button, keys, 8)
 
@@ -305,7 +325,9 @@ class SlicerHost:
         finally:
             self._tear_down()
         if self.errors:
-            raise HostErrors(f"{len(self.errors)} failed inside slots or observers, first: {self.errors[0]!r}") from self.errors[0]
+            raise HostErrors(
+                f"{len(self.errors)} failed inside slots or observers, first: {self.errors[0]!r}"
+            ) from self.errors[0]
 
     def _tear_down(self) -> None:
         self.window.hide()

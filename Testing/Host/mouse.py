@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,7 +37,9 @@ class Mouse:
         QtCore.QCoreApplication.sendEvent(widget, event)
         self._process_events()
 
-    def _event(self, kind: str, widget: Any, place: QtCore.QPoint, button: Any, buttons: Any, modifiers: Any) -> None:
+    def _event(
+        self, kind: str, widget: Any, place: QtCore.QPoint, button: Any, buttons: Any, modifiers: Any
+    ) -> None:
         local = QtCore.QPointF(place)
         on_screen = QtCore.QPointF(QtWidgets.QWidget.mapToGlobal(widget, place))
         kinds = QtCore.QEvent.Type
@@ -49,7 +52,10 @@ class Mouse:
                 self._send(self._over, QtCore.QEvent(QtCore.QEvent.Type.Leave))
             self._over = widget
             local = QtCore.QPointF(place)
-            self._send(widget, QtGui.QEnterEvent(local, local, QtCore.QPointF(QtWidgets.QWidget.mapToGlobal(widget, place))))
+            self._send(
+                widget,
+                QtGui.QEnterEvent(local, local, QtCore.QPointF(QtWidgets.QWidget.mapToGlobal(widget, place))),
+            )
 
     def move(self, widget: Any, place: QtCore.QPoint, buttons: Any = _NONE, modifiers: Any = None) -> None:
         """Move over a widget, with buttons held or none."""
@@ -70,7 +76,7 @@ class Mouse:
         held, modifiers = _BUTTONS[button], modifiers_of(keys)
         self.move(widget, path[0], modifiers=modifiers)
         self._event("MouseButtonPress", widget, path[0], held, held, modifiers)
-        for start, end in zip(path, path[1:], strict=False):
+        for start, end in itertools.pairwise(path):
             for step in range(1, steps + 1):
                 self.move(widget, start + (end - start) * (step / steps), held, modifiers)
         self._event("MouseButtonRelease", widget, path[-1], held, _NONE, modifiers)
@@ -84,7 +90,9 @@ class Mouse:
             turn = QtCore.QPoint(0, 120 if notches > 0 else -120)
             phase, none = QtCore.Qt.ScrollPhase.NoScrollPhase, modifiers_of("")
             local = QtCore.QPointF(place)
-            self._send(widget, QtGui.QWheelEvent(local, on_screen, QtCore.QPoint(), turn, _NONE, none, phase, False))
+            self._send(
+                widget, QtGui.QWheelEvent(local, on_screen, QtCore.QPoint(), turn, _NONE, none, phase, False)
+            )
 
     def key(self, widget: Any, keys: str) -> None:
         """Press and release a combination; shortcuts get it first, as with a real keyboard."""

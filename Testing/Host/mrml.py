@@ -55,7 +55,10 @@ class Application:
             logic.SetModuleLogic(name, module_logic)
             application.module_logics[name] = module_logic
         application._enable_bundles()
-        for factory in (slicer.vtkMRMLThreeDViewDisplayableManagerFactory, slicer.vtkMRMLSliceViewDisplayableManagerFactory):
+        for factory in (
+            slicer.vtkMRMLThreeDViewDisplayableManagerFactory,
+            slicer.vtkMRMLSliceViewDisplayableManagerFactory,
+        ):
             factory.GetInstance().SetMRMLApplicationLogic(logic)
         return application
 
@@ -81,7 +84,10 @@ class Application:
     def close(self) -> None:
         """Empty the scene and let go of everything."""
         self.scene.Clear(True)
-        for factory in (slicer.vtkMRMLThreeDViewDisplayableManagerFactory, slicer.vtkMRMLSliceViewDisplayableManagerFactory):
+        for factory in (
+            slicer.vtkMRMLThreeDViewDisplayableManagerFactory,
+            slicer.vtkMRMLSliceViewDisplayableManagerFactory,
+        ):
             factory.GetInstance().SetMRMLApplicationLogic(None)
         for logic in self.module_logics.values():
             logic.SetMRMLScene(None)

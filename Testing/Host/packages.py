@@ -1,8 +1,8 @@
-"""Python modules that other parts of Slicer bring: `slicer.packaging`, `PyTorchUtils`, `SampleData`; nothing is installed.
+"""Python modules that other parts of Slicer bring: `slicer.packaging`, `PyTorchUtils`, `SampleData`.
 
 Base/Python/slicer/packaging.py and Modules/Scripted/SampleData/SampleData.py of Slicer/Slicer,
-PyTorchUtils/PyTorchUtils.py of fepegar/SlicerPyTorch. What is installed is told as it is; what is not cannot be installed
-here, and says so.
+PyTorchUtils/PyTorchUtils.py of fepegar/SlicerPyTorch. What is installed is told as it is; what is not cannot be
+installed here, and says so.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def pip_install(requirements: Any, **options: Any) -> None:
 class PyTorchUtilsLogic:
     """PyTorchUtils.py of the extension fepegar/SlicerPyTorch, where torch is installed."""
 
-    def torchInstalled(self) -> bool:  # noqa: N802
+    def torchInstalled(self) -> bool:
         """True where torch can be imported."""
         return importlib.util.find_spec("torch") is not None
 
@@ -63,7 +63,13 @@ class PyTorchUtilsLogic:
 
         return torch
 
-    def installTorch(self, askConfirmation: bool = False, forceComputationBackend: str | None = None, torchVersionRequirement: str | None = None, torchvisionVersionRequirement: str | None = None) -> Any:  # noqa: E501, N802, N803
+    def installTorch(
+        self,
+        askConfirmation: bool = False,
+        forceComputationBackend: str | None = None,
+        torchVersionRequirement: str | None = None,
+        torchvisionVersionRequirement: str | None = None,
+    ) -> Any:
         """The module torch where it is installed in a fitting version; None where the user would have declined."""
         if not self.torchInstalled() or not pip_check(f"torch{torchVersionRequirement or ''}"):
             return None
@@ -74,17 +80,17 @@ class SampleDataLogic:
     """Keeps what was registered in slicer.modules.sampleDataSources, and downloads nothing."""
 
     @staticmethod
-    def registerCustomSampleDataSource(  # noqa: N802
+    def registerCustomSampleDataSource(
         category: str = "Custom",
-        sampleName: Any = None,  # noqa: N803
+        sampleName: Any = None,
         uris: Any = None,
-        fileNames: Any = None,  # noqa: N803
-        nodeNames: Any = None,  # noqa: N803
-        customDownloader: Any = None,  # noqa: N803
-        thumbnailFileName: Any = None,  # noqa: N803
-        loadFileTypes: Any = None,  # noqa: N803
-        loadFiles: Any = None,  # noqa: N803
-        loadFileProperties: Any = None,  # noqa: N803
+        fileNames: Any = None,
+        nodeNames: Any = None,
+        customDownloader: Any = None,
+        thumbnailFileName: Any = None,
+        loadFileTypes: Any = None,
+        loadFiles: Any = None,
+        loadFileProperties: Any = None,
         checksums: Any = None,
     ) -> None:
         """Offer a data set; the arguments are those of SampleData.py, and no others."""

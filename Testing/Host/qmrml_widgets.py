@@ -27,11 +27,11 @@ class qMRMLWidget(qt.QWidget):
         super().__init__(parent)
         self._scene: Any = None
 
-    def mrmlScene(self) -> Any:  # noqa: N802
+    def mrmlScene(self) -> Any:
         """The scene, or None."""
         return self._scene
 
-    def setMRMLScene(self, scene: Any) -> None:  # noqa: N802
+    def setMRMLScene(self, scene: Any) -> None:
         """Slot."""
         if scene is not self._scene:
             self._scene = scene
@@ -89,13 +89,15 @@ class qMRMLNodeComboBox(qt.QWidget):
     noneDisplay = stored(str, "noneDisplay", "None", lambda self: self._refresh())
     selectNodeUponCreation = stored(bool, "selectNodeUponCreation", True)
     interactionNodeSingletonTag = stored(str, "interactionNodeSingletonTag", "")
-    currentNodeID = Property(str, lambda self: self._current, lambda self, value: self.setCurrentNodeID(value))
+    currentNodeID = Property(
+        str, lambda self: self._current, lambda self, value: self.setCurrentNodeID(value)
+    )
 
-    def mrmlScene(self) -> Any:  # noqa: N802
+    def mrmlScene(self) -> Any:
         """The scene, or None."""
         return self._scene
 
-    def setMRMLScene(self, scene: Any) -> None:  # noqa: N802
+    def setMRMLScene(self, scene: Any) -> None:
         """Slot."""
         if scene is self._scene:
             return
@@ -112,29 +114,29 @@ class qMRMLNodeComboBox(qt.QWidget):
         self._box.setEnabled(scene is not None)
         self._refresh()
 
-    def currentNode(self) -> Any:  # noqa: N802
+    def currentNode(self) -> Any:
         """Q_INVOKABLE: the chosen node, or None."""
         return self._scene.GetNodeByID(self._current) if self._scene is not None and self._current else None
 
-    def setCurrentNode(self, node: Any) -> None:  # noqa: N802
+    def setCurrentNode(self, node: Any) -> None:
         """Slot, for a node or its ID."""
         self.setCurrentNodeID(node if isinstance(node, str) else "" if node is None else node.GetID())
 
-    def setCurrentNodeID(self, node_id: str | None) -> None:  # noqa: N802
+    def setCurrentNodeID(self, node_id: str | None) -> None:
         """Slot; an ID that is not offered chooses none."""
         offered = {node.GetID() for node in self._offered_nodes()}
         self._choose(node_id if node_id in offered else "")
 
-    def nodeCount(self) -> int:  # noqa: N802
+    def nodeCount(self) -> int:
         """Q_INVOKABLE: how many nodes are offered."""
         return len(self._offered_nodes())
 
-    def nodeFromIndex(self, index: int) -> Any:  # noqa: N802
+    def nodeFromIndex(self, index: int) -> Any:
         """Q_INVOKABLE: the node of a row, or None."""
         nodes = self._offered_nodes()
         return nodes[index] if 0 <= index < len(nodes) else None
 
-    def addNode(self, node_type: str | None = None) -> Any:  # noqa: N802
+    def addNode(self, node_type: str | None = None) -> Any:
         """Slot: make a node as the entry `Create new ...` does."""
         kind = node_type or self.nodeTypes[0]
         label = self._scene.GetTagByClassName(kind)
@@ -149,7 +151,7 @@ class qMRMLNodeComboBox(qt.QWidget):
         self.nodeAddedByUser(node)
         return node
 
-    def removeCurrentNode(self) -> None:  # noqa: N802
+    def removeCurrentNode(self) -> None:
         """Slot."""
         node = self.currentNode()
         if node is not None:
@@ -207,13 +209,17 @@ class qMRMLNodeComboBox(qt.QWidget):
         extra = [("Create new {}", "add")] if self.addEnabled else []
         extra += [("Rename current {}", "rename")] if self.renameEnabled else []
         extra += [("Delete current {}", "remove")] if self.removeEnabled else []
-        tags = {kind: self._scene.GetTagByClassName(kind) for kind in self.nodeTypes[:1]} if self._scene else {}
+        tags = (
+            {kind: self._scene.GetTagByClassName(kind) for kind in self.nodeTypes[:1]} if self._scene else {}
+        )
         for text, action in extra:
             for tag in tags.values():
                 self._box.addItem(text.format(tag), (action, ""))
         if extra:
             self._box.insertSeparator(len(nodes) + bool(self.noneEnabled or not nodes))
-        row = next((r for r in range(self._box.count()) if self._box.itemData(r) == ("node", self._current)), -1)
+        row = next(
+            (r for r in range(self._box.count()) if self._box.itemData(r) == ("node", self._current)), -1
+        )
         self._box.setCurrentIndex(row)
         self._box.blockSignals(False)
 

@@ -43,7 +43,9 @@ class RangeSlider(QtWidgets.QWidget):
         if self._dragged is None:
             return
         value = self._value_at(event.position().x())
-        self._values[self._dragged] = min(value, self._values[1]) if self._dragged == 0 else max(value, self._values[0])
+        self._values[self._dragged] = (
+            min(value, self._values[1]) if self._dragged == 0 else max(value, self._values[0])
+        )
         self.update()
         self._moved(self._values[0], self._values[1], True)
 

@@ -73,7 +73,9 @@ class RenderWidget(qt.QWidget):
         self._update_tag: int | None = None
         self._group.Initialize(factory.GetInstance(), self._renderer)
         self._style.SetDisplayableManagers(self._group)
-        self._update_tag = self._group.AddObserver(vtk.vtkCommand.UpdateEvent, lambda *_: self.scheduleRender())
+        self._update_tag = self._group.AddObserver(
+            vtk.vtkCommand.UpdateEvent, lambda *_: self.scheduleRender()
+        )
         QtWidgets.QWidget.setMouseTracking(self, True)
         QtWidgets.QWidget.setFocusPolicy(self, QtCore.Qt.FocusPolicy.StrongFocus)
         QtWidgets.QWidget.setAttribute(self, QtCore.Qt.WidgetAttribute.WA_OpaquePaintEvent)
@@ -88,7 +90,7 @@ class RenderWidget(qt.QWidget):
             self._group.SetMRMLDisplayableNode(None)
             self._window.Finalize()
 
-    def renderWindow(self) -> Any:  # noqa: N802
+    def renderWindow(self) -> Any:
         """ctkVTKAbstractView::renderWindow."""
         return self._window
 
@@ -96,13 +98,13 @@ class RenderWidget(qt.QWidget):
         """ctkVTKAbstractView::interactor."""
         return self._interactor
 
-    def scheduleRender(self) -> None:  # noqa: N802
+    def scheduleRender(self) -> None:
         """ctkVTKAbstractView::scheduleRender: draw when the event loop comes to it."""
         self._dirty = True
         if self._update_tag is not None:
             self.update()
 
-    def forceRender(self) -> None:  # noqa: N802
+    def forceRender(self) -> None:
         """ctkVTKAbstractView::forceRender: draw now."""
         self._dirty = True
         self._draw()
@@ -128,7 +130,7 @@ class RenderWidget(qt.QWidget):
         self._image = image
         self._dirty = False
 
-    def paintEvent(self, event: QtGui.QPaintEvent) -> None:  # noqa: N802
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """Draw the scene if it changed, then copy the picture."""
         if self._update_tag is None:
             return
@@ -138,15 +140,24 @@ class RenderWidget(qt.QWidget):
         painter.drawImage(0, 0, self._image)
         painter.end()
 
-    def resizeEvent(self, event: QtGui.QResizeEvent) -> None:  # noqa: N802
+    def resizeEvent(self, event: QtGui.QResizeEvent) -> None:
         """Another size is another picture."""
         ratio = self.devicePixelRatioF()
         self._window.SetSize(max(1, round(self.width * ratio)), max(1, round(self.height * ratio)))
         self._interactor.UpdateSize(*self._window.GetSize())
         self.scheduleRender()
 
-    def _invoke(self, event: Any, name: str, position: QtCore.QPointF | None, key: str = "\0", keysym: str | None = None) -> None:
-        modifiers = event.modifiers() if hasattr(event, "modifiers") else QtCore.Qt.KeyboardModifier.NoModifier
+    def _invoke(
+        self,
+        event: Any,
+        name: str,
+        position: QtCore.QPointF | None,
+        key: str = "\0",
+        keysym: str | None = None,
+    ) -> None:
+        modifiers = (
+            event.modifiers() if hasattr(event, "modifiers") else QtCore.Qt.KeyboardModifier.NoModifier
+        )
         control = bool(modifiers & QtCore.Qt.KeyboardModifier.ControlModifier)
         shift = bool(modifiers & QtCore.Qt.KeyboardModifier.ShiftModifier)
         if position is None:
@@ -159,44 +170,46 @@ class RenderWidget(qt.QWidget):
         self._interactor.SetAltKey(int(bool(modifiers & QtCore.Qt.KeyboardModifier.AltModifier)))
         self._interactor.InvokeEvent(name)
 
-    def mouseMoveEvent(self, event: QtGui.QMouseEvent) -> None:  # noqa: N802
+    def mouseMoveEvent(self, event: QtGui.QMouseEvent) -> None:
         """Forward."""
         self._invoke(event, "MouseMoveEvent", event.position())
 
-    def mousePressEvent(self, event: QtGui.QMouseEvent) -> None:  # noqa: N802
+    def mousePressEvent(self, event: QtGui.QMouseEvent) -> None:
         """Forward."""
         if event.button() in _BUTTONS:
             self._invoke(event, f"{_BUTTONS[event.button()]}PressEvent", event.position())
 
-    def mouseReleaseEvent(self, event: QtGui.QMouseEvent) -> None:  # noqa: N802
+    def mouseReleaseEvent(self, event: QtGui.QMouseEvent) -> None:
         """Forward."""
         if event.button() in _BUTTONS:
             self._invoke(event, f"{_BUTTONS[event.button()]}ReleaseEvent", event.position())
 
-    def mouseDoubleClickEvent(self, event: QtGui.QMouseEvent) -> None:  # noqa: N802
+    def mouseDoubleClickEvent(self, event: QtGui.QMouseEvent) -> None:
         """Forward as a press and as a double click, as QVTKInteractorAdapter does."""
         if event.button() in _BUTTONS:
             self._invoke(event, f"{_BUTTONS[event.button()]}PressEvent", event.position())
             self._invoke(event, f"{_BUTTONS[event.button()]}DoubleClickEvent", event.position())
 
-    def wheelEvent(self, event: QtGui.QWheelEvent) -> None:  # noqa: N802
+    def wheelEvent(self, event: QtGui.QWheelEvent) -> None:
         """One event for each notch of 120 eighths of a degree."""
         self._wheel += event.angleDelta().y()
         while abs(self._wheel) >= 120:
             forward = self._wheel > 0
             self._wheel -= 120 if forward else -120
-            self._invoke(event, "MouseWheelForwardEvent" if forward else "MouseWheelBackwardEvent", event.position())
+            self._invoke(
+                event, "MouseWheelForwardEvent" if forward else "MouseWheelBackwardEvent", event.position()
+            )
         event.accept()
 
-    def enterEvent(self, event: QtGui.QEnterEvent) -> None:  # noqa: N802
+    def enterEvent(self, event: QtGui.QEnterEvent) -> None:
         """Forward."""
         self._invoke(event, "EnterEvent", event.position())
 
-    def leaveEvent(self, event: QtCore.QEvent) -> None:  # noqa: N802
+    def leaveEvent(self, event: QtCore.QEvent) -> None:
         """Forward."""
         self._invoke(event, "LeaveEvent", None)
 
-    def keyPressEvent(self, event: QtGui.QKeyEvent) -> None:  # noqa: N802
+    def keyPressEvent(self, event: QtGui.QKeyEvent) -> None:
         """Forward as a key press and a character."""
         keysym = _KEYSYMS.get(event.key(), event.text() or QtGui.QKeySequence(event.key()).toString().lower())
         text = event.text()
@@ -205,7 +218,7 @@ class RenderWidget(qt.QWidget):
         if character != "\0":
             self._invoke(event, "CharEvent", None, character, keysym)
 
-    def keyReleaseEvent(self, event: QtGui.QKeyEvent) -> None:  # noqa: N802
+    def keyReleaseEvent(self, event: QtGui.QKeyEvent) -> None:
         """Forward."""
         keysym = _KEYSYMS.get(event.key(), event.text() or "")
         self._invoke(event, "KeyReleaseEvent", None, "\0", keysym)

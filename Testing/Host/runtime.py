@@ -56,32 +56,32 @@ class qSlicerLayoutManager(qt.QObject):
     layout = Property(int, lambda self: slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
     threeDViewCount = Property(int, lambda self: len(self._three_d))
 
-    def sliceViewNames(self) -> tuple[str, ...]:  # noqa: N802
+    def sliceViewNames(self) -> tuple[str, ...]:
         """Q_INVOKABLE; PythonQt gives a tuple for a QStringList that is returned."""
         return tuple(self._slices)
 
-    def sliceWidget(self, name: str) -> Any:  # noqa: N802
+    def sliceWidget(self, name: str) -> Any:
         """Q_INVOKABLE: the widget, or None."""
         return self._slices.get(name)
 
-    def threeDWidget(self, index: int) -> Any:  # noqa: N802
+    def threeDWidget(self, index: int) -> Any:
         """Q_INVOKABLE: the widget, or None."""
         return self._three_d[index] if 0 <= index < len(self._three_d) else None
 
-    def mrmlScene(self) -> Any:  # noqa: N802
+    def mrmlScene(self) -> Any:
         """Q_INVOKABLE."""
         return slicer.mrmlScene
 
-    def mrmlSliceLogics(self) -> Any:  # noqa: N802
+    def mrmlSliceLogics(self) -> Any:
         """Q_INVOKABLE."""
         return slicer.app.applicationLogic().GetSliceLogics()
 
-    def resetSliceViews(self) -> None:  # noqa: N802
+    def resetSliceViews(self) -> None:
         """Slot."""
         for widget in self._slices.values():
             widget.fitSliceToBackground()
 
-    def resetThreeDViews(self) -> None:  # noqa: N802
+    def resetThreeDViews(self) -> None:
         """Slot."""
         for widget in self._three_d:
             widget.threeDView().resetCamera()
@@ -110,23 +110,23 @@ class qSlicerApplication(qt.QObject):
     cachePath = Property(str, lambda self: str(self._application.temporary_folder / "cache"))
     documentationBaseUrl = Property(str, lambda self: "https://slicer.readthedocs.io/en/latest/")
 
-    def mrmlScene(self) -> Any:  # noqa: N802
+    def mrmlScene(self) -> Any:
         """Q_INVOKABLE."""
         return self._application.scene
 
-    def applicationLogic(self) -> Any:  # noqa: N802
+    def applicationLogic(self) -> Any:
         """Q_INVOKABLE."""
         return self._application.logic
 
-    def moduleLogic(self, name: str) -> Any:  # noqa: N802
+    def moduleLogic(self, name: str) -> Any:
         """Q_INVOKABLE."""
         return self._application.logic.GetModuleLogic(name)
 
-    def moduleManager(self) -> Any:  # noqa: N802
+    def moduleManager(self) -> Any:
         """Q_INVOKABLE."""
         return self._manager
 
-    def layoutManager(self) -> Any:  # noqa: N802
+    def layoutManager(self) -> Any:
         """Q_INVOKABLE: None where there is no main window."""
         return self._layouts
 
@@ -136,15 +136,15 @@ class qSlicerApplication(qt.QObject):
 
     userSettings = settings
 
-    def testingEnabled(self) -> bool:  # noqa: N802
+    def testingEnabled(self) -> bool:
         """False: messages go their way to the user, and are recorded there."""
         return False
 
-    def processEvents(self) -> None:  # noqa: N802
+    def processEvents(self) -> None:
         """QCoreApplication::processEvents."""
         QtCore.QCoreApplication.processEvents()
 
-    def topLevelWidgets(self) -> list[Any]:  # noqa: N802
+    def topLevelWidgets(self) -> list[Any]:
         """QApplication::topLevelWidgets."""
         return QtWidgets.QApplication.topLevelWidgets()
 
@@ -152,19 +152,19 @@ class qSlicerApplication(qt.QObject):
         """QGuiApplication::clipboard."""
         return QtGui.QGuiApplication.clipboard()
 
-    def setOverrideCursor(self, cursor: Any) -> None:  # noqa: N802
+    def setOverrideCursor(self, cursor: Any) -> None:
         """QGuiApplication::setOverrideCursor."""
         QtGui.QGuiApplication.setOverrideCursor(QtGui.QCursor(cursor))
 
-    def restoreOverrideCursor(self) -> None:  # noqa: N802
+    def restoreOverrideCursor(self) -> None:
         """QGuiApplication::restoreOverrideCursor."""
         QtGui.QGuiApplication.restoreOverrideCursor()
 
-    def pauseRender(self) -> None:  # noqa: N802
+    def pauseRender(self) -> None:
         """Slot; the views draw on the next paint event anyhow, so there is nothing to hold back."""
         self._paused += 1
 
-    def resumeRender(self) -> None:  # noqa: N802
+    def resumeRender(self) -> None:
         """Slot."""
         self._paused -= 1
 

@@ -38,11 +38,11 @@ class ScriptedLoadableModule:
                 break
         slicer.selfTests[self.moduleName] = self.runTest
 
-    def resourcePath(self, filename: str) -> str:  # noqa: N802
+    def resourcePath(self, filename: str) -> str:
         """A file of the module's Resources folder."""
         return str(Path(self.parent.path).parent / "Resources" / filename)
 
-    def runTest(self, msec: int = 100, **kwargs: Any) -> None:  # noqa: N802
+    def runTest(self, msec: int = 100, **kwargs: Any) -> None:
         """Run the class <Module>Test."""
         test = getattr(sys.modules[type(self).__module__], f"{self.moduleName}Test")()
         test.messageDelay = msec
@@ -54,16 +54,20 @@ class ScriptedLoadableModuleWidget:
 
     def __init__(self, parent: Any = None) -> None:
         self.moduleName = type(self).__name__.removesuffix("Widget")
-        self.developerMode = slicer.util.settingsValue("Developer/DeveloperMode", False, converter=slicer.util.toBool)
+        self.developerMode = slicer.util.settingsValue(
+            "Developer/DeveloperMode", False, converter=slicer.util.toBool
+        )
         if parent is None:
             parent = qMRMLWidget()
             parent.setLayout(qt.QVBoxLayout())
             parent.setMRMLScene(slicer.mrmlScene)
         self.parent = parent
         self.layout = parent.layout()
-        slicer.app.moduleManager().connect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
+        slicer.app.moduleManager().connect(
+            "moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded
+        )
 
-    def resourcePath(self, filename: str) -> str:  # noqa: N802
+    def resourcePath(self, filename: str) -> str:
         """A file of the module's Resources folder."""
         return str(Path(slicer.util.modulePath(self.moduleName)).parent / "Resources" / filename)
 
@@ -73,11 +77,11 @@ class ScriptedLoadableModuleWidget:
     def cleanup(self) -> None:
         """Overridden by the module."""
 
-    def onReload(self) -> None:  # noqa: N802
+    def onReload(self) -> None:
         """Load the module's file again and make its panel anew."""
         slicer.util.reloadScriptedModule(self.moduleName)
 
-    def _onModuleAboutToBeUnloaded(self, name: str) -> None:  # noqa: N802
+    def _onModuleAboutToBeUnloaded(self, name: str) -> None:
         if name == self.moduleName:
             self.cleanup()
             manager = slicer.app.moduleManager()
@@ -91,7 +95,7 @@ class ScriptedLoadableModuleLogic:
         self.moduleName = type(self).__name__.removesuffix("Logic")
         self.isSingletonParameterNode = True
 
-    def getParameterNode(self) -> Any:  # noqa: N802
+    def getParameterNode(self) -> Any:
         """The module's vtkMRMLScriptedModuleNode, made if there is none."""
         node = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
         if node is None:
@@ -99,7 +103,7 @@ class ScriptedLoadableModuleLogic:
         node.SetAttribute("ModuleName", self.moduleName)
         return node
 
-    def createParameterNode(self) -> Any:  # noqa: N802
+    def createParameterNode(self) -> Any:
         """A node for the module, not yet in the scene."""
         node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
         node.UnRegister(None)
@@ -117,10 +121,10 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
 
-    def runTest(self) -> None:  # noqa: N802
+    def runTest(self) -> None:
         """Overridden by the module."""
 
-    def delayDisplay(self, message: str, requestedDelay: int | None = None, msec: int | None = None) -> None:  # noqa: N802, N803
+    def delayDisplay(self, message: str, requestedDelay: int | None = None, msec: int | None = None) -> None:
         """Say what the test does now."""
         logging.getLogger(__name__).info(message)
 
@@ -148,7 +152,7 @@ class qSlicerScriptedLoadableModule(qt.QObject):
         self.path, self.name = str(path), path.stem
         self._widget: Any = None
 
-    def widgetRepresentation(self) -> Any:  # noqa: N802
+    def widgetRepresentation(self) -> Any:
         """Q_INVOKABLE: the panel, made on the first call."""
         if self._widget is None:
             self._widget = qSlicerScriptedLoadableModuleWidget(self)

@@ -28,13 +28,13 @@ class qSlicerSegmentEditorPaintEffect(qt.QObject):
         super().__init__()
         self._parameters = {"BrushDiameterIsRelative": 1, "BrushAbsoluteDiameter": 10.0, "BrushSphere": 0}
 
-    def setCommonParameter(self, name: str, value: Any) -> None:  # noqa: N802
+    def setCommonParameter(self, name: str, value: Any) -> None:
         """Q_INVOKABLE."""
         if name not in self._parameters:
             raise AttributeError(f"The brush has no parameter {name!r}")
         self._parameters[name] = value
 
-    def doubleParameter(self, name: str) -> float:  # noqa: N802
+    def doubleParameter(self, name: str) -> float:
         """Q_INVOKABLE."""
         return float(self._parameters[name])
 
@@ -56,62 +56,62 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._stroke: np.ndarray[Any, Any] | None = None
         self._observed: list[tuple[Any, int]] = []
 
-    def setUndoEnabled(self, enabled: bool) -> None:  # noqa: N802
+    def setUndoEnabled(self, enabled: bool) -> None:
         """Slot."""
         self.undoEnabled = enabled
 
-    def setAutoShowSourceVolumeNode(self, enabled: bool) -> None:  # noqa: N802
+    def setAutoShowSourceVolumeNode(self, enabled: bool) -> None:
         """Slot."""
         self.autoShowSourceVolumeNode = enabled
 
-    def setMRMLSegmentEditorNode(self, node: Any) -> None:  # noqa: N802
+    def setMRMLSegmentEditorNode(self, node: Any) -> None:
         """Slot; what is chosen lives in this vtkMRMLSegmentEditorNode."""
         self._parameters = node
 
-    def mrmlSegmentEditorNode(self) -> Any:  # noqa: N802
+    def mrmlSegmentEditorNode(self) -> Any:
         """Q_INVOKABLE."""
         return self._parameters
 
-    def setSegmentationNode(self, node: Any) -> None:  # noqa: N802
+    def setSegmentationNode(self, node: Any) -> None:
         """Slot."""
         if self._parameters is not None:
             self._parameters.SetAndObserveSegmentationNode(node)
 
-    def segmentationNode(self) -> Any:  # noqa: N802
+    def segmentationNode(self) -> Any:
         """Q_INVOKABLE."""
         return None if self._parameters is None else self._parameters.GetSegmentationNode()
 
-    def setSourceVolumeNode(self, node: Any) -> None:  # noqa: N802
+    def setSourceVolumeNode(self, node: Any) -> None:
         """Slot."""
         if self._parameters is not None:
             self._parameters.SetAndObserveSourceVolumeNode(node)
 
-    def sourceVolumeNode(self) -> Any:  # noqa: N802
+    def sourceVolumeNode(self) -> Any:
         """Q_INVOKABLE."""
         return None if self._parameters is None else self._parameters.GetSourceVolumeNode()
 
-    def setCurrentSegmentID(self, segment_id: str) -> None:  # noqa: N802
+    def setCurrentSegmentID(self, segment_id: str) -> None:
         """Slot."""
         if self._parameters is not None:
             self._parameters.SetSelectedSegmentID(segment_id)
 
-    def currentSegmentID(self) -> str:  # noqa: N802
+    def currentSegmentID(self) -> str:
         """Q_INVOKABLE."""
         return "" if self._parameters is None else self._parameters.GetSelectedSegmentID() or ""
 
-    def effectByName(self, name: str) -> Any:  # noqa: N802
+    def effectByName(self, name: str) -> Any:
         """Q_INVOKABLE: only Paint is there."""
         return self._paint if name == "Paint" else None
 
-    def activeEffect(self) -> Any:  # noqa: N802
+    def activeEffect(self) -> Any:
         """Q_INVOKABLE."""
         return self._paint if self._active else None
 
-    def setActiveEffect(self, effect: Any) -> None:  # noqa: N802
+    def setActiveEffect(self, effect: Any) -> None:
         """Q_INVOKABLE: None puts the brush down."""
         self.setActiveEffectByName("" if effect is None else "Paint")
 
-    def setActiveEffectByName(self, name: str) -> None:  # noqa: N802
+    def setActiveEffectByName(self, name: str) -> None:
         """Slot."""
         if name not in ("", "Paint"):
             raise NotImplementedError(f"SlicerHost's Segment Editor has no effect {name!r}")
@@ -165,7 +165,14 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         inside = a**2 + b**2 <= radius**2
         places = centre + a[inside, None] * right + b[inside, None] * up
         i, j, k = np.rint(places @ matrix[:3, :3].T + matrix[:3, 3]).astype(int).T
-        known = (k >= 0) & (j >= 0) & (i >= 0) & (k < stroke.shape[0]) & (j < stroke.shape[1]) & (i < stroke.shape[2])
+        known = (
+            (k >= 0)
+            & (j >= 0)
+            & (i >= 0)
+            & (k < stroke.shape[0])
+            & (j < stroke.shape[1])
+            & (i < stroke.shape[2])
+        )
         stroke[k[known], j[known], i[known]] = True
 
     def _apply(self) -> None:

@@ -69,11 +69,11 @@ class qMRMLSegmentsTableView(qMRMLWidget):
         lambda self, mode: self._table.setSelectionMode(QtWidgets.QAbstractItemView.SelectionMode(mode)),
     )
 
-    def segmentationNode(self) -> Any:  # noqa: N802
+    def segmentationNode(self) -> Any:
         """Q_INVOKABLE."""
         return self._node
 
-    def setSegmentationNode(self, node: Any) -> None:  # noqa: N802
+    def setSegmentationNode(self, node: Any) -> None:
         """Slot."""
         if node is self._node:
             return
@@ -81,17 +81,22 @@ class qMRMLSegmentsTableView(qMRMLWidget):
         self._node = node
         if node is not None:
             kind = slicer.vtkSegmentation
-            events = (kind.SegmentAdded, kind.SegmentRemoved, kind.SegmentModified, kind.SegmentsOrderModified)
+            events = (
+                kind.SegmentAdded,
+                kind.SegmentRemoved,
+                kind.SegmentModified,
+                kind.SegmentsOrderModified,
+            )
             for event in (*events, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent):
                 self._tags.append(node.AddObserver(event, lambda *_: self._fill()))
         self._fill()
 
-    def selectedSegmentIDs(self) -> tuple[str, ...]:  # noqa: N802
+    def selectedSegmentIDs(self) -> tuple[str, ...]:
         """Q_INVOKABLE."""
         rows = sorted({index.row() for index in self._table.selectionModel().selectedRows(_NAME)})
         return tuple(self.segmentIDForRow(row) for row in rows)
 
-    def setSelectedSegmentIDs(self, segment_ids: Any) -> None:  # noqa: N802
+    def setSelectedSegmentIDs(self, segment_ids: Any) -> None:
         """Q_INVOKABLE."""
         if tuple(segment_ids) == self.selectedSegmentIDs():
             return
@@ -104,16 +109,16 @@ class qMRMLSegmentsTableView(qMRMLWidget):
                 chosen.select(index, index)
         model.select(chosen, flag.ClearAndSelect | flag.Rows)
 
-    def clearSelection(self) -> None:  # noqa: N802
+    def clearSelection(self) -> None:
         """Q_INVOKABLE."""
         self._table.clearSelection()
 
-    def rowForSegmentID(self, segment_id: str) -> int:  # noqa: N802
+    def rowForSegmentID(self, segment_id: str) -> int:
         """Q_INVOKABLE: -1 where it is not there."""
         rows = range(self._table.rowCount())
         return next((row for row in rows if self.segmentIDForRow(row) == segment_id), -1)
 
-    def segmentIDForRow(self, row: int) -> str:  # noqa: N802
+    def segmentIDForRow(self, row: int) -> str:
         """Q_INVOKABLE."""
         return str(self._table.item(row, _NAME).data(_ID_ROLE))
 

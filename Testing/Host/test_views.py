@@ -25,7 +25,9 @@ def pixel_mm(host, view):
     return node.GetFieldOfView()[0] / node.GetDimensions()[0]
 
 
-@pytest.mark.parametrize(("view", "ras"), [("Red", (10, -12, 6)), ("Green", (-9, 3, 15)), ("Yellow", (7, 20, -13))])
+@pytest.mark.parametrize(
+    ("view", "ras"), [("Red", (10, -12, 6)), ("Green", (-9, 3, 15)), ("Yellow", (7, 20, -13))]
+)
 def test_click_places_a_control_point_where_the_mouse_is(host, ball, view, ras):
     host.add_volume(*ball)
     node = place_points(host)

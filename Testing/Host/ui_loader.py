@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import slicer
 from PySide6 import QtCore, QtUiTools
 
+from .ctk_widgets import ctk
 from .facade import _properties, qt
 
 
@@ -26,14 +28,14 @@ class UiLoader(QtUiTools.QUiLoader):
         self._made: list[Any] = []
         self._path = ""
 
-    def createWidget(self, class_name: str, parent: Any = None, name: str = "") -> Any:  # noqa: N802
+    def createWidget(self, class_name: str, parent: Any = None, name: str = "") -> Any:
         """Called back by Qt for every widget."""
         widget = class_named(class_name)() if parent is None else class_named(class_name)(parent)
         widget.setObjectName(name)
         self._made.append(widget)
         return widget
 
-    def createLayout(self, class_name: str, parent: Any = None, name: str = "") -> Any:  # noqa: N802
+    def createLayout(self, class_name: str, parent: Any = None, name: str = "") -> Any:
         """Called back by Qt for every layout."""
         layout = getattr(qt, class_name)(parent) if _takes_layout(parent) else getattr(qt, class_name)()
         layout.setObjectName(name)
@@ -69,7 +71,9 @@ class UiLoader(QtUiTools.QUiLoader):
         for found in element.findall("property"):
             dynamic = found.get("stdset") == "0"
             if found.get("name") not in known and not dynamic:
-                raise UiError(f"{self._path}: {name} {element.get('name')} has no property {found.get('name')!r}")
+                raise UiError(
+                    f"{self._path}: {name} {element.get('name')} has no property {found.get('name')!r}"
+                )
 
     def _connect(self, connections: list[ElementTree.Element], made: dict[str, Any]) -> None:
         for connection in connections:
@@ -78,18 +82,19 @@ class UiLoader(QtUiTools.QUiLoader):
             )
             for name in (sender, receiver):
                 if name not in made:
-                    raise UiError(f"{self._path}: a connection names {name!r}, which is no widget of the file")
+                    raise UiError(
+                        f"{self._path}: a connection names {name!r}, which is no widget of the file"
+                    )
             try:
                 made[sender].connect(signal, getattr(made[receiver], slot.partition("(")[0]))
             except AttributeError as error:
-                raise UiError(f"{self._path}: connection {sender}.{signal} -> {receiver}.{slot}: {error}") from error
+                raise UiError(
+                    f"{self._path}: connection {sender}.{signal} -> {receiver}.{slot}: {error}"
+                ) from error
 
 
 def class_named(name: str) -> type:
     """The facade or stand-in of a class that a .ui file names; AttributeError where there is none."""
-    import ctk
-    import slicer
-
     if name.startswith("ctk"):
         return getattr(ctk, name)
     if name.startswith(("qMRML", "qSlicer")):

@@ -14,6 +14,7 @@ from .qmrml_widgets import qMRMLWidget
 from .stand_ins import stand_in
 from .views import qMRMLSliceView, qMRMLThreeDView
 
+
 def _icon(kind: str) -> QtGui.QIcon:
     """Four corners, or a cross in a ring."""
     pixmap = QtGui.QPixmap(16, 16)
@@ -53,17 +54,19 @@ class qMRMLViewControllerBar(qMRMLWidget):
         self._bar_layout.addWidget(self._label)
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Preferred, QtWidgets.QSizePolicy.Policy.Fixed)
         self._bar.setAttribute(QtCore.Qt.WidgetAttribute.WA_StyledBackground)
-        self._bar.setStyleSheet(f"#BarWidget {{ background: {colour.name()}; }} #BarWidget > QLabel {{ color: black; }}")
+        self._bar.setStyleSheet(
+            f"#BarWidget {{ background: {colour.name()}; }} #BarWidget > QLabel {{ color: black; }}"
+        )
 
-    def barLayout(self) -> Any:  # noqa: N802
+    def barLayout(self) -> Any:
         """qMRMLViewControllerBar::barLayout."""
         return self._bar_layout
 
-    def barWidget(self) -> Any:  # noqa: N802
+    def barWidget(self) -> Any:
         """qMRMLViewControllerBar::barWidget."""
         return self._bar
 
-    def viewLabel(self) -> Any:  # noqa: N802
+    def viewLabel(self) -> Any:
         """qMRMLViewControllerBar::viewLabel."""
         return self._label
 
@@ -118,30 +121,30 @@ class qMRMLSliceControllerWidget(qMRMLViewControllerBar):
             thing.RemoveObserver(tag)
         self._observed.clear()
 
-    def setSliceOffsetValue(self, offset: float) -> None:  # noqa: N802
+    def setSliceOffsetValue(self, offset: float) -> None:
         """Slot: show the slice at an offset in mm along the normal of the view."""
         self._logic.StartSliceNodeInteraction(slicer.vtkMRMLSliceNode.SliceToRASFlag)
         self._logic.SetSliceOffset(offset)
         self._logic.EndSliceNodeInteraction()
 
-    def fitSliceToBackground(self) -> None:  # noqa: N802
+    def fitSliceToBackground(self) -> None:
         """Slot."""
         self._logic.FitSliceToBackground()
         self._logic.SnapSliceOffsetToIJK()
 
-    def sliceOffsetSlider(self) -> Any:  # noqa: N802
+    def sliceOffsetSlider(self) -> Any:
         """Q_INVOKABLE; in Slicer a qMRMLSliderWidget, which has the slots and signals of ctkSliderWidget."""
         return self._slider
 
-    def fitToWindowToolButton(self) -> Any:  # noqa: N802
+    def fitToWindowToolButton(self) -> Any:
         """Q_INVOKABLE."""
         return self._fit
 
-    def mrmlSliceNode(self) -> Any:  # noqa: N802
+    def mrmlSliceNode(self) -> Any:
         """Q_INVOKABLE."""
         return self._node
 
-    def sliceLogic(self) -> Any:  # noqa: N802
+    def sliceLogic(self) -> Any:
         """Q_INVOKABLE."""
         return self._logic
 
@@ -170,27 +173,27 @@ class qMRMLSliceWidget(qMRMLWidget):
         below.addWidget(self._view)
         layout.addLayout(below, 1)
 
-    def sliceController(self) -> Any:  # noqa: N802
+    def sliceController(self) -> Any:
         """Q_INVOKABLE."""
         return self._controller
 
-    def sliceView(self) -> Any:  # noqa: N802
+    def sliceView(self) -> Any:
         """Q_INVOKABLE."""
         return self._view
 
-    def sliceLogic(self) -> Any:  # noqa: N802
+    def sliceLogic(self) -> Any:
         """Q_INVOKABLE."""
         return self._logic
 
-    def mrmlSliceNode(self) -> Any:  # noqa: N802
+    def mrmlSliceNode(self) -> Any:
         """Q_INVOKABLE."""
         return self._view.mrmlSliceNode()
 
-    def mrmlSliceCompositeNode(self) -> Any:  # noqa: N802
+    def mrmlSliceCompositeNode(self) -> Any:
         """Q_INVOKABLE."""
         return self._logic.GetSliceCompositeNode()
 
-    def fitSliceToBackground(self) -> None:  # noqa: N802
+    def fitSliceToBackground(self) -> None:
         """Slot."""
         self._controller.fitSliceToBackground()
 
@@ -225,19 +228,19 @@ class qMRMLThreeDWidget(qMRMLWidget):
         layout.addWidget(self._controller)
         layout.addWidget(self._view, 1)
 
-    def threeDView(self) -> Any:  # noqa: N802
+    def threeDView(self) -> Any:
         """Q_INVOKABLE."""
         return self._view
 
-    def threeDController(self) -> Any:  # noqa: N802
+    def threeDController(self) -> Any:
         """Q_INVOKABLE."""
         return self._controller
 
-    def viewLogic(self) -> Any:  # noqa: N802
+    def viewLogic(self) -> Any:
         """Q_INVOKABLE."""
         return self._logic
 
-    def mrmlViewNode(self) -> Any:  # noqa: N802
+    def mrmlViewNode(self) -> Any:
         """Q_INVOKABLE."""
         return self._view.mrmlViewNode()
 

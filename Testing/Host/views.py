@@ -22,7 +22,11 @@ _SLICE_MANAGERS = (
     "vtkMRMLTransformsDisplayableManager2D",
 )
 # vtkMRMLSliceNode.cxx, redColor() and the like, which Python cannot reach.
-_COLOURS = {"Red": (0.952941, 0.290196, 0.2), "Green": (0.431373, 0.690196, 0.294118), "Yellow": (0.929412, 0.835294, 0.298039)}
+_COLOURS = {
+    "Red": (0.952941, 0.290196, 0.2),
+    "Green": (0.431373, 0.690196, 0.294118),
+    "Yellow": (0.929412, 0.835294, 0.298039),
+}
 _THREE_D_MANAGERS = (
     "vtkMRMLVolumeRenderingDisplayableManager",
     "vtkMRMLCameraDisplayableManager",
@@ -71,17 +75,17 @@ class qMRMLSliceView(RenderWidget):
         self._group.SetMRMLDisplayableNode(self._node)
         self._tag = logic.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self.scheduleRender())
 
-    def mrmlSliceNode(self) -> Any:  # noqa: N802
+    def mrmlSliceNode(self) -> Any:
         """The node of this view."""
         return self._node
 
-    def convertRASToXYZ(self, ras: Any) -> list[float]:  # noqa: N802
+    def convertRASToXYZ(self, ras: Any) -> list[float]:
         """Place in the view, in pixels from the lower left, of a place in RAS (mm)."""
         to_ras = vtk.vtkMatrix4x4()
         vtk.vtkMatrix4x4.Invert(self._node.GetXYToRAS(), to_ras)
         return list(to_ras.MultiplyPoint((*ras, 1.0))[:3])
 
-    def convertXYZToRAS(self, xyz: Any) -> list[float]:  # noqa: N802
+    def convertXYZToRAS(self, xyz: Any) -> list[float]:
         """Place in RAS (mm) of a place in the view."""
         return list(self._node.GetXYToRAS().MultiplyPoint((*xyz, 1.0))[:3])
 
@@ -91,7 +95,7 @@ class qMRMLSliceView(RenderWidget):
         if connection is not None:
             self._mapper.SetInputConnection(connection)
 
-    def resizeEvent(self, event: Any) -> None:  # noqa: N802
+    def resizeEvent(self, event: Any) -> None:
         """The field of view follows the widget."""
         super().resizeEvent(event)
         self._logic.ResizeSliceNode(*self._window.GetSize())
@@ -119,7 +123,7 @@ class qMRMLThreeDView(RenderWidget):
         self._group.SetMRMLDisplayableNode(self._node)
         self._renderer.GradientBackgroundOn()
 
-    def mrmlViewNode(self) -> Any:  # noqa: N802
+    def mrmlViewNode(self) -> Any:
         """The node of this view."""
         return self._node
 
@@ -127,12 +131,12 @@ class qMRMLThreeDView(RenderWidget):
         """ctkVTKRenderView::renderer."""
         return self._renderer
 
-    def cameraNode(self) -> Any:  # noqa: N802
+    def cameraNode(self) -> Any:
         """The camera of this view."""
         manager = self._group.GetDisplayableManagerByClassName("vtkMRMLCameraDisplayableManager")
         return manager.GetCameraNode()
 
-    def resetFocalPoint(self) -> None:  # noqa: N802
+    def resetFocalPoint(self) -> None:
         """ctkVTKRenderView::resetFocalPoint: turn around the middle of what is shown."""
         bounds = [0.0] * 6
         self._renderer.ComputeVisiblePropBounds(bounds)
@@ -141,7 +145,7 @@ class qMRMLThreeDView(RenderWidget):
             self._renderer.GetActiveCamera().SetFocalPoint(middle)
             self.scheduleRender()
 
-    def resetCamera(self) -> None:  # noqa: N802
+    def resetCamera(self) -> None:
         """Show everything that is there."""
         self._renderer.ResetCamera()
         self.scheduleRender()
