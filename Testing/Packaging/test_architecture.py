@@ -33,6 +33,8 @@ TORCH = {"torch", "torchvision"}
 TORCH_PARTS = {"sam2", "engine", "training", "evaluation"}
 # Named exceptions: MONAI's metrics take tensors; the commands look up the device when they run, not when they load.
 TORCH_FILES = {LIBRARY / "core" / "metrics.py": "in functions", LIBRARY / "cli" / "compute.py": "anywhere"}
+# Slicer's own algorithm, from the slicer-core package, is one of the rivals that accuracy is measured against.
+SLICER_IN_FUNCTIONS = {LIBRARY / "evaluation" / "growcut.py"}
 ORACLES = {"sam2", "transformers"}
 MODULE_FILE_MAY_IMPORT = {"slicer", "vtk", "qt", "ctk", "numpy", "SimpleITK"}
 
@@ -127,7 +129,10 @@ def test_only_the_slicer_layer_and_the_module_file_know_slicer():
     wrong = [
         str(i)
         for i in IMPORTS
-        if i.package in SLICER and part_of(i.file) != "slicerlayer" and i.file.name != "MedSAMSlicer.py"
+        if i.package in SLICER
+        and part_of(i.file) != "slicerlayer"
+        and i.file.name != "MedSAMSlicer.py"
+        and (i.at_file_scope or i.file not in SLICER_IN_FUNCTIONS)
     ]
     assert not wrong, wrong
 

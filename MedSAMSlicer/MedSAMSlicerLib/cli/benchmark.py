@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any
 
+from . import benchmark_accuracy
 from .exit_codes import OK
 from .terminal import UNTRIED_DEVICES
 
@@ -16,21 +17,24 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Declare the command; torch is imported only when it runs."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "benchmark",
-        help="measure speed, memory and how right the estimates are",
-        description="Measure this engine beside the published SAM 2 video predictor (Python package 'sam2'), with the "
-        "same seeded weights, prompts and threads, in one run; or compare estimates with runs.",
+        help="measure accuracy, speed, memory and how right the estimates are",
+        description="Measure how well labelled volumes are segmented, beside what needs no network; or this engine "
+        "beside the published SAM 2 video predictor (Python package 'sam2'), with the same seeded weights, prompts and "
+        "threads, in one run; or compare estimates with runs.",
         epilog="examples:\n"
         "  medsamslicer benchmark engine\n"
         "  medsamslicer benchmark engine --slices 12 --rounds 1 --memory-slices 0\n"
         "  medsamslicer benchmark engine --device cuda --json > engine.json\n"
-        "  medsamslicer benchmark estimate",
+        "  medsamslicer benchmark estimate\n"
+        "  medsamslicer benchmark accuracy --data DATA --out results",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "what",
-        choices=("engine", "estimate"),
+        choices=("engine", "estimate", "accuracy"),
         help="engine: speed and memory beside the published predictor; "
-        "estimate: how right the estimate before a run is, on five volumes",
+        "estimate: how right the estimate before a run is, on five volumes; "
+        "accuracy: Dice on labelled volumes, from the prompts that a user would give",
     )
     parser.add_argument("--slices", type=int, default=20, help="slices of the timed volume (default: 20)")
     parser.add_argument("--size", type=int, default=512, help="image size in pixels (default: 512)")
@@ -47,11 +51,14 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
     parser.add_argument("--device", default="cpu", help=f"cpu, cuda or mps (default: cpu); {UNTRIED_DEVICES}")
     parser.add_argument("--json", action="store_true", help="print every single value as JSON")
+    benchmark_accuracy.add_arguments(parser)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
+    if args.what == "accuracy":
+        return benchmark_accuracy.run(args)
     report, table = _engine(args) if args.what == "engine" else _estimate(args)
     sys.stdout.write((json.dumps(report, indent=2) if args.json else table) + "\n")
     return OK

@@ -1,0 +1,129 @@
+"""What is measured, behind one small interface: our engine, and by :mod:`.rivals` whatever stands beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.geometry import SliceAxis
+from ..core.intensity import Window, choose_window
+from ..core.prompts import ObjectPrompts, PromptSet
+from ..engine.result import ObjectResult
+from ..engine.segmenter import VolumeSegmenter
+from ..engine.slice_mask import SliceMask
+from ..io.volumes import Volume
+from ..sam2.model import SAM2
+from .protocol import Protocol as WayOfWorking
+
+BoolVolume = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a runner made of all prompts given so far.
+
+    Args:
+        mask: (K, J, I) bool.
+        seconds: until the whole mask was there.
+        first_seconds: until the first slice of it was there.
+        confidence: the runner's own estimate by slice index, 0..1; empty if it has none.
+    """
+
+    mask: BoolVolume
+    seconds: float
+    first_seconds: float
+    confidence: Mapping[int, float]
+
+
+Ask = Callable[[ObjectPrompts], Answer]
+"""Answers to all that was said about one object so far; asked again after each correction."""
+
+
+class Runner(Protocol):
+    """Something that segments."""
+
+    name: str
+    corrects: bool
+    """Whether it makes use of corrections; one that does not is measured after the first prompt alone."""
+
+    def supports(self, protocol: WayOfWorking) -> bool:
+        """Whether it can be used in that way."""
+
+    def describe(self) -> dict[str, Any]:
+        """What a reader must know to repeat it, ready for JSON."""
+
+    def begin(self, volume: Volume, axis: SliceAxis) -> Ask:
+        """Start on one object; nothing of an earlier object may be at hand, so that seconds are honest."""
+
+
+class EngineRunner:
+    """This project's engine.
+
+    Args:
+        name: in tables, such as the checkpoint's id.
+        model: the network.
+        about: where the weights come from: id, SHA-256.
+        tier: of the engine; None = its own choice.
+        device: "cpu", "cuda", "mps".
+        threads: on the CPU; None = its own choice.
+    """
+
+    corrects = True
+
+    def __init__(
+        self,
+        name: str,
+        model: SAM2,
+        about: Mapping[str, Any] | None = None,
+        *,
+        tier: str | None = None,
+        device: str = "cpu",
+        threads: int | None = None,
+    ) -> None:
+        self.name, self._model, self._about = name, model, dict(about or {})
+        self._tier, self._device, self._threads = tier, device, threads
+        self._window: tuple[Volume, Window] | None = None
+
+    def supports(self, protocol: WayOfWorking) -> bool:
+        """Every way of working."""
+        return True
+
+    def describe(self) -> dict[str, Any]:
+        """Checkpoint, arithmetic and device."""
+        return {**self._about, "tier": self._tier or "auto", "device": self._device, "threads": self._threads}
+
+    def begin(self, volume: Volume, axis: SliceAxis) -> Ask:
+        """A segmentation with an empty cache; the window of a volume is chosen once."""
+        segmenter = VolumeSegmenter(
+            volume.array,
+            volume.geometry,
+            self._model,
+            self._window_of(volume),
+            tier=self._tier,
+            device=self._device,
+            threads=self._threads,
+        )
+        live = segmenter.live(axis)
+
+        def ask(said: ObjectPrompts) -> Answer:
+            prompts = PromptSet(volume.geometry, axis, (said,))
+            began, first = time.perf_counter(), None
+            for event in live.update(prompts):
+                if first is None and isinstance(event, SliceMask):
+                    first = time.perf_counter() - began
+            result = live.result()
+            seconds = time.perf_counter() - began
+            found: ObjectResult = result.objects[0]
+            return Answer(result.masks[said.name], seconds, first or seconds, found.iou)
+
+        return ask
+
+    def _window_of(self, volume: Volume) -> Window:
+        if self._window is None or self._window[0] is not volume:
+            self._window = (volume, choose_window(volume.array, "auto", volume.modality))
+        return self._window[1]
