@@ -35,7 +35,7 @@ class Placing:
     Args:
         scene: the MRML scene.
         prompt_nodes: gives the nodes that take the clicks.
-        on_left: called when place mode ends and `stop` was not called: by a right click, by Escape, by another
+        on_left: called when place mode ends and `stop` was not called: by a right click (Escape does not), by another
             tool of Slicer, or because the box or line is complete.
     """
 

@@ -23,6 +23,7 @@ VOLUME_ROLE = "MedSAMSlicer.Volume"
 KIND, OBJECT, SEGMENT = "MedSAMSlicer.Kind", "MedSAMSlicer.Object", "MedSAMSlicer.Segment"
 SLICE, RANGE = "MedSAMSlicer.Slice", "MedSAMSlicer.Range"
 
+_REMOVED = "removed"
 _GREEN, _RED = (0.2, 0.9, 0.3), (1.0, 0.25, 0.2)
 _ONE_SLICE = 1.5  # a ROI less deep than this many slices is a box on one
 _SAME_MM = 1e-4
@@ -92,6 +93,17 @@ def dress(node: Any, kind: Kind, name: str, color: Sequence[float], active: bool
         display.SetHandlesInteractive(active)
         display.SetRotationHandleVisibility(False)
     display.EndModify(was_modifying)
+
+
+def disown(node: Any) -> None:
+    """Hide a node that is to be removed; it is none of ours any more."""
+    node.SetAttribute(KIND, _REMOVED)
+    node.SetDisplayVisibility(False)
+
+
+def is_disowned(node: Any) -> bool:
+    """Whether `disown` was called for a node."""
+    return bool(node.GetAttribute(KIND) == _REMOVED)
 
 
 def node_kind(node: Any) -> Kind | None:

@@ -274,7 +274,15 @@ class PromptNodes:
         self._events.release(node)
         self._shown.pop(node.GetID(), None)
         self._unfinished.discard(node.GetID())
-        self._scene.RemoveNode(node)
+        # A node that goes while the mouse is placing it would leave its picture in the view.
+        markups.disown(node)
+        node_id = node.GetID()
+        self._later(lambda: self._remove_disowned(node_id))
+
+    def _remove_disowned(self, node_id: str) -> None:
+        node = self._scene.GetNodeByID(node_id)
+        if node is not None and markups.is_disowned(node):
+            self._scene.RemoveNode(node)
 
     # -- inside: what the user does
 
