@@ -58,7 +58,8 @@ def place_of(index: int, count: int, width: int, flipped: bool) -> tuple[int, in
 
 def index_at(x: float, count: int, width: int, flipped: bool) -> int:
     """The slice whose column is at pixel `x`, kept within the slices there are."""
-    position = min(count - 1, max(0, int(x * count / max(1, width))))
+    pixel = min(max(0, width - 1), max(0, int(x)))
+    position = min(count - 1, -(-(pixel + 1) * count // max(1, width)) - 1)  # the inverse of `place_of`
     return count - 1 - position if flipped else position
 
 

@@ -1,0 +1,82 @@
+"""What is missing and how it is told; nothing is installed here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+
+import pytest
+
+
+@pytest.fixture
+def install(host):
+    from MedSAMSlicerLib.slicerlayer import install
+
+    return install
+
+
+def test_versions_are_compared_as_numbers(install, monkeypatch):
+    versions = {"torch": "2.13.0+cpu", "safetensors": "0.4.2"}
+    monkeypatch.setattr(install.importlib.metadata, "version", lambda name: versions[name])
+    assert install.is_installed("torch>=2.5.1")
+    assert not install.is_installed("safetensors>=0.4.3")
+    assert not install.is_installed("torch>=2.14")
+    assert install.missing() == install.Missing(torch=False, packages=("safetensors>=0.4.3",))
+
+
+def test_the_sentence_says_what_how_big_and_where(install):
+    sentence = install.needed_sentence(install.Missing(torch=True, packages=()))
+    assert "PyTorch" in sentence
+    assert "GB" in sentence
+    assert "site-packages" in sentence or "dist-packages" in sentence
+    assert "safetensors" in install.needed_sentence(
+        install.Missing(torch=False, packages=("safetensors>=0.4.3",))
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (subprocess.CalledProcessError(1, "pip", output="Could not connect to proxy"), "HTTPS_PROXY"),
+        (OSError(28, "No space left on device"), "disk is full"),
+        (PermissionError(13, "Permission denied"), "may not write"),
+        (RuntimeError("User declined package installation"), "Nothing was installed"),
+    ],
+)
+def test_a_failed_installation_is_told_in_one_sentence_that_says_what_to_try(install, error, word):
+    sentence = install.failure_sentence("PyTorch", error)
+    assert word in sentence
+    assert "Traceback" not in sentence
+
+
+def test_without_the_extension_pytorch_the_user_is_sent_to_the_extensions_manager(install, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
+    with pytest.raises(install.InstallError, match="Extensions Manager"):
+        install.install(install.Missing(torch=True, packages=()))
+
+
+def test_the_extension_pytorch_asks_the_user_itself_and_a_no_installs_nothing(install, monkeypatch):
+    asked = []
+
+    class Logic:
+        def installTorch(self, askConfirmation=False, torchVersionRequirement=None):  # noqa: N802
+            asked.append((askConfirmation, torchVersionRequirement))
+
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", types.SimpleNamespace(PyTorchUtilsLogic=Logic))
+    with pytest.raises(install.InstallError, match="Nothing was installed"):
+        install.install(install.Missing(torch=True, packages=()))
+    assert asked == [(True, ">=2.5.1")]
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "words"),
+    [(True, False, "GPU RTX 4000"), (False, True, "Apple GPU"), (False, False, "found no GPU")],
+)
+def test_the_gpu_is_named_and_its_lack_is_told(install, cuda, mps, words):
+    torch = types.SimpleNamespace(
+        __version__="2.13.0",
+        cuda=types.SimpleNamespace(is_available=lambda: cuda, get_device_name=lambda index: "RTX 4000"),
+        backends=types.SimpleNamespace(mps=types.SimpleNamespace(is_available=lambda: mps)),
+    )
+    assert words in install.device_sentence(torch)
