@@ -91,6 +91,22 @@ class SessionMasks:
         said = f"Edit slice {next(iter(masks))}" if len(masks) == 1 else f"Edit {len(masks)} slices"
         self._change(label or said, entry.with_masks(edited))
 
+    def adopt_masks(
+        self, object_id: int, masks: Mapping[int, npt.NDArray[np.bool_]], axis: SliceAxis
+    ) -> None:
+        """Take masks in that the user made before or elsewhere, as if they had always been there; no step of undo."""
+        entry = self._along(self.object(object_id), axis)
+        packed = {index: self._packed(entry, index, mask) for index, mask in masks.items()}
+
+        def adopted(value: SegmentObject) -> SegmentObject:
+            edited = {
+                index: StoredMask(mask, MaskState.EDITED, None, value.propagations)
+                for index, mask in packed.items()
+            }
+            return replace(value, axis=axis if value.axis is None else value.axis).with_masks(edited)
+
+        self._change_everywhere(object_id, adopted)
+
     def accept(self, object_id: int, indices: Iterable[int]) -> None:
         """Keep the masks of these slices as they are."""
         entry = self._unlocked(object_id)

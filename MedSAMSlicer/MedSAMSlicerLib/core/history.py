@@ -49,9 +49,15 @@ class Command(Generic[T]):
         """The step as it would have been had the value at `key` been `change(value)` before it, after it, or both."""
         return replace(
             self,
-            before=_changed(self.before, key, change) if before else self.before,
-            after=_changed(self.after, key, change) if after else self.after,
+            before=self._changed(self.before, key, change) if before else self.before,
+            after=self._changed(self.after, key, change) if after else self.after,
         )
+
+    def _changed(
+        self, values: Mapping[int, T | None], key: int, change: Callable[[T], T]
+    ) -> Mapping[int, T | None]:
+        value = values.get(key)
+        return values if value is None else {**values, key: change(value)}
 
 
 class History(Generic[T]):
@@ -132,10 +138,3 @@ def _with(values: Mapping[int, T], changes: Mapping[int, T | None]) -> dict[int,
     merged = {**values, **changes}
     # Sorted, so that an object that comes back takes its old place.
     return {key: value for key, value in sorted(merged.items()) if value is not None}
-
-
-def _changed(
-    values: Mapping[int, T | None], key: int, change: Callable[[T], T]
-) -> Mapping[int, T | None]:
-    value = values.get(key)
-    return values if value is None else {**values, key: change(value)}

@@ -56,7 +56,7 @@ class SegmentObject:
     run: int = 0
     unfinished: frozenset[int] = frozenset()
     axis: SliceAxis | None = None
-    cleanup: Cleanup = Cleanup()
+    cleanup: Cleanup = field(default_factory=Cleanup)
     previews: Mapping[int, Preview] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -117,7 +117,9 @@ class SegmentObject:
         if self.locked:
             return ()
         changed = self._changed_slices() & {prompt.slice.index for prompt in self.said.prompts}
-        wanted = [index for index in changed - self.kept_slices if self._previewed(index) != self.prompts_on(index)]
+        wanted = [
+            index for index in changed - self.kept_slices if self._previewed(index) != self.prompts_on(index)
+        ]
         return tuple(sorted(wanted))
 
     def begun(self, run: int, slice_count: int, anew: bool = False) -> SegmentObject:
@@ -163,7 +165,7 @@ class SegmentObject:
     def with_preview(
         self, index: int, prompts: tuple[Prompt, ...], seen: StoredMask | None, mask: StoredMask
     ) -> SegmentObject:
-        """The object with a preview for the prompts of a slice that showed `seen` until now; the same if it does not."""
+        """The object with a preview for the prompts of a slice that showed `seen` until now, else the same."""
         begins = self.prompts_on(index)[: len(prompts)] == prompts
         if self.locked or index in self.kept_slices or self.masks.get(index) != seen or not begins:
             return self

@@ -68,10 +68,10 @@ class Session(SessionMasks):
         self._check_name(name)
         return self._add(f"Add {name}", [ObjectPrompts(name, color)])[0]
 
-    def adopt_object(self, name: str, color: tuple[float, float, float]) -> int:
+    def adopt_object(self, name: str, color: tuple[float, float, float], locked: bool = False) -> int:
         """Take an object in as if it had always been there, such as a segment of the scene; no step of undo."""
         self._check_name(name)
-        entry = SegmentObject(self._next_id, ObjectPrompts(name, color))
+        entry = SegmentObject(self._next_id, ObjectPrompts(name, color), locked=locked)
         self._next_id += 1
         self._objects[entry.id] = entry
         return entry.id
@@ -86,6 +86,7 @@ class Session(SessionMasks):
         cleanup: Cleanup | None = None,
         propagations: int = 0,
         pending: Iterable[int] | None = None,
+        object_id: int | None = None,
     ) -> int:
         """Take an object in as it was saved; no step of undo.
 
@@ -95,12 +96,15 @@ class Session(SessionMasks):
             masks: by slice index.
             locked, cleanup, propagations: as in :class:`SegmentObject`.
             pending: slices that have to be computed by the next propagation; None = all of them.
+            object_id: its identifier; None = the next one.
         """
         self._check_name(said.name)
+        if object_id in self._objects:
+            raise SessionError(f"There is an object with the number {object_id} already.")
         PromptSet(self.geometry, SliceAxis.K if axis is None else axis, (said,))
         rounds = max((prompt.round for prompt in said.prompts), default=0)
         entry = SegmentObject(
-            self._next_id,
+            self._next_id if object_id is None else object_id,
             said,
             MappingProxyType(dict(sorted(masks.items()))),
             locked,
@@ -112,7 +116,7 @@ class Session(SessionMasks):
             waiting = frozenset(pending)
             known = {index: what for index, what in entry.key_content().items() if index not in waiting}
             entry = replace(entry, propagated=MappingProxyType(known), unfinished=waiting)
-        self._next_id += 1
+        self._next_id = max(self._next_id, entry.id + 1)
         self._objects[entry.id] = entry
         return entry.id
 
@@ -155,9 +159,9 @@ class Session(SessionMasks):
         entry = self._unlocked(object_id)
         self._change(f"Clean up {entry.name}", replace(entry, cleanup=cleanup))
 
-    def delete_object(self, object_id: int) -> None:
+    def delete_object(self, object_id: int, even_locked: bool = False) -> None:
         """Remove the object with all it has."""
-        entry = self._unlocked(object_id)
+        entry = self.object(object_id) if even_locked else self._unlocked(object_id)
         self._do(Command(f"Delete {entry.name}", {object_id: entry}, {object_id: None}))
 
     def set_slice_range(self, object_id: int, slice_range: tuple[int, int] | None) -> None:
@@ -170,12 +174,19 @@ class Session(SessionMasks):
     # -- prompts
 
     def add_prompt(
-        self, object_id: int, prompt: Prompt, slice_range: tuple[int, int] | None = None
+        self,
+        object_id: int,
+        prompt: Prompt,
+        ranged: bool = False,
+        slice_range: tuple[int, int] | None = None,
     ) -> None:
-        """Add a prompt; its round becomes the number of propagations so far. `slice_range`: set in the same step."""
+        """Add a prompt; its round becomes the number of propagations so far.
+
+        With `ranged` the slice range becomes `slice_range` in the same step.
+        """
         entry = self._unlocked(object_id)
         fitting = self._fitting(entry, prompt)
-        after = self._ranged(entry, slice_range, fitting)
+        after = self._ranged(entry, slice_range, fitting) if ranged else entry
         self._say(after, f"Add {_kind(prompt)}", (*entry.said.prompts, fitting))
 
     def replace_prompt(
@@ -183,19 +194,21 @@ class Session(SessionMasks):
         object_id: int,
         position: int,
         prompt: Prompt,
+        ranged: bool = False,
         slice_range: tuple[int, int] | None = None,
         run: int | None = None,
     ) -> None:
         """Put another prompt in the place of the one at `position`, such as a point that was moved.
 
-        Steps with the same `run` (from :meth:`new_run`) that follow each other are one step: a drag.
+        With `ranged` the slice range becomes `slice_range` in the same step. Steps with the same `run` (from
+        :meth:`new_run`) that follow each other are one step: a drag.
         """
         entry = self._unlocked(object_id)
         prompts = list(entry.said.prompts)
         alone = replace(entry, axis=None) if len(prompts) == 1 and not entry.masks else entry
         fitting = self._fitting(alone, prompt)
         prompts[self._position(entry, position)] = fitting
-        after = self._ranged(entry, slice_range, fitting)
+        after = self._ranged(entry, slice_range, fitting) if ranged else entry
         self._say(after, f"Change {_kind(prompt)}", tuple(prompts), run)
 
     def remove_prompt(self, object_id: int, position: int) -> None:
@@ -228,6 +241,15 @@ class Session(SessionMasks):
         """The run that `undo` would take back, None when the last step is none."""
         done = self._history.done
         return done[-1].run if done else None
+
+    def has_run(self, run: int) -> bool:
+        """Whether a run is among the steps that can be taken back."""
+        return self._run_at(run) is not None
+
+    def next_undo(self) -> frozenset[int]:
+        """The objects that `undo` would change."""
+        done = self._history.done
+        return frozenset(done[-1].after) if done else frozenset()
 
     def undo(self) -> Command[SegmentObject] | None:
         """Take back the last step and return it; None when there is nothing to take back."""
@@ -271,8 +293,6 @@ class Session(SessionMasks):
     def _ranged(
         self, entry: SegmentObject, slice_range: tuple[int, int] | None, prompt: Prompt
     ) -> SegmentObject:
-        if slice_range is None:
-            return entry
         said = replace(entry.said, prompts=(), slice_range=slice_range)
         PromptSet(self.geometry, prompt.slice.axis, (said,))
         return replace(entry, said=replace(entry.said, slice_range=slice_range))
@@ -306,9 +326,7 @@ def kept_as_prompts(entry: SegmentObject) -> ObjectPrompts:
     kept = [
         MaskPrompt(SliceRef(entry.axis, index), stored.mask.to_array(), stored.round)
         for index, stored in entry.masks.items()
-        if entry.axis is not None
-        and stored.is_kept
-        and not (stored.mask.is_empty and stored.round == 0)
+        if entry.axis is not None and stored.is_kept and not (stored.mask.is_empty and stored.round == 0)
     ]
     prompts = sorted((*entry.said.prompts, *kept), key=lambda prompt: prompt.round)
     return replace(entry.said, prompts=tuple(prompts))

@@ -5,6 +5,8 @@
   floating islands go. If no part reaches a key slice, the largest stays.
 - **holes**: holes within a slice are filled if they are smaller than a hundredth of the mask on that slice.
 - **both**: islands, then holes.
+
+Besides, outlines can be smoothed from slice to slice, see :func:`smooth_between_slices`.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from ..core.geometry import SliceAxis
 CLEANUPS = ("none", "islands", "holes", "both")
 
 _LARGEST_HOLE = 0.01  # of the mask's area on the slice
+_SMOOTHING_SLICES = 1.0  # standard deviation along the slice axis
+_FARTHEST_MM = 4.0  # beyond it a slice has no say: an object that ends abruptly keeps its end
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -59,6 +63,51 @@ def without_holes(mask: BoolArray, axis: SliceAxis) -> BoolArray:
         edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
         plane[np.isin(labels, np.setdiff1d(small[small > 0], edge))] = True
     return np.asarray(filled, np.bool_)
+
+
+def smooth_between_slices(mask: BoolArray, axis: SliceAxis, spacing: tuple[float, float, float]) -> BoolArray:
+    """A mask (K, J, I) whose outline no longer jumps from one slice across `axis` to the next.
+
+    In each slice the distance to the outline is taken (mm, at most `_FARTHEST_MM`) and averaged with that of the
+    neighbouring slices by a Gaussian; a slice's own shape along its rows and columns is not blurred. First and last
+    slice of the object stay those they were.
+
+    Args:
+        mask: bool.
+        axis: along which is smoothed.
+        spacing: mm along (i, j, k).
+    """
+    import SimpleITK as sitk
+
+    slices = np.moveaxis(mask, int(axis), 0)
+    present = np.flatnonzero(slices.any(axis=(1, 2)))
+    if len(present) < 3:
+        return mask
+    first, last = int(present[0]), int(present[-1])
+    rows, columns = (np.flatnonzero(slices.any(axis=(0, other))) for other in (2, 1))
+    box = (slice(first, last + 1), _around(rows, slices.shape[1]), _around(columns, slices.shape[2]))
+    part = slices[box]
+    in_plane = (spacing[2 - axis.column_axis], spacing[2 - axis.row_axis])
+    distances = np.full(part.shape, _FARTHEST_MM, np.float32)
+    for plane, distance in zip(part, distances, strict=True):
+        if plane.any():
+            image = sitk.GetImageFromArray(plane.astype(np.uint8))
+            image.SetSpacing(in_plane)
+            found = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)
+            distance[...] = np.clip(sitk.GetArrayFromImage(found), -_FARTHEST_MM, _FARTHEST_MM)
+    stack = sitk.GetImageFromArray(distances)
+    variance = (0.0, 0.0, _SMOOTHING_SLICES**2)
+    smooth = sitk.GetArrayFromImage(sitk.DiscreteGaussian(stack, variance=variance, useImageSpacing=False))
+    after = part.copy()
+    after[1:-1] = smooth[1:-1] <= 0.0
+    result = mask.copy()
+    np.moveaxis(result, int(axis), 0)[box] = after
+    return np.asarray(result, np.bool_)
+
+
+def _around(indices: npt.NDArray[np.intp], size: int) -> slice:
+    """From the first to the last index, and one more to each side."""
+    return slice(max(int(indices[0]) - 1, 0), min(int(indices[-1]) + 2, size))
 
 
 def _components(mask: BoolArray, fully: bool) -> tuple[npt.NDArray[np.uint32], int]:

@@ -17,7 +17,7 @@ from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.prompts import ObjectPrompts, PromptSet
 from .object_run import ObjectRun
 from .propagate import Cancel, Event, Progress, ProgressCounter, Propagator, stop_if
-from .result import SegmentationResult, finished_masks
+from .result import ObjectResult, SegmentationResult, finished_masks
 from .slice_mask import SliceMask
 from .view import FrameView
 
@@ -85,6 +85,11 @@ class LiveSegmentation:
             "per_slice": self._seconds / max(self._slices, 1),
         }
         return SegmentationResult(self.geometry, self.axis, objects, masks, timings)
+
+    def object_result(self, name: str) -> ObjectResult | None:
+        """What is known of one object after the last update; None if it is not part of the segmentation."""
+        run = self._runs.get(name)
+        return None if run is None else run.settled()
 
     # -------------------------------------------------------------------------------------------------------- inside
 

@@ -14,7 +14,7 @@ and masks into session and scene), :mod:`.running` (propagation), :mod:`.changes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +22,25 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.cleanups import Cleanup
-from ..core.geometry import SliceAxis, VolumeGeometry
-from ..core.intensity import Window
+from ..core.prompts import PromptSet
 from .changes import Changes
+from .controller_state import ControllerState
 from .doubtful import Doubtful
 from .editing import Editing
 from .inputs import Inputs
+from .network_inputs import NetworkInputs
 from .placing import Tool
+from .prompt_files import PromptFiles
 from .pump import Timers
 from .reasons import reason
 from .running import Running
+from .scene_sync import SceneSync
 from .slice_views import ShownSlice
-from .verbs import ChangedVoxels, Message, NetworkState, Progress, RunEstimate, SliceState, Topic, Verb
+from .verbs import Topic, Verb
 from .workspace import Settings, Workspace
 
 
-class Controller:
+class Controller(ControllerState):
     """The only owner of the session on one scene.
 
     Args:
@@ -46,16 +49,20 @@ class Controller:
         settings: this computer's choices (device, threads, memory for features, folders of checkpoints).
     """
 
-    def __init__(
-        self, scene: Any, timers: Timers | None = None, settings: Settings | None = None
-    ) -> None:
-        self._work = Workspace(scene, timers, settings or Settings())
-        self._inputs = Inputs(self._work)
-        self._editing = Editing(self._work)
-        self._running = Running(self._work, self._editing)
-        self._changes = Changes(self._work, self._editing)
-        self._doubtful = Doubtful(self._work, self._editing)
-        self._work.start(self._inputs, self._editing, self._running, self._changes)
+    def __init__(self, scene: Any, timers: Timers | None = None, settings: Settings | None = None) -> None:
+        work = self._work = Workspace(scene, timers, settings or Settings())
+        sync = SceneSync(work)
+        self._editing = Editing(work, sync)
+        self._running = Running(work, sync)
+        self._changes = Changes(work, sync)
+        self._doubtful = Doubtful(work)
+        self._files = PromptFiles(work, sync)
+        self._editing.on_prompts_changed = self._running.prompts_changed
+        self._running.on_finished = self._changes.finished
+        self._network = NetworkInputs(work, sync)
+        self._inputs = Inputs(work, sync, self._editing, self._network)
+        self._inputs.on_session_end = self._session_ends
+        self._inputs.restore()
 
     # ------------------------------------------------------------------------------------------------- observing
 
@@ -97,27 +104,27 @@ class Controller:
 
         "display" follows the window of the views until the first prompt is given and stays as it is from then on.
         """
-        self._inputs.set_window(spec)
+        self._network.set_window(spec)
 
     def set_checkpoint(self, name: str | Path) -> None:
         """Use another network, by its id in the registry or its file; it must be on this computer."""
-        self._inputs.set_checkpoint(name)
+        self._network.set_checkpoint(name)
 
     def set_device(self, device: str) -> None:
         """Compute on "auto", "cpu", "cuda", "cuda:1" or "mps"."""
-        self._inputs.set_device(device)
+        self._network.set_device(device)
 
     def set_tier(self, tier: str | None) -> None:
         """Use "exact", "balanced" or "fast" arithmetic; None = chosen by the device."""
-        self._inputs.set_tier(tier)
+        self._network.set_tier(tier)
 
     def set_overlap(self, policy: str) -> None:
         """What happens to other segments where a mask is written: "none" keeps them, "visible", "all" give way."""
-        self._inputs.set_overlap(policy)
+        self._network.set_overlap(policy)
 
     def prepare(self) -> None:
         """Make the network ready in the background if it can be; called again after PyTorch was installed."""
-        self._inputs.prepare()
+        self._network.prepare()
 
     # -------------------------------------------------------------------------------------------------- segments
 
@@ -149,7 +156,7 @@ class Controller:
 
     def start_placing(self, tool: Tool) -> None:
         """Let the user place prompts of one kind for the selected segment; one is added if there is none."""
-        self._editing.start_placing(tool)
+        self._editing.start_placing(tool, self.add_segment)
 
     def stop_placing(self) -> None:
         """Leave place mode."""
@@ -179,11 +186,21 @@ class Controller:
 
     def export_prompts(self, path: str | Path) -> tuple[Path, ...]:
         """Write everything needed to repeat the masks as JSON, one file for each slice axis in use."""
-        return self._editing.export_prompts(Path(path))
+        return self._files.export(Path(path))
 
     def import_prompts(self, path: str | Path) -> tuple[str, ...]:
         """Add the objects of a prompts file as new segments, in one step of undo; returns their segment ids."""
-        return self._editing.import_prompts(Path(path))
+        self._inputs.ensure_segmentation()
+        return self._files.read(Path(path))
+
+    def add_prompts(self, prompts: PromptSet) -> tuple[str, ...]:
+        """Add the objects of a prompt set as new segments, in one step of undo; returns their segment ids."""
+        self._inputs.ensure_segmentation()
+        return self._files.add(prompts)
+
+    def prompt_sets(self) -> tuple[PromptSet, ...]:
+        """Everything needed to repeat the masks, one set for each slice axis in use."""
+        return self._files.prompt_sets()
 
     # ------------------------------------------------------------------------------------------------------ runs
 
@@ -257,151 +274,8 @@ class Controller:
         """Do again what was taken back last."""
         self._running.redo()
 
-    # ----------------------------------------------------------------------------------------------------- state
+    # ---------------------------------------------------------------------------------------------------- inside
 
-    @property
-    def volume_node(self) -> Any | None:
-        """The volume; None when there is none or it was deleted."""
-        return self._work.volume_node
-
-    @property
-    def geometry(self) -> VolumeGeometry | None:
-        """Shape and place of the volume's voxels."""
-        return self._work.geometry
-
-    @property
-    def segmentation_node(self) -> Any | None:
-        """Where masks go; None until the first segment is added."""
-        return self._work.segmentation_node
-
-    @property
-    def segment_id(self) -> str | None:
-        """The selected segment."""
-        return self._work.segment_id
-
-    @property
-    def segment_ids(self) -> tuple[str, ...]:
-        """All segments of the segmentation, in the order of its table."""
-        return self._work.segment_ids
-
-    @property
-    def axis(self) -> SliceAxis | None:
-        """The slice axis of the selected segment, None before its first prompt."""
-        entry = self._work.entry
-        return entry.axis if entry else None
-
-    @property
-    def window_spec(self) -> str:
-        """What `set_window` was told last."""
-        return self._work.window_spec
-
-    @property
-    def window(self) -> Window | None:
-        """The grey values the network sees as black and white; None until they are known."""
-        return self._work.window
-
-    @property
-    def checkpoint(self) -> str:
-        """The id or file of the network."""
-        return self._work.checkpoint
-
-    @property
-    def device(self) -> str:
-        """The device asked for; `device_used` is the one found."""
-        return self._work.settings.device
-
-    @property
-    def device_used(self) -> str | None:
-        """Where the network runs, such as "cpu" or "cuda:0 (NVIDIA ...)"; None until it is ready."""
-        return self._work.network.device
-
-    @property
-    def tier(self) -> str | None:
-        """The arithmetic asked for; None = chosen by the device."""
-        return self._work.tier
-
-    @property
-    def tier_used(self) -> str | None:
-        """The arithmetic in use; None until the network is ready."""
-        return self._work.network.tier
-
-    @property
-    def overlap(self) -> str:
-        """See `set_overlap`."""
-        return self._work.overlap
-
-    @property
-    def network_state(self) -> NetworkState:
-        """How far the network is."""
-        return self._work.network.state
-
-    @property
-    def network_note(self) -> str:
-        """One sentence about the network for the panel, such as that it computes without a GPU; may be empty."""
-        return self._work.network.note
-
-    @property
-    def placing(self) -> Tool | None:
-        """The tool in the user's hand."""
-        return self._work.placing_tool
-
-    @property
-    def busy(self) -> bool:
-        """Whether a propagation is under way."""
-        return self._running.busy
-
-    @property
-    def progress(self) -> Progress | None:
-        """How far the propagation under way is."""
-        return self._running.progress
-
-    @property
-    def run_estimate(self) -> RunEstimate | None:
-        """What the next propagation would take, once `estimate` has found out."""
-        return self._running.run_estimate
-
-    @property
-    def undo_label(self) -> str | None:
-        """What `undo` would take back."""
-        return self._work.session.undo_label if self._work.session else None
-
-    @property
-    def redo_label(self) -> str | None:
-        """What `redo` would do again."""
-        return self._work.session.redo_label if self._work.session else None
-
-    @property
-    def slices(self) -> tuple[SliceState, ...]:
-        """Every slice of the selected segment along its axis; empty before its first prompt."""
-        return self._doubtful.slices
-
-    @property
-    def shown_index(self) -> int | None:
-        """The slice along `axis` that the views show; None before the first prompt."""
-        return self._doubtful.shown_index
-
-    @property
-    def slice_range(self) -> tuple[int, int] | None:
-        """First and last slice to propagate over; None = all."""
-        entry = self._work.entry
-        return entry.said.slice_range if entry else None
-
-    @property
-    def changes_shown(self) -> bool:
-        """Whether `show_changes` is on."""
-        return self._changes.shown
-
-    @property
-    def changes(self) -> ChangedVoxels | None:
-        """What the last run changed; None when there is nothing to keep or revert."""
-        return self._changes.last
-
-    @property
-    def message(self) -> Message | None:
-        """The last message."""
-        return self._work.message
-
-    @property
-    def segment_states(self) -> Mapping[str, str]:
-        """By segment id, one short text for the table: "3 prompts", "120 slices, 2 accepted", ..."""
-        return self._editing.segment_states()
+    def _session_ends(self) -> None:
+        self._running.abandon()
+        self._changes.forget()

@@ -1,0 +1,112 @@
+"""Moving through the slices of the selected segment: the doubtful ones, the key slices, and the strip of all."""
+
+from __future__ import annotations
+
+from ..core.errors import SessionError
+from ..core.masks import MaskState
+from ..core.segment_object import SegmentObject
+from .slice_views import show_slice
+from .verbs import SliceMark, SliceState
+from .workspace import Workspace
+
+_NEIGHBOURHOOD = 2
+"""Of slices this close to each other only the most doubtful is shown."""
+
+
+class Doubtful:
+    """What the strip shows, and where its buttons lead."""
+
+    def __init__(self, work: Workspace) -> None:
+        self._work = work
+
+    @property
+    def slices(self) -> tuple[SliceState, ...]:
+        """Every slice of the selected segment."""
+        entry, session = self._work.entry, self._work.session
+        if entry is None or session is None or entry.axis is None:
+            return ()
+        pending = session.pending_slices(entry.id)
+        return tuple(
+            _state(entry, index, pending) for index in range(session.geometry.slice_count(entry.axis))
+        )
+
+    @property
+    def shown_index(self) -> int | None:
+        """The slice that the views show."""
+        entry = self._work.entry
+        if entry is None or entry.axis is None:
+            return None
+        shown = self._work.shown()
+        return shown.index if shown is not None and shown.axis == entry.axis else None
+
+    def next_doubtful(self) -> int:
+        """Show the least certain slice, or the next one if it is shown already."""
+        entry = self._along()
+        order = doubtful_slices(entry)
+        if not order:
+            raise SessionError("No slice was computed that is not accepted already.")
+        shown = self.shown_index
+        place = (order.index(shown) + 1) % len(order) if shown in order else 0
+        self.show(order[place])
+        return order[place]
+
+    def key_slice(self, step: int) -> int:
+        """Show the nearest key slice above (1) or below (-1) the shown one."""
+        entry, shown = self._along(), self.shown_index
+        keys = sorted(entry.key_slices)
+        if not keys:
+            raise SessionError(f"{entry.name!r} has no key slice yet: give it a prompt.")
+        if shown is None:
+            found = keys[0] if step > 0 else keys[-1]
+        else:
+            beyond = [key for key in keys if (key - shown) * step > 0]
+            if not beyond:
+                where = "above" if step > 0 else "below"
+                raise SessionError(f"{entry.name!r} has no key slice {where} slice {shown}.")
+            found = min(beyond, key=lambda key: abs(key - shown))
+        self.show(found)
+        return found
+
+    def show(self, index: int) -> None:
+        """Move the views."""
+        entry = self._along()
+        volume, session = self._work.usable_volume()
+        assert entry.axis is not None
+        last = session.geometry.slice_count(entry.axis) - 1
+        if not 0 <= index <= last:
+            raise SessionError(f"Slice {index} does not exist: there are slices 0 to {last}.")
+        show_slice(self._work.scene, volume, entry.axis, index)
+
+    def _along(self) -> SegmentObject:
+        self._work.usable_volume()
+        entry = self._work.entry
+        if entry is None or entry.axis is None:
+            raise SessionError("Give the segment its first prompt first.")
+        return entry
+
+
+def doubtful_slices(entry: SegmentObject) -> list[int]:
+    """Computed slices with the object, the least certain first, close neighbours of a listed one left out."""
+    found = [
+        (stored.confidence, index)
+        for index, stored in entry.masks.items()
+        if not stored.is_kept and stored.confidence is not None and not stored.mask.is_empty
+    ]
+    order: list[int] = []
+    for _, index in sorted(found):
+        if all(abs(index - other) > _NEIGHBOURHOOD for other in order):
+            order.append(index)
+    return order
+
+
+def _state(entry: SegmentObject, index: int, pending: frozenset[int]) -> SliceState:
+    stored = entry.masks.get(index)
+    confidence = None if stored is None else stored.confidence
+    if stored is not None and stored.is_kept:
+        accepted = stored.state is MaskState.ACCEPTED
+        return SliceState(index, confidence, SliceMark.ACCEPTED if accepted else SliceMark.EDITED)
+    if entry.prompts_on(index):
+        return SliceState(index, confidence, SliceMark.PROMPTED)
+    if index in pending:
+        return SliceState(index, confidence, SliceMark.PENDING)
+    return SliceState(index, confidence, SliceMark.NONE if stored is None else SliceMark.PREDICTED)

@@ -1,0 +1,367 @@
+"""What the worker does: the only file of this folder that reaches the engine, and never before it runs on the thread.
+
+Objects are known to the engine by a name that never changes, so that a renamed segment is not computed again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.cleanups import Cleanup
+from ..core.errors import InsufficientMemoryError, MedSAMError
+from ..core.geometry import SliceAxis, VolumeGeometry
+from ..core.intensity import Window, choose_window
+from ..core.masks import PackedMask
+from ..core.prompts import ObjectPrompts, PromptSet
+from .engine_state import Engine, NetworkChoice, Prepared
+from .verbs import RunEstimate
+from .worker import IsCancelled, Job
+
+if TYPE_CHECKING:
+    from ..engine.slice_mask import SliceMask
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ObjectToRun:
+    """One object for the engine: what is said of it along its axis, and the slices that are wanted of it."""
+
+    id: int
+    axis: SliceAxis
+    said: ObjectPrompts
+    wanted: frozenset[int] = frozenset()
+
+    def prompts(self, geometry: VolumeGeometry, window: Window | None) -> PromptSet:
+        """For the engine."""
+        return PromptSet(geometry, self.axis, (engine_said(self.id, self.said),), window)
+
+
+def engine_name(object_id: int) -> str:
+    """The name of an object within the engine."""
+    return f"object-{object_id}"
+
+
+def engine_said(object_id: int, said: ObjectPrompts) -> ObjectPrompts:
+    """What is said of an object, under its name within the engine."""
+    return replace(said, name=engine_name(object_id))
+
+
+@dataclass(frozen=True, eq=False)
+class SliceFound:
+    """The mask of one slice, bool (rows, columns), and how certain it is, 0..1."""
+
+    object_id: int
+    index: int
+    mask: BoolArray
+    confidence: float | None
+
+
+@dataclass(frozen=True)
+class SlicesGone:
+    """Slices on which the object is not."""
+
+    object_id: int
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Advance:
+    """Slices done and slices in all."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class ObjectFinished:
+    """An object is through."""
+
+    object_id: int
+
+
+# ----------------------------------------------------------------------------------------------------------- the jobs
+
+
+class WindowJob(Job):
+    """Find the window of a volume; needs no network."""
+
+    def __init__(self, array: npt.NDArray[np.generic], spec: str, modality: str | None) -> None:
+        self._array, self._spec, self._modality = array, spec, modality
+
+    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[Window]:
+        """Yields the window."""
+        yield choose_window(self._array, self._spec, self._modality)
+
+    def replaces(self, waiting: Job) -> bool:
+        """An earlier choice is of no interest."""
+        return isinstance(waiting, WindowJob)
+
+
+class PrepareJob(Job):
+    """Load the network and show it the volume."""
+
+    def __init__(
+        self,
+        array: npt.NDArray[np.generic],
+        geometry: VolumeGeometry,
+        window: Window,
+        choice: NetworkChoice,
+    ) -> None:
+        self._volume, self._choice = (array, geometry, window), choice
+
+    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[Prepared]:
+        """Yields what was prepared."""
+        yield tools.prepare(*self._volume, self._choice)
+
+    def replaces(self, waiting: Job) -> bool:
+        """An earlier choice is of no interest."""
+        return isinstance(waiting, PrepareJob)
+
+
+class ForgetJob(Job):
+    """Let go of the volume, or of single objects."""
+
+    def __init__(self, object_ids: tuple[int, ...] | None = None) -> None:
+        self._object_ids = object_ids
+
+    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[object]:
+        """Yields nothing."""
+        if self._object_ids is None:
+            tools.forget_volume()
+        else:
+            tools.forget_objects([engine_name(object_id) for object_id in self._object_ids])
+        yield from ()
+
+
+class FillJob(Job):
+    """Prepare slices in the background, outward from the one that is shown."""
+
+    def __init__(self, axis: SliceAxis, index: int) -> None:
+        self._axis, self._index = axis, index
+
+    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[object]:
+        """Yields nothing; the work goes on in the background."""
+        if tools.segmenter is not None:
+            segmenter = tools.segmenter
+            store, view = segmenter.network(self._axis).store, segmenter.whole(self._axis)
+            store.fill(self._index, view, range(segmenter.geometry.slice_count(self._axis)))
+        yield from ()
+
+    def replaces(self, waiting: Job) -> bool:
+        """Only the last slice that was shown counts."""
+        return isinstance(waiting, FillJob)
+
+
+class PreviewJob(Job):
+    """The mask of one slice, while the user clicks."""
+
+    urgent = True
+
+    def __init__(self, entry: ObjectToRun, index: int) -> None:
+        self.entry, self.index = entry, index
+
+    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[SliceFound]:
+        """Yields the mask."""
+        live = tools.live(engine_name(self.entry.id), self.entry.axis)
+        mask = live.preview(engine_said(self.entry.id, self.entry.said), self.index)
+        yield SliceFound(self.entry.id, self.index, mask.mask, confidence(mask))
+
+    def replaces(self, waiting: Job) -> bool:
+        """The latest wins."""
+        return (
+            isinstance(waiting, PreviewJob)
+            and waiting.entry.id == self.entry.id
+            and waiting.index == self.index
+        )
+
+
+class PropagateJob(Job):
+    """Bring objects up to date, one after the other.
+
+    Args:
+        entries: the objects.
+        small: keep only few features, where memory is short; slower.
+    """
+
+    def __init__(self, entries: tuple[ObjectToRun, ...], small: bool = False) -> None:
+        self._entries, self._small = entries, small
+
+    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[object]:
+        """Yields SliceFound, SlicesGone, Advance and ObjectFinished."""
+        tools.stop_filling()
+        if self._small:
+            tools.limit_features()
+        yield Advance(0, sum(len(entry.wanted) for entry in self._entries))
+        check_memory(estimate_of(tools, self._entries), small=self._small)
+        finished = 0
+        for place, entry in enumerate(self._entries):
+            rest = sum(len(later.wanted) for later in self._entries[place + 1 :])
+            counted = (0, 0)
+            for found in _updated(tools, entry, cancelled):
+                if isinstance(found, Advance):
+                    counted = (found.done, found.total)
+                    yield Advance(finished + found.done, finished + max(found.total, found.done) + rest)
+                else:
+                    yield found
+            finished += counted[0]
+            yield ObjectFinished(entry.id)
+
+
+class EstimateJob(Job):
+    """What the next propagation would take; measures a few slices the first time."""
+
+    def __init__(self, entries: tuple[ObjectToRun, ...]) -> None:
+        self._entries = entries
+
+    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[RunEstimate]:
+        """Yields the estimate."""
+        yield estimate_of(tools, self._entries)
+
+    def replaces(self, waiting: Job) -> bool:
+        """Only the last question counts."""
+        return isinstance(waiting, EstimateJob)
+
+
+class CleanJob(Job):
+    """Clean the masks of one object; yields those slices that look otherwise afterwards, packed.
+
+    Args:
+        axis, shape: slice axis and (K, J, I) of the volume.
+        spacing: mm along (i, j, k).
+        masks: the raw ones by slice index.
+        keys: key slices; kept: slices of the user, which stay as they are.
+        cleanup: what to do.
+    """
+
+    def __init__(
+        self,
+        geometry: VolumeGeometry,
+        axis: SliceAxis,
+        masks: Mapping[int, PackedMask],
+        keys: frozenset[int],
+        kept: frozenset[int],
+        cleanup: Cleanup,
+    ) -> None:
+        self._geometry, self._axis, self._masks = geometry, axis, dict(masks)
+        self._keys, self._kept, self._cleanup = keys, kept, cleanup
+
+    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[dict[int, PackedMask]]:
+        """Yields changed slices by index."""
+        from ..engine import cleanup
+
+        volume = np.zeros(self._geometry.shape, np.bool_)
+        slices = np.moveaxis(volume, int(self._axis), 0)
+        for index, mask in self._masks.items():
+            slices[index] = mask.to_array()
+        said = self._cleanup.prompt_set_name
+        cleaned = cleanup.clean(volume, self._axis, sorted(self._keys), said)
+        if self._cleanup.smooth:
+            cleaned = cleanup.smooth_between_slices(cleaned, self._axis, self._geometry.spacing)
+        after = np.moveaxis(cleaned, int(self._axis), 0)
+        changed: dict[int, PackedMask] = {}
+        for index, mask in self._masks.items():
+            if index not in self._kept:
+                packed = PackedMask.from_array(np.ascontiguousarray(after[index]))
+                if packed != mask:
+                    changed[index] = packed
+        yield changed
+
+
+# ------------------------------------------------------------------------------------------------------------- inside
+
+
+def confidence(mask: SliceMask) -> float:
+    """How certain the network is of a slice, 0..1: its estimate of the overlap, or that the object is not there."""
+    present = 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, mask.object_score))))
+    return max(0.0, min(1.0, mask.iou)) if not mask.is_empty else 1.0 - present
+
+
+def estimate_of(tools: Engine, entries: tuple[ObjectToRun, ...]) -> RunEstimate:
+    """Time and memory for the slices that are wanted, of whole runs if nothing is wanted."""
+    from ..engine.estimate import estimate
+
+    segmenter = tools.ready()
+    seconds, peak, count = 0.0, 0, 0
+    for axis in dict.fromkeys(entry.axis for entry in entries):
+        together = [entry for entry in entries if entry.axis == axis]
+        objects = tuple(engine_said(entry.id, entry.said) for entry in together)
+        prompts = PromptSet(segmenter.geometry, axis, objects, segmenter.window)
+        whole = estimate(segmenter, prompts, probe=tools.probe(axis))
+        last = segmenter.geometry.slice_count(axis) - 1
+        ranges = [entry.said.slice_range or (0, last) for entry in together]
+        everything = sum(final - first + 1 for first, final in ranges)
+        wanted = sum(len(entry.wanted) for entry in together) or everything
+        seconds += whole.seconds * wanted / max(everything, 1)
+        peak = max(peak, whole.peak_bytes - whole.parts["now"])
+        count += wanted
+    return RunEstimate(seconds, peak, tools.free_bytes(), count)
+
+
+def check_memory(found: RunEstimate, small: bool) -> None:
+    """Refuse a run that would not fit; with few features (`small`) no more than half of the free memory is missing."""
+    if found.free_bytes is None or found.peak_bytes <= found.free_bytes:
+        return
+    text = (
+        f"This run needs about {found.peak_bytes / 1e9:.1f} GB of memory, but only {found.free_bytes / 1e9:.1f} GB "
+        "are free"
+    )
+    advice = (
+        "use a smaller model, fewer segments at once or a smaller range"
+        if small
+        else "less will do, but slower"
+    )
+    raise InsufficientMemoryError(f"{text}: {advice}.")
+
+
+def _updated(tools: Engine, entry: ObjectToRun, cancelled: IsCancelled) -> Iterator[object]:
+    """What the engine finds for one object, and what is wanted of what it knew before."""
+    from ..engine.propagate import Event
+    from ..engine.slice_mask import SliceMask
+
+    segmenter = tools.ready()
+    name = engine_name(entry.id)
+    live = tools.live(name, entry.axis)
+    counts: list[Advance] = []
+    events: Iterator[Event] = live.update(
+        entry.prompts(segmenter.geometry, segmenter.window),
+        lambda done, total, _: counts.append(Advance(done, total)),
+        cancelled,
+    )
+    told: set[int] = set()
+    try:
+        for event in events:
+            if isinstance(event, SliceMask):
+                told.add(event.index)
+                yield SliceFound(entry.id, event.index, event.mask, confidence(event))
+            else:
+                told.update(event.skipped)
+                yield SlicesGone(entry.id, event.skipped)
+            if counts:
+                yield counts[-1]
+                counts.clear()
+    finally:
+        close = getattr(events, "close", None)
+        if close is not None:
+            close()
+    known = live.object_result(name)
+    for index in sorted(entry.wanted - told):  # computed before, taken back by an undo, and wanted again
+        stored = None if known is None else known.slices.get(index)
+        if stored is not None:
+            yield SliceFound(entry.id, index, stored.mask, max(0.0, min(1.0, stored.iou)))
+
+
+def load_prompts(path: Path, geometry: VolumeGeometry) -> PromptSet:
+    """The prompts of a file, made on this volume. Raises MedSAMError with the file's name."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # some editors of Windows put a mark before it
+    except (OSError, UnicodeDecodeError) as error:
+        raise MedSAMError(f"The prompts {path} cannot be read: {error}.") from error
+    return PromptSet.from_json(text, geometry)

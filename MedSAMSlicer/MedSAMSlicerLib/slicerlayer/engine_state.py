@@ -1,0 +1,203 @@
+"""The network as the worker keeps it: one model, one volume, and what is known of each object. On the worker only.
+
+Torch and the engine are imported when the first job needs them, never before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.errors import MedSAMError
+from ..core.geometry import SliceAxis, VolumeGeometry
+from ..core.intensity import Window
+from ..models.registry import CheckpointFile, Registry
+
+if TYPE_CHECKING:
+    from ..engine.estimate import Probe
+    from ..engine.live import LiveSegmentation
+    from ..engine.segmenter import VolumeSegmenter
+    from ..sam2.model import SAM2
+
+FEW_FEATURES_BYTES = 128 << 20
+
+
+@dataclass(frozen=True)
+class NetworkChoice:
+    """Which network computes, where and how.
+
+    Attributes:
+        checkpoint: an id of the registry, or a file.
+        sha256: of the file that a saved scene used; None = whatever the id names now.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        tier: "exact", "balanced", "fast"; None = chosen by the device.
+        threads, cache_bytes: None = the engine's own choice.
+        models: the folder of downloaded checkpoints; None = the usual one.
+    """
+
+    checkpoint: str
+    sha256: str | None = None
+    device: str = "auto"
+    tier: str | None = None
+    threads: int | None = None
+    cache_bytes: int | None = None
+    models: Path | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was prepared: checkpoint, device and arithmetic in use; `note` is a sentence for the user or empty."""
+
+    checkpoint_id: str
+    sha256: str
+    device: str
+    tier: str
+    note: str
+    window: Window
+
+
+class Engine:
+    """Model, volume and objects; made, used and closed on the worker's thread."""
+
+    def __init__(self) -> None:
+        self.segmenter: VolumeSegmenter | None = None
+        self._model: tuple[CheckpointFile, SAM2] | None = None
+        self._lives: dict[str, tuple[SliceAxis, LiveSegmentation]] = {}
+        self._probes: dict[SliceAxis, Probe] = {}
+        self._axes: set[SliceAxis] = set()
+
+    @property
+    def filling(self) -> bool:
+        """Whether features are computed in the background."""
+        segmenter = self.segmenter
+        return segmenter is not None and any(
+            segmenter.network(axis).store.filling for axis in tuple(self._axes)
+        )
+
+    def prepare(
+        self,
+        array: npt.NDArray[np.generic],
+        geometry: VolumeGeometry,
+        window: Window,
+        choice: NetworkChoice,
+    ) -> Prepared:
+        """Load the network unless it is there, and show it the volume; what was known of objects is forgotten."""
+        from ..engine.devices import device_name, pick_device
+        from ..engine.segmenter import DEFAULT_CACHE_BYTES, VolumeSegmenter
+
+        self.forget_volume()
+        file = _checkpoint_file(choice)
+        if self._model is None or self._model[0].sha256 != file.sha256:
+            self._model = None
+            self._model = (file, _load(file))
+        device = pick_device(choice.device)
+        self.segmenter = VolumeSegmenter(
+            array,
+            geometry,
+            self._model[1],
+            window,
+            tier=choice.tier,
+            device=device,
+            threads=choice.threads,
+            cache_bytes=DEFAULT_CACHE_BYTES if choice.cache_bytes is None else choice.cache_bytes,
+        )
+        precision = self.segmenter.precision
+        note = " ".join(filter(None, (_device_note(choice.device, device), precision.note)))
+        named, used = file.checkpoint.id, device_name(device)
+        return Prepared(named, file.sha256, used, precision.tier.value, note, window)
+
+    def ready(self) -> VolumeSegmenter:
+        """The segmenter; MedSAMError when nothing was prepared."""
+        if self.segmenter is None:
+            raise MedSAMError("The network is not ready: choose a volume and a model first.")
+        return self.segmenter
+
+    def live(self, name: str, axis: SliceAxis) -> LiveSegmentation:
+        """What is known of one object along its axis."""
+        known = self._lives.get(name)
+        if known is None or known[0] != axis:
+            self._axes.add(axis)
+            known = self._lives[name] = (axis, self.ready().live(axis))
+        return known[1]
+
+    def probe(self, axis: SliceAxis) -> Probe:
+        """What a slice takes along an axis, measured once."""
+        from ..engine.estimate import measure
+
+        if axis not in self._probes:
+            self._axes.add(axis)
+            self._probes[axis] = measure(self.ready(), axis)
+        return self._probes[axis]
+
+    def free_bytes(self) -> int | None:
+        """Memory that can still be had where the network runs; None = not known."""
+        from ..engine.devices import free_bytes
+
+        return free_bytes(self.ready().precision.device)
+
+    def limit_features(self) -> None:
+        """Keep only few features from now on."""
+        segmenter = self.ready()
+        segmenter.cache_bytes = min(segmenter.cache_bytes, FEW_FEATURES_BYTES)
+        for axis in tuple(self._axes):
+            store = segmenter.network(axis).store
+            store.clear()
+            store.limit_bytes = segmenter.cache_bytes
+
+    def stop_filling(self) -> None:
+        """Let the background rest."""
+        if self.segmenter is not None:
+            for axis in tuple(self._axes):
+                self.segmenter.network(axis).store.stop()
+
+    def forget_objects(self, names: Iterable[str]) -> None:
+        """Forget what is known of objects."""
+        for name in names:
+            self._lives.pop(name, None)
+
+    def forget_volume(self) -> None:
+        """Forget volume, features and objects; the model stays."""
+        segmenter, self.segmenter = self.segmenter, None
+        if segmenter is not None:
+            for axis in tuple(self._axes):
+                segmenter.network(axis).store.clear()
+        self._lives.clear()
+        self._probes.clear()
+        self._axes.clear()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.forget_volume()
+        self._model = None
+
+
+def _checkpoint_file(choice: NetworkChoice) -> CheckpointFile:
+    environment = Registry.from_environment()
+    registry = (
+        environment if choice.models is None else Registry(cache=choice.models, offline=environment.offline)
+    )
+    if choice.sha256 is not None:
+        return registry.open_saved(choice.checkpoint, choice.sha256)
+    return registry.open(choice.checkpoint)
+
+
+def _load(file: CheckpointFile) -> SAM2:
+    from ..sam2 import config as configs
+    from ..sam2.checkpoint import load
+    from ..sam2.config import Config
+
+    known = {value.name: value for value in vars(configs).values() if isinstance(value, Config)}
+    # A safetensors file says itself which network it holds; of an official file the registry knows.
+    named = None if file.path.suffix == ".safetensors" else known.get(file.checkpoint.config or "")
+    return load(file.path, named)[0]
+
+
+def _device_note(asked: str, used: str) -> str:
+    if asked == "auto" and used == "cpu":
+        return "No GPU that PyTorch can use was found: the network runs on the processor."
+    return ""

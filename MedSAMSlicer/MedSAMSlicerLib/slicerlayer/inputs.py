@@ -1,0 +1,343 @@
+"""Volume, segmentation and network: what a session stands on, and what becomes of it when the scene changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import slicer
+
+from ..core.errors import MedSAMError, SessionError
+from ..core.session import Session
+from ..io.segmentations import color_of
+from .editing import Editing, unused_name
+from .network_inputs import NetworkInputs
+from .nodes import check_usable, volume_array, volume_geometry
+from .scene_sync import SceneSync
+from .segments import SegmentMasks, check_segmentation, create_segmentation
+from .session_state import read_state, write_state
+from .verbs import Level, NetworkState, Topic
+from .volume_watch import VolumeWatch
+from .workspace import Workspace
+
+
+class Inputs:
+    """What the user chose to work on."""
+
+    def __init__(self, work: Workspace, sync: SceneSync, editing: Editing, network: NetworkInputs) -> None:
+        self._work, self._sync, self._editing, self._network = work, sync, editing, network
+        self.on_session_end: Callable[[], None] = lambda: None
+        self._watch: VolumeWatch | None = None
+        scene_class = slicer.vtkMRMLScene
+        events = {
+            scene_class.NodeRemovedEvent: self._node_removed,
+            scene_class.StartCloseEvent: self._scene_closes,
+            scene_class.EndCloseEvent: self._scene_closed,
+            scene_class.StartSaveEvent: self._scene_is_saved,
+            scene_class.EndImportEvent: self._scene_loaded,
+        }
+        tags = [work.scene.AddObserver(event, _unless_closed(work, act)) for event, act in events.items()]
+        self._tags = tags
+        work.on_close.append(self._stop_observing)
+        work.on_close.append(self._close)
+
+    def restore(self) -> None:
+        """Go on with what the scene says."""
+        self._scene_loaded()
+
+    # -------------------------------------------------------------------------------------------------- the volume
+
+    def set_volume(self, node: Any | None) -> None:
+        """See the controller."""
+        if node is self._work.volume_node:
+            return
+        if node is not None:
+            check_usable(node)
+        self.save()
+        self._end_session()
+        self._work.parameter.volume = node
+        if node is not None:
+            self._begin_session(node, restored=True)
+        self._work.tell(
+            Topic.INPUTS, Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.HISTORY, Topic.NETWORK
+        )
+
+    def _begin_session(self, node: Any, restored: bool = False) -> None:
+        work = self._work
+        work.volume_node, work.geometry, work.array = node, volume_geometry(node), volume_array(node)
+        work.session = Session(work.geometry)
+        self._watch = VolumeWatch(
+            node, work.array, work.pump, self._volume_changed, self._moved, self._network.display_changed
+        )
+        chosen = work.parameter.segmentation
+        if chosen is not None:
+            try:
+                self._attach(chosen)
+            except MedSAMError as error:
+                work.complain(error)
+        text = work.parameter.session_of(node) if restored else None
+        if text and work.masks is not None:
+            try:
+                work.object_ids.update(read_state(text, work.session, work.masks))
+            except MedSAMError as error:
+                work.complain(error)
+            for entry in work.session.objects:
+                self._sync.shown_masks.start_from(entry)
+        self._sync.prompts()
+        self._network.choose_window()
+
+    def _end_session(self, closing: bool = False) -> None:
+        """Forget session and volume; the scene stays as it is."""
+        work = self._work
+        self.on_session_end()
+        work.pump.forget("edits")
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        if work.masks is not None:
+            work.masks.close()
+            work.masks = None
+        if not closing and work.placing_tool is not None:
+            work.placing.stop()
+        work.volume_node = work.geometry = work.array = work.session = work.segment_id = work.window = None
+        work.object_ids.clear()
+        work.stale.clear()
+        self._sync.start()
+        self._sync.forget_in_engine(None)
+        if work.network.state is not NetworkState.NOT_INSTALLED:
+            work.network = replace(work.network, state=NetworkState.WAITING)
+
+    def _volume_changed(self) -> None:
+        """The voxels are others than before: begin again, with prompts and masks where they still fit."""
+        work = self._work
+        node, before = work.volume_node, work.session
+        if node is None or before is None:
+            return
+        name, same = node.GetName(), False
+        try:
+            check_usable(node)
+            same = volume_geometry(node) == before.geometry
+        except MedSAMError as error:
+            self._end_session()
+            work.complain(error)
+            work.tell(*Topic)
+            return
+        ids = dict(work.object_ids)
+        self._end_session()
+        if not same:
+            work.prompt_nodes.sync((), None)
+            work.parameter.set_session_of(node, None)
+        self._begin_session(node)
+        if same and work.session is not None:
+            for entry in before.objects:
+                work.session.restore_object(
+                    entry.said,
+                    entry.axis,
+                    entry.masks,
+                    locked=entry.locked,
+                    cleanup=entry.cleanup,
+                    propagations=entry.propagations,
+                    object_id=entry.id,
+                )
+            work.object_ids.update(ids)
+            for entry in work.session.objects:
+                self._sync.shown_masks.start_from(entry)
+            self._sync.prompts()
+            text = f'The voxels of "{name}" were changed: your prompts and masks stay, but Undo begins anew.'
+        else:
+            text = f'The volume "{name}" was given another grid of voxels: its prompts were removed, its masks stay.'
+        work.say(text, Level.WARNING)
+        work.tell(*(topic for topic in Topic if topic is not Topic.MESSAGE))
+
+    def _moved(self) -> None:
+        """The volume came under another transform."""
+        work = self._work
+        if work.volume_node is None:
+            return
+        try:
+            check_usable(work.volume_node)
+            self._sync.prompts()
+        except MedSAMError as error:
+            work.complain(error)
+        work.tell(Topic.INPUTS, Topic.VIEW)
+
+    # ------------------------------------------------------------------------------------------ the segmentation
+
+    def set_segmentation(self, node: Any | None) -> None:
+        """See the controller."""
+        work = self._work
+        if node is work.segmentation_node:
+            return
+        volume = work.volume_node
+        if node is not None and volume is not None:
+            check_segmentation(node, volume)
+        if work.session is not None and work.session.objects:
+            self.on_session_end()
+            work.prompt_nodes.sync((), volume)
+            work.say("The segmentation is another one: its masks begin without prompts.")
+        work.parameter.segmentation = node
+        if volume is not None:
+            self._end_session()
+            self._begin_session(volume)
+        work.tell(*(topic for topic in Topic if topic is not Topic.MESSAGE))
+
+    def _attach(self, node: Any) -> None:
+        work, editing = self._work, self._editing
+        work.masks = SegmentMasks(
+            node,
+            work.volume_node,
+            on_edit=editing.edited_elsewhere,
+            on_added=self._segment_added,
+            on_removed=self._segment_removed,
+            on_renamed=self._segment_looks,
+            on_recoloured=self._segment_looks,
+        )
+        ids = work.masks.segment_ids()
+        saved = work.parameter.segment_id
+        work.segment_id = saved if saved in ids else next(iter(ids), None)
+
+    def ensure_segmentation(self) -> None:
+        """Make a segmentation if there is none."""
+        volume, _ = self._work.usable_volume()
+        if self._work.masks is None:
+            node = create_segmentation(self._work.scene, volume)
+            self._work.parameter.segmentation = node
+            self._attach(node)
+            self._work.tell(Topic.INPUTS)
+
+    def add_segment(self, name: str | None = None) -> str:
+        """See the controller."""
+        work = self._work
+        self.ensure_segmentation()
+        assert work.masks is not None
+        taken = {work.masks.name(each) for each in work.masks.segment_ids()}
+        numbered = (f"Segment_{number}" for number in range(1, len(taken) + 2))
+        new = name or next(each for each in numbered if each not in taken)
+        segment_id = work.masks.add(new, color_of(len(taken)))  # Slicer's first colours are pale on CT and MR
+        self.select_segment(segment_id)
+        work.tell(Topic.INPUTS, Topic.SEGMENTS)
+        return segment_id
+
+    def select_segment(self, segment_id: str) -> None:
+        """See the controller."""
+        work = self._work
+        if segment_id not in work.segment_ids:
+            raise SessionError(f"There is no segment {segment_id!r}.")
+        if segment_id == work.segment_id:
+            return
+        work.segment_id = work.parameter.segment_id = segment_id
+        self._sync.prompts()
+        if work.placing_tool is not None:
+            try:
+                self._editing.start_placing(work.placing_tool, lambda: segment_id)
+            except MedSAMError as error:
+                self._editing.stop_placing()
+                work.complain(error)
+        work.tell(Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.VIEW)
+
+    def _segment_added(self, segment_id: str) -> None:
+        if self._work.segment_id is None:
+            self._work.segment_id = segment_id
+        self._work.tell(Topic.SEGMENTS)
+
+    def _segment_removed(self, segment_id: str) -> None:
+        work = self._work
+        if work.scene.IsClosing():
+            return
+        if work.segment_id == segment_id:
+            work.segment_id = next(iter(work.segment_ids), None)
+        object_id = work.object_ids.pop(segment_id, None)
+        if object_id is not None and work.session is not None:
+            self._sync.shown_masks.forget(object_id)
+            work.session.delete_object(object_id, even_locked=True)
+            self._sync.after_change([object_id])
+            self._editing.on_prompts_changed(object_id)
+        work.tell(Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.HISTORY)
+
+    def _segment_looks(self, segment_id: str) -> None:
+        """A segment was renamed or recoloured."""
+        work = self._work
+        object_id = work.object_ids.get(segment_id)
+        if object_id is not None and work.session is not None and work.masks is not None:
+            entry, name = work.session.object(object_id), work.masks.name(segment_id)
+            if name != entry.name:
+                name = unused_name(work.session, name)
+            work.session.describe(object_id, name, work.masks.color(segment_id))
+            self._sync.prompts()
+        work.tell(Topic.SEGMENTS)
+
+    # ----------------------------------------------------------------------------------------------------- scene
+
+    def save(self) -> None:
+        """Write the session into the scene."""
+        work = self._work
+        if work.volume_node is None or work.session is None or work.masks is None:
+            return
+        self._editing.take_edits()
+        said = any(entry.said.prompts or entry.masks for entry in work.session.objects)
+        text = write_state(work.session, work.object_ids, work.network, work.stale) if said else None
+        if text is not None or work.parameter.session_of(work.volume_node) is not None:
+            work.parameter.set_session_of(work.volume_node, text)
+
+    def _node_removed(self) -> None:
+        work = self._work
+        if work.scene.IsClosing() or work.volume_node is None:
+            return
+        if not work.scene.IsNodePresent(work.volume_node):
+            name = work.volume_node.GetName()
+            self._end_session()
+            work.prompt_nodes.sync((), None)
+            work.say(
+                f'The volume "{name}" was deleted: its session has ended, its masks stay.', Level.WARNING
+            )
+        elif work.masks is not None and work.parameter.segmentation is None:
+            volume = work.volume_node
+            self._end_session()
+            work.prompt_nodes.sync((), volume)
+            work.parameter.set_session_of(volume, None)
+            self._begin_session(volume)
+            work.say("The segmentation was deleted, and with it the session on it.", Level.WARNING)
+        else:
+            return
+        work.tell(*(topic for topic in Topic if topic is not Topic.MESSAGE))
+
+    def _scene_closes(self) -> None:
+        self._end_session(closing=True)
+
+    def _scene_closed(self) -> None:
+        self._work.tell(*(topic for topic in Topic if topic is not Topic.MESSAGE))
+
+    def _scene_is_saved(self) -> None:
+        self.save()
+
+    def _scene_loaded(self) -> None:
+        """Take over the choices of a scene that was loaded, and its session."""
+        work = self._work
+        saved = work.parameter
+        work.window_spec, work.tier, work.overlap = saved.window_spec, saved.tier, saved.overlap
+        work.checkpoint = saved.checkpoint or work.checkpoint
+        if saved.volume is not None and saved.volume is not work.volume_node:
+            try:
+                self.set_volume(saved.volume)
+            except MedSAMError as error:
+                work.complain(error)
+
+    def _stop_observing(self) -> None:
+        for tag in self._tags:
+            self._work.scene.RemoveObserver(tag)
+
+    def _close(self) -> None:
+        if not self._work.scene.IsClosing():
+            self.save()
+        self._end_session(closing=True)
+
+
+def _unless_closed(work: Workspace, act: Callable[[], None]) -> Callable[..., None]:
+    """An observer's callback, whatever the event brings."""
+
+    def called(_caller: Any, _event: str, _data: Any = None) -> None:
+        if not work.closed:
+            act()
+
+    return called

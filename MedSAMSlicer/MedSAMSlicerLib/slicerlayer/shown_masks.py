@@ -1,0 +1,146 @@
+"""What the segments show of the session's masks: raw or cleaned, written only where it differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.cleanups import Cleanup
+from ..core.errors import MedSAMError
+from ..core.geometry import SliceAxis
+from ..core.masks import PackedMask, StoredMask
+from ..core.segment_object import SegmentObject
+from .engine_jobs import CleanJob
+from .verbs import Topic
+from .workspace import Workspace
+
+_REMEMBERED = 6  # cleaned versions, so that undo and redo need no new cleaning
+
+
+class ShownMasks:
+    """Keeps segments equal to what the session says.
+
+    After a change only `refresh` has to be called: what was written before is remembered, so that a preview, a run, an
+    undo and a clean-up all are the same to it.
+    """
+
+    def __init__(self, work: Workspace) -> None:
+        self._work = work
+        self._written: dict[int, tuple[SliceAxis, dict[int, PackedMask]]] = {}
+        self._cleaned: dict[
+            tuple[int, Cleanup, int], tuple[Mapping[int, StoredMask], dict[int, PackedMask]]
+        ] = {}
+        self._cleaning: set[tuple[int, Cleanup, int]] = set()
+
+    def start_from(self, entry: SegmentObject) -> None:
+        """The segment shows the masks of the object already."""
+        if entry.axis is not None:
+            masks = {index: stored.mask for index, stored in entry.masks.items()}
+            self._written[entry.id] = (entry.axis, masks)
+
+    def wrote(self, entry: SegmentObject, masks: Mapping[int, npt.NDArray[np.bool_]]) -> None:
+        """Somebody else has written slices of the segment."""
+        if entry.axis is not None:
+            _, known = self._written.setdefault(entry.id, (entry.axis, {}))
+            known.update((index, PackedMask.from_array(mask)) for index, mask in masks.items())
+
+    def forget(self, object_id: int | None = None) -> None:
+        """The segment is gone, or all of them are."""
+        for known in [*self._written] if object_id is None else [object_id]:
+            self._written.pop(known, None)
+        if object_id is None:
+            self._cleaned.clear()
+            self._cleaning.clear()
+
+    def refresh(self, object_ids: Iterable[int]) -> None:
+        """Write what differs."""
+        work = self._work
+        if work.session is None or work.masks is None:
+            return
+        for object_id in object_ids:
+            entry = next((entry for entry in work.session.objects if entry.id == object_id), None)
+            if entry is not None:
+                self._clean(entry)
+                self._write(entry, self._wanted(entry))
+
+    def _wanted(self, entry: SegmentObject) -> dict[int, PackedMask]:
+        raw = {index: stored.mask for index, stored in entry.masks.items()}
+        known = self._cleaned.get(_key(entry))
+        return raw if known is None or not entry.cleanup.is_on else {**raw, **known[1]}
+
+    def _write(self, entry: SegmentObject, wanted: Mapping[int, PackedMask]) -> None:
+        work = self._work
+        segment_id = work.segment_of(entry.id)
+        if work.masks is None or work.geometry is None or segment_id not in work.segment_ids:
+            return
+        assert segment_id is not None
+        axis, written = self._written.get(entry.id, (entry.axis, {}))
+        if entry.axis is not None and axis != entry.axis:
+            self._put(segment_id, axis, written, {})
+            axis, written = entry.axis, {}
+        if axis is None:
+            return
+        self._put(segment_id, axis, written, wanted)
+        self._written[entry.id] = (axis, dict(wanted))
+
+    def _put(
+        self,
+        segment_id: str,
+        axis: SliceAxis | None,
+        written: Mapping[int, PackedMask],
+        wanted: Mapping[int, PackedMask],
+    ) -> None:
+        work = self._work
+        assert work.masks is not None
+        assert work.geometry is not None
+        assert axis is not None
+        empty = np.zeros(work.geometry.slice_shape(axis), np.bool_)
+        changed = {
+            index: empty for index, mask in written.items() if index not in wanted and not mask.is_empty
+        }
+        for index, mask in wanted.items():
+            before = written.get(index)
+            if before is not mask and before != mask and not (before is None and mask.is_empty):
+                changed[index] = mask.to_array()
+        if not changed:
+            return
+        locked = work.masks.locked(segment_id)
+        work.masks.set_locked(segment_id, False)  # only what was decided before the lock is written: an undo
+        try:
+            work.masks.write_slices(segment_id, axis, changed, work.overlap)
+        finally:
+            work.masks.set_locked(segment_id, locked)
+
+    def _clean(self, entry: SegmentObject) -> None:
+        """Ask for the cleaned masks if they are wanted, not known, and nothing is streaming in."""
+        key, work = _key(entry), self._work
+        busy = work.run_is_on() and bool(entry.unfinished)
+        if not entry.cleanup.is_on or entry.axis is None or not entry.masks or busy:
+            return
+        if key in self._cleaned or key in self._cleaning or work.geometry is None:
+            return
+        self._cleaning.add(key)
+        masks = {index: stored.mask for index, stored in entry.masks.items()}
+
+        def take(changed: dict[int, PackedMask]) -> None:
+            while len(self._cleaned) >= _REMEMBERED:
+                del self._cleaned[next(iter(self._cleaned))]
+            self._cleaned[key] = (entry.masks, changed)
+            self.refresh([entry.id])
+            work.tell(Topic.MASKS)
+
+        def end(error: MedSAMError | None) -> None:
+            self._cleaning.discard(key)
+            if error is not None:
+                work.complain(error)
+
+        job = CleanJob(work.geometry, entry.axis, masks, entry.key_slices, entry.kept_slices, entry.cleanup)
+        work.worker.submit(job, take, end)
+        work.pump.kick()
+
+
+def _key(entry: SegmentObject) -> tuple[int, Cleanup, int]:
+    """Masks are immutable and kept alive beside the key, so that their address stands for them."""
+    return entry.id, entry.cleanup, id(entry.masks)
