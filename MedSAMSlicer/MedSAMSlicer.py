@@ -76,6 +76,12 @@ class MedSAMSlicerLogic(ScriptedLoadableModuleLogic):
         checkpoints = tuple((entry.title, registry.state(entry).value) for entry in registry)
         return Readiness(MedSAMSlicerLib.__version__, torch_version, checkpoints)
 
+    def segment(self, volumeNode, prompts, segmentationNode=None, **options):
+        """Segment in one blocking call, for notebooks and batches: see MedSAMSlicerLib/slicerlayer/segment_call.py."""
+        from MedSAMSlicerLib.slicerlayer.segment_call import segment
+
+        return segment(volumeNode, prompts, segmentationNode, **options)
+
     def controller(self, settings=None):
         """Everything the panel can do, for scripts: the same verbs, on Slicer's scene. Close it when done."""
         from MedSAMSlicerLib.slicerlayer.controller import Controller
@@ -95,10 +101,9 @@ class MedSAMSlicerWidget(ScriptedLoadableModuleWidget):
     def setup(self) -> None:
         """Load the widgets and bind them; called once."""
         super().setup()
-        from MedSAMSlicerLib.slicerlayer.workspace import Settings
-
         from MedSAMSlicerLib.slicerlayer.panel import Panel
         from MedSAMSlicerLib.slicerlayer.settings import MachineSettings
+        from MedSAMSlicerLib.slicerlayer.workspace import Settings
 
         widgets = slicer.util.loadUI(self.resourcePath("UI/MedSAMSlicer.ui"))
         self.layout.addWidget(widgets)

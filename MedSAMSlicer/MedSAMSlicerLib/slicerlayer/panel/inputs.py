@@ -187,7 +187,7 @@ class Inputs:
         controller = self._context.controller
         state = controller.network_state
         lines = [self._about_model()]
-        if state is NetworkState.READY:
+        if state is NetworkState.READY and not controller.network_note:
             lines.append(
                 _("Computes on {device}, {tier}.").format(
                     device=controller.device_used, tier=controller.tier_used

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import slicer
 from slicer.i18n import tr as _
 
 from ...core.cleanups import Cleanup
@@ -20,6 +23,7 @@ class Segments:
         context.dress("addSegmentButton", "Add").connect("clicked()", self.add)
         context.dress("deleteSegmentButton", "Delete").connect("clicked()", self.delete)
         context.dress("lockButton", "Lock").connect("clicked(bool)", self.set_locked)
+        ui.surfaceButton.connect("clicked(bool)", self.show_surfaces)
         ui.segmentsTable.connect("selectionChanged(QItemSelection,QItemSelection)", self._selected)
         for text, policy in (
             (_("Other segments stay as they are"), "none"),
@@ -44,9 +48,15 @@ class Segments:
         locked = segment_id is not None and controller.is_locked(segment_id)
         self._context.allow_unless("deleteSegmentButton", none or (_("It is locked.") if locked else None))
         self._context.allow_unless("lockButton", none or controller.reason(Verb.LOCK))
-        with Quietly(ui.lockButton, ui.overlapSelector, *(getattr(ui, name) for name in _CLEANUPS)):
+        self._context.allow_unless(
+            "surfaceButton", None if controller.segment_ids else _("There is no segment yet.")
+        )
+        with Quietly(
+            ui.lockButton, ui.surfaceButton, ui.overlapSelector, *(getattr(ui, name) for name in _CLEANUPS)
+        ):
             ui.lockButton.checked = locked
             ui.lockButton.text = _("Locked") if locked else _("Lock")
+            ui.surfaceButton.checked = has_surfaces(controller.segmentation_node)
             position = ui.overlapSelector.findData(controller.overlap)
             ui.overlapSelector.setCurrentIndex(max(0, position))
             cleanup = controller.cleanup(segment_id) if segment_id else Cleanup()
@@ -80,6 +90,16 @@ class Segments:
         if segment_id:
             self._context.attempt(lambda: controller.set_locked(segment_id, bool(locked)))
 
+    def show_surfaces(self, shown: bool) -> None:
+        """Show the segments in the 3-D views, or stop showing them there."""
+        node = self._context.controller.segmentation_node
+        if node is None:
+            return
+        if shown:
+            self._context.attempt(node.CreateClosedSurfaceRepresentation)
+        else:
+            self._context.attempt(node.RemoveClosedSurfaceRepresentation)
+
     def _selected(self, *_selections: object) -> None:
         controller = self._context.controller
         chosen = list(self._context.ui.segmentsTable.selectedSegmentIDs())
@@ -109,3 +129,11 @@ class Segments:
             wanted = [controller.segment_id] if controller.segment_id else []
             if list(table.selectedSegmentIDs()) != wanted:
                 table.setSelectedSegmentIDs(wanted)
+
+
+def has_surfaces(segmentation_node: Any) -> bool:
+    """Whether a segmentation has closed surfaces, which is what the 3-D views show of it."""
+    if segmentation_node is None:
+        return False
+    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    return bool(segmentation_node.GetSegmentation().ContainsRepresentation(surface))

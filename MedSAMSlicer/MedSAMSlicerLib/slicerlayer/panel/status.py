@@ -109,7 +109,7 @@ def next_step(controller: Controller) -> str:
         return _placing_step(controller.placing)
     marks = {state.state for state in controller.slices}
     if controller.changes_shown:
-        return _("Blue was added, orange was removed: keep the changes or revert them.")
+        return _("Green was added, magenta was removed: keep the changes or revert them.")
     if not marks & {SliceMark.PROMPTED, SliceMark.PREDICTED, SliceMark.ACCEPTED, SliceMark.EDITED}:
         return _("Choose a prompt tool and click on the organ in a slice view.")
     if controller.reason(Verb.PROPAGATE) is None:

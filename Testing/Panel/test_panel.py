@@ -1,0 +1,268 @@
+"""The whole panel with the real controller in SlicerHost: real MRML, real Qt, stand-ins for Slicer's own widgets."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from .conftest import RESOURCES
+
+TOUCHABLE = {"QPushButton", "QToolButton", "QCheckBox", "QComboBox", "ctkRangeWidget", "QDoubleSpinBox"}
+
+
+@pytest.fixture
+def ball(host):
+    """A bright ball of 30 mm around the origin, as a CT in the scene; axial slices 2 mm apart."""
+    k, j, i = np.mgrid[:24, :64, :64]
+    matrix = np.diag([-1.5, -1.5, 2.0, 1.0])
+    matrix[:3, 3] = [47.25, 47.25, -23.0]
+    place = np.stack([i, j, k], axis=-1) @ matrix[:3, :3].T + matrix[:3, 3]
+    inside = (place**2).sum(axis=-1) < 15.0**2
+    array = np.where(inside, 150, -60).astype(np.int16)
+    array += np.random.default_rng(0).normal(0, 8, array.shape).astype(np.int16)
+    volume = host.add_volume(array, matrix, "Ball")
+    host.set_window(volume, 400, 40)
+    return volume
+
+
+@pytest.fixture
+def opened(host, ball):
+    widget = host.open_module()
+    assert host.wait_until(lambda: widget.controller.network_state.name == "READY", 60)
+    host.process_events(0.05)
+    return widget
+
+
+def click_and_see(host, widget, ras=(0.0, 0.0, 1.0)):
+    """Take the tool for positive points, click in the axial view, wait for the mask."""
+    host.press(widget.ui.positiveButton)
+    host.click("Red", ras)
+    assert host.wait_until(lambda: any(s.confidence is not None for s in widget.controller.slices), 60)
+    host.press(widget.ui.positiveButton)
+    host.process_events(0.1)
+
+
+def strips(host):
+    found = []
+    for name in ("Red", "Green", "Yellow"):
+        layout = host.view(name).layout()
+        items = [layout.itemAt(n).widget() for n in range(layout.count())]
+        found += [w for w in items if w is not None and w.objectName.startswith("MedSAMSlicerStrip")]
+    return found
+
+
+def test_an_empty_scene_asks_for_a_volume_and_every_disabled_widget_says_why(host):
+    widget = host.open_module()
+    assert widget.ui.messageLabel.text == "Pick a volume."
+    tips = {
+        w.get("name"): w.findtext("property[@name='toolTip']/string")
+        for w in ElementTree.parse(RESOURCES / "UI" / "MedSAMSlicer.ui").iter("widget")
+        if w.get("class") in TOUCHABLE
+    }
+    disabled = [name for name in tips if not _itself_enabled(getattr(widget.ui, name))]
+    assert len(disabled) > 15
+    silent = [name for name in disabled if "\n\n" not in getattr(widget.ui, name).toolTip]
+    assert silent == []
+
+
+def test_opening_the_module_takes_the_volume_in_view_and_asks_for_a_prompt(host, opened):
+    assert opened.controller.volume_node.GetName() == "Ball"
+    assert opened.ui.volumeSelector.currentNode().GetName() == "Ball"
+    assert "prompt tool" in opened.ui.messageLabel.text
+    assert opened.ui.slicePicture.pixmap is not None
+    assert opened.ui.positiveButton.enabled
+
+
+def test_a_tool_stays_pressed_while_it_is_in_hand_and_its_key_does_the_same(host, opened):
+    host.press(opened.ui.negativeButton)
+    assert opened.ui.negativeButton.checked
+    host.key("P")
+    host.process_events(0.05)
+    assert opened.ui.positiveButton.checked
+    assert not opened.ui.negativeButton.checked
+    host.key("P")
+    host.process_events(0.05)
+    assert opened.controller.placing is None
+    assert not opened.ui.positiveButton.checked
+
+
+def test_a_newcomer_gets_from_a_click_to_a_propagated_accepted_and_undone_segment(host, opened):
+    ui, controller = opened.ui, opened.controller
+    click_and_see(host, opened)
+    assert "Propagate" in ui.messageLabel.text
+    assert ui.propagateButton.enabled
+    assert [strip.visible for strip in strips(host)] == [True, False, False]
+    assert host.wait_until(lambda: "slices" in ui.estimateLabel.text, 30)
+    host.press(ui.propagateButton)
+    assert host.wait_until(lambda: not controller.busy, 120)
+    host.process_events(0.1)
+    assert not ui.propagateButton.enabled
+    assert "computed" in ui.propagateButton.toolTip
+    host.press(ui.acceptButton)
+    host.process_events(0.1)
+    assert ui.acceptButton.text == "Release slice"
+    assert "Accept" in ui.undoButton.text
+    host.key("Ctrl+Z")
+    host.process_events(0.1)
+    assert ui.acceptButton.text == "Accept slice"
+    assert ui.redoButton.enabled
+
+
+def test_clicking_the_strip_shows_that_slice(host, opened):
+    click_and_see(host, opened)
+    strip = strips(host)[0]
+    opened.panel._strips._strips[0][0].at(strip.width - 2, go=True)
+    host.process_events(0.1)
+    assert opened.controller.shown_index == 23
+    assert "Slice 23" in strip.toolTip
+
+
+def test_a_range_is_chosen_with_the_box_and_the_slider(host, opened):
+    click_and_see(host, opened)
+    ui = opened.ui
+    assert not ui.rangeWidget.enabled
+    ui.rangeBox.checked = True
+    host.process_events(0.1)
+    assert opened.controller.slice_range == (0, 23)
+    ui.rangeWidget.setValues(8, 15)
+    host.process_events(0.1)
+    assert opened.controller.slice_range == (8, 15)
+    host.key("Ctrl+Z")
+    host.process_events(0.1)
+    assert (ui.rangeWidget.minimumValue, ui.rangeWidget.maximumValue) == (0, 23)
+
+
+def test_segments_are_added_selected_locked_and_deleted(host, opened):
+    ui, controller = opened.ui, opened.controller
+    host.press(ui.addSegmentButton)
+    host.press(ui.addSegmentButton)
+    host.process_events(0.1)
+    first, second = controller.segment_ids
+    assert controller.segment_id == second
+    ui.segmentsTable.setSelectedSegmentIDs([first])
+    host.process_events(0.1)
+    assert controller.segment_id == first
+    host.press(ui.lockButton)
+    host.process_events(0.1)
+    assert controller.is_locked(first)
+    assert ui.lockButton.text == "Locked"
+    assert not ui.deleteSegmentButton.enabled
+    host.press(ui.lockButton)
+    host.process_events(0.1)
+    host.press(ui.deleteSegmentButton)
+    host.process_events(0.1)
+    assert controller.segment_ids == (second,)
+
+
+def test_a_choice_that_cannot_be_made_is_told_and_taken_back(host, opened):
+    ui = opened.ui
+    ui.windowLower.value = 500.0  # above the upper value
+    host.process_events(0.1)
+    assert "500" in ui.messageLabel.text
+    assert ui.windowLower.value == opened.controller.window.lower
+
+
+def test_window_choices_reach_the_network(host, opened):
+    ui = opened.ui
+    ui.windowSelector.setCurrentIndex(ui.windowSelector.findData("lung"))
+    host.wait_until(lambda: opened.controller.window.name == "lung", 10)
+    host.process_events(0.1)
+    assert ui.windowLower.value == -1350
+    ui.windowUpper.value = 100
+    host.wait_until(lambda: opened.controller.window.upper == 100, 10)
+    host.process_events(0.1)
+    assert ui.windowSelector.currentText == "-1350 to 100"
+
+
+def test_files_are_exported_where_the_user_says(host, opened, tmp_path):
+    click_and_see(host, opened)
+    ui = opened.ui
+    ui.exportSection.collapsed = False
+    host.process_events(0.1)
+    for button, name in (
+        (ui.exportSegButton, "ball.seg.nrrd"),
+        (ui.exportNiftiButton, "ball.nii.gz"),
+        (ui.savePromptsButton, "ball.json"),
+    ):
+        host.dialogs.answer(str(tmp_path / name))
+        button.click()
+        host.process_events(0.1)
+        assert str(tmp_path) in ui.messageLabel.text
+        assert (tmp_path / name).stat().st_size > 100
+    assert not ui.exportDicomButton.enabled
+    assert "DICOM database" in ui.exportDicomButton.toolTip
+    host.dialogs.answer(str(tmp_path / "ball.json"))
+    ui.loadPromptsButton.click()
+    assert host.wait_until(lambda: len(opened.controller.segment_ids) == 2, 20)
+
+
+def test_exporting_without_a_name_writes_nothing(host, opened, tmp_path):
+    click_and_see(host, opened)
+    host.dialogs.answer("")
+    opened.ui.exportSegButton.click()
+    assert list(tmp_path.glob("*.nrrd")) == []
+
+
+def test_a_stroke_of_slicers_brush_becomes_a_prompt_and_leaves_no_node_behind(host, opened):
+    before = {node.GetID() for node in nodes(host)}
+    host.press(opened.ui.scribbleButton)
+    assert opened.ui.scribbleFrame.visible
+    host.drag("Red", [(-6.0, 0.0, 1.0), (6.0, 0.0, 1.0)])
+    assert host.wait_until(lambda: any(s.confidence is not None for s in opened.controller.slices), 60)
+    host.press(opened.ui.scribbleButton)
+    host.process_events(0.1)
+    left = [node.GetName() for node in nodes(host) if node.GetID() not in before]
+    assert [name for name in left if "stroke" in name or "brush" in name] == []
+
+
+def test_leaving_the_module_takes_shortcuts_and_strips_away_and_coming_back_brings_them(host, opened):
+    host.press(opened.ui.positiveButton)
+    host.leave_module()
+    assert opened.controller.placing is None
+    assert strips(host) == []
+    host.key("P")
+    assert opened.controller.placing is None
+    host.enter_module()
+    assert len(strips(host)) == 3
+    host.key("P")
+    assert opened.controller.placing is not None
+
+
+def test_closing_the_scene_empties_the_panel(host, opened):
+    click_and_see(host, opened)
+    host.close_scene()
+    assert host.wait_until(lambda: opened.ui.messageLabel.text == "Pick a volume.", 10)
+    assert opened.ui.volumeSelector.currentNode() is None
+    assert not opened.ui.propagateButton.enabled
+
+
+def test_unloading_the_module_leaves_no_thread_and_no_observer(host, ball):
+    def observed() -> int:
+        return sum(node.HasObserver("ModifiedEvent") for node in nodes(host))
+
+    gc.collect()
+    before, threads = observed(), threading.active_count()
+    widget = host.open_module()
+    host.wait_until(lambda: widget.controller.network_state.name == "READY", 60)
+    click_and_see(host, widget)
+    panel = widget.panel
+    widget.exit()
+    widget.cleanup()
+    widget.cleanup()
+    assert panel._strips._tags == []
+    assert threading.active_count() == threads
+    host.process_events(0.1)
+    assert observed() - before <= len(nodes(host))
+
+
+def nodes(host):
+    return [host.scene.GetNthNode(n) for n in range(host.scene.GetNumberOfNodes())]
+
+
+def _itself_enabled(widget) -> bool:
+    """A collapsed group disables what is in it, without the widget's own doing."""
+    return widget.isEnabledTo(widget.parentWidget())
