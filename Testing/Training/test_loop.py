@@ -14,8 +14,9 @@ from MedSAMSlicerLib.core.errors import CheckpointError  # noqa: E402
 from MedSAMSlicerLib.sam2.checkpoint import load  # noqa: E402
 from MedSAMSlicerLib.sam2.config import NANO, Config, ConvTrunkConfig  # noqa: E402
 from MedSAMSlicerLib.training.feed import ClipStream  # noqa: E402
-from MedSAMSlicerLib.training.loop import Trainer, learning_rate, train  # noqa: E402
+from MedSAMSlicerLib.training.loop import train  # noqa: E402
 from MedSAMSlicerLib.training.settings import TrainSettings  # noqa: E402
+from MedSAMSlicerLib.training.trainer import Trainer, learning_rate  # noqa: E402
 
 TINY_NETWORK: Config = replace(
     NANO,
@@ -60,8 +61,8 @@ def test_every_weight_that_tracking_uses_gets_a_gradient(tmp_path: Path, stage: 
     trainer = Trainer(settings, TINY_NETWORK)
     stream = ClipStream(settings, 0)
     touched: set[str] = set()
-    for _ in range(6):
-        trainer.step(stream.next())
+    for number in range(6):
+        trainer.step(stream.batch(number))
         touched |= {
             name
             for name, weight in trainer.model.named_parameters()
@@ -109,13 +110,14 @@ def test_a_leg_judges_the_best_weights_again_before_it_replaces_them(tmp_path: P
 def test_a_resumed_trainer_is_the_saved_one(tmp_path: Path) -> None:
     settings = leg(tmp_path)
     trainer = Trainer(settings, TINY_NETWORK)
-    trainer.step(ClipStream(settings, 0).next())
+    trainer.step(ClipStream(settings, 0).batch(0))
     trainer.save_state()
     again = Trainer(settings, TINY_NETWORK)
     assert again.resume()
     for name, weight in trainer.model.state_dict().items():
         assert torch.equal(weight, again.model.state_dict()[name]), name
-    assert again.source.uniform(0, 1) == trainer.source.uniform(0, 1)
+    batch = ClipStream(settings, 1).batch(1)
+    assert trainer.step(batch) == again.step(batch)  # the prompts, too, are those of the step
 
 
 def test_a_new_stage_keeps_the_weights_and_starts_its_own_schedule(tmp_path: Path) -> None:
@@ -161,5 +163,5 @@ def test_two_runs_with_one_seed_take_the_same_steps(tmp_path: Path) -> None:
     for _ in range(2):
         settings = leg(tmp_path)
         trainer, stream = Trainer(settings, TINY_NETWORK), ClipStream(settings, 0)
-        losses.append([trainer.step(stream.next()) for _ in range(3)])
+        losses.append([trainer.step(stream.batch(number)) for number in range(3)])
     assert losses[0] == losses[1]

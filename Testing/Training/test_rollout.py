@@ -31,7 +31,7 @@ def clip() -> tuple[torch.Tensor, torch.Tensor]:
     return masks // 2 + 40, masks
 
 
-@pytest.mark.parametrize("kind", ["box", "point", "box_and_point", "mask"])
+@pytest.mark.parametrize("kind", ["box", "point", "scribble", "box_and_point", "mask"])
 def test_every_kind_of_prompt_gives_a_mask_for_every_slice(model, kind: str) -> None:
     frames, masks = clip()
     for seed in range(3):

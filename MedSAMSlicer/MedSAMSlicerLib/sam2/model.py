@@ -246,7 +246,12 @@ class SAM2(nn.Module):
                 truth, since a closed gate has no gradient.
         """
         candidates = self.candidates(conditioned, mid, fine, prompts)
-        chosen, token = self.choose(candidates, multimask)
+        return self.finish(candidates, *self.choose(candidates, multimask), present)
+
+    def finish(
+        self, candidates: MaskCandidates, chosen: Tensor, token: Tensor, present: Tensor | None = None
+    ) -> MaskOutput:
+        """The masks of B objects from the candidates with the indices `chosen` and `token`, as `choose` gives them."""
         rows = torch.arange(len(chosen), device=chosen.device)
         logits = candidates.logits[rows, chosen][:, None].float()
         if present is None:

@@ -2,286 +2,199 @@
 
 from __future__ import annotations
 
-import copy
-import csv
-import logging
-import math
-import os
-import sys
 import time
-from collections import deque
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from ..core.errors import CheckpointError
-from ..sam2.checkpoint import load, save
+from ..sam2.checkpoint import load
 from ..sam2.config import Config
 from ..sam2.model import SAM2
-from .clips import Batch
+from . import distributed
 from .feed import batches
-from .fields import Source
-from .losses import mask_loss, soft_dice, soft_target
-from .rollout import neighbour_step, rollout
-from .settings import TrainSettings
-from .validation import Scores, Validation
+from .log import Report
+from .settings import Recipe, TrainSettings
+from .state import read_state
+from .trainer import Trainer
+from .validation import Scores, Validation, validation_batches
 
-logger = logging.getLogger(__name__)
-
-LICENCE = "Apache-2.0"
-_STATE, _BEST, _LAST, _LOG = "state.pt", "best.safetensors", "last.safetensors", "log.csv"
-
-
-def learning_rate(settings: TrainSettings, step: int, minutes: float) -> float:
-    """Linear warm-up over steps, then a cosine over the planned minutes down to `final_share`."""
-    plan = settings.plan or settings.minutes
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, minutes / max(plan, 1e-6))))
-    share = settings.final_share + (1 - settings.final_share) * cosine
-    return settings.learning_rate * min(1.0, (step + 1) / settings.warmup_steps) * share
+BEST, LAST = "best.safetensors", "last.safetensors"
+GENERATED = {"licence": "Apache-2.0", "training_data": "procedurally generated volumes only; no patient data"}
+_LEAST_MINUTES = 0.1  # a stage with less left is over
+_USEFUL_MINUTES = 0.5  # no new stage begins in a leg with less left
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices and kernels only, not for biases, norms and single embeddings."""
-    decayed = [
-        parameter for parameter in model.parameters() if parameter.ndim >= 2 and parameter.shape[0] > 1
-    ]
-    chosen = {id(parameter) for parameter in decayed}
-    rest = [parameter for parameter in model.parameters() if id(parameter) not in chosen]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
-
-
-class Trainer:
-    """A network, its moving average and its optimiser, with everything needed to go on after a kill."""
-
-    def __init__(self, settings: TrainSettings, config: Config) -> None:
-        self.settings = settings
-        torch.manual_seed(settings.seed)
-        self.model = SAM2(replace(config, image_size=settings.size)).to(settings.device).train()
-        self.average = copy.deepcopy(self.model).eval()
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, settings.weight_decay), lr=settings.learning_rate, betas=(0.9, 0.95)
-        )
-        self.source = Source(settings.seed + 1, settings.device)
-        self.step_count = 0
-        self.stage_steps = 0
-        self.stage_minutes = 0.0
-        self.minutes = 0.0
-        self.leg = 0
-        self.best = -1.0
-        self.dices: dict[str, deque[float]] = {}
-
-    # -------------------------------------------------------------------------------------------- one step
-
-    def _losses(self, batch: Batch) -> tuple[Tensor, str, Tensor]:
-        """Loss, the name of what was trained, and the Dice of the slices that count."""
-        device = self.settings.device
-        frames = torch.from_numpy(batch.frames).to(device)
-        masks = torch.from_numpy(batch.masks).to(device)
-        with torch.autocast(torch.device(device).type, torch.bfloat16):
-            if len(frames) == 2:
-                kind, outputs, judged = "neighbour", [neighbour_step(self.model, frames, masks)], masks[1:]
-            else:
-                kind = self.settings.mix.draw(self.source)
-                if len(frames) == 1 and kind == "mask":
-                    kind = "box"
-                long = len(frames) > 2
-                outputs = rollout(
-                    self.model,
-                    frames,
-                    masks,
-                    self.source,
-                    kind,
-                    teach=True,
-                    corrections=0.35 if long else 0.0,
-                    second_key=0.3 if long else 0.0,
-                )
-                judged = masks
-        side = outputs[0].logits.shape[-1]
-        losses, dices = [], []
-        for output, mask in zip(outputs, judged, strict=True):
-            target = soft_target(mask, side)
-            ungated = output.logits.detach().flatten(1).amax(1) > -1000
-            losses.append(mask_loss(output, target, self.settings.weights, ungated))
-            dices.append(soft_dice(output.logits.detach(), target))
-        name = kind if len(frames) <= 2 else f"clip-{kind}"
-        return torch.stack(losses).mean(), name, torch.stack(dices)
-
-    def step(self, batch: Batch) -> float:
-        """One optimiser step; returns the loss. A loss that is not finite is skipped and logged."""
-        rate = learning_rate(self.settings, self.stage_steps, self.stage_minutes)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        loss, name, dices = self._losses(batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
-        if bool(torch.isfinite(norm)):
-            self.optimizer.step()
-            self._follow()
-        else:
-            logger.warning("Step %d was skipped: its gradient is not finite", self.step_count)
-        self.step_count += 1
-        self.stage_steps += 1
-        counted = dices[1:] if len(dices) > 1 else dices
-        self.dices.setdefault(name, deque(maxlen=200)).append(float(counted.mean()))
-        return float(loss.detach())
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        decay = min(self.settings.ema_decay, (1 + self.step_count) / (10 + self.step_count))
-        ours: list[Tensor] = list(self.average.parameters())
-        theirs: list[Tensor] = list(self.model.parameters())
-        torch._foreach_lerp_(ours, theirs, 1 - decay)
-
-    # ------------------------------------------------------------------------------------ state and weights
-
-    def save_state(self) -> None:
-        """Write `state.pt` next to the old one, then replace it."""
-        path = self.settings.out / _STATE
-        state = {
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "counts": [self.step_count, self.stage_steps, self.leg, self.settings.stage, self.settings.size],
-            "minutes": [self.minutes, self.stage_minutes],
-            "best": self.best,
-            "config": self.model.config.to_json(),
-            "torch_random": torch.get_rng_state(),
-            "choice_random": repr(self.source.choice.bit_generator.state),
-        }
-        temporary = path.with_suffix(".part")
-        torch.save(state, temporary)
-        os.replace(temporary, path)
-
-    def resume(self) -> bool:
-        """Take up `state.pt`; False when there is none. A new stage or size starts a new schedule and a new best.
-
-        Raises CheckpointError when the state belongs to another network.
-        """
-        path = self.settings.out / _STATE
-        if not path.is_file():
-            return False
-        state = torch.load(path, map_location=self.settings.device, weights_only=True)
-        theirs = replace(Config.from_json(state["config"]), image_size=self.settings.size)
-        if theirs != self.model.config:
-            raise CheckpointError(f"{path} belongs to another network than the one asked for.")
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step_count, stage_steps, self.leg, stage, size = state["counts"]
-        self.minutes, stage_minutes = state["minutes"]
-        torch.set_rng_state(state["torch_random"].cpu())
-        if (stage, size) == (self.settings.stage, self.settings.size):
-            self.stage_steps, self.stage_minutes, self.best = stage_steps, stage_minutes, state["best"]
-            self.source.choice.bit_generator.state = _plain(state["choice_random"])
-        return True
-
-    def export(self, path: Path, scores: Scores | None) -> None:
-        """Write the moving average as float16 safetensors with config, licence and scores."""
-        metadata = {
-            "licence": LICENCE,
-            "training_data": "procedurally generated volumes only; no patient data",
-            "steps": str(self.step_count),
-            "minutes": f"{self.minutes:.1f}",
-            "stage": str(self.settings.stage),
-            "seed": str(self.settings.seed),
-        }
-        if scores is not None:
-            metadata["validation"] = repr({name: round(value, 4) for name, value in asdict(scores).items()})
-        save(self.average, path, metadata, half=True)
-
-
-def _plain(text: str) -> Any:
-    import ast
-
-    return ast.literal_eval(text)
-
-
-def _write_log(path: Path, row: dict[str, float | int | str]) -> None:
-    fresh = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def _judge(trainer: Trainer, validation: Validation) -> Scores:
-    settings = trainer.settings
-    scores = validation.scores(trainer.average)
-    value = scores.choose_by(settings.stage)
-    trainer.export(settings.out / _LAST, scores)
-    if value > trainer.best:
-        trainer.best = value
-        trainer.export(settings.out / _BEST, scores)
-    training = {name: round(sum(values) / len(values), 4) for name, values in sorted(trainer.dices.items())}
-    row: dict[str, float | int | str] = {
-        "minutes": round(trainer.minutes, 2),
-        "step": trainer.step_count,
-        "stage": settings.stage,
-        "size": settings.size,
-        **{name: round(number, 4) for name, number in asdict(scores).items()},
-        "training": repr(training),
-    }
-    _write_log(settings.out / _LOG, row)
-    logger.info("validation %s", row)
-    return scores
-
-
-def _show(trainer: Trainer, loss: float, waited: float, elapsed: float, ending: str) -> None:
-    dices = " ".join(
-        f"{name} {sum(values) / len(values):.3f}" for name, values in sorted(trainer.dices.items())
-    )
-    sys.stderr.write(
-        f"{ending}{trainer.minutes:7.1f} min  step {trainer.step_count}  loss {loss:.3f}  {dices}"
-        f"  waited {100 * waited / max(elapsed, 1e-6):.0f} %  best {trainer.best:.4f}   "
-    )
-    sys.stderr.flush()
-
-
-def train(settings: TrainSettings, config: Config, resume: bool) -> Scores:
+def train(
+    settings: TrainSettings,
+    config: Config,
+    resume: bool,
+    start: SAM2 | None = None,
+    provenance: dict[str, str] | None = None,
+) -> Scores:
     """Run one leg and return the last validation scores; `best.safetensors` in `settings.out` is the best so far.
 
-    Raises CheckpointError when there is a state that does not fit, OSError when the folder cannot be written.
+    With weights to start from, these are judged first and are the best until training beats them.
+
+    Args:
+        settings: of the leg.
+        config: of the network.
+        resume: Go on from the state in `settings.out`, if there is one.
+        start: Weights to start from; None = random ones.
+        provenance: What the written files say of their origin; None = that of generated volumes.
+
+    Raises CheckpointError when there is a state that does not fit, VolumeError when labelled volumes cannot be used,
+    OSError or OutputError when the folder cannot be written.
     """
+    begun = time.monotonic()
     settings.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(settings.threads)
-    trainer = Trainer(settings, config)
-    if resume:
-        trainer.resume()
-    trainer.leg += 1
-    validation = Validation(settings)
-    if trainer.best > 0 and (settings.out / _BEST).is_file():
-        best, _ = load(settings.out / _BEST)  # judged again: the validation scenes may be others by now
-        trainer.best = validation.scores(best.to(settings.device)).choose_by(settings.stage)
-    start = last = time.monotonic()
-    next_validation, next_save, next_show = settings.validate_minutes, settings.save_minutes, 0.0
-    waited, before = 0.0, (trainer.minutes, trainer.stage_minutes)
-    terminal = sys.stderr.isatty()
-    with batches(settings, settings.seed + 104_729 * trainer.leg) as stream:
-        while True:
-            asked = time.monotonic()
-            batch = next(stream)
-            waited += time.monotonic() - asked
-            loss = trainer.step(batch)
-            last = time.monotonic()
-            leg_minutes = (last - start) / 60
-            trainer.minutes, trainer.stage_minutes = before[0] + leg_minutes, before[1] + leg_minutes
-            if leg_minutes >= next_show:
-                _show(trainer, loss, waited, last - start, "\r" if terminal else "\n")
-                next_show = leg_minutes + (0.03 if terminal else 1.0)
-            if leg_minutes >= next_save:
-                trainer.save_state()
-                next_save = leg_minutes + settings.save_minutes
-            if leg_minutes >= settings.minutes:
-                break
-            if leg_minutes >= next_validation:
-                _judge(trainer, validation)
-                next_validation = leg_minutes + settings.validate_minutes
-    scores = _judge(trainer, validation)
-    trainer.save_state()
-    sys.stderr.write("\n")
-    return scores
+    with distributed.process_group(settings.device) as device:
+        settings = replace(settings, device=device)
+        trainer = Trainer(settings, config, start, GENERATED if provenance is None else provenance)
+        resumed = resume and trainer.resume()
+        trainer.leg += 1
+        return _Leg(trainer, config, begun).run(judge_first=start is not None and not resumed)
+
+
+class _Leg:
+    """One leg of a trainer. Process 0 looks at the clock, judges and saves; the others follow it step by step."""
+
+    def __init__(self, trainer: Trainer, config: Config, begun: float) -> None:
+        self.trainer, self.settings, self.begun = trainer, trainer.settings, begun
+        self.margin = config.crop_margin
+        self.first = distributed.rank() == 0
+        self.report = Report(self.settings, self.first)
+        self.validation: Validation | None = None
+        if self.first:
+            self.validation = Validation(self.settings, validation_batches(self.settings, self.margin))
+        self.ending_minutes = 0.0  # what the last validation and the last state will take
+        self.scores: Scores | None = None
+
+    def run(self, judge_first: bool) -> Scores:
+        trainer, settings = self.trainer, self.settings
+        self._take_up_best()
+        if judge_first:
+            self._judge()
+        waited, stepped, before = 0.0, 0.0, (trainer.minutes, trainer.stage_minutes)
+        next_validation = self.minutes() + settings.validate_minutes
+        next_save = self.minutes() + settings.save_minutes
+        start = time.monotonic()
+        with batches(settings, self.margin, trainer.leg, trainer.step_count) as stream:
+            while True:
+                asked = time.monotonic()
+                batch = next(stream)
+                waited += time.monotonic() - asked
+                loss = trainer.step(batch)
+                stepped = (time.monotonic() - start) / 60
+                now, stepped = distributed.from_first([self.minutes(), stepped], settings.device)
+                trainer.minutes, trainer.stage_minutes = before[0] + stepped, before[1] + stepped
+                self.report.step(trainer, loss, now, waited / max(60 * stepped, 1e-6))
+                if self._is_over(now):
+                    break
+                if now >= next_save:
+                    self._save()
+                    next_save = now + settings.save_minutes
+                if now >= next_validation:
+                    self._judge()
+                    next_validation = now + settings.validate_minutes
+        self._judge()
+        self._save()
+        self.report.close()
+        distributed.from_first([0.0], settings.device)  # the others wait until the state is written
+        return self.scores or Scores(0.0, 0.0, 0.0, 0.0, 0.0)  # only process 0 has any
+
+    def minutes(self) -> float:
+        """Minutes since the leg began, everything counted."""
+        return (time.monotonic() - self.begun) / 60
+
+    def _is_over(self, now: float) -> bool:
+        trainer, settings = self.trainer, self.settings
+        if settings.steps is not None and trainer.stage_steps >= settings.steps:
+            return True
+        if settings.plan is not None and trainer.stage_minutes >= settings.plan:
+            return True
+        (ending,) = distributed.from_first([self.ending_minutes], settings.device)
+        return now + ending >= settings.minutes
+
+    def _take_up_best(self) -> None:
+        """Judge the best weights so far again: the validation clips may be others by now."""
+        path = self.settings.out / BEST
+        if self.validation is not None and self.trainer.best > 0 and path.is_file():
+            begun = time.monotonic()
+            best, _ = load(path)
+            scores = self.validation.scores(best.to(self.settings.device))
+            self.trainer.best = scores.choose_by(self.settings.stage)
+            self.ending_minutes = 1.3 * (time.monotonic() - begun) / 60
+
+    def _judge(self) -> None:
+        if self.validation is None:
+            return
+        begun, trainer, out = time.monotonic(), self.trainer, self.settings.out
+        self.scores = self.validation.scores(trainer.average)
+        value = self.scores.choose_by(self.settings.stage)
+        trainer.export(out / LAST, self.scores)
+        if value > trainer.best:
+            trainer.best = value
+            trainer.export(out / BEST, self.scores)
+        self.report.validated(trainer, self.scores)
+        self.ending_minutes = 1.3 * (time.monotonic() - begun) / 60
+
+    def _save(self) -> None:
+        if self.first:
+            self.trainer.save_state()
+
+
+def train_recipe(base: TrainSettings, recipe: Recipe, config: Config) -> tuple[Scores | None, float]:
+    """Run as much of a recipe as fits into `base.minutes`, from where the state in `base.out` stands.
+
+    Args:
+        base: Folder, minutes of this leg, seed, device, threads; the rest comes from the recipe.
+        recipe: Its stages follow one another.
+        config: Of the network.
+
+    Returns:
+        The last scores (None when the recipe was finished before) and the minutes of the recipe that are left.
+    """
+    begun = time.monotonic()
+    scores: Scores | None = None
+    part, done = _progress(base.out, recipe)
+    while part < len(recipe.stages):
+        minutes = base.minutes - (time.monotonic() - begun) / 60
+        if scores is not None and minutes < _USEFUL_MINUTES:
+            break
+        scores = train(_of_stage(base, recipe, part, minutes), config, resume=True)
+        before, (part, done) = part, _progress(base.out, recipe)
+        if part == before:  # the leg is over, the stage is not
+            break
+    return scores, max(0.0, sum(stage.minutes for stage in recipe.stages[part:]) - done)
+
+
+def _of_stage(base: TrainSettings, recipe: Recipe, part: int, minutes: float) -> TrainSettings:
+    stage = recipe.stages[part]
+    return replace(
+        base,
+        minutes=minutes,
+        plan=stage.minutes,
+        part=part,
+        stage=stage.stage,
+        size=stage.size,
+        frames=stage.frames,
+        learning_rate=stage.learning_rate,
+        longest=stage.longest,
+        workers=recipe.workers if base.workers else 0,
+        scene_device=recipe.scene_device,
+        pool=recipe.pool,
+        uses=recipe.uses,
+    )
+
+
+def _progress(out: Path, recipe: Recipe) -> tuple[int, float]:
+    """The stage that comes next, and the minutes it has had; as many as there are stages when all are done."""
+    state = read_state(out, "cpu")
+    if state is None:
+        return 0, 0.0
+    part, done = int(state.get("part", 0)), float(state["minutes"][1])
+    if part < len(recipe.stages) and recipe.stages[part].minutes - done < _LEAST_MINUTES:
+        return part + 1, 0.0
+    return part, done

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..sam2.model import MaskOutput
+from .distributed import world
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,15 @@ def soft_target(masks: Tensor, size: int) -> Tensor:
     return functional.interpolate(masks[:, None].float() / 255, (size, size), mode="area")
 
 
-def mask_loss(output: MaskOutput, target: Tensor, weights: LossWeights, judged: Tensor) -> Tensor:
+def mask_loss(
+    output: MaskOutput, target: Tensor, weights: LossWeights, judged: Tensor, count: Tensor | None = None
+) -> Tensor:
     """Mean loss of B objects on one slice.
 
     Args:
         target: (B, 1, h, w) share of each cell inside, 0..1, at the resolution of the logits.
         judged: (B,) bool; the mask counts only there (where it was not gated away).
+        count: How many masks count; the mean over all processes when there are several, None = `judged.sum()`.
     """
     logits = output.logits.clamp(-20, 20)
     probability = logits.sigmoid()
@@ -53,7 +57,8 @@ def mask_loss(output: MaskOutput, target: Tensor, weights: LossWeights, judged: 
     per_object = per_object + weights.iou * (output.iou.float() - iou).abs()
     present = (target > 0.5).flatten(1).any(1).float()
     score = functional.binary_cross_entropy_with_logits(output.object_score.float(), present)
-    return (per_object * judged).sum() / judged.sum().clamp(min=1) + weights.object_score * score
+    count = judged.sum() if count is None else count
+    return (per_object * judged).sum() / count.clamp(min=1 / world()) + weights.object_score * score
 
 
 def soft_dice(logits: Tensor, target: Tensor) -> Tensor:

@@ -1,0 +1,84 @@
+"""The state of a run on disk: one file, or parts of a limited size for places that pass on small files only.
+
+A state in parts is an index, `state.json`, and the parts it names; the parts of the state before are deleted only when
+the new index is there, so that a kill at any time leaves a whole state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..core.errors import CheckpointError
+from ..io.atomic import replacing, write_bytes
+
+STATE, INDEX = "state.pt", "state.json"
+
+
+def write_state(folder: Path, state: dict[str, Any], part_mb: int = 0) -> None:
+    """Replace the state in a folder.
+
+    Args:
+        folder: of the run.
+        state: tensors, numbers and text only.
+        part_mb: largest file in MB; 0 = one file.
+
+    Raises OutputError when the folder cannot be written.
+    """
+    if not part_mb:
+        with replacing(folder / STATE) as file:
+            torch.save(state, file)
+        (folder / INDEX).unlink(missing_ok=True)
+        _delete_parts(folder, keep=[])
+        return
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getbuffer()
+    digest, size = hashlib.sha256(content).hexdigest(), part_mb * 1_000_000
+    names = []
+    for number, start in enumerate(range(0, len(content), size)):
+        names.append(f"state-{digest[:12]}-{number:03d}.part")
+        write_bytes(folder / names[-1], bytes(content[start : start + size]))
+    write_bytes(folder / INDEX, json.dumps({"sha256": digest, "parts": names}, indent=1).encode())
+    (folder / STATE).unlink(missing_ok=True)
+    _delete_parts(folder, keep=names)
+
+
+def read_state(folder: Path, device: str) -> dict[str, Any] | None:
+    """The state in a folder, None when there is none. Raises CheckpointError when it is damaged or incomplete."""
+    try:
+        if (folder / INDEX).is_file():
+            index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+            content = b"".join((folder / Path(name).name).read_bytes() for name in index["parts"])
+            if hashlib.sha256(content).hexdigest() != index["sha256"]:
+                raise ValueError("its parts do not belong together")
+            source: Any = io.BytesIO(content)
+        elif (folder / STATE).is_file():
+            source = folder / STATE
+        else:
+            return None
+        state = torch.load(source, map_location=device, weights_only=True)
+    except pickle.UnpicklingError as error:  # its text speaks to programmers
+        raise CheckpointError(f"The state in {folder} is damaged, or holds more than numbers.") from error
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError, EOFError) as error:
+        raise CheckpointError(f"The state in {folder} is damaged or incomplete: {error}.") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"The state in {folder} is damaged: it holds no table.")
+    return state
+
+
+def has_state(folder: Path) -> bool:
+    """Whether a run has left its state there."""
+    return (folder / INDEX).is_file() or (folder / STATE).is_file()
+
+
+def _delete_parts(folder: Path, keep: list[str]) -> None:
+    for path in folder.glob("state-*.part"):
+        if path.name not in keep:
+            path.unlink(missing_ok=True)
