@@ -54,7 +54,7 @@ def host(drawn: None) -> Iterator[Any]:
     """An open SlicerHost."""
     from .host import SlicerHost
 
-    with SlicerHost() as opened:
+    with SlicerHost(size=(1000, 720)) as opened:
         yield opened
 
 

@@ -12,13 +12,21 @@ Stricter than PythonQt: an unknown signal raises, where PythonQt only returns Fa
 
 from __future__ import annotations
 
+import ctypes
 import re
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
 
 from PySide6 import QtCore, QtGui, QtWidgets
 from shiboken6 import isValid
+
+if sys.version_info < (3, 12):
+    # PySide6 6.12 gives back one reference to True, False or None too many whenever a signal carries a bool, a slot
+    # returns or disconnect() succeeds; before Python 3.12, where they are not immortal, that ends the process.
+    for _constant in (True, False, None):
+        ctypes.c_ssize_t.from_address(id(_constant)).value += 1 << 40
 
 _ALIASES = {"name": "objectName"}
 _OWN_ATTRIBUTES = "_pq_"

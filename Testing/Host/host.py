@@ -37,6 +37,14 @@ _VIEWS = ("Red", "Green", "Yellow")
 assert ui_loader  # gives `qt` its QUiLoader
 
 
+# What the off-screen platform cannot do, and says so.
+_HARMLESS = ("propagateSizeHints", "This plugin does not support", "XDG_RUNTIME_DIR")
+
+
+class QtWarning(Exception):
+    """What Qt said on its error stream."""
+
+
 class HostErrors(AssertionError):
     """Python code failed where Qt or VTK had called it, so that nobody saw it."""
 
@@ -59,6 +67,7 @@ class SlicerHost:
         keep_interpreter_lock: Keep Python's global lock while Qt waits, as PythonQt does inside Slicer.
         on_screen: For people: dialogs are real, nothing is hidden.
         dark: Slicer's dark style.
+        size: Width and height of the window in pixels.
         settings: File of the QSettings; without it they start empty and go with the host.
     """
 
@@ -71,6 +80,7 @@ class SlicerHost:
         on_screen: bool = False,
         dark: bool = False,
         settings: Path | None = None,
+        size: tuple[int, int] = (1500, 940),
     ) -> None:
         if SlicerHost._open is not None:
             raise RuntimeError("Another SlicerHost is open; close it first.")
@@ -81,6 +91,7 @@ class SlicerHost:
         self.qapplication.setPalette(slicer_palette(dark))
         self.errors: list[BaseException] = []
         self._hook, sys.excepthook = sys.excepthook, self._on_exception
+        QtCore.qInstallMessageHandler(self._on_qt_message)
         self.application = Application.boot()
         self._loop = LockedLoop() if keep_interpreter_lock else FreeLoop()
         self._step = 0.1 if keep_interpreter_lock else 0.01
@@ -97,6 +108,7 @@ class SlicerHost:
         self.runtime.app._layouts = self._layout_manager()
         self._mouse = Mouse(self.process_events)
         self._modules: list[Any] = []
+        self.window.resize(*size)
         self.window.show()
         self.window.activateWindow()
         self.process_events()
@@ -130,6 +142,14 @@ class SlicerHost:
         """What PyErr_Print() calls when a slot or an observer failed."""
         logger.error("Failed inside a slot or an observer", exc_info=(kind, error, trace))
         self.errors.append(error)
+
+    def _on_qt_message(self, kind: QtCore.QtMsgType, context: QtCore.QMessageLogContext, text: str) -> None:
+        """Qt warns of what the code does wrong, such as a second layout for one widget: that is an error here."""
+        if any(part in text for part in _HARMLESS):
+            return
+        logger.warning("Qt: %s", text)
+        if kind not in (QtCore.QtMsgType.QtDebugMsg, QtCore.QtMsgType.QtInfoMsg):
+            self.errors.append(QtWarning(text))
 
     # --- the scene ---------------------------------------------------------------------------------------------
 
@@ -338,4 +358,5 @@ class SlicerHost:
         self.application.close()
         self.runtime.uninstall()
         sys.excepthook = self._hook
+        QtCore.qInstallMessageHandler(None)
         SlicerHost._open = None

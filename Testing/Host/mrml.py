@@ -89,8 +89,5 @@ class Application:
             slicer.vtkMRMLSliceViewDisplayableManagerFactory,
         ):
             factory.GetInstance().SetMRMLApplicationLogic(None)
-        for logic in self.module_logics.values():
-            logic.SetMRMLScene(None)
         self.module_logics.clear()
-        self.logic.SetMRMLScene(None)
         self._cache.cleanup()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ pytestmark = pytest.mark.slicer
 @pytest.fixture(autouse=True)
 def _application(drawn: None):
     import os
-    import sys
 
     from .facade import qt
 
@@ -230,3 +230,8 @@ def test_what_a_ui_file_invents_is_an_error(tmp_path, parts):
 
     with pytest.raises(UiError):
         load(tmp_path / "a.ui", **parts)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="True, False and None are immortal since Python 3.12")
+def test_references_to_constants_last_for_many_signals():
+    assert min(sys.getrefcount(constant) for constant in (True, False, None)) > 1 << 39

@@ -41,7 +41,6 @@ class qSlicerMainWindow(qt.QMainWindow):
         self._splitter.setSizes([430, 1000])
         self.setCentralWidget(self._splitter)
         self._tool_bar()
-        self.resize(1500, 940)
 
     def _four_up(self) -> Any:
         views = qt.QWidget()
