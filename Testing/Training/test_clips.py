@@ -51,9 +51,28 @@ def test_what_lies_outside_the_volume_is_black() -> None:
 
 def test_clips_start_at_the_key_slice_and_go_outward() -> None:
     scene = square_scene()
-    orders = {tuple(order_of(scene, 0, 3, Source(seed)) or ()) for seed in range(20)}
-    assert orders == {(2, 3, 4), (2, 1, 0)}
+    found = [order_of(scene, 0, 3, Source(seed)) for seed in range(20)]
+    assert {(tuple(one[0]), one[1]) for one in found if one is not None} == {
+        ((2, 3, 4), 2.0),
+        ((2, 1, 0), 1.0),
+    }
     assert order_of(scene, 0, 6, Source(0)) is None
+
+
+def test_where_an_object_ends_is_unknown_at_the_border_of_a_scene() -> None:
+    scene = square_scene()
+    scene.masks[0, 5] = scene.masks[0, 4]
+    ends = {one[1] for seed in range(20) if (one := order_of(scene, 0, 4, Source(seed))) is not None}
+    assert ends == {-1.0}
+
+
+def test_a_clip_that_leaves_slices_out_reaches_the_end_of_a_long_object() -> None:
+    image = torch.zeros(20, 32, 32, dtype=torch.uint8)
+    mask = torch.zeros(1, 20, 32, 32, dtype=torch.bool)
+    mask[:, 2:17, 8:20, 8:20] = True
+    scene = Scene(image, mask, (4,))
+    found = order_of(scene, 0, 5, Source(0), skips=1.0)
+    assert found == ([4, 7, 10, 13, 16], 4.0)
 
 
 def test_a_batch_is_seeded_and_has_its_target_on_the_first_slice() -> None:
@@ -63,6 +82,8 @@ def test_a_batch_is_seeded_and_has_its_target_on_the_first_slice() -> None:
     first, second = draw().batch(3, 4), draw().batch(3, 4)
     assert first.frames.shape == first.masks.shape == (4, 3, 64, 64)
     assert (first.frames == second.frames).all()
+    assert first.lasts is not None
+    assert first.lasts.shape == (3,)
     assert ((first.masks[0] > 127).sum((1, 2)) >= 12).all()
 
 

@@ -63,7 +63,7 @@ def test_some_targets_end_inside_the_clip(scenes: list[Scene]) -> None:
 
 
 def test_held_out_scenes_come_from_other_families(scenes: list[Scene]) -> None:
-    from MedSAMSlicerLib.training.bodies import HELD_OUT_BODIES, TRAINING_BODIES
+    from MedSAMSlicerLib.training.families import HELD_OUT_BODIES, TRAINING_BODIES
 
     assert {"rosette", "droplets"} <= set(HELD_OUT_BODIES) - set(TRAINING_BODIES)
 

@@ -22,6 +22,7 @@ _TISSUES: tuple[tuple[float, float, float], ...] = (
     (120, 250, 0.8),
     (250, 1000, 0.8),
 )
+_SOFT = (20.0, 110.0)  # organs and muscle, which touch each other in an abdomen
 _WINDOWS: tuple[tuple[float, float, float], ...] = (
     (-160, 240, 5.0),
     (-1350, 150, 1.0),
@@ -43,12 +44,17 @@ def _means(canvas: Canvas, scanner: str) -> Tensor:
             len(_TISSUES), size=canvas.count, p=[weight / sum(weights) for weight in weights]
         )
         means = [source.uniform(_TISSUES[kind][0], _TISSUES[kind][1]) for kind in kinds]
+        if source.chance(0.4):
+            means = [source.uniform(*_SOFT) if source.chance(0.7) else mean for mean in means]
         spread = 45.0
     else:
         means = choice.uniform(0, 1, canvas.count).tolist()
         if source.chance(0.3):
             steps = source.integer(3, 5)
             means = [round(value * steps) / steps for value in means]
+        elif source.chance(0.25):
+            centre, width = source.uniform(0.3, 0.7), source.uniform(0.06, 0.2)
+            means = [centre + width * (value - 0.5) if source.chance(0.7) else value for value in means]
         spread = 0.22
     for label, parent in canvas.family_of.items():
         means[label] = means[parent] + float(choice.normal()) * spread

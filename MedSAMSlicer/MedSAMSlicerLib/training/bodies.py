@@ -6,8 +6,6 @@ make sensible segmentation targets: a body with all that lies inside it, its cor
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -77,10 +75,12 @@ class Canvas:
         self.labels[block].masked_fill_(inside, label)
 
     def place(self, size: float, spread: float = 0.4) -> Tensor:
-        """A random centre (z, y, x) of a body of about `size`; often with one of its ends inside the scene."""
+        """A random centre (z, y, x) of a body of about `size`; often with one of its ends inside, often with both."""
         reach = self.grid.slices * self.grid.step / 2
-        if self.source.chance(0.6):
+        if self.source.chance(0.35):
             reach += 0.8 * size
+        elif self.source.chance(0.5):
+            reach = max(reach - size, 0.3 * reach)
         position = [
             self.source.uniform(-reach, reach),
             self.source.uniform(-spread, spread),
@@ -177,7 +177,31 @@ def add_shell(canvas: Canvas, size: float, centre: Tensor | None = None) -> None
         canvas.paint(block, (canvas.labels[block] == content) & (level > float(centre[1])), fluid)
         canvas.targets.append(frozenset({wall, content, fluid}))
         return
-    canvas.targets += [frozenset({content}), frozenset({wall, content}), frozenset({wall})]
+    canvas.targets += [frozenset({content}), frozenset({wall, content})]
+    if source.chance(0.2):
+        canvas.targets.append(frozenset({wall}))  # rarely, since its box is that of the whole
+
+
+def add_patchwork(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
+    """A body of two to four unlike tissues in patches or layers, like bowel, a vertebra or a necrotic tumour."""
+    source = canvas.source
+    centre = canvas.place(size) if centre is None else centre
+    radii = _radii(source, size)
+    block = canvas.block(centre, float(radii.max()) * 1.6)
+    if block is None:
+        return
+    value = _radius(canvas, centre, radii, block, source.uniform(0, 0.4))
+    parts = [canvas.new_label()]
+    canvas.paint(block, value < 1, parts[0])
+    limit = source.uniform(0.6, 0.97)
+    for _ in range(source.integer(1, 3)):
+        part = canvas.new_label(family=parts[0] if source.chance(0.2) else None)
+        lumps = canvas.lumps[source.integer(0, 3)][block]
+        chosen = (value < limit) & (lumps > source.uniform(-0.8, 0.9))
+        canvas.paint(block, chosen, part)
+        parts.append(part)
+        limit *= source.uniform(0.6, 1.0)
+    canvas.targets += [frozenset(parts)] * 2
 
 
 def add_sheet(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
@@ -325,61 +349,3 @@ def add_tree(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
     radius = size * source.uniform(0.12, 0.3)
     grow(centre - direction * radius * 2, direction / direction.norm(), radius, source.integer(1, 3))
     canvas.targets.append(frozenset({label}))
-
-
-def add_rosette(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
-    """A star-like body with petals around an axis. Held out: only validation scenes have it."""
-    source = canvas.source
-    centre = canvas.place(size) if centre is None else centre
-    block = canvas.block(centre, size * 1.8)
-    if block is None:
-        return
-    turned = torch.einsum(
-        "ij,j...->i...", source.rotation(), canvas.points_in(block) - centre[:, None, None, None]
-    )
-    angle = torch.atan2(turned[1], turned[2])
-    petals = 1 + source.uniform(0.15, 0.4) * torch.cos(
-        source.integer(3, 6) * angle + source.uniform(0, math.tau)
-    )
-    value = (turned[1:].square().sum(0).sqrt() / (size * petals)).square() + (
-        turned[0] / (size * 1.2)
-    ).square()
-    label = canvas.new_label()
-    canvas.paint(block, value < 1, label)
-    canvas.targets.append(frozenset({label}))
-
-
-def add_droplets(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
-    """Metaballs that flow together. Held out: only validation scenes have them."""
-    source = canvas.source
-    centre = canvas.place(size) if centre is None else centre
-    block = canvas.block(centre, size * 2.2)
-    if block is None:
-        return
-    points = canvas.points_in(block)
-    density = torch.zeros(points.shape[1:], device=source.device)
-    for _ in range(source.integer(2, 5)):
-        position = centre + source.vector(size * source.uniform(0.2, 0.9))
-        squared = (points - position[:, None, None, None]).square().sum(0)
-        density += torch.exp(-squared / (size * source.uniform(0.35, 0.7)) ** 2)
-    label = canvas.new_label()
-    canvas.paint(block, density > 0.5, label)
-    canvas.targets.append(frozenset({label}))
-
-
-Body = Callable[[Canvas, float, "Tensor | None"], None]
-TRAINING_BODIES: dict[str, tuple[Body, float]] = {
-    "ellipsoid": (add_ellipsoid, 3.0),
-    "tumour": (add_tumour, 2.2),
-    "shell": (add_shell, 1.2),
-    "sheet": (add_sheet, 1.5),
-    "crescent": (add_crescent, 1.0),
-    "twins": (add_twins, 1.3),
-    "tube": (add_tube, 1.6),
-    "tree": (add_tree, 1.0),
-}
-HELD_OUT_BODIES: dict[str, tuple[Body, float]] = {
-    "rosette": (add_rosette, 1.0),
-    "droplets": (add_droplets, 1.0),
-    "tumour": (add_tumour, 0.5),
-}

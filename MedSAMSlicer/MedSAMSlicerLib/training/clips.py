@@ -13,12 +13,15 @@ from torch.nn import functional
 from .fields import Source, gaussian_blur
 from .synthetic import Scene, SceneSettings, make_scene
 
+_LONGEST_STRIDE = 3
+
 
 @dataclass(frozen=True)
 class ClipSettings:
     """How windows are cut: `margin` is the side of the window / longer side of the box, jittered by `spread`.
 
-    `wide` is the share of windows that show far more than the object, as before a first click.
+    `wide` is the share of windows that show far more than the object, as before a first click; `skips` that of long
+    objects of which slices are left out.
     """
 
     length: int = 6
@@ -27,29 +30,48 @@ class ClipSettings:
     spread: float = 1.35
     wide: float = 0.12
     rotate: float = 0.3
+    skips: float = 0.5
 
 
 @dataclass(frozen=True)
 class Batch:
     """`frames` (length, batch, size, size) uint8 and `masks` (length, batch, size, size) uint8, 255 = inside.
 
-    The first slice is the prompted one; the others follow in tracking order.
+    The first slice is the prompted one; the others follow in tracking order. `lasts` (batch,) float32 says how many
+    slices after the prompted one the object is last seen, as a user's slice range would; negative where not known.
     """
 
     frames: numpy.ndarray
     masks: numpy.ndarray
+    lasts: numpy.ndarray | None = None
 
 
-def order_of(scene: Scene, target: int, length: int, source: Source) -> list[int] | None:
-    """Slices from the key slice outward, `length` of them, in a random direction that has as many."""
-    key, last = scene.keys[target], scene.image.shape[0] - 1
-    options = []
-    if key + length - 1 <= last:
-        options.append(list(range(key, key + length)))
-    if key - length + 1 >= 0:
-        options.append(list(range(key, key - length, -1)))
+def order_of(
+    scene: Scene, target: int, length: int, source: Source, skips: float = 0.0
+) -> tuple[list[int], float] | None:
+    """Slices from the key slice outward, `length` of them, in a random direction that has as many, and where it ends.
+
+    With a chance of `skips` a clip leaves slices out, as thicker slices would, so that it reaches the object's end.
+    The end is in slices of the clip after the first, -1 where the object goes on to the border of the scene.
+    """
+    key, count = scene.keys[target], scene.image.shape[0]
+    seen = scene.masks[target].flatten(1).any(1)
+    options: list[tuple[list[int], float]] = []
+    for direction in (1, -1):
+        there = range(key, count if direction > 0 else -1, direction)
+        present = [place for place, index in enumerate(there) if bool(seen[index])]
+        end = present[-1] if present else 0
+        stride = 1
+        if length > 2 and end > length - 1 and source.chance(skips):
+            stride = min(math.ceil(end / (length - 1)), (len(there) - 1) // (length - 1), _LONGEST_STRIDE)
+        if stride >= 1 and len(there) > stride * (length - 1):
+            last = -1.0 if end == len(there) - 1 else end / stride
+            options.append((list(there)[: stride * (length - 1) + 1 : stride], last))
     if not options:
         return None
+    ending = [option for option in options if option[1] >= 0]
+    if ending and source.chance(0.5):
+        options = ending
     return options[source.integer(0, len(options) - 1)]
 
 
@@ -117,8 +139,8 @@ class ClipSampler:
         self.source, self.scenes, self.clips, self.pool, self.uses = source, scenes, clips, pool, uses
         self._scenes: list[tuple[Scene, int]] = []
 
-    def clip(self, length: int) -> tuple[Tensor, Tensor]:
-        """Frames and masks (length, size, size) uint8; the target is on the first slice."""
+    def clip(self, length: int) -> tuple[Tensor, Tensor, float]:
+        """Frames and masks (length, size, size) uint8, the target on the first; and after how many it is last seen."""
         while True:
             if len(self._scenes) < self.pool:
                 self._scenes.append((make_scene(self.source, self.scenes), 0))
@@ -130,16 +152,17 @@ class ClipSampler:
                 scene, used = make_scene(self.source, self.scenes), 0
             self._scenes[index] = (scene, used + 1)
             target = self.source.integer(0, len(scene.keys) - 1)
-            order = order_of(scene, target, length, self.source)
-            if order is None:
+            found = order_of(scene, target, length, self.source, self.clips.skips)
+            if found is None:
                 continue
-            frames, masks = cut(self.source, scene, target, order, self.clips)
+            frames, masks = cut(self.source, scene, target, found[0], self.clips)
             if int((masks[0] > 127).sum()) >= 12:
-                return frames, masks
+                return frames, masks, found[1]
 
     def batch(self, size: int, length: int) -> Batch:
         """`size` clips of `length` slices."""
         clips = [self.clip(length) for _ in range(size)]
-        frames = torch.stack([frames for frames, _ in clips], 1)
-        masks = torch.stack([masks for _, masks in clips], 1)
-        return Batch(frames.cpu().numpy(), masks.cpu().numpy())
+        frames = torch.stack([frames for frames, _, _ in clips], 1)
+        masks = torch.stack([masks for _, masks, _ in clips], 1)
+        lasts = numpy.array([last for _, _, last in clips], numpy.float32)
+        return Batch(frames.cpu().numpy(), masks.cpu().numpy(), lasts)

@@ -49,7 +49,7 @@ def clip_length(settings: TrainSettings, number: int) -> int:
     """Slices of the clips of a batch. Stage 1: single slices and pairs; stage 2: mostly longer clips."""
     source = Source(seed_of(settings.seed, _LENGTHS, number))
     if settings.stage == 1 or source.chance(settings.single_share):
-        return 2 if source.chance(0.3) else 1
+        return 2 if source.chance(0.15) else 1
     return source.integer(settings.shortest, settings.longest)
 
 

@@ -72,9 +72,10 @@ class TrainSettings:
     validation_clips: int = 32
     shortest: int = 4
     longest: int = 8
-    single_share: float = 0.3
-    corrections: float = 0.3
+    single_share: float = 0.36
+    corrections: float = 0.35
     second_key: float = 0.3
+    range_given: float = 0.7
     mix: PromptMix = field(default_factory=PromptMix)
     weights: LossWeights = field(default_factory=LossWeights)
 

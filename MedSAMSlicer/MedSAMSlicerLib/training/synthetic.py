@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from .appearance import HELD_OUT_SCANNERS, TRAINING_SCANNERS, image_of
-from .bodies import HELD_OUT_BODIES, TRAINING_BODIES, Canvas
+from .bodies import Canvas
+from .families import HELD_OUT_BODIES, TRAINING_BODIES
 from .fields import Grid, Source, box_blur, smooth_noise
 
 _MINIMUM_AREA = 0.0012
@@ -184,10 +185,10 @@ def _key_slice(source: Source, mask: Tensor) -> int | None:
     fitting = torch.nonzero((areas > _MINIMUM_AREA) & (areas < _MAXIMUM_AREA))[:, 0].tolist()
     if not fitting or float(areas.max()) > _MAXIMUM_AREA:
         return None
-    if source.chance(0.5):
+    if source.chance(0.7):
         return int(areas.argmax())
     ends = [fitting[0], fitting[-1]]
-    return int(source.choice.choice(ends if source.chance(0.5) else fitting))
+    return int(source.choice.choice(ends if source.chance(0.3) else fitting))
 
 
 def make_scene(source: Source, settings: SceneSettings) -> Scene:
@@ -225,7 +226,7 @@ def _try_scene(source: Source, settings: SceneSettings) -> Scene | None:
             continue
         if overlap_near(mask, key) < 0.8 and not source.chance(0.08):
             continue
-        if edge_visibility(clean[key], mask[key], max(0.05, 0.8 * noise)) < 0.65:
+        if edge_visibility(clean[key], mask[key], max(0.045, 0.8 * noise)) < 0.6:
             continue
         masks.append(mask)
         keys.append(key)

@@ -94,6 +94,7 @@ class Trainer:
         settings, device = self.settings, torch.device(self.settings.device)
         frames = torch.from_numpy(batch.frames).to(device)
         masks = torch.from_numpy(batch.masks).to(device)
+        lasts = None if batch.lasts is None else torch.from_numpy(batch.lasts).to(device)
         length, clips = frames.shape[:2]
         draws = Draws(settings.seed, _STEPS, self.step_count, first=distributed.rank() * clips)
         kind, judged = "neighbour", masks
@@ -113,6 +114,7 @@ class Trainer:
                     teach=True,
                     corrections=settings.corrections,
                     second_key=settings.second_key if length > 2 else 0.0,
+                    lasts=lasts if draws.chance(settings.range_given) else None,
                 )
         loss, dices = self._judged(outputs, judged)
         return loss, kind if length <= 2 else f"clip-{kind}", dices

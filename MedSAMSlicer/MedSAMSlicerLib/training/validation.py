@@ -22,12 +22,15 @@ from .volume_clips import VolumeClips
 
 VALIDATION_SEED = 20_011
 _BATCH = 8
-_LENGTH = 12  # longer than training clips: drift is what must be seen
+_LENGTH = 12  # drift is what must be seen
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Mean Dice of the prompted slice (box, click), of one teacher-forced step, and of whole clips from a box."""
+    """Mean Dice of the prompted slice (box, click), of one teacher-forced step, and of whole clips from a box.
+
+    `clip` is over all slices of a clip after the first together, the range given where the object ends in the scene.
+    """
 
     box: float
     point: float
