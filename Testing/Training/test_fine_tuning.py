@@ -70,7 +70,8 @@ def test_only_the_chosen_weights_change_and_the_result_is_an_ordinary_checkpoint
     config: Config = request.getfixturevalue(network)
     start = seeded(config, 1)
     before = {name: weight.clone() for name, weight in start.state_dict().items()}
-    settings = leg(tmp_path, balls, tune=tune, rank=2, learning_rate=1e-2, size=config.image_size)
+    size = config.image_size
+    settings = leg(tmp_path, balls, tune=tune, rank=2, learning_rate=1e-2, size=size, single_share=0.0)
     train(settings, config, resume=False, start=start, provenance={"licence": "CC0-1.0"})
     model, read = load(tmp_path / "last.safetensors")
     assert read == config

@@ -149,7 +149,17 @@ def test_what_is_left_out_is_in_neither_part() -> None:
     training, validation = split(cases(12), DataSettings(Path(), leave_out=("case3", "case1*")), seed=0)
     names = {c.name for c in training + validation}
     assert names == {"case0", "case2", "case4", "case5", "case6", "case7", "case8", "case9"}
+    chosen = DataSettings(Path(), only=("case[0-4]", "case11"), leave_out=("case1",))
+    training, validation = split(cases(12), chosen, seed=0)
+    assert {c.name for c in training + validation} == {"case0", "case2", "case3", "case4", "case11"}
     with pytest.raises(VolumeError, match="'case99'"):
         split(cases(3), DataSettings(Path(), leave_out=("case99",)), seed=0)
     with pytest.raises(VolumeError, match="left out"):
         split(cases(3), DataSettings(Path(), leave_out=("*",)), seed=0)
+
+
+def test_no_volume_is_kept_for_validation_when_none_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        training, validation = split(cases(4), DataSettings(Path(), validation=0.0), seed=0)
+    assert training == validation == cases(4)
+    assert "trained on" in caplog.text

@@ -106,6 +106,13 @@ def _add_tuning_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--rank", type=int, default=8, help="of the adapters of lora (default: 8)")
     group.add_argument(
+        "--only",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a volume to use, * for any letters; may be said again (default: all)",
+    )
+    group.add_argument(
         "--leave-out",
         metavar="NAME",
         action="append",
@@ -116,7 +123,7 @@ def _add_tuning_options(parser: argparse.ArgumentParser) -> None:
         "--validation",
         type=float,
         default=0.2,
-        help="share of the volumes that choose the best (default: 0.2)",
+        help="share of the volumes that choose the best, 0 = none (default: 0.2)",
     )
     group.add_argument(
         "--window", default="auto", help="grey values, as for `medsamslicer segment` (default: auto)"
@@ -174,16 +181,16 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(
             "--longest must be at least 4, --frames, --rank and --threads at least 1, --workers at least 0."
         )
-    if not 0 < args.validation < 1:
-        raise UsageError(f"--validation is a share between 0 and 1, got {args.validation}.")
+    if not 0 <= args.validation < 1:
+        raise UsageError(f"--validation is a share from 0 to below 1, got {args.validation}.")
     if args.recipe is not None and (
         args.data or args.checkpoint or args.stage or args.size or args.lr or args.steps
     ):
         raise UsageError(
             "A recipe says itself what its stages are; only --out, --minutes, --seed and --device go with it."
         )
-    if args.data is None and args.leave_out:
-        raise UsageError("--leave-out goes with --data.")
+    if args.data is None and (args.leave_out or args.only):
+        raise UsageError("--only and --leave-out go with --data.")
     if args.checkpoint is None and args.tune != "all":
         raise UsageError(f"--tune {args.tune} needs a --checkpoint to start from.")
 
@@ -263,7 +270,7 @@ def _settings(args: argparse.Namespace, config: Config) -> TrainSettings:
         raise UsageError(f"--size must be a multiple of {multiple} and at least 32, got {size}.")
     data = None
     if args.data is not None:
-        data = DataSettings(args.data, tuple(args.leave_out), args.validation, args.window)
+        data = DataSettings(args.data, tuple(args.only), tuple(args.leave_out), args.validation, args.window)
     return TrainSettings(
         out=args.out,
         minutes=args.minutes or (float("inf") if args.steps else 15.0),

@@ -43,12 +43,15 @@ class DataSettings:
 
     Args:
         folder: See the module's docstring.
-        leave_out: Names of volumes that are neither trained on nor validated on; `*` stands for any letters.
-        validation: Share of the volumes that choose the best weights and are never trained on.
+        only: Names of the volumes to use, `*` stands for any letters; none = all.
+        leave_out: Names of volumes that are neither trained on nor validated on.
+        validation: Share of the volumes that choose the best weights and are never trained on; 0 = none, and the
+            weights are judged on what they were trained on.
         window: Grey values, as `choose_window` takes it; a window in the manifest comes first.
     """
 
     folder: Path
+    only: tuple[str, ...] = ()
     leave_out: tuple[str, ...] = ()
     validation: float = 0.2
     window: str = "auto"
@@ -240,21 +243,24 @@ def _targets(name: str, mask: npt.NDArray[np.bool_]) -> list[Target]:
 
 
 def split(cases: Sequence[Case], settings: DataSettings, seed: int) -> tuple[list[Case], list[Case]]:
-    """The cases to train on and those to validate on; at least one each, unless there is only one case in all.
+    """The cases to train on and those to validate on; at least one each where there are two and one is wanted.
 
-    Raises VolumeError when no case is left, or a name to leave out fits none.
+    Raises VolumeError when no case is left, or a name fits none.
     """
-    for pattern in settings.leave_out:
+    for pattern in (*settings.only, *settings.leave_out):
         if not any(fnmatch.fnmatchcase(case.name, pattern) for case in cases):
             names = ", ".join(case.name for case in cases)
             raise VolumeError(f"No labelled volume is called {pattern!r}; there are {names}.")
-    kept = [c for c in cases if not any(fnmatch.fnmatchcase(c.name, p) for p in settings.leave_out)]
+
+    def named(case: Case, patterns: tuple[str, ...]) -> bool:
+        return any(fnmatch.fnmatchcase(case.name, pattern) for pattern in patterns)
+
+    used = [case for case in cases if not settings.only or named(case, settings.only)]
+    kept = [case for case in used if not named(case, settings.leave_out)]
     if not kept:
         raise VolumeError("All labelled volumes are left out, so that none is left to learn from.")
-    if len(kept) == 1:
-        logger.warning(
-            "%s is the only volume: the best weights are chosen on what was trained on", kept[0].name
-        )
+    if len(kept) == 1 or settings.validation == 0:
+        logger.warning("No volume is kept for validation: the best weights are chosen on what was trained on")
         return kept, kept
     order = np.random.default_rng(seed_of(seed, 1)).permutation(len(kept))
     count = min(max(1, round(settings.validation * len(kept))), len(kept) - 1)
