@@ -42,10 +42,6 @@ class MrmlScene:
     def boot(cls) -> MrmlScene:
         slicer = pytest.importorskip("slicer", reason="the slicer-core wheel is not installed")
         scene = slicer.vtkMRMLScene()
-        crosshair = slicer.vtkMRMLCrosshairNode()
-        crosshair.SetCrosshairName("default")
-        scene.AddNode(crosshair)
-        slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
         application = slicer.vtkSlicerApplicationLogic()
         application.SetMRMLScene(scene)
         application.GetColorLogic().SetMRMLScene(scene)
@@ -87,7 +83,14 @@ class MrmlScene:
         return node
 
     def clear(self) -> None:
+        """Empty the scene of all but what Slicer's application keeps in it."""
         self.scene.Clear(True)
+        crosshair = self.slicer.vtkMRMLCrosshairNode()
+        crosshair.SetCrosshairName("default")
+        self.scene.AddNode(crosshair)
+        self.application.SetMRMLScene(None)
+        self.application.SetMRMLScene(self.scene)  # makes the selection and interaction nodes
+        self.slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.scene, True)
 
 
 @pytest.fixture(scope="session")
@@ -98,5 +101,6 @@ def _booted() -> MrmlScene:
 @pytest.fixture
 def mrml(_booted: MrmlScene) -> Iterator[MrmlScene]:
     """An empty scene."""
+    _booted.clear()
     yield _booted
     _booted.clear()

@@ -24,11 +24,13 @@ class Changes:
     Attributes:
         segments: all that have other voxels now.
         taken, returned: voxels of other segments that they lost and got back, (N, 3) of (k, j, i).
+        lent: by slice index, voxels of the written masks that another segment has.
     """
 
     segments: set[str] = field(default_factory=set)
     taken: dict[str, Places] = field(default_factory=dict)
     returned: dict[str, Places] = field(default_factory=dict)
+    lent: dict[int, Mask] = field(default_factory=dict)
 
 
 class SegmentVoxels:
@@ -58,20 +60,30 @@ class SegmentVoxels:
         masks: Mapping[int, Mask],
         takeable: frozenset[str],
         locked: frozenset[str],
+        retake: bool = False,
     ) -> Changes:
-        """Make these slices of a segment equal to `masks`.
+        """Make these slices of a segment equal to `masks`, as far as the voxels are free to it.
+
+        Each voxel belongs to the segment that claimed it last; when that one leaves, it goes back to the one
+        before. So undoing writes in reverse order restores every segment. A voxel that the segment had before and
+        another has taken since is no new claim, unless `retake` says so.
 
         Voxels are taken from the segments `takeable`; those in `locked` neither lose nor get back any.
         """
         own = self._labelmap(segment_id)
         before = self.read(segment_id, axis, masks)
-        changed = {index: mask for index, mask in masks.items() if not np.array_equal(mask, before[index])}
         if not self._ledger and not takeable and not self._sharing(segment_id):
+            changed = {index: mask for index, mask in masks.items() if not np.array_equal(mask, before[index])}
             return self._write_alone(own, segment_id, axis, changed)
-        entering = self._places(axis, {index: masks[index] & ~before[index] for index in changed})
-        leaving = self._places(axis, {index: before[index] & ~masks[index] for index in changed})
-        self._settle_claims(segment_id, axis, masks)
-        changes = Changes({segment_id} if changed else set())
+        lent = self._lent(segment_id, axis, masks)
+        self._ledger.give_up(segment_id, self._flat(self._places(axis, {n: lent[n] & ~masks[n] for n in masks})))
+        if retake:
+            again = self._flat(self._places(axis, {n: lent[n] & masks[n] for n in masks}))
+            self._ledger.give_up(segment_id, again)
+            lent = self._lent(segment_id, axis, masks)
+        entering = self._places(axis, {n: masks[n] & ~before[n] & ~lent[n] for n in masks})
+        leaving = self._places(axis, {n: before[n] & ~masks[n] for n in masks})
+        changes = Changes({segment_id} if len(entering) or len(leaving) else set())
         returned = self._ledger.give_back(segment_id, self._flat(leaving))
         self._set(segment_id, leaving, inside=False)
         self._take(segment_id, entering, takeable, changes)
@@ -79,6 +91,7 @@ class SegmentVoxels:
             self._separate(segment_id)
         self._set(segment_id, entering, inside=True)
         self.hand_back(returned, locked, changes)
+        changes.lent = self._lent(segment_id, axis, masks)
         return changes
 
     def hand_back(self, returned: Mapping[str, Voxels], locked: frozenset[str], changes: Changes) -> None:
@@ -120,17 +133,16 @@ class SegmentVoxels:
                 plane *= value
         return Changes({segment_id} if masks else set())
 
-    def _settle_claims(self, segment_id: str, axis: SliceAxis, masks: Mapping[int, Mask]) -> None:
-        """What others took from a segment and its new masks leave out, it does not get back."""
+    def _lent(self, segment_id: str, axis: SliceAxis, indices: Iterable[int]) -> dict[int, Mask]:
+        """The voxels of slices that others have taken from a segment which still wants them."""
         claimed = self._ledger.claimed_from(segment_id)
-        if not len(claimed):
-            return
         places = np.stack(np.unravel_index(claimed, self.shape), axis=1)
-        for index, mask in masks.items():
-            here = places[:, axis] == index
-            wanted = mask[places[here, axis.row_axis], places[here, axis.column_axis]]
-            self._ledger.give_up(segment_id, claimed[here][~wanted])
-            self._ledger.forget(segment_id, claimed[here][wanted])
+        lent = {}
+        for index in indices:
+            here = places[places[:, axis] == index]
+            lent[index] = np.zeros((self.shape[axis.row_axis], self.shape[axis.column_axis]), dtype=np.bool_)
+            lent[index][here[:, axis.row_axis], here[:, axis.column_axis]] = True
+        return lent
 
     def _take(self, segment_id: str, entering: Places, takeable: frozenset[str], changes: Changes) -> None:
         if not len(entering):

@@ -175,12 +175,19 @@ class SegmentMasks:
         return self._voxels().read(segment_id, axis, indices)
 
     def write_slices(
-        self, segment_id: str, axis: SliceAxis, masks: Mapping[int, Mask], overlap: str = "none"
+        self,
+        segment_id: str,
+        axis: SliceAxis,
+        masks: Mapping[int, Mask],
+        overlap: str = "none",
+        retake: bool = False,
     ) -> None:
         """Make slices of a segment equal to `masks`, bool (rows, columns) by slice index across `axis`.
 
         Only what changes is written. With `overlap` "none" other segments keep every voxel; with "visible" or
-        "all" they lose those that the mask covers, unless they are locked, and get them back when it leaves.
+        "all" they lose those that the mask covers anew, unless they are locked, and get them back when it leaves.
+        What another segment has taken from this one since stays there, unless `retake`: for a mask that the user
+        has just asked for, not for undo.
 
         Raises:
             SessionError: the segment is locked or gone, or a slice or the shape of a mask does not exist.
@@ -193,11 +200,11 @@ class SegmentMasks:
         locked = frozenset(other for other in self.segment_ids() if self.locked(other))
         self.set_axis(segment_id, axis)
         with self._own_write():
-            changes = voxels.write(
-                segment_id, axis, checked, self._takeable(segment_id, overlap, locked), locked
-            )
+            takeable = self._takeable(segment_id, overlap, locked)
+            changes = voxels.write(segment_id, axis, checked, takeable, locked, retake)
         for index, mask in checked.items():
-            self._known[segment_id].put(index, mask)
+            lent = changes.lent.get(index)
+            self._known[segment_id].put(index, mask if lent is None else mask & ~lent)
         self._finish(changes)
 
     def edits(self) -> dict[str, dict[int, Mask]]:
@@ -214,18 +221,13 @@ class SegmentMasks:
 
         What others took from edited slices of the segment does not come back: the user has seen them as they are.
         """
-        ids = self.segment_ids() if segment_id is None else (segment_id,)
-        voxels = self._voxels()
-        for each in ids:
+        for each in self.segment_ids() if segment_id is None else (segment_id,):
             axis = self.axis_of(each)
             edited = self._edits_of(each) if self._ledger and each in self._known else {}
             if edited:
                 whole = {index: np.ones_like(mask) for index, mask in edited.items()}
-                self._ledger.forget(each, voxels.flat_of_masks(axis, whole))
-            known = self._known[each] = KnownSlices(axis)
-            for index, mask in voxels.read(each, axis).items():
-                known.put(index, mask)
-            self._seen[each] = self._time(each)
+                self._ledger.forget(each, self._voxels().flat_of_masks(axis, whole))
+            self._learn(each, axis)
 
     def axis_of(self, segment_id: str) -> SliceAxis:
         """The slice axis along which a segment was written last; K before."""
@@ -235,8 +237,7 @@ class SegmentMasks:
     def set_axis(self, segment_id: str, axis: SliceAxis) -> None:
         """Tell edits of a segment along another axis from now on; edits so far count as known."""
         if self.axis_of(segment_id) != axis or segment_id not in self._known:
-            self._known[segment_id] = KnownSlices(axis)
-            self.settle(segment_id)
+            self._learn(segment_id, axis)
 
     # -- the surface
 
@@ -328,6 +329,12 @@ class SegmentMasks:
             for segment_id in self.segment_ids()
             if any(labelmap_of(node, segment_id) is image for image in images)
         ]
+
+    def _learn(self, segment_id: str, axis: SliceAxis) -> None:
+        known = self._known[segment_id] = KnownSlices(axis)
+        for index, mask in self._voxels().read(segment_id, axis).items():
+            known.put(index, mask)
+        self._seen[segment_id] = self._time(segment_id)
 
     def _time(self, segment_id: str) -> int:
         image = labelmap_of(self.segmentation_node, segment_id)
