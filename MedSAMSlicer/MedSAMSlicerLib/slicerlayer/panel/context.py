@@ -18,6 +18,11 @@ from ..verbs import Level, Message, Topic, Verb
 if TYPE_CHECKING:
     from ..controller import Controller
 
+_CHECKED = (
+    "QAbstractButton:checked { background-color: palette(highlight); color: palette(highlighted-text); "
+    "border: 1px solid palette(mid); border-radius: 3px; padding: 3px; }"
+)
+
 
 class Section(Protocol):
     """One part of the panel."""
@@ -45,6 +50,7 @@ class Context:
         self.resources = resources
         self.settings = settings
         self.tell: Callable[[Message | None], None] = lambda message: None
+        self.tool_hint: Callable[[], str | None] = lambda: None
         self._tips: dict[str, str] = {}
 
     def attempt(self, action: Callable[[], Any]) -> bool:
@@ -68,6 +74,8 @@ class Context:
         """Give a button its icon and, in the tooltip, its shortcut; returns the button."""
         button = getattr(self.ui, widget_name)
         button.setIcon(self.icon(icon))
+        if button.checkable:
+            button.setStyleSheet(_CHECKED)
         key = key_of(action) if action else None
         if key:
             button.toolTip = f"{button.toolTip} ({key})"

@@ -34,6 +34,7 @@ class Prompts:
         self._context = context
         ui = context.ui
         self._scribbler = Scribbler(slicer.mrmlScene, self._stroke)
+        context.tool_hint = self._hint
         for tool, (name, icon, action) in _TOOLS.items():
             button = context.dress(name, icon, action)
             button.connect("clicked()", self._toggler(tool))
@@ -126,7 +127,21 @@ class Prompts:
             self._scribbler.stop()
 
     def _stroke(self, mask: npt.NDArray[np.bool_], positive: bool, shown: ShownSlice) -> None:
-        self._context.attempt(lambda: self._context.controller.add_scribble(mask, positive, shown))
+        def add() -> None:
+            controller = self._context.controller
+            if controller.segment_id is None:
+                controller.add_segment()
+            controller.add_scribble(mask, positive, shown)
+
+        self._context.attempt(add)
+
+    def _hint(self) -> str | None:
+        """What to do with the brush, while it is in hand."""
+        if not self._scribbler.active:
+            return None
+        if self._context.ui.scribblePositive.checked:
+            return _("Paint over a part of the organ in a slice view; press the button again to stop.")
+        return _("Paint where the mask must not be; press the button again to stop.")
 
     def _about_segment(self) -> str:
         """The segment that prompts go to, with its colour, and the direction of its slices."""

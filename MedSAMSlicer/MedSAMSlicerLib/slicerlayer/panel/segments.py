@@ -23,7 +23,7 @@ class Segments:
         context.dress("addSegmentButton", "Add").connect("clicked()", self.add)
         context.dress("deleteSegmentButton", "Delete").connect("clicked()", self.delete)
         context.dress("lockButton", "Lock").connect("clicked(bool)", self.set_locked)
-        ui.surfaceButton.connect("clicked(bool)", self.show_surfaces)
+        context.dress("surfaceButton", "Surface").connect("clicked(bool)", self.show_surfaces)
         ui.segmentsTable.connect("selectionChanged(QItemSelection,QItemSelection)", self._selected)
         for text, policy in (
             (_("Other segments stay as they are"), "none"),

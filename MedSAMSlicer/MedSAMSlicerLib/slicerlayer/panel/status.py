@@ -71,6 +71,10 @@ class Status:
         controller = self._context.controller
         if controller.network_state is NetworkState.NOT_INSTALLED or self.missing:
             return needed_sentence(self.missing)
+        if controller.volume_node is not None and not controller.busy:
+            in_hand = self._context.tool_hint()
+            if in_hand is not None:
+                return in_hand
         return next_step(controller)
 
     def _show(self) -> None:
