@@ -70,9 +70,9 @@ qSlicerSegmentEditorAbstractEffect qSlicerApplication qSlicerCoreApplication qSl
 ctkCollapsibleButton ctkCollapsibleGroupBox ctkSliderWidget ctkPathLineEdit""".split()  # noqa: SIM905
 _QT = """QWidget QAbstractButton QPushButton QLabel QComboBox QTimer QLayout QBoxLayout QFormLayout QTreeWidget
 QTreeView QTreeWidgetItem QProgressBar QDialog QPainter QPixmap QShortcut QSettings QObject QGroupBox
-QAbstractSpinBox QDoubleSpinBox QCheckBox QColor QEvent QMouseEvent QIcon QImage QSize QToolButton QHeaderView
-QAbstractItemView QLineEdit QFileDialog QMessageBox QApplication QGuiApplication QCoreApplication QKeySequence QStatusBar QMainWindow QFrame
-QDialogButtonBox QTextEdit""".split()  # noqa: SIM905
+QAbstractSpinBox QDoubleSpinBox QCheckBox QColor QEvent QMouseEvent QIcon QImage QSize QToolButton
+QHeaderView QAbstractItemView QLineEdit QFileDialog QMessageBox QApplication QGuiApplication
+QCoreApplication QKeySequence QStatusBar QMainWindow QFrame QDialogButtonBox QTextEdit""".split()  # noqa: SIM905
 _GROUPS = {
     "Python in Slicer": ("slicer.", "PyTorchUtils", "SampleData"),
     "The scene: classes, constants and events": ("slicer.vtk", "vtk."),
