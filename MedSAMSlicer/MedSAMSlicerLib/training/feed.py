@@ -132,6 +132,7 @@ def _offer(queue: Queue[Batch | str], item: Batch | str) -> bool:
             return True
         except Full:
             continue
+    queue.cancel_join_thread()  # nobody reads what is left: the process must not wait for that at its end
     return False
 
 
