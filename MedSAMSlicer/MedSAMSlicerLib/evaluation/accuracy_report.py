@@ -21,6 +21,7 @@ REFERENCE_PROTOCOL = "box+range"
 RIVALS = ("ellipsoid", "GrowCut")
 CLICKS = (1, 3, 5)
 THRESHOLDS = (0.85, 0.90)
+_LEFT_OUT = (" 1 correction", " 5 corrections")  # of the table of targets
 FILES = ("report.md", "report.csv", "report.json")
 _COLUMNS = ("case", "target", "modality", "runner", "protocol", "voxels", "first_slice", "last_slice",
             "prompted_slice", "prompted_dice")  # fmt: skip
@@ -123,7 +124,7 @@ def _wins(rows: Sequence[Row]) -> list[Row]:
         if len(rivals) < len(RIVALS):
             continue
         for name, scores in by_runner.items():
-            if name not in RIVALS and scores:
+            if name not in ("box", *RIVALS) and scores:
                 won, count, lost = share_beating(scores, rivals)
                 found.append({"group": group, "runner": name, "won": won, "count": count, "lost": lost})
     return found
@@ -206,8 +207,13 @@ def _effort_table(rows: Sequence[Row]) -> list[str]:
 
 
 def _target_table(rows: Sequence[Row]) -> list[str]:
-    """3-D Dice of every target: a column for every runner and setting."""
-    settings = [*_settings(rows)]
+    """3-D Dice of every target: a column for every runner and protocol, and for what follows from corrections."""
+    corrected = {row["runner"] for row in rows if len(row["dice"]) > 1}
+    settings = [
+        setting
+        for setting in _settings(rows)
+        if setting[2] == setting[1] or (setting[0] in corrected and not setting[2].endswith(_LEFT_OUT))
+    ]
     targets: dict[tuple[str, str], Row] = {}
     for row in rows:
         targets.setdefault((row["case"], row["target"]), row)
