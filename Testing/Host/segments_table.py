@@ -221,7 +221,9 @@ def colour_icon(colour: QtGui.QColor) -> QtGui.QIcon:
     """A filled square."""
     pixmap = QtGui.QPixmap(16, 16)
     pixmap.fill(colour)
-    return QtGui.QIcon(pixmap)
+    icon = QtGui.QIcon(pixmap)
+    icon.addPixmap(pixmap, QtGui.QIcon.Mode.Selected)  # not tinted in the selected row
+    return icon
 
 
 def eye_icon(visible: bool) -> QtGui.QIcon:
