@@ -30,7 +30,10 @@ host: $(STAMPS)/host  ## set up, then open the module in a window beside Slicer'
 	$(PY) -m Testing.Host $(if $(VOLUME),"$(VOLUME)") $(HOST_FLAGS)
 
 test: $(STAMPS)/test  ## set up, then run every test
-	$(PY) -m pytest -m "not network" $(PYTEST_FLAGS)
+	$(PY) -m pytest -m "not network and not soak" $(PYTEST_FLAGS)
+
+soak: $(STAMPS)/test  ## set up, then close the scene at many random moments while the network runs
+	$(PY) -m pytest -m soak $(PYTEST_FLAGS)
 
 check: $(STAMPS)/test  ## set up, then formatting, lint and types
 	$(BIN)/ruff format --check .

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from MedSAMSlicerLib.core.geometry import SliceAxis
-from MedSAMSlicerLib.engine.cleanup import clean
+from MedSAMSlicerLib.engine.cleanup import clean, smooth_between_slices
 
 
 def test_islands_go_and_small_holes_are_filled_when_asked() -> None:
@@ -21,3 +21,30 @@ def test_islands_go_and_small_holes_are_filled_when_asked() -> None:
     ring[0, 5:25, 5:25] = True
     ring[0, 8:22, 8:22] = False
     assert np.array_equal(clean(ring, SliceAxis.K, [0], "holes"), ring)
+
+
+def test_smoothing_takes_jumps_from_slice_to_slice_and_keeps_both_ends() -> None:
+    k, j, i = np.indices((20, 60, 60))
+    shift = np.where(np.arange(20) % 2, 3, 0)[:, None, None]
+    mask = (np.hypot(j - 30, i - 30 - shift) < 12) & (k > 2) & (k < 17)
+    smooth = smooth_between_slices(mask, SliceAxis.K, (1.0, 1.0, 3.0))
+
+    def jumps(volume: np.ndarray) -> int:
+        return int((volume[4:16] != volume[5:17]).sum())
+
+    assert jumps(smooth) < 0.4 * jumps(mask)
+    assert np.array_equal(smooth[3], mask[3])
+    assert np.array_equal(smooth[16], mask[16])
+    assert not smooth[:3].any()
+    assert 0.95 < smooth.sum() / mask.sum() < 1.05
+
+
+def test_smoothing_works_along_every_axis_alike() -> None:
+    mask = np.zeros((9, 30, 40), bool)
+    mask[2:7, 10:20, 10:30] = True
+    mask[4, 8:22] = mask[4, 10:12].any()
+    for axis in SliceAxis:
+        turned = np.moveaxis(mask, 0, int(axis))
+        smooth = smooth_between_slices(np.ascontiguousarray(turned), axis, (1.0, 1.0, 1.0))
+        back = np.moveaxis(smooth, int(axis), 0)
+        assert np.array_equal(back, smooth_between_slices(mask, SliceAxis.K, (1.0, 1.0, 1.0)))

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from MedSAMSlicerLib.core.cleanups import Cleanup
+from MedSAMSlicerLib.core.errors import SessionError
+from MedSAMSlicerLib.core.geometry import SliceAxis
+from MedSAMSlicerLib.slicerlayer.segment_call import segment
+from MedSAMSlicerLib.slicerlayer.segments import SegmentMasks
+from MedSAMSlicerLib.slicerlayer.verbs import SliceMark, Verb
+
 from .conftest import MrmlScene
-from .controllers import LEFT, RIGHT, Driver, dice
+from .controllers import LEFT, RIGHT, SHAPE, Driver, dice
 
 pytestmark = pytest.mark.slicer
 
@@ -39,3 +47,348 @@ def test_click_previews_its_slice_and_propagation_fills_the_segment(driver: Driv
     assert controller.undo_label == "Propagate left"
     assert driver.controller._work.array.tobytes() == checksum
     assert driver.texts == []
+
+
+def test_undo_takes_prompt_and_preview_together_and_redo_brings_both(driver: Driver) -> None:
+    controller = driver.ready().controller
+    controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    shown = driver.mask()
+    driver.say(driver.point(7, 17, 24))
+    driver.settle()
+    controller.undo()
+    controller.undo()
+    assert not driver.mask().any()
+    assert controller.undo_label is None
+    assert controller.axis is None
+    assert driver.mrml.scene.GetNumberOfNodesByClass("vtkMRMLMarkupsROINode") == 0
+    controller.redo()
+    assert np.array_equal(driver.mask(), shown)
+    driver.settle()
+    assert np.array_equal(driver.mask(), shown)
+
+
+@pytest.mark.parametrize("slices", range(0, 12, 3))
+def test_cancel_leaves_the_segment_as_it_was_and_redo_brings_the_computed_slices(
+    driver: Driver, slices: int
+) -> None:
+    controller = driver.ready().controller
+    controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    before = driver.mask()
+    controller.propagate()
+    driver.until(lambda: not controller.busy or controller.progress.done >= slices)
+    if not controller.busy:
+        pytest.skip("the run was over before that many slices were told")
+    controller.cancel()
+    driver.settle()
+    assert not controller.busy
+    assert np.array_equal(driver.mask(), before)
+    assert controller.undo_label == "Add box"
+    partial = controller.redo_label
+    assert partial == "Propagate left"
+    controller.redo()
+    assert driver.mask().sum() >= before.sum()
+    controller.propagate()
+    driver.settle()
+    assert dice(driver.mask(), LEFT) > 0.8
+    assert np.array_equal(driver.mask(), driver.session_mask())
+    assert driver.texts == []
+
+
+def test_propagation_after_an_undone_one_brings_every_slice_again(driver: Driver) -> None:
+    controller = driver.ready().controller
+    controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    controller.propagate()
+    driver.settle()
+    first = driver.mask()
+    controller.undo()
+    controller.propagate()
+    driver.settle()
+    assert np.array_equal(driver.mask(), first)
+
+
+def test_second_propagation_cannot_be_started_while_one_is_under_way(driver: Driver) -> None:
+    controller = driver.ready().controller
+    controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    controller.propagate()
+    with pytest.raises(SessionError, match="under way"):
+        controller.propagate()
+    assert controller.reason(Verb.PROPAGATE)
+    driver.settle()
+    assert controller.reason(Verb.PROPAGATE) == (
+        "Every slice is computed: correct one with a prompt, and the slices beside it are computed again."
+    )
+
+
+def test_correction_changes_only_the_gap_and_no_accepted_slice_nor_other_segment(driver: Driver) -> None:
+    controller = driver.ready().controller
+    left = controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    right = controller.add_segment("right")
+    driver.say(driver.box(6, 32, 13, 49, 32))
+    driver.settle()
+    controller.propagate(all_segments=True)
+    driver.settle()
+    other = driver.mask(right)
+    assert dice(other, RIGHT) > 0.75
+    controller.select_segment(left)
+    controller.accept_slice(11)
+    before = driver.mask(left)
+    driver.say(driver.point(10, 17, 24))
+    driver.settle()
+    controller.propagate()
+    driver.settle()
+    after = driver.mask(left)
+    changed = {int(index) for index in np.flatnonzero((before != after).any(axis=(1, 2)))}
+    assert changed <= {8, 9, 10, 11, 12, 13}
+    assert np.array_equal(after[11], before[11])
+    assert np.array_equal(driver.mask(right), other)
+    controller.show_changes(True)
+    assert controller.changes is not None
+    assert set(controller.changes.slices) == changed
+    controller.revert_changes()
+    assert controller.undo_label == "Add point"
+    driver.settle()
+    assert np.array_equal(driver.mask(left)[:8], before[:8])
+
+
+def test_prompt_during_the_run_ends_it_previews_and_lets_it_go_on(driver: Driver) -> None:
+    controller = driver.ready().controller
+    controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    controller.propagate()
+    driver.until(lambda: controller.progress is not None and controller.progress.done >= 2)
+    driver.say(driver.point(10, 17, 24))
+    driver.settle()
+    assert not controller.busy
+    assert dice(driver.mask(), LEFT) > 0.8
+    assert np.array_equal(driver.mask(), driver.session_mask())
+    labels = []
+    while controller.undo_label:
+        labels.append(controller.undo_label)
+        controller.undo()
+    assert labels == ["Propagate left", "Add point", "Propagate left", "Add box"]
+    assert not driver.mask().any()
+
+
+def test_prompt_of_another_segment_is_previewed_while_the_run_goes_on(driver: Driver) -> None:
+    controller = driver.ready().controller
+    left = controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    controller.propagate()
+    right = controller.add_segment("right")
+    driver.say(driver.box(6, 32, 13, 49, 32))
+    driver.until(lambda: driver.mask(right).any() or not controller.busy)
+    driver.settle()
+    assert driver.mask(right)[6].any()
+    assert dice(driver.mask(left), LEFT) > 0.8
+    assert controller.undo_label == "Add box"
+    controller.undo()
+    assert controller.undo_label == "Propagate left"
+    controller.undo()
+    assert controller.undo_label == "Add box"
+
+
+def test_edit_in_segment_editor_is_kept_by_every_later_propagation(driver: Driver) -> None:
+    controller = driver.ready().controller
+    left = controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    controller.propagate()
+    driver.settle()
+    edited = driver.mask()
+    edited[5, 20:26, 30:34] = True
+    util = driver.mrml.slicer.util
+    util.updateSegmentBinaryLabelmapFromArray(
+        edited.astype(np.uint8), controller.segmentation_node, left, driver.volume
+    )
+    driver.settle()
+    assert controller.undo_label == "Edit slice 5"
+    assert controller.slices[5].state is SliceMark.EDITED
+    driver.say(driver.point(3, 17, 24))
+    driver.settle()
+    controller.propagate()
+    driver.settle()
+    assert np.array_equal(driver.mask()[5], edited[5])
+    with_edit = driver.texts
+    driver.say(driver.point(5, 17, 24))
+    assert "stays as it is" in driver.texts[-1]
+    assert with_edit == []
+
+
+def test_mask_of_a_foreign_segment_is_the_users_own(driver: Driver) -> None:
+    controller = driver.ready().controller
+    segment = controller.add_segment("old")
+    painted = np.zeros(SHAPE, np.uint8)
+    painted[3:5, 18:30, 10:24] = 1
+    util = driver.mrml.slicer.util
+    util.updateSegmentBinaryLabelmapFromArray(painted, controller.segmentation_node, segment, driver.volume)
+    driver.settle()
+    driver.say(driver.box(8, 8, 14, 27, 35))
+    driver.settle()
+    controller.propagate()
+    driver.settle()
+    assert np.array_equal(driver.mask()[3:5], painted[3:5] > 0)
+    assert driver.mask()[8].any()
+
+
+def test_deleted_segment_comes_back_with_its_masks_by_undo(driver: Driver) -> None:
+    controller = driver.ready().controller
+    left = controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    mask = driver.mask()
+    controller.segmentation_node.GetSegmentation().RemoveSegment(left)
+    driver.settle()
+    assert controller.segment_id is None
+    assert controller.undo_label == "Delete left"
+    controller.undo()
+    [again] = controller.segment_ids
+    assert np.array_equal(driver.mask(again), mask)
+    controller.redo()
+    assert controller.segment_ids == ()
+
+
+def test_renamed_segment_is_not_computed_again(driver: Driver) -> None:
+    controller = driver.ready().controller
+    left = controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    controller.propagate()
+    driver.settle()
+    controller.segmentation_node.GetSegmentation().GetSegment(left).SetName("Leber")
+    assert controller.reason(Verb.PROPAGATE) is not None
+    assert controller.undo_label == "Propagate left"
+    driver.say(driver.point(7, 17, 24, positive=False))
+    assert controller.undo_label == "Add point"
+    driver.settle()
+
+
+def test_lock_keeps_a_segment_from_prompts_and_runs(driver: Driver) -> None:
+    controller = driver.ready().controller
+    left = controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    controller.set_locked(left, True)
+    assert controller.reason(Verb.PROPAGATE) == "The segment is locked: unlock it first."
+    driver.say(driver.point(7, 17, 24))
+    assert "locked" in driver.texts[-1]
+    controller.undo()
+    assert not controller.is_locked(left)
+    controller.propagate()
+    driver.settle()
+    assert dice(driver.mask(), LEFT) > 0.8
+
+
+def test_cleanup_shows_clean_masks_and_keeps_the_raw_ones(driver: Driver) -> None:
+    controller = driver.ready().controller
+    left = controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    controller.propagate()
+    driver.settle()
+    raw = driver.mask()
+    controller.accept_slice(4)
+    controller.set_cleanup(left, Cleanup(keep_prompted=True, fill_holes=True, smooth=True))
+    driver.settle()
+    clean = driver.mask()
+    assert np.array_equal(driver.session_mask(), raw)
+    assert not np.array_equal(clean, raw)
+    assert np.array_equal(clean[4], raw[4])
+    controller.set_cleanup(left, Cleanup())
+    assert np.array_equal(driver.mask(), raw)
+    controller.undo()
+    assert np.array_equal(driver.mask(), clean)
+
+
+def test_doubtful_and_key_slices_are_listed_for_the_strip(driver: Driver) -> None:
+    controller = driver.ready().controller
+    controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    assert [state.index for state in controller.slices] == list(range(SHAPE[0]))
+    assert {state.state for state in controller.slices} == {SliceMark.PROMPTED, SliceMark.PENDING}
+    controller.propagate()
+    driver.settle()
+    assert {state.state for state in controller.slices} <= {
+        SliceMark.PROMPTED,
+        SliceMark.PREDICTED,
+        SliceMark.NONE,
+    }
+    worst = controller.next_doubtful()
+    confidences = {state.index: state.confidence for state in controller.slices}
+    filled = np.flatnonzero(driver.mask().any(axis=(1, 2)))
+    assert confidences[worst] == min(confidences[int(index)] for index in filled)
+
+
+def test_window_change_makes_everything_due_again(driver: Driver) -> None:
+    controller = driver.ready().controller
+    controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    controller.propagate()
+    driver.settle()
+    controller.set_window("-150,250")
+    driver.settle()
+    assert controller.window is not None
+    assert (controller.window.lower, controller.window.upper) == (-150.0, 250.0)
+    assert controller.reason(Verb.PROPAGATE) is None
+    controller.propagate()
+    driver.settle()
+    assert dice(driver.mask(), LEFT) > 0.8
+    assert controller.reason(Verb.PROPAGATE) is not None
+
+
+def test_range_limits_the_run(driver: Driver) -> None:
+    controller = driver.ready().controller
+    controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    controller.set_range(6, 9)
+    controller.propagate()
+    driver.settle()
+    assert set(np.flatnonzero(driver.mask().any(axis=(1, 2)))) <= {6, 7, 8, 9}
+    assert controller.slice_range == (6, 9)
+
+
+def test_exported_prompts_replay_to_the_same_mask(driver: Driver, tmp_path: Path) -> None:
+    controller = driver.ready().controller
+    controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    controller.propagate()
+    driver.settle()
+    driver.say(driver.point(10, 17, 24))
+    controller.propagate()
+    driver.settle()
+    [path] = controller.export_prompts(tmp_path / "prompts.json")
+    mask = driver.mask()
+    done = segment(driver.volume, path, device="cpu")
+    masks = SegmentMasks(done.segmentation_node, driver.volume)
+    replayed = masks.read_slices(done.segment_ids["left"], SliceAxis.K)
+    masks.close()
+    for index in range(SHAPE[0]):
+        assert np.array_equal(replayed.get(index, np.zeros(SHAPE[1:], bool)), mask[index])
+
+
+def test_estimate_tells_time_and_memory(driver: Driver) -> None:
+    controller = driver.ready().controller
+    controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    controller.estimate()
+    driver.settle()
+    found = controller.run_estimate
+    assert found is not None
+    assert found.slices == SHAPE[0]
+    assert found.seconds > 0
+    assert found.peak_bytes > 1_000_000

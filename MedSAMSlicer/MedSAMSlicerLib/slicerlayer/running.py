@@ -144,7 +144,7 @@ class Running:
         """Streamed slices into session and segment; the more that takes, the longer the next batch waits."""
         self._work.pump.forget("batch")
         session = self._work.session
-        if run is not self._run or session is None:
+        if run is not self._run or run.ending or session is None:
             return
         began = time.perf_counter()
         found, run.found = run.found, {}
@@ -230,8 +230,7 @@ class Running:
         """Prompts of an object were changed: a run of it is planned anew."""
         self.run_estimate = None
         if self._run is not None and object_id in self._run.object_ids and not self._run.ending:
-            self._write(self._run)
-            self._stop("again")
+            self._stop("again")  # what was found and not written yet is handed out again by the next run
 
     def _stop(self, how: str) -> None:
         run = self._run

@@ -1,0 +1,285 @@
+"""Previews, axes and cancelled runs: what belongs to which step of undo."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from MedSAMSlicerLib.core.cleanups import Cleanup
+from MedSAMSlicerLib.core.errors import PromptError, SessionError
+from MedSAMSlicerLib.core.geometry import SliceAxis
+from MedSAMSlicerLib.core.masks import MaskState
+from MedSAMSlicerLib.core.prompts import ObjectPrompts, SliceRef, point_from_voxel
+from MedSAMSlicerLib.core.session import Session
+
+from .sessions import COLUMNS, GEOMETRY, RED, SLICES, filled, point
+
+
+def with_object(*prompted: int) -> tuple[Session, int]:
+    session = Session(GEOMETRY)
+    liver = session.adopt_object("liver", RED)
+    for index in prompted:
+        session.add_prompt(liver, point(index))
+    return session, liver
+
+
+def preview(session: Session, object_id: int, index: int, value: int) -> bool:
+    prompts = session.object(object_id).prompts_on(index)
+    return session.apply_preview(object_id, index, prompts, filled(value), 0.5)
+
+
+def values(session: Session, object_id: int) -> dict[int, int]:
+    return {index: int(session.mask(object_id, index).sum()) for index in session.object(object_id).masks}
+
+
+def propagate(session: Session, object_id: int, value: int) -> int:
+    run = session.begin_propagation(object_id)
+    session.apply_predictions(run, object_id, {index: filled(value) for index in range(SLICES)})
+    session.end_propagation(run, object_id)
+    return run
+
+
+# -- previews
+
+
+def test_preview_is_taken_back_and_done_again_with_its_prompt() -> None:
+    session, liver = with_object(3)
+    assert session.pending_previews(liver) == (3,)
+    assert preview(session, liver, 3, 5)
+    assert session.pending_previews(liver) == ()
+    assert session.undo_label == "Add point"
+    session.undo()
+    assert values(session, liver) == {}
+    assert session.undo() is None
+    session.redo()
+    assert values(session, liver) == {3: 5}
+
+
+def test_preview_that_comes_after_other_steps_still_belongs_to_its_prompt() -> None:
+    session, liver = with_object(3)
+    session.add_prompt(liver, point(8))
+    spleen = session.add_object("spleen", RED)
+    assert preview(session, liver, 3, 5)
+    assert preview(session, liver, 8, 6)
+    session.undo()
+    session.undo()
+    assert values(session, liver) == {3: 5}
+    session.redo()
+    assert values(session, liver) == {3: 5, 8: 6}
+    session.redo()
+    assert session.object(spleen).name == "spleen"
+
+
+def test_preview_reaches_what_can_be_done_again() -> None:
+    session, liver = with_object(3)
+    session.add_prompt(liver, point(8))
+    session.undo()
+    assert preview(session, liver, 3, 5)
+    session.redo()
+    assert values(session, liver) == {3: 5}
+
+
+def test_preview_for_prompts_that_are_others_by_now_is_dropped() -> None:
+    session, liver = with_object(3)
+    early = session.object(liver).prompts_on(3)
+    session.add_prompt(liver, point(3, x=1))
+    assert not session.apply_preview(liver, 3, early, filled(4))
+    assert preview(session, liver, 3, 5)
+    session.undo()
+    assert values(session, liver) == {}
+    assert session.pending_previews(liver) == (3,)
+
+
+def test_removed_correction_gives_the_slice_its_propagated_mask_back() -> None:
+    session, liver = with_object(3)
+    preview(session, liver, 3, 5)
+    propagate(session, liver, 7)
+    session.add_prompt(liver, point(6))
+    preview(session, liver, 6, 9)
+    assert values(session, liver)[6] == 9
+    session.remove_prompt(liver, 1)
+    assert values(session, liver) == dict.fromkeys(range(SLICES), 7)
+    assert session.pending_slices(liver) == frozenset()
+
+
+def test_preview_never_replaces_a_mask_of_the_user() -> None:
+    session, liver = with_object(3)
+    session.edit_mask(liver, 3, filled(11))
+    assert not preview(session, liver, 3, 5)
+    session.set_locked(liver, True)
+    assert session.pending_previews(liver) == ()
+    assert values(session, liver) == {3: 11}
+
+
+def test_previewed_slice_is_still_to_be_propagated() -> None:
+    session, liver = with_object(3)
+    preview(session, liver, 3, 5)
+    assert session.pending_key_slices(liver) == (3,)
+    assert session.pending_slices(liver) == frozenset(range(SLICES))
+
+
+# -- axes
+
+
+def test_first_prompt_fixes_the_slice_axis_of_its_object_only() -> None:
+    session, liver = with_object(3)
+    spleen = session.adopt_object("spleen", RED)
+    across = point_from_voxel(GEOMETRY, SliceRef(SliceAxis.J, 2), 3, 4)
+    with pytest.raises(PromptError, match="slice axis j, 'liver' is for k"):
+        session.add_prompt(liver, across)
+    session.add_prompt(spleen, across)
+    assert session.axes == (SliceAxis.K, SliceAxis.J)
+    session.edit_mask(spleen, 5, np.ones((SLICES, COLUMNS), bool))
+    assert [session.prompt_set(axis=axis).objects[0].name for axis in session.axes] == ["liver", "spleen"]
+    with pytest.raises(SessionError, match="2 slice axes"):
+        session.prompt_set()
+
+
+def test_object_without_prompts_and_masks_is_free_for_another_axis() -> None:
+    session, liver = with_object(3)
+    preview(session, liver, 3, 5)
+    session.remove_prompts(liver)
+    assert session.object(liver).axis is None
+    assert values(session, liver) == {}
+    session.add_prompt(liver, point_from_voxel(GEOMETRY, SliceRef(SliceAxis.I, 2), 3, 4))
+    assert session.object(liver).axis is SliceAxis.I
+
+
+def test_only_prompt_can_move_to_another_axis() -> None:
+    session, liver = with_object(3)
+    session.replace_prompt(liver, 0, point_from_voxel(GEOMETRY, SliceRef(SliceAxis.J, 2), 3, 4))
+    assert session.object(liver).axis is SliceAxis.J
+
+
+def test_edit_of_an_object_without_axis_needs_one() -> None:
+    session, liver = with_object()
+    with pytest.raises(SessionError, match="no slice axis yet"):
+        session.edit_mask(liver, 3, filled(4))
+    session.edit_masks(liver, {3: filled(4), 4: filled(5)}, SliceAxis.K)
+    assert session.undo_label == "Edit 2 slices"
+    assert session.object(liver).axis is SliceAxis.K
+
+
+# -- runs
+
+
+def test_cancelled_run_is_undone_and_can_be_done_again() -> None:
+    session, liver = with_object(3)
+    preview(session, liver, 3, 5)
+    before = session.objects
+    run = session.begin_propagation(liver)
+    session.apply_predictions(run, liver, {4: filled(6), 5: filled(6)})
+    assert session.cancel_propagation(run) == (liver,)
+    assert session.objects == before
+    assert session.apply_predictions(run, liver, {6: filled(6)}) == ()
+    assert session.redo_label == "Propagate liver"
+    session.redo()
+    assert values(session, liver) == {3: 5, 4: 6, 5: 6}
+
+
+def test_cancelled_run_leaves_what_was_done_to_other_objects() -> None:
+    session, liver = with_object(3)
+    spleen = session.adopt_object("spleen", RED)
+    run = session.begin_propagation(liver)
+    session.apply_predictions(run, liver, {4: filled(6)})
+    session.add_prompt(spleen, point(7))
+    session.apply_predictions(run, liver, {5: filled(6)})
+    assert session.undo_label == "Add point"
+    session.cancel_propagation(run)
+    assert values(session, liver) == {}
+    assert session.object(spleen).said.prompts
+    session.redo()
+    assert values(session, liver) == {4: 6, 5: 6}
+
+
+def test_cancelled_run_takes_along_what_was_done_to_its_objects() -> None:
+    session, liver = with_object(3)
+    run = session.begin_propagation(liver)
+    session.apply_predictions(run, liver, {4: filled(6)})
+    session.accept(liver, [4])
+    session.apply_predictions(run, liver, {5: filled(6)})
+    session.cancel_propagation(run)
+    assert values(session, liver) == {}
+    assert [session.redo().label for _ in range(3)] == ["Propagate liver", "Accept slices", "Propagate liver"]
+    assert values(session, liver) == {4: 6, 5: 6}
+
+
+def test_run_made_anew_computes_everything_but_the_users_own() -> None:
+    session, liver = with_object(3)
+    propagate(session, liver, 7)
+    session.accept(liver, [5])
+    propagate(session, liver, 7)
+    run = session.begin_propagation(liver, anew=True)
+    assert session.object(liver).unfinished == frozenset(range(SLICES)) - {5}
+    session.end_propagation(run, liver)
+    assert values(session, liver) == {**dict.fromkeys(range(SLICES), 0), 5: 7}
+
+
+def test_reverted_run_is_a_step_that_spares_the_users_masks() -> None:
+    session, liver = with_object(3)
+    preview(session, liver, 3, 5)
+    before = session.object(liver)
+    propagate(session, liver, 7)
+    session.edit_mask(liver, 8, filled(20))
+    session.restore_masks(liver, before, "Revert liver")
+    assert values(session, liver) == {**dict.fromkeys(range(SLICES), 0), 3: 5, 8: 20}
+    session.undo()
+    assert values(session, liver)[4] == 7
+
+
+# -- what is no step
+
+
+def test_drag_of_a_prompt_is_one_step() -> None:
+    session, liver = with_object(3)
+    run = session.new_run()
+    for x in range(4):
+        session.replace_prompt(liver, 0, point(3, x=x), run=run)
+    assert session.undo_label == "Change point"
+    session.undo()
+    assert session.object(liver).said.prompts == (point(3),)
+
+
+def test_name_and_colour_of_the_scene_are_followed_without_a_step() -> None:
+    session, liver = with_object(3)
+    session.describe(liver, "Leber", (0.0, 1.0, 0.0))
+    assert session.undo_label == "Add point"
+    session.undo()
+    assert session.object(liver).name == "Leber"
+    session.redo()
+    assert session.object(liver).said.color == (0.0, 1.0, 0.0)
+
+
+def test_adopted_masks_were_always_there() -> None:
+    session, liver = with_object()
+    session.adopt_masks(liver, {5: filled(9)}, SliceAxis.K)
+    session.add_prompt(liver, point(3))
+    session.undo()
+    assert values(session, liver) == {5: 9}
+    assert session.object(liver).masks[5].state is MaskState.EDITED
+    assert session.undo() is None
+
+
+def test_restored_object_goes_on_where_it_was() -> None:
+    session, liver = with_object(3)
+    propagate(session, liver, 7)
+    session.accept(liver, [5])
+    session.set_cleanup(liver, Cleanup(smooth=True))
+    entry = session.object(liver)
+    again = Session(GEOMETRY)
+    same = again.restore_object(
+        entry.said,
+        entry.axis,
+        entry.masks,
+        cleanup=entry.cleanup,
+        propagations=entry.propagations,
+        pending=session.pending_slices(liver),
+        object_id=7,
+    )
+    assert same == 7
+    assert again.undo() is None
+    assert again.pending_slices(7) == session.pending_slices(liver)
+    assert again.object(7).masks == entry.masks
+    assert again.adopt_object("spleen", RED) == 8
+    with pytest.raises(SessionError, match="named 'liver' already"):
+        again.restore_object(ObjectPrompts("liver", RED), None, {})

@@ -1,0 +1,297 @@
+"""What becomes of a session when the scene changes under it, also while the network computes."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from MedSAMSlicerLib.core.errors import Cancelled, GeometryError, MedSAMError
+from MedSAMSlicerLib.core.geometry import SliceAxis
+from MedSAMSlicerLib.slicerlayer import engine_jobs
+from MedSAMSlicerLib.slicerlayer.controller import Controller
+from MedSAMSlicerLib.slicerlayer.segment_call import segment
+from MedSAMSlicerLib.slicerlayer.segments import SegmentMasks
+from MedSAMSlicerLib.slicerlayer.verbs import NetworkState, SliceMark, Verb
+from MedSAMSlicerLib.slicerlayer.workspace import Settings
+
+from .conftest import MrmlScene
+from .controllers import LEFT, MATRIX, SHAPE, Driver, dice, scan
+
+pytestmark = pytest.mark.slicer
+
+
+@pytest.fixture
+def driver(mrml: MrmlScene) -> Iterator[Driver]:
+    driver = Driver(mrml)
+    yield driver
+    driver.controller.close()
+
+
+def prompted(driver: Driver) -> Driver:
+    driver.ready().controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    return driver
+
+
+def network_threads() -> list[threading.Thread]:
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread.name in ("MedSAMSlicer network", "slice features")
+    ]
+
+
+def observers(*nodes: Any) -> int:
+    """How many observers there are on nodes, counted from what VTK prints."""
+    return sum(str(node).count("vtkObserver (") for node in nodes)
+
+
+def test_closing_leaves_no_thread_and_no_observer(mrml: MrmlScene) -> None:
+    volume = mrml.volume_node(scan(), MATRIX)
+    before = observers(mrml.scene, volume)
+    controller = Controller(mrml.scene, None, Settings(device="cpu", threads=1))
+    controller.set_volume(volume)
+    segment_id = controller.add_segment("left")
+    while controller.pump(0.02):
+        pass
+    segmentation = controller.segmentation_node
+    assert observers(mrml.scene, volume) > before
+    controller.close()
+    controller.close()
+    assert observers(mrml.scene, volume) == before
+    assert segmentation.GetSegmentation().GetSegment(segment_id) is not None
+    assert network_threads() == []
+
+
+def test_volume_deleted_during_the_run_ends_the_session_with_a_sentence(driver: Driver) -> None:
+    controller = prompted(driver).controller
+    mask = driver.mask()
+    node, segment_id = controller.segmentation_node, controller.segment_id
+    controller.propagate()
+    driver.mrml.scene.RemoveNode(driver.volume)
+    driver.settle()
+    assert not controller.busy
+    assert controller.volume_node is None
+    assert driver.texts == ['The volume "CT" was deleted: its session has ended, its masks stay.']
+    assert controller.reason(Verb.PROPAGATE) == "Choose a volume first."
+    assert mask.any()
+    assert node.GetSegmentation().GetSegment(segment_id) is not None
+
+
+def test_segmentation_deleted_during_the_run_ends_the_session_with_a_sentence(driver: Driver) -> None:
+    controller = prompted(driver).controller
+    controller.propagate()
+    driver.mrml.scene.RemoveNode(controller.segmentation_node)
+    driver.settle()
+    assert not controller.busy
+    assert controller.segmentation_node is None
+    assert driver.texts == ["The segmentation was deleted, and with it the session on it."]
+    controller.add_segment("again")
+    driver.until(lambda: controller.network_state is NetworkState.READY)
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    assert driver.mask()[7].any()
+
+
+def test_voxels_that_change_end_the_history_and_keep_prompts(driver: Driver) -> None:
+    controller = prompted(driver).controller
+    other = scan()
+    other[:, 30:, :] = -500
+    driver.mrml.slicer.util.updateVolumeFromArray(driver.volume, other)
+    driver.settle()
+    assert "were changed" in driver.texts[0]
+    assert controller.undo_label is None
+    assert controller.slices[7].state is SliceMark.PROMPTED
+    driver.until(lambda: controller.network_state is NetworkState.READY)
+    driver.settle()
+    controller.propagate()
+    driver.settle()
+    assert driver.mask().any()
+
+
+def test_event_without_a_change_of_voxels_changes_nothing(driver: Driver) -> None:
+    controller = prompted(driver).controller
+    driver.volume.GetImageData().Modified()
+    driver.volume.Modified()
+    driver.volume.SetName("other name")
+    driver.settle()
+    assert controller.undo_label == "Add box"
+    assert driver.texts == []
+
+
+def test_volume_on_another_grid_loses_its_prompts_with_a_sentence(driver: Driver) -> None:
+    controller = prompted(driver).controller
+    driver.volume.SetOrigin(1, 2, 3)
+    driver.settle()
+    assert "another grid" in driver.texts[-1] or "another grid" in driver.texts[0]
+    assert controller.undo_label is None
+    assert controller.slices == ()
+
+
+def test_volume_under_a_linear_transform_is_segmented_in_place(driver: Driver) -> None:
+    scene, slicer = driver.mrml.scene, driver.mrml.slicer
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    turned = np.array([[0, -1, 0, 30], [1, 0, 0, -10], [0, 0, 1, 5], [0, 0, 0, 1]], dtype=float)
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(turned))
+    driver.volume.SetAndObserveTransformNodeID(transform.GetID())
+    controller = prompted(driver).controller
+    controller.propagate()
+    driver.settle()
+    assert dice(driver.mask(), LEFT) > 0.8
+    assert controller.segmentation_node.GetParentTransformNode() is transform
+
+
+def test_volume_under_a_non_linear_transform_is_refused(driver: Driver) -> None:
+    transform = driver.mrml.scene.AddNewNodeByClass("vtkMRMLBSplineTransformNode")
+    driver.volume.SetAndObserveTransformNodeID(transform.GetID())
+    with pytest.raises(GeometryError, match="harden"):
+        driver.controller.set_volume(driver.volume)
+
+
+def test_exception_on_the_worker_ends_the_run_with_one_sentence(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller = prompted(driver).controller
+    before = driver.mask()
+
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("the oven is cold")
+
+    monkeypatch.setattr(engine_jobs, "_updated", broken)
+    controller.propagate()
+    driver.settle()
+    assert not controller.busy
+    assert controller.progress is None
+    [text] = driver.texts
+    assert "the oven is cold" in text
+    assert np.array_equal(driver.mask(), before)
+    assert controller.undo_label == "Add box"
+
+
+def test_lack_of_memory_is_told_and_less_is_offered(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    controller = prompted(driver).controller
+    estimate_of = engine_jobs.estimate_of
+    calls: list[int] = []
+
+    def short(tools: Any, entries: Any) -> Any:
+        calls.append(1)
+        found = estimate_of(tools, entries)
+        return found if len(calls) > 1 else type(found)(found.seconds, found.peak_bytes, 1000, found.slices)
+
+    monkeypatch.setattr(engine_jobs, "estimate_of", short)
+    controller.propagate()
+    driver.settle()
+    assert controller.message is not None
+    assert controller.message.offer == "Run with less memory"
+    assert "GB" in controller.message.text
+    controller.take_offer()
+    driver.settle()
+    assert dice(driver.mask(), LEFT) > 0.8
+
+
+def test_memory_error_of_torch_is_one_sentence() -> None:
+    from MedSAMSlicerLib.slicerlayer.worker import sentence_for
+
+    assert "not enough memory" in str(sentence_for(MemoryError()))
+    said = "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried"
+    assert "not enough memory" in str(sentence_for(RuntimeError(said)))
+
+
+def test_session_comes_back_with_the_saved_scene(driver: Driver, tmp_path: Path) -> None:
+    controller = prompted(driver).controller
+    controller.propagate()
+    driver.settle()
+    controller.accept_slice(5)
+    driver.say(driver.point(10, 17, 24))
+    driver.settle()
+    mask, slices = driver.mask(), controller.slices
+    volume = driver.volume
+    controller.set_volume(None)
+    assert controller.undo_label is None
+    controller.set_volume(volume)
+    assert controller.slices == slices
+    assert np.array_equal(driver.session_mask(), mask)
+    driver.until(lambda: controller.network_state is NetworkState.READY)
+    driver.settle()
+    controller.propagate()
+    driver.settle()
+    assert np.array_equal(driver.mask()[5], mask[5])
+    assert np.array_equal(driver.mask(), driver.session_mask())
+
+
+def test_segmenting_in_one_call_writes_new_segments(mrml: MrmlScene) -> None:
+    driver = Driver(mrml)
+    driver.controller.close()
+    from MedSAMSlicerLib.core.prompts import SliceRef, box_from_voxels
+    from MedSAMSlicerLib.slicerlayer.nodes import volume_geometry
+
+    box = box_from_voxels(volume_geometry(driver.volume), SliceRef(SliceAxis.K, 7), 8, 14, 27, 35)
+    told: list[tuple[int, int]] = []
+    done = segment(driver.volume, [box], device="cpu", progress=lambda *said: told.append(said))
+    masks = SegmentMasks(done.segmentation_node, driver.volume)
+    volume = np.zeros(SHAPE, bool)
+    for index, mask in masks.read_slices(done.segment_ids["Segment"], SliceAxis.K).items():
+        volume[index] = mask
+    assert dice(volume, LEFT) > 0.8
+    assert told[-1][0] == told[-1][1]
+    again = segment(driver.volume, [box], done.segmentation_node, device="cpu")
+    assert [masks.name(each) for each in masks.segment_ids()] == ["Segment", "Segment (2)"]
+    assert again.segment_ids["Segment"] != done.segment_ids["Segment"]
+    masks.close()
+    with pytest.raises(Cancelled):
+        segment(driver.volume, [box], device="cpu", cancel=lambda: True)
+    with pytest.raises(MedSAMError, match="no prompts"):
+        segment(driver.volume, [])
+    assert network_threads() == []
+
+
+def close_at_random(mrml: MrmlScene, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    driver = Driver(mrml)
+    controller = driver.controller
+    controller.set_volume(driver.volume)
+    moments = int(random.integers(0, 60))
+    began = False
+    for _ in range(moments):
+        controller.pump(float(random.uniform(0, 0.03)))
+        if controller.network_state is NetworkState.READY and controller.segment_id is None:
+            controller.add_segment("left")
+            driver.say(driver.box(7, 8, 14, 27, 35))
+        if not began and controller.reason(Verb.PROPAGATE) is None:
+            controller.propagate()
+            began = True
+    mrml.scene.Clear(False)
+    assert controller.volume_node is None
+    assert not controller.busy
+    driver.settle()
+    controller.close()
+    assert network_threads() == []
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_scene_closed_at_a_random_moment_leaves_nothing_behind(mrml: MrmlScene, seed: int) -> None:
+    close_at_random(mrml, seed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(10, 100))
+def test_scene_closed_at_many_random_moments_leaves_nothing_behind(mrml: MrmlScene, seed: int) -> None:
+    close_at_random(mrml, seed)
+
+
+def test_deleted_volume_is_freed(driver: Driver) -> None:
+    prompted(driver)
+    scene = driver.mrml.scene
+    name = driver.volume.GetID()
+    scene.RemoveNode(driver.volume)
+    driver.volume = None
+    driver.settle()
+    gc.collect()
+    assert scene.GetNodeByID(name) is None
