@@ -217,6 +217,8 @@ def is_flipped(slice_node: Any, geometry: VolumeGeometry, axis: SliceAxis) -> bo
 
 def told(state: SliceState) -> str:
     """One slice in words, for the tooltip."""
+    if state.confidence is None and state.state is SliceMark.PREDICTED:
+        return _("Slice {index}: the segment is not there").format(index=state.index)
     if state.confidence is None:
         return _("Slice {index}: {state}").format(index=state.index, state=_STATES[state.state]())
     return _("Slice {index}: {state}, {percent} % certain").format(

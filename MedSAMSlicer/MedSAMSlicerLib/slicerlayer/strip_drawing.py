@@ -1,8 +1,9 @@
 """What the strip above a slice view looks like: which columns and marks, in pixels. No Slicer, no Qt.
 
 One bar for each slice, as high as the network is certain and coloured from orange (doubtful) to light blue (certain),
-two colours that people with any common colour blindness tell apart. White under a bar: the user accepted it. A diamond:
-the user prompted it. A white frame: the slice in view.
+two colours that people with any common colour blindness tell apart. No bar: nothing was found there, or, with a thin
+line, nothing was computed yet. White under a bar: the user accepted it. A diamond: the user prompted it. A white frame:
+the slice in view.
 """
 
 from __future__ import annotations
@@ -100,12 +101,10 @@ def blocks(
 def _bar(state: SliceState, left: int, width: int, slice_range: tuple[int, int] | None) -> list[Block]:
     kept = state.state in (SliceMark.ACCEPTED, SliceMark.EDITED)
     under = [Block(left, _BOTTOM + 1, width, 2, KEPT)] if kept else []
-    if state.state is SliceMark.PENDING and state.confidence is None:
-        outside = slice_range is not None and not slice_range[0] <= state.index <= slice_range[1]
-        return [] if outside else [Block(left, _BOTTOM - 1, width, 1, PENDING)]
     if state.confidence is None:
-        whole = kept or state.state is not SliceMark.NONE
-        return [Block(left, _TOP, width, _BOTTOM - _TOP, PENDING), *under] if whole else []
+        waits = state.state in (SliceMark.PENDING, SliceMark.PROMPTED)
+        outside = slice_range is not None and not slice_range[0] <= state.index <= slice_range[1]
+        return [Block(left, _BOTTOM - 1, width, 1, PENDING)] if waits and not outside else under
     part = _LEAST + (1 - _LEAST) * min(1.0, max(0.0, state.confidence))
     height = max(1, round(part * (_BOTTOM - _TOP)))
     return [Block(left, _BOTTOM - height, width, height, confidence_color(state.confidence)), *under]
