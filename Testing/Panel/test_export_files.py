@@ -1,0 +1,126 @@
+"""Segments of the scene as files that other programs read."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from MedSAMSlicerLib.core.errors import OutputError
+from MedSAMSlicerLib.core.geometry import SliceAxis
+from MedSAMSlicerLib.io.labels import read_label
+from MedSAMSlicerLib.io.volumes import read_volume
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "IO"))  # pytest's importlib mode leaves it out
+from dicom_files import write_series
+
+
+@pytest.fixture
+def segmented(host):
+    """A volume with two overlapping segments of one name; returns volume node, segmentation node and masks."""
+    from MedSAMSlicerLib.slicerlayer.segments import SegmentMasks, create_segmentation
+
+    array = np.random.default_rng(0).integers(-100, 200, (6, 20, 24)).astype(np.int16)
+    matrix = np.diag([-0.5, -0.75, 2.5, 1.0])
+    matrix[:3, 3] = [100.0, 80.0, 40.0]
+    volume = host.add_volume(array, matrix, "Head")
+    segmentation = create_segmentation(host.scene, volume)
+    masks = np.zeros((2, *array.shape), dtype=bool)
+    masks[0, 1:4, 5:12, 5:12] = True
+    masks[1, 2:5, 10:15, 10:15] = True
+    segments = SegmentMasks(segmentation, volume)
+    for mask in masks:
+        segment_id = segments.add("Lesion", (0.9, 0.6, 0.0))
+        planes = {index: plane for index, plane in enumerate(mask) if plane.any()}
+        segments.write_slices(segment_id, SliceAxis.K, planes)
+    found = [segments.read_slices(segment_id, SliceAxis.K) for segment_id in segments.segment_ids()]
+    segments.close()
+    told = np.zeros_like(masks)
+    for number, planes in enumerate(found):
+        for index, plane in planes.items():
+            told[number, index] = plane
+    return volume, segmentation, told
+
+
+def test_segments_of_one_name_are_told_apart(segmented):
+    from MedSAMSlicerLib.slicerlayer.export_files import masks_of
+
+    volume, segmentation, told = segmented
+    masks, colors = masks_of(segmentation, volume)
+    assert list(masks) == ["Lesion", "Lesion 2"]
+    assert colors["Lesion"] == pytest.approx((0.9, 0.6, 0.0))
+    assert (masks["Lesion"] == told[0]).all()
+    assert (masks["Lesion 2"] == told[1]).all()
+
+
+def test_nifti_holds_every_voxel_in_its_place(segmented, tmp_path):
+    from MedSAMSlicerLib.slicerlayer.export_files import export_nifti
+    from MedSAMSlicerLib.slicerlayer.nodes import volume_geometry
+
+    volume, segmentation, told = segmented
+    export_nifti(segmentation, volume, tmp_path / "out.nii.gz")
+    labels = read_label(tmp_path / "out.nii.gz", volume_geometry(volume))
+    assert ((labels > 0) == told.any(axis=0)).all()
+
+
+def test_slicer_writes_its_own_format_and_says_so_when_it_cannot(segmented, tmp_path):
+    from MedSAMSlicerLib.slicerlayer.export_files import export_segmentation
+
+    _volume, segmentation, _told = segmented
+    export_segmentation(segmentation, tmp_path / "out.seg.nrrd")
+    assert b"Segment0_Name:=Lesion" in (tmp_path / "out.seg.nrrd").read_bytes()
+
+
+def test_dicom_seg_needs_a_volume_from_the_dicom_database(segmented, tmp_path):
+    from MedSAMSlicerLib.slicerlayer.export_files import export_dicom, series_files
+
+    volume, segmentation, _told = segmented
+    assert series_files(volume) == []
+    with pytest.raises(OutputError, match="DICOM database"):
+        export_dicom(segmentation, volume, tmp_path / "out.dcm")
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["slices in order", "slices in the other order"])
+def test_dicom_seg_puts_masks_on_the_images_they_were_drawn_on(segmented, tmp_path, monkeypatch, reverse):
+    pydicom = pytest.importorskip("pydicom")
+    pytest.importorskip("highdicom")
+    import slicer
+
+    from MedSAMSlicerLib.slicerlayer.export_files import export_dicom
+
+    volume, segmentation, told = segmented
+    step = (0.0, 0.0, -2.5) if reverse else (0.0, 0.0, 2.5)
+    origin = (-100.0, -80.0, 52.5) if reverse else (-100.0, -80.0, 40.0)
+    array = slicer.util.arrayFromVolume(volume)
+    files = write_series(tmp_path / "series", array[::-1] if reverse else array, origin=origin, step=step)
+    known = {pydicom.dcmread(file).SOPInstanceUID: str(file) for file in files}
+    database = types.SimpleNamespace(fileForInstance=lambda uid: known.get(uid, ""))
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    volume.SetAttribute("DICOM.instanceUIDs", " ".join(known))
+    series = read_volume(files[0])
+    assert series.geometry.shape == told.shape[1:]
+    export_dicom(segmentation, volume, tmp_path / "out.dcm")
+    written = pydicom.dcmread(tmp_path / "out.dcm")
+    assert [item.SegmentLabel for item in written.SegmentSequence] == ["Lesion", "Lesion 2"]
+    assert written.pixel_array.sum() == told.sum()
+
+
+def test_a_volume_that_left_the_voxels_of_its_series_is_refused(segmented, tmp_path, monkeypatch):
+    pydicom = pytest.importorskip("pydicom")
+    import slicer
+
+    from MedSAMSlicerLib.slicerlayer.export_files import export_dicom
+
+    volume, segmentation, _told = segmented
+    files = write_series(
+        tmp_path / "series", np.zeros((9, 20, 24), dtype=np.int16) + np.arange(24, dtype=np.int16)
+    )
+    known = {pydicom.dcmread(file).SOPInstanceUID: str(file) for file in files}
+    database = types.SimpleNamespace(fileForInstance=lambda uid: known.get(uid, ""))
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    volume.SetAttribute("DICOM.instanceUIDs", " ".join(known))
+    with pytest.raises(OutputError, match="resampled or cropped"):
+        export_dicom(segmentation, volume, tmp_path / "out.dcm")
