@@ -21,7 +21,8 @@ _BACKGROUND: Color = (0.055, 0.065, 0.08)
 _INK: Color = (0.90, 0.92, 0.94)
 _FAINT: Color = (0.32, 0.36, 0.41)
 _PANEL = (560, 400)
-_LEFT, _TOP, _GAP, _BOTTOM = 54, 62, 66, 96
+_LEFT, _TOP, _GAP, _BOTTOM = 54, 62, 66, 50
+_LATE = 0.2  # a log that begins later than this part of the steps is drawn from its beginning
 _ROW = 18
 
 
@@ -78,15 +79,20 @@ def draw_curves(path: Path, out: Path, title: str = "") -> None:
     legend = _ROW * max(len(validated), len(dices), 1)
     canvas = Canvas(2 * (_LEFT + width) + _GAP, _TOP + height + _BOTTOM + legend, _BACKGROUND)
     canvas.text(title or f"Training of {out.name}", _LEFT, 26, _INK, height=14)
-    last = max(float(curve.points[-1, 0]) for curve in validated)
+    first, last = float(validated[0].points[0, 0]), float(validated[0].points[-1, 0])
+    span = (first if _LATE * last < first < last else 0.0, max(last, 1.0))
     panels = (("Dice on validation clips", validated), ("Dice while training, mean of 200 steps", dices))
     for number, (name, curves) in enumerate(panels):
-        _panel(canvas, _LEFT + number * (width + _LEFT + _GAP // 2), name, curves, begun, last)
+        _panel(canvas, _LEFT + number * (width + _LEFT + _GAP // 2), name, curves, begun, span)
     write_bytes(path, canvas.png())
 
 
-def _panel(canvas: Canvas, left: int, name: str, curves: list[Curve], begun: list[int], last: float) -> None:
+def _panel(
+    canvas: Canvas, left: int, name: str, curves: list[Curve], begun: list[int], span: tuple[float, float]
+) -> None:
     width, height = _PANEL
+    first, last = span
+    scale = width / (last - first)
     lowest = min((float(curve.points[:, 1].min()) for curve in curves), default=0.0)
     floor = min(0.9, np.floor(10 * lowest) / 10)
     canvas.text(name, left, _TOP - 12, _INK, height=11)
@@ -95,13 +101,13 @@ def _panel(canvas: Canvas, left: int, name: str, curves: list[Curve], begun: lis
         canvas.rectangle(left, line, left + width, line + 1, _FAINT)
         canvas.text(f"{tick:.1f}", left - 8, line + 4, _INK, height=9, align=1.0)
     for step in begun:
-        at = left + width * step / max(last, 1)
+        at = left + scale * (step - first)
         canvas.rectangle(at, _TOP, at + 1, _TOP + height, _INK, opacity=0.5)
-    canvas.text("0", left, _TOP + height + 18, _INK, height=9)
+    canvas.text(f"{first:.0f}", left, _TOP + height + 18, _INK, height=9)
     canvas.text(f"{last:.0f} steps", left + width, _TOP + height + 18, _INK, height=9, align=1.0)
     for number, curve in enumerate(curves):
         color = PALETTE[number % len(PALETTE)]
-        x = left + width * curve.points[:, 0] / max(last, 1)
+        x = left + scale * (curve.points[:, 0] - first)
         y = _TOP + height * (1 - (curve.points[:, 1] - floor) / (1 - floor))
         places = np.stack([x, y], 1)
         for start in range(max(1, len(places) - 1)):
