@@ -16,7 +16,7 @@ from .network_inputs import NetworkInputs
 from .nodes import check_usable, volume_array, volume_geometry
 from .scene_sync import SceneSync
 from .segments import SegmentMasks, check_segmentation, create_segmentation
-from .session_state import read_state, write_state
+from .session_state import read_state, saved_network, write_state
 from .verbs import Level, NetworkState, Topic
 from .volume_watch import VolumeWatch
 from .workspace import Workspace
@@ -85,7 +85,10 @@ class Inputs:
             for entry in work.session.objects:
                 self._sync.shown_masks.start_from(entry)
         self._sync.prompts()
-        self._network.choose_window()
+        if text and work.session.objects:
+            self._network.go_on_with(*saved_network(text))
+        else:
+            self._network.choose_window()
 
     def _end_session(self, closing: bool = False) -> None:
         """Forget session and volume; the scene stays as it is."""
@@ -276,7 +279,11 @@ class Inputs:
             return
         self._editing.take_edits()
         said = any(entry.said.prompts or entry.masks for entry in work.session.objects)
-        text = write_state(work.session, work.object_ids, work.network, work.stale) if said else None
+        text = (
+            write_state(work.session, work.object_ids, work.network, work.window, work.stale)
+            if said
+            else None
+        )
         if text is not None or work.parameter.session_of(work.volume_node) is not None:
             work.parameter.set_session_of(work.volume_node, text)
 

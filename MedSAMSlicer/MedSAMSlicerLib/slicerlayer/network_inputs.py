@@ -12,7 +12,7 @@ from ..models.registry import Registry
 from .engine_jobs import PrepareJob, WindowJob
 from .engine_state import NetworkChoice, Prepared
 from .scene_sync import SceneSync
-from .verbs import NetworkState, Topic
+from .verbs import Level, NetworkState, Topic
 from .workspace import Workspace
 
 
@@ -21,6 +21,7 @@ class NetworkInputs:
 
     def __init__(self, work: Workspace, sync: SceneSync) -> None:
         self._work, self._sync = work, sync
+        self._saved_sha256: str | None = None
 
     def set_window(self, spec: str) -> None:
         """See the controller."""
@@ -36,6 +37,15 @@ class NetworkInputs:
         self._work.window_spec = self._work.parameter.window_spec = chosen
         self.choose_window()
         self._work.tell(Topic.NETWORK)
+
+    def go_on_with(self, sha256: str | None, window: Window | None) -> None:
+        """Go on with a saved session: with its window, and a warning if its network is not here any more."""
+        self._saved_sha256 = sha256
+        if window is None:
+            self.choose_window()
+        else:
+            self._use_window(window)
+            self._work.stale.clear()
 
     def choose_window(self) -> None:
         """Find the window that was asked for: at once for the display's, on the worker for all others."""
@@ -142,6 +152,11 @@ class NetworkInputs:
             return
         network.device, network.tier, network.note = found.device, found.tier, found.note
         network.checkpoint_id, network.sha256 = found.checkpoint_id, found.sha256
+        if self._saved_sha256 not in (None, found.sha256):
+            self._mark_stale()
+            text = "The session was made with another network: what is computed from now on will differ."
+            work.say(text, Level.WARNING)
+        self._saved_sha256 = None
         self._network_is(NetworkState.READY)
         self._sync.network_changed()
 

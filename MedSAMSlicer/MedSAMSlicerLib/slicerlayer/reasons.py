@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from slicer.i18n import tr as _
+
 from ..core.segment_object import SegmentObject
 from .verbs import NetworkState, Verb
 from .workspace import Workspace
@@ -14,7 +16,7 @@ Check = Callable[[Workspace], "str | None"]
 def reason(work: Workspace, verb: Verb) -> str | None:
     """See the controller."""
     if work.closed:
-        return "The module is closed."
+        return _("The module is closed.")
     for check in _CHECKS[verb]:
         why = check(work)
         if why is not None:
@@ -23,20 +25,20 @@ def reason(work: Workspace, verb: Verb) -> str | None:
 
 
 def _volume(work: Workspace) -> str | None:
-    return None if work.session is not None else "Choose a volume first."
+    return None if work.session is not None else _("Choose a volume first.")
 
 
 def _segment(work: Workspace) -> str | None:
-    return None if work.segment_id is not None else "Add or select a segment first."
+    return None if work.segment_id is not None else _("Add or select a segment first.")
 
 
 def _unlocked(work: Workspace) -> str | None:
     locked = work.segment_id is not None and work.is_locked(work.segment_id)
-    return "The segment is locked: unlock it first." if locked else None
+    return _("The segment is locked: unlock it first.") if locked else None
 
 
 def _idle(work: Workspace) -> str | None:
-    return "A propagation is under way: cancel it or wait for its end first." if work.run_is_on() else None
+    return _("A propagation is under way: cancel it or wait for its end first.") if work.run_is_on() else None
 
 
 def _network(work: Workspace) -> str | None:
@@ -44,28 +46,30 @@ def _network(work: Workspace) -> str | None:
     if state is NetworkState.READY:
         return None
     if state is NetworkState.NOT_INSTALLED:
-        return "PyTorch must be installed first."
+        return _("PyTorch must be installed first.")
     if state is NetworkState.FAILED:
-        return f"The network cannot be used: {work.network.failure}"
-    return "The network is being prepared: a moment, please."
+        return _("The network cannot be used: {failure}").format(failure=work.network.failure)
+    return _("The network is being prepared: a moment, please.")
 
 
 def _said(work: Workspace) -> str | None:
     entry = work.entry
     if entry is None or not entry.key_slices:
-        return "Click on the object first: give it a point, a box, a line or a stroke."
+        return _("Click on the object first: give it a point, a box, a line or a stroke.")
     return None
 
 
 def _prompts(work: Workspace) -> str | None:
     entry = work.entry
-    return None if entry is not None and entry.said.prompts else "The segment has no prompts."
+    return None if entry is not None and entry.said.prompts else _("The segment has no prompts.")
 
 
 def _axis(work: Workspace) -> str | None:
     entry = work.entry
     return (
-        None if entry is not None and entry.axis is not None else "Give the segment its first prompt first."
+        None
+        if entry is not None and entry.axis is not None
+        else _("Give the segment its first prompt first.")
     )
 
 
@@ -74,7 +78,7 @@ def _masks(work: Workspace) -> str | None:
     return (
         None
         if entry is not None and entry.masks
-        else "The segment has no mask yet: click on the object first."
+        else _("The segment has no mask yet: click on the object first.")
     )
 
 
@@ -84,7 +88,9 @@ def _pending(work: Workspace) -> str | None:
         return None
     if session.pending_slices(entry.id):
         return None
-    return "Every slice is computed: correct one with a prompt, and the slices beside it are computed again."
+    return _(
+        "Every slice is computed: correct one with a prompt, and the slices beside it are computed again."
+    )
 
 
 def _is_due(work: Workspace, entry: SegmentObject) -> bool:
@@ -98,39 +104,39 @@ def _any_due(work: Workspace) -> str | None:
         entry for entry in (session.objects if session else ()) if not entry.locked and entry.key_slices
     ]
     if not entries:
-        return "No unlocked segment has prompts."
+        return _("No unlocked segment has prompts.")
     if any(_is_due(work, entry) for entry in entries):
         return None
-    return "Every slice of every segment is computed."
+    return _("Every slice of every segment is computed.")
 
 
 def _shown_mask(work: Workspace) -> str | None:
     entry, shown = work.entry, work.shown()
     if entry is None or shown is None or shown.axis != entry.axis or shown.index not in entry.masks:
-        return "The segment has no mask on the slice that is shown."
+        return _("The segment has no mask on the slice that is shown.")
     return None
 
 
 def _shown_kept(work: Workspace) -> str | None:
     entry, shown = work.entry, work.shown()
     if entry is None or shown is None or shown.axis != entry.axis or shown.index not in entry.kept_slices:
-        return "The slice that is shown is not accepted."
+        return _("The slice that is shown is not accepted.")
     return None
 
 
 def _predicted(work: Workspace) -> str | None:
     entry = work.entry
     if entry is None or not entry.masks.keys() - entry.kept_slices:
-        return "No slice was computed that is not accepted already."
+        return _("No slice was computed that is not accepted already.")
     return None
 
 
 def _undo(work: Workspace) -> str | None:
-    return None if work.session is not None and work.session.undo_label else "There is nothing to undo."
+    return None if work.session is not None and work.session.undo_label else _("There is nothing to undo.")
 
 
 def _redo(work: Workspace) -> str | None:
-    return None if work.session is not None and work.session.redo_label else "There is nothing to redo."
+    return None if work.session is not None and work.session.redo_label else _("There is nothing to redo.")
 
 
 def _ranged(work: Workspace) -> str | None:
@@ -138,20 +144,22 @@ def _ranged(work: Workspace) -> str | None:
     return (
         None
         if entry is not None and entry.said.slice_range
-        else "The whole volume is propagated over already."
+        else _("The whole volume is propagated over already.")
     )
 
 
 def _changes(work: Workspace) -> str | None:
-    return None if work.changes_exist() else "There is no run of this segment whose changes could be shown."
+    return (
+        None if work.changes_exist() else _("There is no run of this segment whose changes could be shown.")
+    )
 
 
 def _running(work: Workspace) -> str | None:
-    return None if work.run_is_on() else "Nothing is under way."
+    return None if work.run_is_on() else _("Nothing is under way.")
 
 
 def _objects(work: Workspace) -> str | None:
-    return None if work.session is not None and work.session.axes else "No segment has prompts yet."
+    return None if work.session is not None and work.session.axes else _("No segment has prompts yet.")
 
 
 _ON_SEGMENT = (_volume, _segment, _unlocked)

@@ -15,6 +15,7 @@ import numpy as np
 from ..core.cleanups import Cleanup
 from ..core.errors import MedSAMError, SessionError
 from ..core.geometry import SliceAxis
+from ..core.intensity import Window
 from ..core.masks import MaskState, PackedMask, StoredMask
 from ..core.prompts import ObjectPrompts, PromptSet
 from ..core.segment_object import SegmentObject
@@ -25,7 +26,9 @@ from .workspace import Network
 SCHEMA, VERSION = "medsamslicer-session", 1
 
 
-def write_state(session: Session, object_ids: Mapping[str, int], network: Network, stale: set[int]) -> str:
+def write_state(
+    session: Session, object_ids: Mapping[str, int], network: Network, window: Window | None, stale: set[int]
+) -> str:
     """The session as JSON text."""
     segments = {object_id: segment_id for segment_id, object_id in object_ids.items()}
     objects = [
@@ -54,6 +57,7 @@ def write_state(session: Session, object_ids: Mapping[str, int], network: Networ
         "schema": SCHEMA,
         "version": VERSION,
         "checkpoint": {"id": network.checkpoint_id, "sha256": network.sha256},
+        "window": None if window is None else json.loads(window.to_json()),
         "objects": objects,
     }
     return json.dumps(content, separators=(",", ":"), allow_nan=False)
@@ -84,12 +88,15 @@ def read_state(text: str, session: Session, masks: SegmentMasks) -> dict[str, in
     return found
 
 
-def saved_checkpoint(text: str) -> tuple[str | None, str | None]:
-    """Id and SHA-256 of the network that a session was made with."""
+def saved_network(text: str) -> tuple[str | None, Window | None]:
+    """SHA-256 of the network and the window that a session was made with; None where it does not say."""
     try:
-        said = json.loads(text)["checkpoint"]
-        return said["id"], said["sha256"]
-    except (ValueError, KeyError, TypeError):
+        content = json.loads(text)
+        window = content["window"]
+        return content["checkpoint"]["sha256"], None if window is None else Window.from_json(
+            json.dumps(window)
+        )
+    except (ValueError, KeyError, TypeError, MedSAMError):
         return None, None
 
 
