@@ -215,8 +215,9 @@ def _recipe(args: argparse.Namespace) -> int:
         tensorboard=args.tensorboard,
     )
     scores, left = train_recipe(base, chosen, NANO)
-    _print({"minutes_left": round(left, 1), **({} if scores is None else asdict(scores))})
-    if left:
+    if scores is not None or not left:
+        _print({"minutes_left": round(left, 1), **({} if scores is None else asdict(scores))})
+    if scores is not None and left:
         say(f"{left:.0f} minutes of the recipe are left: the same command goes on.")
     return 0
 
@@ -238,7 +239,8 @@ def _train(args: argparse.Namespace) -> int:
         provenance = {"training_data": "labelled volumes of the user's"}
     settings = _settings(args, config)
     scores = train(settings, config, args.resume, start, provenance)
-    _print(asdict(scores))
+    if scores is not None:  # else another process has them
+        _print(asdict(scores))
     return 0
 
 

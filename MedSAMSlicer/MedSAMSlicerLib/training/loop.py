@@ -31,8 +31,10 @@ def train(
     resume: bool,
     start: SAM2 | None = None,
     provenance: dict[str, str] | None = None,
-) -> Scores:
+) -> Scores | None:
     """Run one leg and return the last validation scores; `best.safetensors` in `settings.out` is the best so far.
+
+    Of several processes only the first one judges; the others return None.
 
     With weights to start from, these are judged first and are the best until training beats them.
 
@@ -71,7 +73,7 @@ class _Leg:
         self.ending_minutes = 0.0  # what the last validation and the last state will take
         self.scores: Scores | None = None
 
-    def run(self, judge_first: bool) -> Scores:
+    def run(self, judge_first: bool) -> Scores | None:
         trainer, settings = self.trainer, self.settings
         self._take_up_best()
         if judge_first:
@@ -102,7 +104,7 @@ class _Leg:
         self._save()
         self.report.close()
         distributed.from_first([0.0], settings.device)  # the others wait until the state is written
-        return self.scores or Scores(0.0, 0.0, 0.0, 0.0, 0.0)  # only process 0 has any
+        return self.scores
 
     def minutes(self) -> float:
         """Minutes since the leg began, everything counted."""
@@ -154,14 +156,15 @@ def train_recipe(base: TrainSettings, recipe: Recipe, config: Config) -> tuple[S
         config: Of the network.
 
     Returns:
-        The last scores (None when the recipe was finished before) and the minutes of the recipe that are left.
+        The last scores and the minutes of the recipe that are left; no scores when the recipe was finished before, and
+        on all processes but the first.
     """
     begun = time.monotonic()
     scores: Scores | None = None
-    part, done = _progress(base.out, recipe)
+    part, done = first, _ = _progress(base.out, recipe)
     while part < len(recipe.stages):
         minutes = base.minutes - (time.monotonic() - begun) / 60
-        if scores is not None and minutes < _USEFUL_MINUTES:
+        if part > first and minutes < _USEFUL_MINUTES:
             break
         scores = train(_of_stage(base, recipe, part, minutes), config, resume=True)
         before, (part, done) = part, _progress(base.out, recipe)
