@@ -21,6 +21,9 @@ from .verbs import Level, NetworkState, Topic
 from .volume_watch import VolumeWatch
 from .workspace import Workspace
 
+_SAVED = (Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.HISTORY, Topic.NETWORK)
+_SAVE_SECONDS = 0.05
+
 
 class Inputs:
     """What the user chose to work on."""
@@ -34,11 +37,11 @@ class Inputs:
             scene_class.NodeRemovedEvent: self._node_removed,
             scene_class.StartCloseEvent: self._scene_closes,
             scene_class.EndCloseEvent: self._scene_closed,
-            scene_class.StartSaveEvent: self._scene_is_saved,
             scene_class.EndImportEvent: self._scene_loaded,
         }
         tags = [work.scene.AddObserver(event, _unless_closed(work, act)) for event, act in events.items()]
         self._tags = tags
+        work.observe(self._changed)
         work.on_close.append(self._stop_observing)
         work.on_close.append(self._close)
 
@@ -95,6 +98,7 @@ class Inputs:
         work = self._work
         self.on_session_end()
         work.pump.forget("edits")
+        work.pump.forget("save")
         if self._watch is not None:
             self._watch.close()
             self._watch = None
@@ -273,18 +277,29 @@ class Inputs:
     # ----------------------------------------------------------------------------------------------------- scene
 
     def save(self) -> None:
-        """Write the session into the scene."""
+        """Write the session into the scene, with what another module has edited until now."""
+        if self._work.masks is not None:
+            self._editing.take_edits()
+        self._write()
+
+    def _changed(self, topic: Topic) -> None:
+        """Keep the session in the scene up to date: Slicer tells nobody before it saves a scene."""
+        if topic in _SAVED:
+            seconds = _SAVE_SECONDS * (10 if self._work.run_is_on() else 1)
+            self._work.pump.later("save", seconds, self._write)
+
+    def _write(self) -> None:
         work = self._work
-        if work.volume_node is None or work.session is None or work.masks is None:
+        work.pump.forget("save")
+        if work.volume_node is None or work.session is None or work.masks is None or work.scene.IsClosing():
             return
-        self._editing.take_edits()
         said = any(entry.said.prompts or entry.masks for entry in work.session.objects)
         text = (
             write_state(work.session, work.object_ids, work.network, work.window, work.stale)
             if said
             else None
         )
-        if text is not None or work.parameter.session_of(work.volume_node) is not None:
+        if text != work.parameter.session_of(work.volume_node):
             work.parameter.set_session_of(work.volume_node, text)
 
     def _node_removed(self) -> None:
@@ -314,9 +329,6 @@ class Inputs:
 
     def _scene_closed(self) -> None:
         self._work.tell(*(topic for topic in Topic if topic is not Topic.MESSAGE))
-
-    def _scene_is_saved(self) -> None:
-        self.save()
 
     def _scene_loaded(self) -> None:
         """Take over the choices of a scene that was loaded, and its session."""
