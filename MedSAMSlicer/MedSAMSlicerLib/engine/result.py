@@ -12,7 +12,7 @@ from ..core.errors import MedSAMError
 from ..core.geometry import SliceAxis, VolumeGeometry
 from .cleanup import CLEANUPS, clean
 from .key_slice import Prior
-from .slice_mask import SliceMask, TrackEnded
+from .slice_mask import SliceMask, TrackEnded, confidence_of
 from .view import FrameView
 
 OVERLAPS = ("keep", "highest")
@@ -68,6 +68,11 @@ class StoredSlice:
         """(rows, columns) bool."""
         rows, columns = self.shape
         return np.unpackbits(self.bits, count=rows * columns).astype(np.bool_).reshape(rows, columns)
+
+    @property
+    def confidence(self) -> float:
+        """How certain the network is of this mask, 0..1."""
+        return confidence_of(self.iou, self.object_score, self.low is None)
 
     @property
     def prior(self) -> Prior | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,24 @@ class SliceMask:
     def is_empty(self) -> bool:
         """Whether the object is not on this slice."""
         return self.object_score <= 0 or not self.mask.any()
+
+    @property
+    def confidence(self) -> float:
+        """How certain the network is of this mask, 0..1; see :func:`confidence_of`."""
+        return confidence_of(self.iou, self.object_score, self.is_empty)
+
+
+def confidence_of(iou: float, object_score: float, is_empty: bool) -> float:
+    """How certain the network is of a slice, 0..1; evaluation/confidence.py says how far that can be trusted.
+
+    Args:
+        iou: its own estimate of the mask's IoU.
+        object_score: logit that the object is on the slice.
+        is_empty: whether it drew nothing; then it is certain so far as it says that the object is not there.
+    """
+    if not is_empty:
+        return max(0.0, min(1.0, iou))
+    return 1.0 / (1.0 + math.exp(max(-60.0, min(60.0, object_score))))
 
 
 @dataclass(frozen=True)

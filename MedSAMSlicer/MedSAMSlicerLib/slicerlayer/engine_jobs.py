@@ -5,11 +5,9 @@ Objects are known to the engine by a name that never changes, so that a renamed 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +21,6 @@ from ..core.prompts import ObjectPrompts, PromptSet
 from .engine_state import Engine, NetworkChoice, Prepared
 from .verbs import RunEstimate
 from .worker import IsCancelled, Job
-
-if TYPE_CHECKING:
-    from ..engine.slice_mask import SliceMask
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -172,7 +167,7 @@ class PreviewJob(Job):
         """Yields the mask."""
         live = tools.live(engine_name(self.entry.id), self.entry.axis)
         mask = live.preview(engine_said(self.entry.id, self.entry.said), self.index)
-        yield SliceFound(self.entry.id, self.index, mask.mask, confidence(mask))
+        yield SliceFound(self.entry.id, self.index, mask.mask, mask.confidence)
 
     def replaces(self, waiting: Job) -> bool:
         """The latest wins."""
@@ -278,12 +273,6 @@ class CleanJob(Job):
 # ------------------------------------------------------------------------------------------------------------- inside
 
 
-def confidence(mask: SliceMask) -> float:
-    """How certain the network is of a slice, 0..1: its estimate of the overlap, or that the object is not there."""
-    present = 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, mask.object_score))))
-    return max(0.0, min(1.0, mask.iou)) if not mask.is_empty else 1.0 - present
-
-
 def estimate_of(tools: Engine, entries: tuple[ObjectToRun, ...]) -> RunEstimate:
     """Time and memory for the slices that are wanted, of whole runs if nothing is wanted."""
     from ..engine.estimate import estimate
@@ -340,7 +329,7 @@ def _updated(tools: Engine, entry: ObjectToRun, cancelled: IsCancelled) -> Itera
         for event in events:
             if isinstance(event, SliceMask):
                 told.add(event.index)
-                yield SliceFound(entry.id, event.index, event.mask, confidence(event))
+                yield SliceFound(entry.id, event.index, event.mask, event.confidence)
             else:
                 told.update(event.skipped)
                 yield SlicesGone(entry.id, event.skipped)
@@ -355,7 +344,7 @@ def _updated(tools: Engine, entry: ObjectToRun, cancelled: IsCancelled) -> Itera
     for index in sorted(entry.wanted - told):  # computed before, taken back by an undo, and wanted again
         stored = None if known is None else known.slices.get(index)
         if stored is not None:
-            yield SliceFound(entry.id, index, stored.mask, max(0.0, min(1.0, stored.iou)))
+            yield SliceFound(entry.id, index, stored.mask, stored.confidence)
 
 
 def load_prompts(path: Path, geometry: VolumeGeometry) -> PromptSet:
