@@ -48,6 +48,7 @@ class BrightNetwork(SliceNetwork):
         self.array, self.axis = array, axis
         self.looked: list[tuple[int, FrameView]] = []
         self.recalled: list[Recollection] = []
+        self.shown: list[Tensor | None] = []
 
     def features(self, slices: list[tuple[int, FrameView]]) -> SliceFeatures:  # type: ignore[override]
         self.looked += slices
@@ -64,6 +65,7 @@ class BrightNetwork(SliceNetwork):
     def decode(
         self, features: SliceFeatures, conditioned: Tensor, prompts: DecoderPrompts, count: int = 0
     ) -> MaskOutput:
+        self.shown.append(prompts.mask)
         logits = (conditioned - 128) / 8
         score = torch.where((logits > 0).flatten(1).any(1), 5.0, -5.0)
         return MaskOutput(logits, torch.full((len(logits),), 0.9), score, torch.zeros(len(logits), 4))

@@ -100,6 +100,31 @@ def test_nothing_is_computed_outside_the_slice_range() -> None:
         list(live.update(_said(geometry, _box(geometry, 8), within=(10, 12))))
 
 
+def _shown_areas(within: tuple[int, int] | None, *keys: int) -> list[int]:
+    """Pixels of the mask that the network is shown on each slice it tracks, with box prompts on slices `keys`."""
+    volume, geometry = _volume(first=0, last=19)
+    live, network = bright_segmentation(volume, geometry)
+    list(live.update(_said(geometry, *(_box(geometry, key) for key in keys), within=within)))
+    tracked = network.shown[len(keys) :]
+    return [int((mask > 0).sum()) for mask in tracked if mask is not None]
+
+
+def test_where_a_range_ends_the_network_is_shown_a_smaller_mask_slice_by_slice() -> None:
+    # The brightest square stays as it is: the network follows the image, and is shown what the range lets expect.
+    areas = _shown_areas((8, 13), 8)
+    whole = _shown_areas(None, 8)[0]
+    assert len(areas) == 5
+    assert areas == sorted(areas, reverse=True)
+    assert areas[-1] < areas[0] <= whole
+
+
+@pytest.mark.parametrize(("within", "keys"), [(None, (8,)), ((0, 19), (8,)), ((4, 12), (4, 12))])
+def test_nothing_is_expected_where_the_range_does_not_say_that_the_object_ends(
+    within: tuple[int, int] | None, keys: tuple[int, ...]
+) -> None:
+    assert len(set(_shown_areas(within, *keys))) == 1
+
+
 def test_two_objects_meet_on_each_slice_so_that_it_is_encoded_once() -> None:
     volume, geometry = _volume(first=0, last=19)
     objects = [ObjectPrompts(name, (1, 0, 0), (_box(geometry, key),)) for name, key in (("a", 4), ("b", 9))]

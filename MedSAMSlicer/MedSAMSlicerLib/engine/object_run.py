@@ -30,11 +30,15 @@ from .view import FrameView
 
 @dataclass(frozen=True)
 class _Source:
-    """Where a slice's mask comes from: a key slice (number, None, 0) or a track (numbers of its bounds, direction)."""
+    """Where a slice's mask comes from: a key slice (number, None, 0) or a track (numbers of its bounds, direction).
+
+    `end` is the last slice of a track out of the range, for networks to which it matters (see `taper`).
+    """
 
     key: int
     other: int | None = None
     step: int = 0
+    end: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +230,8 @@ class ObjectRun:
 
     def _source(self, track: Track, keys: Mapping[int, _Known]) -> _Source:
         other = None if track.other_key is None else keys[track.other_key].number
-        return _Source(keys[track.key].number, other, track.step)
+        tapers = other is None and self._propagator.network.config.dense_prompts
+        return _Source(keys[track.key].number, other, track.step, track.slices[-1] if tapers else None)
 
     def _source_of(self, index: int, keys: Mapping[int, _Known]) -> _Source:
         if index in keys:
@@ -264,13 +269,11 @@ class ObjectRun:
     ) -> StoredSlice | None:
         """A slice as it was tracked with other key slices than now; nothing of it becomes part of the result."""
         track = next(track for track in self._current(keys) if index in track.slices)
-        part = Track(track.key, track.step, track.slices[: track.slices.index(index) + 1], track.other_key)
-        counter.total += len(part.slices)
-        found = None
-        for event in self._propagator.run([self._job(part, keys)], cancel, counter):
+        counter.total += track.slices.index(index) + 1
+        for event in self._propagator.run([self._job(track, keys)], cancel, counter):
             if isinstance(event, SliceMask) and event.index == index:
-                found = StoredSlice.of(event)
-        return found
+                return StoredSlice.of(event)
+        return None
 
     def _settle(self, keys: dict[int, _Known]) -> None:
         """Make `keys` the key slices; forget slices out of the range and key slices no prompt leads to any more."""

@@ -26,6 +26,7 @@ from .crop import CropPolicy, bounds_of
 from .key_slice import KeySlice
 from .network import PREVIOUS_LOGIT_LIMIT, SliceNetwork
 from .slice_mask import SliceMask, TrackEnded, slice_mask
+from .taper import tapered
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,18 @@ class Tracker:
         return self._bank.recall(self._next(), self.track.step)
 
     def shown_mask(self) -> Tensor | None:
-        """(1, 1, 4h, 4w) the previous slice's mask, for networks that are shown it."""
+        """(1, 1, 4h, 4w) the previous slice's mask, for networks that are shown it.
+
+        Where the track ends inside the volume, as a given range says, it is shown as it is expected there.
+        """
         if not self.network.config.dense_prompts:
             return None
-        return self._previous.clamp(-PREVIOUS_LOGIT_LIMIT, PREVIOUS_LOGIT_LIMIT)
+        shown = self._previous.clamp(-PREVIOUS_LOGIT_LIMIT, PREVIOUS_LOGIT_LIMIT)
+        slices = self.track.slices
+        if len(self._keys) > 1 or slices[-1] in (0, self.network.slice_count - 1):
+            return shown  # where the object ends is not said
+        last = torch.tensor([float(len(slices))], device=shown.device)
+        return tapered(shown, self._position + 1, last, self._key_area)
 
     def accept(self, output: MaskOutput, memory: SliceMemory) -> SliceMask:
         """Take the network's answer for the next slice (batch size 1) and its memory, and move on."""
@@ -156,6 +165,8 @@ class Tracker:
     def _condition(self) -> None:
         for key in self._keys:
             self._bank.conditioning[key.index] = key.memory(self.network, self.view)
+        low = self.network.low_logits(self.view, self._keys[0].logits)
+        self._key_area = (low > 0).flatten(1).sum(1)
 
 
 def advance(trackers: Sequence[Tracker], batched: bool) -> list[SliceMask]:
