@@ -64,33 +64,32 @@ class SegmentVoxels:
     ) -> Changes:
         """Make these slices of a segment equal to `masks`, as far as the voxels are free to it.
 
-        Each voxel belongs to the segment that claimed it last; when that one leaves, it goes back to the one
-        before. So undoing writes in reverse order restores every segment. A voxel that the segment had before and
-        another has taken since is no new claim, unless `retake` says so.
+        Each voxel belongs to the last of those who want it, in the order in which they came. So undoing writes in
+        reverse order restores every segment. A segment that comes back takes its old place in the order, unless
+        `retake` makes it the last.
 
         Voxels are taken from the segments `takeable`; those in `locked` neither lose nor get back any.
         """
         own = self._labelmap(segment_id)
         before = self.read(segment_id, axis, masks)
         if not self._ledger and not takeable and not self._sharing(segment_id):
-            changed = {index: mask for index, mask in masks.items() if not np.array_equal(mask, before[index])}
+            changed = {
+                index: mask for index, mask in masks.items() if not np.array_equal(mask, before[index])
+            }
             return self._write_alone(own, segment_id, axis, changed)
         lent = self._lent(segment_id, axis, masks)
-        self._ledger.give_up(segment_id, self._flat(self._places(axis, {n: lent[n] & ~masks[n] for n in masks})))
-        if retake:
-            again = self._flat(self._places(axis, {n: lent[n] & masks[n] for n in masks}))
-            self._ledger.give_up(segment_id, again)
-            lent = self._lent(segment_id, axis, masks)
-        entering = self._places(axis, {n: masks[n] & ~before[n] & ~lent[n] for n in masks})
-        leaving = self._places(axis, {n: before[n] & ~masks[n] for n in masks})
-        changes = Changes({segment_id} if len(entering) or len(leaving) else set())
-        returned = self._ledger.give_back(segment_id, self._flat(leaving))
+        leaving = self._places(axis, {n: (before[n] | lent[n]) & ~masks[n] for n in masks})
+        entering = self._places(axis, {n: masks[n] & ~before[n] & (retake | ~lent[n]) for n in masks})
+        changes = Changes()
+        freed = self._ledger.leave(segment_id, self._flat(leaving))
         self._set(segment_id, leaving, inside=False)
-        self._take(segment_id, entering, takeable, changes)
-        if len(self._foreign(segment_id, entering)):
+        gained = self._take(segment_id, entering, takeable, retake, changes)
+        if len(self._foreign(segment_id, gained)):
             self._separate(segment_id)
-        self._set(segment_id, entering, inside=True)
-        self.hand_back(returned, locked, changes)
+        self._set(segment_id, gained, inside=True)
+        if len(leaving) or len(gained):
+            changes.segments.add(segment_id)
+        self.hand_back(freed, locked, changes)
         changes.lent = self._lent(segment_id, axis, masks)
         return changes
 
@@ -99,7 +98,7 @@ class SegmentVoxels:
         for owner, voxels in returned.items():
             if owner in locked or owner not in segment_ids(self._node) or not len(voxels):
                 continue
-            places = np.stack(np.unravel_index(voxels, self.shape), axis=1)
+            places = self._unflat(voxels)
             if len(self._foreign(owner, places)):
                 self._separate(owner)
             self._set(owner, places, inside=True)
@@ -134,32 +133,40 @@ class SegmentVoxels:
         return Changes({segment_id} if masks else set())
 
     def _lent(self, segment_id: str, axis: SliceAxis, indices: Iterable[int]) -> dict[int, Mask]:
-        """The voxels of slices that others have taken from a segment which still wants them."""
-        claimed = self._ledger.claimed_from(segment_id)
-        places = np.stack(np.unravel_index(claimed, self.shape), axis=1)
-        lent = {}
-        for index in indices:
-            here = places[places[:, axis] == index]
-            lent[index] = np.zeros((self.shape[axis.row_axis], self.shape[axis.column_axis]), dtype=np.bool_)
-            lent[index][here[:, axis.row_axis], here[:, axis.column_axis]] = True
-        return lent
+        """The voxels of slices that a segment wants and another has."""
+        return {index: self._ledger.lent(segment_id, _at(axis, index), self.shape) for index in indices}
 
-    def _take(self, segment_id: str, entering: Places, takeable: frozenset[str], changes: Changes) -> None:
+    def _take(
+        self, segment_id: str, entering: Places, takeable: frozenset[str], retake: bool, changes: Changes
+    ) -> Places:
+        """Settle whose the voxels are that a segment wants now; the others lose what becomes its own."""
         if not len(entering):
-            return
-        for other in segment_ids(self._node):
-            if other == segment_id or other not in takeable:
-                continue
-            labels, first = self._labelmap(other).cut()
-            inside, at = _within(entering, labels.shape, first)
-            hit = labels[at] == self._value(other) if len(at[0]) else np.empty(0, dtype=np.bool_)
-            if not hit.any():
-                continue
-            taken = entering[inside][hit]
-            labels[tuple(index[hit] for index in at)] = 0
-            self._ledger.take(segment_id, other, self._flat(taken))
-            changes.segments.add(other)
-            changes.taken[other] = taken
+            return entering
+        voxels = self._flat(entering)
+        if retake and takeable:
+            self._ledger.come_last(segment_id, voxels)
+        held = {
+            other: self._held(other, entering)
+            for other in segment_ids(self._node)
+            if other != segment_id and other in takeable
+        }
+        holders = {other: flags for other, flags in held.items() if flags.any()}
+        gained = self._ledger.enter(segment_id, voxels, holders, bool(takeable), self.shape)
+        for other, flags in holders.items():
+            lost = entering[flags & gained]
+            if len(lost):
+                self._set(other, lost, inside=False)
+                changes.segments.add(other)
+                changes.taken[other] = lost
+        return entering[gained]
+
+    def _held(self, segment_id: str, places: Places) -> npt.NDArray[np.bool_]:
+        """Which of the places belong to a segment now."""
+        labels, first = self._labelmap(segment_id).cut()
+        inside, at = _within(places, labels.shape, first)
+        if len(at[0]):
+            inside[inside] = labels[at] == self._value(segment_id)
+        return inside
 
     def _foreign(self, segment_id: str, places: Places) -> npt.NDArray[Any]:
         """Labels of other segments that lie at `places` in the labelmap of this one."""
@@ -178,7 +185,8 @@ class SegmentVoxels:
             labelmap.reserve(places.min(axis=0), places.max(axis=0))
         labels, first = labelmap.cut()
         _, at = _within(places, labels.shape, first)
-        labels[at] = self._value(segment_id) if inside else 0
+        value = self._value(segment_id)
+        labels[at] = value if inside else np.where(labels[at] == value, 0, labels[at])
 
     def _separate(self, segment_id: str) -> None:
         self._node.GetSegmentation().SeparateSegmentLabelmap(segment_id)
@@ -217,6 +225,9 @@ class SegmentVoxels:
 
     def _flat(self, places: Places) -> Voxels:
         return np.asarray(np.ravel_multi_index(tuple(places.T), self.shape), dtype=np.int64)
+
+    def _unflat(self, voxels: Voxels) -> Places:
+        return np.stack(np.unravel_index(voxels, self.shape), axis=1)
 
 
 def _at(axis: SliceAxis, index: int) -> tuple[Any, ...]:

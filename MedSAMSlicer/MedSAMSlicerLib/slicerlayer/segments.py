@@ -226,7 +226,7 @@ class SegmentMasks:
             edited = self._edits_of(each) if self._ledger and each in self._known else {}
             if edited:
                 whole = {index: np.ones_like(mask) for index, mask in edited.items()}
-                self._ledger.forget(each, self._voxels().flat_of_masks(axis, whole))
+                self._ledger.strike(each, self._voxels().flat_of_masks(axis, whole))
             self._learn(each, axis)
 
     def axis_of(self, segment_id: str) -> SliceAxis:
