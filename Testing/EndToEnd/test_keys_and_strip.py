@@ -1,0 +1,175 @@
+"""The keyboard, the strip above the views, and buttons that say why they cannot be pressed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PySide6 import QtCore, QtWidgets
+
+from .user import User, same
+
+pytestmark = [pytest.mark.slicer, pytest.mark.slow]
+KIDNEY = "left_kidney"
+KEYS = {"P": "POINT_POSITIVE", "N": "POINT_NEGATIVE", "X": "BOX", "L": "LINE"}
+
+
+def propagated(user: User, reach: int = 3) -> int:
+    index = user.box_around(KIDNEY)
+    user.choose_range(index - reach, index + reach)
+    user.propagate()
+    return index
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_key_takes_a_tool_and_puts_it_down(user: User, key: str) -> None:
+    user.host.key(key, view="Red")
+    assert user.controller.placing.name == KEYS[key]
+    user.host.key(key, view="Red")
+    assert user.controller.placing is None
+
+
+def test_whole_work_by_keyboard(user: User) -> None:
+    index = user.box_around(KIDNEY)
+    user.choose_range(index - 3, index + 3)
+    user.host.key("Ctrl+Return", view="Red")
+    assert user.controller.busy
+    user.until(lambda: not user.controller.busy or user.controller.progress.done >= 1)
+    user.host.key("Ctrl+.", view="Red")
+    user.until(lambda: not user.controller.busy)
+    user.settled()
+    assert np.flatnonzero(user.mask().any(axis=(1, 2))).tolist() == [index]
+    user.host.key("Ctrl+Return", view="Red")
+    user.until(lambda: not user.controller.busy)
+    user.settled()
+    user.host.key("U", view="Red")
+    user.settled()
+    doubtful = user.controller.shown_index
+    computed = {each.index: each.confidence for each in user.controller.slices if each.confidence is not None}
+    del computed[index]
+    assert computed[doubtful] == min(computed.values())
+    user.host.key("A", view="Red")
+    user.settled()
+    assert user.controller.slices[doubtful].state.value == "accepted"
+    step = "K" if doubtful < index else "J"
+    user.host.key(step, view="Red")
+    user.settled()
+    assert user.controller.shown_index == index
+    user.host.key("H", view="Red")
+    user.settled()
+    assert user.controller.changes_shown
+    user.picture("changes")
+    user.host.key("H", view="Red")
+    user.host.key("Shift+A", view="Red")
+    user.settled()
+    assert all(user.controller.slices[each].state.value in ("accepted", "prompted") for each in computed)
+
+
+def test_keys_are_gone_when_another_module_is_opened_and_back_afterwards(user: User) -> None:
+    user.box_around(KIDNEY)
+    mask = user.mask()
+    user.host.leave_module()
+    for key in (*KEYS, "Ctrl+Return", "Ctrl+Z", "A", "D", "M"):
+        user.host.key(key, view="Red")
+    user.settled()
+    assert user.controller.placing is None
+    assert not user.controller.busy
+    assert same(user.mask(), mask)
+    user.host.enter_module()
+    user.host.key("Ctrl+Z", view="Red")
+    user.settled()
+    assert not user.mask().any()
+
+
+def test_tool_in_hand_is_put_down_when_the_module_is_left(user: User) -> None:
+    user.press("positiveButton")
+    user.host.leave_module()
+    assert user.controller.placing is None
+    nodes = [node.GetNumberOfControlPoints() for node in user.markups()]
+    user.host.click("Red", user.world(60, 60, 5))
+    user.settled()
+    assert [node.GetNumberOfControlPoints() for node in user.markups()] == nodes
+    user.host.enter_module()
+
+
+def test_escape_puts_the_tool_down(user: User) -> None:
+    user.press("positiveButton")
+    user.host.click("Red", user.world(40, 60, 5))
+    user.settled()
+    user.host.key("Esc", view="Red")
+    user.settled()
+    if user.controller.placing is not None:  # Slicer itself leaves place mode by a right click
+        user.host.click("Red", user.world(40, 60, 5), button="right")
+        user.settled()
+    assert user.controller.placing is None
+    assert not user.ui.positiveButton.checked
+
+
+def test_click_on_the_strip_shows_that_slice(user: User) -> None:
+    index = propagated(user)
+    strip = QtWidgets.QWidget.findChild(user.host.view("Red"), QtCore.QObject, "MedSAMSlicerStripRed")
+    assert strip is not None
+    count, width = len(user.controller.slices), QtWidgets.QWidget.width(strip)
+    for wanted in (0, index + 2, count - 1):
+        place = QtCore.QPoint(int((wanted + 0.5) * width / count), 12)
+        user.host._mouse.click(strip, place, "left", "")
+        user.settled()
+        assert user.controller.shown_index == wanted
+    offset = user.host.view("Red").mrmlSliceNode().GetSliceOffset()
+    assert offset == pytest.approx(user.world(0, 0, count - 1)[2], abs=0.01)
+
+
+def test_strip_is_only_above_views_along_the_axis(user: User) -> None:
+    user.box_around(KIDNEY)
+    shown = {}
+    for view in ("Red", "Green", "Yellow"):
+        strip = QtWidgets.QWidget.findChild(user.host.view(view), QtCore.QObject, f"MedSAMSlicerStrip{view}")
+        shown[view] = QtWidgets.QWidget.isVisible(strip)
+    assert shown == {"Red": True, "Green": False, "Yellow": False}
+
+
+def test_disabled_buttons_say_why(user: User) -> None:
+    assert not user.ui.propagateButton.enabled
+    assert "Add or select a segment" in user.ui.propagateButton.toolTip
+    user.press("addSegmentButton")
+    user.settled()
+    assert "Click on the object first" in user.ui.propagateButton.toolTip
+    user.box_around(KIDNEY)
+    assert user.ui.propagateButton.enabled
+    assert "is accepted" not in user.ui.propagateButton.toolTip
+
+
+def test_second_press_of_propagate_does_not_start_a_second_run(user: User) -> None:
+    index = user.box_around(KIDNEY)
+    user.choose_range(index - 3, index + 3)
+    runs = user.controller._running
+    user.host.press(user.ui.propagateButton)
+    first = runs._run
+    assert first is not None
+    user.ui.propagateButton.click()
+    user.host.key("Ctrl+Return", view="Red")
+    assert runs._run is first
+    assert "under way" in user.said
+    user.until(lambda: not user.controller.busy)
+    user.settled()
+    assert user.controller.undo_label.startswith("Propagate")
+    user.press("undoButton")
+    user.settled()
+    assert np.flatnonzero(user.mask().any(axis=(1, 2))).tolist() == [index]
+
+
+def test_cancel_leaves_the_segment_as_before_and_redo_brings_the_computed_slices(user: User) -> None:
+    index = user.box_around(KIDNEY)
+    user.choose_range(index - 5, index + 5)
+    before = user.mask()
+    user.press("propagateButton")
+    user.until(lambda: not user.controller.busy or user.controller.progress.done >= 4)
+    assert user.controller.busy, "the run was over before it could be cancelled"
+    user.press("cancelButton")
+    user.until(lambda: not user.controller.busy)
+    user.settled()
+    assert same(user.mask(), before)
+    user.host.key("Ctrl+Shift+Z", view="Red")
+    user.settled()
+    partial = user.mask()
+    assert np.count_nonzero(partial.any(axis=(1, 2))) > 1
+    assert same(partial[index], before[index])

@@ -1,0 +1,226 @@
+"""What belongs to the user: accepted slices, edits of Segment Editor, locked segments, and neighbours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from .user import Mask, User, largest, same
+
+pytestmark = [pytest.mark.slicer, pytest.mark.slow]
+KIDNEY = "left_kidney"
+
+
+def propagated(user: User, reach: int = 3) -> int:
+    index = user.box_around(KIDNEY)
+    user.choose_range(index - reach, index + reach)
+    user.propagate()
+    return index
+
+
+def paint(user: User, segment_id: str, path: list[tuple[float, float, float]]) -> None:
+    """Drag Segment Editor's brush along voxels (i, j, k) of one slice."""
+    import slicer
+
+    editor = slicer.qMRMLSegmentEditorWidget()
+    editor.setMRMLScene(slicer.mrmlScene)
+    node = user.host.scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    editor.setMRMLSegmentEditorNode(node)
+    editor.setSegmentationNode(user.segmentation)
+    editor.setSourceVolumeNode(user.volume)
+    editor.setCurrentSegmentID(segment_id)
+    editor.setActiveEffectByName("Paint")
+    editor.activeEffect().setCommonParameter("BrushAbsoluteDiameter", 12.0)
+    places = [user.world(*place) for place in path]
+    user.host.show_slice("Red", places[0])
+    user.host.drag("Red", places)
+    editor.setActiveEffect(None)
+    user.host.scene.RemoveNode(node)
+
+
+def overlapping(user: User) -> tuple[str, Mask, str]:
+    """Two segments prompted over the same place: id and mask of the first, id of the second."""
+    index, low, high = largest(user.truth[KIDNEY])
+    user.box(low, high)
+    first, mask = user.controller.segment_id, user.mask()
+    user.press("addSegmentButton")
+    user.settled()
+    user.box(low, (high[0] + 6, high[1], index))
+    assert user.controller.segment_id != first
+    return first, mask, user.controller.segment_id
+
+
+def choose_overlap(user: User, policy: str) -> None:
+    selector = user.ui.overlapSelector
+    selector.setCurrentIndex(selector.findData(policy))
+    user.settled()
+    assert user.controller.overlap == policy
+
+
+@pytest.fixture(autouse=True)
+def _keep_others(request: pytest.FixtureRequest) -> Any:
+    """The policy is of the module, not of the scene: the next test begins with the usual one."""
+    yield
+    if "user" in request.fixturenames:
+        request.getfixturevalue("user").controller.set_overlap("none")
+
+
+def test_accepted_slice_survives_a_propagation_from_a_correction(user: User) -> None:
+    index = propagated(user)
+    user.controller.show_slice(index + 2)
+    user.settled()
+    user.press("acceptButton")
+    user.settled()
+    assert user.ui.acceptButton.text == "Release slice"
+    before = user.mask()
+    found = np.argwhere(before[index + 3])
+    j, i = found[len(found) // 2]
+    user.point((float(i), float(j), index + 3), positive=False)
+    user.propagate()
+    after = user.mask()
+    assert same(after[index + 2], before[index + 2])
+    assert not same(after[index + 3], before[index + 3])
+    assert same(after[: index + 2], before[: index + 2])
+
+
+def test_edit_of_segment_editor_becomes_a_key_slice_and_survives(user: User) -> None:
+    index = propagated(user)
+    before = user.mask()
+    corner = (10.0, 10.0, float(index - 2))
+    paint(user, user.controller.segment_id, [corner, (20.0, 10.0, float(index - 2))])
+    user.settled()
+    painted = user.mask()
+    assert (painted & ~before).any()
+    assert user.controller.slices[index - 2].state.value in ("edited", "accepted")
+    found = np.argwhere(painted[index + 3])
+    j, i = found[len(found) // 2]
+    user.point((float(i), float(j), float(index + 3)), positive=False)
+    if user.ui.propagateButton.enabled:
+        user.propagate()
+    assert same(user.mask()[index - 2], painted[index - 2])
+    while user.controller.undo_label is not None and not same(user.mask(), before):
+        user.press("undoButton")
+        user.settled()
+    assert same(user.mask(), before)
+
+
+def test_edit_while_the_run_goes_on_survives_it(user: User) -> None:
+    index = user.box_around(KIDNEY)
+    user.choose_range(index - 4, index + 4)
+    user.press("propagateButton")
+    user.until(lambda: not user.controller.busy or user.controller.progress.done >= 1)
+    place = (10.0, 10.0, float(index - 1))
+    paint(user, user.controller.segment_id, [place, (20.0, 10.0, float(index - 1))])
+    user.until(lambda: not user.controller.busy)
+    user.settled()
+    assert user.mask()[index - 1, 10, 10]
+
+
+def test_locked_segment_takes_no_prompt_and_says_why(user: User) -> None:
+    index = propagated(user)
+    before = user.mask()
+    user.press("lockButton")
+    user.settled()
+    assert not user.ui.positiveButton.enabled
+    assert "locked" in user.ui.positiveButton.toolTip
+    assert not user.ui.propagateButton.enabled
+    user.host.key("P", view="Red")
+    user.host.click("Red", user.world(60, 60, index))
+    user.settled()
+    assert same(user.mask(), before)
+    user.press("lockButton")
+    user.settled()
+    assert user.ui.positiveButton.enabled
+
+
+def test_overlap_none_leaves_the_neighbour_bit_by_bit(user: User) -> None:
+    first, mask, second = overlapping(user)
+    assert same(user.mask(first), mask)
+    assert (user.mask(second) & mask).any()
+
+
+@pytest.mark.parametrize("policy", ["all", "visible"])
+def test_overlap_policy_takes_voxels_of_the_neighbour_and_undo_gives_them_back(
+    user: User, policy: str
+) -> None:
+    choose_overlap(user, policy)
+    first, mask, second = overlapping(user)
+    assert not (user.mask(first) & user.mask(second)).any()
+    assert not same(user.mask(first), mask)
+    assert same(user.mask(first), mask & ~user.mask(second))
+    user.press("undoButton")
+    user.settled()
+    assert same(user.mask(first), mask)
+
+
+def test_overlap_visible_leaves_a_hidden_neighbour_alone(user: User) -> None:
+    choose_overlap(user, "visible")
+    _, low, high = largest(user.truth[KIDNEY])
+    user.box(low, high)
+    first, mask = user.controller.segment_id, user.mask()
+    user.segmentation.GetDisplayNode().SetSegmentVisibility(first, False)
+    user.press("addSegmentButton")
+    user.settled()
+    user.box(low, high)
+    assert user.mask().any()
+    assert same(user.mask(first), mask)
+
+
+def test_overlap_all_never_takes_from_a_locked_segment(user: User) -> None:
+    choose_overlap(user, "all")
+    _, low, high = largest(user.truth[KIDNEY])
+    user.box(low, high)
+    first, mask = user.controller.segment_id, user.mask()
+    user.press("lockButton")
+    user.settled()
+    user.press("addSegmentButton")
+    user.settled()
+    user.box(low, high)
+    assert same(user.mask(first), mask)
+    assert not (user.mask() & mask).any()
+
+
+def test_two_segments_are_propagated_together(user: User) -> None:
+    index, low, high = largest(user.truth[KIDNEY])
+    user.box(low, high)
+    user.choose_range(index - 2, index + 2)
+    first = user.controller.segment_id
+    user.press("addSegmentButton")
+    user.settled()
+    other, low, high = largest(user.truth["aorta"])
+    user.box(low, high)
+    user.choose_range(max(0, other - 2), min(19, other + 2))
+    second = user.controller.segment_id
+    user.press("allSegmentsBox")
+    user.settled()
+    user.propagate()
+    for each in (first, second):
+        assert np.count_nonzero(user.mask(each).any(axis=(1, 2))) > 2, each
+    user.picture("two segments")
+    user.press("allSegmentsBox")
+    user.press("undoButton")
+    user.settled()
+    for each in (first, second):
+        assert np.count_nonzero(user.mask(each).any(axis=(1, 2))) == 1, each
+
+
+def test_rename_recolour_and_delete_in_the_table_are_followed(user: User) -> None:
+    user.box_around(KIDNEY)
+    segment_id, mask = user.controller.segment_id, user.mask()
+    segment = user.segmentation.GetSegmentation().GetSegment(segment_id)
+    segment.SetName("kidney")
+    segment.SetColor(0.1, 0.2, 0.9)
+    user.settled()
+    assert {node.GetName() for node in user.markups()} == {"kidney box"}
+    assert "kidney" in user.ui.promptLabel.text
+    user.press("deleteSegmentButton")
+    user.settled()
+    assert user.names() == []
+    assert user.markups() == []
+    user.press("undoButton")
+    user.settled()
+    assert user.names() == ["kidney"]
+    assert same(user.mask(user.controller.segment_ids[0]), mask)
+    assert len(user.markups()) == 1

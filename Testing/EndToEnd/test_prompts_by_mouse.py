@@ -1,0 +1,157 @@
+"""Prompts that are dragged, deleted, refused, and given in every view."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from .user import User, dice, largest, same
+
+pytestmark = [pytest.mark.slicer, pytest.mark.slow]
+KIDNEY, OTHER = "left_kidney", "right_kidney"
+
+
+def center(user: User, name: str) -> tuple[float, float, float]:
+    """The middle voxel (i, j, k) of an object on its largest slice."""
+    index, _, _ = largest(user.truth[name])
+    found = np.argwhere(user.truth[name][index])
+    j, i = found[np.abs(found - found.mean(axis=0)).sum(axis=1).argmin()]
+    return float(i), float(j), float(index)
+
+
+def test_point_shows_a_mask_at_once_and_a_dragged_point_takes_it_along(user: User) -> None:
+    start = center(user, KIDNEY)
+    i, j, _ = center(user, "aorta")
+    end = (i, j, start[2])
+    user.point(start)
+    before = user.mask()
+    assert before[int(start[2]), int(start[1]), int(start[0])]
+    user.host.drag("Red", [user.world(*start), user.world(*end)])
+    user.settled()
+    [point] = user.prompts()
+    assert np.allclose(point.ras, (user.matrix @ [*end, 1])[:3], atol=3.0)
+    after = user.mask()
+    assert not same(after, before)
+    assert after[int(end[2]), int(end[1]), int(end[0])]
+    assert user.controller.undo_label
+    user.host.key("Ctrl+Z", view="Red")
+    user.settled()
+    assert same(user.mask(), before)
+
+
+def test_dragged_handle_of_a_box_changes_box_and_preview(user: User) -> None:
+    index, low, high = largest(user.truth[KIDNEY])
+    user.box(low, high)
+    before, [box] = user.mask(), user.prompts()
+    middle = ((low[0] + high[0]) / 2, low[1], index)
+    farther = (middle[0], (low[1] + high[1]) / 2, index)
+    user.host.drag("Red", [user.world(*middle), user.world(*farther)])
+    user.settled()
+    [smaller] = user.prompts()
+    assert smaller != box
+    assert smaller.slice == box.slice
+    assert not same(user.mask(), before)
+    assert np.flatnonzero(user.mask().any(axis=(1, 2))).tolist() == [index]
+
+
+def test_deleted_point_takes_its_prompt_and_mask_away_and_undo_brings_both(user: User) -> None:
+    first = center(user, KIDNEY)
+    user.point(first)
+    mask = user.mask()
+    [node] = user.markups("vtkMRMLMarkupsFiducialNode")
+    user.host.move("Red", user.world(*first))
+    user.host.key("Delete", view="Red")
+    user.settled()
+    if node.GetNumberOfControlPoints():  # as the entry "Delete point" of its menu does
+        node.RemoveNthControlPoint(0)
+        user.settled()
+    assert user.prompts() == ()
+    assert not user.mask().any()
+    user.press("undoButton")
+    user.settled()
+    assert same(user.mask(), mask)
+    assert len(user.prompts()) == 1
+
+
+def test_removed_markups_node_takes_its_prompts_away(user: User) -> None:
+    i, j, k = center(user, KIDNEY)
+    user.point((i, j, k))
+    user.point((i + 2, j, k))
+    [node] = user.markups("vtkMRMLMarkupsFiducialNode")
+    user.host.scene.RemoveNode(node)
+    user.settled()
+    assert user.prompts() == ()
+    assert not user.mask().any()
+
+
+@pytest.mark.parametrize(("view", "axis"), [("Green", 1), ("Yellow", 2)])
+def test_first_prompt_fixes_the_axis_of_the_view_it_is_given_in(user: User, view: str, axis: int) -> None:
+    index = user.box_around(KIDNEY, axis, view)
+    assert int(user.controller.axis) == axis
+    mask, truth = user.mask(), user.truth[KIDNEY]
+    filled = np.flatnonzero(mask.any(axis=tuple(each for each in range(3) if each != axis)))
+    assert filled.tolist() == [index]
+    assert dice(np.take(mask, index, axis), np.take(truth, index, axis)) > 0.6
+    user.choose_range(index - 3, index + 3)
+    user.propagate()
+    mask = user.mask()
+    filled = np.flatnonzero(mask.any(axis=tuple(each for each in range(3) if each != axis)))
+    assert len(filled) > 3
+    assert filled.min() >= index - 3
+    assert filled.max() <= index + 3
+    user.picture(f"axis-{view}")
+
+
+def test_box_across_the_axis_is_refused_and_leaves_no_picture(user: User) -> None:
+    user.box_around(KIDNEY)
+    before, prompts = user.mask(), user.prompts()
+    _, low, high = largest(user.truth[KIDNEY], axis=1)
+    user.box(low, high, view="Green")
+    assert user.prompts() == prompts
+    assert same(user.mask(), before)
+    assert "lies across the slices" in user.said
+    assert len(user.markups("vtkMRMLMarkupsROINode")) == 1
+
+
+def test_point_in_another_view_counts_on_its_slice_of_the_axis(user: User) -> None:
+    user.box_around(KIDNEY)
+    i, j, k = center(user, KIDNEY)
+    user.point((i, j, k + 3), view="Yellow")
+    slices = {prompt.slice for prompt in user.prompts()}
+    assert {place.index for place in slices} == {int(k), int(k) + 3}
+    assert {int(place.axis) for place in slices} == {0}
+
+
+def test_negative_point_takes_its_place_out_of_the_mask(user: User) -> None:
+    user.box_around(KIDNEY)
+    i, j, k = center(user, KIDNEY)
+    user.point((i, j, k), positive=False)
+    assert not user.mask()[int(k), int(j), int(i)]
+
+
+def test_line_along_the_longest_diameter_shows_a_mask(user: User) -> None:
+    index, *_ = largest(user.truth[KIDNEY])
+    found = np.argwhere(user.truth[KIDNEY][index])
+    top, bottom = found[found[:, 0].argmin()], found[found[:, 0].argmax()]
+    user.press("lineButton")
+    user.host.click("Red", user.world(float(top[1]), float(top[0]), index))
+    user.host.click("Red", user.world(float(bottom[1]), float(bottom[0]), index), jump=False)
+    user.settled()
+    assert len(user.prompts()) == 1
+    assert dice(user.mask()[index], user.truth[KIDNEY][index]) > 0.5
+
+
+def test_another_window_is_seen_by_the_next_preview(user: User) -> None:
+    user.box_around(KIDNEY)
+    before, window = user.mask(), user.controller.window
+    selector = user.ui.windowSelector
+    selector.setCurrentIndex(selector.findData("bone"))
+    user.ready()
+    assert user.controller.window != window
+    i, j, k = center(user, KIDNEY)
+    user.point((i, j, k))
+    assert user.mask().any()
+    assert not same(user.mask(), before)
+    user.press("undoButton")
+    user.settled()
+    assert same(user.mask(), before)

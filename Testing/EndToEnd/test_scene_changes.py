@@ -1,0 +1,181 @@
+"""What happens around the module while its worker runs: closing, deleting, reloading, leaving."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from .user import User, largest, network_threads, observers
+
+pytestmark = [pytest.mark.slicer, pytest.mark.slow]
+KIDNEY = "left_kidney"
+
+
+def running(user: User) -> User:
+    """A propagation under way, at least one slice told."""
+    user.box_around(KIDNEY)
+    user.press("propagateButton")
+    user.until(lambda: not user.controller.busy or user.controller.progress.done >= 1)
+    assert user.controller.busy
+    return user
+
+
+def works_again(user: User, volume: object) -> None:
+    """A click on another volume shows a mask."""
+    user.volume = volume
+    user.ui.volumeSelector.setCurrentNode(volume)
+    user.ready()
+    user.box_around(KIDNEY)
+    assert user.mask().any()
+
+
+def again(user: User) -> object:
+    import slicer
+
+    array = np.array(slicer.util.arrayFromVolume(user.volume))
+    return user.host.add_volume(array, user.matrix, name="again")
+
+
+def test_scene_closed_during_the_run(user: User) -> None:
+    import slicer
+
+    array = np.array(slicer.util.arrayFromVolume(user.volume))
+    running(user)
+    user.host.close_scene()
+    user.settled()
+    assert not user.controller.busy
+    assert user.controller.volume_node is None
+    assert user.said == "Pick a volume."
+    assert not user.ui.propagateButton.enabled
+    works_again(user, user.host.add_volume(array, user.matrix, name="again"))
+
+
+def test_volume_deleted_during_the_run(user: User) -> None:
+    other = again(user)
+    running(user)
+    user.host.scene.RemoveNode(user.volume)
+    user.settled()
+    assert not user.controller.busy
+    assert user.controller.volume_node is not user.volume
+    assert "was deleted" in user.said
+    works_again(user, other)
+
+
+def test_segmentation_deleted_during_the_run(user: User) -> None:
+    running(user)
+    user.host.scene.RemoveNode(user.segmentation)
+    user.settled()
+    assert not user.controller.busy
+    assert "was deleted" in user.said
+    assert user.markups() == []
+    user.box_around(KIDNEY)
+    assert user.mask().any()
+
+
+def test_segment_deleted_during_the_run(user: User) -> None:
+    running(user)
+    user.press("deleteSegmentButton")
+    user.settled()
+    assert not user.controller.busy
+    assert user.names() == []
+    user.box_around(KIDNEY)
+    assert user.mask().any()
+
+
+def test_node_renamed_during_the_run(user: User) -> None:
+    running(user)
+    user.volume.SetName("other name")
+    user.segmentation.SetName("masks")
+    user.until(lambda: not user.controller.busy)
+    user.settled()
+    assert user.controller.undo_label.startswith("Propagate")
+
+
+def test_another_volume_is_chosen_during_the_run_and_the_first_comes_back(user: User) -> None:
+    other = again(user)
+    running(user)
+    first = user.volume
+    user.ui.volumeSelector.setCurrentNode(other)
+    user.settled()
+    assert not user.controller.busy
+    assert user.controller.volume_node is other
+    assert user.markups() == []
+    user.ui.volumeSelector.setCurrentNode(first)
+    user.ready()
+    assert len(user.prompts()) == 1
+    assert len(user.markups()) == 1
+
+
+def test_module_left_during_the_run_goes_on_and_is_found_finished(user: User) -> None:
+    index, low, high = largest(user.truth[KIDNEY])
+    user.box(low, high)
+    user.choose_range(index - 3, index + 3)
+    user.press("propagateButton")
+    user.host.leave_module()
+    user.until(lambda: not user.controller.busy)
+    user.host.enter_module()
+    user.settled()
+    assert np.count_nonzero(user.mask().any(axis=(1, 2))) > 3
+
+
+def test_strips_and_observers_of_the_views_go_when_the_module_is_left(user: User) -> None:
+    from PySide6 import QtCore, QtWidgets
+
+    user.box_around(KIDNEY)
+    nodes = [user.host.view(name).mrmlSliceNode() for name in ("Red", "Green", "Yellow")]
+    user.host.leave_module()
+    left = observers(*nodes)
+    for _ in range(3):
+        user.host.enter_module()
+        user.settled()
+        user.host.leave_module()
+    assert observers(*nodes) == left
+    find = QtWidgets.QWidget.findChild
+    assert find(user.host.view("Red"), QtCore.QObject, "MedSAMSlicerStripRed") is None
+    user.host.enter_module()
+    user.settled()
+    assert find(user.host.view("Red"), QtCore.QObject, "MedSAMSlicerStripRed") is not None
+
+
+def watched(user: User) -> int:
+    """Observers on everything that outlives the panel."""
+    import slicer
+
+    kinds = ("Interaction", "Selection", "Crosshair", "Slice")
+    nodes = [slicer.util.getNodesByClass(f"vtkMRML{kind}Node") for kind in kinds]
+    return observers(user.host.scene, user.volume, *(node for group in nodes for node in group))
+
+
+def test_reload_and_exit_during_the_run_leave_no_observer_and_no_thread(
+    open_user: Callable[..., User],
+) -> None:
+    import slicer
+
+    user = open_user()
+    running(user)
+    user.widget.onReload()
+    user.widget = slicer.modules.MedSAMSlicerWidget
+    user.host.process_events(0.1)
+    user.widget.enter()
+    user.ready()
+    after_one = watched(user)
+    running(user)
+    user.widget.onReload()
+    user.widget = slicer.modules.MedSAMSlicerWidget
+    user.host.process_events(0.1)
+    user.widget.enter()
+    user.ready()
+    assert watched(user) == after_one
+    assert len(network_threads()) <= 2
+    running(user)
+    user.host.close()
+    assert network_threads() == []
+
+
+def test_exit_during_the_first_preparation_ends(open_user: Callable[..., User], drawn: None) -> None:
+    user = open_user()
+    user.widget.cleanup()
+    assert network_threads() == []
+    user.widget.cleanup()
