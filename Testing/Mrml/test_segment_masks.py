@@ -22,7 +22,9 @@ from MedSAMSlicerLib.slicerlayer import nodes
 from MedSAMSlicerLib.slicerlayer.segments import SegmentMasks, check_segmentation, create_segmentation
 
 pytestmark = pytest.mark.slicer
-ANY = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+ANY = settings(
+    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 def world_places(mrml: MrmlScene, segmentation: Any, segment_id: str) -> np.ndarray:
@@ -51,7 +53,9 @@ def blob(shape: tuple[int, int, int], seed: int, share: float = 0.3) -> np.ndarr
 
 
 @ANY
-@given(geometry=geometries(), transform=transforms(), axis=st.sampled_from(SliceAxis), seed=st.integers(0, 99))
+@given(
+    geometry=geometries(), transform=transforms(), axis=st.sampled_from(SliceAxis), seed=st.integers(0, 99)
+)
 def test_no_voxel_of_a_mask_lands_beside_its_place(mrml: MrmlScene, geometry, transform, axis, seed) -> None:
     volume, segmentation, masks = masks_on(mrml, geometry, transform)
     array = blob(geometry.shape, seed)
@@ -78,7 +82,9 @@ def test_no_voxel_of_a_mask_lands_beside_its_place(mrml: MrmlScene, geometry, tr
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_masks_of_every_real_volume_land_on_their_voxels(mrml: MrmlScene, shared_data: Any, name: str) -> None:
+def test_masks_of_every_real_volume_land_on_their_voxels(
+    mrml: MrmlScene, shared_data: Any, name: str
+) -> None:
     volume = mrml.load_volume(shared_data / name / f"{name}_image.nii.gz")
     label = mrml.load_volume(shared_data / name / f"{name}_label.nii.gz")
     wanted = nodes.volume_array(label) != 0
@@ -204,7 +210,7 @@ def test_voxels_that_a_mask_takes_come_back_when_it_leaves(mrml: MrmlScene, axis
 
 def test_locked_segments_lose_nothing_and_take_nothing(mrml: MrmlScene) -> None:
     geometry = case("as scanned")
-    _, masks, (left_id, right_id), (left, right) = shared_pair(mrml, geometry)
+    _, masks, (left_id, right_id), (left, _) = shared_pair(mrml, geometry)
     masks.set_locked(left_id, True)
     everything = slices_of(np.ones(geometry.shape, bool), SliceAxis.K)
     ours = masks.add("ours")
@@ -282,7 +288,9 @@ def test_undoing_any_writes_in_reverse_order_restores_every_segment(mrml: MrmlSc
     geometry = VolumeGeometry((3, 4, 5), CASES["oblique"])
     _, _, masks = masks_on(mrml, geometry)
     ids = [masks.add(name) for name in "abc"]
-    said = {segment_id: blob(geometry.shape, n + 1, 0.6) for n, segment_id in enumerate(ids)}  # as a session does
+    said = {
+        segment_id: blob(geometry.shape, n + 1, 0.6) for n, segment_id in enumerate(ids)
+    }  # as a session does
     for segment_id, mask in said.items():
         masks.write_slices(segment_id, SliceAxis.J, slices_of(mask, SliceAxis.J), "all")
     steps, states = [], []
@@ -373,7 +381,9 @@ def test_names_colours_locks_and_terminology_are_slicers_own(mrml: MrmlScene) ->
     segmentation.GetSegmentation().GetSegment(ours).SetName("liver")
     segmentation.GetSegmentation().GetSegment(theirs).SetColor(1, 0, 0)
     masks.set_locked(ours, True)
-    entry = "Segmentation category and type - 3D Slicer General Anatomy list~SCT^123037004^Anatomical Structure"
+    entry = (
+        "Segmentation category and type - 3D Slicer General Anatomy list~SCT^123037004^Anatomical Structure"
+    )
     masks.set_terminology(ours, entry)
     assert masks.terminology(ours) == entry
     segmentation.GetSegmentation().RemoveSegment(theirs)
@@ -420,7 +430,9 @@ def test_a_segmentation_of_another_grid_is_refused_and_left_alone(mrml: MrmlScen
     masks = SegmentMasks(segmentation, first)
     masks.write_slices(masks.add("a"), SliceAxis.K, slices_of(blob((6, 7, 9), 1), SliceAxis.K))
     masks.close()
-    with pytest.raises(GeometryError, match='"theirs" was made on another grid of voxels than the volume "other"'):
+    with pytest.raises(
+        GeometryError, match='"theirs" was made on another grid of voxels than the volume "other"'
+    ):
         SegmentMasks(segmentation, other)
     check_segmentation(segmentation, first)
     empty = create_segmentation(mrml.scene, first)

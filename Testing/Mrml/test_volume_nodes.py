@@ -22,12 +22,16 @@ pytest.importorskip("slicer", reason="the slicer-core wheel is not installed")
 from MedSAMSlicerLib.slicerlayer import nodes, slice_views
 
 pytestmark = pytest.mark.slicer
-ANY = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+ANY = settings(
+    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 @ANY
 @given(geometry=geometries(), transform=transforms(), data=st.data())
-def test_a_voxel_of_the_array_is_the_voxel_that_slicer_shows(mrml: MrmlScene, geometry, transform, data) -> None:
+def test_a_voxel_of_the_array_is_the_voxel_that_slicer_shows(
+    mrml: MrmlScene, geometry, transform, data
+) -> None:
     volume = node_of(mrml, geometry, transform)
     found, array = nodes.volume_geometry(volume), nodes.volume_array(volume)
     k, j, i = (data.draw(st.integers(0, size - 1)) for size in geometry.shape)
@@ -55,9 +59,7 @@ def test_every_real_volume_has_the_values_of_its_file_at_their_places(
     found = nodes.volume_geometry(node)
     voxels = np.random.default_rng(1).integers(0, array.shape, size=(300, 3))
     ijk = np.rint(found.to_ijk(geometry.to_ras(voxels[:, ::-1]))).astype(int)
-    np.testing.assert_array_equal(
-        nodes.volume_array(node)[tuple(ijk[:, ::-1].T)], array[tuple(voxels.T)]
-    )
+    np.testing.assert_array_equal(nodes.volume_array(node)[tuple(ijk[:, ::-1].T)], array[tuple(voxels.T)])
     np.testing.assert_allclose(found.to_ras(ijk), geometry.to_ras(voxels[:, ::-1]), rtol=0, atol=1e-3)
 
 
@@ -148,7 +150,9 @@ def test_a_view_turned_to_a_slice_shows_that_slice(mrml: MrmlScene, geometry, tr
     places = nodes.to_world(volume, geometry.slice_to_ras([(0, 0), (1, 0), (0, 1)], index, axis))
     across, down = places[1] - places[0], places[2] - places[0]
     normal = np.cross(across, down)
-    node.SetSliceToRASByNTP(*(normal / np.linalg.norm(normal)), *(across / np.linalg.norm(across)), *places[0], 0)
+    node.SetSliceToRASByNTP(
+        *(normal / np.linalg.norm(normal)), *(across / np.linalg.norm(across)), *places[0], 0
+    )
     shown = slice_views.shown_slice(node, volume)
     assert (shown.axis, shown.index) == (axis, index)
     assert shown.off_degrees < 1e-5
@@ -204,4 +208,6 @@ def test_hardening_a_transform_moves_no_voxel(mrml: MrmlScene) -> None:
     put_under(mrml, volume, matrix)
     before = nodes.to_world(volume, nodes.volume_geometry(volume).to_ras([(1, 2, 3)]))
     volume.HardenTransform()
-    np.testing.assert_allclose(nodes.to_world(volume, nodes.volume_geometry(volume).to_ras([(1, 2, 3)])), before)
+    np.testing.assert_allclose(
+        nodes.to_world(volume, nodes.volume_geometry(volume).to_ras([(1, 2, 3)])), before
+    )

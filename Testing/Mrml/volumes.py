@@ -18,7 +18,9 @@ __all__ = ["CASES", "case", "geometries", "node_of", "put_under", "transforms"]
 _TURN = np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0.0], [0.48, 0.64, 0.6]])
 
 
-def _matrix(axes: npt.ArrayLike, origin: tuple[float, float, float] = (12.5, -30.25, 700.0)) -> npt.NDArray[Any]:
+def _matrix(
+    axes: npt.ArrayLike, origin: tuple[float, float, float] = (12.5, -30.25, 700.0)
+) -> npt.NDArray[Any]:
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = axes, origin
     return matrix

@@ -85,6 +85,10 @@ class Ledger:
     def __bool__(self) -> bool:
         return self._numbers is not None
 
+    def knows(self, segment_id: str) -> bool:
+        """Whether a segment ever claimed a contested voxel."""
+        return any(segment_id in claims.members for claims in self._claims)
+
     def enter(
         self, segment_id: str, voxels: Voxels, holders: Mapping[str, Flags], take: bool, shape: Shape
     ) -> Flags:

@@ -88,6 +88,9 @@ def dress(node: Any, kind: Kind, name: str, color: Sequence[float], active: bool
     display.SetOpacity(1.0 if active else 0.35)
     display.SetPointLabelsVisibility(False)
     display.SetPropertiesLabelVisibility(False)
+    display.SetVisibility3D(
+        False
+    )  # a prompt is said on a slice; in 3-D views its handles would hide the segment
     if kind is Kind.BOX:
         display.SetFillVisibility(False)
         display.SetHandlesInteractive(active)

@@ -72,7 +72,7 @@ class SegmentVoxels:
         """
         own = self._labelmap(segment_id)
         before = self.read(segment_id, axis, masks)
-        if not self._ledger and not takeable and not self._sharing(segment_id):
+        if not takeable and not self._ledger.knows(segment_id) and not self._sharing(segment_id):
             changed = {
                 index: mask for index, mask in masks.items() if not np.array_equal(mask, before[index])
             }

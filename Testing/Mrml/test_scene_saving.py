@@ -1,0 +1,151 @@
+"""A saved scene brings prompts, session and segments back, as a bundle and as a folder of files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from MedSAMSlicerLib.core.geometry import SliceAxis
+
+from .conftest import MrmlScene
+from .test_prompt_nodes import assert_same, of, prompts_on
+from .test_segment_masks import blob, slices_of, whole
+from .volumes import CASES, case, node_of, put_under
+
+pytest.importorskip("slicer", reason="the slicer-core wheel is not installed")
+from MedSAMSlicerLib.slicerlayer import nodes
+from MedSAMSlicerLib.slicerlayer.parameter_node import ParameterNode
+from MedSAMSlicerLib.slicerlayer.prompt_nodes import PromptNodes
+from MedSAMSlicerLib.slicerlayer.segments import SegmentMasks, create_segmentation
+
+pytestmark = pytest.mark.slicer
+TEXT = '{"prompts": ["a; b: c | d", "Läsion <&> \\"1\\"\\n"], "n": 1.5e-7}\n'
+TURN = np.array([[0, -1, 0, 5], [1, 0, 0, 6], [0, 0, 1, 7], [0, 0, 0, 1.0]])
+
+
+def save_and_load(mrml: MrmlScene, folder: Path, bundle: bool) -> None:
+    """As File / Save and File / Open do it: every node with a file of its own, then the scene."""
+    scene, slicer = mrml.scene, mrml.slicer
+    if scene.GetDataIOManager() is None:
+        cache, manager = slicer.vtkCacheManager(), slicer.vtkDataIOManager()
+        (folder / "cache").mkdir()
+        cache.SetRemoteCacheDirectory(str(folder / "cache"))
+        manager.SetCacheManager(cache)
+        scene.SetCacheManager(cache)
+        scene.SetDataIOManager(manager)
+    if bundle:
+        assert scene.WriteToMRB(str(folder / "study.mrb"))
+        scene.Clear(False)
+        assert scene.ReadFromMRB(str(folder / "study.mrb"))
+        return
+    (folder / "study").mkdir()
+    assert mrml.application.SaveSceneToSlicerDataBundleDirectory(str(folder / "study"), None)
+    saved = next((folder / "study").glob("*.mrml"))
+    scene.Clear(False)
+    scene.SetURL(str(saved))
+    assert scene.Connect()
+
+
+@pytest.mark.parametrize("bundle", [True, False], ids=["mrb", "folder"])
+@pytest.mark.parametrize("name", ["oblique", "permuted left-handed", "as scanned"])
+def test_a_saved_scene_brings_everything_back(
+    mrml: MrmlScene, tmp_path: Path, name: str, bundle: bool
+) -> None:
+    geometry = case(name)
+    volume = node_of(mrml, geometry)
+    put_under(mrml, volume, TURN)
+    segmentation = create_segmentation(mrml.scene, volume)
+    masks = SegmentMasks(segmentation, volume)
+    arrays = {"Läsion 3": blob(geometry.shape, 1), "other": blob(geometry.shape, 2)}  # they overlap
+    ids = {text: masks.add(text) for text in arrays}
+    for text, array in arrays.items():
+        masks.write_slices(ids[text], SliceAxis.J, slices_of(array, SliceAxis.J))
+    masks.set_locked(ids["other"], True)
+    wanted = prompts_on(geometry, SliceAxis.J, 2)
+    prompt_nodes = PromptNodes(mrml.scene, lambda edit: pytest.fail(f"told {edit}"))
+    prompt_nodes.sync([of(wanted)], volume)
+    parameters = ParameterNode(mrml.scene)
+    parameters.volume, parameters.segmentation = volume, segmentation
+    parameters.segment_id, parameters.overlap, parameters.session_json = ids["other"], "visible", TEXT
+    masks.close()
+    prompt_nodes.close()
+    del volume, segmentation
+
+    save_and_load(mrml, tmp_path, bundle)
+
+    parameters = ParameterNode(mrml.scene)
+    volume, segmentation = parameters.volume, parameters.segmentation
+    assert (parameters.overlap, parameters.session_json) == ("visible", TEXT)
+    found = nodes.volume_geometry(volume)
+    assert found.distance_to(geometry) < 1e-4
+    np.testing.assert_allclose(nodes.transform_to_world(volume), TURN)
+    edits: list[Any] = []
+    prompt_nodes = PromptNodes(mrml.scene, edits.append)
+    (said,) = prompt_nodes.read(volume)
+    assert said.object_id == 3
+    for one, other in zip(said.prompts, wanted, strict=True):
+        assert_same(one, other, 1e-3)
+    before = sorted(node.GetID() for node in prompt_nodes._nodes_of(volume))
+    prompt_nodes.sync([of(wanted)], volume)  # takes the loaded nodes over
+    assert sorted(node.GetID() for node in prompt_nodes._nodes_of(volume)) == before
+    assert len(before) == 4
+    assert edits == []
+    masks = SegmentMasks(segmentation, volume)
+    assert masks.locked(parameters.segment_id)
+    for segment_id in masks.segment_ids():
+        np.testing.assert_array_equal(whole(masks, segment_id, found.shape), arrays[masks.name(segment_id)])
+    masks.close()
+    prompt_nodes.close()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_prompts_of_every_geometry_survive_a_bundle(mrml: MrmlScene, tmp_path: Path, name: str) -> None:
+    geometry = case(name)
+    volume = node_of(mrml, geometry)
+    wanted = prompts_on(geometry)
+    if name == "sheared":
+        wanted = tuple(prompt for prompt in wanted if not hasattr(prompt, "corner"))
+    prompt_nodes = PromptNodes(mrml.scene, lambda edit: pytest.fail(f"told {edit}"))
+    prompt_nodes.sync([of(wanted)], volume)
+    prompt_nodes.close()
+    save_and_load(mrml, tmp_path, bundle=True)
+    volume = mrml.scene.GetFirstNodeByName("volume")
+    (said,) = prompt_nodes.read(volume)
+    for one, other in zip(said.prompts, wanted, strict=True):
+        assert_same(one, other, 1e-3)
+
+
+def test_the_choices_of_a_study_live_in_one_node(mrml: MrmlScene) -> None:
+    first, second = (node_of(mrml, case(name)) for name in ("oblique", "sheared"))
+    parameters, told = ParameterNode(mrml.scene), []
+    assert parameters.node is ParameterNode(mrml.scene).node
+    defaults = (parameters.volume, parameters.segmentation, parameters.segment_id, parameters.checkpoint)
+    assert defaults == (None,) * 4
+    assert (parameters.window_spec, parameters.tier, parameters.overlap) == ("display", None, "none")
+    remove = parameters.observe(lambda: told.append(True))
+    parameters.window_spec = "-100,300"
+    assert len(told) == 1
+    parameters.window_spec = "-100,300"
+    assert len(told) == 1
+    remove()
+    parameters.tier, parameters.checkpoint = "fast", "/models/my file; 1.safetensors"
+    assert (parameters.tier, parameters.checkpoint) == ("fast", "/models/my file; 1.safetensors")
+    parameters.set_choice("strip", "hidden")
+    assert (parameters.choice("strip"), parameters.choice("other", "x")) == ("hidden", "x")
+    with pytest.raises(ValueError, match="overlap"):
+        parameters.overlap = "some"
+    parameters.volume, parameters.session_json = first, "one"
+    parameters.volume, parameters.session_json = second, "two"
+    assert (parameters.session_of(first), parameters.session_of(second)) == ("one", "two")
+    mrml.scene.RemoveNode(first)
+    third = node_of(mrml, case("permuted"))
+    assert parameters.session_of(third) is None
+    parameters.set_session_of(third, "three")  # takes the place of the one whose volume is gone
+    assert (parameters.session_of(second), parameters.session_of(third)) == ("two", "three")
+    parameters.session_json = None
+    assert parameters.session_json is None
+    assert len(told) == 1
+    parameters.close()
