@@ -18,7 +18,7 @@ STAMPS := $(VENV)/.stamps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo host test check format cmake-lists clean
+.PHONY: help demo host screenshots test soak check format cmake-lists clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ demo: $(STAMPS)/run  ## set up, then segment a generated CT-like volume with the
 
 host: $(STAMPS)/host  ## set up, then open the module in a window beside Slicer's views; VOLUME=FILE or a generated CT
 	$(PY) -m Testing.Host $(if $(VOLUME),"$(VOLUME)") $(HOST_FLAGS)
+
+screenshots: $(STAMPS)/test  ## set up, then take the pictures of README and tutorial anew, in Resources/Screenshots
+	$(PY) -m Testing.Host.screenshots
 
 test: $(STAMPS)/test  ## set up, then run every test
 	$(PY) -m pytest -m "not network and not soak" $(PYTEST_FLAGS)
@@ -69,6 +72,6 @@ $(STAMPS)/host: $(STAMPS)/run
 # sam2 asks for torch while it builds and for torchvision, which its video predictor never imports:
 # built against the installed torch, without its own dependencies.
 $(STAMPS)/test: $(STAMPS)/run
-	$(PIP) install --editable ".[test,evaluation,dicom,slicer]" "setuptools>=77.0.3" wheel
+	$(PIP) install --editable ".[test,evaluation,dicom,slicer,training]" "setuptools>=77.0.3" wheel
 	SAM2_BUILD_CUDA=0 $(PIP) install --no-build-isolation --no-deps "sam2==1.1.0"
 	@touch $@

@@ -11,7 +11,12 @@ from dataclasses import replace  # noqa: E402
 from MedSAMSlicerLib.sam2.checkpoint import seeded  # noqa: E402
 from MedSAMSlicerLib.sam2.config import NANO, ConvTrunkConfig  # noqa: E402
 from MedSAMSlicerLib.training.fields import Source  # noqa: E402
-from MedSAMSlicerLib.training.rollout import first_prompts, neighbour_step, rollout  # noqa: E402
+from MedSAMSlicerLib.training.rollout import (  # noqa: E402
+    MAXIMUM_CLICKS,
+    first_prompts,
+    neighbour_step,
+    rollout,
+)
 
 SIZE, LENGTH, BATCH = 32, 5, 2
 
@@ -37,18 +42,30 @@ def test_every_kind_of_prompt_gives_a_mask_for_every_slice(model, kind: str) -> 
     for seed in range(3):
         outputs = rollout(
             model, frames, masks, Source(seed), kind, teach=True, corrections=1.0, second_key=1.0
-        )
+        ).slices
         assert len(outputs) == LENGTH
         for output in outputs:
             assert output.logits.shape == (BATCH, 1, SIZE // 2, SIZE // 2)
             assert torch.isfinite(output.iou).all()
 
 
+def test_every_correction_click_gives_a_mask_that_can_be_judged(model) -> None:
+    frames, masks = clip()
+    counts = set()
+    for seed in range(8):
+        found = rollout(model, frames, masks, Source(seed), "box", teach=True, corrections=1.0)
+        counts.add(len(found.corrections))
+        [position] = {at for at, _ in found.corrections}
+        assert found.slices[position] is found.corrections[-1][1]
+    assert counts == set(range(1, MAXIMUM_CLICKS + 1))
+    assert rollout(model, frames, masks, Source(0), "box", teach=True).corrections == []
+
+
 def test_a_second_key_slice_changes_the_slices_between(model) -> None:
     frames, masks = clip()
     frames, masks = frames[:4], masks[:4]  # the object is on all of them
-    alone = rollout(model, frames, masks, Source(0), "mask", teach=False)
-    both = rollout(model, frames, masks, Source(0), "mask", teach=False, second_key=1.0)
+    alone = rollout(model, frames, masks, Source(0), "mask", teach=False).slices
+    both = rollout(model, frames, masks, Source(0), "mask", teach=False, second_key=1.0).slices
     assert not torch.equal(alone[2].logits, both[2].logits)
 
 
@@ -56,7 +73,7 @@ def test_a_slice_without_the_object_is_gated_by_the_truth(model) -> None:
     frames, masks = clip()
     seen = set()
     for seed in range(12):
-        outputs = rollout(model, frames, masks, Source(seed), "box", teach=True)
+        outputs = rollout(model, frames, masks, Source(seed), "box", teach=True).slices
         seen.add(bool((outputs[-1].logits <= -1000).all()))
         assert (outputs[0].logits > -1000).all()
     assert seen == {True, False}  # now and then the gate stays open

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,6 +40,18 @@ class PromptMix:
         """A name of these."""
         weights = asdict(self)
         return source.pick(list(weights), list(weights.values()))
+
+
+class Rollout(NamedTuple):
+    """What came out of a clip.
+
+    Attributes:
+        slices: the mask of every slice; of a corrected one the last.
+        corrections: the masks after each correction click, with their position in the clip.
+    """
+
+    slices: list[MaskOutput]
+    corrections: list[tuple[int, MaskOutput]]
 
 
 @dataclass
@@ -107,6 +120,7 @@ class _Clip:
     source: Source
     teach: bool
     bank: _Bank = field(default_factory=_Bank)
+    corrections: list[tuple[int, MaskOutput]] = field(default_factory=list)
 
     def image(self, position: int) -> ImageFeatures:
         batch = self.masks.shape[1]
@@ -171,6 +185,7 @@ class _Clip:
             clicks = correction_clicks(self.source, shown, masks, before)
             before = DecoderPrompts(clicks.points, clicks.labels, prior)
             output = self.decode(conditioned, position, before, True)
+            self.corrections.append((position, output))
             prior = output.logits.detach().clamp(-self.limit, self.limit)
         return output
 
@@ -216,7 +231,7 @@ def rollout(
     corrections: float = 0.0,
     second_key: float = 0.0,
     lasts: Tensor | None = None,
-) -> list[MaskOutput]:
+) -> Rollout:
     """Masks of every slice of B clips, the first slice prompted.
 
     Args:
@@ -259,7 +274,7 @@ def rollout(
         outputs.append(output)
         if position + 1 < length:
             clip.remember(position, output, position == corrected)
-    return outputs if last is None else [*outputs, last]
+    return Rollout(outputs if last is None else [*outputs, last], clip.corrections)
 
 
 def _given_logits(masks: Tensor, grid: int) -> Tensor:
@@ -278,7 +293,7 @@ def neighbour_step(model: SAM2, frames: Tensor, masks: Tensor, source: Source | 
         source: Of the choices while training; None = a fixed one.
     """
     if not model.config.dense_prompts:
-        return rollout(model, frames, masks, source or Draws(0), "mask", teach=model.training)[1]
+        return rollout(model, frames, masks, source or Draws(0), "mask", teach=model.training).slices[1]
     features = model.encode_image(model.normalise(frames[1]))
     prompts = first_prompts(Draws(0), "mask", masks[0], 4 * features.top.shape[-1])
     gate = torch.ones(frames.shape[1], dtype=torch.bool, device=frames.device)

@@ -37,6 +37,8 @@ class TrainSettings:
         workers: Processes that make batches; 0 = the trainer does (tests).
         part_mb: Write the state in files of at most so many MB; 0 = one file.
         tensorboard: Log for TensorBoard, too.
+        corrections: Chance that a slice of a clip is corrected by clicks; `correction_weight` is the weight of what
+            they lead to beside the masks of the clip.
     """
 
     out: Path
@@ -72,8 +74,9 @@ class TrainSettings:
     validation_clips: int = 32
     shortest: int = 4
     longest: int = 8
-    single_share: float = 0.36
-    corrections: float = 0.35
+    single_share: float = 0.42
+    corrections: float = 0.7
+    correction_weight: float = 0.6
     second_key: float = 0.3
     range_given: float = 0.7
     mix: PromptMix = field(default_factory=PromptMix)

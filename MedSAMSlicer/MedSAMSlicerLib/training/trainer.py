@@ -22,7 +22,7 @@ from .clips import Batch
 from .draws import Draws, seed_of
 from .lora import merged
 from .losses import mask_loss, soft_dice, soft_target
-from .rollout import neighbour_step, rollout
+from .rollout import Rollout, neighbour_step, rollout
 from .settings import TrainSettings
 from .state import read_state, write_state
 from .tuning import choose_weights, parameter_groups
@@ -100,12 +100,13 @@ class Trainer:
         kind, judged = "neighbour", masks
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.bfloat16), parametrize.cached():
             if length == 2:
-                outputs, judged = [neighbour_step(self.model, frames, masks, draws)], masks[1:]
+                found = Rollout([neighbour_step(self.model, frames, masks, draws)], [])
+                judged = masks[1:]
             else:
                 kind = settings.mix.draw(draws)
                 if length == 1 and kind == "mask":
                     kind = "box"
-                outputs = rollout(
+                found = rollout(
                     self.model,
                     frames,
                     masks,
@@ -116,7 +117,12 @@ class Trainer:
                     second_key=settings.second_key if length > 2 else 0.0,
                     lasts=lasts if draws.chance(settings.range_given) else None,
                 )
-        loss, dices = self._judged(outputs, judged)
+        loss, dices = self._judged(found.slices, judged)
+        if found.corrections:
+            corrected = masks[[position for position, _ in found.corrections]]
+            more, better = self._judged([output for _, output in found.corrections], corrected)
+            loss = loss + settings.correction_weight * more
+            self._note("corrected", better)
         return loss, kind if length <= 2 else f"clip-{kind}", dices
 
     def _judged(self, outputs: list[MaskOutput], masks: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,9 +159,11 @@ class Trainer:
             logger.warning("Step %d was skipped: its gradient is not finite", self.step_count)
         self.step_count += 1
         self.stage_steps += 1
-        counted = dices[1:] if len(dices) > 1 else dices
-        self.dices.setdefault(name, deque(maxlen=200)).append(float(counted.mean()))
+        self._note(name, dices[1:] if len(dices) > 1 else dices)
         return float(loss.detach())
+
+    def _note(self, name: str, dices: Tensor) -> None:
+        self.dices.setdefault(name, deque(maxlen=200)).append(float(dices.mean()))
 
     @torch.no_grad()
     def _follow(self) -> None:

@@ -89,9 +89,9 @@ class Validation:
             frames = torch.from_numpy(batch.frames).to(device)
             masks = torch.from_numpy(batch.masks).to(device)
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=self.settings.bfloat16):
-                point = rollout(model, frames[:1], masks[:1], Draws(number), "point", teach=False)
+                point = rollout(model, frames[:1], masks[:1], Draws(number), "point", teach=False).slices
                 lasts = None if batch.lasts is None else torch.from_numpy(batch.lasts).to(device)
-                clip = rollout(model, frames, masks, Draws(number), "box", teach=False, lasts=lasts)
+                clip = rollout(model, frames, masks, Draws(number), "box", teach=False, lasts=lasts).slices
                 step = neighbour_step(model, frames[:2], masks[:2])
             side = clip[0].logits.shape[-1]
             targets = [soft_target(mask, side) for mask in masks]
