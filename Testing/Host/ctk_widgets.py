@@ -73,8 +73,7 @@ class ctkCollapsibleButton(qt.QAbstractButton):
         self.contentsCollapsed(collapsed)
 
     def _contents(self) -> list[Any]:
-        direct = QtCore.Qt.FindChildOption.FindDirectChildrenOnly
-        return [c for c in self.findChildren(QtWidgets.QWidget, "", direct) if not c.isWindow()]
+        return [c for c in self.children() if c.isWidgetType() and not c.isWindow()]
 
     collapsed = Property(bool, lambda self: self._collapsed, lambda self, value: self._collapse(value))
     collapsedHeight = stored(int, "collapsedHeight", 10)
@@ -143,8 +142,7 @@ class ctkCollapsibleGroupBox(qt.QGroupBox):
     collapsedHeight = stored(int, "collapsedHeight", 14)
 
     def _expand(self, expanded: bool) -> None:
-        direct = QtCore.Qt.FindChildOption.FindDirectChildrenOnly
-        for child in self.findChildren(QtWidgets.QWidget, "", direct):
+        for child in (c for c in self.children() if c.isWidgetType()):
             if not expanded:
                 child.setProperty("hiddenByTitle", not child.isHidden())
                 child.hide()

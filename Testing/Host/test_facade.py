@@ -172,6 +172,7 @@ def test_collapsed_header_hides_its_contents_and_brings_back_only_what_was_visib
     header = ctk.ctkCollapsibleButton()
     layout = qt.QVBoxLayout(header)
     shown, hidden = qt.QLabel("shown"), qt.QLabel("hidden")
+    shown.objectName = "shown"  # a child with a name must be found as well
     layout.addWidget(shown)
     layout.addWidget(hidden)
     header.show()

@@ -1,0 +1,358 @@
+"""`make screenshots`: every picture of README and docs/tutorial.md anew, taken while the module is used as people do.
+
+python -m Testing.Host.screenshots [FOLDER] [--only NAME ...]
+
+Mouse and keyboard work on the generated abdomen that the module offers as sample data, with the bundled checkpoint.
+Where to click follows from the true masks of that volume, so that the same walk fits a better checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import os
+import sys
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FOLDER = REPOSITORY / "Resources" / "Screenshots"
+LARGEST = 240_000
+"""Bytes that a picture may have before its colours are thinned out further."""
+
+WINDOW = (1480, 980)
+SHOWN_MM = {"Red": 240.0, "Green": 215.0, "Yellow": 215.0}
+"""Height of what a slice view shows, in mm."""
+SECTIONS = ("inputsSection", "promptsSection", "propagateSection", "correctSection", "segmentsSection")
+STORY = "left_kidney"
+"""The organ that is boxed, propagated and corrected in front of the reader."""
+OTHERS = ("right_kidney", "aorta")
+
+Mask = npt.NDArray[np.bool_]
+Place = tuple[float, float, float]
+logger = logging.getLogger("screenshots")
+
+
+class Photographer:
+    """One user at work who takes a picture after some steps.
+
+    Args:
+        folder: where the pictures go.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from Testing.EndToEnd.user import User
+
+        from MedSAMSlicerLib.training.phantom import ct_phantom
+
+        from .host import SlicerHost
+
+        self.folder, self.taken = folder, list[Path]()
+        self.host = SlicerHost(size=WINDOW)
+        from MedSAMSlicerLib.slicerlayer import sample_data  # needs what the host has made
+
+        self.truth: dict[str, Mask] = ct_phantom()[2]
+        volume = sample_data.load_generated()
+        self.host.show_volume(volume)
+        self.user = User(self.host, volume, self.truth)
+        self.user.ready()
+        self.ui, self.controller = self.user.ui, self.user.controller
+
+    # ------------------------------------------------------------------------------------------------ the camera
+
+    def aim(
+        self, place: Place, millimetres: float | dict[str, float] = SHOWN_MM, middle: Place | None = None
+    ) -> None:
+        """Show the slices through a voxel (i, j, k), views `millimetres` high around it, or around `middle`."""
+        heights = millimetres if isinstance(millimetres, dict) else dict.fromkeys(SHOWN_MM, millimetres)
+        for name, height in heights.items():
+            node = self.host.view(name).mrmlSliceNode()
+            width, depth = (
+                node.GetDimensions()[0] / node.GetDimensions()[1] * height,
+                node.GetFieldOfView()[2],
+            )
+            node.SetFieldOfView(width, height, depth)
+            node.JumpSliceByCentering(*self.user.world(*(middle or place)))
+            node.JumpSliceByOffsetting(*self.user.world(*place))
+            self.host.view(name).sliceLogic().SnapSliceOffsetToIJK()
+        self.host.process_events()
+
+    def unfold(self, *sections: str) -> None:
+        """Open these sections of the panel and close the others."""
+        for name in SECTIONS:
+            getattr(self.ui, name).collapsed = name not in sections
+        self.host.process_events(0.05)
+
+    def aim_3d(self) -> None:
+        """Look at the surfaces from the front, a little from above and from the patient's left; no box, no letters."""
+        view = self.host.view("3D").threeDView()
+        node = view.mrmlViewNode()
+        node.SetBoxVisible(False)
+        node.SetAxisLabelsVisible(False)
+        self.host.process_events(0.1)
+        bounds = [0.0] * 6
+        self.user.segmentation.GetRASBounds(bounds)
+        middle = [(bounds[n] + bounds[n + 1]) / 2 for n in (0, 2, 4)]
+        extent = max(bounds[n + 1] - bounds[n] for n in (0, 2, 4))
+        camera = view.cameraNode().GetCamera()
+        camera.SetFocalPoint(middle)
+        camera.SetPosition(middle[0] + 0.9 * extent, middle[1] + 2.4 * extent, middle[2] + 0.7 * extent)
+        camera.SetViewUp(0, 0, 1)
+        view._renderer.ResetCamera(bounds)
+        camera.Zoom(1.45)
+        view.scheduleRender()
+        self.host.process_events(0.1)
+
+    def take(self, name: str, region: str = "window") -> None:
+        """Write a picture of the window, of the panel and the "red" view, or of the panel and its "column" of views."""
+        from PySide6 import QtWidgets
+
+        area = self.host.window._panel
+        QtWidgets.QScrollArea.verticalScrollBar(area).setValue(0)
+        self.host.move("Red", self.corner())
+        self.host.process_events(0.1)
+        image = self.host.picture()
+        if region != "window":
+            image = image.copy(self._left_part("Green" if region == "column" else "Red"))
+        self.write(name, image)
+
+    def write(self, name: str, image: Any) -> None:
+        """Compress a picture into the folder."""
+        path = self.folder / f"{name}.png"
+        path.write_bytes(compressed(image))
+        self.taken.append(path)
+        logger.info(
+            "%s: %d x %d, %d kB", path.name, image.width(), image.height(), path.stat().st_size // 1000
+        )
+
+    def corner(self) -> Place:
+        """A place (RAS, mm) in the upper left corner of the Red view, where the mouse is in nobody's way."""
+        view = self.host.view("Red").sliceView()
+        x, y, z = view.convertXYZToRAS((6, view.height - 6, 0))
+        return x, y, z
+
+    def _left_part(self, lowest: str) -> Any:
+        """The panel with the views to the right of it, down to the lower edge of one of them."""
+        from PySide6 import QtCore, QtWidgets
+
+        window, map_to = self.host.window, QtWidgets.QWidget.mapTo
+        top = map_to(self.host.view("Red"), window, QtCore.QPoint(0, 0)).y()
+        corner = QtWidgets.QWidget.rect(self.host.view(lowest)).bottomRight() + QtCore.QPoint(1, 1)
+        low = map_to(self.host.view(lowest), window, corner)
+        return QtCore.QRect(0, top, low.x(), low.y() - top)
+
+    # -------------------------------------------------------------------------------------------- steps of the work
+
+    def name_it(self, organ: str) -> None:
+        """Give the selected segment a name, as a double click in the table does."""
+        segmentation = self.user.segmentation.GetSegmentation()
+        segmentation.GetSegment(self.controller.segment_id).SetName(organ.replace("_", " ").capitalize())
+        self.user.settled()
+
+    def choose_range(self, organ: str) -> None:
+        """The slices that the organ is on."""
+        seen = np.flatnonzero(self.truth[organ].any(axis=(1, 2)))
+        self.user.choose_range(int(seen[0]), int(seen[-1]))
+
+    def middle(self, *organs: str) -> Place:
+        """The middle voxel (i, j, k) of organs."""
+        k, j, i = np.argwhere(np.any([self.truth[organ] for organ in organs], axis=0)).mean(axis=0)
+        return float(i), float(j), float(k)
+
+    def on(self, organ: str, index: int) -> Place:
+        """The middle of an organ on a slice, where it has one; else the middle of the whole."""
+        found = np.argwhere(self.truth[organ][index])
+        j, i = found.mean(axis=0) if len(found) else self.middle(organ)[1::-1]
+        return float(i), float(j), float(index)
+
+    def dice_on(self, organ: str, index: int) -> float:
+        """How well the selected segment fits an organ on a slice."""
+        from Testing.EndToEnd.user import dice
+
+        return dice(self.user.mask()[index], self.truth[organ][index])
+
+    def wrong(self, organ: str) -> Mask:
+        """Where the selected segment is wrong on slices that only the network has seen."""
+        wrong = self.user.mask() ^ self.truth[organ]
+        for state in self.controller.slices:
+            if state.state.name != "PREDICTED":
+                wrong[state.index] = False
+        return wrong
+
+    def close(self) -> None:
+        """End the host; what failed unseen is raised."""
+        self.host.close()
+
+
+def walk(camera: Photographer) -> None:
+    """From the first box to three organs; the pictures in the order of the tutorial."""
+    user = camera.user
+    camera.aim(camera.middle(STORY))
+    key = user.box_around(STORY)
+    camera.name_it(STORY)
+    camera.aim(camera.on(STORY, key), 150.0)
+    camera.take("preview", "red")
+    camera.choose_range(STORY)
+    propagating(camera)
+    doubtful(camera)
+    correction(camera)
+    for organ in OTHERS:
+        user.press("addSegmentButton")
+        user.settled()
+        user.box_around(organ)
+        camera.name_it(organ)
+        camera.choose_range(organ)
+        user.propagate()
+        logger.info("%s: Dice %.3f", organ, user.dice(organ))
+    everything(camera, key)
+    models(camera)
+
+
+def propagating(camera: Photographer) -> None:
+    """Panel and two views while the mask grows."""
+    user = camera.user
+    camera.aim(camera.middle(STORY), 170.0)
+    user.press("propagateButton")
+    user.until(
+        lambda: (
+            not user.controller.busy
+            or (user.controller.progress is not None and user.controller.progress.done >= 14)
+        )
+    )
+    assert user.controller.busy, "the propagation was over before the picture could be taken"
+    camera.take("propagating", "column")
+    user.until(lambda: not user.controller.busy)
+    user.settled()
+
+
+def doubtful(camera: Photographer) -> None:
+    """The slice that the network is least sure of, and the strip of all."""
+    camera.user.press("doubtfulButton")
+    camera.user.settled()
+    index = camera.controller.shown_index
+    assert index is not None
+    camera.aim(camera.on(STORY, index), 150.0)
+    camera.unfold("promptsSection", "propagateSection", "correctSection")
+    camera.take("doubtful", "red")
+
+
+def correction(camera: Photographer) -> None:
+    """Points where the mask is wrong most until its slice is right, and what the propagation then changes."""
+    from Testing.EndToEnd.user import middle_of
+
+    user, truth = camera.user, camera.truth[STORY]
+    index = int(camera.wrong(STORY).sum(axis=(1, 2)).argmax())
+    camera.aim(camera.on(STORY, index), 150.0)
+    camera.take("correction-before", "red")
+    tell(camera, STORY, index)
+    for _ in range(3):
+        wrong = np.zeros_like(truth)
+        wrong[index] = user.mask()[index] ^ truth[index]
+        user.point(*middle_of(wrong, truth))
+        tell(camera, STORY, index)
+        if camera.dice_on(STORY, index) > 0.93:
+            break
+    camera.unfold("promptsSection", "propagateSection", "correctSection")
+    camera.aim(camera.on(STORY, index), 150.0)
+    camera.take("correction-after", "red")
+    before = user.mask()
+    user.propagate()
+    tell(camera, STORY, index)
+    most = int((user.mask() ^ before).sum(axis=(1, 2)).argmax())
+    user.press("changesButton")
+    user.settled()
+    camera.aim(camera.on(STORY, most), 150.0)
+    camera.take("changes", "red")
+    user.press("keepButton")
+    user.settled()
+    camera.unfold(*SECTIONS)
+
+
+def everything(camera: Photographer, key: int) -> None:
+    """Three organs in slices and in 3-D."""
+    user = camera.user
+    camera.unfold(*SECTIONS)
+    user.press("surfaceButton")
+    user.settled()
+    k, j, i = ((count - 1) / 2 for count in camera.truth[STORY].shape)
+    place = (camera.middle(STORY)[0], camera.middle(STORY)[1], float(key))
+    camera.aim(place, middle=(i, j, k))
+    camera.aim_3d()
+    camera.take("four-up")
+    camera.ui.exportSection.collapsed = False
+    camera.host.process_events(0.1)
+    camera.write("panel", camera.host.picture(camera.host.window._panel.widget()))
+    camera.unfold("segmentsSection")
+    camera.aim(place, {"Red": 170.0}, middle=(i, place[1] - 10, k))
+    camera.ui.exportSection.collapsed = True
+    camera.take("segments", "red")
+
+
+def tell(camera: Photographer, organ: str, index: int) -> None:
+    """How good the mask is, for whoever runs this."""
+    whole, here = camera.user.dice(organ), camera.dice_on(organ, index)
+    logger.info("%s: Dice %.3f, on slice %d %.3f", organ, whole, index, here)
+
+
+def models(camera: Photographer) -> None:
+    """The dialog of models."""
+    camera.unfold(*SECTIONS)
+    camera.user.press("modelsButton")
+    camera.host.process_events(0.2)
+    dialog = camera.user.widget.panel._models
+    dialog.table.setCurrentItem(dialog.table.topLevelItem(1))
+    camera.host.process_events(0.1)
+    camera.write("models", camera.host.picture(dialog.dialog))
+    dialog.dialog.hide()
+
+
+def compressed(image: Any) -> bytes:
+    """A PNG of a QImage, with as many colours as fit into LARGEST bytes."""
+    from PIL import Image
+    from PySide6 import QtCore
+
+    buffer = QtCore.QBuffer()
+    buffer.open(QtCore.QIODevice.OpenModeFlag.WriteOnly)
+    image.save(buffer, "PNG")
+    picture = Image.open(io.BytesIO(bytes(buffer.data().data()))).convert("RGB")
+    best = b""
+    for colours in (256, 160, 96):
+        palette = picture.quantize(colours, method=Image.Quantize.MAXCOVERAGE, kmeans=2)
+        written = io.BytesIO()
+        reduced = picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+        reduced.save(written, "PNG", optimize=True)
+        best = written.getvalue()
+        if len(best) <= LARGEST:
+            break
+    return best
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Take all pictures."""
+    parser = argparse.ArgumentParser(
+        prog="make screenshots", description="The pictures of the documentation."
+    )
+    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    sys.path.insert(0, str(REPOSITORY / "MedSAMSlicer"))
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as models_folder:  # only what every user has
+        os.environ["MEDSAMSLICER_MODELS"] = models_folder
+        camera = Photographer(options.folder)
+        with closing(camera):
+            walk(camera)
+    logger.info(
+        "%d pictures, %d kB", len(camera.taken), sum(path.stat().st_size for path in camera.taken) // 1000
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
