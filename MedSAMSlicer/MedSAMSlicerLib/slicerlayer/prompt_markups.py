@@ -22,6 +22,7 @@ from .nodes import applied, matrix_array, vtk_matrix
 VOLUME_ROLE = "MedSAMSlicer.Volume"
 KIND, OBJECT, SEGMENT = "MedSAMSlicer.Kind", "MedSAMSlicer.Object", "MedSAMSlicer.Segment"
 SLICE, RANGE = "MedSAMSlicer.Slice", "MedSAMSlicer.Range"
+RESTING = "MedSAMSlicer.Resting"
 
 _REMOVED = "removed"
 _GREEN, _RED = (0.2, 0.9, 0.3), (1.0, 0.25, 0.2)
@@ -96,6 +97,16 @@ def dress(node: Any, kind: Kind, name: str, color: Sequence[float], active: bool
         display.SetHandlesInteractive(active)
         display.SetRotationHandleVisibility(False)
     display.EndModify(was_modifying)
+
+
+def set_resting(node: Any, resting: bool) -> None:
+    """Hide a node that has no effect at the moment, or show it again; what the user has hidden stays hidden."""
+    if resting and node.GetDisplayVisibility():
+        node.SetAttribute(RESTING, "1")
+        node.SetDisplayVisibility(False)
+    elif not resting and node.GetAttribute(RESTING):
+        node.SetAttribute(RESTING, None)
+        node.SetDisplayVisibility(True)
 
 
 def disown(node: Any) -> None:

@@ -23,7 +23,7 @@ __all__ = ["EditKind", "PromptEdit", "PromptNodes", "PromptsOf"]
 
 logger = logging.getLogger(__name__)
 
-_SAME_MM = 1e-6
+_SAME_MM = 1e-4
 
 
 class PromptNodes:
@@ -75,9 +75,20 @@ class PromptNodes:
             for node in self._nodes_to_drop(volume_node):
                 self._drop(node)
             self._volume_id = None if volume_node is None else volume_node.GetID()
+            self._show_those_of_the_volume()
             for entry in objects:
                 for kind in Kind:
                     self._sync_kind(entry, kind, volume_node, geometry)  # type: ignore[arg-type]
+        finally:
+            self._syncing = was_syncing
+
+    def rest(self) -> None:
+        """The volume is worked on no longer: its markups are hidden until `sync` has it again."""
+        was_syncing, self._syncing = self._syncing, True
+        try:
+            self._events.follow_transform_of(None)
+            self._volume_id = None
+            self._show_those_of_the_volume()
         finally:
             self._syncing = was_syncing
 
@@ -162,6 +173,14 @@ class PromptNodes:
                 found.append(node)
         volume_id = volume_node.GetID()
         return [node for node in found if node.GetNodeReferenceID(markups.VOLUME_ROLE) == volume_id]
+
+    def _show_those_of_the_volume(self) -> None:
+        """Prompts of a volume that is not worked on would lie about in the views, without an effect."""
+        for number in range(self._scene.GetNumberOfNodesByClass("vtkMRMLMarkupsNode")):
+            node = self._scene.GetNthNodeByClass(number, "vtkMRMLMarkupsNode")
+            if markups.node_kind(node) is not None:
+                theirs = node.GetNodeReferenceID(markups.VOLUME_ROLE) == self._volume_id
+                markups.set_resting(node, not theirs)
 
     def _nodes_to_drop(self, volume_node: Any | None) -> list[Any]:
         """Nodes of objects that are gone; without a volume those of the last one, too."""
@@ -301,6 +320,9 @@ class PromptNodes:
             self._on_change(PromptEdit(kind, shown.object_id, position, None, error=error, view=view))
             return
         range_changed = shown.kind is Kind.BOX and slice_range != shown.slice_range
+        if known is not None and kind == "change" and not range_changed and _says_the_same(known, prompt):
+            known.place = place  # Slicer has only written the same place in other words
+            return
         shown.prompts[key] = ShownPrompt(position, prompt, place)
         shown.slice_range = slice_range
         self._unfinished.discard(node.GetID())
@@ -363,6 +385,10 @@ class PromptNodes:
     def _view(self, volume_node: Any) -> ShownSlice | None:
         slice_node = clicked_slice_node(self._scene)
         return None if slice_node is None else shown_slice(slice_node, volume_node)
+
+
+def _says_the_same(known: ShownPrompt, prompt: Prompt) -> bool:
+    return known.prompt is not None and markups.same_place(known.prompt, prompt)
 
 
 def _same(one: Place, other: Place) -> bool:
