@@ -107,6 +107,8 @@ class Inputs:
             work.masks = None
         if not closing and work.placing_tool is not None:
             work.placing.stop()
+        if not closing:
+            work.prompt_nodes.rest()
         work.volume_node = work.geometry = work.array = work.session = work.segment_id = work.window = None
         work.object_ids.clear()
         work.stale.clear()
@@ -133,7 +135,7 @@ class Inputs:
         ids = dict(work.object_ids)
         self._end_session()
         if not same:
-            work.prompt_nodes.sync((), None)
+            work.prompt_nodes.sync((), node)
             work.parameter.set_session_of(node, None)
         self._begin_session(node)
         if same and work.session is not None:
@@ -165,7 +167,8 @@ class Inputs:
         try:
             check_usable(work.volume_node)
             self._sync.prompts()
-        except MedSAMError as error:
+        except MedSAMError as error:  # a non-linear one: the session rests until the volume is chosen again
+            self.set_volume(None)
             work.complain(error)
         work.tell(Topic.INPUTS, Topic.VIEW)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class Inputs:
     ) -> None:
         self._context = context
         self._registry = registry
+        self._closed = False
         ui = context.ui
         context.dress("modelsButton", "Download")
         self._pictured: tuple[Any, ...] | None = None
@@ -62,6 +64,7 @@ class Inputs:
 
     def close(self) -> None:
         """See Section."""
+        self._closed = True
         for widget, signal, slot in self._connections:
             widget.disconnect(signal, slot)
 
@@ -112,12 +115,25 @@ class Inputs:
 
     # ------------------------------------------------------------------------------------------ what the user chose
 
-    def _volume_chosen(self, node: Any) -> None:
-        if not self._context.attempt(lambda: self._context.controller.set_volume(node)):
-            self._show_nodes()
+    def _volume_chosen(self, _node: Any) -> None:
+        # Not at once: where a node is deleted, the controller has a word to say about it first.
+        qt.QTimer.singleShot(0, self._take_volume)
 
-    def _segmentation_chosen(self, node: Any) -> None:
-        if not self._context.attempt(lambda: self._context.controller.set_segmentation(node)):
+    def _segmentation_chosen(self, _node: Any) -> None:
+        qt.QTimer.singleShot(0, self._take_segmentation)
+
+    def _take_volume(self) -> None:
+        controller, node = self._context.controller, self._context.ui.volumeSelector.currentNode()
+        if not self._closed and node is not controller.volume_node:
+            self._take(partial(controller.set_volume, node))
+
+    def _take_segmentation(self) -> None:
+        controller, node = self._context.controller, self._context.ui.segmentationSelector.currentNode()
+        if not self._closed and node is not controller.segmentation_node:
+            self._take(partial(controller.set_segmentation, node))
+
+    def _take(self, choose: Callable[[], None]) -> None:
+        if not self._context.attempt(choose):
             self._show_nodes()
 
     def _window_chosen(self, _index: int) -> None:
