@@ -75,8 +75,10 @@ def test_keys_are_gone_when_another_module_is_opened_and_back_afterwards(user: U
     assert not user.controller.busy
     assert same(user.mask(), mask)
     user.host.enter_module()
+    assert user.controller.undo_label == "Add box"
     user.host.key("Ctrl+Z", view="Red")
     user.settled()
+    assert user.controller.undo_label is None
     assert not user.mask().any()
 
 

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
-from .user import User, largest, network_threads, observers
+from .user import User, largest, observers, running
 
 pytestmark = [pytest.mark.slicer, pytest.mark.slow]
 KIDNEY = "left_kidney"
 
 
-def running(user: User) -> User:
-    """A propagation under way, at least one slice told."""
-    user.box_around(KIDNEY)
-    user.press("propagateButton")
-    user.until(lambda: not user.controller.busy or user.controller.progress.done >= 1)
-    assert user.controller.busy
-    return user
-
-
 def works_again(user: User, volume: object) -> None:
     """A click on another volume shows a mask."""
-    user.volume = volume
-    user.ui.volumeSelector.setCurrentNode(volume)
-    user.ready()
+    user.turn_to(volume)
     user.box_around(KIDNEY)
     assert user.mask().any()
 
@@ -137,45 +124,3 @@ def test_strips_and_observers_of_the_views_go_when_the_module_is_left(user: User
     user.host.enter_module()
     user.settled()
     assert find(user.host.view("Red"), QtCore.QObject, "MedSAMSlicerStripRed") is not None
-
-
-def watched(user: User) -> int:
-    """Observers on everything that outlives the panel."""
-    import slicer
-
-    kinds = ("Interaction", "Selection", "Crosshair", "Slice")
-    nodes = [slicer.util.getNodesByClass(f"vtkMRML{kind}Node") for kind in kinds]
-    return observers(user.host.scene, user.volume, *(node for group in nodes for node in group))
-
-
-def test_reload_and_exit_during_the_run_leave_no_observer_and_no_thread(
-    open_user: Callable[..., User],
-) -> None:
-    import slicer
-
-    user = open_user()
-    running(user)
-    user.widget.onReload()
-    user.widget = slicer.modules.MedSAMSlicerWidget
-    user.host.process_events(0.1)
-    user.widget.enter()
-    user.ready()
-    after_one = watched(user)
-    running(user)
-    user.widget.onReload()
-    user.widget = slicer.modules.MedSAMSlicerWidget
-    user.host.process_events(0.1)
-    user.widget.enter()
-    user.ready()
-    assert watched(user) == after_one
-    assert len(network_threads()) <= 2
-    running(user)
-    user.host.close()
-    assert network_threads() == []
-
-
-def test_exit_during_the_first_preparation_ends(open_user: Callable[..., User], drawn: None) -> None:
-    user = open_user()
-    user.widget.cleanup()
-    assert network_threads() == []
-    user.widget.cleanup()

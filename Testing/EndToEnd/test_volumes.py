@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +73,12 @@ def oblique(matrix: np.ndarray) -> np.ndarray:
 
 
 def test_oblique_left_handed_volume_says_that_the_view_is_turned_and_maps_the_click(
-    open_user: Callable[..., User], abdomen: Any
+    user: User, abdomen: Any
 ) -> None:
     matrix = oblique(abdomen[1])
     assert np.linalg.det(matrix[:3, :3]) * np.linalg.det(abdomen[1][:3, :3]) < 0
-    user = open_user(matrix=matrix)
+    user.turn_to(user.host.add_volume(abdomen[0], matrix, name="oblique"))
+    user.host.set_window(user.volume, 400, 40)
     index, *_ = largest(user.truth[KIDNEY])
     found = np.argwhere(user.truth[KIDNEY][index])
     j, i = found[np.abs(found - found.mean(axis=0)).sum(axis=1).argmin()]
@@ -105,24 +105,19 @@ REAL = ("ct_spleen", "mr_prostate_0")
 
 @pytest.mark.parametrize("name", REAL)
 def test_real_volume_from_box_to_saved_scene(
-    open_user: Callable[..., User], shared_data: Path, tmp_path: Path, name: str
+    user: User, shared_data: Path, tmp_path: Path, name: str
 ) -> None:
     import SimpleITK as sitk
 
     folder = shared_data / name
     if not folder.is_dir():
         pytest.skip(f"{name} is not among the real volumes")
-    user = open_user(array=np.zeros((4, 8, 8), np.int16), matrix=np.eye(4), window=None)
     image = next(iter(folder.glob("*_image.nii.gz")))
     labels = sitk.GetArrayFromImage(sitk.ReadImage(str(next(iter(folder.glob("*_label.nii.gz"))))))
     values, counts = np.unique(labels[labels > 0], return_counts=True)
     truth = labels == values[counts.argmax()]
-    volume = user.host.load_volume(image)
-    from .user import matrix_of
-
-    user.volume, user.matrix, user.truth = volume, matrix_of(volume), {"organ": truth}
-    user.ui.volumeSelector.setCurrentNode(volume)
-    user.ready()
+    user.turn_to(user.host.load_volume(image))
+    user.truth = {"organ": truth}
     checksum = user.checksum()
     axis = int(np.argmin(truth.shape))
     view = view_along(user, axis)
@@ -154,7 +149,7 @@ def view_along(user: User, axis: int) -> str:
 
 
 def test_saved_prompts_give_the_same_mask_on_the_command_line(
-    open_user: Callable[..., User], abdomen: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    user: User, abdomen: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import SimpleITK as sitk
 
@@ -163,14 +158,9 @@ def test_saved_prompts_give_the_same_mask_on_the_command_line(
     array, matrix, _ = abdomen
     file, prompts, output = tmp_path / "ct.nrrd", tmp_path / "prompts.json", tmp_path / "mask.nrrd"
     write_volume(file, array, matrix)
-    user = open_user(array=np.zeros((4, 8, 8), np.int16), matrix=np.eye(4), window=None)
-    user.volume = user.host.load_volume(file)
-    user.host.set_window(user.volume, 400, 40)
-    from .user import matrix_of
-
-    user.matrix = matrix_of(user.volume)
-    user.ui.volumeSelector.setCurrentNode(user.volume)
-    user.ready()
+    volume = user.host.load_volume(file)
+    user.host.set_window(volume, 400, 40)
+    user.turn_to(volume)
     index = user.box_around(KIDNEY)
     user.choose_range(index - 4, index + 4)
     user.propagate()
@@ -181,6 +171,7 @@ def test_saved_prompts_give_the_same_mask_on_the_command_line(
     user.host.dialogs.answer(str(prompts))
     user.press("savePromptsButton")
     user.settled()
+    user.host.dialogs.shown.clear()
     written = json.loads(prompts.read_text(encoding="utf-8"))
     assert written["tier"] == user.controller.tier_used
     assert main(["segment", str(file), "--prompts", str(prompts), "-o", str(output)]) == 0, (

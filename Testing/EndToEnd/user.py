@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PySide6 import QtCore, QtWidgets
+
+from MedSAMSlicerLib.slicerlayer.verbs import Verb
 
 Mask = npt.NDArray[np.bool_]
 PATIENCE = 180.0
@@ -81,7 +84,7 @@ class User:
     def prompts(self) -> tuple[Any, ...]:
         """What was said about the selected segment, as it would be saved."""
         name = self.segmentation.GetSegmentation().GetSegment(self.controller.segment_id).GetName()
-        sets = self.controller.prompt_sets()
+        sets = self.controller.prompt_sets() if self.controller.reason(Verb.EXPORT_PROMPTS) is None else ()
         return tuple(
             prompt for said in sets for each in said.objects if each.name == name for prompt in each.prompts
         )
@@ -123,11 +126,24 @@ class User:
         own = (self.matrix @ [i, j, k, 1.0])[:3]
         return tuple(float(part) for part in to_world(self.volume, [own])[0])  # type: ignore[return-value]
 
+    def turn_to(self, volume: Any) -> User:
+        """Choose another volume and wait until the network is ready for it."""
+        self.volume, self.matrix = volume, matrix_of(volume)
+        self.ui.volumeSelector.setCurrentNode(volume)
+        self.settled()
+        assert self.controller.volume_node is volume, self.said
+        return self.ready()
+
     def press(self, name: str) -> None:
-        """Click a widget of the panel, scrolled to."""
+        """Click a widget of the panel, scrolled to; a check box at its mark, where it is hit."""
         widget = getattr(self.ui, name)
         self.host.window._panel.ensureWidgetVisible(widget)
-        self.host.press(widget)
+        if not isinstance(widget, QtWidgets.QCheckBox):
+            self.host.press(widget)
+            return
+        assert widget.isVisible(), f"{name} is hidden"
+        assert widget.isEnabled(), f"{name} is disabled"
+        self.host._mouse.click(widget, QtCore.QPoint(8, QtWidgets.QWidget.height(widget) // 2), "left", "")
 
     def point(self, place: tuple[float, float, float], positive: bool = True, view: str = "Red") -> None:
         """Click a point at a voxel (i, j, k); the tool is put down again."""
@@ -217,6 +233,15 @@ def largest(
         kji.insert(axis, float(index))
         corners.append(tuple(reversed(kji)))
     return index, corners[0], corners[1]
+
+
+def running(user: User) -> User:
+    """A propagation under way, at least one slice told."""
+    user.box_around("left_kidney")
+    user.press("propagateButton")
+    user.until(lambda: not user.controller.busy or user.controller.progress.done >= 1)
+    assert user.controller.busy
+    return user
 
 
 def observers(*things: Any) -> int:

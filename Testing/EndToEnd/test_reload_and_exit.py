@@ -1,0 +1,53 @@
+"""Reloading the module and leaving the application while the worker runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from .user import User, network_threads, observers, running
+
+pytestmark = [pytest.mark.slicer, pytest.mark.slow]
+
+
+def watched(user: User) -> int:
+    """Observers on everything that outlives the panel."""
+    import slicer
+
+    kinds = ("Interaction", "Selection", "Crosshair", "Slice")
+    nodes = [slicer.util.getNodesByClass(f"vtkMRML{kind}Node") for kind in kinds]
+    return observers(user.host.scene, user.volume, *(node for group in nodes for node in group))
+
+
+def test_reload_and_exit_during_the_run_leave_no_observer_and_no_thread(
+    open_user: Callable[..., User],
+) -> None:
+    import slicer
+
+    user = open_user()
+    running(user)
+    user.widget.onReload()
+    user.widget = slicer.modules.MedSAMSlicerWidget
+    user.host.process_events(0.1)
+    user.widget.enter()
+    user.ready()
+    after_one = watched(user)
+    running(user)
+    user.widget.onReload()
+    user.widget = slicer.modules.MedSAMSlicerWidget
+    user.host.process_events(0.1)
+    user.widget.enter()
+    user.ready()
+    assert watched(user) == after_one
+    assert len(network_threads()) <= 2
+    running(user)
+    user.host.close()
+    assert network_threads() == []
+
+
+def test_cleaning_up_twice_leaves_nothing(open_user: Callable[..., User]) -> None:
+    user = open_user()
+    user.widget.cleanup()
+    assert network_threads() == []
+    user.widget.cleanup()
