@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from slicer.i18n import tr as _
 
 from ..core.errors import SessionError
 from ..core.segment_object import SegmentObject
@@ -54,7 +55,7 @@ class Changes:
     def show(self, shown: bool) -> None:
         """See the controller."""
         if shown and self._selected() is None:
-            raise SessionError("There is no run of this segment whose changes could be shown.")
+            raise SessionError(_("There is no run of this segment whose changes could be shown."))
         self.shown = shown
         self._draw()
         self._work.tell(Topic.MASKS)
@@ -63,15 +64,15 @@ class Changes:
         """See the controller."""
         object_id = self._work.object_id
         if object_id is None or self._before.pop(object_id, None) is None:
-            raise SessionError("There is no run of this segment whose changes could be kept.")
+            raise SessionError(_("There is no run of this segment whose changes could be kept."))
         self.show(False)
 
     def revert(self) -> None:
         """See the controller."""
-        _, session = self._work.usable_volume()
+        session = self._work.usable_volume()[1]
         found, object_id = self._selected(), self._work.object_id
         if found is None or object_id is None:
-            raise SessionError("There is no run of this segment whose changes could be reverted.")
+            raise SessionError(_("There is no run of this segment whose changes could be reverted."))
         before, after = found
         run = self._before.pop(object_id)[0]
         if session.last_run == run and session.next_undo() == {object_id}:

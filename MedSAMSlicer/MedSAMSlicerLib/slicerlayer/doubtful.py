@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from slicer.i18n import tr as _
+
 from ..core.errors import SessionError
 from ..core.masks import MaskState
 from ..core.segment_object import SegmentObject
@@ -44,7 +46,7 @@ class Doubtful:
         entry = self._along()
         order = doubtful_slices(entry)
         if not order:
-            raise SessionError("No slice was computed that is not accepted already.")
+            raise SessionError(_("No slice was computed that is not accepted already."))
         shown = self.shown_index
         place = (order.index(shown) + 1) % len(order) if shown in order else 0
         self.show(order[place])
@@ -55,14 +57,18 @@ class Doubtful:
         entry, shown = self._along(), self.shown_index
         keys = sorted(entry.key_slices)
         if not keys:
-            raise SessionError(f"{entry.name!r} has no key slice yet: give it a prompt.")
+            raise SessionError(
+                _('"{segment}" has no key slice yet: give it a prompt.').format(segment=entry.name)
+            )
         if shown is None:
             found = keys[0] if step > 0 else keys[-1]
         else:
             beyond = [key for key in keys if (key - shown) * step > 0]
             if not beyond:
-                where = "above" if step > 0 else "below"
-                raise SessionError(f"{entry.name!r} has no key slice {where} slice {shown}.")
+                above = _('"{segment}" has no key slice above slice {index}.')
+                below = _('"{segment}" has no key slice below slice {index}.')
+                text = above if step > 0 else below
+                raise SessionError(text.format(segment=entry.name, index=shown))
             found = min(beyond, key=lambda key: abs(key - shown))
         self.show(found)
         return found
@@ -74,14 +80,18 @@ class Doubtful:
         assert entry.axis is not None
         last = session.geometry.slice_count(entry.axis) - 1
         if not 0 <= index <= last:
-            raise SessionError(f"Slice {index} does not exist: there are slices 0 to {last}.")
+            raise SessionError(
+                _("Slice {index} does not exist: there are slices 0 to {last}.").format(
+                    index=index, last=last
+                )
+            )
         show_slice(self._work.scene, volume, entry.axis, index)
 
     def _along(self) -> SegmentObject:
         self._work.usable_volume()
         entry = self._work.entry
         if entry is None or entry.axis is None:
-            raise SessionError("Give the segment its first prompt first.")
+            raise SessionError(_("Give the segment its first prompt first."))
         return entry
 
 
@@ -93,7 +103,7 @@ def doubtful_slices(entry: SegmentObject) -> list[int]:
         if not stored.is_kept and stored.confidence is not None and not stored.mask.is_empty
     ]
     order: list[int] = []
-    for _, index in sorted(found):
+    for _confidence, index in sorted(found):
         if all(abs(index - other) > _NEIGHBOURHOOD for other in order):
             order.append(index)
     return order

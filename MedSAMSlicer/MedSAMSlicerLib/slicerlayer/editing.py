@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from slicer.i18n import tr as _
 
 from ..core.cleanups import Cleanup
 from ..core.errors import MedSAMError, SessionError
@@ -48,9 +49,9 @@ class Editing:
     def object_of(self, segment_id: str) -> int:
         """The object of a segment, taken into the session if it is new there."""
         work = self._work
-        _, session = work.usable_volume()
+        session = work.usable_volume()[1]
         if work.masks is None or segment_id not in work.segment_ids:
-            raise SessionError(f"There is no segment {segment_id!r}.")
+            raise SessionError(_("There is no segment {segment!r}.").format(segment=segment_id))
         known = work.object_ids.get(segment_id)
         if known is None or all(entry.id != known for entry in session.objects):
             name = unused_name(session, work.masks.name(segment_id))
@@ -61,11 +62,11 @@ class Editing:
     def selected(self) -> int:
         """The object of the selected segment; a sentence when none is selected or it is locked."""
         if self._work.segment_id is None:
-            raise SessionError("Add or select a segment first.")
+            raise SessionError(_("Add or select a segment first."))
         object_id = self.object_of(self._work.segment_id)
         entry = self._session().object(object_id)
         if entry.locked:
-            raise SessionError(f"{entry.name!r} is locked: unlock it first.")
+            raise SessionError(_('"{segment}" is locked: unlock it first.').format(segment=entry.name))
         return object_id
 
     def set_locked(self, segment_id: str, locked: bool) -> None:
@@ -88,7 +89,7 @@ class Editing:
 
     def start_placing(self, tool: Tool, add_segment: Callable[[], str]) -> None:
         """See the controller; `add_segment` makes a segment when there is none."""
-        volume, _ = self._work.usable_volume()
+        volume = self._work.usable_volume()[0]
         if self._work.segment_id is None:
             add_segment()
         entry = self._session().object(self.selected())
@@ -114,10 +115,10 @@ class Editing:
             self.sync.prompts()
 
     def _take(self, edit: PromptEdit) -> None:
-        _, session = self._work.usable_volume()
+        session = self._work.usable_volume()[1]
         entry = session.object(edit.object_id)
         if entry.locked:
-            raise SessionError(f"{entry.name!r} is locked: unlock it first.")
+            raise SessionError(_('"{segment}" is locked: unlock it first.').format(segment=entry.name))
         if edit.kind == "remove" and edit.position is not None:
             position = edit.position
             self.change(entry.id, lambda session: session.remove_prompt(entry.id, position))
@@ -129,11 +130,15 @@ class Editing:
         if edit.kind == "add":
             self.change(entry.id, lambda session: session.add_prompt(entry.id, prompt, ranged, slice_range))
             if edit.view is not None and edit.view.is_oblique:
-                self._work.say(
-                    f"The view {edit.view.view_name} is turned by {edit.view.off_degrees:.0f}° against the voxels: "
-                    f"the prompt went to the nearest slice, {prompt.slice.index}.",
-                    Level.WARNING,
+                text = _(
+                    "The view {view} is turned by {degrees}° against the voxels: the prompt went to the nearest slice, "
+                    "{index}."
+                ).format(
+                    view=edit.view.view_name,
+                    degrees=f"{edit.view.off_degrees:.0f}",
+                    index=prompt.slice.index,
                 )
+                self._work.say(text, Level.WARNING)
         elif edit.position is not None:
             position = edit.position
             run = self._drag_run(entry.id, position)
@@ -149,9 +154,8 @@ class Editing:
         session = self._session()
         entry = session.object(object_id)
         if entry.axis not in (None, shown.axis):
-            raise SessionError(
-                f"Paint in a view that shows slices of {entry.name!r}; this one lies across them."
-            )
+            text = _('Paint in a view that shows slices of "{segment}"; this one lies across them.')
+            raise SessionError(text.format(segment=entry.name))
         place = SliceRef(shown.axis, shown.index)
         prompt = scribble_from_mask(session.geometry, place, mask, positive)
         self._take_segment(entry, prompt)
@@ -165,11 +169,12 @@ class Editing:
         assert work.segment_id is not None
         entry = self._session().object(object_id)
         if entry.axis not in (None, shown.axis):
-            raise SessionError(f"The view shows no slice of {entry.name!r}.")
+            raise SessionError(_('The view shows no slice of "{segment}".').format(segment=entry.name))
         mask = work.masks.read_slices(work.segment_id, shown.axis, [shown.index])[shown.index]
         if not mask.any():
-            raise SessionError(f"{entry.name!r} has no mask on slice {shown.index}.")
-        masks, label = {shown.index: mask}, f"Use the mask of slice {shown.index}"
+            text = _('"{segment}" has no mask on slice {index}.')
+            raise SessionError(text.format(segment=entry.name, index=shown.index))
+        masks, label = {shown.index: mask}, _("Use the mask of slice {index}").format(index=shown.index)
         self.change(object_id, lambda session: session.edit_masks(object_id, masks, shown.axis, label))
 
     def set_range(self, slice_range: tuple[int, int] | None) -> None:
@@ -202,7 +207,7 @@ class Editing:
             return index
         shown, entry = self._shown(), self._work.entry
         if entry is not None and entry.axis not in (None, shown.axis):
-            raise SessionError(f"No view shows a slice of {entry.name!r}.")
+            raise SessionError(_('No view shows a slice of "{segment}".').format(segment=entry.name))
         return shown.index
 
     def edited_elsewhere(self, segment_id: str) -> None:
@@ -249,7 +254,7 @@ class Editing:
     def _shown(self) -> ShownSlice:
         shown = self._work.shown()
         if shown is None:
-            raise SessionError("No slice view shows the volume.")
+            raise SessionError(_("No slice view shows the volume."))
         return shown
 
     def _take_segment(self, entry: SegmentObject, prompt: Prompt) -> None:
@@ -262,11 +267,15 @@ class Editing:
         if index in entry.kept_slices or index in there:
             stored = entry.masks.get(index)
             accepted = stored is not None and stored.state is MaskState.ACCEPTED
-            kind = "is accepted" if accepted else "was drawn by you"
-            raise SessionError(
-                f"The mask of {entry.name!r} on slice {index} {kind} and stays as it is: release the slice to correct "
+            kept = _(
+                'The mask of "{segment}" on slice {index} is accepted and stays as it is: release the slice to correct '
                 "it with prompts."
             )
+            drawn = _(
+                'The mask of "{segment}" on slice {index} was drawn by you and stays as it is: release the slice to '
+                "correct it with prompts."
+            )
+            raise SessionError((kept if accepted else drawn).format(segment=entry.name, index=index))
         if there:
             session.adopt_masks(entry.id, there, axis)
             self.sync.shown_masks.start_from(session.object(entry.id))
@@ -304,13 +313,16 @@ def _edited(object_id: int, masks: Mapping[int, npt.NDArray[np.bool_]], session:
 def state_of(entry: SegmentObject) -> str:
     """One short text for the table."""
     filled = sum(not stored.mask.is_empty for stored in entry.masks.values())
-    counts = ((len(entry.said.prompts), "prompt"), (filled, "slice"))
-    parts = [f"{count} {word}{'' if count == 1 else 's'}" for count, word in counts if count]
-    for state in (MaskState.ACCEPTED, MaskState.EDITED):
-        count = sum(stored.state is state for stored in entry.masks.values())
-        if count:
-            parts.append(f"{count} {state.value}")
-    return ", ".join(parts)
+    states = [stored.state for stored in entry.masks.values()]
+    counts = (
+        (len(entry.said.prompts), _("1 prompt"), _("{count} prompts")),
+        (filled, _("1 slice"), _("{count} slices")),
+        (states.count(MaskState.ACCEPTED), _("1 accepted"), _("{count} accepted")),
+        (states.count(MaskState.EDITED), _("1 edited"), _("{count} edited")),
+    )
+    return ", ".join(
+        (one if count == 1 else many).format(count=count) for count, one, many in counts if count
+    )
 
 
 def unused_name(session: Session, name: str) -> str:

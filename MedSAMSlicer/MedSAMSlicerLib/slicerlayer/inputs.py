@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from ..core.errors import MedSAMError, SessionError
 from ..core.session import Session
@@ -153,9 +154,13 @@ class Inputs:
             for entry in work.session.objects:
                 self._sync.shown_masks.start_from(entry)
             self._sync.prompts()
-            text = f'The voxels of "{name}" were changed: your prompts and masks stay, but Undo begins anew.'
+            text = _(
+                'The voxels of "{volume}" were changed: your prompts and masks stay, but Undo begins anew.'
+            ).format(volume=name)
         else:
-            text = f'The volume "{name}" was given another grid of voxels: its prompts were removed, its masks stay.'
+            text = _(
+                'The volume "{volume}" was given another grid of voxels: its prompts were removed, its masks stay.'
+            ).format(volume=name)
         work.say(text, Level.WARNING)
         work.tell(*(topic for topic in Topic if topic is not Topic.MESSAGE))
 
@@ -185,7 +190,7 @@ class Inputs:
         if work.session is not None and work.session.objects:
             self.on_session_end()
             work.prompt_nodes.sync((), volume)
-            work.say("The segmentation is another one: its masks begin without prompts.")
+            work.say(_("The segmentation is another one: its masks begin without prompts."))
         work.parameter.segmentation = node
         if volume is not None:
             self._end_session()
@@ -209,7 +214,7 @@ class Inputs:
 
     def ensure_segmentation(self) -> None:
         """Make a segmentation if there is none."""
-        volume, _ = self._work.usable_volume()
+        volume = self._work.usable_volume()[0]
         if self._work.masks is None:
             node = create_segmentation(self._work.scene, volume)
             self._work.parameter.segmentation = node
@@ -233,7 +238,7 @@ class Inputs:
         """See the controller."""
         work = self._work
         if segment_id not in work.segment_ids:
-            raise SessionError(f"There is no segment {segment_id!r}.")
+            raise SessionError(_("There is no segment {segment!r}.").format(segment=segment_id))
         if segment_id == work.segment_id:
             return
         work.segment_id = work.parameter.segment_id = segment_id
@@ -313,16 +318,15 @@ class Inputs:
             name = work.volume_node.GetName()
             self._end_session()
             work.prompt_nodes.sync((), None)
-            work.say(
-                f'The volume "{name}" was deleted: its session has ended, its masks stay.', Level.WARNING
-            )
+            text = _('The volume "{volume}" was deleted: its session has ended, its masks stay.')
+            work.say(text.format(volume=name), Level.WARNING)
         elif work.masks is not None and work.parameter.segmentation is None:
             volume = work.volume_node
             self._end_session()
             work.prompt_nodes.sync((), volume)
             work.parameter.set_session_of(volume, None)
             self._begin_session(volume)
-            work.say("The segmentation was deleted, and with it the session on it.", Level.WARNING)
+            work.say(_("The segmentation was deleted, and with it the session on it."), Level.WARNING)
         else:
             return
         work.tell(*(topic for topic in Topic if topic is not Topic.MESSAGE))

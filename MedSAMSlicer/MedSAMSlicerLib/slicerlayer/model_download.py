@@ -7,6 +7,8 @@ import queue
 import threading
 from dataclasses import dataclass
 
+from slicer.i18n import tr as _
+
 from ..core.errors import Cancelled, MedSAMError
 from ..models import Checkpoint, Registry
 
@@ -40,6 +42,7 @@ class ModelDownload:
     def __init__(self, registry: Registry, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
         self._registry = registry
+        self._failed = _("The download of {model} failed: {why}")  # looked up on the main thread
         self._cancelled = threading.Event()
         self._news: queue.Queue[Bytes | Ended] = queue.Queue()
         self._thread = threading.Thread(target=self._run, name=f"download {checkpoint.id}", daemon=True)
@@ -79,7 +82,7 @@ class ModelDownload:
             error = str(failure)
         except Exception as failure:
             logger.exception("The download of %s failed", self.checkpoint.id)
-            error = f"The download of {self.checkpoint.id} failed: {failure}"
+            error = self._failed.format(model=self.checkpoint.id, why=failure)
             raise
         finally:
             self._news.put(Ended(self.checkpoint, error))

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from slicer.i18n import tr as _
+
 from ..core.errors import Cancelled, MedSAMError, SessionError
 from ..core.intensity import CT_PRESETS, Window
 from ..models.registry import Registry
@@ -32,7 +34,8 @@ class NetworkInputs:
                 lower, upper = (float(part) for part in chosen.split(","))
             except ValueError:
                 names = ", ".join(("display", "auto", *CT_PRESETS, "percentile", "pet", "full"))
-                raise MedSAMError(f"The window {spec!r} is none of {names} and not LOWER,UPPER.") from None
+                text = _("The window {window!r} is none of {names} and not LOWER,UPPER.")
+                raise MedSAMError(text.format(window=spec, names=names)) from None
             Window(lower, upper)  # refuses one that is upside down
         self._work.window_spec = self._work.parameter.window_spec = chosen
         self.choose_window()
@@ -115,9 +118,8 @@ class NetworkInputs:
     def set_overlap(self, policy: str) -> None:
         """See the controller."""
         if policy not in ("none", "visible", "all"):
-            raise MedSAMError(
-                f"Other segments are kept with none, or give way with visible or all, not {policy!r}."
-            )
+            text = _("Other segments are kept with none, or give way with visible or all, not {policy!r}.")
+            raise MedSAMError(text.format(policy=policy))
         self._work.overlap = self._work.parameter.overlap = policy
         self._work.tell(Topic.INPUTS)
 
@@ -154,7 +156,7 @@ class NetworkInputs:
         network.checkpoint_id, network.sha256 = found.checkpoint_id, found.sha256
         if self._saved_sha256 not in (None, found.sha256):
             self._mark_stale()
-            text = "The session was made with another network: what is computed from now on will differ."
+            text = _("The session was made with another network: what is computed from now on will differ.")
             work.say(text, Level.WARNING)
         self._saved_sha256 = None
         self._network_is(NetworkState.READY)
@@ -178,7 +180,7 @@ class NetworkInputs:
 
     def _check_idle(self) -> None:
         if self._work.run_is_on():
-            raise SessionError("A propagation is under way: cancel it or wait for its end first.")
+            raise SessionError(_("A propagation is under way: cancel it or wait for its end first."))
 
 
 def display_window(node: Any) -> Window | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from slicer.i18n import tr as _
+
 from ..core.errors import OutputError, SessionError
 from ..core.prompts import PromptSet
 from .engine_jobs import load_prompts
@@ -20,9 +22,9 @@ class PromptFiles:
 
     def prompt_sets(self) -> tuple[PromptSet, ...]:
         """Everything needed to repeat the masks, one set for each slice axis in use."""
-        _, session = self._work.usable_volume()
+        session = self._work.usable_volume()[1]
         if not session.axes:
-            raise SessionError("No segment has prompts yet.")
+            raise SessionError(_("No segment has prompts yet."))
         network = self._work.network
         tier = network.tier or self._work.tier
         return tuple(
@@ -42,17 +44,18 @@ class PromptFiles:
             try:
                 target.write_text(prompts.to_json(), encoding="utf-8")
             except OSError as error:
-                raise OutputError(f"{target} cannot be written: {error.strerror or error}.") from error
+                text = _("{file} cannot be written: {why}.").format(file=target, why=error.strerror or error)
+                raise OutputError(text) from error
         return tuple(paths)
 
     def read(self, path: Path) -> tuple[str, ...]:
         """See the controller; the caller has made sure that there is a segmentation."""
-        _, session = self._work.usable_volume()
+        session = self._work.usable_volume()[1]
         return self.add(load_prompts(path, session.geometry))
 
     def add(self, prompts: PromptSet) -> tuple[str, ...]:
         """Add the objects of a prompt set as new segments."""
-        _, session = self._work.usable_volume()
+        session = self._work.usable_volume()[1]
         taken = Names(tuple(entry.name for entry in session.objects))
         named = tuple(replace(entry, name=taken.next(entry.name)) for entry in prompts.objects)
         ids = session.add_objects(replace(prompts, objects=named))

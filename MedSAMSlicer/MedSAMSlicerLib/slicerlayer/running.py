@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from slicer.i18n import tr as _
 
 from ..core.errors import Cancelled, InsufficientMemoryError, MedSAMError, SessionError
 from ..core.segment_object import SegmentObject
@@ -72,12 +73,12 @@ class Running:
         if run is None:
             return None
         if run.counted is None:
-            return Progress(0, 0, None, "Starting")
+            return Progress(0, 0, None, _("Starting"))
         done, total = run.counted.done, max(run.counted.total, run.counted.done)
         spent = time.perf_counter() - run.began
         left = spent / done * (total - done) if done else None
-        text = "Measuring memory and speed" if not done else f"Slice {done} of {total}"
-        return Progress(done, total, left, text)
+        text = _("Slice {done} of {total}") if done else _("Measuring memory and speed")
+        return Progress(done, total, left, text.format(done=done, total=total))
 
     # -- starting
 
@@ -86,7 +87,7 @@ class Running:
         why = reason(self._work, Verb.PROPAGATE_ALL if all_segments else Verb.PROPAGATE)
         if why is not None:
             raise SessionError(why)
-        _, session = self._work.usable_volume()
+        session = self._work.usable_volume()[1]
         if all_segments:
             chosen = tuple(entry.id for entry in session.objects if self._is_due(entry))
         else:
@@ -102,7 +103,7 @@ class Running:
 
     def _begin(self, object_ids: tuple[int, ...], small: bool = False) -> None:
         work = self._work
-        _, session = work.usable_volume()
+        session = work.usable_volume()[1]
         before = {object_id: session.object(object_id) for object_id in object_ids}
         anew = bool(work.stale & {*object_ids})
         number = session.begin_propagation(*object_ids, anew=anew)
@@ -149,8 +150,8 @@ class Running:
         began = time.perf_counter()
         found, run.found = run.found, {}
         for object_id, slices in found.items():
-            masks = {index: mask for index, (mask, _) in slices.items()}
-            confidences = {index: value for index, (_, value) in slices.items() if value is not None}
+            masks = {index: mask for index, (mask, _confidence) in slices.items()}
+            confidences = {index: value for index, (_mask, value) in slices.items() if value is not None}
             session.apply_predictions(run.number, object_id, masks, confidences)
         self._sync.shown_masks.refresh(found)
         spent = time.perf_counter() - began
@@ -195,13 +196,13 @@ class Running:
                 self._begin(run.object_ids, small=True)
 
         self._offer = with_less
-        self._work.say(str(error), Level.WARNING, "Run with less memory")
+        self._work.say(str(error), Level.WARNING, _("Run with less memory"))
 
     def take_offer(self) -> None:
         """See the controller."""
         offer, self._offer = self._offer, None
         if offer is None:
-            raise SessionError("Nothing is offered.")
+            raise SessionError(_("Nothing is offered."))
         offer()
 
     # -- ending early
@@ -209,7 +210,7 @@ class Running:
     def cancel(self) -> None:
         """See the controller."""
         if self._run is None:
-            raise SessionError("Nothing is under way.")
+            raise SessionError(_("Nothing is under way."))
         self._stop("cancel")
 
     def abandon(self) -> None:
@@ -261,7 +262,7 @@ class Running:
 
     def undo(self) -> None:
         """See the controller."""
-        _, session = self._work.usable_volume()
+        session = self._work.usable_volume()[1]
         run = self._run
         if run is not None:
             touched = session.next_undo()
@@ -270,17 +271,17 @@ class Running:
                 return
         command = session.undo()
         if command is None:
-            raise SessionError("There is nothing to undo.")
+            raise SessionError(_("There is nothing to undo."))
         self._sync.after_change(command.after)
 
     def redo(self) -> None:
         """See the controller."""
-        _, session = self._work.usable_volume()
+        session = self._work.usable_volume()[1]
         if self._run is not None:
-            raise SessionError("A propagation is under way: cancel it or wait for its end first.")
+            raise SessionError(_("A propagation is under way: cancel it or wait for its end first."))
         command = session.redo()
         if command is None:
-            raise SessionError("There is nothing to redo.")
+            raise SessionError(_("There is nothing to redo."))
         self._sync.after_change(command.after)
 
     # -- before a run
@@ -290,7 +291,7 @@ class Running:
         why = reason(self._work, Verb.ESTIMATE)
         if why is not None:
             raise SessionError(why)
-        _, session = self._work.usable_volume()
+        session = self._work.usable_volume()[1]
         entry = self._work.entry
         assert entry is not None
         assert entry.axis is not None

@@ -19,6 +19,7 @@ from typing import Any, Union
 
 import numpy as np
 import numpy.typing as npt
+from slicer.i18n import tr as _
 
 from ..core.cleanups import Cleanup
 from ..core.errors import Cancelled, MedSAMError, PromptError
@@ -136,12 +137,12 @@ def _prompt_set(prompts: Said, geometry: VolumeGeometry) -> PromptSet:
     if not isinstance(prompts, PromptSet):
         listed = tuple(prompts)
         if not listed:
-            raise PromptError("There are no prompts: give a point, a box, a line or a mask.")
+            raise PromptError(_("There are no prompts: give a point, a box, a line or a mask."))
         prompts = PromptSet(geometry, listed[0].slice.axis, (ObjectPrompts("Segment", _COLOR, listed),))
     if prompts.geometry != geometry:
-        raise PromptError("The prompts were given on another volume.")
+        raise PromptError(_("The prompts were given on another volume."))
     if not any(entry.prompts for entry in prompts.objects):
-        raise PromptError("There are no prompts: give a point, a box, a line or a mask.")
+        raise PromptError(_("There are no prompts: give a point, a box, a line or a mask."))
     return replace(prompts, objects=tuple(entry for entry in prompts.objects if entry.prompts))
 
 
@@ -149,8 +150,8 @@ def _propagated(
     runner: _Runner, said: PromptSet, progress: Callable[[int, int], None] | None
 ) -> tuple[list[dict[int, PackedMask]], list[dict[int, float]]]:
     """Masks and confidences by slice, for each object."""
-    masks: list[dict[int, PackedMask]] = [{} for _ in said.objects]
-    confidences: list[dict[int, float]] = [{} for _ in said.objects]
+    masks: list[dict[int, PackedMask]] = [{} for _entry in said.objects]
+    confidences: list[dict[int, float]] = [{} for _entry in said.objects]
     entries = tuple(ObjectToRun(number, said.axis, entry) for number, entry in enumerate(said.objects))
     empty: npt.NDArray[np.bool_] = np.zeros(said.geometry.slice_shape(said.axis), np.bool_)
 
@@ -219,7 +220,7 @@ class _Runner:
             for number, name in (names or {}).items():
                 text = text.replace(repr(f"object-{number}"), repr(name))
             kind = type(errors[0])
-            raise Cancelled("The segmentation was cancelled.") if kind is Cancelled else kind(text)
+            raise Cancelled(_("The segmentation was cancelled.")) if kind is Cancelled else kind(text)
         return results
 
     def close(self) -> None:

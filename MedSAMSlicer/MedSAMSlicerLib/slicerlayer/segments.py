@@ -320,11 +320,11 @@ def _checked(masks: Mapping[int, Mask], axis: SliceAxis, shape: tuple[int, int, 
     wanted = (shape[axis.row_axis], shape[axis.column_axis])
     for index, mask in masks.items():
         if not 0 <= index < shape[axis]:
-            raise SessionError(f"Slice {index} does not exist: there are slices 0 to {shape[axis] - 1}.")
+            text = _("Slice {index} does not exist: there are slices 0 to {last}.")
+            raise SessionError(text.format(index=index, last=shape[axis] - 1))
         if mask.shape != wanted or mask.dtype != np.bool_:
-            raise SessionError(
-                f"The mask of slice {index} must be bool {wanted}, got {mask.dtype} {mask.shape}."
-            )
+            text = _("The mask of slice {index} must be bool {wanted}, got {dtype} {shape}.")
+            raise SessionError(text.format(index=index, wanted=wanted, dtype=mask.dtype, shape=mask.shape))
     return dict(masks)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from slicer.i18n import tr as _
 
 from ..core.cleanups import Cleanup
 from ..core.errors import MedSAMError, SessionError
@@ -75,16 +76,17 @@ def read_state(text: str, session: Session, masks: SegmentMasks) -> dict[str, in
     try:
         content = json.loads(text)
         if content["schema"] != SCHEMA or content["version"] != VERSION:
-            raise SessionError(
-                f"The session in the scene has version {content['version']!r}, only {VERSION} is known."
-            )
+            text = _("The session in the scene has version {version!r}, only {known} is known.")
+            raise SessionError(text.format(version=content["version"], known=VERSION))
         found: dict[str, int] = {}
         there = masks.segment_ids()
         for said in content["objects"]:
             if said["segment"] in there:
                 found[said["segment"]] = _restore(said, session, masks)
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise SessionError(f"The session in the scene cannot be read: {error!r}.") from error
+        raise SessionError(
+            _("The session in the scene cannot be read: {why!r}.").format(why=error)
+        ) from error
     return found
 
 
@@ -107,7 +109,7 @@ def _restore(said: Mapping[str, Any], session: Session, masks: SegmentMasks) -> 
     cleanup = Cleanup(**{name: bool(value) for name, value in said["cleanup"].items()})
     stored: dict[int, StoredMask] = {}
     if axis is not None:
-        indices = [int(index) for index, *_ in said["slices"]]
+        indices = [int(index) for index, *_more in said["slices"]]
         arrays = masks.read_slices(said["segment"], axis, indices)
         raw = {int(index): _unpacked(packed) for index, packed in said["raw"].items()}
         shape = session.geometry.slice_shape(axis)

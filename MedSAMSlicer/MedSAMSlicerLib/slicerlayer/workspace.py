@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
+from slicer.i18n import tr as _
 
 from ..core.errors import MedSAMError, SessionError
 from ..core.geometry import VolumeGeometry
@@ -176,7 +177,7 @@ class Workspace:
     def usable_volume(self) -> tuple[Any, Session]:
         """The volume and its session, checked now; a sentence when there is none or it cannot be used any more."""
         if self.volume_node is None or self.session is None:
-            raise SessionError("Choose a volume first.")
+            raise SessionError(_("Choose a volume first."))
         check_usable(self.volume_node)
         return self.volume_node, self.session
 

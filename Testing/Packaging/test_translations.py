@@ -1,0 +1,87 @@
+"""Every sentence that the extension's own code tells the user can be translated.
+
+Errors of core and engine stay English, as do those of what runs on the worker's thread, where there is no Slicer.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+LAYER = Path(__file__).resolve().parents[2] / "MedSAMSlicer/MedSAMSlicerLib/slicerlayer"
+ON_THE_WORKER = {"worker.py", "engine_jobs.py", "engine_state.py"}
+FOR_DEVELOPERS = {"ValueError", "TypeError", "KeyError", "RuntimeError", "NotImplementedError", "ImportError"}
+FILES = sorted(path for path in LAYER.rglob("*.py") if path.name not in ON_THE_WORKER)
+
+
+def test_what_runs_on_the_workers_thread_knows_no_slicer():
+    for name in sorted(ON_THE_WORKER):
+        tree = ast.parse((LAYER / name).read_text(encoding="utf-8"))
+        imported = {
+            alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
+        }
+        imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert not {each.split(".")[0] for each in imported} & {"slicer", "vtk", "qt", "ctk"}, name
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(LAYER)))
+def test_sentences_for_the_user_go_through_the_translation(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    bare = [text for node in ast.walk(tree) for text in _told(node) if _is_bare(text)]
+    bare += [text for function in _functions(tree) for text in _told_by_name(function) if _is_bare(text)]
+    assert [f"{path.name}:{text.lineno} {ast.unparse(text)}" for text in bare] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(LAYER)))
+def test_texts_are_looked_up_whole_and_nothing_else_is_called_underscore(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    looked_up = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_"
+    ]
+    if not looked_up:
+        return
+    assert all(isinstance(call.args[0], ast.Constant) and len(call.args) == 1 for call in looked_up)
+    stored = [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and node.id == "_" and isinstance(node.ctx, ast.Store)
+    ]
+    assert stored == [], "the function that translates is hidden there"
+
+
+def _functions(tree: ast.AST) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+
+
+def _told(node: ast.AST) -> list[ast.expr]:
+    """What a node tells: the text of an error, of a message, or of the progress."""
+    if not isinstance(node, ast.Call):
+        return []
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    if (name.endswith("Error") and name not in FOR_DEVELOPERS) or name in ("say", "Progress", "Cancelled"):
+        return [*node.args, *(keyword.value for keyword in node.keywords)]
+    return []
+
+
+def _told_by_name(function: ast.FunctionDef) -> list[ast.expr]:
+    """Texts that a function keeps under a name and tells later."""
+    names = {arg.id for node in ast.walk(function) for arg in _told(node) if isinstance(arg, ast.Name)}
+    return [
+        node.value
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign)
+        and any(isinstance(target, ast.Name) and target.id in names for target in node.targets)
+    ]
+
+
+def _is_bare(text: ast.expr) -> bool:
+    """Whether it is words of ours that nobody translates."""
+    if isinstance(text, ast.JoinedStr):
+        return any(" " in str(part.value) for part in text.values if isinstance(part, ast.Constant))
+    if isinstance(text, ast.IfExp):
+        return _is_bare(text.body) or _is_bare(text.orelse)
+    return isinstance(text, ast.Constant) and isinstance(text.value, str) and " " in text.value
