@@ -11,6 +11,10 @@ import pytest
 from MedSAMSlicerLib.core.cleanups import Cleanup
 from MedSAMSlicerLib.core.errors import SessionError
 from MedSAMSlicerLib.core.geometry import SliceAxis
+from MedSAMSlicerLib.core.masks import MaskState, PackedMask, StoredMask
+from MedSAMSlicerLib.core.prompts import ObjectPrompts, Point, SliceRef
+from MedSAMSlicerLib.core.segment_object import SegmentObject
+from MedSAMSlicerLib.slicerlayer.doubtful import doubtful_slices
 from MedSAMSlicerLib.slicerlayer.segment_call import segment
 from MedSAMSlicerLib.slicerlayer.segments import SegmentMasks
 from MedSAMSlicerLib.slicerlayer.verbs import SliceMark, Verb
@@ -317,6 +321,9 @@ def test_doubtful_and_key_slices_are_listed_for_the_strip(driver: Driver) -> Non
     driver.settle()
     assert [state.index for state in controller.slices] == list(range(SHAPE[0]))
     assert {state.state for state in controller.slices} == {SliceMark.PROMPTED, SliceMark.PENDING}
+    assert controller.reason(Verb.NEXT_DOUBTFUL) is not None
+    with pytest.raises(SessionError, match="propagate first"):
+        controller.next_doubtful()
     controller.propagate()
     driver.settle()
     assert {state.state for state in controller.slices} <= {
@@ -324,10 +331,48 @@ def test_doubtful_and_key_slices_are_listed_for_the_strip(driver: Driver) -> Non
         SliceMark.PREDICTED,
         SliceMark.NONE,
     }
-    worst = controller.next_doubtful()
-    confidences = {state.index: state.confidence for state in controller.slices}
-    filled = np.flatnonzero(driver.mask().any(axis=(1, 2)))
-    assert confidences[worst] == min(confidences[int(index)] for index in filled)
+    order = sorted(
+        (state.confidence, state.index) for state in controller.slices if state.state is SliceMark.PREDICTED
+    )
+    filled = driver.mask().any(axis=(1, 2))
+    order = [index for confidence, index in order if filled[index] or confidence < 0.5]
+    assert len(order) > 3
+    assert 7 not in order
+    assert [controller.next_doubtful() for _ in order] == order
+    assert controller.next_doubtful() == order[0]
+    controller.show_slice(7)
+    assert controller.next_doubtful() == order[1], "looking elsewhere does not begin anew"
+    controller.accept_slice(order[1])
+    controller.accept_slice(order[2])
+    assert controller.next_doubtful() == order[3]
+
+
+def doubtful(*slices: tuple[float | None, bool, MaskState]) -> list[int]:
+    """The order of slices that have (confidence, a mask, whose); slice 1 is prompted."""
+    full, empty = (PackedMask.from_array(np.full((4, 4), value)) for value in (True, False))
+    masks = {
+        index: StoredMask(full if there else empty, state, confidence)
+        for index, (confidence, there, state) in enumerate(slices)
+    }
+    point = Point(SliceRef(SliceAxis.K, 1), (0.0, 0.0, 0.0), True)
+    entry = SegmentObject(1, ObjectPrompts("left", (1.0, 0.0, 0.0), (point,)), masks, axis=SliceAxis.K)
+    return [index for _, index in doubtful_slices(entry)]
+
+
+def test_doubtful_slices_come_worst_first_with_their_neighbours_and_without_those_seen_to() -> None:
+    predicted = MaskState.PREDICTED
+    assert doubtful(
+        (0.7, True, predicted),
+        (0.05, True, predicted),  # prompted
+        (0.13, True, predicted),
+        (0.1, True, predicted),
+        (0.14, True, predicted),
+        (0.01, True, MaskState.ACCEPTED),
+        (0.02, True, MaskState.EDITED),
+        (None, True, predicted),
+        (0.9, False, predicted),  # surely not there
+        (0.3, False, predicted),  # maybe there, nothing drawn
+    ) == [3, 2, 4, 9, 0]
 
 
 def test_window_change_makes_everything_due_again(driver: Driver) -> None:

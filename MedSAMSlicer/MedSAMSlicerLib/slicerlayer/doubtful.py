@@ -11,8 +11,8 @@ from .slice_views import show_slice
 from .verbs import SliceMark, SliceState
 from .workspace import Workspace
 
-_NEIGHBOURHOOD = 2
-"""Of slices this close to each other only the most doubtful is shown."""
+_DOUBTED_ABSENCE = 0.5
+"""A slice without the object is doubtful if the network is less certain of that."""
 
 
 class Doubtful:
@@ -20,6 +20,8 @@ class Doubtful:
 
     def __init__(self, work: Workspace) -> None:
         self._work = work
+        self._run: tuple[int, int] | None = None  # object and propagation that `_visited` belongs to
+        self._visited = (-1.0, -1)  # confidence and index of the slice shown last
 
     @property
     def slices(self) -> tuple[SliceState, ...]:
@@ -42,15 +44,19 @@ class Doubtful:
         return shown.index if shown is not None and shown.axis == entry.axis else None
 
     def next_doubtful(self) -> int:
-        """Show the least certain slice, or the next one if it is shown already."""
+        """Show the least certain slice, then the next one with each call, and the first again after the last."""
         entry = self._along()
         order = doubtful_slices(entry)
         if not order:
-            raise SessionError(_("No slice was computed that is not accepted already."))
-        shown = self.shown_index
-        place = (order.index(shown) + 1) % len(order) if shown in order else 0
-        self.show(order[place])
-        return order[place]
+            raise SessionError(
+                _("No computed slice is left to look at: propagate first, or all are accepted already.")
+            )
+        if self._run != (entry.id, entry.propagations):
+            self._run, self._visited = (entry.id, entry.propagations), (-1.0, -1)
+        self._visited = next((place for place in order if place > self._visited), order[0])
+        index = self._visited[1]
+        self.show(index)
+        return index
 
     def key_slice(self, step: int) -> int:
         """Show the nearest key slice above (1) or below (-1) the shown one."""
@@ -95,18 +101,20 @@ class Doubtful:
         return entry
 
 
-def doubtful_slices(entry: SegmentObject) -> list[int]:
-    """Computed slices with the object, the least certain first, close neighbours of a listed one left out."""
-    found = [
+def doubtful_slices(entry: SegmentObject) -> list[tuple[float, int]]:
+    """Confidence, 0..1, and index of the computed slices that nobody has seen to, the least certain first.
+
+    Without those that have prompts or belong to the user, and those where the object surely is not.
+    """
+    said = {prompt.slice.index for prompt in entry.said.prompts}
+    return sorted(
         (stored.confidence, index)
         for index, stored in entry.masks.items()
-        if not stored.is_kept and stored.confidence is not None and not stored.mask.is_empty
-    ]
-    order: list[int] = []
-    for _confidence, index in sorted(found):
-        if all(abs(index - other) > _NEIGHBOURHOOD for other in order):
-            order.append(index)
-    return order
+        if stored.confidence is not None
+        and not stored.is_kept
+        and index not in said
+        and (not stored.mask.is_empty or stored.confidence < _DOUBTED_ABSENCE)
+    )
 
 
 def _state(entry: SegmentObject, index: int, pending: frozenset[int]) -> SliceState:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from slicer.i18n import tr as _
 
 from ..core.segment_object import SegmentObject
+from .doubtful import doubtful_slices
 from .verbs import NetworkState, Verb
 from .workspace import Workspace
 
@@ -131,6 +132,13 @@ def _predicted(work: Workspace) -> str | None:
     return None
 
 
+def _doubtful(work: Workspace) -> str | None:
+    entry = work.entry
+    if entry is None or not doubtful_slices(entry):
+        return _("No computed slice is left to look at: propagate first, or all are accepted already.")
+    return None
+
+
 def _undo(work: Workspace) -> str | None:
     return None if work.session is not None and work.session.undo_label else _("There is nothing to undo.")
 
@@ -179,7 +187,7 @@ _CHECKS: Mapping[Verb, tuple[Check, ...]] = {
     Verb.RELEASE_SLICE: (*_ON_SEGMENT, _shown_kept),
     Verb.LOCK: (_volume, _segment),
     Verb.CLEANUP: _ON_SEGMENT,
-    Verb.NEXT_DOUBTFUL: (_volume, _segment, _predicted),
+    Verb.NEXT_DOUBTFUL: (_volume, _segment, _doubtful),
     Verb.PREVIOUS_KEY_SLICE: (_volume, _segment, _said),
     Verb.NEXT_KEY_SLICE: (_volume, _segment, _said),
     Verb.SHOW_CHANGES: (_volume, _changes),
