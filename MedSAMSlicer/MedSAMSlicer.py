@@ -95,7 +95,7 @@ class MedSAMSlicerWidget(ScriptedLoadableModuleWidget):
 
     def __init__(self, parent=None):
         self.logic = MedSAMSlicerLogic()
-        self.ui = self.panel = self.controller = None
+        self.ui = self.widgets = self.panel = self.controller = None
         super().__init__(parent)
 
     def setup(self) -> None:
@@ -105,10 +105,10 @@ class MedSAMSlicerWidget(ScriptedLoadableModuleWidget):
         from MedSAMSlicerLib.slicerlayer.settings import MachineSettings
         from MedSAMSlicerLib.slicerlayer.workspace import Settings
 
-        widgets = slicer.util.loadUI(self.resourcePath("UI/MedSAMSlicer.ui"))
-        self.layout.addWidget(widgets)
-        self.ui = slicer.util.childWidgetVariables(widgets)
-        widgets.setMRMLScene(slicer.mrmlScene)
+        self.widgets = slicer.util.loadUI(self.resourcePath("UI/MedSAMSlicer.ui"))
+        self.layout.addWidget(self.widgets)
+        self.ui = slicer.util.childWidgetVariables(self.widgets)
+        self.widgets.setMRMLScene(slicer.mrmlScene)
         machine = MachineSettings()
         self.controller = self.logic.controller(
             Settings(device=machine.device, cache_bytes=machine.cache_bytes, models=machine.models_folder)
@@ -133,6 +133,9 @@ class MedSAMSlicerWidget(ScriptedLoadableModuleWidget):
         if self.controller is not None:
             self.controller.close()
             self.controller = None
+        if self.widgets is not None:
+            self.widgets.setMRMLScene(None)  # Slicer hides the widgets of a reloaded module, they would observe on
+            self.widgets = None
 
     def onReload(self) -> None:
         """Drop the library from memory too, so that a developer's change in it is seen."""

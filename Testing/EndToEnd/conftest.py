@@ -85,6 +85,8 @@ def user(shared_host: tuple[Any, Any], abdomen: tuple[Any, Any, dict[str, Any]])
     host, widget = shared_host
     array, matrix, truth = abdomen
     host.close_scene()
+    for view, orientation in (("Red", "Axial"), ("Green", "Coronal"), ("Yellow", "Sagittal")):
+        host.view(view).mrmlSliceNode().SetOrientation(orientation)
     volume = host.add_volume(array, matrix, name="CT")
     host.set_window(volume, 400, 40)
     widget.ui.volumeSelector.setCurrentNode(volume)

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from .user import User, network_threads, observers, running
 
 pytestmark = [pytest.mark.slicer, pytest.mark.slow]
+
+
+@pytest.fixture(autouse=True)
+def own_library() -> Iterator[None]:
+    """Reloading makes every class of the library anew; the tests after these go on with the old ones."""
+
+    def loaded() -> dict[str, object]:
+        return {
+            name: module for name, module in sys.modules.items() if name.split(".")[0] == "MedSAMSlicerLib"
+        }
+
+    before = loaded()
+    yield
+    for name in loaded():
+        del sys.modules[name]
+    sys.modules.update(before)  # type: ignore[arg-type]
 
 
 def watched(user: User) -> int:

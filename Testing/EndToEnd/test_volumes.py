@@ -52,14 +52,18 @@ def test_volume_under_a_non_linear_transform_is_refused_with_what_to_do(user: Us
     user.volume.SetAndObserveTransformNodeID(warp.GetID())
     user.settled()
     assert "harden" in user.said.lower()
-    user.press("positiveButton") if user.ui.positiveButton.enabled else None
+    assert user.controller.volume_node is None
+    assert not user.ui.positiveButton.enabled
+    assert user.markups() == []
+    user.ui.volumeSelector.setCurrentNode(user.volume)
     user.settled()
     assert "harden" in user.said.lower()
+    assert user.controller.volume_node is None
     user.volume.SetAndObserveTransformNodeID(None)
-    user.settled()
-    if user.controller.placing is not None:
-        user.press("positiveButton")
-    i, j, k = (int(part) for part in np.argwhere(user.truth[KIDNEY])[0][::-1])
+    user.turn_to(user.volume)
+    assert len(user.prompts()) == 1
+    assert len(user.markups()) == 1
+    i, j, k = (float(part) for part in np.argwhere(user.truth[KIDNEY])[0][::-1])
     user.point((i, j, k))
     assert len(user.prompts()) == 2
 
@@ -82,16 +86,18 @@ def test_oblique_left_handed_volume_says_that_the_view_is_turned_and_maps_the_cl
     index, *_ = largest(user.truth[KIDNEY])
     found = np.argwhere(user.truth[KIDNEY][index])
     j, i = found[np.abs(found - found.mean(axis=0)).sum(axis=1).argmin()]
-    user.point((float(i), float(j), float(index)))
+    user.press("positiveButton")
+    user.host.click("Red", user.world(float(i), float(j), float(index)))
+    user.settled()
     assert "turned" in user.said
+    user.press("positiveButton")
     [point] = user.prompts()
     assert point.slice.index == index
     assert np.allclose(point.ras, (user.matrix @ [i, j, index, 1])[:3], atol=3.0)
     assert user.mask()[index, j, i]
     user.picture("oblique")
     # Slicer itself can turn the views to the volume; then boxes are drawn as on any other volume.
-    for view in ("Red", "Green", "Yellow"):
-        user.host.view(view).mrmlSliceNode().RotateToVolumePlane(user.volume)
+    user.host.view("Red").mrmlSliceNode().RotateToVolumePlane(user.volume)
     user.host.process_events(0.1)
     user.press("removePromptsButton")
     user.settled()

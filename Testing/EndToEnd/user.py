@@ -15,8 +15,6 @@ import numpy as np
 import numpy.typing as npt
 from PySide6 import QtCore, QtWidgets
 
-from MedSAMSlicerLib.slicerlayer.verbs import Verb
-
 Mask = npt.NDArray[np.bool_]
 PATIENCE = 180.0
 """Seconds until something that never comes fails the test: a busy computer takes long."""
@@ -78,11 +76,13 @@ class User:
         return [
             node
             for node in slicer.util.getNodesByClass(class_name)
-            if node.GetNumberOfControlPoints() and node.GetAttribute("MedSAMSlicer.Kind") != "removed"
+            if node.GetNumberOfControlPoints() and node.GetDisplayVisibility()
         ]
 
     def prompts(self) -> tuple[Any, ...]:
         """What was said about the selected segment, as it would be saved."""
+        from MedSAMSlicerLib.slicerlayer.verbs import Verb  # not above: the library may be loaded anew
+
         name = self.segmentation.GetSegmentation().GetSegment(self.controller.segment_id).GetName()
         sets = self.controller.prompt_sets() if self.controller.reason(Verb.EXPORT_PROMPTS) is None else ()
         return tuple(

@@ -115,8 +115,8 @@ def _box_and_range(organ: str, mask: BoolArray, geometry: VolumeGeometry) -> Obj
     seen = np.flatnonzero(mask.any(axis=(1, 2)))
     index = int(mask.sum(axis=(1, 2)).argmax())
     rows, columns = np.nonzero(mask[index])
-    edges = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    box = box_from_voxels(geometry, SliceRef(SliceAxis.K, index), *(float(edge) for edge in edges))
+    x0, y0, x1, y1 = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    box = box_from_voxels(geometry, SliceRef(SliceAxis.K, index), x0, y0, x1, y1)
     first, last = max(0, int(seen[0]) - _BEYOND), min(len(mask) - 1, int(seen[-1]) + _BEYOND)
     return ObjectPrompts(organ, (1.0, 0.0, 0.0), (box,), (first, last))
 

@@ -94,6 +94,10 @@ class SegmentEvents:
         segmentation_node = self._scene.GetNodeByID(self._segmentation_id)
         if before == self._volume_transform or segmentation_node is None or self._scene.IsClosing():
             return
+        parent = caller.GetParentTransformNode()
+        if parent is not None and not parent.IsTransformToWorldLinear():
+            self._volume_transform = before  # nothing can be done under that one: it has to go again
+            return
         try:
             hardened = volume_geometry(caller) != self._volume_geometry
         except MedSAMError:

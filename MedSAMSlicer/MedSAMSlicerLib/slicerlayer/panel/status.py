@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
@@ -20,6 +21,9 @@ _LOOKS = {
     Level.ERROR: ("Error", "#d6403b"),
 }
 
+_READING_SECONDS = 8.0
+"""A warning stays that long at least, unless the user does something else."""
+
 
 class Status:
     """Shows the last message until the next step makes it old, then what to do next."""
@@ -28,6 +32,7 @@ class Status:
         self._context = context
         self._told: Message | None = None
         self._told_at = ""
+        self._told_when = 0.0
         self._missing: Missing | None = None
         self._shown: tuple[str, Level] | None = None
         context.tell = self.tell
@@ -39,7 +44,7 @@ class Status:
     def tell(self, message: Message | None) -> None:
         """Show a message; None = what was told before is over."""
         self._told = message
-        self._told_at = self._hint()
+        self._told_at, self._told_when = self._hint(), time.monotonic()
         self._show()
 
     def look_again(self) -> None:
@@ -52,7 +57,8 @@ class Status:
         controller = self._context.controller
         if Topic.MESSAGE in topics and controller.message is not None:
             self._told, self._told_at = controller.message, self._hint()
-        elif self._told is not None and self._told.offer is None and self._hint() != self._told_at:
+            self._told_when = time.monotonic()
+        elif self._is_old():
             self._told = None
         self._show()
 
@@ -66,6 +72,13 @@ class Status:
         if self._missing is None:
             self._missing = missing()
         return self._missing
+
+    def _is_old(self) -> bool:
+        """Whether what was told can go: there is a next step, and there was time to read."""
+        told = self._told
+        if told is None or told.offer is not None or self._hint() == self._told_at:
+            return False
+        return told.level is Level.INFO or time.monotonic() - self._told_when > _READING_SECONDS
 
     def _hint(self) -> str:
         controller = self._context.controller
