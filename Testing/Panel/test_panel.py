@@ -8,6 +8,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PySide6 import QtWidgets
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
 
 from .conftest import RESOURCES
 
@@ -217,6 +220,30 @@ def test_a_stroke_of_slicers_brush_becomes_a_prompt_and_leaves_no_node_behind(ho
     host.process_events(0.1)
     left = [node.GetName() for node in nodes(host) if node.GetID() not in before]
     assert [name for name in left if "stroke" in name or "brush" in name] == []
+
+
+def test_escape_puts_the_tool_down_and_is_slicers_otherwise(host, opened):
+    escape = opened.panel._shortcuts._installed["leave_tool"]
+    assert not escape.enabled
+    for key, button in (("P", "positiveButton"), ("X", "boxButton"), ("D", "scribbleButton")):
+        host.key(key)
+        assert getattr(opened.ui, button).checked
+        host.process_events(0.05)
+        assert escape.enabled
+        host.key("Esc", view="Red")
+        assert not getattr(opened.ui, button).checked
+        assert opened.controller.placing is None
+        host.process_events(0.05)
+        assert not escape.enabled
+    host.key("P")
+    dialog = QtWidgets.QDialog(host.window)
+    dialog.open()
+    QTest.keyClick(dialog, Qt.Key.Key_Escape)
+    assert dialog.isHidden()
+    assert opened.ui.positiveButton.checked, "a dialog keeps its own Escape"
+    host.key("Esc")
+    host.leave_module()
+    assert not opened.panel._shortcuts._installed
 
 
 def test_leaving_the_module_takes_shortcuts_and_strips_away_and_coming_back_brings_them(host, opened):

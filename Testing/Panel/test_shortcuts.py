@@ -19,7 +19,7 @@ def test_no_key_is_used_twice_and_none_is_slicers(host):
 
     keys = [shortcut.key for shortcut in shortcuts()]
     assert len(keys) == len(set(keys))
-    assert set(keys) & TAKEN_BY_SLICER == set()
+    assert set(keys) & TAKEN_BY_SLICER == {"Esc"}, "taken only while a tool is in hand"
 
 
 def test_every_shortcut_is_in_the_help_box(host):
@@ -45,6 +45,12 @@ def test_shortcuts_work_while_installed_and_not_afterwards(host):
     for keys in ("P", "Shift+A", "A", "Ctrl+Shift+Z", "Ctrl+Z", "Ctrl+Return", "Ctrl+."):
         host.key(keys)
     assert pressed == ["positive", "accept_all", "accept", "redo", "undo", "propagate", "cancel"]
+    made.allow("leave_tool", False)
+    host.key("Esc")
+    made.allow("leave_tool", True)
+    host.key("Esc")
+    assert pressed.pop() == "leave_tool"
     made.remove()
+    host.key("Esc")
     host.key("P")
     assert len(pressed) == 7

@@ -6,7 +6,8 @@ None of them is used by what stays alive beside the module, as read in Slicer's 
 - slice views, `vtkMRMLSliceIntersectionWidget.cxx`: g t f b v V r [ ] { } and the arrow keys;
 - 3-D views, `vtkMRMLCameraWidget.cxx`: + - r Ctrl+B, the keypad, Home, End, Page Down, Insert, arrow keys;
 - markups, `vtkSlicerMarkupsWidget.cxx`: s Delete Shift+Delete Backspace on a control point;
-- window/level and handles, `vtkMRMLWindowLevelWidget.cxx`, `vtkMRMLInteractionWidget.cxx`: Escape;
+- window/level and handles, `vtkMRMLWindowLevelWidget.cxx`, `vtkMRMLInteractionWidget.cxx`: Escape, which is ours only
+  while a tool is in hand (Slicer's own place mode does not end by it) and in no other window, such as a dialog;
 - the main window, `qSlicerMainWindow.ui` and `.cxx`, `qSlicerAppMainWindow.cxx`, `qSlicerModuleSelectorToolBar.cxx`:
   Ctrl with 0 to 6, `, C F H O S V W X, Left, Right; its Ctrl+Z and Ctrl+Y belong to a tool bar that is deleted at
   start-up, so that they do nothing;
@@ -42,6 +43,7 @@ def shortcuts() -> tuple[Shortcut, ...]:
         Shortcut("box", "X", _("Box")),
         Shortcut("scribble", "D", _("Scribble (draw)")),
         Shortcut("line", "L", _("Line across the organ")),
+        Shortcut("leave_tool", "Esc", _("Put the tool down")),
         Shortcut("current_mask", "M", _("Use the mask of this slice")),
         Shortcut("propagate", "Ctrl+Return", _("Propagate")),
         Shortcut("cancel", "Ctrl+.", _("Cancel")),
@@ -79,7 +81,8 @@ class Shortcuts:
 
     def __init__(self, actions: Mapping[str, Callable[[], object]]) -> None:
         self._actions = dict(actions)
-        self._installed: list[tuple[Any, Callable[[], object]]] = []
+        self._installed: dict[str, Any] = {}
+        self._off: set[str] = set()
 
     def install(self, window: Any | None) -> None:
         """Make them in Slicer's main window; nothing happens without one or when they are there already."""
@@ -88,12 +91,19 @@ class Shortcuts:
         for action, key, _text in shortcuts():
             made = qt.QShortcut(qt.QKeySequence(key), window)
             made.connect("activated()", self._actions[action])
-            self._installed.append((made, self._actions[action]))
+            made.enabled = action not in self._off
+            self._installed[action] = made
+
+    def allow(self, action: str, allowed: bool) -> None:
+        """Leave a key to Slicer (False), or take it; also when the shortcuts are installed later."""
+        (self._off.discard if allowed else self._off.add)(action)
+        if action in self._installed:
+            self._installed[action].enabled = allowed
 
     def remove(self) -> None:
         """Take them away again."""
-        for made, action in self._installed:
-            made.disconnect("activated()", action)
+        for action, made in self._installed.items():
+            made.disconnect("activated()", self._actions[action])
             made.enabled = False
             made.deleteLater()
         self._installed.clear()

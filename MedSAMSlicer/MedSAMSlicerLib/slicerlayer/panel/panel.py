@@ -67,6 +67,7 @@ class Panel:
         self._shortcuts = Shortcuts(
             {**self._prompts.actions(), **self._propagate.actions(), **self._correct.actions()}
         )
+        self._prompts.on_tool = lambda held: self._shortcuts.allow("leave_tool", held)
         self._strips = SliceStrips(controller, self._view_changed, self._go_to)
         ui.shortcutsLabel.text = help_text()
         ui.installButton.connect("clicked()", self.install)

@@ -32,6 +32,7 @@ class Prompts:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self.on_tool: Callable[[bool], None] = lambda held: None  # is told whether a tool is in hand
         ui = context.ui
         self._scribbler = Scribbler(slicer.mrmlScene, self._stroke)
         context.tool_hint = self._hint
@@ -58,6 +59,7 @@ class Prompts:
         self._context.allow("scribbleButton", Verb.SCRIBBLE)
         _check(ui.scribbleButton, self._scribbler.active)
         ui.scribbleFrame.setVisible(self._scribbler.active)
+        self.on_tool(self.tool_in_hand)
         self._context.allow("currentMaskButton", Verb.USE_CURRENT_MASK)
         self._context.allow("removePromptsButton", Verb.REMOVE_PROMPTS)
         if topics & {Topic.INPUTS, Topic.SEGMENTS, Topic.PROMPTS, Topic.VIEW}:
@@ -67,11 +69,21 @@ class Prompts:
         """See Section."""
         self._scribbler.close()
 
-    def exit(self) -> None:
-        """Put the tool down when the module is left."""
+    @property
+    def tool_in_hand(self) -> bool:
+        """Whether the next click or stroke in a view gives a prompt."""
+        return bool(self._scribbler.active) or self._context.controller.placing is not None
+
+    def leave_tool(self) -> None:
+        """Put the tool down, if there is one in hand."""
         self._stop_scribbling()
         if self._context.controller.placing is not None:
             self._context.attempt(self._context.controller.stop_placing)
+        self.refresh(frozenset({Topic.TOOL}))
+
+    def exit(self) -> None:
+        """Put the tool down when the module is left."""
+        self.leave_tool()
 
     def actions(self) -> Mapping[str, Callable[[], object]]:
         """What the shortcuts of this section do."""
@@ -79,6 +91,7 @@ class Prompts:
         return {
             **tools,
             "scribble": self.toggle_scribble,
+            "leave_tool": self.leave_tool,
             "current_mask": self.use_current_mask,
         }
 
@@ -140,8 +153,10 @@ class Prompts:
         if not self._scribbler.active:
             return None
         if self._context.ui.scribblePositive.checked:
-            return _("Paint over a part of the organ in a slice view; press the button again to stop.")
-        return _("Paint where the mask must not be; press the button again to stop.")
+            return _(
+                "Paint over a part of the organ in a slice view; press the button again, or Escape, to stop."
+            )
+        return _("Paint where the mask must not be; press the button again, or Escape, to stop.")
 
     def _about_segment(self) -> str:
         """The segment that prompts go to, with its colour, and the direction of its slices."""
