@@ -16,8 +16,8 @@ from MedSAMSlicerLib.core.geometry import SliceAxis
 from MedSAMSlicerLib.slicerlayer import engine_jobs
 from MedSAMSlicerLib.slicerlayer.controller import Controller
 from MedSAMSlicerLib.slicerlayer.segment_call import segment
-from MedSAMSlicerLib.slicerlayer.segments import SegmentMasks
-from MedSAMSlicerLib.slicerlayer.verbs import NetworkState, SliceMark, Verb
+from MedSAMSlicerLib.slicerlayer.segments import SegmentMasks, create_segmentation
+from MedSAMSlicerLib.slicerlayer.verbs import Level, NetworkState, SliceMark, Verb
 from MedSAMSlicerLib.slicerlayer.workspace import Settings
 
 from .conftest import MrmlScene
@@ -224,6 +224,50 @@ def test_session_comes_back_with_the_saved_scene(driver: Driver, tmp_path: Path)
     driver.settle()
     assert np.array_equal(driver.mask()[5], mask[5])
     assert np.array_equal(driver.mask(), driver.session_mask())
+
+
+def test_another_segmentation_and_back_brings_prompts_masks_and_marks_back(driver: Driver) -> None:
+    controller = prompted(driver).controller
+    controller.propagate()
+    driver.settle()
+    controller.accept_slice(5)
+    first, mask, slices = controller.segmentation_node, driver.mask(), controller.slices
+    second = create_segmentation(driver.mrml.scene, driver.volume)
+    controller.set_segmentation(second)
+    assert controller.segment_ids == ()
+    controller.add_segment("right")
+    driver.say(driver.box(6, 33, 14, 47, 31))
+    driver.settle()
+    controller.set_segmentation(first)
+    driver.until(lambda: controller.network_state is NetworkState.READY)
+    assert controller.slices == slices
+    assert np.array_equal(driver.session_mask(), mask)
+    assert np.array_equal(driver.mask(), mask)
+    controller.set_segmentation(second)
+    assert [len(entry.said.prompts) for entry in controller._work.session.objects] == [1]
+
+
+def test_volume_of_another_grid_and_back_goes_on_where_it_was(driver: Driver) -> None:
+    controller = prompted(driver).controller
+    controller.propagate()
+    driver.settle()
+    first, mask, slices = controller.segmentation_node, driver.mask(), controller.slices
+    other = driver.mrml.volume_node(scan()[:9, :40], MATRIX @ np.diag([1, 1, 1.1, 1]))
+    told = len(driver.messages)
+    controller.set_volume(other)
+    assert controller.segmentation_node is None
+    driver.until(lambda: controller.network_state is NetworkState.READY)
+    controller.add_segment("another")
+    driver.say(driver.box(4, 8, 14, 27, 35))
+    driver.settle()
+    assert controller.segmentation_node is not first
+    controller.set_volume(driver.volume)
+    assert controller.segmentation_node is first
+    assert controller.slices == slices
+    assert np.array_equal(driver.session_mask(), mask)
+    controller.set_volume(other)
+    assert [len(entry.said.prompts) for entry in controller._work.session.objects] == [1]
+    assert [message.text for message in driver.messages[told:] if message.level is Level.ERROR] == []
 
 
 def test_segmenting_in_one_call_writes_new_segments(mrml: MrmlScene) -> None:

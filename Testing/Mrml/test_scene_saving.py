@@ -137,15 +137,42 @@ def test_the_choices_of_a_study_live_in_one_node(mrml: MrmlScene) -> None:
     assert (parameters.choice("strip"), parameters.choice("other", "x")) == ("hidden", "x")
     with pytest.raises(ValueError, match="overlap"):
         parameters.overlap = "some"
+    masks = create_segmentation(mrml.scene, first)
+    parameters.session_json = "nowhere"  # without a segmentation there is no session
+    assert parameters.session_json is None
+    parameters.segmentation = masks
     parameters.volume, parameters.session_json = first, "one"
     parameters.volume, parameters.session_json = second, "two"
-    assert (parameters.session_of(first), parameters.session_of(second)) == ("one", "two")
+    assert (parameters.session_of(first, masks), parameters.session_of(second, masks)) == ("one", "two")
     mrml.scene.RemoveNode(first)
     third = node_of(mrml, case("permuted"))
-    assert parameters.session_of(third) is None
-    parameters.set_session_of(third, "three")  # takes the place of the one whose volume is gone
-    assert (parameters.session_of(second), parameters.session_of(third)) == ("two", "three")
+    assert parameters.session_of(third, masks) is None
+    parameters.set_session_of(third, masks, "three")  # takes the place of the one whose volume is gone
+    assert (parameters.session_of(second, masks), parameters.session_of(third, masks)) == ("two", "three")
     parameters.session_json = None
     assert parameters.session_json is None
     assert len(told) == 1
+    parameters.close()
+
+
+def test_each_segmentation_of_a_volume_has_a_session_of_its_own(mrml: MrmlScene) -> None:
+    volume, other = (node_of(mrml, case(name)) for name in ("oblique", "sheared"))
+    one, two = (create_segmentation(mrml.scene, volume) for _ in range(2))
+    parameters = ParameterNode(mrml.scene)
+    assert parameters.segmentation_of(volume) is None
+    parameters.set_session_of(volume, one, "one")
+    parameters.set_session_of(volume, two, "two")
+    parameters.set_session_of(other, one, "three")
+    assert [parameters.session_of(volume, each) for each in (one, two)] == ["one", "two"]
+    assert parameters.segmentation_of(volume) is two
+    parameters.use_session_of(volume, one)
+    assert parameters.segmentation_of(volume) is one
+    parameters.set_session_of(volume, two, "two again")
+    assert parameters.segmentation_of(volume) is two
+    mrml.scene.RemoveNode(two)
+    parameters.drop_lost_sessions()
+    assert parameters.segmentation_of(volume) is one
+    parameters.drop_sessions_of(volume)
+    assert parameters.session_of(volume, one) is None
+    assert parameters.session_of(other, one) == "three"
     parameters.close()

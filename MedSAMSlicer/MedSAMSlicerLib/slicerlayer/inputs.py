@@ -60,12 +60,25 @@ class Inputs:
             check_usable(node)
         self.save()
         self._end_session()
+        if node is not None and self._work.parameter.volume is not node:
+            self._choose_segmentation(node)
         self._work.parameter.volume = node
         if node is not None:
             self._begin_session(node, restored=True)
         self._work.tell(
             Topic.INPUTS, Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.HISTORY, Topic.NETWORK
         )
+
+    def _choose_segmentation(self, node: Any) -> None:
+        """Go on with the segmentation that this volume had last; one that does not fit the volume is put aside."""
+        parameter = self._work.parameter
+        chosen = parameter.segmentation_of(node) or parameter.segmentation
+        try:
+            if chosen is not None:
+                check_segmentation(chosen, node)
+        except MedSAMError:
+            chosen = None  # a new one is made with the first prompt
+        parameter.segmentation = chosen
 
     def _begin_session(self, node: Any, restored: bool = False) -> None:
         work = self._work
@@ -80,7 +93,7 @@ class Inputs:
                 self._attach(chosen)
             except MedSAMError as error:
                 work.complain(error)
-        text = work.parameter.session_of(node) if restored else None
+        text = work.parameter.session_of(node, chosen) if restored else None
         if text and work.masks is not None:
             try:
                 work.object_ids.update(read_state(text, work.session, work.masks))
@@ -88,6 +101,7 @@ class Inputs:
                 work.complain(error)
             for entry in work.session.objects:
                 self._sync.shown_masks.start_from(entry)
+            work.parameter.use_session_of(node, chosen)
         self._sync.prompts()
         if text and work.session.objects:
             self._network.go_on_with(*saved_network(text))
@@ -137,7 +151,7 @@ class Inputs:
         self._end_session()
         if not same:
             work.prompt_nodes.sync((), node)
-            work.parameter.set_session_of(node, None)
+            work.parameter.drop_sessions_of(node)
         self._begin_session(node)
         if same and work.session is not None:
             for entry in before.objects:
@@ -187,14 +201,18 @@ class Inputs:
         volume = work.volume_node
         if node is not None and volume is not None:
             check_segmentation(node, volume)
+        self.save()
         if work.session is not None and work.session.objects:
             self.on_session_end()
-            work.prompt_nodes.sync((), volume)
-            work.say(_("The segmentation is another one: its masks begin without prompts."))
+            work.prompt_nodes.sync((), volume)  # they come back with the segmentation
         work.parameter.segmentation = node
         if volume is not None:
             self._end_session()
-            self._begin_session(volume)
+            self._begin_session(volume, restored=True)
+            if work.segment_ids and work.session is not None and not work.session.objects:
+                name = node.GetName() if node is not None else ""
+                text = _('The masks of the segmentation "{name}" are taken as they are, without prompts.')
+                work.say(text.format(name=name))
         work.tell(*(topic for topic in Topic if topic is not Topic.MESSAGE))
 
     def _attach(self, node: Any) -> None:
@@ -307,8 +325,9 @@ class Inputs:
             if said
             else None
         )
-        if text != work.parameter.session_of(work.volume_node):
-            work.parameter.set_session_of(work.volume_node, text)
+        pair = (work.volume_node, work.segmentation_node)
+        if text != work.parameter.session_of(*pair):
+            work.parameter.set_session_of(*pair, text)
 
     def _node_removed(self) -> None:
         work = self._work
@@ -324,7 +343,7 @@ class Inputs:
             volume = work.volume_node
             self._end_session()
             work.prompt_nodes.sync((), volume)
-            work.parameter.set_session_of(volume, None)
+            work.parameter.drop_lost_sessions()
             self._begin_session(volume)
             work.say(_("The segmentation was deleted, and with it the session on it."), Level.WARNING)
         else:

@@ -10,7 +10,8 @@ import vtk
 MODULE = "MedSAMSlicer"
 OVERLAPS = ("none", "visible", "all")
 _VOLUME, _SEGMENTATION = "Volume", "Segmentation"
-_SESSION, _SESSION_VOLUME = "Session", "SessionVolume"
+_SESSION = "Session"
+_SESSION_VOLUME, _SESSION_SEGMENTATION, _SESSION_TURN = "SessionVolume", "SessionSegmentation", "SessionTurn"
 
 
 class ParameterNode:
@@ -104,32 +105,62 @@ class ParameterNode:
 
     @property
     def session_json(self) -> str | None:
-        """The session on the volume that is selected now."""
-        return self.session_of(self.volume)
+        """The session on the volume and the segmentation that are selected now."""
+        return self.session_of(self.volume, self.segmentation)
 
     @session_json.setter
     def session_json(self, text: str | None) -> None:
-        self.set_session_of(self.volume, text)
+        self.set_session_of(self.volume, self.segmentation, text)
 
-    def session_of(self, volume_node: Any | None) -> str | None:
-        """The text of the session on a volume; None when there is none."""
-        slot = self._slot(volume_node)
+    def session_of(self, volume_node: Any | None, segmentation_node: Any | None) -> str | None:
+        """The text of the session on a volume with a segmentation; None when there is none."""
+        slot = self._slot(volume_node, segmentation_node)
         return None if slot is None else self._text(f"{_SESSION}{slot}")
 
-    def set_session_of(self, volume_node: Any | None, text: str | None) -> None:
-        """Keep the text of the session on a volume, or drop it; nothing happens without a volume."""
-        if volume_node is None:
+    def set_session_of(
+        self, volume_node: Any | None, segmentation_node: Any | None, text: str | None
+    ) -> None:
+        """Keep the text of the session on a volume with a segmentation, or drop it; without both nothing happens."""
+        if volume_node is None or segmentation_node is None:
             return
-        slot = self._slot(volume_node)
+        slot = self._slot(volume_node, segmentation_node)
         if slot is None:
             if not text:
                 return
             slot = self._free_slot()
+        if not text:
+            self._drop(slot)
+            return
         node = self.node
         was_modifying = node.StartModify()
-        self._refer(f"{_SESSION_VOLUME}{slot}", volume_node if text else None)
+        self._refer(f"{_SESSION_VOLUME}{slot}", volume_node)
+        self._refer(f"{_SESSION_SEGMENTATION}{slot}", segmentation_node)
         self._set(f"{_SESSION}{slot}", text)
+        self._take_turn(slot)
         node.EndModify(was_modifying)
+
+    def segmentation_of(self, volume_node: Any) -> Any | None:
+        """The segmentation that was worked on last with a volume; None when there was none, or it is gone."""
+        node, slots = self.node, self._slots_of(volume_node)
+        latest = max(slots, key=self._turn, default=None)
+        return None if latest is None else node.GetNodeReference(f"{_SESSION_SEGMENTATION}{latest}")
+
+    def use_session_of(self, volume_node: Any, segmentation_node: Any) -> None:
+        """The session, if there is one, is worked on again: `segmentation_of` the volume is this one from now on."""
+        slot = self._slot(volume_node, segmentation_node)
+        if slot is not None:
+            self._take_turn(slot)
+
+    def drop_sessions_of(self, volume_node: Any) -> None:
+        """Forget every session on a volume."""
+        for slot in self._slots_of(volume_node):
+            self._drop(slot)
+
+    def drop_lost_sessions(self) -> None:
+        """Forget sessions whose volume or segmentation is gone."""
+        for slot in self._slots():
+            if self._is_lost(slot):
+                self._drop(slot)
 
     def choice(self, name: str, default: str = "") -> str:
         """A display choice of the panel."""
@@ -174,15 +205,22 @@ class ParameterNode:
     def _refer(self, role: str, target: Any | None) -> None:
         self.node.SetNodeReferenceID(role, None if target is None else target.GetID())
 
-    def _slot(self, volume_node: Any | None) -> int | None:
-        """The number under which the session on a volume is kept; references survive a change of node IDs."""
-        if volume_node is None:
+    def _slot(self, volume_node: Any | None, segmentation_node: Any | None) -> int | None:
+        """The number under which a session is kept; references survive a change of node IDs."""
+        if volume_node is None or segmentation_node is None:
             return None
-        node = self.node
-        for slot in self._slots():
-            if node.GetNodeReferenceID(f"{_SESSION_VOLUME}{slot}") == volume_node.GetID():
-                return slot
-        return None
+        wanted, node = segmentation_node.GetID(), self.node
+        found = self._slots_of(volume_node)
+        return next(
+            (slot for slot in found if node.GetNodeReferenceID(f"{_SESSION_SEGMENTATION}{slot}") == wanted),
+            None,
+        )
+
+    def _slots_of(self, volume_node: Any) -> list[int]:
+        node, wanted = self.node, volume_node.GetID()
+        return [
+            slot for slot in self._slots() if node.GetNodeReferenceID(f"{_SESSION_VOLUME}{slot}") == wanted
+        ]
 
     def _slots(self) -> list[int]:
         names = self.node.GetParameterNames()
@@ -192,11 +230,31 @@ class ParameterNode:
             if name[len(_SESSION) :].isdigit() and name.startswith(_SESSION)
         )
 
+    def _is_lost(self, slot: int) -> bool:
+        roles = (f"{_SESSION_VOLUME}{slot}", f"{_SESSION_SEGMENTATION}{slot}")
+        return any(self.node.GetNodeReference(role) is None for role in roles)
+
     def _free_slot(self) -> int:
-        """A slot that is not taken, or one whose volume is gone."""
-        node = self.node
+        """A slot that is not taken, or one whose volume or segmentation is gone."""
         slots = self._slots()
-        for slot in slots:
-            if node.GetNodeReference(f"{_SESSION_VOLUME}{slot}") is None:
-                return slot
-        return max(slots, default=0) + 1
+        lost = next((slot for slot in slots if self._is_lost(slot)), None)
+        return max(slots, default=0) + 1 if lost is None else lost
+
+    def _turn(self, slot: int) -> int:
+        said = self._text(f"{_SESSION_TURN}{slot}") or ""
+        return int(said) if said.isdigit() else 0
+
+    def _take_turn(self, slot: int) -> None:
+        """From now on this is the session that was used last."""
+        latest = max((self._turn(other) for other in self._slots() if other != slot), default=0)
+        if self._turn(slot) <= latest:
+            self._set(f"{_SESSION_TURN}{slot}", str(latest + 1))
+
+    def _drop(self, slot: int) -> None:
+        node = self.node
+        was_modifying = node.StartModify()
+        self._refer(f"{_SESSION_VOLUME}{slot}", None)
+        self._refer(f"{_SESSION_SEGMENTATION}{slot}", None)
+        self._set(f"{_SESSION}{slot}", None)
+        self._set(f"{_SESSION_TURN}{slot}", None)
+        node.EndModify(was_modifying)
