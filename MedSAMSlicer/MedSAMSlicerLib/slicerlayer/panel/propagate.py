@@ -26,6 +26,10 @@ class Propagate:
         self._asked: tuple[object, ...] | None = None
         context.dress("propagateButton", "Propagate", "propagate").connect("clicked()", self.propagate)
         context.dress("cancelButton", "Cancel", "cancel").connect("clicked()", self.cancel)
+        self._icons = {
+            True: context.icon("Propagate"),
+            False: context.icon("PropagateOff"),
+        }  # white is for blue
         ui.propagateButton.setStyleSheet(_PRIMARY.format(color="#2268b5", hover="#2d7dd2"))
         ui.cancelButton.setVisible(False)
         ui.progressBar.setVisible(False)
@@ -38,6 +42,7 @@ class Propagate:
         ui, controller = self._context.ui, self._context.controller
         verb = Verb.PROPAGATE_ALL if ui.allSegmentsBox.checked else Verb.PROPAGATE
         self._context.allow("propagateButton", verb)
+        ui.propagateButton.setIcon(self._icons[bool(ui.propagateButton.enabled)])
         self._context.allow("cancelButton", Verb.CANCEL)
         several = len(controller.segment_ids) > 1
         ui.allSegmentsBox.setVisible(several or bool(ui.allSegmentsBox.checked))
