@@ -66,11 +66,21 @@ class ctkCollapsibleButton(qt.QAbstractButton):
             if collapsed:
                 child.setProperty("hiddenByHeader", not child.isHidden())
                 child.hide()
-            elif child.property("hiddenByHeader") in (True, None):
+                child.installEventFilter(self)
+                continue
+            child.removeEventFilter(self)
+            if child.property("hiddenByHeader") in (True, None):
                 child.show()
         self.setMaximumHeight(_HEADER + self.collapsedHeight if collapsed else 16777215)
         self.updateGeometry()
         self.contentsCollapsed(collapsed)
+
+    def eventFilter(self, child: Any, event: QtCore.QEvent) -> bool:
+        """What is told to show itself while the header is collapsed waits until it is opened."""
+        if event.type() == QtCore.QEvent.Type.ShowToParent and self._collapsed:
+            child.setProperty("hiddenByHeader", True)
+            child.hide()
+        return False
 
     def _contents(self) -> list[Any]:
         return [c for c in self.children() if c.isWidgetType() and not c.isWindow()]

@@ -181,6 +181,8 @@ def test_collapsed_header_hides_its_contents_and_brings_back_only_what_was_visib
     header.connect("contentsCollapsed(bool)", got.append)
     header.collapsed = True
     assert not shown.isVisible()
+    shown.setVisible(True)
+    assert not shown.isVisible()
     header.collapsed = False
     assert shown.isVisible()
     assert not hidden.isVisible()
