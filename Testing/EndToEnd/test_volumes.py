@@ -83,6 +83,8 @@ def test_oblique_left_handed_volume_says_that_the_view_is_turned_and_maps_the_cl
     assert np.linalg.det(matrix[:3, :3]) * np.linalg.det(abdomen[1][:3, :3]) < 0
     user.turn_to(user.host.add_volume(abdomen[0], matrix, name="oblique"))
     user.host.set_window(user.volume, 400, 40)
+    red = user.host.view("Red").mrmlSliceNode()
+    red.SetOrientation("Axial")  # Slicer has turned the views to the volume
     index, *_ = largest(user.truth[KIDNEY])
     found = np.argwhere(user.truth[KIDNEY][index])
     j, i = found[np.abs(found - found.mean(axis=0)).sum(axis=1).argmin()]
@@ -96,8 +98,8 @@ def test_oblique_left_handed_volume_says_that_the_view_is_turned_and_maps_the_cl
     assert np.allclose(point.ras, (user.matrix @ [i, j, index, 1])[:3], atol=3.0)
     assert user.mask()[index, j, i]
     user.picture("oblique")
-    # Slicer itself can turn the views to the volume; then boxes are drawn as on any other volume.
-    user.host.view("Red").mrmlSliceNode().RotateToVolumePlane(user.volume)
+    # Turned to the volume again, boxes are drawn as on any other volume.
+    red.RotateToVolumePlane(user.volume)
     user.host.process_events(0.1)
     user.press("removePromptsButton")
     user.settled()

@@ -138,11 +138,11 @@ class User:
         """Click a widget of the panel, scrolled to; a check box at its mark, where it is hit."""
         widget = getattr(self.ui, name)
         self.host.window._panel.ensureWidgetVisible(widget)
+        assert widget.isEnabled(), f"{name} is disabled: {widget.toolTip}; {self.said}"
         if not isinstance(widget, QtWidgets.QCheckBox):
             self.host.press(widget)
             return
         assert widget.isVisible(), f"{name} is hidden"
-        assert widget.isEnabled(), f"{name} is disabled"
         self.host._mouse.click(widget, QtCore.QPoint(8, QtWidgets.QWidget.height(widget) // 2), "left", "")
 
     def point(self, place: tuple[float, float, float], positive: bool = True, view: str = "Red") -> None:
