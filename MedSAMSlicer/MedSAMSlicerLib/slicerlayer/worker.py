@@ -8,6 +8,7 @@ it in no other way while the event loop idles.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import queue
 import threading
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 10.0
 """How long `close` waits for the slice under way."""
+
+EXIT_SECONDS = 60.0
+"""How long the end of the process waits for what cannot be given up, such as the import of torch."""
 
 IsCancelled = Callable[[], bool]
 
@@ -129,6 +133,7 @@ class Worker:
             self._waiting.append(ticket)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="MedSAMSlicer network", daemon=True)
+                atexit.register(self._exit)
                 self._thread.start()
             self._changed.notify_all()
         return ticket
@@ -177,10 +182,15 @@ class Worker:
         if thread is not None:
             thread.join(seconds)
             if thread.is_alive():
-                logger.warning("The network's thread did not end within %s seconds.", seconds)
+                logger.info("The network's thread did not end within %s seconds.", seconds)
                 return False
+            atexit.unregister(self._exit)
         self._outcomes = queue.Queue()
         return True
+
+    def _exit(self) -> None:
+        """The process ends: a thread that is still importing torch would be torn apart, and torch would complain."""
+        self.close(EXIT_SECONDS)
 
     def _tell(self, outcome: _Outcome) -> None:
         if outcome.ticket not in self._open:
@@ -226,7 +236,8 @@ class Worker:
         except MedSAMError as raised:
             error = raised
         except Exception as raised:
-            logger.exception("%s failed.", type(ticket.job).__name__)
+            if not self._closing:  # what fails because everything ends is nobody's concern
+                logger.exception("%s failed.", type(ticket.job).__name__)
             error = sentence_for(raised)
         self._outcomes.put(_Outcome(ticket, ended=True, error=error))
 
