@@ -124,3 +124,30 @@ def test_a_volume_that_left_the_voxels_of_its_series_is_refused(segmented, tmp_p
     volume.SetAttribute("DICOM.instanceUIDs", " ".join(known))
     with pytest.raises(OutputError, match="resampled or cropped"):
         export_dicom(segmentation, volume, tmp_path / "out.dcm")
+
+
+def test_file_that_cannot_be_written_leaves_the_one_before_as_it_was(segmented, tmp_path, monkeypatch):
+    import slicer
+
+    from MedSAMSlicerLib.slicerlayer.export_files import export_segmentation
+
+    _volume, segmentation, _told = segmented
+    path = tmp_path / "Head.seg.nrrd"
+    export_segmentation(segmentation, path)
+    content = path.read_bytes()
+    assert content.startswith(b"NRRD")
+
+    class FullDisk:
+        def SetFileName(self, name):  # noqa: N802 - of VTK
+            Path(name).write_bytes(b"half")
+
+        def WriteData(self, node):  # noqa: N802
+            return 0
+
+    monkeypatch.setattr(slicer, "vtkMRMLSegmentationStorageNode", FullDisk)
+    with pytest.raises(OutputError, match=r"Head\.seg\.nrrd"):
+        export_segmentation(segmentation, path)
+    assert path.read_bytes() == content
+    assert [file.name for file in tmp_path.iterdir()] == ["Head.seg.nrrd"]
+    with pytest.raises(OutputError, match="folder does not exist"):
+        export_segmentation(segmentation, tmp_path / "nowhere" / "Head.seg.nrrd")

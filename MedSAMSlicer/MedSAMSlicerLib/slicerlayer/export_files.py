@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from slicer.i18n import tr as _
 
 from ..core.errors import OutputError
 from ..core.geometry import SliceAxis, VolumeGeometry
+from ..io.atomic import output_error
 from ..io.dicom_seg import write_dicom_seg
 from ..io.segmentations import Color, Mask, write_labelmap
 from ..io.volumes import read_volume
@@ -19,6 +22,7 @@ from .nodes import volume_geometry
 from .segments import SegmentMasks
 
 _SAME_MM = 0.01
+_SEG_NRRD = ".seg.nrrd"
 
 
 def export_segmentation(segmentation_node: Any, path: Path) -> None:
@@ -27,10 +31,19 @@ def export_segmentation(segmentation_node: Any, path: Path) -> None:
     Raises:
         OutputError: Slicer could not write the file.
     """
-    storage = slicer.vtkMRMLSegmentationStorageNode()
-    storage.SetFileName(str(path))
-    if not storage.WriteData(segmentation_node):
-        raise OutputError(_("Slicer cannot write {path}.").format(path=path))
+    try:
+        with tempfile.TemporaryDirectory(prefix=".MedSAMSlicer-", dir=path.parent) as folder:
+            part = (
+                Path(folder) / f"part{_SEG_NRRD}"
+            )  # a good file of that name stays until there is a new one
+            storage = slicer.vtkMRMLSegmentationStorageNode()
+            storage.SetFileName(str(part))
+            if not storage.WriteData(segmentation_node):
+                text = _("Slicer cannot write {path}: is the disk full, or the folder read-only?")
+                raise OutputError(text.format(path=path))
+            os.replace(part, path)
+    except OSError as error:
+        raise output_error(path, error) from error
 
 
 def export_nifti(segmentation_node: Any, volume_node: Any, path: Path) -> int:

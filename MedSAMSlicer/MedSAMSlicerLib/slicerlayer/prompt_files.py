@@ -7,8 +7,9 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
-from ..core.errors import OutputError, SessionError
+from ..core.errors import SessionError
 from ..core.prompts import PromptSet
+from ..io.atomic import write_bytes
 from .engine_jobs import load_prompts
 from .scene_sync import SceneSync
 from .workspace import Workspace
@@ -41,11 +42,7 @@ class PromptFiles:
             else [path.with_name(f"{path.stem}-{each.axis.name.lower()}{path.suffix}") for each in sets]
         )
         for target, prompts in zip(paths, sets, strict=True):
-            try:
-                target.write_text(prompts.to_json(), encoding="utf-8")
-            except OSError as error:
-                text = _("{file} cannot be written: {why}.").format(file=target, why=error.strerror or error)
-                raise OutputError(text) from error
+            write_bytes(target, prompts.to_json().encode("utf-8"))
         return tuple(paths)
 
     def read(self, path: Path) -> tuple[str, ...]:
