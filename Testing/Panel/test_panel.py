@@ -203,6 +203,64 @@ def test_files_are_exported_where_the_user_says(host, opened, tmp_path):
     assert host.wait_until(lambda: len(opened.controller.segment_ids) == 2, 20)
 
 
+def test_what_was_told_goes_with_the_next_step_of_the_user(host, opened):
+    ui = opened.ui
+    host.press(ui.positiveButton)
+    host.click("Red", (60.0, 0.0, 1.0))
+    host.process_events(0.1)
+    assert "outside the volume" in ui.messageLabel.text
+    host.click("Red", (0.0, 0.0, 1.0))
+    host.process_events(0.1)
+    assert "outside the volume" not in ui.messageLabel.text
+
+
+def test_slice_drawn_by_the_user_can_be_released(host, opened):
+    import slicer
+
+    click_and_see(host, opened)
+    controller, ui = opened.controller, opened.ui
+    drawn = slicer.util.arrayFromSegmentBinaryLabelmap(
+        controller.segmentation_node, controller.segment_id, controller.volume_node
+    ).copy()
+    index = controller.shown_index + 2
+    drawn[index, 20:40, 20:40] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(
+        drawn, controller.segmentation_node, controller.segment_id, controller.volume_node
+    )
+    assert host.wait_until(lambda: controller.slices[index].state.name == "EDITED", 20)
+    controller.show_slice(index)
+    host.process_events(0.1)
+    assert ui.acceptButton.text == "Release slice"
+    host.press(ui.acceptButton)
+    host.process_events(0.1)
+    assert controller.slices[index].state.name != "EDITED"
+    assert ui.acceptButton.text == "Accept slice"
+
+
+def test_model_that_is_gone_is_listed_as_missing_and_another_can_be_chosen(host, opened, tmp_path):
+    bundled = next((RESOURCES / "Models").glob("*.safetensors"))
+    own = tmp_path / "own.safetensors"
+    own.write_bytes(bundled.read_bytes())
+    controller, ui = opened.controller, opened.ui
+    chosen = ui.modelSelector.currentText
+    controller.set_checkpoint(str(own))
+    host.process_events(0.1)
+    assert ui.modelSelector.currentText == "own.safetensors"
+    own.unlink()
+    controller.prepare()
+    assert host.wait_until(lambda: controller.network_state.name == "FAILED", 60)
+    opened.panel.refresh_all()
+    assert "does not exist" in ui.messageLabel.text
+    assert str(own) in ui.propagateButton.toolTip or not ui.propagateButton.enabled
+    opened.panel._inputs.fill_models()
+    assert ui.modelSelector.currentText == "own.safetensors (missing)"
+    ui.modelSelector.setCurrentIndex(ui.modelSelector.findText(chosen))
+    assert host.wait_until(lambda: controller.network_state.name == "READY", 60)
+    host.process_events(0.1)
+    assert "does not exist" not in ui.messageLabel.text
+    assert ui.modelSelector.findText("own.safetensors (missing)") < 0
+
+
 def test_exporting_without_a_name_writes_nothing(host, opened, tmp_path):
     click_and_see(host, opened)
     host.dialogs.answer("")

@@ -135,8 +135,9 @@ def _check_size(prompt: PlacedPrompt, xy: FloatArray, index: int) -> None:
         if min(x1 - x0, y1 - y0) < _SMALLEST_SIDE:
             raise PromptError(f"{said} has no size.")
     elif isinstance(prompt, RecistLine) and math.dist(*xy.tolist()) < _SMALLEST_SIDE:
+        x, y = xy[0].tolist()
         raise PromptError(
-            f"The line on slice {index} has no length: both ends are at {tuple(xy[0].tolist())}."
+            f"The line on slice {index} has no length: both ends are at column {x:.1f}, row {y:.1f}."
         )
 
 

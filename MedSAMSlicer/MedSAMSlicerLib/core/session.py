@@ -232,6 +232,11 @@ class Session(SessionMasks):
         return self._history.undo_label
 
     @property
+    def step_count(self) -> int:
+        """How many steps can be undone."""
+        return len(self._history.done)
+
+    @property
     def redo_label(self) -> str | None:
         """What `redo` would do again, None when there is nothing."""
         return self._history.redo_label

@@ -107,6 +107,11 @@ class ControllerState:
         return self._work.network.note
 
     @property
+    def network_failure(self) -> str:
+        """Why the network cannot be used; empty while it can."""
+        return self._work.network.failure if self.network_state is NetworkState.FAILED else ""
+
+    @property
     def placing(self) -> Tool | None:
         """The tool in the user's hand."""
         return self._work.placing_tool
@@ -135,6 +140,12 @@ class ControllerState:
     def redo_label(self) -> str | None:
         """What `redo` would do again."""
         return self._work.session.redo_label if self._work.session else None
+
+    @property
+    def steps(self) -> tuple[int, str | None]:
+        """Changes with every step of the history: how many can be undone, and what could be redone."""
+        session = self._work.session
+        return (session.step_count if session else 0, self.redo_label)
 
     @property
     def slices(self) -> tuple[SliceState, ...]:

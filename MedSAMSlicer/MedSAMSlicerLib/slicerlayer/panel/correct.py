@@ -22,6 +22,10 @@ _BUTTONS = (
 )
 
 
+_KEPT = (SliceMark.ACCEPTED, SliceMark.EDITED)
+"""Slices that no propagation changes: they can be released."""
+
+
 class Correct:
     """The section, and the two buttons for undo and redo below the segments."""
 
@@ -65,10 +69,10 @@ class Correct:
         return {**steps, "accept": self.accept_or_release, "changes": self.toggle_changes}
 
     def accept_or_release(self) -> None:
-        """Accept the slice in view, or release it when it was accepted."""
+        """Accept the slice in view, or release it when it was accepted or drawn by the user."""
         controller = self._context.controller
         shown = self._shown()
-        kept = shown is not None and shown.state is SliceMark.ACCEPTED
+        kept = shown is not None and shown.state in _KEPT
         self._context.attempt(controller.release_slice if kept else controller.accept_slice)
 
     def toggle_changes(self) -> None:
@@ -90,7 +94,7 @@ class Correct:
 
     def _show_accept(self) -> None:
         shown = self._shown()
-        kept = shown is not None and shown.state is SliceMark.ACCEPTED
+        kept = shown is not None and shown.state in _KEPT
         self._context.allow("acceptButton", Verb.RELEASE_SLICE if kept else Verb.ACCEPT_SLICE)
         self._context.ui.acceptButton.text = _("Release slice") if kept else _("Accept slice")
 

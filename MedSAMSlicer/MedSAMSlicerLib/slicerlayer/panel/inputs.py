@@ -34,6 +34,7 @@ class Inputs:
         self._context = context
         self._registry = registry
         self._closed = False
+        self._listed: str | None = None  # the model that was in use when the models were listed
         ui = context.ui
         context.dress("modelsButton", "Download")
         self._pictured: tuple[Any, ...] | None = None
@@ -87,7 +88,13 @@ class Inputs:
                 if registry.state(checkpoint) is not State.NOT_ON_DISK:
                     selector.addItem(short_title(checkpoint), name_of(checkpoint))
                     selector.setItemData(selector.count - 1, checkpoint.title, qt.Qt.ToolTipRole)
-            _select(selector, self._context.controller.checkpoint)
+            chosen = self._context.controller.checkpoint
+            if selector.findData(chosen) < 0:  # as in a scene of another computer: another one can be chosen
+                there = Path(chosen).is_file()
+                text = Path(chosen).name if there else _("{name} (missing)").format(name=Path(chosen).name)
+                selector.addItem(text, chosen)
+            self._listed = chosen
+            _select(selector, chosen)
 
     def _fill_choices(self) -> None:
         ui = self._context.ui
@@ -177,7 +184,8 @@ class Inputs:
             self._show_window_choice()
             _select(ui.deviceSelector, controller.device)
             _select(ui.tierSelector, controller.tier or "")
-            _select(ui.modelSelector, controller.checkpoint)
+            if self._listed != controller.checkpoint:
+                self.fill_models()
         with Quietly(ui.windowLower, ui.windowUpper):
             if controller.window is not None:
                 ui.windowLower.value = controller.window.lower

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import qt
 from slicer.i18n import tr as _
 
 from ..install import Missing, missing, needed_sentence
@@ -33,6 +34,11 @@ class Status:
         self._told: Message | None = None
         self._told_at = ""
         self._told_when = 0.0
+        self._told_after: tuple[int, str | None] = (0, None)
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(round(1000 * _READING_SECONDS) + 100)
+        self._timer.connect("timeout()", self._look_at_the_time)
         self._missing: Missing | None = None
         self._shown: tuple[str, Level] | None = None
         context.tell = self.tell
@@ -44,7 +50,7 @@ class Status:
     def tell(self, message: Message | None) -> None:
         """Show a message; None = what was told before is over."""
         self._told = message
-        self._told_at, self._told_when = self._hint(), time.monotonic()
+        self._note()
         self._show()
 
     def look_again(self) -> None:
@@ -56,8 +62,8 @@ class Status:
         """See Section."""
         controller = self._context.controller
         if Topic.MESSAGE in topics and controller.message is not None:
-            self._told, self._told_at = controller.message, self._hint()
-            self._told_when = time.monotonic()
+            self._told = controller.message
+            self._note()
         elif self._is_old():
             self._told = None
         self._show()
@@ -65,6 +71,7 @@ class Status:
     def close(self) -> None:
         """See Section."""
         self._context.tell = lambda message: None
+        self._timer.stop()
 
     @property
     def missing(self) -> Missing:
@@ -73,10 +80,25 @@ class Status:
             self._missing = missing()
         return self._missing
 
+    def _note(self) -> None:
+        """Remember when and where the user was told something."""
+        self._told_at, self._told_when = self._hint(), time.monotonic()
+        self._told_after = self._context.controller.steps
+        self._timer.start()
+
+    def _look_at_the_time(self) -> None:
+        if self._is_old():
+            self._told = None
+            self._show()
+
     def _is_old(self) -> bool:
-        """Whether what was told can go: there is a next step, and there was time to read."""
+        """Whether what was told can go: the user went on, or there is a next step and there was time to read."""
         told = self._told
-        if told is None or told.offer is not None or self._hint() == self._told_at:
+        if told is None or told.offer is not None:
+            return False
+        if self._context.controller.steps != self._told_after:
+            return True
+        if self._hint() == self._told_at:
             return False
         return told.level is Level.INFO or time.monotonic() - self._told_when > _READING_SECONDS
 
@@ -118,8 +140,8 @@ def next_step(controller: Controller) -> str:
     """One sentence: what the user does next."""
     if controller.volume_node is None:
         return _("Pick a volume.")
-    if controller.network_state is NetworkState.FAILED and controller.network_note:
-        return controller.network_note
+    if controller.network_failure:
+        return controller.network_failure
     if controller.busy:
         return _("Watch the mask grow. Cancel leaves the segment as it was before.")
     if controller.placing is not None:
