@@ -7,7 +7,7 @@ computed. After a correction these are the tracks beside it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 
 import torch
@@ -51,12 +51,22 @@ class LiveSegmentation:
         self._slices = 0
 
     def update(
-        self, prompts: PromptSet, progress: Progress | None = None, cancel: Cancel | None = None
+        self,
+        prompts: PromptSet,
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+        wanted: Mapping[str, Collection[int]] | None = None,
     ) -> Iterator[Event]:
         """Bring all objects up to date with everything said so far.
 
         Objects that are no longer named are forgotten. Closing the iterator early stops the run; what was yielded
         stays.
+
+        Args:
+            prompts: everything said so far.
+            progress, cancel: see :mod:`.propagate`.
+            wanted: slices by object; tracks without any of them are not computed, since the caller has their masks,
+                and :meth:`result` lacks them then. None = all.
 
         Yields:
             A SliceMask for every slice that was computed, key slices first, and a TrackEnded where an object is gone.
@@ -66,7 +76,7 @@ class LiveSegmentation:
             Cancelled: If `cancel()` became true; at most one slice is computed after that.
         """
         self._check(prompts)
-        return stepwise(self._update(prompts, progress, cancel), self._settings)
+        return stepwise(self._update(prompts, progress, cancel, wanted), self._settings)
 
     def preview(self, prompts: ObjectPrompts, index: int) -> SliceMask:
         """The mask that an object's prompts draw on one of their slices; nothing else is computed or changed."""
@@ -119,7 +129,11 @@ class LiveSegmentation:
         return last - first + 1 + len(said) - len({index for _, index in said})
 
     def _update(
-        self, prompts: PromptSet, progress: Progress | None, cancel: Cancel | None
+        self,
+        prompts: PromptSet,
+        progress: Progress | None,
+        cancel: Cancel | None,
+        wanted: Mapping[str, Collection[int]] | None,
     ) -> Generator[Event, None, None]:
         self._runs = {entry.name: self._run(entry) for entry in prompts.objects}
         self._previewed.clear()
@@ -135,6 +149,8 @@ class LiveSegmentation:
                     yield mask
                     spent += time.perf_counter() - handed
             jobs = [job for run in self._runs.values() for job in run.jobs()]
+            if wanted is not None:
+                jobs = [job for job in jobs if not set(job.track.slices).isdisjoint(wanted[job.object])]
             counter.expect(sum(len(job.track.slices) for job in jobs))
             for event in self._propagator.run(jobs, cancel, counter):
                 self._runs[event.object].take(event)

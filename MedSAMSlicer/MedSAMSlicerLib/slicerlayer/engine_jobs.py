@@ -27,7 +27,10 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class ObjectToRun:
-    """One object for the engine: what is said of it along its axis, and the slices that are wanted of it."""
+    """One object for the engine: what is said of it along its axis, and the slices that are wanted of it (none = all).
+
+    The masks of the other slices are known, such as from a saved scene, and are neither computed nor handed out.
+    """
 
     id: int
     axis: SliceAxis
@@ -323,16 +326,19 @@ def _updated(tools: Engine, entry: ObjectToRun, cancelled: IsCancelled) -> Itera
         entry.prompts(segmenter.geometry, segmenter.window),
         lambda done, total, _: counts.append(Advance(done, total)),
         cancelled,
+        {name: entry.wanted} if entry.wanted else None,
     )
     told: set[int] = set()
     try:
         for event in events:
             if isinstance(event, SliceMask):
-                told.add(event.index)
-                yield SliceFound(entry.id, event.index, event.mask, event.confidence)
+                if event.index in entry.wanted or not entry.wanted:
+                    told.add(event.index)
+                    yield SliceFound(entry.id, event.index, event.mask, event.confidence)
             else:
-                told.update(event.skipped)
-                yield SlicesGone(entry.id, event.skipped)
+                gone = tuple(index for index in event.skipped if index in entry.wanted or not entry.wanted)
+                told.update(gone)
+                yield SlicesGone(entry.id, gone)
             if counts:
                 yield counts[-1]
                 counts.clear()

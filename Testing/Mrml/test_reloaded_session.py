@@ -1,0 +1,102 @@
+"""A session that comes back: masks that are known are neither computed nor changed by the next correction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from MedSAMSlicerLib.slicerlayer.verbs import NetworkState
+
+from .conftest import MrmlScene
+from .controllers import LEFT, SHAPE, Driver, dice
+
+pytestmark = pytest.mark.slicer
+
+
+@pytest.fixture
+def driver(mrml: MrmlScene) -> Iterator[Driver]:
+    driver = Driver(mrml)
+    yield driver
+    driver.controller.close()
+
+
+def propagated(driver: Driver) -> None:
+    driver.ready().controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    driver.controller.propagate()
+    driver.settle()
+
+
+def put_away_and_take_up(driver: Driver) -> None:
+    """The network forgets the volume with all objects, as when a scene was closed and loaded."""
+    driver.controller.set_volume(None)
+    driver.controller.set_volume(driver.volume)
+    driver.until(lambda: driver.controller.network_state is NetworkState.READY)
+    driver.settle()
+
+
+def run(driver: Driver) -> int:
+    """Propagate; returns how many slices it was said to take."""
+    totals: list[int] = []
+    driver.controller.propagate()
+    while driver.controller.busy:
+        driver.controller.pump(0.02)
+        if driver.controller.progress is not None:
+            totals.append(driver.controller.progress.total)
+    driver.settle()
+    return totals[-1]
+
+
+def test_correction_of_a_reloaded_session_computes_the_gap_only(driver: Driver) -> None:
+    propagated(driver)
+    controller = driver.controller
+    segment = controller.segment_id
+    assert segment is not None
+    masks = driver.mask()
+    controller.set_volume(None)
+    masks[3, 20:23, 14:17] ^= True  # nothing that the network would compute
+    util = driver.mrml.slicer.util
+    segmentation = controller._work.parameter.segmentation
+    util.updateSegmentBinaryLabelmapFromArray(masks.astype(np.uint8), segmentation, segment, driver.volume)
+    put_away_and_take_up(driver)
+    assert np.array_equal(driver.session_mask(), masks)
+    driver.say(driver.point(10, 17, 24))
+    driver.settle()
+    gap = {state.index for state in controller.slices if state.state.value in ("pending", "prompted")} - {7}
+    assert gap == {8, 9, 10, 11, 12, 13}
+    assert run(driver) <= len(gap) + 1, "the key slices are needed, the tracks below them are not"
+    after = driver.mask()
+    outside = [index for index in range(SHAPE[0]) if index not in gap]
+    assert np.array_equal(after[outside], masks[outside])
+    assert np.array_equal(after, driver.session_mask())
+    assert dice(after, LEFT) > 0.75
+
+
+def test_correction_of_a_reloaded_session_gives_what_it_gives_without_reloading(driver: Driver) -> None:
+    propagated(driver)
+    controller = driver.controller
+    driver.say(driver.point(10, 17, 24))
+    driver.settle()
+    run(driver)
+    corrected = driver.mask()
+    controller.undo()
+    controller.undo()
+    assert controller.undo_label == "Propagate left"
+    put_away_and_take_up(driver)
+    driver.say(driver.point(10, 17, 24))
+    driver.settle()
+    run(driver)
+    assert np.array_equal(driver.mask(), corrected)
+
+
+def test_what_was_never_computed_before_the_scene_was_saved_is_computed_later(driver: Driver) -> None:
+    propagated(driver)
+    controller = driver.controller
+    whole = driver.mask()
+    controller.undo()
+    put_away_and_take_up(driver)
+    assert run(driver) >= SHAPE[0] - 1
+    assert np.array_equal(driver.mask(), whole)
