@@ -209,6 +209,7 @@ def test_what_was_told_goes_with_the_next_step_of_the_user(host, opened):
     host.click("Red", (60.0, 0.0, 1.0))
     host.process_events(0.1)
     assert "outside the volume" in ui.messageLabel.text
+    assert "outside the volume" in host.window.statusBar().currentMessage()
     host.click("Red", (0.0, 0.0, 1.0))
     host.process_events(0.1)
     assert "outside the volume" not in ui.messageLabel.text

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from ..install import Missing, missing, needed_sentence
@@ -84,6 +85,8 @@ class Status:
         """Remember when and where the user was told something."""
         self._told_at, self._told_when = self._hint(), time.monotonic()
         self._told_after = self._context.controller.steps
+        if self._told is not None:  # the message line may be scrolled out of sight
+            slicer.util.showStatusMessage(self._told.text, round(1000 * _READING_SECONDS))
         self._timer.start()
 
     def _look_at_the_time(self) -> None:
