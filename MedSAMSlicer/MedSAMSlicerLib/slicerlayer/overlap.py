@@ -63,6 +63,13 @@ class Claims:
             return _UNCONTESTED
         return Claims(order, self.wanting | holders | {segment_id})
 
+    def as_in(self, then: Claims) -> Claims:
+        """In the order of `then`, if the same ones want it; who came later stands behind."""
+        if self.wanting != then.wanting or not then.members <= self.members:
+            return self
+        later = (tuple(member for member in rank if member not in then.members) for rank in self.order)
+        return Claims((*then.order, *(rank for rank in later if rank)), self.wanting)
+
     def last(self, segment_id: str) -> Claims:
         """With a segment as the last to come."""
         if segment_id not in self.members:
@@ -72,6 +79,14 @@ class Claims:
 
 
 _UNCONTESTED = Claims()
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """Who came when on some contested voxels, at one time; made and read by the ledger alone."""
+
+    voxels: Voxels
+    numbers: npt.NDArray[np.uint16]
 
 
 class Ledger:
@@ -131,6 +146,43 @@ class Ledger:
     def come_last(self, segment_id: str, voxels: Voxels) -> None:
         """A segment takes its place in the order anew."""
         self._change(voxels, lambda claims: claims.last(segment_id))
+
+    def contested(self, segment_id: str, voxels: tuple[slice | int, ...], shape: Shape) -> Flags:
+        """On which voxels of a part of the volume a segment has a place in the order."""
+        with_it = np.array([segment_id in claims.members for claims in self._claims])
+        assert self._numbers is not None
+        return np.asarray(with_it[self._numbers.reshape(shape)[voxels]])
+
+    def order(self, voxels: Voxels) -> Order:
+        """The order as it is now on contested voxels."""
+        assert self._numbers is not None
+        return Order(voxels, self._numbers[voxels])
+
+    def put_back(self, order: Order, locked: frozenset[str]) -> tuple[dict[str, Voxels], dict[str, Voxels]]:
+        """Let segments stand in the order in which they stood, as far as the same ones want the same voxels now.
+
+        Returns, by segment, the voxels it gets by that and those it loses; where one of `locked` would, nothing
+        changes.
+        """
+        gained: dict[str, list[Voxels]] = {}
+        lost: dict[str, list[Voxels]] = {}
+        if self._numbers is None:
+            return {}, {}
+        pairs = np.stack([self._numbers[order.voxels], order.numbers], axis=1)
+        for now, then in np.unique(pairs, axis=0).tolist():
+            before = self._claims[now]
+            after = before.as_in(self._claims[then])
+            moving = before.owners ^ after.owners
+            if before == after or moving & locked:
+                continue
+            here = order.voxels[(pairs == (now, then)).all(axis=1)]
+            self._numbers[here] = self._number(after)
+            for owner in moving:
+                (gained if owner in after.owners else lost).setdefault(owner, []).append(here)
+        return (
+            {owner: np.concatenate(found) for owner, found in gained.items()},
+            {owner: np.concatenate(found) for owner, found in lost.items()},
+        )
 
     def lent(self, segment_id: str, voxels: tuple[slice | int, ...], shape: Shape) -> Flags:
         """Which voxels of a part of the volume a segment wants and another has."""

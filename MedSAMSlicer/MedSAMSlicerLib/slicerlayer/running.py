@@ -22,6 +22,7 @@ from ..core.segment_object import SegmentObject
 from ..core.session import kept_as_prompts
 from .engine_jobs import Advance, EstimateJob, ObjectToRun, PropagateJob, SliceFound, SlicesGone
 from .reasons import reason
+from .retakes import Asked
 from .scene_sync import SceneSync
 from .verbs import Level, Progress, RunEstimate, Topic, Verb
 from .worker import Ticket
@@ -153,7 +154,12 @@ class Running:
             masks = {index: mask for index, (mask, _confidence) in slices.items()}
             confidences = {index: value for index, (_mask, value) in slices.items() if value is not None}
             session.apply_predictions(run.number, object_id, masks, confidences)
-        self._sync.shown_masks.refresh(found)
+        try:
+            self._sync.shown_masks.refresh([object_id], Asked(frozenset(masks), run=run.number))
+        except MedSAMError as error:  # such as when the volume has just come under a non-linear transform
+            self._work.complain(error)
+            self._stop("cancel")
+            return
         spent = time.perf_counter() - began
         self._pause = max(BATCH_SECONDS, spent / _WRITING_SHARE)
         self._work.tell(Topic.RUN, *((Topic.MASKS, Topic.HISTORY) if found else ()))
@@ -176,7 +182,10 @@ class Running:
                 self.on_finished(run.number, run.before)
             elif run.ending != "again":
                 changed = (*changed, *session.cancel_propagation(run.number))
-            self._sync.after_change(dict.fromkeys(changed))
+            try:
+                self._sync.after_change(dict.fromkeys(changed))
+            except MedSAMError as unwritten:
+                self._work.complain(unwritten)
         run.streaming.close()
         self._work.tell(Topic.RUN, Topic.MASKS, Topic.HISTORY)
         if run.ending == "again":

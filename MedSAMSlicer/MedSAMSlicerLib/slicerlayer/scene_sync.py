@@ -10,6 +10,7 @@ from ..core.segment_object import SegmentObject
 from ..core.session import Session, kept_as_prompts
 from .engine_jobs import FillJob, ForgetJob, ObjectToRun, PreviewJob, SliceFound
 from .prompt_nodes import PromptsOf
+from .retakes import Asked
 from .shown_masks import ShownMasks
 from .verbs import NetworkState, Topic
 from .workspace import Workspace
@@ -117,7 +118,7 @@ class SceneSync:
             if session is not work.session:
                 return
             if session.apply_preview(entry.id, index, prompts, found.mask, found.confidence):
-                self.shown_masks.refresh([entry.id])
+                self.shown_masks.refresh([entry.id], Asked(frozenset({index}), prompts))
                 work.tell(Topic.MASKS)
 
         def end(error: MedSAMError | None) -> None:

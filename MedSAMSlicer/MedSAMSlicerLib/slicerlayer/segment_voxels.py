@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..core.geometry import SliceAxis
 from .edits import Mask
 from .labelmaps import Grid, Labelmap, labelmap_of, segment_ids
-from .overlap import Ledger, Voxels
+from .overlap import Ledger, Order, Voxels
 
 Places = npt.NDArray[np.int64]  # (N, 3): k, j, i
 
@@ -103,7 +103,27 @@ class SegmentVoxels:
                 self._separate(owner)
             self._set(owner, places, inside=True)
             changes.segments.add(owner)
-            changes.returned[owner] = places
+            changes.returned[owner] = np.concatenate([changes.returned.get(owner, places[:0]), places])
+
+    def order(self, segment_id: str, axis: SliceAxis, index: int) -> Order | None:
+        """Who came when where a segment contests voxels of a slice."""
+        if not self._ledger:
+            return None
+        contested = self._ledger.contested(segment_id, _at(axis, index), self.shape)
+        return self._ledger.order(self.flat_of_masks(axis, {index: contested})) if contested.any() else None
+
+    def put_back(self, orders: Sequence[Order], locked: frozenset[str]) -> Changes:
+        """Let segments stand in an order again in which they stood; the last of the orders first."""
+        changes = Changes()
+        for order in reversed(orders):
+            gained, lost = self._ledger.put_back(order, locked)
+            for owner, voxels in lost.items():
+                places = self._unflat(voxels)
+                self._set(owner, places, inside=False)
+                changes.segments.add(owner)
+                changes.taken[owner] = np.concatenate([changes.taken.get(owner, places[:0]), places])
+            self.hand_back(gained, locked, changes)
+        return changes
 
     def flat_of_masks(self, axis: SliceAxis, masks: Mapping[int, Mask]) -> Voxels:
         """Flat indices, in the volume, of the voxels of masks."""

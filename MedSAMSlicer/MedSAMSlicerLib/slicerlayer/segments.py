@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ from .labelmaps import (
     own_labelmap,
 )
 from .nodes import volume_geometry
-from .overlap import Ledger
+from .overlap import Ledger, Order
 from .parameter_node import OVERLAPS
 from .segment_events import SegmentEvents
 from .segment_table import SegmentTable
@@ -142,6 +142,21 @@ class SegmentMasks(SegmentTable):
             self._known[segment_id].put(index, mask if lent is None else mask & ~lent)
         self._finish(changes)
 
+    def orders(self, segment_id: str, axis: SliceAxis, indices: Iterable[int]) -> dict[int, Order]:
+        """Who came when on the voxels that a segment contests, by slice; to be put back when a `retake` is undone."""
+        if not self._ledger.knows(segment_id):
+            return {}
+        voxels = self._voxels()
+        found = {index: voxels.order(segment_id, axis, index) for index in indices}
+        return {index: order for index, order in found.items() if order is not None}
+
+    def put_back(self, orders: Sequence[Order]) -> None:
+        """After masks were written as they were before a `retake`, let all segments have what they had then."""
+        locked = frozenset(other for other in self.segment_ids() if self.locked(other))
+        with self._own_write():
+            changes = self._voxels().put_back(orders, locked)
+        self._finish(changes)
+
     def edits(self) -> dict[str, dict[int, Mask]]:
         """The masks of slices that somebody else changed since they were written or settled, by segment.
 
@@ -187,11 +202,23 @@ class SegmentMasks(SegmentTable):
             if not self._streaming and self._scene.GetNodeByID(self._segmentation_id) is not None:
                 self.update_surface()
 
+    @property
+    def surface_lacks(self) -> bool:
+        """Whether a closed surface was shown and is not, since its voxels changed."""
+        return self._surfaces.lack
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether masks stream in, so that surfaces are made at the end of it."""
+        return self._streaming > 0
+
     def update_surface(self) -> None:
         """Make the closed surfaces anew that writes have dropped; about a second for a large segment.
 
         Nothing happens where no surface was shown before.
         """
+        if not self.surface_lacks:
+            return
         with self._own_write():
             self._surfaces.update(self.segmentation_node)
         for segment_id in self.segment_ids():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -13,8 +14,15 @@ from ..core.geometry import SliceAxis
 from ..core.masks import PackedMask, StoredMask
 from ..core.segment_object import SegmentObject
 from .engine_jobs import CleanJob
+from .retakes import Asked, Retakes
 from .verbs import Topic
 from .workspace import Workspace
+
+SURFACE_SECONDS = 0.5
+"""How long after the last change of a segment its surface in the 3-D views is made anew."""
+
+_LONG_SECONDS = 0.1
+"""A surface that takes longer than this to make waits until the user has put the prompt tool down."""
 
 _REMEMBERED = 6  # cleaned versions, so that undo and redo need no new cleaning
 
@@ -33,6 +41,8 @@ class ShownMasks:
             tuple[int, Cleanup, int], tuple[Mapping[int, StoredMask], dict[int, PackedMask]]
         ] = {}
         self._cleaning: set[tuple[int, Cleanup, int]] = set()
+        self._retakes = Retakes()
+        self._surface_seconds = 0.0
 
     def start_from(self, entry: SegmentObject) -> None:
         """The segment shows the masks of the object already."""
@@ -50,12 +60,19 @@ class ShownMasks:
         """The segment is gone, or all of them are."""
         for known in [*self._written] if object_id is None else [object_id]:
             self._written.pop(known, None)
+            self._retakes.forget(known)
         if object_id is None:
             self._cleaned.clear()
             self._cleaning.clear()
 
-    def refresh(self, object_ids: Iterable[int]) -> None:
-        """Write what differs."""
+    def refresh(self, object_ids: Iterable[int], asked: Asked | None = None) -> None:
+        """Write what differs.
+
+        Args:
+            object_ids: whose.
+            asked: the slices whose masks the user has just asked for, by a prompt or a run: they take back voxels
+                that other segments took since, where the overlap allows that. None for undo and redo.
+        """
         work = self._work
         if work.session is None or work.masks is None:
             return
@@ -63,39 +80,40 @@ class ShownMasks:
             entry = next((entry for entry in work.session.objects if entry.id == object_id), None)
             if entry is not None:
                 self._clean(entry)
-                self._write(entry, self._wanted(entry))
+                self._write(entry, self._wanted(entry), asked)
 
     def _wanted(self, entry: SegmentObject) -> dict[int, PackedMask]:
         raw = {index: stored.mask for index, stored in entry.masks.items()}
         known = self._cleaned.get(_key(entry))
         return raw if known is None or not entry.cleanup.is_on else {**raw, **known[1]}
 
-    def _write(self, entry: SegmentObject, wanted: Mapping[int, PackedMask]) -> None:
+    def _write(self, entry: SegmentObject, wanted: Mapping[int, PackedMask], asked: Asked | None) -> None:
         work = self._work
         segment_id = work.segment_of(entry.id)
         if work.masks is None or work.geometry is None or segment_id not in work.segment_ids:
             return
         assert segment_id is not None
         axis, written = self._written.get(entry.id, (entry.axis, {}))
-        if entry.axis is not None and axis != entry.axis:
-            self._put(segment_id, axis, written, {})
+        if axis is not None and entry.axis is not None and axis != entry.axis:
+            self._put(entry, segment_id, axis, written, {}, None)
             axis, written = entry.axis, {}
         if axis is None:
             return
-        self._put(segment_id, axis, written, wanted)
+        self._put(entry, segment_id, axis, written, wanted, asked)
         self._written[entry.id] = (axis, dict(wanted))
 
     def _put(
         self,
+        entry: SegmentObject,
         segment_id: str,
-        axis: SliceAxis | None,
+        axis: SliceAxis,
         written: Mapping[int, PackedMask],
         wanted: Mapping[int, PackedMask],
+        asked: Asked | None,
     ) -> None:
         work = self._work
         assert work.masks is not None
         assert work.geometry is not None
-        assert axis is not None
         empty = np.zeros(work.geometry.slice_shape(axis), np.bool_)
         changed = {
             index: empty for index, mask in written.items() if index not in wanted and not mask.is_empty
@@ -104,14 +122,46 @@ class ShownMasks:
             before = written.get(index)
             if before is not mask and before != mask and not (before is None and mask.is_empty):
                 changed[index] = mask.to_array()
-        if not changed:
+        if asked is not None:
+            self._retakes.renew(entry.id)
+        retaking = self._retakes.done_again(entry) if asked is None else [asked]
+        indices = {index for each in retaking for index in each.indices if index in wanted}
+        orders = work.masks.orders(segment_id, axis, indices) if work.overlap != "none" else {}
+        again = {index: wanted[index].to_array() for index in orders}
+        plain = {index: mask for index, mask in changed.items() if index not in again}
+        undone = self._retakes.undone(entry) if asked is None else []
+        if not (plain or again or undone):
             return
         locked = work.masks.locked(segment_id)
         work.masks.set_locked(segment_id, False)  # only what was decided before the lock is written: an undo
         try:
-            work.masks.write_slices(segment_id, axis, changed, work.overlap)
+            if plain:
+                work.masks.write_slices(segment_id, axis, plain, work.overlap)
+            if again:
+                work.masks.write_slices(segment_id, axis, again, work.overlap, retake=True)
+                self._retakes.note(entry.id, retaking, orders)
+            if undone:
+                work.masks.put_back(undone)
         finally:
             work.masks.set_locked(segment_id, locked)
+        self._surface_later()
+
+    def _surface_later(self) -> None:
+        """Make surfaces that were shown anew once nothing changes any more for a moment."""
+        masks = self._work.masks
+        if masks is not None and masks.surface_lacks and not masks.is_streaming:
+            self._work.pump.later("surface", SURFACE_SECONDS, self._make_surface, again=True)
+
+    def _make_surface(self) -> None:
+        masks = self._work.masks
+        if masks is None or masks.is_streaming:
+            return  # it is made at the end of the run
+        if self._surface_seconds > _LONG_SECONDS and self._work.placing_tool is not None:
+            self._surface_later()
+            return
+        began = time.perf_counter()
+        masks.update_surface()
+        self._surface_seconds = time.perf_counter() - began
 
     def _clean(self, entry: SegmentObject) -> None:
         """Ask for the cleaned masks if they are wanted, not known, and nothing is streaming in."""

@@ -16,6 +16,11 @@ class Surfaces:
     def __init__(self) -> None:
         self._stale: set[str] = set()
 
+    @property
+    def lack(self) -> bool:
+        """Whether there are any."""
+        return bool(self._stale)
+
     def drop(self, segmentation_node: Any, segment_ids: set[str]) -> None:
         """Show no surface of these segments until `update`; those of the others stay.
 
