@@ -262,6 +262,22 @@ def test_model_that_is_gone_is_listed_as_missing_and_another_can_be_chosen(host,
     assert ui.modelSelector.findText("own.safetensors (missing)") < 0
 
 
+def test_colours_in_the_views_are_refused_with_a_sentence(host):
+    import slicer
+    import vtk
+
+    image = vtk.vtkImageData()
+    image.SetDimensions(8, 8, 4)
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 3)
+    video = host.scene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "Video")
+    video.SetAndObserveImageData(image)
+    slicer.util.setSliceViewerLayers(background=video)
+    widget = host.open_module()
+    host.process_events(0.1)
+    assert "colours" in widget.ui.messageLabel.text
+    assert widget.controller.volume_node is None
+
+
 def test_exporting_without_a_name_writes_nothing(host, opened, tmp_path):
     click_and_see(host, opened)
     host.dialogs.answer("")

@@ -74,7 +74,9 @@ class Inputs:
         controller = self._context.controller
         if controller.volume_node is not None:
             return
-        node = shown_volume()
+        node = shown_volume() or shown_volume(
+            "vtkMRMLVectorVolumeNode"
+        )  # of colours: refused with a sentence
         if node is not None:
             self._context.attempt(lambda: controller.set_volume(node))
 
@@ -258,15 +260,15 @@ class Inputs:
             label.setPixmap(pixmap_of(volume_array(volume), geometry, axis, index, window, _ROOM))
 
 
-def shown_volume() -> Any | None:
-    """The scalar volume that is the background of a slice view, None when there is none."""
+def shown_volume(class_name: str = "vtkMRMLScalarVolumeNode") -> Any | None:
+    """The volume of a class that is the background of a slice view, None when there is none."""
     manager = slicer.app.layoutManager()
     for name in manager.sliceViewNames() if manager is not None else ():
         widget = manager.sliceWidget(name)
         composite = widget.mrmlSliceCompositeNode() if widget is not None else None
         node_id = composite.GetBackgroundVolumeID() if composite is not None else None
         node = slicer.mrmlScene.GetNodeByID(node_id) if node_id else None
-        if node is not None and node.GetClassName() == "vtkMRMLScalarVolumeNode":
+        if node is not None and node.GetClassName() == class_name:
             return node
     return None
 
