@@ -226,6 +226,35 @@ def test_session_comes_back_with_the_saved_scene(driver: Driver, tmp_path: Path)
     assert np.array_equal(driver.mask(), driver.session_mask())
 
 
+def test_segmentation_moved_away_during_the_run_ends_it_with_a_sentence(driver: Driver) -> None:
+    controller = prompted(driver).controller
+    before = driver.mask()
+    controller.propagate()
+    matrix = driver.mrml.slicer.util.vtkMatrixFromArray(np.diag([1.0, 1.0, 1.3, 1.0]))
+    transform = driver.mrml.scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(matrix)
+    controller.segmentation_node.SetAndObserveTransformNodeID(transform.GetID())
+    driver.settle()
+    assert not controller.busy
+    assert "another transform" in driver.texts[-1]
+    controller.segmentation_node.SetAndObserveTransformNodeID(None)
+    controller.propagate()
+    driver.settle()
+    assert np.array_equal(driver.mask(), driver.session_mask())
+    assert driver.mask().sum() > before.sum()
+
+
+def test_segment_is_not_locked_while_it_is_propagated(driver: Driver) -> None:
+    controller = prompted(driver).controller
+    controller.propagate()
+    with pytest.raises(MedSAMError, match="'left' is being propagated"):
+        controller.set_locked(controller.segment_id, True)
+    driver.settle()
+    assert driver.mask().any(axis=(1, 2)).sum() > 5
+    controller.set_locked(controller.segment_id, True)
+    assert controller.is_locked(controller.segment_id)
+
+
 def test_another_segmentation_and_back_brings_prompts_masks_and_marks_back(driver: Driver) -> None:
     controller = prompted(driver).controller
     controller.propagate()

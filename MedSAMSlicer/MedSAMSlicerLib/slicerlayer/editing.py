@@ -72,6 +72,10 @@ class Editing:
     def set_locked(self, segment_id: str, locked: bool) -> None:
         """See the controller."""
         object_id = self.object_of(segment_id)
+        entry = self._session().object(object_id)
+        if locked and entry.run and entry.unfinished and self._work.run_is_on():
+            text = _("{name!r} is being propagated: cancel that or wait for its end, then lock it.")
+            raise SessionError(text.format(name=entry.name))
         self.change(object_id, lambda session: session.set_locked(object_id, locked))
 
     def set_cleanup(self, segment_id: str, cleanup: Cleanup) -> None:

@@ -127,7 +127,10 @@ class Labelmap:
         if lattice is None:
             if not raw_array(self.image).any():
                 return np.zeros((0, 0, 0), dtype=np.uint8), (0, 0, 0)
-            raise GeometryError(_("A segment was made on another grid of voxels than the volume."))
+            text = _(
+                "A segment was made on another grid of voxels than the volume, or lies under another transform."
+            )
+            raise GeometryError(text)
         return lattice.ordered(raw_array(self.image)), lattice.first(self.image.GetExtent())
 
     def cut(self) -> tuple[npt.NDArray[Any], tuple[int, int, int]]:

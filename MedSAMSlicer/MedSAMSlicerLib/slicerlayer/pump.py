@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from ..core.errors import MedSAMError
+
 INTERVAL_MS = 10
 WAIT_SECONDS = 0.02
 """How long one turn waits for a result; it gives Python's lock to the worker that long."""
@@ -74,6 +76,9 @@ class Pump:
     Args:
         work: the worker.
         timers: None = `turn` is called by hand.
+
+    `on_error` hears of what could not be done with a result, such as when a mask cannot be written any more; without
+    it such an error is raised.
     """
 
     def __init__(self, work: Work, timers: Timers | None = None) -> None:
@@ -81,6 +86,7 @@ class Pump:
         self._timer = timers(self._tick, INTERVAL_MS) if timers else None
         self._due: dict[str, tuple[float, Callable[[], None]]] = {}
         self._turning = self._closed = False
+        self.on_error: Callable[[MedSAMError], None] | None = None
 
     @property
     def active(self) -> bool:
@@ -111,14 +117,14 @@ class Pump:
         self._turning = True
         try:
             if self._work.busy:
-                self._work.dispatch(wait)
+                self._attempt(lambda: self._work.dispatch(wait))
             elif wait and (self._work.filling or self._due):
                 time.sleep(min(wait, FILL_WAIT_SECONDS))
             now = time.perf_counter()
             for key in [key for key, (at, _) in self._due.items() if at <= now]:
                 found = self._due.pop(key, None)
                 if found is not None:
-                    found[1]()
+                    self._attempt(found[1])
         finally:
             self._turning = False
         return self.active
@@ -130,6 +136,14 @@ class Pump:
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
+
+    def _attempt(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except MedSAMError as error:
+            if self.on_error is None:
+                raise
+            self.on_error(error)
 
     def _tick(self) -> None:
         active = self.turn(WAIT_SECONDS)

@@ -71,6 +71,7 @@ class Workspace:
         self.parameter = ParameterNode(scene)
         self.worker = Worker(Engine)
         self.pump = Pump(self.worker, timers)
+        self.pump.on_error = self.complain
         self.prompt_nodes = PromptNodes(scene, self._prompt_edited, self._soon if timers else None)
         self.placing = Placing(scene, self.prompt_nodes, self._left_placing)
         self.network = Network()  # inputs
