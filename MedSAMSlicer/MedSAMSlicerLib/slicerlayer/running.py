@@ -154,12 +154,12 @@ class Running:
             masks = {index: mask for index, (mask, _confidence) in slices.items()}
             confidences = {index: value for index, (_mask, value) in slices.items() if value is not None}
             session.apply_predictions(run.number, object_id, masks, confidences)
-        try:
-            self._sync.shown_masks.refresh([object_id], Asked(frozenset(masks), run=run.number))
-        except MedSAMError as error:  # such as when the volume has just come under a non-linear transform
-            self._work.complain(error)
-            self._stop("cancel")
-            return
+            try:
+                self._sync.shown_masks.refresh([object_id], Asked(frozenset(masks), run=run.number))
+            except MedSAMError as error:  # such as when the volume has just come under a non-linear transform
+                self._work.complain(error)
+                self._stop("cancel")
+                return
         spent = time.perf_counter() - began
         self._pause = max(BATCH_SECONDS, spent / _WRITING_SHARE)
         self._work.tell(Topic.RUN, *((Topic.MASKS, Topic.HISTORY) if found else ()))
