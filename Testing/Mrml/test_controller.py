@@ -98,6 +98,8 @@ def test_cancel_at_every_slice_leaves_the_segment_as_it_was_and_redo_brings_what
         assert controller.undo_label == "Add box"
         assert controller.redo_label == "Propagate left"
         controller.redo()
+        brought = controller._work.entry.masks
+        assert len(brought) >= slices, "Redo has every slice that was told"
         assert (driver.mask() | before == driver.mask()).all()
         assert np.array_equal(driver.mask(), driver.session_mask())
         controller.undo()
@@ -445,3 +447,40 @@ def test_estimate_tells_time_and_memory(driver: Driver) -> None:
     assert found.slices == SHAPE[0]
     assert found.seconds > 0
     assert found.peak_bytes > 1_000_000
+
+
+def test_range_grows_to_a_prompt_given_outside_of_it_in_the_same_step(driver: Driver) -> None:
+    controller = driver.controller
+    driver.ready().controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    controller.set_range(6, 8)
+    driver.say(driver.point(10, 17, 24))
+    assert controller.slice_range == (6, 10)
+    assert "6 to 10" in driver.texts[-1]
+    driver.settle()
+    controller.propagate()
+    driver.settle()
+    assert np.flatnonzero(driver.mask().any(axis=(1, 2))).tolist() == [6, 7, 8, 9, 10]
+    controller.undo()
+    controller.undo()
+    assert controller.slice_range == (6, 8)
+
+
+def test_range_holds_the_prompts_and_leaves_accepted_slices_beyond_it_alone(driver: Driver) -> None:
+    controller = driver.controller
+    driver.ready().controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    controller.propagate()
+    driver.settle()
+    before = driver.mask()
+    controller.accept_slice(11)
+    controller.set_range(2, 5)
+    assert controller.slice_range == (2, 7)
+    driver.say(driver.point(4, 17, 24))
+    driver.settle()
+    controller.propagate()
+    driver.settle()
+    assert [text for text in driver.texts if "outside" in text] == []
+    assert np.array_equal(driver.mask()[8:], before[8:])

@@ -19,7 +19,7 @@ from slicer.i18n import tr as _
 
 from ..core.errors import Cancelled, InsufficientMemoryError, MedSAMError, SessionError
 from ..core.segment_object import SegmentObject
-from ..core.session import kept_as_prompts
+from ..core.session import Session, kept_as_prompts
 from .engine_jobs import Advance, EstimateJob, ObjectToRun, PropagateJob, SliceFound, SlicesGone
 from .reasons import reason
 from .retakes import Asked
@@ -149,13 +149,10 @@ class Running:
         if run is not self._run or run.ending or session is None:
             return
         began = time.perf_counter()
-        found, run.found = run.found, {}
-        for object_id, slices in found.items():
-            masks = {index: mask for index, (mask, _confidence) in slices.items()}
-            confidences = {index: value for index, (_mask, value) in slices.items() if value is not None}
-            session.apply_predictions(run.number, object_id, masks, confidences)
+        found = self._keep(run, session)
+        for object_id, indices in found.items():
             try:
-                self._sync.shown_masks.refresh([object_id], Asked(frozenset(masks), run=run.number))
+                self._sync.shown_masks.refresh([object_id], Asked(indices, run=run.number))
             except MedSAMError as error:  # such as when the volume has just come under a non-linear transform
                 self._work.complain(error)
                 self._stop("cancel")
@@ -163,6 +160,15 @@ class Running:
         spent = time.perf_counter() - began
         self._pause = max(BATCH_SECONDS, spent / _WRITING_SHARE)
         self._work.tell(Topic.RUN, *((Topic.MASKS, Topic.HISTORY) if found else ()))
+
+    def _keep(self, run: _Run, session: Session) -> dict[int, frozenset[int]]:
+        """Streamed slices into the session; returns which, by object."""
+        found, run.found = run.found, {}
+        for object_id, slices in found.items():
+            masks = {index: mask for index, (mask, _confidence) in slices.items()}
+            confidences = {index: value for index, (_mask, value) in slices.items() if value is not None}
+            session.apply_predictions(run.number, object_id, masks, confidences)
+        return {object_id: frozenset(slices) for object_id, slices in found.items()}
 
     def _end(self, run: _Run, error: MedSAMError | None) -> None:
         if run is not self._run:
@@ -181,6 +187,7 @@ class Running:
                 self._work.stale -= {*run.object_ids}
                 self.on_finished(run.number, run.before)
             elif run.ending != "again":
+                self._keep(run, session)  # what was not written yet, for Redo
                 changed = (*changed, *session.cancel_propagation(run.number))
             try:
                 self._sync.after_change(dict.fromkeys(changed))
