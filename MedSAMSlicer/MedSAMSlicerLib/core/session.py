@@ -327,11 +327,15 @@ class Session(SessionMasks):
 
 
 def kept_as_prompts(entry: SegmentObject) -> ObjectPrompts:
-    """What is said about an object, the masks that the user accepted or edited among it as mask prompts."""
+    """What is said about an object, the masks that the user accepted or edited within its range as mask prompts."""
+    first, last = entry.said.slice_range or (0, max(entry.masks, default=0))
     kept = [
         MaskPrompt(SliceRef(entry.axis, index), stored.mask.to_array(), stored.round)
         for index, stored in entry.masks.items()
-        if entry.axis is not None and stored.is_kept and not (stored.mask.is_empty and stored.round == 0)
+        if entry.axis is not None
+        and stored.is_kept
+        and not (stored.mask.is_empty and stored.round == 0)
+        and first <= index <= last
     ]
     prompts = sorted((*entry.said.prompts, *kept), key=lambda prompt: prompt.round)
     return replace(entry.said, prompts=tuple(prompts))

@@ -131,6 +131,12 @@ class Editing:
             return
         prompt, ranged, slice_range = edit.prompt, edit.range_changed, edit.slice_range
         self._take_segment(entry, prompt)
+        others = [said for place, said in enumerate(entry.said.prompts) if place != edit.position]
+        before = slice_range if ranged else entry.said.slice_range
+        reaching = covering(before, (*others, prompt))
+        if reaching != before:
+            ranged, slice_range = True, reaching
+            self._say_range(reaching)
         if edit.kind == "add":
             self.change(entry.id, lambda session: session.add_prompt(entry.id, prompt, ranged, slice_range))
             if edit.view is not None and edit.view.is_oblique:
@@ -163,7 +169,11 @@ class Editing:
         place = SliceRef(shown.axis, shown.index)
         prompt = scribble_from_mask(session.geometry, place, mask, positive)
         self._take_segment(entry, prompt)
-        self.change(object_id, lambda session: session.add_prompt(object_id, prompt))
+        reaching = covering(entry.said.slice_range, (prompt,))
+        ranged = reaching != entry.said.slice_range
+        if ranged:
+            self._say_range(reaching)
+        self.change(object_id, lambda session: session.add_prompt(object_id, prompt, ranged, reaching))
 
     def use_current_mask(self) -> None:
         """See the controller."""
@@ -184,7 +194,10 @@ class Editing:
     def set_range(self, slice_range: tuple[int, int] | None) -> None:
         """See the controller."""
         object_id = self.selected()
-        self.change(object_id, lambda session: session.set_slice_range(object_id, slice_range))
+        reaching = covering(slice_range, self._session().object(object_id).said.prompts)
+        if reaching != slice_range:
+            self._say_range(reaching)
+        self.change(object_id, lambda session: session.set_slice_range(object_id, reaching))
 
     def remove_prompts(self) -> None:
         """See the controller."""
@@ -252,6 +265,11 @@ class Editing:
             self.on_prompts_changed(object_id)
         return done
 
+    def _say_range(self, reaching: tuple[int, int] | None) -> None:
+        assert reaching is not None
+        text = _("The range is slices {first} to {last} now: it holds every prompt of the segment.")
+        self._work.say(text.format(first=reaching[0], last=reaching[1]))
+
     def _session(self) -> Session:
         return self._work.usable_volume()[1]
 
@@ -312,6 +330,14 @@ class Editing:
 
 def _edited(object_id: int, masks: Mapping[int, npt.NDArray[np.bool_]], session: Session) -> None:
     session.edit_masks(object_id, masks)
+
+
+def covering(slice_range: tuple[int, int] | None, prompts: Iterable[Prompt]) -> tuple[int, int] | None:
+    """The range, grown where a prompt lies outside of it; None = all slices."""
+    if slice_range is None:
+        return None
+    indices = [*slice_range, *(prompt.slice.index for prompt in prompts)]
+    return min(indices), max(indices)
 
 
 def state_of(entry: SegmentObject) -> str:
