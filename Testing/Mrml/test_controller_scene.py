@@ -255,6 +255,17 @@ def test_segment_is_not_locked_while_it_is_propagated(driver: Driver) -> None:
     assert controller.is_locked(controller.segment_id)
 
 
+def test_points_beside_the_object_alone_are_not_propagated(driver: Driver) -> None:
+    controller = driver.ready().controller
+    controller.add_segment("left")
+    driver.say(driver.point(7, 40, 24, positive=False))
+    driver.settle()
+    assert "click on the object, too" in controller.reason(Verb.PROPAGATE)
+    driver.say(driver.point(7, 17, 24))
+    driver.settle()
+    assert controller.reason(Verb.PROPAGATE) is None
+
+
 def test_another_segmentation_and_back_brings_prompts_masks_and_marks_back(driver: Driver) -> None:
     controller = prompted(driver).controller
     controller.propagate()

@@ -60,6 +60,17 @@ def _said(work: Workspace) -> str | None:
     return None
 
 
+def _inside(work: Workspace) -> str | None:
+    entry = work.entry
+    if (
+        entry is None
+        or entry.kept_slices
+        or any(getattr(said, "positive", True) for said in entry.said.prompts)
+    ):
+        return None
+    return _("So far you have only said what does not belong to the object: click on the object, too.")
+
+
 def _prompts(work: Workspace) -> str | None:
     entry = work.entry
     return None if entry is not None and entry.said.prompts else _("The segment has no prompts.")
@@ -179,7 +190,7 @@ _CHECKS: Mapping[Verb, tuple[Check, ...]] = {
     Verb.SET_RANGE: (*_ON_SEGMENT, _axis),
     Verb.CLEAR_RANGE: (*_ON_SEGMENT, _ranged),
     Verb.REMOVE_PROMPTS: (*_ON_SEGMENT, _prompts),
-    Verb.PROPAGATE: (*_ON_SEGMENT, _idle, _said, _network, _pending),
+    Verb.PROPAGATE: (*_ON_SEGMENT, _idle, _said, _inside, _network, _pending),
     Verb.PROPAGATE_ALL: (_volume, _idle, _network, _any_due),
     Verb.CANCEL: (_running,),
     Verb.ACCEPT_SLICE: (*_ON_SEGMENT, _shown_mask),
@@ -197,5 +208,5 @@ _CHECKS: Mapping[Verb, tuple[Check, ...]] = {
     Verb.REDO: (_volume, _idle, _redo),
     Verb.EXPORT_PROMPTS: (_volume, _objects),
     Verb.IMPORT_PROMPTS: (_volume, _idle),
-    Verb.ESTIMATE: (*_ON_SEGMENT, _idle, _said, _network),
+    Verb.ESTIMATE: (*_ON_SEGMENT, _idle, _said, _inside, _network),
 }
