@@ -201,6 +201,10 @@ def test_files_are_exported_where_the_user_says(host, opened, tmp_path):
     host.dialogs.answer(str(tmp_path / "ball.json"))
     ui.loadPromptsButton.click()
     assert host.wait_until(lambda: len(opened.controller.segment_ids) == 2, 20)
+    host.dialogs.answer(str(tmp_path / "gone.json"))
+    ui.loadPromptsButton.click()
+    host.process_events(0.1)
+    assert ui.messageLabel.text.endswith("gone.json cannot be read: No such file or directory.")
 
 
 def test_what_was_told_goes_with_the_next_step_of_the_user(host, opened):

@@ -359,7 +359,5 @@ def load_prompts(path: Path, geometry: VolumeGeometry) -> PromptSet:
         text = path.read_text(encoding="utf-8-sig")  # some editors of Windows put a mark before it
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise MedSAMError(
-            _("The prompts {path} cannot be read: {why}.").format(path=path, why=why)
-        ) from error
+        raise MedSAMError(f"The prompts {path} cannot be read: {why}.") from error
     return PromptSet.from_json(text, geometry)
