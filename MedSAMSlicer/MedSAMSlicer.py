@@ -134,7 +134,9 @@ class MedSAMSlicerWidget(ScriptedLoadableModuleWidget):
             self.controller.close()
             self.controller = None
         if self.widgets is not None:
-            self.widgets.setMRMLScene(None)  # Slicer hides the widgets of a reloaded module, they would observe on
+            self.widgets.setMRMLScene(
+                None
+            )  # Slicer hides the widgets of a reloaded module, they would observe on
             self.widgets = None
 
     def onReload(self) -> None:

@@ -53,7 +53,9 @@ class Histories(RuleBasedStateMachine):
             return
         if self.session.objects != before:
             if len(self.session._history._done) == steps:  # part of a step that was done before
-                [key] = [entry.id for entry in self.session.objects if all(entry is not old for old in before)]
+                [key] = [
+                    entry.id for entry in self.session.objects if all(entry is not old for old in before)
+                ]
                 if not self.follow(self.future, before, key):
                     self.future.clear()
                 self.follow(self.past, before, key)
