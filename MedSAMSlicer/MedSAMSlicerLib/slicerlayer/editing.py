@@ -43,6 +43,7 @@ class Editing:
         self._drag: tuple[int, int, int, float] | None = None  # object, position, run, when
         self._edited: set[str] = set()
         work.on_prompt_edit = self.hear
+        work.take_edits = self.take_edits
 
     # ------------------------------------------------------------------------------------------------ objects
 

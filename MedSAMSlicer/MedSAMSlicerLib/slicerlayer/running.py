@@ -149,6 +149,7 @@ class Running:
         if run is not self._run or run.ending or session is None:
             return
         began = time.perf_counter()
+        self._work.take_edits()
         found = self._keep(run, session)
         for object_id, indices in found.items():
             try:
@@ -175,6 +176,8 @@ class Running:
             run.streaming.close()
             return
         session = self._work.session
+        if run.ending != "abandon":
+            self._work.take_edits()
         if session is not None and not run.ending:
             self._write(run)
         self._run = None
@@ -279,6 +282,7 @@ class Running:
     def undo(self) -> None:
         """See the controller."""
         session = self._work.usable_volume()[1]
+        self._work.take_edits()
         run = self._run
         if run is not None:
             touched = session.next_undo()

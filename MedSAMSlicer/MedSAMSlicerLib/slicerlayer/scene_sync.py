@@ -117,6 +117,7 @@ class SceneSync:
         def show(found: SliceFound) -> None:
             if session is not work.session:
                 return
+            work.take_edits()
             if session.apply_preview(entry.id, index, prompts, found.mask, found.confidence):
                 self.shown_masks.refresh([entry.id], Asked(frozenset({index}), prompts))
                 work.tell(Topic.MASKS)

@@ -94,6 +94,7 @@ class Workspace:
         self.on_prompt_edit: Callable[[PromptEdit], None] = lambda edit: None
         self.on_close: list[Callable[[], None]] = []
         self.run_is_on: Callable[[], bool] = lambda: False
+        self.take_edits: Callable[[], None] = lambda: None  # before anything is written over them
         self.changes_exist: Callable[[], bool] = lambda: False
         self._sooner = 0
         self._observers: list[Callable[[Topic], None]] = []
