@@ -38,7 +38,7 @@ def clean(mask: BoolArray, axis: SliceAxis, key_slices: Sequence[int], cleanup: 
 
 def without_islands(mask: BoolArray, axis: SliceAxis, key_slices: Sequence[int]) -> BoolArray:
     """The parts of a mask (K, J, I) that reach its key slices across `axis`; the largest part if none does."""
-    labels, count = _components(mask, fully=True)
+    labels, count = components(mask, fully=True)
     if count < 2:
         return mask
     kept = np.zeros(count + 1, np.bool_)
@@ -57,7 +57,7 @@ def without_holes(mask: BoolArray, axis: SliceAxis) -> BoolArray:
         area = int(plane.sum())
         if not area:
             continue
-        labels, _ = _components(~plane, fully=False)
+        labels, _ = components(~plane)
         sizes = np.bincount(labels.ravel())
         small = np.flatnonzero(sizes < _LARGEST_HOLE * area)
         edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
@@ -110,7 +110,8 @@ def _around(indices: npt.NDArray[np.intp], size: int) -> slice:
     return slice(max(int(indices[0]) - 1, 0), min(int(indices[-1]) + 2, size))
 
 
-def _components(mask: BoolArray, fully: bool) -> tuple[npt.NDArray[np.uint32], int]:
+def components(mask: BoolArray, fully: bool = False) -> tuple[npt.NDArray[np.uint32], int]:
+    """Labels 1..n of the parts of a mask that hang together over faces (2-D: edges) or `fully`, corners too; and n."""
     import SimpleITK as sitk
 
     found = sitk.ConnectedComponentImageFilter()

@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 
 from ..core.errors import VolumeError
 from ..core.geometry import SliceAxis
+from ..engine.cleanup import components
 from ..io.labels import read_label
 from ..io.volumes import Volume, read_volume, stem
 
@@ -146,13 +146,6 @@ def largest_component(mask: BoolVolume) -> BoolVolume:
     if count < 2:
         return mask
     return np.asarray(labels == 1 + int(np.bincount(labels.ravel())[1:].argmax()), np.bool_)
-
-
-def components(mask: BoolVolume) -> tuple[npt.NDArray[np.uint32], int]:
-    """Labels 1..n of the parts of a mask that hang together over faces (2-D: edges), and n."""
-    found = sitk.ConnectedComponentImageFilter()
-    labels = found.Execute(sitk.GetImageFromArray(mask.astype(np.uint8)))
-    return np.asarray(sitk.GetArrayFromImage(labels), np.uint32), int(found.GetObjectCount())
 
 
 def _from_manifest(path: Path) -> list[Case]:

@@ -25,7 +25,8 @@ from ..core.prompts import (
     line_from_voxels,
     point_from_voxel,
 )
-from .datasets import BoolVolume, Target, components
+from ..engine.cleanup import components
+from .datasets import BoolVolume, Target
 
 Plane = npt.NDArray[np.bool_]
 _OUTLINE_POINTS = 400
