@@ -12,21 +12,11 @@ import pytest
 import SimpleITK as sitk
 
 from MedSAMSlicerLib.cli.demo import REQUIRED_DICE, STRUCTURES
-from MedSAMSlicerLib.models import BUNDLED_ID, Registry
 from MedSAMSlicerLib.training import phantom
 
 
-@pytest.fixture(scope="module")
-def bundled() -> None:
-    registry = Registry.from_environment({})
-    if registry.path_of(registry.find(BUNDLED_ID)) is None:
-        pytest.skip("the bundled checkpoint has not been trained yet")
-
-
 @pytest.mark.slow
-def test_the_demo_reaches_the_promised_dice_with_the_bundled_checkpoint(
-    bundled: None, cli: Any, tmp_path: Path
-) -> None:
+def test_the_demo_reaches_the_promised_dice_with_the_bundled_checkpoint(cli: Any, tmp_path: Path) -> None:
     done = cli("demo", "--output", tmp_path / "demo", "--json")
     assert done.code == 0, done
     content = json.loads(done.out)

@@ -13,7 +13,6 @@ import pytest
 from MedSAMSlicerLib.core.metrics import dice
 from MedSAMSlicerLib.io.labels import read_label
 from MedSAMSlicerLib.io.volumes import read_volume
-from MedSAMSlicerLib.models import BUNDLED_ID, Registry
 
 pytestmark = pytest.mark.slow
 
@@ -40,13 +39,6 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module")
-def bundled() -> None:
-    registry = Registry.from_environment({})
-    if registry.path_of(registry.find(BUNDLED_ID)) is None:
-        pytest.skip("the bundled checkpoint has not been trained yet")
-
-
 def box_and_range(mask: np.ndarray) -> list[str]:
     """The tight box on the largest slice, and the slices of the object."""
     index = int(mask.sum(axis=(1, 2)).argmax())
@@ -57,9 +49,7 @@ def box_and_range(mask: np.ndarray) -> list[str]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_one_box_segments_a_real_volume(
-    bundled: None, shared_data: Path, cli: Any, tmp_path: Path, name: str
-) -> None:
+def test_one_box_segments_a_real_volume(shared_data: Path, cli: Any, tmp_path: Path, name: str) -> None:
     case = CASES[name]
     volume = read_volume(shared_data / name / case.image)
     truth = np.isin(read_label(shared_data / name / case.label, volume.geometry), case.values)

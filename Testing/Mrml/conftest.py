@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+
+if TYPE_CHECKING:
+    from .controllers import Driver
 
 # The translations of Slicer are no part of the wheel. Set before any test imports what uses them.
 _I18N = types.ModuleType("slicer.i18n")
@@ -104,3 +107,13 @@ def mrml(_booted: MrmlScene) -> Iterator[MrmlScene]:
     _booted.clear()
     yield _booted
     _booted.clear()
+
+
+@pytest.fixture
+def driver(mrml: MrmlScene) -> Iterator[Driver]:
+    """A controller on the scene, closed afterwards."""
+    from .controllers import Driver  # which imports this module
+
+    driver = Driver(mrml)
+    yield driver
+    driver.controller.close()

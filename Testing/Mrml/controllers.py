@@ -72,6 +72,13 @@ class Driver:
         assert self.controller.network_state is NetworkState.READY, self.texts
         return self
 
+    def prompted(self) -> Driver:
+        """As `ready`, with a segment "left", a box around `LEFT` and the preview that it gives."""
+        self.ready().controller.add_segment("left")
+        self.say(self.box(7, 8, 14, 27, 35))
+        self.settle()
+        return self
+
     def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         end = time.perf_counter() + seconds
         while not condition():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +18,9 @@ from MedSAMSlicerLib.slicerlayer.segment_call import segment
 from MedSAMSlicerLib.slicerlayer.segments import SegmentMasks
 from MedSAMSlicerLib.slicerlayer.verbs import NetworkState, SliceMark, Verb
 
-from .conftest import MrmlScene
 from .controllers import LEFT, RIGHT, SHAPE, Driver, dice
 
 pytestmark = pytest.mark.slicer
-
-
-@pytest.fixture
-def driver(mrml: MrmlScene) -> Iterator[Driver]:
-    driver = Driver(mrml)
-    yield driver
-    driver.controller.close()
 
 
 def test_click_previews_its_slice_and_propagation_fills_the_segment(driver: Driver) -> None:
@@ -54,10 +45,7 @@ def test_click_previews_its_slice_and_propagation_fills_the_segment(driver: Driv
 
 
 def test_undo_takes_prompt_and_preview_together_and_redo_brings_both(driver: Driver) -> None:
-    controller = driver.ready().controller
-    controller.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
-    driver.settle()
+    controller = driver.prompted().controller
     shown = driver.mask()
     driver.say(driver.point(7, 17, 24))
     driver.settle()
@@ -76,10 +64,7 @@ def test_undo_takes_prompt_and_preview_together_and_redo_brings_both(driver: Dri
 def test_cancel_at_every_slice_leaves_the_segment_as_it_was_and_redo_brings_what_was_computed(
     driver: Driver,
 ) -> None:
-    controller = driver.ready().controller
-    controller.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
-    driver.settle()
+    controller = driver.prompted().controller
     before, cancelled = driver.mask(), []
     for slices in range(SHAPE[0]):
         controller._editing.sync.forget_in_engine(None)
@@ -113,10 +98,7 @@ def test_cancel_at_every_slice_leaves_the_segment_as_it_was_and_redo_brings_what
 
 
 def test_propagation_after_an_undone_one_brings_every_slice_again(driver: Driver) -> None:
-    controller = driver.ready().controller
-    controller.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
-    driver.settle()
+    controller = driver.prompted().controller
     controller.propagate()
     driver.settle()
     first = driver.mask()
@@ -127,10 +109,7 @@ def test_propagation_after_an_undone_one_brings_every_slice_again(driver: Driver
 
 
 def test_second_propagation_cannot_be_started_while_one_is_under_way(driver: Driver) -> None:
-    controller = driver.ready().controller
-    controller.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
-    driver.settle()
+    controller = driver.prompted().controller
     controller.propagate()
     with pytest.raises(SessionError, match="under way"):
         controller.propagate()
@@ -174,10 +153,7 @@ def test_correction_changes_only_the_gap_and_no_accepted_slice_nor_other_segment
 
 
 def test_prompt_during_the_run_ends_it_previews_and_lets_it_go_on(driver: Driver) -> None:
-    controller = driver.ready().controller
-    controller.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
-    driver.settle()
+    controller = driver.prompted().controller
     controller.propagate()
     driver.until(lambda: controller.progress is not None and controller.progress.done >= 2)
     driver.say(driver.point(10, 17, 24))
@@ -325,10 +301,7 @@ def test_cleanup_shows_clean_masks_and_keeps_the_raw_ones(driver: Driver) -> Non
 
 
 def test_doubtful_and_key_slices_are_listed_for_the_strip(driver: Driver) -> None:
-    controller = driver.ready().controller
-    controller.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
-    driver.settle()
+    controller = driver.prompted().controller
     assert [state.index for state in controller.slices] == list(range(SHAPE[0]))
     assert {state.state for state in controller.slices} == {SliceMark.PROMPTED, SliceMark.PENDING}
     assert controller.reason(Verb.NEXT_DOUBTFUL) is not None
@@ -386,10 +359,7 @@ def test_doubtful_slices_come_worst_first_with_their_neighbours_and_without_thos
 
 
 def test_window_change_makes_everything_due_again(driver: Driver) -> None:
-    controller = driver.ready().controller
-    controller.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
-    driver.settle()
+    controller = driver.prompted().controller
     controller.propagate()
     driver.settle()
     controller.set_window("-150,250")
@@ -404,10 +374,7 @@ def test_window_change_makes_everything_due_again(driver: Driver) -> None:
 
 
 def test_range_limits_the_run(driver: Driver) -> None:
-    controller = driver.ready().controller
-    controller.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
-    driver.settle()
+    controller = driver.prompted().controller
     controller.set_range(6, 9)
     controller.propagate()
     driver.settle()
@@ -416,10 +383,7 @@ def test_range_limits_the_run(driver: Driver) -> None:
 
 
 def test_exported_prompts_replay_to_the_same_mask(driver: Driver, tmp_path: Path) -> None:
-    controller = driver.ready().controller
-    controller.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
-    driver.settle()
+    controller = driver.prompted().controller
     controller.propagate()
     driver.settle()
     driver.say(driver.point(10, 17, 24))
@@ -436,10 +400,7 @@ def test_exported_prompts_replay_to_the_same_mask(driver: Driver, tmp_path: Path
 
 
 def test_estimate_tells_time_and_memory(driver: Driver) -> None:
-    controller = driver.ready().controller
-    controller.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
-    driver.settle()
+    controller = driver.prompted().controller
     controller.estimate()
     driver.settle()
     found = controller.run_estimate

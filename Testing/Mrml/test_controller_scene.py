@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +23,6 @@ from .conftest import MrmlScene
 from .controllers import LEFT, MATRIX, SHAPE, Driver, dice, scan
 
 pytestmark = pytest.mark.slicer
-
-
-@pytest.fixture
-def driver(mrml: MrmlScene) -> Iterator[Driver]:
-    driver = Driver(mrml)
-    yield driver
-    driver.controller.close()
-
-
-def prompted(driver: Driver) -> Driver:
-    driver.ready().controller.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
-    driver.settle()
-    return driver
 
 
 def network_threads() -> list[threading.Thread]:
@@ -71,7 +56,7 @@ def test_closing_leaves_no_thread_and_no_observer(mrml: MrmlScene) -> None:
 
 
 def test_volume_deleted_during_the_run_ends_the_session_with_a_sentence(driver: Driver) -> None:
-    controller = prompted(driver).controller
+    controller = driver.prompted().controller
     mask = driver.mask()
     node, segment_id = controller.segmentation_node, controller.segment_id
     controller.propagate()
@@ -86,7 +71,7 @@ def test_volume_deleted_during_the_run_ends_the_session_with_a_sentence(driver: 
 
 
 def test_segmentation_deleted_during_the_run_ends_the_session_with_a_sentence(driver: Driver) -> None:
-    controller = prompted(driver).controller
+    controller = driver.prompted().controller
     controller.propagate()
     driver.mrml.scene.RemoveNode(controller.segmentation_node)
     driver.settle()
@@ -101,7 +86,7 @@ def test_segmentation_deleted_during_the_run_ends_the_session_with_a_sentence(dr
 
 
 def test_voxels_that_change_end_the_history_and_keep_prompts(driver: Driver) -> None:
-    controller = prompted(driver).controller
+    controller = driver.prompted().controller
     other = scan()
     other[:, 30:, :] = -500
     driver.mrml.slicer.util.updateVolumeFromArray(driver.volume, other)
@@ -117,7 +102,7 @@ def test_voxels_that_change_end_the_history_and_keep_prompts(driver: Driver) -> 
 
 
 def test_event_without_a_change_of_voxels_changes_nothing(driver: Driver) -> None:
-    controller = prompted(driver).controller
+    controller = driver.prompted().controller
     driver.volume.GetImageData().Modified()
     driver.volume.Modified()
     driver.volume.SetName("other name")
@@ -127,7 +112,7 @@ def test_event_without_a_change_of_voxels_changes_nothing(driver: Driver) -> Non
 
 
 def test_volume_on_another_grid_loses_its_prompts_with_a_sentence(driver: Driver) -> None:
-    controller = prompted(driver).controller
+    controller = driver.prompted().controller
     driver.volume.SetOrigin(1, 2, 3)
     driver.settle()
     assert "another grid" in driver.texts[-1] or "another grid" in driver.texts[0]
@@ -141,7 +126,7 @@ def test_volume_under_a_linear_transform_is_segmented_in_place(driver: Driver) -
     turned = np.array([[0, -1, 0, 30], [1, 0, 0, -10], [0, 0, 1, 5], [0, 0, 0, 1]], dtype=float)
     transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(turned))
     driver.volume.SetAndObserveTransformNodeID(transform.GetID())
-    controller = prompted(driver).controller
+    controller = driver.prompted().controller
     controller.propagate()
     driver.settle()
     assert dice(driver.mask(), LEFT) > 0.8
@@ -158,7 +143,7 @@ def test_volume_under_a_non_linear_transform_is_refused(driver: Driver) -> None:
 def test_exception_on_the_worker_ends_the_run_with_one_sentence(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    controller = prompted(driver).controller
+    controller = driver.prompted().controller
     before = driver.mask()
 
     def broken(*_: Any) -> Any:
@@ -176,7 +161,7 @@ def test_exception_on_the_worker_ends_the_run_with_one_sentence(
 
 
 def test_lack_of_memory_is_told_and_less_is_offered(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    controller = prompted(driver).controller
+    controller = driver.prompted().controller
     estimate_of = engine_jobs.estimate_of
     calls: list[int] = []
 
@@ -205,7 +190,7 @@ def test_memory_error_of_torch_is_one_sentence() -> None:
 
 
 def test_session_comes_back_with_the_saved_scene(driver: Driver, tmp_path: Path) -> None:
-    controller = prompted(driver).controller
+    controller = driver.prompted().controller
     controller.propagate()
     driver.settle()
     controller.accept_slice(5)
@@ -227,7 +212,7 @@ def test_session_comes_back_with_the_saved_scene(driver: Driver, tmp_path: Path)
 
 
 def test_segmentation_moved_away_during_the_run_ends_it_with_a_sentence(driver: Driver) -> None:
-    controller = prompted(driver).controller
+    controller = driver.prompted().controller
     before = driver.mask()
     controller.propagate()
     matrix = driver.mrml.slicer.util.vtkMatrixFromArray(np.diag([1.0, 1.0, 1.3, 1.0]))
@@ -245,7 +230,7 @@ def test_segmentation_moved_away_during_the_run_ends_it_with_a_sentence(driver: 
 
 
 def test_segment_is_not_locked_while_it_is_propagated(driver: Driver) -> None:
-    controller = prompted(driver).controller
+    controller = driver.prompted().controller
     controller.propagate()
     with pytest.raises(MedSAMError, match="'left' is being propagated"):
         controller.set_locked(controller.segment_id, True)
@@ -267,7 +252,7 @@ def test_points_beside_the_object_alone_are_not_propagated(driver: Driver) -> No
 
 
 def test_another_segmentation_and_back_brings_prompts_masks_and_marks_back(driver: Driver) -> None:
-    controller = prompted(driver).controller
+    controller = driver.prompted().controller
     controller.propagate()
     driver.settle()
     controller.accept_slice(5)
@@ -288,7 +273,7 @@ def test_another_segmentation_and_back_brings_prompts_masks_and_marks_back(drive
 
 
 def test_volume_of_another_grid_and_back_goes_on_where_it_was(driver: Driver) -> None:
-    controller = prompted(driver).controller
+    controller = driver.prompted().controller
     controller.propagate()
     driver.settle()
     first, mask, slices = controller.segmentation_node, driver.mask(), controller.slices
@@ -371,7 +356,7 @@ def test_scene_closed_at_many_random_moments_leaves_nothing_behind(mrml: MrmlSce
 
 
 def test_deleted_volume_is_freed(driver: Driver) -> None:
-    prompted(driver)
+    driver.prompted()
     scene = driver.mrml.scene
     name = driver.volume.GetID()
     scene.RemoveNode(driver.volume)

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from .conftest import MrmlScene
 from .controllers import Driver
 
 pytestmark = pytest.mark.slicer
-
-
-@pytest.fixture
-def driver(mrml: MrmlScene) -> Iterator[Driver]:
-    driver = Driver(mrml)
-    yield driver
-    driver.controller.close()
 
 
 def rivals(driver: Driver) -> tuple[str, str]:

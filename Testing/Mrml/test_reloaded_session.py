@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
 from MedSAMSlicerLib.slicerlayer.verbs import NetworkState
 
-from .conftest import MrmlScene
 from .controllers import LEFT, SHAPE, Driver, dice
 
 pytestmark = pytest.mark.slicer
 
 
-@pytest.fixture
-def driver(mrml: MrmlScene) -> Iterator[Driver]:
-    driver = Driver(mrml)
-    yield driver
-    driver.controller.close()
-
-
 def propagated(driver: Driver) -> None:
-    driver.ready().controller.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
-    driver.settle()
+    driver.prompted()
     driver.controller.propagate()
     driver.settle()
 

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
-from .conftest import MrmlScene
 from .controllers import Driver
 
 pytestmark = pytest.mark.slicer
 
 
-@pytest.fixture
-def driver(mrml: MrmlScene) -> Iterator[Driver]:
-    driver = Driver(mrml)
-    yield driver
-    driver.controller.close()
-
-
 def test_range_grows_to_a_prompt_given_outside_of_it_in_the_same_step(driver: Driver) -> None:
     controller = driver.controller
-    driver.ready().controller.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
-    driver.settle()
+    driver.prompted()
     controller.set_range(6, 8)
     driver.say(driver.point(10, 17, 24))
     assert controller.slice_range == (6, 10)
@@ -40,9 +28,7 @@ def test_range_grows_to_a_prompt_given_outside_of_it_in_the_same_step(driver: Dr
 
 def test_range_holds_the_prompts_and_leaves_accepted_slices_beyond_it_alone(driver: Driver) -> None:
     controller = driver.controller
-    driver.ready().controller.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
-    driver.settle()
+    driver.prompted()
     controller.propagate()
     driver.settle()
     before = driver.mask()
