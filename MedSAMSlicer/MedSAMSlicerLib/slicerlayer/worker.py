@@ -13,6 +13,7 @@ import logging
 import queue
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -133,7 +134,7 @@ class Worker:
             self._waiting.append(ticket)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="MedSAMSlicer network", daemon=True)
-                atexit.register(self._exit)
+                _call_at_exit(self._exit)
                 self._thread.start()
             self._changed.notify_all()
         return ticket
@@ -273,6 +274,16 @@ def sentence_for(error: Exception) -> MedSAMError:
         )
     first = " ".join(str(error).split())[:300]
     return MedSAMError(f"Something went wrong that should not have ({type(error).__name__}: {first}).")
+
+
+def _call_at_exit(function: Callable[[], object]) -> None:
+    """Have a function called at the end of the process before any `weakref.finalize`, also before later ones.
+
+    Python calls exit functions in reverse order and ignores those that are registered meanwhile. torch makes finalizers
+    while it is imported: if these are the first of the process, nobody would call them before modules are torn down.
+    """
+    weakref.finalize(function, bool)  # registers the exit function of all finalizers, if nobody has yet
+    atexit.register(function)
 
 
 def _gone() -> Cancelled:
