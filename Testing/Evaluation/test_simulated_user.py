@@ -124,8 +124,8 @@ def test_the_second_box_lies_on_the_worst_slice_of_the_object() -> None:
     truth = brick()
     shown = truth.copy()
     shown[0] = True
-    assert second_box(target_of(truth), shown, GEOMETRY, 1) is None
+    assert second_box(target_of(truth), shown, GEOMETRY, (), 1) is None
     shown[10] = False
-    box = second_box(target_of(truth), shown, GEOMETRY, 1)
+    box = second_box(target_of(truth), shown, GEOMETRY, (), 1)
     assert box is not None
     assert (box.slice.index, box.round) == (10, 1)

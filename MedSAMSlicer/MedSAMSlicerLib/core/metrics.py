@@ -4,6 +4,9 @@ Masks are (K, J, I) arrays of one shape, true where the object is; numbers count
 masks agree perfectly (Dice 1, surface Dice 1, distance 0 mm); an empty mask against one that is not disagrees
 completely (Dice 0, surface Dice 0, infinite distance).
 
+A volume of one slice along an axis is a picture: its surfaces are outlines, and the distance between slices plays no
+part.
+
 The surface metrics know only the spacing: in a sheared volume (tilted gantry) they take the axes as perpendicular, so
 their distances are off there. Dice counts voxels and does not mind.
 
@@ -24,6 +27,7 @@ from .errors import MedSAMError
 from .geometry import FloatArray, SliceAxis
 
 Mask = npt.NDArray[Any]
+_Pair = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
 
 
 def dice(mask: Mask, reference: Mask) -> float:
@@ -59,12 +63,9 @@ def normalised_surface_dice(
     cropped = _cropped_pair(mask, reference)
     if cropped is None:
         return 1.0 if not np.any(mask) and not np.any(reference) else 0.0
+    pair, mm = _flat(cropped, _kji(spacing), mask.shape)
     return _monai(
-        "compute_surface_dice",
-        *cropped,
-        class_thresholds=[float(tolerance_mm)],
-        spacing=_kji(spacing),
-        use_subvoxels=True,
+        "compute_surface_dice", *pair, class_thresholds=[float(tolerance_mm)], spacing=mm, use_subvoxels=True
     )
 
 
@@ -78,7 +79,13 @@ def hd95(mask: Mask, reference: Mask, spacing: Sequence[float]) -> float:
     cropped = _cropped_pair(mask, reference)
     if cropped is None:
         return 0.0 if not np.any(mask) and not np.any(reference) else math.inf
-    return _monai("compute_hausdorff_distance", *cropped, percentile=95, spacing=_kji(spacing))
+    pair, mm = _flat(cropped, _kji(spacing), mask.shape)
+    return _monai("compute_hausdorff_distance", *pair, percentile=95, spacing=mm)
+
+
+def check_surface_metrics() -> None:
+    """Whether the surface metrics can be had; MedSAMError with what to install if not."""
+    _import_monai()
 
 
 def number_of_interactions(scores: Sequence[float], threshold: float) -> int | None:
@@ -106,7 +113,7 @@ def _kji(spacing: Sequence[float]) -> tuple[float, float, float]:
     return float(spacing[2]), float(spacing[1]), float(spacing[0])
 
 
-def _cropped_pair(mask: Mask, reference: Mask) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]] | None:
+def _cropped_pair(mask: Mask, reference: Mask) -> _Pair | None:
     """Both masks within the bounding box of their union; None if either is empty."""
     _check_shapes(mask, reference)
     if not np.any(mask) or not np.any(reference):
@@ -121,8 +128,19 @@ def _cropped_pair(mask: Mask, reference: Mask) -> tuple[npt.NDArray[np.bool_], n
     return mask[k, j, i] != 0, reference[k, j, i] != 0
 
 
-def _monai(function: str, *masks: npt.NDArray[np.bool_], **options: Any) -> float:
-    """The value of a function of `monai.metrics` for one pair of masks."""
+def _flat(
+    pair: _Pair, spacing: tuple[float, float, float], shape: tuple[int, ...]
+) -> tuple[_Pair, tuple[float, ...]]:
+    """Masks and spacings without the first axis along which the volume, of `shape`, has one slice only."""
+    if 1 not in shape:
+        return pair, spacing
+    thin = shape.index(1)
+    mask, reference = pair
+    return (mask.squeeze(thin), reference.squeeze(thin)), tuple(np.delete(spacing, thin).tolist())
+
+
+def _import_monai() -> tuple[Any, Any]:
+    """`monai.metrics` and `torch`."""
     try:
         import monai.metrics
         import scipy.ndimage  # noqa: F401 - MONAI starts without it and fails later
@@ -132,7 +150,13 @@ def _monai(function: str, *masks: npt.NDArray[np.bool_], **options: Any) -> floa
             f"Surface metrics need MONAI and SciPy ({error}): "
             "install them with pip install 'medsamslicer[evaluation]'."
         ) from error
+    return monai.metrics, torch
+
+
+def _monai(function: str, *masks: npt.NDArray[np.bool_], **options: Any) -> float:
+    """The value of a function of `monai.metrics` for one pair of masks."""
+    metrics, torch = _import_monai()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # MONAI calls its own functions in a deprecated way
         pair = (torch.from_numpy(mask)[None, None] for mask in masks)
-        return float(getattr(monai.metrics, function)(*pair, include_background=True, **options))
+        return float(getattr(metrics, function)(*pair, include_background=True, **options))

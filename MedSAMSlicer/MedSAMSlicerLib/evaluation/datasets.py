@@ -28,6 +28,7 @@ from ..core.geometry import SliceAxis
 from ..engine.cleanup import components
 from ..io.labels import read_label
 from ..io.volumes import Volume, read_volume, stem
+from .measurement import VOLUME
 
 MOST_TARGETS = 4
 
@@ -50,6 +51,7 @@ class Case:
         modality: as the manifest calls it.
         names: label value -> what it is.
         joined: name and label values of the one target they make together; None = each label is a target.
+        kind: VOLUME, IMAGE or VIDEO.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Case:
     modality: str = "not said"
     names: Mapping[int, str] = field(default_factory=dict)
     joined: tuple[str, tuple[int, ...]] | None = None
+    kind: str = VOLUME
 
     @property
     def is_series(self) -> bool:

@@ -18,6 +18,8 @@ from ..engine.segmenter import VolumeSegmenter
 from ..engine.slice_mask import SliceMask
 from ..io.volumes import Volume
 from ..sam2.model import SAM2
+from .peak_memory import DeviceMemory
+from .protocol import BACKWARD, FORWARD
 from .protocol import Protocol as WayOfWorking
 
 BoolVolume = npt.NDArray[np.bool_]
@@ -32,15 +34,31 @@ class Answer:
         seconds: until the whole mask was there.
         first_seconds: until the first slice of it was there.
         confidence: the runner's own estimate by slice index, 0..1; empty if it has none.
+        peak_mb: MiB by which the device's memory grew since the runner began, where the runner can tell better than
+            the process: on a GPU. None = it cannot.
     """
 
     mask: BoolVolume
     seconds: float
     first_seconds: float
     confidence: Mapping[int, float]
+    peak_mb: float | None = None
 
 
-Ask = Callable[[ObjectPrompts], Answer]
+@dataclass(frozen=True)
+class Request:
+    """What a runner is asked.
+
+    Args:
+        prompts: all that was said so far about one object, with the range where it was said.
+        protocol: the way of working; a runner obeys its direction, and carries nothing if it is single-frame.
+    """
+
+    prompts: ObjectPrompts
+    protocol: WayOfWorking
+
+
+Ask = Callable[[Request], Answer]
 """Answers to all that was said about one object so far; asked again after each correction."""
 
 
@@ -48,11 +66,12 @@ class Runner(Protocol):
     """Something that segments."""
 
     name: str
-    corrects: bool
-    """Whether it makes use of corrections; one that does not is measured after the first prompt alone."""
 
     def supports(self, protocol: WayOfWorking) -> bool:
         """Whether it can be used in that way."""
+
+    def corrects(self, protocol: WayOfWorking) -> bool:
+        """Whether it makes use of its corrections; if not, it is measured after the first prompts alone."""
 
     def describe(self) -> dict[str, Any]:
         """What a reader must know to repeat it, ready for JSON."""
@@ -73,8 +92,6 @@ class EngineRunner:
         threads: on the CPU; None = its own choice.
     """
 
-    corrects = True
-
     def __init__(
         self,
         name: str,
@@ -93,6 +110,10 @@ class EngineRunner:
         """Every way of working."""
         return True
 
+    def corrects(self, protocol: WayOfWorking) -> bool:
+        """Always."""
+        return True
+
     def describe(self) -> dict[str, Any]:
         """Checkpoint, arithmetic and device."""
         return {**self._about, "tier": self._tier or "auto", "device": self._device, "threads": self._threads}
@@ -108,18 +129,20 @@ class EngineRunner:
             device=self._device,
             threads=self._threads,
         )
-        live = segmenter.live(axis)
+        live, memory = segmenter.live(axis), DeviceMemory(self._device)
 
-        def ask(said: ObjectPrompts) -> Answer:
+        def ask(request: Request) -> Answer:
+            said = request.prompts
             prompts = PromptSet(volume.geometry, axis, (said,))
+            wanted = wanted_slices(request, volume.geometry.slice_count(axis))
             began, first = time.perf_counter(), None
-            for event in live.update(prompts):
+            for event in live.update(prompts, wanted=None if wanted is None else {said.name: wanted}):
                 if first is None and isinstance(event, SliceMask):
                     first = time.perf_counter() - began
             result = live.result()
             seconds = time.perf_counter() - began
             found: ObjectResult = result.objects[0]
-            return Answer(result.masks[said.name], seconds, first or seconds, found.iou)
+            return Answer(result.masks[said.name], seconds, first or seconds, found.iou, memory.growth_mb())
 
         return ask
 
@@ -127,3 +150,15 @@ class EngineRunner:
         if self._window is None or self._window[0] is not volume:
             self._window = (volume, choose_window(volume.array, "auto", volume.modality))
         return self._window[1]
+
+
+def wanted_slices(request: Request, count: int) -> range | None:
+    """The slices of a volume of `count` slices that may hold a mask beside the prompted ones; None = all."""
+    protocol, said = request.protocol, request.prompts
+    first, last = said.slice_range or (0, count - 1)
+    prompted = [prompt.slice.index for prompt in said.prompts]
+    if protocol.is_single_frame:
+        return range(0)
+    if protocol.direction == FORWARD:
+        return range(min(prompted) + 1, last + 1)
+    return range(first, max(prompted)) if protocol.direction == BACKWARD else None

@@ -136,19 +136,43 @@ def second_box(
     target: Target,
     shown: BoolVolume,
     geometry: VolumeGeometry,
+    said: Iterable[Prompt],
     round: int,
     slice_range: tuple[int, int] | None = None,
 ) -> Box | None:
-    """A tight box on the worst slice of those that hold the object; None when nothing is wrong on any of them."""
-    index = worst_slice(target, shown & _on_slices(target), slice_range)
-    return None if index is None or not target.areas[index] else box_on(target, geometry, index, round=round)
+    """A tight box on the worst slice of those that hold the object and have no box yet.
+
+    Args:
+        target, geometry, shown, said, round, slice_range: as in :func:`correction`.
+
+    Returns:
+        None when nothing is wrong on any of those slices.
+    """
+    boxed = [prompt.slice.index for prompt in said if isinstance(prompt, Box)]
+    free = np.setdiff1d(np.flatnonzero(target.areas), boxed)
+    index = worst_slice(target, shown, slice_range, free)
+    return None if index is None else box_on(target, geometry, index, round=round)
 
 
-def worst_slice(target: Target, shown: BoolVolume, slice_range: tuple[int, int] | None = None) -> int | None:
-    """The slice with the largest connected error, the first of equals; None when there is no error."""
+def worst_slice(
+    target: Target,
+    shown: BoolVolume,
+    slice_range: tuple[int, int] | None = None,
+    among: npt.NDArray[np.int64] | None = None,
+) -> int | None:
+    """The slice with the largest connected error, the first of equals; None when there is no error.
+
+    Args:
+        target: the object.
+        shown: (K, J, I) bool, what the person sees.
+        slice_range: where the person looks; None = everywhere.
+        among: the slices that count; None = all.
+    """
     first, last = slice_range or (0, target.mask.shape[target.axis] - 1)
     worst, most = None, 0
-    for index in range(first, last + 1):
+    for index in (
+        range(first, last + 1) if among is None else among[(among >= first) & (among <= last)].tolist()
+    ):
         truth, seen = (plane_of(mask, target.axis, index) for mask in (target.mask, shown))
         if np.count_nonzero(truth != seen) <= most:  # no part of it can be larger
             continue
@@ -194,9 +218,3 @@ def _depth(plane: Plane, spacing: tuple[float, float], bordered: bool = True) ->
     # ITK measures from the shape's own border pixels; half a step more makes those deeper than nothing.
     inner = sitk.GetArrayFromImage(distance)[1:-1, 1:-1] + min(spacing) / 2
     return np.asarray(np.where(plane, inner, 0.0), np.float32)
-
-
-def _on_slices(target: Target) -> BoolVolume:
-    """(K, J, I) with true on the slices that hold the object."""
-    others = (target.axis.row_axis, target.axis.column_axis)
-    return np.asarray(np.broadcast_to(target.mask.any(axis=others, keepdims=True), target.mask.shape))

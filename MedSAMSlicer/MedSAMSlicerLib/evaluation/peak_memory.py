@@ -1,0 +1,56 @@
+"""By how much memory grew while something ran: that of the process, or that of a GPU."""
+
+from __future__ import annotations
+
+import torch
+
+from ..engine.process_memory import forget_highest, highest_bytes, resident_bytes
+
+_MIB = float(1 << 20)
+
+
+class ProcessMemory:
+    """The memory of this process, from now on.
+
+    What was given back to the allocator before and is used again does not count as growth, so that a second run of the
+    same seems smaller than the first. Only Linux can count anew within one process.
+    """
+
+    def __init__(self) -> None:
+        self._before = resident_bytes()
+        self._most: float | None = None
+
+    def begin(self) -> None:
+        """Count from here."""
+        self._counts = forget_highest()
+
+    def end(self) -> None:
+        """Count until here; the largest growth of all such stretches counts."""
+        highest = highest_bytes()
+        if self._counts and highest is not None and self._before is not None:
+            self._most = max(self._most or 0.0, (highest - self._before) / _MIB)
+
+    def growth_mb(self) -> float | None:
+        """MiB above what was held before, None where it cannot be told."""
+        return self._most
+
+
+class DeviceMemory:
+    """The memory that torch holds on a GPU, from now on.
+
+    Args:
+        device: "cpu", "cuda", "cuda:1", "mps"; only CUDA counts.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = torch.device(device)
+        self._before = 0
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+            self._before = torch.cuda.memory_allocated(self._device)
+
+    def growth_mb(self) -> float | None:
+        """MiB above what was held before, None on a device that does not count."""
+        if self._device.type != "cuda":
+            return None
+        return (torch.cuda.max_memory_allocated(self._device) - self._before) / _MIB
