@@ -161,6 +161,20 @@ def choose_window(volume: Array, spec: str = "auto", modality: str | None = None
     return Window(lower, upper, "custom")
 
 
+def luma(colour: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Grey values of red, green and blue, (..., 3) uint8 -> (...) uint8, to the nearest (ITU-R BT.601).
+
+    Raises:
+        VolumeError: an array whose last axis is not that of colour.
+    """
+    if not colour.ndim or colour.shape[-1] != 3:
+        raise VolumeError(
+            f"Colour needs red, green and blue along its last axis, got the shape {colour.shape}."
+        )
+    weighted = colour @ np.array([299, 587, 114], np.int32)
+    return np.asarray((weighted + 500) // 1000, np.uint8)
+
+
 def mr_percentiles(volume: Array, lower: float = 0.5, upper: float = 99.5) -> Window:
     """A window between two percentiles of the foreground: the voxels that do not have the background value.
 

@@ -65,7 +65,8 @@ class FeatureStore:
         model: On its device.
         precision: From :func:`~.precision.choose`.
         attention: Made from the same model.
-        frames: Gives a slice, (rows, columns) uint8, for an index; called by the thread that computes.
+        frames: Gives a slice, (rows, columns) or in colour (rows, columns, 3) uint8, for an index; called by the
+            thread that computes.
         limit_bytes: Of the kept features; 0 keeps nothing.
         threads: For the background, see :func:`~.precision.torch_settings`.
     """

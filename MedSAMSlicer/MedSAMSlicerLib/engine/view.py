@@ -127,9 +127,13 @@ class FrameView:
     def frame(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """A slice, (rows, columns) uint8 -> (size, size) uint8: antialiased where it shrinks, black outside.
 
+        A slice in colour, (rows, columns, 3), gives (size, size, 3), each channel as it would be alone.
+
         Raises:
             GeometryError: If the slice has another shape than the view was made for.
         """
+        if image.ndim == 3:
+            return np.stack([self.frame(channel) for channel in np.moveaxis(image, -1, 0)], axis=-1)
         rows, columns = self._sampling(self.size)
         resampled = rows @ self._checked(image).astype(np.float32) @ columns.T
         return np.asarray(np.floor(resampled.clip(0, 255) + 0.5), np.uint8)

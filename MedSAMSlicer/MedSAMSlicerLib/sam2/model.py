@@ -129,11 +129,12 @@ class SAM2(nn.Module):
 
     @staticmethod
     def normalise(frames: Tensor) -> Tensor:
-        """(N, S, S) grey values 0..255 (uint8 or float) -> (N, 3, S, S) float32 as the trunks expect them."""
-        grey = frames.to(torch.float32)[:, None] / 255  # (N, 1, S, S)
-        mean = grey.new_tensor(MEAN).view(1, 3, 1, 1)
-        deviation = grey.new_tensor(STANDARD_DEVIATION).view(1, 3, 1, 1)
-        return (grey - mean) / deviation
+        """Values 0..255 (uint8 or float), grey (N, S, S) or RGB (N, S, S, 3) -> (N, 3, S, S) float32 for the trunks."""
+        channels = frames[:, None] if frames.ndim == 3 else frames.permute(0, 3, 1, 2).contiguous()
+        values = channels.to(torch.float32) / 255  # (N, 1 or 3, S, S)
+        mean = values.new_tensor(MEAN).view(1, 3, 1, 1)
+        deviation = values.new_tensor(STANDARD_DEVIATION).view(1, 3, 1, 1)
+        return (values - mean) / deviation
 
     def encode_image(self, frames: Tensor) -> ImageFeatures:
         """(N, 3, S, S) normalised frames -> their features; S is any multiple of `stride`.
