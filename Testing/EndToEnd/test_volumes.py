@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .user import User, dice, largest, same
+from .user import User, dice, largest, matrix_of, same
 
 pytestmark = [pytest.mark.slicer, pytest.mark.slow]
 KIDNEY = "left_kidney"
@@ -44,6 +44,65 @@ def test_volume_under_a_linear_transform_is_segmented_where_it_is_seen(user: Use
     user.settled()
     assert user.prompts() == before
     assert same(user.mask(), mask)
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["volume", "volume and segmentation"])
+def test_hardened_transform_takes_prompts_masks_and_undo_along(user: User, both: bool) -> None:
+    import slicer
+
+    transform = user.host.scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    moved = turned(25, 2) @ turned(10, 0)
+    moved[:3, 3] = (30, -12, 7)
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(moved))
+    user.volume.SetAndObserveTransformNodeID(transform.GetID())
+    user.host.view("Red").mrmlSliceNode().RotateToVolumePlane(user.volume)
+    user.settled()
+    index = user.box_around(KIDNEY)
+    user.choose_range(index - 2, index + 2)
+    user.propagate()
+    before, mask, [box] = user.controller.slices, user.mask(), user.prompts()
+    matrix = user.matrix
+    label, where = user.controller.undo_label, roi_center(user)
+    user.volume.HardenTransform()
+    if both:
+        user.segmentation.HardenTransform()
+    user.ready()
+    assert "removed" not in user.said
+    user.matrix = matrix_of(user.volume)
+    assert np.allclose(user.matrix, moved @ matrix)
+    [after] = user.prompts()
+    assert np.allclose(after.corner, (moved @ [*box.corner, 1])[:3], atol=1e-4)
+    assert after.slice == box.slice
+    assert same(user.mask(), mask)
+    assert user.controller.slices == before
+    assert user.controller.undo_label == label
+    assert np.allclose(roi_center(user), where, atol=1e-3)
+    i, j = (float(part) for part in np.argwhere(user.truth[KIDNEY][index + 1])[0][::-1])
+    user.point((i, j, float(index + 1)))
+    assert len(user.prompts()) == 2
+    user.press("undoButton")
+    user.press("undoButton")
+    user.settled()
+    assert np.flatnonzero(user.mask().any(axis=(1, 2))).tolist() == [index]
+    user.press("redoButton")
+    user.settled()
+    assert same(user.mask(), mask)
+
+
+def test_volume_moved_without_its_segmentation_loses_its_prompts_with_a_sentence(user: User) -> None:
+    user.box_around(KIDNEY)
+    user.volume.SetOrigin(5.3, 1.2, 0.4)
+    user.settled()
+    assert "another grid" in user.said
+    assert user.markups() == []
+
+
+def roi_center(user: User) -> list[float]:
+    """World RAS in mm of the middle of the one box."""
+    [node] = user.markups("vtkMRMLMarkupsROINode")
+    center = [0.0, 0.0, 0.0]
+    node.GetCenterWorld(center)
+    return center
 
 
 def test_volume_under_a_non_linear_transform_is_refused_with_what_to_do(user: User) -> None:

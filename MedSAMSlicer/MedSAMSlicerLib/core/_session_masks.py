@@ -12,6 +12,7 @@ from .errors import SessionError
 from .geometry import SliceAxis, VolumeGeometry
 from .history import Command, History
 from .masks import MaskState, PackedMask, StoredMask
+from .moving import Mover, moved_object, mover
 from .plan import Track
 from .prompts import Prompt
 from .segment_object import SegmentObject
@@ -26,6 +27,25 @@ class SessionMasks:
         self._history: History[SegmentObject] = History(history_limit)
         self._next_id = 1
         self._next_run = 1
+
+    def move(self, geometry: VolumeGeometry) -> Mover:
+        """The volume lies elsewhere now, its voxels are the same: prompts go along, also those of the history.
+
+        Returns what moved them; no step of undo.
+
+        Raises:
+            SessionError: the volume has another shape.
+        """
+        if geometry.shape != self.geometry.shape:
+            shapes = f"{self.geometry.shape}, not {geometry.shape}"
+            raise SessionError(f"The volume has other voxels than the session, which has {shapes}.")
+        move = mover(self.geometry, geometry)
+        commands = (*self._history.done, *self._history.undone)
+        for object_id in {*self._objects, *(key for command in commands for key in command.after)}:
+            self._history.amend(-1, object_id, lambda entry: moved_object(entry, move))
+        self._objects = {entry.id: moved_object(entry, move) for entry in self.objects}
+        self.geometry = geometry
+        return move
 
     # -- what there is
 

@@ -13,6 +13,7 @@ from ..core.errors import MedSAMError, SessionError
 from ..core.session import Session
 from ..io.segmentations import color_of
 from .editing import Editing, unused_name
+from .moved_volume import goes_along
 from .network_inputs import NetworkInputs
 from .nodes import check_usable, volume_array, volume_geometry
 from .scene_sync import SceneSync
@@ -84,9 +85,7 @@ class Inputs:
         work = self._work
         work.volume_node, work.geometry, work.array = node, volume_geometry(node), volume_array(node)
         work.session = Session(work.geometry)
-        self._watch = VolumeWatch(
-            node, work.array, work.pump, self._volume_changed, self._moved, self._network.display_changed
-        )
+        self._watch_volume(node)
         chosen = work.parameter.segmentation
         if chosen is not None:
             try:
@@ -107,6 +106,12 @@ class Inputs:
             self._network.go_on_with(*saved_network(text))
         else:
             self._network.choose_window()
+
+    def _watch_volume(self, node: Any) -> None:
+        if self._watch is not None:
+            self._watch.close()
+        calls = (self._volume_changed, self._moved, self._network.display_changed)
+        self._watch = VolumeWatch(node, volume_array(node), self._work.pump, *calls)
 
     def _end_session(self, closing: bool = False) -> None:
         """Forget session and volume; the scene stays as it is."""
@@ -146,6 +151,11 @@ class Inputs:
             self._end_session()
             work.complain(error)
             work.tell(*Topic)
+            return
+        if not same and self._watch and self._watch.voxels_are_the_same and goes_along(work, self._sync):
+            self._watch_volume(node)
+            self._network.prepare()
+            work.tell(*(topic for topic in Topic if topic is not Topic.MESSAGE))
             return
         ids = dict(work.object_ids)
         self._end_session()

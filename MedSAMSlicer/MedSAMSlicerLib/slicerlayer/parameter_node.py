@@ -156,6 +156,11 @@ class ParameterNode:
         for slot in self._slots_of(volume_node):
             self._drop(slot)
 
+    def change_sessions_of(self, volume_node: Any, change: Callable[[str], str]) -> None:
+        """Let every session on a volume be `change(text)`."""
+        for slot in self._slots_of(volume_node):
+            self._set(f"{_SESSION}{slot}", change(self._text(f"{_SESSION}{slot}") or ""))
+
     def drop_lost_sessions(self) -> None:
         """Forget sessions whose volume or segmentation is gone."""
         for slot in self._slots():

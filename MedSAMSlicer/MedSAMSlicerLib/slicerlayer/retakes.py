@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ..core.moving import Mover
 from ..core.prompts import Prompt
 from ..core.segment_object import SegmentObject
 from .overlap import Order
@@ -31,6 +32,10 @@ class Asked:
     def is_back(self, entry: SegmentObject) -> bool:
         """Whether it was undone and is done again."""
         return entry.run == self.run if self.prompts is None else self._is_said(entry)
+
+    def moved(self, move: Mover) -> Asked:
+        """The same with its prompts moved."""
+        return self if self.prompts is None else replace(self, prompts=tuple(map(move, self.prompts)))
 
     def _is_said(self, entry: SegmentObject) -> bool:
         prompts = self.prompts or ()
@@ -71,6 +76,13 @@ class Retakes:
         while undone and undone[-1].is_back(entry):
             found.append(undone.pop())
         return found
+
+    def move(self, move: Mover) -> None:
+        """The volume lies elsewhere, and with it all prompts."""
+        for standing in self._standing.values():
+            standing[:] = [(asked.moved(move), held) for asked, held in standing]
+        for undone in self._undone.values():
+            undone[:] = [asked.moved(move) for asked in undone]
 
     def forget(self, object_id: int) -> None:
         """The object is gone."""

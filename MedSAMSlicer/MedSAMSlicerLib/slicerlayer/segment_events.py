@@ -59,6 +59,10 @@ class SegmentEvents:
             volume_node, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._transform_changed
         )
 
+    def volume_moved(self, volume_node: Any) -> None:
+        """The volume lies elsewhere for good; transforms that it gets from now on move the segmentation, too."""
+        self._volume_geometry = volume_geometry(volume_node)
+
     def close(self) -> None:
         """Remove every observer."""
         for node_id, tag in self._tags:

@@ -224,6 +224,16 @@ class SegmentMasks(SegmentTable):
         for segment_id in self.segment_ids():
             self._seen[segment_id] = self._time(segment_id)
 
+    def moved_with_volume(self) -> bool:
+        """The volume lies elsewhere: whether every mask is on the same of its voxels as before."""
+        try:
+            same = not self.edits()
+        except GeometryError:
+            return False
+        if same:
+            self._events.volume_moved(self.volume_node)
+        return same
+
     def close(self) -> None:
         """Remove every observer."""
         self._events.close()

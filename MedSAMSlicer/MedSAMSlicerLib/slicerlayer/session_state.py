@@ -15,9 +15,10 @@ from slicer.i18n import tr as _
 
 from ..core.cleanups import Cleanup
 from ..core.errors import MedSAMError, SessionError
-from ..core.geometry import SliceAxis
+from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.intensity import Window
 from ..core.masks import MaskState, PackedMask, StoredMask
+from ..core.moving import moved_prompts
 from ..core.prompts import ObjectPrompts, PromptSet
 from ..core.segment_object import SegmentObject
 from ..core.session import Session
@@ -100,6 +101,18 @@ def saved_network(text: str) -> tuple[str | None, Window | None]:
         )
     except (ValueError, KeyError, TypeError, MedSAMError):
         return None, None
+
+
+def moved_state(text: str, geometry: VolumeGeometry) -> str:
+    """The text of a session whose volume lies in `geometry` now; as it is when nothing can be made of it."""
+    try:
+        content = json.loads(text)
+        for said in content["objects"]:
+            prompts = moved_prompts(PromptSet.from_json(json.dumps(said["prompts"])), geometry)
+            said["prompts"] = json.loads(prompts.to_json())
+    except (ValueError, KeyError, TypeError, MedSAMError):
+        return text
+    return json.dumps(content, separators=(",", ":"), allow_nan=False)
 
 
 def _restore(said: Mapping[str, Any], session: Session, masks: SegmentMasks) -> int:

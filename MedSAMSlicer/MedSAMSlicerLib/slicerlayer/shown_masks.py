@@ -12,6 +12,7 @@ from ..core.cleanups import Cleanup
 from ..core.errors import MedSAMError
 from ..core.geometry import SliceAxis
 from ..core.masks import PackedMask, StoredMask
+from ..core.moving import Mover
 from ..core.segment_object import SegmentObject
 from .engine_jobs import CleanJob
 from .retakes import Asked, Retakes
@@ -55,6 +56,10 @@ class ShownMasks:
         if entry.axis is not None:
             _, known = self._written.setdefault(entry.id, (entry.axis, {}))
             known.update((index, PackedMask.from_array(mask)) for index, mask in masks.items())
+
+    def move(self, move: Mover) -> None:
+        """The volume lies elsewhere, and with it all prompts; the masks are of voxels and stay."""
+        self._retakes.move(move)
 
     def forget(self, object_id: int | None = None) -> None:
         """The segment is gone, or all of them are."""

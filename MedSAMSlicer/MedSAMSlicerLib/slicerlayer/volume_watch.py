@@ -65,26 +65,39 @@ class VolumeWatch:
         self._pump.later("volume", _REST_SECONDS, self._look, again=True)
 
     def _moved(self, *_: object) -> None:
-        self._pump.later("transform", 0.0, self._on_moved)
+        self._pump.later("transform", 0.0, self._tell_moved)
 
     def _displayed(self, *_: object) -> None:
         self._pump.later("display", _DISPLAY_SECONDS, self._on_display, again=True)
 
-    def _look(self) -> None:
-        """Compare with what was there; a node tells of changes that change nothing."""
-        if self._node.GetScene() is None:
-            return
+    @property
+    def voxels_are_the_same(self) -> bool:
+        """Whether the volume holds what it held, wherever that lies now."""
         try:
             geometry = volume_geometry(self._node)
-            same = geometry == self._geometry
-            if same and self._time() != self._image_time:
-                same = _checksum(volume_array(self._node)) == self._content
+            same = self._time() == self._image_time or _checksum(volume_array(self._node)) == self._content
+        except MedSAMError:
+            return False
+        return geometry.shape == self._geometry.shape and same
+
+    def _tell_moved(self) -> None:
+        """A transform that is hardened goes, and the volume has another grid: that is to be known first."""
+        if self._look():
+            self._on_moved()
+
+    def _look(self) -> bool:
+        """Compare with what was there, and say whether it is; a node tells of changes that change nothing."""
+        if self._node.GetScene() is None:
+            return False
+        try:
+            same = volume_geometry(self._node) == self._geometry and self.voxels_are_the_same
         except MedSAMError:
             same = False
-        if not same:
+        if same:
+            self._image_time = self._time()
+        else:
             self._on_voxels()
-            return
-        self._image_time = self._time()
+        return same
 
     def _time(self) -> int:
         image = self._node.GetImageData()

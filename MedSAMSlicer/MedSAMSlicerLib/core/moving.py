@@ -1,0 +1,68 @@
+"""Prompts and objects that go along when their volume is moved: other places in space, the same voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+
+from .geometry import FloatArray, VolumeGeometry
+from .prompts import RAS, Box, MaskPrompt, Point, Prompt, PromptSet, RecistLine
+from .segment_object import SegmentObject
+
+Mover = Callable[[Prompt], Prompt]
+
+
+def mover(before: VolumeGeometry, after: VolumeGeometry) -> Mover:
+    """What moves a prompt of a volume with geometry `before` to the same voxels of `after`, of the same shape.
+
+    A stroke becomes wider or narrower as the volume does on the whole.
+    """
+    matrix = after.ijk_to_ras @ before.ras_to_ijk
+    scale = float(abs(np.linalg.det(matrix[:3, :3])) ** (1 / 3))
+
+    def moved(prompt: Prompt) -> Prompt:
+        if isinstance(prompt, MaskPrompt):
+            return prompt
+        if isinstance(prompt, Point):
+            return replace(prompt, ras=_applied(matrix, prompt.ras))
+        if isinstance(prompt, Box):
+            corner, opposite = _applied(matrix, prompt.corner), _applied(matrix, prompt.opposite_corner)
+            return replace(prompt, corner=corner, opposite_corner=opposite)
+        if isinstance(prompt, RecistLine):
+            return replace(prompt, start=_applied(matrix, prompt.start), end=_applied(matrix, prompt.end))
+        points = tuple(_applied(matrix, ras) for ras in prompt.points_ras)
+        return replace(prompt, points_ras=points, radius_mm=scale * prompt.radius_mm)
+
+    return moved
+
+
+def moved_object(entry: SegmentObject, move: Mover) -> SegmentObject:
+    """The object with all its prompts moved, those of its past as well; masks are of voxels and stay."""
+    propagated = {
+        index: (tuple(map(move, prompts)), mask) for index, (prompts, mask) in entry.propagated.items()
+    }
+    previews = {
+        index: replace(preview, prompts=tuple(map(move, preview.prompts)))
+        for index, preview in entry.previews.items()
+    }
+    return replace(
+        entry,
+        said=replace(entry.said, prompts=tuple(map(move, entry.said.prompts))),
+        propagated=MappingProxyType(propagated),
+        previews=MappingProxyType(previews),
+    )
+
+
+def moved_prompts(prompts: PromptSet, geometry: VolumeGeometry) -> PromptSet:
+    """A prompt set for the same voxels, which lie in `geometry` now."""
+    move = mover(prompts.geometry, geometry)
+    objects = tuple(replace(entry, prompts=tuple(map(move, entry.prompts))) for entry in prompts.objects)
+    return replace(prompts, geometry=geometry, objects=objects)
+
+
+def _applied(matrix: FloatArray, ras: RAS) -> RAS:
+    x, y, z = (matrix[:3, :3] @ ras + matrix[:3, 3]).tolist()
+    return x, y, z
