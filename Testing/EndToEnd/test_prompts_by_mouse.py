@@ -54,6 +54,30 @@ def test_dragged_handle_of_a_box_changes_box_and_preview(user: User) -> None:
     assert np.flatnonzero(user.mask().any(axis=(1, 2))).tolist() == [index]
 
 
+@pytest.mark.parametrize(("button", "what"), [("boxButton", "corners"), ("lineButton", "ends")])
+def test_two_clicks_at_one_place_say_what_to_do_and_the_tool_stays_in_hand(
+    user: User, button: str, what: str
+) -> None:
+    _, low, high = largest(user.truth[KIDNEY])
+    user.press(button)
+    user.host.click("Red", user.world(*low))
+    user.host.click("Red", user.world(*low), jump=False)
+    user.host.process_events(0.05)
+    user.settled()
+    assert user.said.startswith("Both clicks were at one place")
+    assert what in user.said
+    assert getattr(user.ui, button).checked
+    assert user.markups() == []
+    user.host.click("Red", user.world(*low))
+    user.host.click("Red", user.world(*high), jump=False)
+    user.host.process_events(0.05)
+    user.settled()
+    assert len(user.prompts()) == 1
+    assert len(user.markups()) == 1
+    assert not getattr(user.ui, button).checked
+    assert "one place" not in user.said
+
+
 def test_deleted_point_takes_its_prompt_and_mask_away_and_undo_brings_both(user: User) -> None:
     first = center(user, KIDNEY)
     user.point(first)

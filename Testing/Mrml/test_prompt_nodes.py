@@ -374,7 +374,7 @@ def place_mode(mrml: MrmlScene) -> tuple[Any, Any]:
 def test_a_tool_makes_its_node_the_one_that_takes_clicks(mrml: MrmlScene, tool: Tool) -> None:
     volume = node_of(mrml, case("oblique"))
     told, left = Told(mrml, volume, of(())), []
-    placing = Placing(mrml.scene, told.nodes, lambda: left.append(True))
+    placing = Placing(mrml.scene, told.nodes, lambda void: left.append(True))
     placing.start(tool, told.entry, volume)
     interaction, selection = place_mode(mrml)
     node = mrml.scene.GetNodeByID(selection.GetActivePlaceNodeID())
@@ -394,7 +394,7 @@ def test_a_tool_makes_its_node_the_one_that_takes_clicks(mrml: MrmlScene, tool: 
 def test_leaving_place_mode_or_taking_another_tool_is_told_once(mrml: MrmlScene) -> None:
     volume = node_of(mrml, case("oblique"))
     told, left = Told(mrml, volume, of(())), []
-    placing = Placing(mrml.scene, told.nodes, lambda: left.append(placing.tool))
+    placing = Placing(mrml.scene, told.nodes, lambda void: left.append(placing.tool))
     interaction, selection = place_mode(mrml)
     placing.start(Tool.POINT_POSITIVE, told.entry, volume)
     placing.start(Tool.POINT_NEGATIVE, told.entry, volume)

@@ -43,6 +43,7 @@ class Editing:
         self._drag: tuple[int, int, int, float] | None = None  # object, position, run, when
         self._edited: set[str] = set()
         work.on_prompt_edit = self.hear
+        work.on_void = self._again
         work.take_edits = self.take_edits
 
     # ------------------------------------------------------------------------------------------------ objects
@@ -106,6 +107,19 @@ class Editing:
         """See the controller."""
         self._work.placing.stop()
         self._work.tell(Topic.TOOL)
+
+    def _again(self, tool: Tool) -> None:
+        """Both clicks of a box or line were at one place: say so, and let the user draw it again."""
+        if self._work.segment_id is None or self._work.placing_tool is not None:
+            return
+        box = _("Both clicks were at one place: click two opposite corners of the box.")
+        line = _("Both clicks were at one place: click the two ends of the diameter.")
+        try:
+            self.start_placing(tool, lambda: self._work.segment_id or "")
+        except MedSAMError as error:
+            self._work.complain(error)
+        else:
+            self._work.say(box if tool is Tool.BOX else line, Level.WARNING)
 
     def hear(self, edit: PromptEdit) -> None:
         """Take over what the user did to a markup; what cannot be is told, and the markup goes back."""

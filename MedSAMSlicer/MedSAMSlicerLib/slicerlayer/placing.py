@@ -8,7 +8,7 @@ from typing import Any
 
 import slicer
 
-from .prompt_markups import Kind
+from .prompt_markups import Kind, is_void
 from .prompt_nodes import PromptNodes, PromptsOf
 
 
@@ -36,10 +36,11 @@ class Placing:
         scene: the MRML scene.
         prompt_nodes: gives the nodes that take the clicks.
         on_left: called when place mode ends and `stop` was not called: by a right click (Escape does not), by another
-            tool of Slicer, or because the box or line is complete.
+            tool of Slicer, or because the box or line is complete. It gets the tool whose two clicks were at one
+            place, else None.
     """
 
-    def __init__(self, scene: Any, prompt_nodes: PromptNodes, on_left: Callable[[], None]) -> None:
+    def __init__(self, scene: Any, prompt_nodes: PromptNodes, on_left: Callable[[Tool | None], None]) -> None:
         self._scene = scene
         self._prompt_nodes = prompt_nodes
         self._on_left = on_left
@@ -114,8 +115,10 @@ class Placing:
         ours = self._selection().GetActivePlaceNodeID() == self._node_id
         if self._is_place(self._interaction()) and ours:
             return
+        node = self._scene.GetNodeByID(self._node_id) if ours else None
+        void = self._tool if node is not None and is_void(node, self._tool.kind) else None
         self._end()
-        self._on_left()
+        self._on_left(void)
 
     def _interaction(self) -> Any:
         return self._scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")

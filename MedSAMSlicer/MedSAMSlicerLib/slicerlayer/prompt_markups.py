@@ -147,6 +147,16 @@ def defined_points(node: Any) -> dict[str, tuple[int, tuple[float, float, float]
     }
 
 
+def is_void(node: Any, kind: Kind) -> bool:
+    """Whether both clicks of a box or line were at one place."""
+    if kind.holds_points or len(defined_points(node)) < 2:
+        return False
+    if kind is Kind.BOX:
+        return bool(node.GetControlPointPlacementComplete()) and max(node.GetSize()) < _SAME_MM
+    one, other = (np.array(ras) for _, ras in defined_points(node).values())
+    return bool(np.linalg.norm(one - other) < _SAME_MM)
+
+
 def describe(prompt: Prompt, position: int) -> str:
     """What the description of a control point says of its prompt."""
     where = prompt.slice

@@ -92,6 +92,7 @@ class Workspace:
         self.message: Message | None = None
         self.closed = False
         self.on_prompt_edit: Callable[[PromptEdit], None] = lambda edit: None
+        self.on_void: Callable[[Tool], None] = lambda tool: None  # two clicks at one place; editing
         self.on_close: list[Callable[[], None]] = []
         self.run_is_on: Callable[[], bool] = lambda: False
         self.take_edits: Callable[[], None] = lambda: None  # before anything is written over them
@@ -216,6 +217,7 @@ class Workspace:
         self.parameter.close()
         self.on_close.clear()
         self.on_prompt_edit = lambda edit: None
+        self.on_void = lambda tool: None
         self.masks = self.session = self.volume_node = self.array = self.geometry = None
         self.object_ids.clear()
 
@@ -230,5 +232,7 @@ class Workspace:
         self._sooner += 1
         self.pump.later(f"event {self._sooner}", 0.0, action)
 
-    def _left_placing(self) -> None:
+    def _left_placing(self, void: Tool | None) -> None:
         self.tell(Topic.TOOL)
+        if void is not None:
+            self._soon(lambda: self.on_void(void))  # Slicer leaves place mode only after this
