@@ -115,14 +115,27 @@ def run_engine_benchmark(
 
 def as_markdown(report: dict[str, Any]) -> str:
     """The report as Markdown tables: speed if it was timed, memory if it was measured."""
-    settings, machine = report["settings"], report["machine"]
-    setting = (
-        f"{machine['processor']}, {settings['threads']} threads, {settings['device']}, torch {machine['torch']}, "
-        f"slices of {settings['size']} x {settings['size']}."
-    )
-    tables = [_speed_table(report)] if settings["rounds"] else []
+    tables = [_speed_table(report)] if report["settings"]["rounds"] else []
     tables += [_memory_table(report)] if report["memory"] else []
-    return "\n\n".join([setting, *tables])
+    return "\n\n".join([_setting(report), *tables])
+
+
+def document_sections(report: dict[str, Any]) -> dict[str, str]:
+    """What was measured, by the names of its places in a document: `engine-DEVICE`, and `engine-DEVICE-memory`."""
+    tables = {}
+    place = f"engine-{report['settings']['device']}"
+    if report["settings"]["rounds"]:
+        tables[place] = _speed_table(report)
+    if report["memory"]:
+        tables[f"{place}-memory"] = _memory_table(report)
+    return {name: f"{_setting(report)}\n\n{table}" for name, table in tables.items()}
+
+
+def _setting(report: dict[str, Any]) -> str:
+    settings, machine = report["settings"], report["machine"]
+    threads = f"{settings['threads']} thread{'s' * (settings['threads'] != 1)}"
+    size = f"slices of {settings['size']} x {settings['size']}"
+    return f"{machine['processor']}, {threads}, {settings['device']}, torch {machine['torch']}, {size}."
 
 
 def _speed_table(report: dict[str, Any]) -> str:
@@ -142,9 +155,16 @@ def _speed_table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+_ABOVE = {
+    False: "above network and volume",
+    True: "above the network",
+}  # there, the volume is not counted before
+
+
 def _memory_table(report: dict[str, Any]) -> str:
+    on_gpu = report["settings"]["device"] == "cuda"
     lines = [
-        f"| {report['settings']['memory_slices']} slices | peak | above network and volume |",
+        f"| {report['settings']['memory_slices']} slices | peak | {_ABOVE[on_gpu]} |",
         "|---|---|---|",
     ]
     base = report["memory"].get(REFERENCE)
@@ -189,8 +209,11 @@ def _measure(task: _Task) -> dict[str, Any]:
     cache = DEFAULT_CACHE_BYTES if task.cache_mb is None else task.cache_mb << 20
     if not task.memory:
         _warm_up(task.variant, model, frames[:4], task, cache)
+    on_gpu = task.device == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
     forget_highest()
-    before = resident_bytes() or 0
+    before = (torch.cuda.memory_allocated() if on_gpu else resident_bytes()) or 0
     runner = make_runner(
         task.variant, model, frames, device=task.device, threads=task.threads, cache_bytes=cache
     )
@@ -201,10 +224,7 @@ def _measure(task: _Task) -> dict[str, Any]:
     }
     if task.memory:
         runner.first_pass()
-        if task.device == "cuda":
-            peak = torch.cuda.max_memory_allocated()
-            return {"machine": machine, "memory": {"peak_mb": peak / 2**20, "growth_mb": peak / 2**20}}
-        peak = highest_bytes() or 0
+        peak = (torch.cuda.max_memory_allocated() if on_gpu else highest_bytes()) or 0
         return {"machine": machine, "memory": {"peak_mb": peak / 2**20, "growth_mb": (peak - before) / 2**20}}
     return {
         "machine": machine,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
+
+from ..core.geometry import FloatArray
 
 _RESAMPLES = 2000
+_INTERVAL = (2.5, 97.5)  # percentiles
 
 
 @dataclass(frozen=True)
@@ -36,13 +41,49 @@ def summarise(scores: Sequence[float], cases: Sequence[str], seed: int = 0) -> S
         seed: of the draws.
     """
     values = np.asarray(scores, np.float64)
+    [mean], [low], [high] = mean_curve(values[:, None], cases, seed)
+    return Summary(len(values), float(mean), float(np.median(values)), float(low), float(high))
+
+
+def mean_curve(
+    scores: npt.ArrayLike, cases: Sequence[str], seed: int = 0
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The mean of curves and its bootstrap interval at each of their points.
+
+    Args:
+        scores: (N, P), the P points of each of N curves; N is at least one.
+        cases: of which case each curve is; all curves of a case are drawn together.
+        seed: of the draws.
+
+    Returns:
+        (P,) mean, lower and upper end of the 95 % interval.
+    """
+    values = np.asarray(scores, np.float64)
     names, member = np.unique(np.asarray(cases), return_inverse=True)
-    sums = np.bincount(member, weights=values)
+    sums = np.zeros((len(names), values.shape[1]))
+    np.add.at(sums, member, values)
     counts = np.bincount(member)
     drawn = np.random.default_rng(seed).integers(len(names), size=(_RESAMPLES, len(names)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return Summary(len(values), float(values.mean()), float(np.median(values)), float(low), float(high))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)[:, None]
+    low, high = np.percentile(means, _INTERVAL, axis=0)
+    return values.mean(axis=0), low, high
+
+
+def mean_of(values: Iterable[float | None]) -> float | None:
+    """The mean of the values that are there and finite; None if there is none."""
+    known = finite(values)
+    return sum(known) / len(known) if known else None
+
+
+def median_of(values: Iterable[float | None]) -> float | None:
+    """The median of the values that are there and finite; None if there is none."""
+    known = finite(values)
+    return float(np.median(known)) if known else None
+
+
+def finite(values: Iterable[float | None]) -> list[float]:
+    """The values that are there and finite."""
+    return [float(value) for value in values if value is not None and math.isfinite(value)]
 
 
 def share_beating(
