@@ -16,7 +16,7 @@ from MedSAMSlicerLib.io.volumes import read_image
 
 from .conftest import MrmlScene
 from .test_segmentations_in_slicer import IMAGES
-from .volumes import geometries, node_of, put_under, transforms
+from .volumes import CASES, case, geometries, node_of, put_under, transforms
 
 pytest.importorskip("slicer", reason="the slicer-core wheel is not installed")
 from MedSAMSlicerLib.slicerlayer import nodes, slice_views
@@ -211,3 +211,18 @@ def test_hardening_a_transform_moves_no_voxel(mrml: MrmlScene) -> None:
     np.testing.assert_allclose(
         nodes.to_world(volume, nodes.volume_geometry(volume).to_ras([(1, 2, 3)])), before
     )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_axis_of_a_volume_has_a_word_of_its_own(mrml: MrmlScene, name: str) -> None:
+    volume = node_of(mrml, case(name))
+    words = [slice_views.orientation(volume, axis) for axis in SliceAxis]
+    assert sorted(words) == ["axial", "coronal", "sagittal"]
+
+
+def test_a_transform_above_the_volume_counts_for_the_words(mrml: MrmlScene) -> None:
+    volume = node_of(mrml, case("as scanned"))
+    assert slice_views.orientation(volume, SliceAxis.K) == "axial"
+    put_under(mrml, volume, np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]]))
+    assert slice_views.orientation(volume, SliceAxis.K) == "coronal"
+    assert slice_views.orientation(volume, SliceAxis.J) == "axial"

@@ -21,7 +21,7 @@ from ..core.strokes import scribble_from_mask
 from .placing import Tool
 from .prompt_nodes import PromptEdit
 from .scene_sync import SceneSync
-from .slice_views import ShownSlice
+from .slice_views import ShownSlice, slices_in_words
 from .verbs import Level, Topic
 from .workspace import Workspace
 
@@ -179,8 +179,8 @@ class Editing:
         session = self._session()
         entry = session.object(object_id)
         if entry.axis not in (None, shown.axis):
-            text = _('Paint in a view that shows slices of "{segment}"; this one lies across them.')
-            raise SessionError(text.format(segment=entry.name))
+            text = _('This view lies across the slices of "{segment}": paint on the {slices}.')
+            raise SessionError(text.format(segment=entry.name, slices=self._slices(entry)))
         place = SliceRef(shown.axis, shown.index)
         prompt = scribble_from_mask(session.geometry, place, mask, positive)
         self._take_segment(entry, prompt)
@@ -198,7 +198,8 @@ class Editing:
         assert work.segment_id is not None
         entry = self._session().object(object_id)
         if entry.axis not in (None, shown.axis):
-            raise SessionError(_('The view shows no slice of "{segment}".').format(segment=entry.name))
+            text = _('"{segment}" is drawn on {slices}: show them in a view first.')
+            raise SessionError(text.format(segment=entry.name, slices=self._slices(entry)))
         mask = work.masks.read_slices(work.segment_id, shown.axis, [shown.index])[shown.index]
         if not mask.any():
             text = _('"{segment}" has no mask on slice {index}.')
@@ -239,7 +240,8 @@ class Editing:
             return index
         shown, entry = self._shown(), self._work.entry
         if entry is not None and entry.axis not in (None, shown.axis):
-            raise SessionError(_('No view shows a slice of "{segment}".').format(segment=entry.name))
+            text = _('"{segment}" is drawn on {slices}: show them in a view first.')
+            raise SessionError(text.format(segment=entry.name, slices=self._slices(entry)))
         return shown.index
 
     def edited_elsewhere(self, segment_id: str) -> None:
@@ -293,6 +295,11 @@ class Editing:
         if shown is None:
             raise SessionError(_("No slice view shows the volume."))
         return shown
+
+    def _slices(self, entry: SegmentObject) -> str:
+        """The slices of an object in words."""
+        assert entry.axis is not None
+        return slices_in_words(self._work.scene, self._work.volume_node, entry.axis)
 
     def _take_segment(self, entry: SegmentObject, prompt: Prompt) -> None:
         """Masks that the segment had before its first prompt are the user's own; slices of the user take no prompt."""

@@ -12,6 +12,7 @@ from ..core.prompts import PromptSet
 from ..io.atomic import write_bytes
 from .engine_jobs import load_prompts
 from .scene_sync import SceneSync
+from .slice_views import orientation
 from .workspace import Workspace
 
 
@@ -35,11 +36,13 @@ class PromptFiles:
 
     def export(self, path: Path) -> tuple[Path, ...]:
         """See the controller."""
-        sets = self.prompt_sets()
+        sets, volume = self.prompt_sets(), self._work.usable_volume()[0]
         paths = (
             [path]
             if len(sets) == 1
-            else [path.with_name(f"{path.stem}-{each.axis.name.lower()}{path.suffix}") for each in sets]
+            else [
+                path.with_name(f"{path.stem}-{orientation(volume, each.axis)}{path.suffix}") for each in sets
+            ]
         )
         for target, prompts in zip(paths, sets, strict=True):
             write_bytes(target, prompts.to_json().encode("utf-8"))

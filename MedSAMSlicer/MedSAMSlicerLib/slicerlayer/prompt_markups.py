@@ -18,6 +18,7 @@ from ..core.errors import PromptError
 from ..core.geometry import FloatArray, SliceAxis, VolumeGeometry
 from ..core.prompts import Box, Point, Prompt, RecistLine, SliceRef, box_from_ras, in_slice, validate
 from .nodes import applied, matrix_array, vtk_matrix
+from .refusals import AcrossSlicesError
 
 VOLUME_ROLE = "MedSAMSlicer.Volume"
 KIND, OBJECT, SEGMENT = "MedSAMSlicer.Kind", "MedSAMSlicer.Object", "MedSAMSlicer.Segment"
@@ -263,7 +264,7 @@ def read_line(places: Sequence[Sequence[float]], geometry: VolumeGeometry, axis:
     along = ends[1] - ends[0]
     length = float(np.linalg.norm(along))
     if length > 0 and abs(along @ frame[:, 2]) > _TOO_STEEP * length:
-        raise PromptError(across_sentence(axis))
+        raise AcrossSlicesError
     index = geometry.slice_index(ends.mean(axis=0).tolist(), axis)
     xy, positions = geometry.ras_to_slice(ends, axis)
     if np.abs(positions - index).max() > 0.5:
@@ -271,14 +272,6 @@ def read_line(places: Sequence[Sequence[float]], geometry: VolumeGeometry, axis:
     line = RecistLine(SliceRef(axis, index), tuple(ends[0].tolist()), tuple(ends[1].tolist()))
     validate(line, geometry)
     return line
-
-
-def across_sentence(axis: SliceAxis) -> str:
-    """Why a box or line cannot be taken."""
-    return _(
-        "The box or line lies across the slices of this segment, which run along {axis}: draw it in the slice view "
-        "in which the segment was begun."
-    ).format(axis=axis.name)
 
 
 def same_place(one: Prompt, other: Prompt) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..core.errors import MedSAMError, PromptError
+from ..core.errors import MedSAMError
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.prompts import Prompt
 from . import prompt_markups as markups
@@ -17,6 +17,7 @@ from .prompt_edits import EditKind, PromptEdit, PromptsOf
 from .prompt_events import MarkupsEvents
 from .prompt_markups import Kind
 from .prompt_sync import Place, Shown, ShownPrompt
+from .refusals import AcrossSlicesError, in_words
 from .slice_views import ShownSlice, clicked_slice_node, shown_slice
 
 __all__ = ["EditKind", "PromptEdit", "PromptNodes", "PromptsOf"]
@@ -311,13 +312,14 @@ class PromptNodes:
         try:
             elsewhere = view is not None and axis is not None and view.axis != axis
             if elsewhere and axis is not None and not shown.kind.holds_points:
-                raise PromptError(markups.across_sentence(axis))
+                raise AcrossSlicesError
             axis = axis if axis is not None else SliceAxis.K if view is None else view.axis
             prompt, slice_range = self._prompt(node, shown.kind, key, geometry, axis, flat=view is not None)
         except MedSAMError as error:
             shown.prompts[key] = known or ShownPrompt(None, None, place)
             self._later(lambda: self._take_back(node.GetID(), key))
-            self._on_change(PromptEdit(kind, shown.object_id, position, None, error=error, view=view))
+            refused = in_words(error, self._scene, volume_node, axis)
+            self._on_change(PromptEdit(kind, shown.object_id, position, None, error=refused, view=view))
             return
         range_changed = shown.kind is Kind.BOX and slice_range != shown.slice_range
         if known is not None and kind == "change" and not range_changed and _says_the_same(known, prompt):

@@ -24,6 +24,7 @@ from .prompt_markups import (
     read_line,
     same_place,
 )
+from .refusals import OutsideError
 
 WHOLE = ""  # the key of the one prompt of a ROI or line
 Place = tuple[float, ...]
@@ -194,6 +195,10 @@ def read_node(node: Any, kind: Kind, geometry: VolumeGeometry) -> tuple[list[Wan
 
 
 def new_point(node: Any, kind: Kind, key: str, geometry: VolumeGeometry, axis: Any) -> Point:
-    """The point at a control point; GeometryError or PromptError outside the volume."""
+    """The point at a control point; PromptError outside the volume."""
     number = node.GetNthControlPointIndexByID(key)
-    return point_from_ras(geometry, axis, node.GetNthControlPointPosition(number), kind is Kind.POSITIVE)
+    ras = node.GetNthControlPointPosition(number)
+    try:
+        return point_from_ras(geometry, axis, ras, kind is Kind.POSITIVE)
+    except MedSAMError:
+        raise OutsideError from None

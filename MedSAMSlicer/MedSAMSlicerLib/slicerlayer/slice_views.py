@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 import numpy as np
+from slicer.i18n import tr as _
 
 from ..core.geometry import FloatArray, SliceAxis, VolumeGeometry
 from .nodes import applied, from_world, matrix_array, to_world, transform_to_world, volume_geometry
@@ -95,6 +97,29 @@ def show_slice(scene: Any, volume_node: Any, axis: SliceAxis, index: int) -> Non
         ijk = geometry.to_ijk(middle)
         ijk[0, 2 - axis] = index
         slice_node.JumpSliceByOffsetting(*to_world(volume_node, geometry.to_ras(ijk))[0].tolist())
+
+
+def orientation(volume_node: Any, axis: SliceAxis) -> str:
+    """Axial, coronal or sagittal: what the slices across an axis are in the world, the nearest of an oblique volume.
+
+    No two axes of a volume share a word.
+
+    Raises:
+        VolumeError, GeometryError: the volume cannot be used.
+    """
+    closeness = np.abs(_normals(volume_geometry(volume_node), volume_node))  # K, J, I by R, A, S
+    best = max(permutations(range(3)), key=lambda order: closeness[range(3), order].sum())
+    return (_("sagittal"), _("coronal"), _("axial"))[best[axis]]
+
+
+def slices_in_words(scene: Any, volume_node: Any, axis: SliceAxis) -> str:
+    """The slices across an axis as the user knows them, such as "axial slices (view Red)"."""
+    word, slice_node = orientation(volume_node, axis), first_slice_node(scene, axis, volume_node)
+    if slice_node is None or not slice_node.IsMappedInLayout():
+        return _("{orientation} slices").format(orientation=word)
+    return _("{orientation} slices (view {view})").format(
+        orientation=word, view=shown_slice(slice_node, volume_node).view_name
+    )
 
 
 def _normals(geometry: VolumeGeometry, volume_node: Any) -> FloatArray:

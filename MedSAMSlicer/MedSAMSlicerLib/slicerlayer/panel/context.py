@@ -53,8 +53,11 @@ class Context:
         self.tool_hint: Callable[[], str | None] = lambda: None
         self._tips: dict[str, str] = {}
 
-    def attempt(self, action: Callable[[], Any]) -> bool:
-        """Do what the user asked and say whether it was done; why not goes to the message line."""
+    def attempt(self, action: Callable[[], Any], keep_message: bool = False) -> bool:
+        """Do what the user asked and say whether it was done; why not goes to the message line.
+
+        What was told before goes, but with `keep_message`: for steps that are no answer to it.
+        """
         try:
             with slicer.util.tryWithErrorDisplay(
                 _("MedSAMSlicer met a fault of its own. Please report it with the text below."), show=True
@@ -63,7 +66,8 @@ class Context:
         except Exception:
             self.tell(Message(_("That did not work; the details are in the error log."), Level.ERROR))
             raise
-        self.tell(why)
+        if why is not None or not keep_message:
+            self.tell(why)
         return why is None
 
     def icon(self, name: str) -> Any:

@@ -12,10 +12,9 @@ import slicer
 from slicer.i18n import tr as _
 
 from ...core.errors import MedSAMError
-from ...core.geometry import SliceAxis, VolumeGeometry
 from ..placing import Tool
 from ..scribble import Scribbler
-from ..slice_views import ShownSlice
+from ..slice_views import ShownSlice, orientation
 from ..verbs import Topic, Verb
 from .context import Context, Quietly
 
@@ -78,7 +77,7 @@ class Prompts:
         """Put the tool down, if there is one in hand."""
         self._stop_scribbling()
         if self._context.controller.placing is not None:
-            self._context.attempt(self._context.controller.stop_placing)
+            self._context.attempt(self._context.controller.stop_placing, keep_message=True)
         self.refresh(frozenset({Topic.TOOL}))
 
     def exit(self) -> None:
@@ -99,7 +98,7 @@ class Prompts:
         """Take a tool, or put it down when it is in hand."""
         controller = self._context.controller
         if controller.placing is tool:
-            self._context.attempt(controller.stop_placing)
+            self._context.attempt(controller.stop_placing, keep_message=True)
         else:
             self._stop_scribbling()
             self._context.attempt(lambda: controller.start_placing(tool))
@@ -172,18 +171,11 @@ class Prompts:
         red, green, blue = (round(255 * part) for part in segment.GetColor())
         name = escape(str(segment.GetName() or segment_id))
         chip = f'<span style="color:rgb({red},{green},{blue})">&#9632;</span> <b>{name}</b>'
-        if controller.axis is None or controller.geometry is None:
+        if controller.axis is None or controller.volume_node is None:
             return _("Prompts go to {segment}").format(segment=chip)
         return _("Prompts go to {segment}, {slices} slices").format(
-            segment=chip, slices=axis_name(controller.geometry, controller.axis)
+            segment=chip, slices=orientation(controller.volume_node, controller.axis)
         )
-
-
-def axis_name(geometry: VolumeGeometry, axis: SliceAxis) -> str:
-    """Axial, coronal or sagittal: what the slices across an axis are closest to."""
-    direction = geometry.ijk_to_ras[:3, 2 - int(axis)]
-    names = (_("sagittal"), _("coronal"), _("axial"))
-    return names[int(np.argmax(np.abs(direction)))]
 
 
 def _check(button: Any, checked: bool) -> None:
