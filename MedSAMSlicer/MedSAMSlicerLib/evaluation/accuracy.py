@@ -1,44 +1,32 @@
 """How well runners segment: every runner on every target in every way of working, resumable.
 
-Each measurement is one line of JSON in `results.jsonl` in the output folder, written as soon as it is known; what is
-there already is not measured again, so that a killed run continues. `run.json` says what a folder was made
-with; another seed or another data set needs another folder.
+A measurement is written into the output folder as soon as it is known (:mod:`.results`); what is there already is not
+measured again, so that a killed run continues. Cases are measured by an executor (:mod:`.executors`): in this process,
+in several, or on a cluster; the report does not depend on it.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
-import os
-import platform
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from .. import __version__
-from ..core.errors import MedSAMError, OutputError, VolumeError
-from ..core.metrics import dice, dice_of_slices
-from ..core.prompts import ObjectPrompts, Prompt
-from ..io.volumes import Volume
-from .datasets import MOST_TARGETS, Target, find_cases, load_case
-from .measuring import processor
-from .protocol import DEFAULT_PROTOCOLS, PROTOCOLS, Protocol
-from .runners import Answer, Ask, Runner
-from .simulated_user import correction
+from ..core.errors import MedSAMError, VolumeError
+from .datasets import MOST_TARGETS, Case, find_cases
+from .executors import Executor, SerialExecutor
+from .progress import ProgressBook, Watch
+from .protocol import DEFAULT_SUITE, PROTOCOLS, SUITES, Protocol
+from .report_data import AccuracyReport, CaseSkipped
+from .results import CasePlan, ResultsFile
+from .run_header import describe_run
+from .runner_specs import RunnerSpec, build, forget_built
+from .scores import check_installed
+from .work import CaseDone, CaseTask, Fault, Measured, Outcome, TrialBegun
 
 logger = logging.getLogger(__name__)
-
-RESULTS, HEADER, MASKS = "results.jsonl", "run.json", "masks"
-_COLOR = (1.0, 0.8, 0.2)
-
-Progress = Callable[[float, int, str], None]
-"""Called as progress(cases done, cases in all, what is measured)."""
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -52,245 +40,177 @@ class AccuracyBenchmark:
         seed: of all that is left to chance.
         most: targets a case, the largest labels.
         only: parts of case names; a case is measured if its name holds one of them. None = all.
-        keep_masks: whether first masks are kept too, in the folder `masks`.
+        keep_masks: whether masks are kept of all ways of working, not of the reference way alone.
+        command: that repeats it, for the report.
+        threads: of each process, for the report; None = those of torch in this one.
     """
 
     data: Path
     out: Path
     protocols: tuple[Protocol, ...] = field(
-        default_factory=lambda: tuple(PROTOCOLS[name] for name in DEFAULT_PROTOCOLS)
+        default_factory=lambda: tuple(PROTOCOLS[name] for name in SUITES[DEFAULT_SUITE])
     )
     seed: int = 0
     most: int = MOST_TARGETS
     only: tuple[str, ...] = ()
     keep_masks: bool = False
+    command: str = ""
+    threads: int | None = None
 
 
 def run_accuracy_benchmark(
-    benchmark: AccuracyBenchmark, runners: Sequence[Runner], progress: Progress | None = None
-) -> dict[str, Any]:
-    """Measure what is not in the folder yet; returns "run" (how it was measured), "rows" and "skipped".
+    benchmark: AccuracyBenchmark,
+    specs: Sequence[RunnerSpec],
+    progress: Watch | None = None,
+    executor: Executor | None = None,
+) -> AccuracyReport:
+    """Measure what is not in the folder yet.
 
-    Ctrl-C leaves what is done in the folder. A case that cannot be used is skipped; "skipped" says why.
+    Ctrl-C leaves what is done in the folder. A case that cannot be used is skipped; the report says why.
+
+    Args:
+        benchmark: what.
+        specs: the runners.
+        progress: is told where the run is.
+        executor: who measures; None = this process.
 
     Raises:
-        MedSAMError: no data, or the folder holds other results.
+        MedSAMError: no data, a runner that cannot be used, or the folder holds other results or cannot be written.
         KeyboardInterrupt: as it came.
     """
-    chosen = [
-        case
-        for case in find_cases(benchmark.data)
-        if not benchmark.only or any(part in case.name for part in benchmark.only)
-    ]
-    if not chosen:
-        raise VolumeError(f"{benchmark.data} has no labelled case named like {', '.join(benchmark.only)}.")
-    header = _header(benchmark, runners)
-    results = ResultsFile(benchmark.out, header)
-    skipped: list[dict[str, str]] = []
-    wanted: set[str] = set()
-    for number, case in enumerate(chosen):
-        try:
-            volume, targets = load_case(case, benchmark.most)
-        except MedSAMError as error:
-            logger.info("skipped %s: %s", case.name, error)  # the report tells
-            reason = str(error).replace(str(benchmark.data), "DATA")  # where it lies is nobody's concern
-            skipped.append({"case": case.name, "reason": reason})
-            continue
-        jobs = [*_jobs(targets, benchmark.protocols, runners)]
-        for place, (target, protocol, runner) in enumerate(jobs):
-            key = _key(target, protocol, runner)
-            wanted.add(key)
-            if progress is not None:
-                done = number + place / len(jobs)
-                progress(done, len(chosen), f"{case.name}, {target.name}: {runner.name}")
-            if key in results.rows:
-                continue
-            answers: list[Answer] = []
-            row = measure(volume, target, protocol, runner, benchmark.seed, answers)
-            if benchmark.keep_masks and answers:
-                results.keep_mask(key, answers)
-            results.add(key, row)
-    rows = [row for key, row in results.rows.items() if key in wanted]
-    return {"run": results.header, "rows": rows, "skipped": skipped}
-
-
-def measure(
-    volume: Volume,
-    target: Target,
-    protocol: Protocol,
-    runner: Runner,
-    seed: int,
-    answers: list[Answer] | None = None,
-) -> Row:
-    """One runner on one target in one way of working, as plain values.
-
-    Args:
-        volume, target, protocol, runner: which.
-        seed: of what is left to chance.
-        answers: is given the answer after every step.
-
-    Returns:
-        "dice": after the first prompt and after each correction (as many as before once nothing is wrong);
-        "prompted": Dice on the prompted slice after the first prompt; "slices": [index, Dice] of every slice that
-        holds the object or the first mask; seconds; "error" instead, with Dice 0, when the runner failed.
-    """
-    chance = [seed, *target.case.name.encode(), 0, *target.name.encode()]
-    key = target.largest_slice
-    row: Row = {
-        "case": target.case.name,
-        "target": target.name,
-        "modality": target.case.modality,
-        "series": target.case.is_series,
-        "runner": runner.name,
-        "protocol": protocol.name,
-        "voxels": int(np.count_nonzero(target.mask)),
-        "range": list(target.slice_range),
-        "prompted_slice": key,
-    }
-    corrections = protocol.corrections if runner.corrects else 0
-    try:
-        ask = runner.begin(volume, target.axis)
-        steps = list(_steps(volume, target, protocol, corrections, ask, chance))
-    except MedSAMError as error:
-        logger.info("%s failed on %s, %s: %s", runner.name, target.case.name, target.name, error)
-        zeros = [0.0] * (corrections + 1)
-        return {**row, "dice": zeros, "prompted": 0.0, "slices": [], "error": str(error)}
-    if answers is not None:
-        answers.extend(steps)
-    scores = [dice(step.mask, target.mask) for step in steps]
-    scores += scores[-1:] * (corrections + 1 - len(scores))
-    by_slice = dice_of_slices(steps[0].mask, target.mask, target.axis)
-    held = np.flatnonzero(np.isfinite(by_slice)).tolist()
-    return {
-        **row,
-        "dice": [round(score, 5) for score in scores],
-        "prompted": round(float(by_slice[key]), 5),
-        "slices": [[index, round(float(by_slice[index]), 4)] for index in held],
-        "first_seconds": round(steps[0].first_seconds, 4),
-        "seconds": [round(step.seconds, 4) for step in steps],
-    }
-
-
-def _steps(
-    volume: Volume, target: Target, protocol: Protocol, corrections: int, ask: Ask, chance: Sequence[int]
-) -> Iterator[Answer]:
-    """The answers to the first prompt and to each correction, until nothing is wrong or all were given."""
-    slice_range = target.slice_range if protocol.ranged else None
-    said: list[Prompt] = [protocol.first(target, volume.geometry, chance)]
-    for round_ in range(corrections + 1):
-        answer = ask(ObjectPrompts(target.name, _COLOR, tuple(said), slice_range))
-        yield answer
-        if round_ == corrections:
-            return
-        click = correction(target, answer.mask, volume.geometry, said, round_ + 1, slice_range)
-        if click is None:
-            return
-        said.append(click)
-
-
-class ResultsFile:
-    """The measurements of a folder: those that are there, and those that are added.
-
-    Args:
-        folder: made when it is not there.
-        header: what the folder is made with; runners may be added later.
-
-    Raises:
-        OutputError: the folder cannot be written.
-        MedSAMError: it holds measurements of other data, another seed or another version.
-    """
-
-    def __init__(self, folder: Path, header: dict[str, Any]) -> None:
-        self._folder = folder
-        self.rows: dict[str, Row] = {}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.header = self._checked(header)
-            self._read()
-        except OSError as error:
-            raise OutputError(f"Cannot write results into {folder}: {error.strerror or error}.") from error
-
-    def add(self, key: str, row: Row) -> None:
-        """Write one measurement to the disk at once."""
-        with (self._folder / RESULTS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": key, **row}) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        self.rows[key] = row
-
-    def keep_mask(self, key: str, answers: Sequence[Answer]) -> None:
-        """Keep the first and the last mask as packed bits."""
-        folder = self._folder / MASKS
-        folder.mkdir(exist_ok=True)
-        name = "".join(letter if letter.isalnum() or letter in "+-_." else "_" for letter in key)
-        np.savez_compressed(
-            folder / f"{name}.npz",
-            shape=np.array(answers[0].mask.shape),
-            first=np.packbits(answers[0].mask),
-            last=np.packbits(answers[-1].mask),
-        )
-
-    def _checked(self, header: dict[str, Any]) -> dict[str, Any]:
-        path = self._folder / HEADER
-        if path.is_file():
-            before = json.loads(path.read_text(encoding="utf-8"))
-            for field_ in ("version", "data", "seed", "most"):
-                if before.get(field_) != header[field_]:
-                    raise MedSAMError(
-                        f"{self._folder} holds results with {field_} {before.get(field_)!r}, not {header[field_]!r}: "
-                        "choose another folder, or remove it."
-                    )
-            for name, about in before["runners"].items():
-                if header["runners"].get(name, about) != about:
-                    raise MedSAMError(
-                        f"{self._folder} holds results of another {name} ({about}): choose another folder."
-                    )
-            header = {**header, "runners": {**before["runners"], **header["runners"]}}
-        path.write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
-        return header
-
-    def _read(self) -> None:
-        path = self._folder / RESULTS
-        if not path.is_file():
-            return
-        content = path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):  # the last line was being written when the run was killed
-            path.write_bytes(whole)
-        for line in whole.decode("utf-8").splitlines():
-            row = json.loads(line)
-            self.rows[row.pop("key")] = row
-
-
-def _jobs(
-    targets: Sequence[Target], protocols: Sequence[Protocol], runners: Sequence[Runner]
-) -> Iterator[tuple[Target, Protocol, Runner]]:
-    for target in targets:
-        for protocol in protocols:
-            for runner in runners:
-                if runner.supports(protocol):
-                    yield target, protocol, runner
-
-
-def _key(target: Target, protocol: Protocol, runner: Runner) -> str:
-    return f"{target.case.name}|{target.name}|{protocol.name}|{runner.name}"
-
-
-def _header(benchmark: AccuracyBenchmark, runners: Sequence[Runner]) -> dict[str, Any]:
-    import SimpleITK as sitk
-    import torch
-
-    return {
-        "version": __version__,
+    check_installed()
+    executor = executor or SerialExecutor()
+    cases = chosen_cases(benchmark.data, benchmark.only)
+    runners = [build(spec) for spec in specs]
+    names = [runner.name for runner in runners]
+    if len(set(names)) < len(names):
+        raise MedSAMError(f"Two runners have the same name: {', '.join(names)}.")
+    header = {
+        **describe_run(specs, runners, executor.processes, benchmark.threads),
         "data": benchmark.data.resolve().name,
         "seed": benchmark.seed,
         "most": benchmark.most,
-        "runners": {runner.name: runner.describe() for runner in runners},
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "SimpleITK": sitk.Version.VersionString(),
-        "processor": processor("cpu"),
-        "threads": torch.get_num_threads(),
-        "system": f"{platform.system()} {platform.release()}" if sys.platform != "darwin" else "macOS",
+        "command": benchmark.command,
     }
+    if executor.processes != 1:  # each process has its own
+        del runners
+        forget_built()
+    with ResultsFile(benchmark.out, header) as results:
+        run = _Run(benchmark, names, cases, results)
+        tasks = run.tasks(specs)
+        run.tell(progress, "")
+        with contextlib.closing(executor.run(tasks)) as outcomes:  # type: ignore[type-var]
+            for outcome in outcomes:
+                run.take(outcome)
+                run.tell(progress, str(outcome) if isinstance(outcome, TrialBegun) else None)
+        return run.report()
+
+
+def chosen_cases(data: Path, only: Sequence[str] = ()) -> list[Case]:
+    """The cases whose names hold one of the parts `only`; all without. Raises VolumeError when there are none."""
+    chosen = [case for case in find_cases(data) if not only or any(part in case.name for part in only)]
+    if not chosen:
+        raise VolumeError(f"{data} has no labelled case named like {', '.join(only)}.")
+    return chosen
+
+
+class _Run:
+    """A run into a folder: what is wanted, what came, what was skipped."""
+
+    def __init__(
+        self,
+        benchmark: AccuracyBenchmark,
+        runners: Sequence[str],
+        cases: Sequence[Case],
+        results: ResultsFile,
+    ) -> None:
+        self._benchmark, self._results, self._runners = benchmark, results, tuple(runners)
+        self._cases = {case.name: case for case in cases}
+        self._protocols = tuple(protocol.name for protocol in benchmark.protocols)
+        self._plans: dict[str, CasePlan] = {}
+        self._skipped: dict[str, list[CaseSkipped]] = {}
+        self._book = ProgressBook(list(self._cases), results.measurements.values())
+        self._text = ""
+
+    def tasks(self, specs: Sequence[RunnerSpec]) -> list[CaseTask]:
+        """The cases of which something is to be measured; those whose measurements are all there are not opened."""
+        found, done = [], frozenset(self._results.measurements)
+        for name, case in self._cases.items():
+            size = (size_of(case.image), size_of(case.label))
+            self._results.check_files(name, size)
+            known = self._results.plans.get(name)
+            plan = known and known.narrowed(self._protocols, self._runners)
+            if plan is not None:
+                self._planned(plan)
+                if done.issuperset(plan.keys):
+                    self._book.over(name)
+                    continue
+            own = frozenset(key for key in done if key.startswith(f"{name}|"))
+            found.append(
+                CaseTask(
+                    case, self._benchmark.most, self._benchmark.protocols, tuple(specs), self._benchmark.seed,
+                    own, self._benchmark.keep_masks, size,
+                )
+            )  # fmt: skip
+        return found
+
+    def take(self, outcome: Outcome) -> None:
+        """Write down what came."""
+        if isinstance(outcome, CasePlan):
+            self._results.plan(outcome)
+            self._planned(outcome)
+        elif isinstance(outcome, Measured):
+            measurement = outcome.measurement
+            if outcome.masks is not None:
+                self._results.keep_masks(measurement.key, outcome.masks)
+            self._results.add(measurement)
+            self._book.measured(measurement, outcome.wall_seconds)
+        elif isinstance(outcome, CaseSkipped):
+            self._skip(outcome)
+        elif isinstance(outcome, Fault):
+            logger.error("%s: %s\n%s", outcome.skipped.case, outcome.skipped.reason, outcome.trace)
+            self._skip(outcome.skipped)
+        elif isinstance(outcome, CaseDone):
+            self._book.over(outcome.case)
+
+    def tell(self, progress: Watch | None, text: str | None) -> None:
+        """Say where the run is; `text` is what is measured, None = as before."""
+        self._text = self._text if text is None else text
+        if progress is not None:
+            progress(self._book.now(self._text))
+
+    def report(self) -> AccuracyReport:
+        """What there is of what was wanted, in an order of its own."""
+        measurements = self._results.measurements
+        found = [
+            measurements[key]
+            for name in self._cases
+            if name in self._plans
+            for key in self._plans[name].keys
+            if key in measurements
+        ]
+        skipped = [entry for name in self._cases for entry in self._skipped.get(name, ())]
+        header: dict[str, Any] = self._results.header
+        return AccuracyReport(header, tuple(found), tuple(skipped))
+
+    def _planned(self, plan: CasePlan) -> None:
+        self._plans[plan.case] = plan
+        self._book.plan(plan, self._results.measurements)
+
+    def _skip(self, skipped: CaseSkipped) -> None:
+        logger.info("skipped %s: %s", skipped.case, skipped.reason)  # the report tells
+        reason = skipped.reason
+        data = self._benchmark.data
+        folder = data.parent if data.is_file() else data
+        for place in (str(folder.resolve()), str(folder)):
+            reason = reason.replace(place, "DATA")  # where it lies is nobody's concern
+        self._skipped.setdefault(skipped.case, []).append(CaseSkipped(skipped.case, reason))
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder; 0 when it is not there."""
+    try:
+        files = [path] if path.is_file() else [found for found in path.rglob("*") if found.is_file()]
+        return sum(file.stat().st_size for file in files)
+    except OSError:
+        return 0

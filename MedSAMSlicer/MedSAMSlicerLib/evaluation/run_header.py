@@ -1,0 +1,56 @@
+"""What a reader must know of a run to repeat it: versions, machine, runners and the command."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from .measuring import processor
+from .runner_specs import RunnerSpec
+from .runners import Runner
+
+
+def describe_run(
+    specs: Sequence[RunnerSpec], runners: Sequence[Runner], processes: int | None, threads: int | None = None
+) -> dict[str, Any]:
+    """Versions, machine and runners, ready for JSON.
+
+    Args:
+        specs: of the runners; their devices tell whether a GPU is used.
+        runners: built from them.
+        processes: that measure at once; None = those of a cluster.
+        threads: of each process; None = those of torch in this one.
+    """
+    import SimpleITK as sitk
+    import torch
+
+    return {
+        "version": __version__,
+        "runners": {runner.name: runner.describe() for runner in runners},
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "SimpleITK": sitk.Version.VersionString(),
+        "processor": processor("cpu"),
+        "memory_gb": _memory_gb(),
+        "gpu": processor("cuda") if any(spec.device.startswith("cuda") for spec in specs) else None,
+        "threads": threads or torch.get_num_threads(),
+        "processes": processes,
+        "system": f"{platform.system()} {platform.release()}" if sys.platform != "darwin" else "macOS",
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _memory_gb() -> float | None:
+    """GB (10^9 bytes) of this computer's memory; None where the system does not tell."""
+    try:
+        return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
+    except (AttributeError, OSError, ValueError):
+        return None
