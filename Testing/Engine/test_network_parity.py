@@ -23,9 +23,8 @@ from MedSAMSlicerLib.sam2 import (
 )
 
 from .oracles import (
-    add_prompt_to_hf,
-    hf_model,
-    hf_session,
+    TransformersSession,
+    build_transformers_model,
     intersection_over_union,
     official_predictor,
     phantom,
@@ -71,7 +70,7 @@ def setup() -> Setup:
 
 @pytest.fixture(scope="module")
 def transformers_model(setup: Setup) -> Any:
-    return hf_model(setup.ours)
+    return build_transformers_model(setup.ours)
 
 
 def _slice(features: ImageFeatures, index: int) -> ImageFeatures:
@@ -285,24 +284,24 @@ def _track_to_second_slice(setup: Setup, first: MaskOutput) -> MaskOutput:
 def test_prompts_and_a_step_of_tracking_agree_with_transformers(
     setup: Setup, transformers_model: Any, prompt: tuple[list[list[float]], list[int]]
 ):
-    session = hf_session(setup.ours, setup.frames)
+    session = TransformersSession(transformers_model, setup.frames)
     features = _slice(setup.features, 0)
     points, labels = _tensors(prompt)
-    add_prompt_to_hf(session, 0, points[0], labels[0])
+    session.add(0, points[0], labels[0])
     multimask = setup.ours.multimask_for(points.shape[1])
     conditioned = setup.ours.condition_first(features.top)
     ours = setup.ours.decode(
         conditioned, features.mid, features.fine, DecoderPrompts(points, labels), multimask
     )
     for index, mine in enumerate((ours, _track_to_second_slice(setup, ours))):
-        theirs = transformers_model(session, index).pred_masks
+        theirs = session.logits(index)
         assert relative_error(mine.logits, theirs) <= TOLERANCE
         assert intersection_over_union(mine.logits, theirs) == 1.0
 
 
 def test_a_mask_prompt_agrees_with_transformers(setup: Setup, transformers_model: Any):
     # on this slice only: what transformers remembers of a mask (full size, multimask pointer) is not official
-    session = hf_session(setup.ours, setup.frames)
-    add_prompt_to_hf(session, 0, mask=_square(SIZE)[0, 0])
+    session = TransformersSession(transformers_model, setup.frames)
+    session.add(0, mask=_square(SIZE)[0, 0])
     ours = setup.ours.decode_mask_as_output(*_slice(setup.features, 0), _square(SIZE))
-    assert relative_error(ours.logits, transformers_model(session, 0).pred_masks) <= TOLERANCE
+    assert relative_error(ours.logits, session.logits(0)) <= TOLERANCE

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pytest
@@ -34,9 +33,8 @@ from MedSAMSlicerLib.sam2 import SAM2, TINY
 
 from .oracles import (
     OfficialSession,
-    add_prompt_to_hf,
-    hf_model,
-    hf_session,
+    TransformersSession,
+    build_transformers_model,
     intersection_over_union,
     official_predictor,
     phantom,
@@ -257,18 +255,17 @@ def _assert_alike(ours: list[tuple[int, Tensor]], theirs: list[tuple[int, Tensor
 def test_propagation_agrees_with_transformers(
     name: str, volume: Volume, objects: dict[str, Sequence[Prompt]], ours: Answers
 ) -> None:
-    theirs: Any = hf_model(volume.model)
-    session = hf_session(volume.model, volume.frames)
+    session = TransformersSession(build_transformers_model(volume.model), volume.frames)
     for key in sorted({prompt.slice.index for prompt in objects[name]}):
         points, labels, box = _in_pixels([p for p in objects[name] if p.slice.index == key], volume)
         corners = [] if box is None else [box[:2], box[2:]]
         said = torch.tensor([*corners, *points]), torch.tensor([*((2, 3) if corners else ()), *labels])
-        add_prompt_to_hf(session, key, *said)
-        theirs(session, key)
+        session.add(key, *said)
+        session.logits(key)
     answers: Answers = {name: []}
     order = [(index, False) for index in range(KEY, SLICES)] + [(index, True) for index in range(KEY, -1, -1)]
     for index, reverse in order:
-        logits = theirs(session, index, reverse=reverse).pred_masks
+        logits = session.logits(index, reverse=reverse)
         answers[name].append((index, _enlarged(logits[0, 0])))
     _assert_agree(ours, answers, [name])
 

@@ -104,7 +104,7 @@ class EngineRunner:
     ) -> None:
         self.name, self._model, self._about = name, model, dict(about or {})
         self._tier, self._device, self._threads = tier, device, threads
-        self._window: tuple[Volume, Window] | None = None
+        self._window_of = LastWindow()
 
     def supports(self, protocol: WayOfWorking) -> bool:
         """Every way of working."""
@@ -146,10 +146,20 @@ class EngineRunner:
 
         return ask
 
-    def _window_of(self, volume: Volume) -> Window:
-        if self._window is None or self._window[0] is not volume:
-            self._window = (volume, choose_window(volume.array, "auto", volume.modality))
-        return self._window[1]
+
+class LastWindow:
+    """Chooses the window of a volume, once as long as no other volume comes between."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Volume, Window | None] | None = None
+
+    def __call__(self, volume: Volume) -> Window | None:
+        """The window; None for colour, which has none."""
+        if self._last is None or self._last[0] is not volume:
+            grey = volume.array.ndim == 3
+            window = choose_window(volume.array, "auto", volume.modality) if grey else None
+            self._last = (volume, window)
+        return self._last[1]
 
 
 def wanted_slices(request: Request, count: int) -> range | None:
