@@ -80,6 +80,38 @@ def test_opening_the_module_takes_the_volume_in_view_and_asks_for_a_prompt(host,
     assert opened.ui.positiveButton.enabled
 
 
+def test_a_volume_loaded_while_none_is_chosen_is_taken_and_later_ones_are_not(host):
+    widget = host.open_module()
+    array = np.zeros((4, 8, 8), np.int16)
+    hidden = host.add_volume(array, name="Hidden", show=False)
+    host.process_events(0.1)
+    assert widget.controller.volume_node is None
+    first = host.add_volume(array, name="First")
+    host.process_events(0.1)
+    assert widget.controller.volume_node is first
+    assert widget.ui.volumeSelector.currentNode() is first
+    host.add_volume(array, name="Second")
+    host.process_events(0.1)
+    assert widget.controller.volume_node is first
+    widget.ui.volumeSelector.setCurrentNode(None)
+    host.wheel("Red", 1)
+    host.process_events(0.1)
+    assert widget.controller.volume_node is None, "the user wants none"
+    host.show_volume(hidden)
+    host.process_events(0.1)
+    assert widget.controller.volume_node is hidden
+    host.close_scene()
+    host.process_events(0.1)
+    again = host.add_volume(array, name="Again")
+    host.process_events(0.1)
+    assert widget.controller.volume_node is again
+    host.leave_module()
+    host.scene.RemoveNode(again)
+    host.add_volume(array, name="Elsewhere")
+    host.process_events(0.1)
+    assert widget.controller.volume_node is None, "another module is open"
+
+
 def test_a_tool_stays_pressed_while_it_is_in_hand_and_its_key_does_the_same(host, opened):
     host.press(opened.ui.negativeButton)
     assert opened.ui.negativeButton.checked

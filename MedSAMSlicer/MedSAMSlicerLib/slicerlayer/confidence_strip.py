@@ -192,7 +192,9 @@ class SliceStrips:
             if node is None:
                 continue
             self._strips.append((ConfidenceStrip(widget, name, self._go_to), node))
-            self._tags.append((node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._node_changed)))
+            for changing in (node, widget.mrmlSliceCompositeNode()):  # which slice, and of which volume
+                tag = changing.AddObserver(vtk.vtkCommand.ModifiedEvent, self._node_changed)
+                self._tags.append((changing, tag))
         self._on_view()
 
     def _node_changed(self, _caller: Any = None, _event: Any = None) -> None:

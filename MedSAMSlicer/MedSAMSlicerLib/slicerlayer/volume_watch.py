@@ -82,10 +82,13 @@ class VolumeWatch:
 
     def _tell_moved(self) -> None:
         """A transform that is hardened goes, and the volume has another grid: that is to be known first."""
-        if self._look():
+        if self._is_as_before():
             self._on_moved()
 
-    def _look(self) -> bool:
+    def _look(self) -> None:
+        self._is_as_before()
+
+    def _is_as_before(self) -> bool:
         """Compare with what was there, and say whether it is; a node tells of changes that change nothing."""
         if self._node.GetScene() is None:
             return False

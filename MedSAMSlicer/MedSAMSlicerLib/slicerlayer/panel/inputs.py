@@ -34,6 +34,7 @@ class Inputs:
         self._context = context
         self._registry = registry
         self._closed = False
+        self._in_view: str | None = None  # the volume that the views showed last
         self._listed: str | None = None  # the model that was in use when the models were listed
         ui = context.ui
         context.dress("modelsButton", "Download")
@@ -72,13 +73,22 @@ class Inputs:
     def suggest_volume(self) -> None:
         """Take the volume that the slice views show when the user has chosen none yet."""
         controller = self._context.controller
-        if controller.volume_node is not None:
-            return
         node = shown_volume() or shown_volume(
             "vtkMRMLVectorVolumeNode"
         )  # of colours: refused with a sentence
-        if node is not None:
+        self._in_view = node.GetID() if node is not None else None
+        if node is not None and controller.volume_node is None:
             self._context.attempt(lambda: controller.set_volume(node))
+
+    def suggest_new_volume(self) -> None:
+        """Take a volume that has just come into the views, such as one that was loaded, when none is chosen.
+
+        One that was there before is not taken: the user may have chosen to work on none.
+        """
+        node = shown_volume() or shown_volume("vtkMRMLVectorVolumeNode")
+        loading = slicer.mrmlScene.IsBatchProcessing() or (node is not None and node.GetImageData() is None)
+        if not loading and (node.GetID() if node is not None else None) != self._in_view:
+            self.suggest_volume()
 
     def fill_models(self) -> None:
         """List the models that are on this computer."""

@@ -118,6 +118,8 @@ class Panel:
         topics, self._topics = frozenset(self._topics), set()
         if not topics:
             return
+        if self._entered and Topic.VIEW in topics:
+            self._inputs.suggest_new_volume()
         for section in self._sections:
             section.refresh(topics)
         if self._entered:
