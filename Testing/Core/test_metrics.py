@@ -155,6 +155,39 @@ class TestSurfaces:
         assert hd95(one, other, (2, 1, 1)) == pytest.approx(8.0)
         assert normalised_surface_dice(one, other, (2, 1, 1), 1.0) == 0.0
 
+    @pytest.mark.parametrize("thin", SliceAxis)
+    @pytest.mark.parametrize("between_mm", [0.1, 100.0])
+    def test_a_picture_is_measured_in_its_plane(self, thin: SliceAxis, between_mm: float) -> None:
+        # A square of 20 x 20 mm, and one that is 4 mm longer. Of the outlines, a side of the square and of the longer
+        # one a side and two pieces of 4 mm disagree; corners are cut off a little.
+        square, longer = (np.zeros((1, 40, 40), bool) for _ in range(2))
+        square[0, 10:30, 10:30] = longer[0, 10:30, 10:34] = True
+        one, other = (np.moveaxis(mask, 0, thin) for mask in (square, longer))
+        spacing = [1.0, 1.0, 1.0]
+        spacing[2 - thin] = between_mm
+        assert hd95(one, other, spacing) == pytest.approx(4.0)
+        assert hd95(one, one, spacing) == 0.0
+        score = normalised_surface_dice(one, other, spacing, 0.5)
+        assert score == pytest.approx(1 - (20 + 20 + 2 * 4) / (80 + 88), abs=0.02)
+        assert normalised_surface_dice(one, other, spacing, 4.01) == 1.0
+
+    def test_outlines_in_pictures_are_not_filled(self) -> None:
+        # Taken as a volume of one slice, every pixel of the discs would be surface, and the two far apart seem close.
+        y, x = np.indices((100, 100))
+        large, small = (((y - 50) ** 2 + (x - 50) ** 2 <= radius**2)[None] for radius in (40, 20))
+        assert hd95(large, small, (1, 1, 1)) == pytest.approx(20, abs=1)
+        assert normalised_surface_dice(large, small, (1, 1, 1), 2) == 0.0
+        assert hd95(large, small, (0.5, 0.5, 7)) == pytest.approx(10, abs=0.5)
+
+    def test_spheres_are_as_far_apart_as_their_radii(self) -> None:
+        k, j, i = np.indices((30, 60, 60))
+        large, small = (
+            ((2 * (k - 15)) ** 2 + (j - 30) ** 2 + (i - 30) ** 2 <= radius**2) for radius in (24, 20)
+        )
+        assert hd95(large, small, (1, 1, 2)) == pytest.approx(4, abs=1)
+        assert normalised_surface_dice(large, small, (1, 1, 2), 6) == 1.0
+        assert normalised_surface_dice(large, small, (1, 1, 2), 1) == pytest.approx(0, abs=0.02)
+
     @pytest.mark.parametrize("spacing", [(1, 1), (1, 1, 0), (1, 1, math.nan)])
     def test_spacing_must_be_three_lengths(self, spacing: tuple) -> None:
         with pytest.raises(MedSAMError, match="three spacings in mm"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from MedSAMSlicerLib.core.geometry import SliceAxis
+from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.prompts import in_slice
 from MedSAMSlicerLib.evaluation.simulated_user import (
     box_on,
@@ -111,6 +111,47 @@ def test_a_person_does_not_click_the_same_pixel_twice() -> None:
     assert len({(click.slice.index, click.ras) for click in said}) == 4
 
 
+def test_a_single_pixel_that_stays_wrong_is_not_clicked_again() -> None:
+    truth = brick()
+    shown = truth.copy()
+    shown[5, 20, 20] = False
+    shown[9, 30, 15:17] = True
+    said = []
+    for round_ in range(1, 4):
+        click = correction(target_of(truth), shown, GEOMETRY, said, round_)
+        assert click is not None
+        said.append(click)
+    assert sorted((click.slice.index, click.positive) for click in said) == [
+        (5, True),
+        (9, False),
+        (9, False),
+    ]
+    assert correction(target_of(truth), shown, GEOMETRY, said, 4) is None
+
+
+def test_what_is_shown_where_the_object_is_away_for_a_while_gets_a_negative_click() -> None:
+    truth = brick()
+    shown = truth.copy()
+    truth[6:8] = False
+    shown[7] = False
+    click = correction(target_of(truth), shown, GEOMETRY, (), 1, target_of(truth).slice_range)
+    assert click is not None
+    assert (click.slice.index, click.positive) == (6, False)
+
+
+def test_a_picture_is_corrected_as_a_slice_is() -> None:
+    truth = brick()[7:8]
+    geometry = VolumeGeometry.from_spacing(truth.shape, (1.0, 1.0, 1.0))
+    shown = truth.copy()
+    shown[0, 10:20, 12:20] = False
+    click = correction(target_of(truth), shown, geometry, (), 1, (0, 0))
+    assert click is not None
+    assert (click.slice.index, click.positive) == (0, True)
+    x, y = in_slice(click, geometry)[0].astype(int)
+    assert truth[0, y, x]
+    assert not shown[0, y, x]
+
+
 def test_a_person_looks_within_the_range_only() -> None:
     truth = brick()
     shown = truth.copy()
@@ -126,6 +167,11 @@ def test_the_second_box_lies_on_the_worst_slice_of_the_object() -> None:
     shown[0] = True
     assert second_box(target_of(truth), shown, GEOMETRY, (), 1) is None
     shown[10] = False
+    shown[4, 8:20] = False
     box = second_box(target_of(truth), shown, GEOMETRY, (), 1)
     assert box is not None
     assert (box.slice.index, box.round) == (10, 1)
+    again = second_box(target_of(truth), shown, GEOMETRY, (box,), 2)
+    assert again is not None
+    assert (again.slice.index, again.round) == (4, 2)
+    assert second_box(target_of(truth), shown, GEOMETRY, (box, again), 3) is None

@@ -106,7 +106,8 @@ def correction(
 ) -> Point | None:
     """The click that a person gives next: on the worst slice, into the middle of the largest error there.
 
-    The worst slice is the one with the largest part in error. A click does not land on a pixel that was clicked before.
+    The worst slice is the one with the largest part in error. No pixel is clicked twice: where all of that part was
+    clicked already, and the runner did not obey, the next worst slice is looked at.
 
     Args:
         target, geometry: the object and its volume.
@@ -118,18 +119,20 @@ def correction(
     Returns:
         A positive click where the object was missed, a negative one where it leaked; None when nothing is wrong.
     """
-    index = worst_slice(target, shown, slice_range)
-    if index is None:
-        return None
-    truth, seen = (plane_of(mask, target.axis, index) for mask in (target.mask, shown))
-    error, positive = _largest_error(truth, seen)
-    free = error.copy()
-    for prompt in said:
-        if isinstance(prompt, Point) and prompt.slice.index == index:
-            x, y = np.rint(in_slice(prompt, geometry)[0]).astype(int)
-            free[y, x] = False
-    x, y = middle(free if free.any() else error, geometry.in_plane_spacing(target.axis))
-    return point_from_voxel(geometry, SliceRef(target.axis, index), x, y, positive, round)
+    clicked = [prompt for prompt in said if isinstance(prompt, Point)]
+    among = np.arange(target.mask.shape[target.axis])
+    while (index := worst_slice(target, shown, slice_range, among)) is not None:
+        truth, seen = (plane_of(mask, target.axis, index) for mask in (target.mask, shown))
+        free, positive = _largest_error(truth, seen)
+        for point in clicked:
+            if point.slice.index == index:
+                x, y = np.rint(in_slice(point, geometry)[0]).astype(int)
+                free[y, x] = False
+        if free.any():
+            place = middle(free, geometry.in_plane_spacing(target.axis))
+            return point_from_voxel(geometry, SliceRef(target.axis, index), *place, positive, round)
+        among = among[among != index]
+    return None
 
 
 def second_box(
@@ -197,7 +200,7 @@ def _largest_error(truth: Plane, seen: Plane) -> tuple[Plane, bool]:
     """The largest connected part of what was missed or of what leaked, and whether it was missed."""
     missed, leaked = (_largest(wrong) for wrong in (truth & ~seen, seen & ~truth))
     positive = bool(np.count_nonzero(missed) >= np.count_nonzero(leaked))
-    return (missed if positive else leaked), positive
+    return (missed if positive else leaked).copy(), positive
 
 
 def _largest(plane: Plane) -> Plane:
