@@ -186,6 +186,7 @@ class TestPictures:
             ("imagesTr/x_0000.png", "labelsTr/x.png"),
             ("images/x.png", "masks/x_mask.png"),
             ("JPEGImages/x.jpg", "Annotations/x.png"),
+            ("PNG/Original/12.png", "PNG/Ground Truth/12.png"),
         ],
     )
     def test_pairs_are_found_by_their_names(self, tmp_path: Path, image: str, label: str) -> None:

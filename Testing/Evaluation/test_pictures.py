@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from MedSAMSlicerLib.core.errors import VolumeError
+from MedSAMSlicerLib.core.errors import MedSAMError, VolumeError
 from MedSAMSlicerLib.evaluation.pictures import SOFT_VALUES, labels_of, read_mask, read_picture
 
 from .labelled_volumes import coloured, spot, write_picture
@@ -173,6 +174,15 @@ def test_a_damaged_or_missing_file_is_told_in_one_sentence(tmp_path: Path, name:
     (tmp_path / name).write_bytes(b"not a picture")
     with pytest.raises(VolumeError, match=rf"{name} is not .*damaged\.$"):
         read(tmp_path / name)
+
+
+def test_a_missing_package_is_told_with_what_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_picture(tmp_path / "x.png", COLOURS)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(MedSAMError, match=r"pillow.*medsamslicer\[evaluation\]"):
+        read_picture(tmp_path / "x.png")
 
 
 def test_a_picture_that_breaks_off_is_told(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ Without a manifest, pairs are found by their names, with these rules:
 
 1. `X_label` beside `X` or `X_image`, in one folder. Other endings of labels: `_labels`, `_seg`, `_segmentation`,
    `_mask`, `_masks`, `_gt`, `_groundtruth`, and `-label`, `-seg`, `-mask`.
-2. Files of one name in a folder of labels (`labels`, `masks`, `annotations`, `segmentations`, `groundtruth`, `gt`, also
-   in the singular, with anything behind: `labelsTr`) and in the folder of images beside it (`images`, `imgs`,
-   `pictures`, `JPEGImages`, `frames`, with the same behind), or in folders of one name below the two. `X_0000` goes
-   with `X`.
+2. Files of one name in a folder of labels (`labels`, `masks`, `annotations`, `segmentations`, `Ground Truth`, `gt`,
+   also in the singular, with anything behind: `labelsTr`) and in the folder of images beside it (`images`, `imgs`,
+   `pictures`, `Original`, `JPEGImages`, `frames`, with the same behind), or in folders of one name below the two.
+   `X_0000` goes with `X`.
 3. A video is a folder `frames` (or one below it, or one below `JPEGImages`, as in DAVIS) beside a folder of masks, as
    in rule 2. Elsewhere, pictures in one folder are pictures of their own.
 

@@ -13,8 +13,10 @@ from .pictures import PICTURE_FILES, is_picture
 
 _VOLUME_FILES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 _IMAGE_ENDINGS = ("_image", "", "_img", "_0000")
-_LABEL_FOLDER = re.compile(r"(labels?|masks?|annotations?|segmentations?|groundtruth|gt)(.*)", re.IGNORECASE)
-_IMAGE_FOLDERS = ("images", "image", "imgs", "img", "pictures", "jpegimages", "frames")
+_LABEL_FOLDER = re.compile(
+    r"(labels?|masks?|annotations?|segmentations?|ground[ _-]?truth|gt)(.*)", re.IGNORECASE
+)
+_IMAGE_FOLDERS = ("images", "image", "imgs", "img", "pictures", "original", "jpegimages", "frames")
 _VIDEO_FOLDERS = ("frames", "jpegimages")
 
 

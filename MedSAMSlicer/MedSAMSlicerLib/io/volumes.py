@@ -27,7 +27,8 @@ class Volume:
     """A scalar volume as its file holds it.
 
     Attributes:
-        array: (K, J, I) voxels in their own type, read-only.
+        array: (K, J, I) voxels in their own type, read-only. Only what the evaluation reads of pictures and videos may
+            be (K, J, I, 3) uint8, in colour; :func:`read_volume` refuses that.
         geometry: where they are, RAS in mm.
         name: of the file without its ending, or of the DICOM series.
         path: what was read.
