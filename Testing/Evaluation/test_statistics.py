@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from MedSAMSlicerLib.evaluation.statistics import area_under_curve, share_beating, summarise
+from MedSAMSlicerLib.evaluation.statistics import (
+    area_under_curve,
+    mean_curve,
+    mean_of,
+    median_of,
+    share_beating,
+    summarise,
+)
 
 
 def test_mean_median_and_interval() -> None:
@@ -39,3 +46,26 @@ def test_area_under_curve() -> None:
     assert area_under_curve([0.5]) == 0.5
     assert area_under_curve([0.0, 1.0]) == 0.5
     assert area_under_curve([0.4, 0.8, 0.8]) == pytest.approx(0.7)
+
+
+def test_the_same_seed_draws_the_same_interval_and_another_seed_another_one() -> None:
+    scores = np.random.default_rng(0).uniform(size=24).tolist()
+    cases = [str(n // 2) for n in range(24)]
+    assert summarise(scores, cases, seed=3) == summarise(scores, cases, seed=3)
+    assert summarise(scores, cases, seed=3) != summarise(scores, cases, seed=4)
+
+
+def test_each_point_of_a_mean_curve_has_the_interval_of_its_scores() -> None:
+    curves = np.random.default_rng(0).uniform(size=(9, 3))
+    cases = [str(n // 2) for n in range(9)]
+    mean, low, high = mean_curve(curves, cases, seed=5)
+    for point in range(3):
+        found = summarise(curves[:, point].tolist(), cases, seed=5)
+        assert (mean[point], low[point], high[point]) == pytest.approx((found.mean, found.low, found.high))
+
+
+def test_what_is_not_known_is_not_in_a_mean() -> None:
+    assert mean_of([1.0, None, 2.0, float("nan"), float("inf")]) == 1.5
+    assert median_of([1.0, None, 5.0, 2.0]) == 2.0
+    assert mean_of([None]) is None
+    assert median_of([]) is None

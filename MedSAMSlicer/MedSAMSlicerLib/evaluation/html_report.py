@@ -30,6 +30,7 @@ from .tables import (
     win_sentences,
 )
 
+_MANY = 30  # rows, beyond which a table scrolls by itself
 _SCORE = re.compile(r"(?:1\.000|\.\d{3})(?: |$)")
 
 
@@ -79,10 +80,11 @@ def _head(report: AccuracyReport, title: str) -> str:
     cases = len({m.case for m in measured})
     said = (
         f"{_counted(len({m.place for m in measured}), 'target')} of {_counted(cases, 'case')} in {run.get('data')}, "
-        f"{_counted(len(runners_of(report)), 'runner')}, {_counted(len(measured), 'measurement')}. "
-        f"MedSAMSlicer {run.get('version')}, {str(run.get('date') or '')[:10]}"
+        f"{_counted(len(runners_of(report)), 'runner')}, {_counted(len(measured), 'measurement')}."
     )
-    return f"<h1>{escape(title)}</h1>\n<p class=lead>{escape(said.rstrip(', '))}.</p>\n{_cards(report)}"
+    made = f"MedSAMSlicer {run.get('version')} {str(run.get('date') or '')[:10]}"
+    lead = f"<p class=lead>{escape(said)} <span class=faint>{escape(made.strip())}</span></p>"
+    return f"<h1>{escape(title)}</h1>\n{lead}\n{_cards(report)}"
 
 
 def _cards(report: AccuracyReport) -> str:
@@ -98,7 +100,7 @@ def _cards(report: AccuracyReport) -> str:
     interval = f"95 % interval {score(found.low)} to {score(found.high)}"
     cards = [
         ("3-D Dice", score(found.mean), interval),
-        ("Surface Dice at 2 mm", score(surface), "mean over targets"),
+        ("NSD at 2 mm", score(surface), "surface Dice, mean"),
         ("Whole mask", seconds(waited), "mean wait after the first prompts"),
     ]
     effort = next((e for e in efforts(report) if (e.runner, e.protocol) == (ours, reference)), None)
@@ -109,7 +111,7 @@ def _cards(report: AccuracyReport) -> str:
     best = [win for win in wins(report) if win.group == "all" and win.runner == ours]
     if best:
         rivals = ", ".join(best[-1].rivals)
-        cards.append(("Ahead of the best rival", f"{best[-1].won} of {best[-1].count}", rivals))
+        cards.append(("Ahead of rivals", f"{best[-1].won} of {best[-1].count}", rivals))
     blocks = (
         f"<div class=card><span class=what>{escape(what)}</span><b>{escape(value)}</b><span>{escape(more)}</span></div>"
         for what, value, more in cards
@@ -140,9 +142,11 @@ def _table(table: Table, name: str = "") -> str:
         for row in table.rows
     )
     identity = f' id="{name}"' if name else ""
+    kind = "table long" if len(table.rows) > _MANY else "table"
     note = f"<p class=note>{escape(table.note)}</p>" if table.note else ""
     return (
-        f"<div class=table><h3>{escape(table.name)}</h3><table{identity}><thead><tr>{heads}</tr></thead>\n"
+        f'<div class="{kind}"><h3>{escape(table.name)}</h3>'
+        f"<table{identity}><thead><tr>{heads}</tr></thead>\n"
         f"<tbody>\n{rows}\n</tbody></table>{note}</div>"
     )
 

@@ -12,10 +12,16 @@ from ..core.errors import MedSAMError
 from .summary import RIVALS
 
 INK, FAINT, GRID, PAPER = "#1f2937", "#6b7280", "#e5e7eb", "#ffffff"
-THEME = {INK: "var(--ink)", FAINT: "var(--faint)", GRID: "var(--grid)", PAPER: "var(--paper)"}
 
 # Okabe and Ito's colours, told apart by colour-blind readers; ours strong, rivals softer.
 _OURS = ("#0072B2", "#D55E00", "#7A3E9D", "#00806A", "#A8326D", "#4B5563")
+THEME = {
+    INK: "var(--ink)",
+    FAINT: "var(--faint)",
+    GRID: "var(--grid)",
+    PAPER: "var(--paper)",
+    _OURS[0]: "var(--ours)",
+}
 _THEIRS = {"box": "#9CA3AF", "ellipsoid": "#E69F00", "GrowCut": "#009E73", "interpolation": "#CC79A7",
            "random walker": "#56B4E9"}  # fmt: skip
 _MARKS = {"box": "s", "ellipsoid": "D", "GrowCut": "^", "interpolation": "v", "random walker": "P"}

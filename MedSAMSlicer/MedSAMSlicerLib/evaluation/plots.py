@@ -130,7 +130,7 @@ def modality_plot(report: AccuracyReport) -> Plot | None:
         panel.set_xticks(range(len(groups)), labels)
         panel.tick_params(axis="x", length=0)
         panel.set_xlim(-0.5, len(groups) - 0.5)
-        panel.set_ylim(0, 1)
+        panel.set_ylim(-0.02, 1.0)
         panel.set_ylabel("3-D Dice")
         panel.grid(axis="y")
         _legend(figure, report, names)
@@ -148,7 +148,9 @@ def _box(
             medianprops={"color": INK, "linewidth": 1.8},
         )  # fmt: skip
     spread = chance.uniform(-0.28, 0.28, len(scores)) * width
-    panel.scatter(middle + spread, scores, s=11, color=color, linewidths=0, alpha=0.9, zorder=3)
+    panel.scatter(
+        middle + spread, scores, s=11, color=color, linewidths=0, alpha=0.9, zorder=3, clip_on=False
+    )
 
 
 def time_plot(report: AccuracyReport) -> Plot | None:

@@ -193,7 +193,7 @@ def pipelines_table(report: AccuracyReport) -> Table:
     note = (
         "2-D: every slice is prompted and segmented by itself. 3-D: the mask is carried from slice to slice."
     )
-    return Table("Ways of working", columns, tuple(rows), 6, note)
+    return Table("Pipelines", columns, tuple(rows), 6, note)
 
 
 def _described(way: Protocol) -> tuple[str, str, str, str]:
@@ -307,7 +307,9 @@ def targets_table(report: AccuracyReport) -> Table:
         for runner, protocol, count in columns
     ]
     note = f"3-D Dice; {reference} where nothing else is said."
-    return Table("Every target", ("case", "target", "modality", "slices", *names), tuple(rows), 3, note)
+    return Table(
+        "3-D Dice of every target", ("case", "target", "modality", "slices", *names), tuple(rows), 3, note
+    )
 
 
 def lost_table(report: AccuracyReport, most: int = 10) -> Table:
@@ -323,11 +325,10 @@ def lost_table(report: AccuracyReport, most: int = 10) -> Table:
         )
         for gap, place, m in behind[:most]:
             rival, theirs = best[place]
-            rows.append(
-                (m.case, m.target, runner, score(m.dice_after(0)), rival, score(theirs), f"{gap:+.3f}")
-            )
-    columns = ("case", "target", "runner", "3-D Dice", "best rival", "its Dice", "difference")
-    return Table("Behind the best rival", columns, tuple(rows), 3)
+            ours = score(m.dice_after(0))
+            rows.append((m.case, m.target, runner, rival, ours, score(theirs), f"{gap:+.3f}"))
+    columns = ("case", "target", "runner", "best rival", "3-D Dice", "the rival's", "difference")
+    return Table("Behind the best rival", columns, tuple(rows), 4)
 
 
 def trouble(report: AccuracyReport) -> list[str]:
