@@ -19,6 +19,31 @@ def center(user: User, name: str) -> tuple[float, float, float]:
     return float(i), float(j), float(index)
 
 
+def where(user: User) -> list[float]:
+    """Right, anterior and superior, in mm, of the sagittal, the coronal and the axial view."""
+    nodes = [user.host.view(name).mrmlSliceNode() for name in ("Yellow", "Green", "Red")]
+    return [node.GetSliceToRAS().GetElement(row, 3) for row, node in enumerate(nodes)]
+
+
+def test_first_prompt_of_an_object_brings_the_other_views_to_its_place(user: User) -> None:
+    i, j, k = center(user, KIDNEY)
+    place = user.world(i, j, k)
+    user.point((i, j, k))
+    assert np.allclose(where(user), place, atol=2.0)
+    user.picture("three-planes")
+    after_first = where(user)
+    user.point((i + 6, j + 6, k))
+    user.press("undoButton")
+    user.settled()
+    assert where(user) == after_first
+    user.press("addSegmentButton")
+    user.settled()
+    _, low, high = largest(user.truth[OTHER])
+    user.box(low, high)
+    middle = user.world(*((a + b) / 2 for a, b in zip(low, high, strict=True)))
+    assert np.allclose(where(user), middle, atol=2.0)
+
+
 def test_point_shows_a_mask_at_once_and_a_dragged_point_takes_it_along(user: User) -> None:
     start = center(user, KIDNEY)
     i, j, _ = center(user, "aorta")

@@ -14,14 +14,14 @@ from slicer.i18n import tr as _
 from ..core.cleanups import Cleanup
 from ..core.errors import MedSAMError, SessionError
 from ..core.masks import MaskState
-from ..core.prompts import Prompt, SliceRef
+from ..core.prompts import MaskPrompt, Prompt, SliceRef, in_slice
 from ..core.segment_object import SegmentObject
 from ..core.session import Session
 from ..core.strokes import scribble_from_mask
 from .placing import Tool
 from .prompt_nodes import PromptEdit
 from .scene_sync import SceneSync
-from .slice_views import ShownSlice, slices_in_words
+from .slice_views import ShownSlice, show_place_elsewhere, slices_in_words
 from .verbs import Level, Topic
 from .workspace import Workspace
 
@@ -154,6 +154,7 @@ class Editing:
             self._say_range(reaching)
         if edit.kind == "add":
             self.change(entry.id, lambda session: session.add_prompt(entry.id, prompt, ranged, slice_range))
+            self._show_first(entry, prompt)
             if edit.view is not None and edit.view.is_oblique:
                 text = _(
                     "The view {view} is turned by {degrees}° against the voxels: the prompt went to the nearest slice, "
@@ -189,6 +190,7 @@ class Editing:
         if ranged:
             self._say_range(reaching)
         self.change(object_id, lambda session: session.add_prompt(object_id, prompt, ranged, reaching))
+        self._show_first(entry, prompt)
 
     def use_current_mask(self) -> None:
         """See the controller."""
@@ -295,6 +297,14 @@ class Editing:
         if shown is None:
             raise SessionError(_("No slice view shows the volume."))
         return shown
+
+    def _show_first(self, entry: SegmentObject, prompt: Prompt) -> None:
+        """Where an object is begun, the other views show it, too."""
+        if entry.key_slices or isinstance(prompt, MaskPrompt):
+            return
+        xy = in_slice(prompt, self._session().geometry).mean(axis=0)
+        place = self._session().geometry.slice_to_ras([xy], prompt.slice.index, prompt.slice.axis)[0]
+        show_place_elsewhere(self._work.scene, self._work.volume_node, place.tolist())
 
     def _slices(self, entry: SegmentObject) -> str:
         """The slices of an object in words."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
@@ -97,6 +98,21 @@ def show_slice(scene: Any, volume_node: Any, axis: SliceAxis, index: int) -> Non
         ijk = geometry.to_ijk(middle)
         ijk[0, 2 - axis] = index
         slice_node.JumpSliceByOffsetting(*to_world(volume_node, geometry.to_ras(ijk))[0].tolist())
+
+
+def show_place_elsewhere(scene: Any, volume_node: Any, ras: Sequence[float]) -> None:
+    """Let the views beside the one that was clicked cut through a place in the volume's own RAS, in mm.
+
+    They move across their slices only, as with Slicer's crosshair; views of another group stay, as those of a second
+    screen do.
+    """
+    clicked = clicked_slice_node(scene)
+    if clicked is None:
+        return
+    world = to_world(volume_node, [ras])[0].tolist()
+    for slice_node in slice_nodes(scene):
+        if slice_node is not clicked and slice_node.GetViewGroup() == clicked.GetViewGroup():
+            slice_node.JumpSliceByOffsetting(*world)
 
 
 def orientation(volume_node: Any, axis: SliceAxis) -> str:
