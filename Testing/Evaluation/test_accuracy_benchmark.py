@@ -3,183 +3,216 @@
 from __future__ import annotations
 
 import json
+import logging
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from MedSAMSlicerLib.core.errors import MedSAMError, PromptError, VolumeError
-from MedSAMSlicerLib.core.geometry import SliceAxis
-from MedSAMSlicerLib.core.prompts import ObjectPrompts, Point
-from MedSAMSlicerLib.evaluation.accuracy import HEADER, RESULTS, AccuracyBenchmark, run_accuracy_benchmark
-from MedSAMSlicerLib.evaluation.accuracy_report import as_csv, as_markdown, complete, write_report
+from MedSAMSlicerLib.core.errors import MedSAMError, VolumeError
+from MedSAMSlicerLib.evaluation.accuracy import AccuracyBenchmark, run_accuracy_benchmark
+from MedSAMSlicerLib.evaluation.measurement import Measurement
+from MedSAMSlicerLib.evaluation.progress import Progress
 from MedSAMSlicerLib.evaluation.protocol import PROTOCOLS, Protocol
-from MedSAMSlicerLib.evaluation.rivals import Rival, box_rival, ellipsoid_rival
-from MedSAMSlicerLib.evaluation.runners import Answer, Ask, EngineRunner
-from MedSAMSlicerLib.io.volumes import Volume
-from MedSAMSlicerLib.sam2.checkpoint import seeded
-from MedSAMSlicerLib.sam2.config import NANO
+from MedSAMSlicerLib.evaluation.report_data import AccuracyReport
+from MedSAMSlicerLib.evaluation.results import HEADER, RESULTS, load_masks
+from MedSAMSlicerLib.evaluation.runner_specs import RunnerSpec, build
 
-from .labelled_volumes import GEOMETRY, brick, data_set, ellipsoid, target_of, volume_of
+from .labelled_volumes import SHAPE, data_set, write
 
-BOX = (PROTOCOLS["box+range"],)
+pytestmark = pytest.mark.usefixtures("own_runners")
 
-
-class Obedient:
-    """A runner that thresholds the bright volumes badly, and sets slices right that are clicked on."""
-
-    corrects = True
-
-    def __init__(self, name: str = "obedient", fail: bool = False) -> None:
-        self.name, self.asked, self._fail = name, 0, fail
-
-    def supports(self, protocol: Protocol) -> bool:
-        return True
-
-    def describe(self) -> dict[str, Any]:
-        return {"kind": "test"}
-
-    def begin(self, volume: Volume, axis: SliceAxis) -> Ask:
-        bright = volume.array > 160
-
-        def ask(said: ObjectPrompts) -> Answer:
-            self.asked += 1
-            if self._fail:
-                raise PromptError("Nothing was understood.")
-            mask = bright.copy()
-            clicked = {prompt.slice.index for prompt in said.prompts if isinstance(prompt, Point)}
-            for index in range(len(mask)):
-                if index not in clicked:
-                    mask[index, :20] = False
-            return Answer(mask, 0.5, 0.1, {})
-
-        return ask
+REFERENCE = (PROTOCOLS["box+range"],)
+LOOSE = (PROTOCOLS["loose box+range"],)
+BOX = RunnerSpec("box")
 
 
-def growcut_double() -> Rival:
-    """Something of GrowCut's name: the test knows what it gives."""
-    return Rival("GrowCut", lambda slices, said: said.inside(slices.shape), "a box")
+def own(name: str) -> RunnerSpec:
+    return RunnerSpec("own", f"own_runners:{name}")
 
 
-def run(folder: Path, *runners: Any, protocols: tuple[Protocol, ...] = BOX, **more: Any) -> dict[str, Any]:
+def run(
+    folder: Path,
+    *specs: RunnerSpec,
+    protocols: tuple[Protocol, ...] = REFERENCE,
+    watch: Any = None,
+    **more: Any,
+) -> AccuracyReport:
     data = folder / "data"
     if not data.exists():
         data.mkdir()
         data_set(data)
     benchmark = AccuracyBenchmark(data, folder / "out", protocols, **more)
-    return run_accuracy_benchmark(benchmark, runners or (Obedient(),))
+    return run_accuracy_benchmark(benchmark, specs or (own("obedient"),), watch)
 
 
-def test_every_target_is_measured_by_every_runner(tmp_path: Path) -> None:
-    report = run(tmp_path, Obedient(), box_rival())
-    found = {(row["case"], row["target"], row["runner"]) for row in report["rows"]}
-    assert len(found) == len(report["rows"]) == 8
+def scores(report: AccuracyReport) -> list[Measurement]:
+    """All but seconds and memory."""
+    return [
+        replace(
+            found,
+            first_seconds=None,
+            peak_mb=None,
+            steps=tuple(replace(step, seconds=0.0) for step in found.steps),
+        )
+        for found in report.measurements
+    ]
+
+
+def keys(folder: Path) -> list[str]:
+    lines = (folder / "out" / RESULTS).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["key"] for line in lines if "key" in json.loads(line)]
+
+
+def test_every_target_is_measured_by_every_runner_in_the_order_of_the_cases(tmp_path: Path) -> None:
+    report = run(tmp_path, own("obedient"), BOX)
+    assert [(each.case, each.target, each.runner) for each in report.measurements] == [
+        (case, target, runner)
+        for case in ("first", "second")
+        for target in ("egg", "rest")
+        for runner in ("obedient", "box")
+    ]
 
 
 def test_a_damaged_case_is_reported_and_skipped(tmp_path: Path) -> None:
-    report = run(tmp_path)
-    assert [entry["case"] for entry in report["skipped"]] == ["broken"]
-    assert report["skipped"][0]["reason"].startswith("DATA/broken/image.nii.gz is not an image")
-    assert {row["case"] for row in report["rows"]} == {"first", "second"}
-    assert "skipped broken" in as_markdown(complete(report))
+    report = run(tmp_path, BOX)
+    [broken] = [entry for entry in report.skipped if entry.case == "broken"]
+    assert broken.reason.startswith("DATA/broken/image.nii.gz is not an image")
+    assert {each.case for each in report.measurements} == {"first", "second"}
 
 
-def test_corrections_are_given_until_nothing_is_wrong_and_scores_keep_their_places(tmp_path: Path) -> None:
-    [row, *_] = [row for row in run(tmp_path)["rows"] if row["target"] == "rest"]
-    assert len(row["dice"]) == 6
-    assert row["dice"] == sorted(row["dice"])
-    assert len(row["seconds"]) == 6
+def test_a_case_without_its_label_or_without_voxels_in_it_is_skipped(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    data = data_set(tmp_path / "data")
+    (data / "first" / "label.nii.gz").unlink()
+    write(data / "second" / "label.nii.gz", np.zeros(SHAPE, np.uint8))
+    reasons = {entry.case: entry.reason for entry in run(tmp_path, BOX).skipped}
+    assert "DATA/first/label.nii.gz" in reasons["first"]
+    assert reasons["second"] == "DATA/second/label.nii.gz labels no voxel."
 
 
-def test_a_runner_that_takes_no_corrections_has_one_score(tmp_path: Path) -> None:
-    assert {len(row["dice"]) for row in run(tmp_path, box_rival())["rows"]} == {1}
-
-
-def test_a_second_run_measures_nothing_again(tmp_path: Path) -> None:
-    first, second = Obedient(), Obedient()
-    report = run(tmp_path, first)
-    again = run(tmp_path, second)
-    assert first.asked > 0
-    assert second.asked == 0
-    assert again["rows"] == report["rows"]
-
-
-def test_a_killed_run_goes_on_and_no_case_is_done_twice(tmp_path: Path) -> None:
-    whole = run(tmp_path)["rows"]
-    results = tmp_path / "out" / RESULTS
-    lines = results.read_text(encoding="utf-8").splitlines(keepends=True)
-    results.write_text(
-        "".join(lines[:2]) + lines[2][:40], encoding="utf-8"
-    )  # killed while it wrote the third
-    assert run(tmp_path)["rows"] == whole
-    keys = [json.loads(line)["key"] for line in results.read_text(encoding="utf-8").splitlines()]
-    assert len(keys) == len(set(keys)) == len(lines)
+def test_a_second_run_measures_nothing_again_and_opens_no_case(tmp_path: Path) -> None:
+    runner: Any = build(own("obedient"))
+    report = run(tmp_path, only=("first", "second"))
+    asked, shown = runner.asked, list[Progress]()
+    again = run(tmp_path, only=("first", "second"), watch=shown.append)
+    assert asked > 0
+    assert runner.asked == asked
+    assert again.measurements == report.measurements
+    assert [(where.cases_done, where.share) for where in shown] == [(2, 1.0)]
 
 
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
-    class Stopped(Obedient):
-        def begin(self, volume: Volume, axis: SliceAxis) -> Ask:
-            if self.asked >= 6:
-                raise KeyboardInterrupt
-            return super().begin(volume, axis)
-
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, Stopped())
-    assert 0 < len((tmp_path / "out" / RESULTS).read_text(encoding="utf-8").splitlines()) < 4
-    assert len(run(tmp_path)["rows"]) == 4
+        run(tmp_path, own("stopped"))
+    assert len(keys(tmp_path)) == 2
+    assert len(run(tmp_path, own("patient")).measurements) == 4
+    assert len(keys(tmp_path)) == 4
+
+
+def test_a_run_that_is_killed_goes_on_and_measures_nothing_twice(tmp_path: Path, own_runners: Path) -> None:
+    (tmp_path / "data").mkdir()
+    data_set(tmp_path / "data")
+    package = Path(__file__).parents[2] / "MedSAMSlicer"
+    code = textwrap.dedent(f"""
+        import sys
+        sys.path[:0] = [{str(own_runners)!r}, {str(package)!r}]
+        from MedSAMSlicerLib.evaluation.accuracy import *
+        benchmark = AccuracyBenchmark(Path("data"), Path("out"), (PROTOCOLS["box+range"],))
+        run_accuracy_benchmark(benchmark, [RunnerSpec("own", "own_runners:leisurely")])
+    """)
+    program = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    try:
+        while not (tmp_path / "out" / RESULTS).exists() or len(keys(tmp_path)) < 2:
+            assert program.poll() is None
+            time.sleep(0.02)
+    finally:
+        program.kill()
+        program.wait()
+    done = keys(tmp_path)
+    assert 2 <= len(done) < 4
+    report = run(tmp_path, own("leisurely"))
+    assert sorted(keys(tmp_path)) == sorted(found.key for found in report.measurements)
+    assert len(report.measurements) == len(set(keys(tmp_path))) == 4
+    assert keys(tmp_path)[: len(done)] == done
 
 
 @pytest.mark.parametrize(("change", "said"), [({"seed": 1}, "seed 0, not 1"), ({"most": 1}, "most 4, not 1")])
 def test_a_folder_of_another_run_is_refused(tmp_path: Path, change: dict[str, Any], said: str) -> None:
-    run(tmp_path)
+    run(tmp_path, BOX, only=("first",))
     with pytest.raises(MedSAMError, match=said):
-        run(tmp_path, **change)
+        run(tmp_path, BOX, only=("first",), **change)
 
 
-def test_results_of_another_checkpoint_of_that_name_are_refused(tmp_path: Path) -> None:
-    run(tmp_path, EngineRunner("net", seeded(NANO), {"sha256": "a"}), protocols=(), only=("first",))
-    with pytest.raises(MedSAMError, match="another net"):
-        run(tmp_path, EngineRunner("net", seeded(NANO), {"sha256": "b"}), protocols=(), only=("first",))
+def test_results_of_other_files_of_a_case_are_refused(tmp_path: Path) -> None:
+    run(tmp_path, BOX, only=("first",))
+    label = tmp_path / "data" / "first" / "label.nii.gz"
+    label.write_bytes(label.read_bytes() + b"\0")
+    with pytest.raises(MedSAMError, match="other files of the case first"):
+        run(tmp_path, BOX, only=("first",))
 
 
-def test_another_runner_is_added_to_a_folder(tmp_path: Path) -> None:
-    run(tmp_path, Obedient("one"))
-    report = run(tmp_path, Obedient("one"), Obedient("two"))
-    assert {row["runner"] for row in report["rows"]} == {"one", "two"}
-    assert set(json.loads((tmp_path / "out" / HEADER).read_text(encoding="utf-8"))["runners"]) == {
-        "one",
-        "two",
-    }
+def test_another_runner_and_another_way_of_working_are_added_to_a_folder(tmp_path: Path) -> None:
+    run(tmp_path, own("obedient"), only=("first",))
+    both = (*LOOSE, *REFERENCE)
+    report = run(tmp_path, own("second"), own("obedient"), protocols=both, only=("first",))
+    assert len(report.measurements) == len(keys(tmp_path)) == 8
+    runners = json.loads((tmp_path / "out" / HEADER).read_text(encoding="utf-8"))["runners"]
+    assert set(runners) == {"obedient", "second"}
 
 
-def test_the_same_seed_gives_the_same_results_and_another_one_others(tmp_path: Path) -> None:
-    protocols = (PROTOCOLS["loose box+range"],)
-
-    def scores(name: str, seed: int) -> list[float]:
-        (tmp_path / name).mkdir()
-        report = run(tmp_path / name, box_rival(), protocols=protocols, seed=seed)
-        return [row["dice"] for row in report["rows"]]
-
-    first = scores("a", 3)
-    assert scores("b", 3) == first != scores("c", 4)
-
-
-def test_what_is_left_to_chance_does_not_depend_on_which_cases_are_measured(tmp_path: Path) -> None:
-    protocols = (PROTOCOLS["loose box+range"],)
-    both = run(tmp_path, box_rival(), protocols=protocols)["rows"]
-    (tmp_path / "alone").mkdir()
-    alone = run(tmp_path / "alone", box_rival(), protocols=protocols, only=("second",))["rows"]
-    assert alone == [
-        {**row, "seconds": mine["seconds"], "first_seconds": mine["first_seconds"]}
-        for row, mine in zip((row for row in both if row["case"] == "second"), alone, strict=True)
+def test_what_is_not_wanted_any_more_is_not_reported(tmp_path: Path) -> None:
+    run(tmp_path, own("obedient"), BOX, protocols=(*REFERENCE, *LOOSE))
+    report = run(tmp_path, BOX, protocols=LOOSE, only=("second",))
+    assert [each.key for each in report.measurements] == [
+        f"second|{target}|loose box+range|box" for target in ("egg", "rest")
     ]
 
 
-def test_a_runner_that_fails_scores_nothing_and_is_listed(tmp_path: Path) -> None:
-    report = complete(run(tmp_path, Obedient("broken", fail=True)))
-    assert all(row["dice"] == [0.0] * 6 for row in report["rows"])
-    assert "broken failed on first, egg (box+range): Nothing was understood." in as_markdown(report)
+def test_the_same_seed_gives_the_same_results_and_another_one_others(tmp_path: Path) -> None:
+    found = []
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        (tmp_path / name).mkdir()
+        found.append(scores(run(tmp_path / name, BOX, protocols=LOOSE, seed=seed)))
+    assert found[0] == found[1] != found[2]
+
+
+def test_what_is_left_to_chance_does_not_depend_on_which_cases_are_measured(tmp_path: Path) -> None:
+    both = scores(run(tmp_path, BOX, protocols=LOOSE))
+    (tmp_path / "alone").mkdir()
+    alone = scores(run(tmp_path / "alone", BOX, protocols=LOOSE, only=("second",)))
+    assert alone == [found for found in both if found.case == "second"]
+
+
+def test_a_runner_that_fails_is_a_measurement_without_steps(tmp_path: Path) -> None:
+    report = run(tmp_path, own("failing"), only=("first",))
+    assert [(each.steps, each.error) for each in report.measurements] == [((), "Nothing was understood.")] * 2
+    assert not report.skipped
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("faulty", "a fault of the program (ZeroDivisionError: division by zero)."),
+        ("hungry", "there is not enough memory."),
+    ],
+)
+def test_a_fault_is_told_with_its_place_and_the_rest_is_measured(
+    name: str, reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    report = run(tmp_path, own(name), BOX, only=("first",))
+    assert [entry.reason for entry in report.skipped] == [
+        f"{target}, {name}, box+range: {reason}" for target in ("egg", "rest")
+    ]
+    assert [each.runner for each in report.measurements] == ["box", "box"]
+    [record, _] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "own_runners.py" in record.getMessage()  # where it happened
 
 
 def test_no_case_of_that_name_is_told(tmp_path: Path) -> None:
@@ -187,53 +220,40 @@ def test_no_case_of_that_name_is_told(tmp_path: Path) -> None:
         run(tmp_path, only=("nothing",))
 
 
-def test_masks_are_kept_on_demand(tmp_path: Path) -> None:
-    run(tmp_path, box_rival(), only=("first",), keep_masks=True)
-    kept = sorted((tmp_path / "out" / "masks").iterdir())
-    assert len(kept) == 2
-    content = np.load(kept[0])
-    shape = content["shape"]
-    mask = np.unpackbits(content["first"], count=int(np.prod(shape))).reshape(shape)
-    assert mask.any()
+def test_two_runners_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MedSAMError, match="Two runners have the same name: obedient, obedient"):
+        run(tmp_path, own("obedient"), own("namesake"))
 
 
-def test_the_report_says_who_wins_and_how_much_depends_on_the_cases(tmp_path: Path) -> None:
-    report = complete(run(tmp_path, Obedient(), ellipsoid_rival(), growcut_double(), box_rival()))
-    [wins] = [entry for entry in report["wins"] if entry["runner"] == "obedient"]
-    assert len(report["wins"]) == 1
-    assert wins["count"] == 4
-    assert wins["won"] + len(wins["lost"]) == 4
-    [box] = [
-        entry for entry in report["summary"] if entry["runner"] == "box" and entry["setting"] == "box+range"
-    ]
-    assert box["low"] <= box["mean"] <= box["high"]
-    settings = {entry["setting"] for entry in report["summary"] if entry["runner"] == "obedient"}
-    assert settings == {
-        "box+range",
-        "box+range: prompted slice alone",
-        "box+range, 1 correction",
-        "box+range, 3 corrections",
-        "box+range, 5 corrections",
-    }
+def test_masks_of_the_reference_way_are_kept_and_others_on_demand(tmp_path: Path) -> None:
+    report = run(tmp_path, own("obedient"), protocols=(*REFERENCE, *LOOSE), only=("first",))
+    for found in report.measurements:
+        kept = load_masks(tmp_path / "out", found.key)
+        assert (kept is not None) == (found.protocol == "box+range")
+        if kept is not None:
+            first, last = kept
+            assert first.shape == last.shape == SHAPE
+            assert last.sum() > first.sum() > 0
+    report = run(tmp_path, BOX, protocols=LOOSE, only=("first",), keep_masks=True)
+    assert all(load_masks(tmp_path / "out", found.key) is not None for found in report.measurements)
 
 
-def test_the_report_is_written_as_markdown_csv_and_json(tmp_path: Path) -> None:
-    report = complete(run(tmp_path, Obedient(), box_rival()))
-    markdown, table, values = (path.read_text("utf-8") for path in write_report(report, tmp_path / "out"))
-    assert "| first | egg | 11 |" in markdown
-    assert report["run"]["processor"] in markdown
-    assert len(table.splitlines()) == 1 + len(report["rows"])
-    assert table == as_csv(report["rows"])
-    assert json.loads(values) == json.loads(json.dumps(report))
+def test_the_header_says_what_it_was_measured_with(tmp_path: Path) -> None:
+    header = run(tmp_path, BOX, only=("first",), command="medsamslicer benchmark accuracy", threads=1).run
+    assert header["data"] == "data"
+    assert header["command"] == "medsamslicer benchmark accuracy"
+    assert (header["threads"], header["processes"], header["gpu"]) == (1, 1, None)
+    for name in ("version", "python", "torch", "numpy", "SimpleITK", "processor", "system", "date"):
+        assert isinstance(header[name], str), name
+    assert header["memory_gb"] is None or header["memory_gb"] > 0
+    assert str(tmp_path) not in json.dumps(dict(header))
 
 
-@pytest.mark.parametrize("name", list(PROTOCOLS))
-def test_the_engine_answers_in_every_way_of_working(name: str) -> None:
-    runner = EngineRunner("net", seeded(NANO, 3), threads=1)
-    target, volume = target_of(ellipsoid()), volume_of(ellipsoid())
-    ask = runner.begin(volume, SliceAxis.K)
-    prompt = PROTOCOLS[name].first(target, GEOMETRY, [0])
-    answer = ask(ObjectPrompts("object", (1, 0, 0), (prompt,), target.slice_range))
-    assert answer.mask.shape == brick().shape
-    assert 0 < answer.first_seconds <= answer.seconds
-    assert set(answer.confidence) <= set(range(2, 13))
+def test_progress_tells_cases_share_and_what_is_measured(tmp_path: Path) -> None:
+    shown: list[Progress] = []
+    run(tmp_path, own("obedient"), BOX, watch=shown.append)
+    shares = [where.share for where in shown]
+    assert shown[0].left_seconds is None
+    assert (shown[-1].cases_done, shown[-1].cases, shares[-1]) == (3, 3, 1.0)
+    assert "first, egg: obedient, box+range" in {where.text for where in shown}
+    assert any(where.left_seconds for where in shown)

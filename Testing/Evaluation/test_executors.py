@@ -11,7 +11,6 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -30,51 +29,23 @@ from MedSAMSlicerLib.sam2.checkpoint import save, seeded
 from MedSAMSlicerLib.sam2.config import NANO
 
 from .labelled_volumes import data_set
+from .own_runners import MARKS
 
-OWN_RUNNERS = """
-    import os, signal, time
-    from pathlib import Path
-    from MedSAMSlicerLib.evaluation.rivals import box_rival
-
-    class Own:
-        name = "own"
-        def __init__(self): self._box = box_rival()
-        def supports(self, protocol): return self._box.supports(protocol)
-        def corrects(self, protocol): return False
-        def describe(self): return {"method": "for tests"}
-
-    class Deadly(Own):
-        "Dies as when memory runs out, on the first case."
-        def begin(self, volume, axis):
-            if "first" in str(volume.path):
-                os.kill(os.getpid(), signal.SIGKILL)
-            return self._box.begin(volume, axis)
-
-    class Faulty(Own):
-        def begin(self, volume, axis):
-            if "first" in str(volume.path):
-                raise ZeroDivisionError("division by zero")
-            return self._box.begin(volume, axis)
-
-    class Slow(Own):
-        "Says who it is, and takes its time."
-        def begin(self, volume, axis):
-            (Path(os.environ["OWN_RUNNERS"]) / str(os.getpid())).touch()
-            time.sleep(60)
-"""
+pytestmark = pytest.mark.usefixtures("own_runners")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Data, weights, and a module of runners that other processes can import."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data and weights."""
     place = tmp_path_factory.mktemp("executors")
     (place / "data").mkdir()
     data_set(place / "data")
     save(seeded(NANO, 3), place / "net.safetensors")
-    (place / "own_runners.py").write_text(textwrap.dedent(OWN_RUNNERS), encoding="utf-8")
-    sys.path.insert(0, str(place))
-    yield place
-    sys.path.remove(str(place))
+    return place
+
+
+def own(name: str) -> RunnerSpec:
+    return RunnerSpec("own", f"own_runners:{name}")
 
 
 def run(
@@ -94,6 +65,7 @@ def scores(report: AccuracyReport) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_processes_measure_what_this_process_measures(folder: Path, tmp_path: Path) -> None:
     net = RunnerSpec("engine", "net", str(folder / "net.safetensors"), threads=1)
     specs = (net, RunnerSpec("ellipsoid"))
@@ -106,39 +78,23 @@ def test_processes_measure_what_this_process_measures(folder: Path, tmp_path: Pa
 
 
 def test_a_process_that_is_killed_costs_one_trial_and_is_told(folder: Path, tmp_path: Path) -> None:
-    deadly = RunnerSpec("own", "own_runners:Deadly")
-    report = run(folder, tmp_path, ProcessExecutor(1), deadly, only=("first",))
+    report = run(folder, tmp_path, ProcessExecutor(1), own("deadly"), only=("first",))
     assert [entry.reason for entry in report.skipped] == [
-        f"{target}, own, loose box+range: the process that measured it was killed (signal 9), "
+        f"{target}, deadly, loose box+range: the process that measured it was killed (signal 9), "
         "perhaps for lack of memory."
         for target in ("egg", "rest")
     ]
 
 
-def test_a_fault_of_one_runner_is_told_and_costs_one_trial(
-    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    specs = (RunnerSpec("own", "own_runners:Faulty"), RunnerSpec("box"))
-    report = run(folder, tmp_path, None, *specs, only=("first", "second"))
-    assert [entry.reason for entry in report.skipped] == [
-        f"{target}, own, loose box+range: a fault of the program (ZeroDivisionError: division by zero)."
-        for target in ("egg", "rest")
-    ]
-    assert [(each.case, each.runner) for each in report.measurements] == [
-        ("first", "box"), ("first", "box"), ("second", "own"), ("second", "box"), ("second", "own"), ("second", "box"),
-    ]  # fmt: skip
-    assert "own_runners.py" in caplog.text  # where it happened
-
-
 def slow_task(folder: Path) -> CaseTask:
     [first] = [case for case in find_cases(folder / "data") if case.name == "first"]
-    return CaseTask(first, 1, (PROTOCOLS["box+range"],), (RunnerSpec("own", "own_runners:Slow"),))
+    return CaseTask(first, 1, (PROTOCOLS["box+range"],), (own("slow"),))
 
 
 def test_ctrl_c_ends_all_processes_at_once(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OWN_RUNNERS", str(tmp_path))
+    monkeypatch.setenv(MARKS, str(tmp_path))
 
     def press() -> None:
         waited_for(lambda: busy(tmp_path))
@@ -152,18 +108,20 @@ def test_ctrl_c_ends_all_processes_at_once(
     assert not any(map(is_alive, busy(tmp_path)))
 
 
-def test_processes_end_with_the_one_that_started_them(folder: Path, tmp_path: Path) -> None:
+def test_processes_end_with_the_one_that_started_them(
+    folder: Path, tmp_path: Path, own_runners: Path
+) -> None:
     """kill -9 of the program leaves no process behind."""
     (tmp_path / "task.pickle").write_bytes(pickle.dumps(slow_task(folder)))
     code = textwrap.dedent(f"""
         import pickle, sys
         from pathlib import Path
-        sys.path[:0] = [{str(folder)!r}, {str(Path(__file__).parents[2] / "MedSAMSlicer")!r}]
+        sys.path[:0] = [{str(own_runners)!r}, {str(Path(__file__).parents[2] / "MedSAMSlicer")!r}]
         from MedSAMSlicerLib.evaluation.executors import ProcessExecutor
         task = pickle.loads(Path({str(tmp_path / "task.pickle")!r}).read_bytes())
         list(ProcessExecutor(1).run([task]))
     """)
-    program = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "OWN_RUNNERS": str(tmp_path)})
+    program = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, MARKS: str(tmp_path)})
     try:
         waited_for(lambda: busy(tmp_path))
     finally:
@@ -184,6 +142,7 @@ def test_what_a_worker_of_a_cluster_does_not_see_or_have_is_told(folder: Path) -
     assert told.reason.endswith("not 0.0.1.")
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_measures_what_this_process_measures(folder: Path, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     alone = run(folder, tmp_path / "alone", None)
@@ -213,7 +172,7 @@ def waited_for(condition: Any, seconds: float = 30) -> Any:
 
 
 def busy(folder: Path) -> list[int]:
-    """The processes that were at work for :class:`Slow`."""
+    """The processes that were at work for the slow runner."""
     return [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
 
 

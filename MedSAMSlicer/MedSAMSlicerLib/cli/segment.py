@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import CheckpointError, OutputError, PromptError, VolumeError
 from ..models.registry import BUNDLED_ID, CheckpointFile, Registry
+from .argument_types import positive
 from .exit_codes import OK, UsageError
 from .outputs import check_targets, draw_result, needs_dicom, write_masks
 from .prompt_text import PromptText
@@ -76,9 +77,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--tier", choices=("auto", "exact", "balanced", "fast"), help="arithmetic (default: auto)"
     )
     network.add_argument(
-        "--threads", type=_positive, metavar="N", help="CPU threads (default: leaves one free)"
+        "--threads", type=positive, metavar="N", help="CPU threads (default: leaves one free)"
     )
-    network.add_argument("--cache-mb", type=_positive, metavar="MB", help="memory for encoded slices")
+    network.add_argument("--cache-mb", type=positive, metavar="MB", help="memory for encoded slices")
     network.add_argument(
         "--window",
         help="grey values: auto, soft-tissue, lung, bone, brain, liver, mediastinum, percentile, pet, full or "
@@ -128,12 +129,6 @@ def _add_prompts(parser: argparse.ArgumentParser) -> None:
     prompts.add_argument("--axis", choices=("k", "j", "i"), help="array axis of the slices (default: k)")
     prompts.add_argument("--range", metavar="FIRST,LAST", help="slices to stay within, both included")
     prompts.add_argument("--ras", action="store_true", help="boxes, points and lines are in RAS mm")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"a whole number of 1 or more is needed, not {text!r}")
-    return int(text)
 
 
 def run(arguments: argparse.Namespace) -> int:

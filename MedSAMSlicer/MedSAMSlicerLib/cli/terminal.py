@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
+from collections.abc import Callable
 from typing import TextIO
 
 from ..models.registry import Confirm, Question
@@ -14,46 +16,77 @@ _EVERY_S = 0.1
 
 
 class ProgressBar:
-    """One line on the error output that is rewritten; nothing at all when that is not a terminal.
+    """One line on the error output that is rewritten; where that is not a terminal, nothing or now and then a line.
 
     Use as a context manager, so that the line is cleared whatever happens.
+
+    Args:
+        label: what goes on.
+        stream: None = the error output.
+        lines_every_s: seconds between two lines where it is not a terminal; None = silence there.
+        clock: seconds.
     """
 
-    def __init__(self, label: str, stream: TextIO | None = None) -> None:
-        self._label = label
+    def __init__(
+        self,
+        label: str,
+        stream: TextIO | None = None,
+        lines_every_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._label, self._clock = label, clock
         self._stream = sys.stderr if stream is None else stream
-        self._shown = self._stream.isatty()
-        self._start = time.monotonic()
-        self._last = 0.0
+        self._rewrites = self._stream.isatty()
+        self._every_s = _EVERY_S if self._rewrites else lines_every_s
+        self._start = clock()
+        self._last: float | None = None
 
     def __enter__(self) -> ProgressBar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._shown and self._last:
+        if self._rewrites and self._last is not None:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
 
-    def update(self, done: float, total: float | None, text: str = "") -> None:
-        """Show `done` of `total` (None = not known) and `text`; cheap enough to call very often."""
-        now = time.monotonic()
-        if not self._shown or (now - self._last < _EVERY_S and (total is None or done < total)):
+    def update(self, done: float, total: float | None, text: str = "", left: float | None = None) -> None:
+        """Show `done` of `total` (None = not known) and `text`; cheap enough to call very often.
+
+        Args:
+            done, total: in whatever unit.
+            text: what is done now.
+            left: seconds to go; None = as many for each unit as so far.
+        """
+        now, finished = self._clock(), total is not None and done >= total
+        recent = self._last is not None and self._every_s is not None and now - self._last < self._every_s
+        if self._every_s is None or (recent and not (finished and self._rewrites)):
             return
         self._last = now
+        said = f"{text}"
         if total:
-            filled = int(_WIDTH * min(done / total, 1.0))
-            bar = "█" * filled + "·" * (_WIDTH - filled)
-            left = (now - self._start) * (total - done) / done if done else None
-            text = f"{bar} {100 * done / total:3.0f} %  {text}" + (f"  {duration(left)} left" if left else "")
-        self._stream.write(f"\r\x1b[K{self._label} {text}")
+            if left is None and done:
+                left = (now - self._start) * (total - done) / done
+            said = f"{100 * min(done / total, 1.0):3.0f} %  {text}" + (
+                f"  {duration(left)} left" if left else ""
+            )
+        if not self._rewrites:
+            self._stream.write(f"{self._label} {said.strip()}\n")
+        else:
+            if total:
+                filled = int(_WIDTH * min(done / total, 1.0))
+                said = f"{'█' * filled}{'·' * (_WIDTH - filled)} {said}"
+            columns = shutil.get_terminal_size().columns
+            self._stream.write(f"\r\x1b[K{f'{self._label} {said}'[: columns - 1]}")
         self._stream.flush()
 
 
 def duration(seconds: float) -> str:
-    """Minutes and seconds as people say them: `3.2 s`, `41 s`, `2 min 05 s`."""
+    """A time as people say it: `3.2 s`, `41 s`, `2 min 05 s`, `3 h 20 min`."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 

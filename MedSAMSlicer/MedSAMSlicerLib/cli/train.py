@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .argument_types import not_negative, positive
 from .exit_codes import UsageError
 from .terminal import confirmation, say
 
@@ -67,12 +68,12 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--steps", type=int, help="steps of the whole stage, in place of minutes")
     parser.add_argument("--resume", action="store_true", help="go on from the state in --out")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=not_negative, default=0)
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads of the trainer (default: 2)")
+    parser.add_argument("--threads", type=positive, default=2, help="CPU threads of the trainer (default: 2)")
     parser.add_argument(
         "--workers",
-        type=int,
+        type=not_negative,
         default=1,
         help="processes that make clips; 0 = none beside the trainer (default: 1)",
     )
@@ -104,7 +105,7 @@ def _add_tuning_options(parser: argparse.ArgumentParser) -> None:
         default="all",
         help="which weights learn: all, the mask decoder's, or low-rank adapters (default: all)",
     )
-    group.add_argument("--rank", type=int, default=8, help="of the adapters of lora (default: 8)")
+    group.add_argument("--rank", type=positive, default=8, help="of the adapters of lora (default: 8)")
     group.add_argument(
         "--only",
         metavar="NAME",
@@ -146,7 +147,9 @@ def _add_step_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         help=f"side of the frames in pixels (default: the checkpoint's, else {_SCRATCH_SIZE})",
     )
-    group.add_argument("--frames", type=int, default=24, help="frames per step and process (default: 24)")
+    group.add_argument(
+        "--frames", type=positive, default=24, help="frames per step and process (default: 24)"
+    )
     group.add_argument("--longest", type=int, default=8, help="slices of the longest clips (default: 8)")
     group.add_argument(
         "--lr", type=float, help="highest learning rate (default: 0.001; fine-tuning: by what is tuned)"
@@ -177,10 +180,8 @@ def _check(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and not value > 0:
             raise UsageError(f"--{name} must be above 0, got {value}.")
-    if args.longest < 4 or args.frames < 1 or args.rank < 1 or args.threads < 1 or args.workers < 0:
-        raise UsageError(
-            "--longest must be at least 4, --frames, --rank and --threads at least 1, --workers at least 0."
-        )
+    if args.longest < 4:
+        raise UsageError(f"--longest must be at least 4, got {args.longest}.")
     if not 0 <= args.validation < 1:
         raise UsageError(f"--validation is a share from 0 to below 1, got {args.validation}.")
     if args.recipe is not None and (

@@ -203,8 +203,9 @@ class ResultsFile:
         try:
             with path.open("ab", buffering=0) as file:
                 before = file.tell()
-                if file.write(line) != len(line):  # the rest would fail
-                    file.write(line[-1:])
+                rest = line
+                while rest:  # a disk that fills takes a part, and refuses the next
+                    rest = rest[file.write(rest) :]
                 os.fsync(file.fileno())
         except OSError as error:
             if before is not None:
