@@ -1,7 +1,8 @@
 """The sections of a report as Markdown, and a way to put them into a document that has places for them.
 
 For the command line, `benchmark accuracy|effort --into DOCUMENT` is :func:`put_report_into` and
-`benchmark engine --into DOCUMENT` is :func:`put_engine_into`. A place is what lies between two lines
+`benchmark engine --into DOCUMENT` is :func:`put_engine_into`; :func:`check_report_places` and
+:func:`check_engine_places` tell before a long run that a place is missing. A place is what lies between two lines
 `<!-- begin NAME -->` and `<!-- end NAME -->`; :func:`document_sections` says the names.
 """
 
@@ -14,6 +15,8 @@ from typing import Any
 
 from ..core.errors import OutputError
 from ..io.atomic import output_error, write_bytes
+from .engine_benchmark import EngineBenchmark, place_names
+from .engine_benchmark import document_sections as engine_sections
 from .plots import MODALITIES, PROMPTS, TARGETS, TIMES, Plot, plots
 from .report_data import AccuracyReport
 from .tables import (
@@ -115,14 +118,22 @@ def put_report_into(document: Path, report: AccuracyReport, focus: str = ACCURAC
     return [document, *paths]
 
 
+def check_report_places(document: Path, focus: str = ACCURACY) -> None:
+    """Raise OutputError when :func:`put_report_into` would."""
+    with_places(document, dict.fromkeys((f"{focus}-{name}" for name in ORDERS[focus]), ""))
+
+
+def check_engine_places(document: Path, benchmark: EngineBenchmark) -> None:
+    """Raise OutputError when :func:`put_engine_into` would with what this benchmark measures."""
+    with_places(document, dict.fromkeys(place_names(benchmark), ""))
+
+
 def put_engine_into(document: Path, report: Mapping[str, Any]) -> list[Path]:
     """Write a report of the engine benchmark into its places in a Markdown document; returns the files written.
 
     Raises:
         OutputError: a place is missing, or the document cannot be written.
     """
-    from .engine_benchmark import document_sections as engine_sections
-
     put_into(document, engine_sections(dict(report)))
     return [document]
 

@@ -120,15 +120,20 @@ def as_markdown(report: dict[str, Any]) -> str:
     return "\n\n".join([_setting(report), *tables])
 
 
+def place_names(benchmark: EngineBenchmark) -> list[str]:
+    """The names of the places in a document that a report fills: `engine-DEVICE` and `engine-DEVICE-memory`."""
+    name = f"engine-{benchmark.device}"
+    return [name] * bool(benchmark.rounds) + [f"{name}-memory"] * bool(benchmark.memory_slices)
+
+
 def document_sections(report: dict[str, Any]) -> dict[str, str]:
-    """What was measured, by the names of its places in a document: `engine-DEVICE`, and `engine-DEVICE-memory`."""
-    tables = {}
-    place = f"engine-{report['settings']['device']}"
-    if report["settings"]["rounds"]:
-        tables[place] = _speed_table(report)
-    if report["memory"]:
-        tables[f"{place}-memory"] = _memory_table(report)
-    return {name: f"{_setting(report)}\n\n{table}" for name, table in tables.items()}
+    """What was measured, by the names of its places in a document: speed if it was timed, memory if it was measured."""
+    settings = EngineBenchmark(**report["settings"])
+    tables = [_speed_table(report)] * bool(settings.rounds) + [_memory_table(report)] * bool(
+        settings.memory_slices
+    )
+    found = zip(place_names(settings), tables, strict=True)
+    return {name: f"{_setting(report)}\n\n{table}" for name, table in found}
 
 
 def _setting(report: dict[str, Any]) -> str:
