@@ -135,6 +135,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _engine(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    from ..evaluation.documents import check_engine_places, put_engine_into
     from ..evaluation.engine_benchmark import EngineBenchmark, as_markdown, run_engine_benchmark
 
     benchmark = EngineBenchmark(
@@ -146,10 +147,10 @@ def _engine(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
         threads=args.threads,
         device=args.device,
     )
+    if args.into is not None:
+        check_engine_places(args.into, benchmark)  # not only after all measuring
     report = run_engine_benchmark(benchmark, _say)
     if args.into is not None:
-        from ..evaluation.documents import put_engine_into
-
         paths = put_engine_into(args.into, report)
         say(f"Written: {', '.join(map(str, paths))}")
     return report, as_markdown(report)

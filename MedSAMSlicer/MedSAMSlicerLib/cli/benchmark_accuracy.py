@@ -197,7 +197,10 @@ def run(arguments: argparse.Namespace) -> int:
     protocols = _protocols(arguments)
     from ..evaluation.accuracy import AccuracyBenchmark, run_accuracy_benchmark
     from ..evaluation.accuracy_report import JSON, write_report
+    from ..evaluation.documents import check_report_places, put_report_into
 
+    if arguments.into is not None:
+        check_report_places(arguments.into, arguments.what)  # not only after hours of measuring
     alone = arguments.processes == 1 and arguments.scheduler is None
     threads = arguments.threads or ((os.cpu_count() or 1) if alone else 1)
     benchmark = AccuracyBenchmark(
@@ -226,8 +229,6 @@ def run(arguments: argparse.Namespace) -> int:
         report, arguments.out, data=arguments.data, pictures=not arguments.no_pictures, focus=arguments.what
     )
     if arguments.into is not None:
-        from ..evaluation.documents import put_report_into
-
         paths += put_report_into(arguments.into, report, arguments.what)
     if arguments.json:
         sys.stdout.write((arguments.out / JSON).read_text(encoding="utf-8"))
