@@ -149,6 +149,17 @@ class TestSurfaces:
         assert normalised_surface_dice(at_border, grown_at_border, spacing, 2.0) == pytest.approx(wanted)
         assert hd95(at_border, grown_at_border, spacing) == pytest.approx(5.0)
 
+    @pytest.mark.parametrize("seed", range(4))
+    @pytest.mark.parametrize("tolerance_mm", [0.0, 1.0, 2.0])
+    def test_surface_dice_is_that_of_monai(self, seed: int, tolerance_mm: float) -> None:
+        chance = np.random.default_rng(seed)
+        shape = (1, 17, 19) if seed == 3 else (9, 17, 19)
+        one, other = (chance.random(shape) > share for share in (0.6, 0.9))
+        spacing = (0.8, 1.0, 2.5)
+        pair, mm = ((one[0], other[0]), spacing[:2]) if seed == 3 else ((one, other), spacing)
+        wanted = surface_dice_by_monai(*pair, mm, tolerance_mm)
+        assert normalised_surface_dice(one, other, spacing, tolerance_mm) == pytest.approx(wanted, abs=1e-6)
+
     def test_single_voxels_have_a_distance(self) -> None:
         one = block(slice(3, 4), slice(3, 4), slice(3, 4))
         other = block(slice(3, 4), slice(3, 4), slice(7, 8))

@@ -37,7 +37,7 @@ def step_of(
     distance = hd95(mask, truth, spacing)
     return Step(
         interactions,
-        round(dice(mask, truth), _DIGITS),
+        round(float(dice(mask, truth)), _DIGITS),
         round(normalised_surface_dice(mask, truth, spacing, TOLERANCE_MM), _DIGITS),
         round(distance, 3) if math.isfinite(distance) else None,
         round(seconds, 4),

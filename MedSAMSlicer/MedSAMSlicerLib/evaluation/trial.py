@@ -122,4 +122,4 @@ def _rounds(
 def _dice_on(target: Target, mask: BoolVolume, index: int) -> float:
     """Dice on one slice alone."""
     seen, truth = (plane_of(volume, target.axis, index)[None] for volume in (mask, target.mask))
-    return round(dice(seen, truth), 5)
+    return round(float(dice(seen, truth)), 5)
