@@ -41,7 +41,7 @@ class Protocol:
         slices: how many slices are prompted at once, see :meth:`prompted_slices`; None = each that holds the object,
             segmented by itself (single-frame): nothing is carried to other slices.
         direction: whether the mask is carried both ways from the prompted slice, or to higher or lower indices only;
-            the slices on the other side stay empty.
+            the slices on the other side stay empty, and what lies there counts as missed.
         ranged: whether the first and last slice of the object are said too.
         corrections: prompts after the first mask, one a round.
         correct_with: a click into the middle of the largest error of the worst slice, or a tight box on the worst slice
@@ -196,18 +196,18 @@ REFERENCE = "box+range"
 """The way of working in which runners are compared first."""
 
 _PIPELINES = (
-    "every slice", "every slice, click", "box+range", "middle+range", "first, forward+range", "forward+range",
-    "backward+range", "three slices+range", "box",
+    "every slice", "box+range", "middle+range", "first, forward+range", "forward+range", "backward+range",
+    "three slices+range", "box",
 )  # fmt: skip
+_SLOW = "every slice, click"  # our engine looks for the size of the object on each slice
 _USUAL = ("box+range", "box", "click+range", "click")
 
 SUITES: dict[str, tuple[str, ...]] = {
     "standard": (*_USUAL, *(name for name in _PIPELINES if name not in _USUAL)),
     "prompts": ("box+range", "box", "click+range", "loose box+range", "line+range", "mask+range"),
-    "pipelines": _PIPELINES,
+    "pipelines": (*_PIPELINES, _SLOW),
     "effort": ("box+range, 10 clicks", "10 clicks", "box+range, 5 boxes"),
 }
 """Names of ways of working that are measured together."""
 
 DEFAULT_SUITE = "standard"
-DEFAULT_PROTOCOLS = SUITES[DEFAULT_SUITE]
