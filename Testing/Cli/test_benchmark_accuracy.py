@@ -1,8 +1,14 @@
-"""`medsamslicer benchmark accuracy` on a tiny folder of generated volumes."""
+"""`medsamslicer benchmark accuracy` and `effort` on a tiny folder of generated volumes."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +16,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MedSAMSlicerLib.evaluation.accuracy_report import FILES
+from MedSAMSlicerLib.cli import build_parser
+from MedSAMSlicerLib.cli.benchmark_accuracy import command_of
 
 SHAPE = (5, 24, 26)
+PACKAGE = Path(__file__).parents[2] / "MedSAMSlicer"
 
 
 @pytest.fixture
@@ -32,73 +40,270 @@ def pairs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def benchmark(cli: Any, pairs: Path, random_checkpoint: Path, tmp_path: Path) -> Any:
-    """The command on the folder, with random weights and one quick way of working."""
+    """The command on the folder, with random weights, one quick rival and quick ways of working."""
 
-    def run(*words: str, out: str = "out", network: Path | None = random_checkpoint) -> Any:
-        model = ["--model", network, "--yes"] if network else []
-        given = ["--data", pairs, "--out", tmp_path / out, "--threads", "1", *model]
-        return cli(
-            "benchmark", "accuracy", *given, "--protocol", "click", "--protocol", "loose box+range", *words
-        )
+    def run(*words: Any, what: str = "accuracy", out: str = "out") -> Any:
+        given = [
+            "--data",
+            pairs,
+            "--out",
+            tmp_path / out,
+            "--threads",
+            "1",
+            "--model",
+            random_checkpoint,
+            "--yes",
+        ]
+        ways = ["--protocol", "click", "--protocol", "loose box+range"] if what == "accuracy" else []
+        return cli("benchmark", what, *given, "--no-pictures", *ways, *words)
 
     return run
 
 
 def test_a_folder_of_pairs_gives_a_report(benchmark: Any, tmp_path: Path) -> None:
-    done = benchmark()
+    done = benchmark("--rival", "box")
     assert done.code == 0, done
-    assert "| good | 1 | 5 |" in done.out
+    assert "| loose box+range | box |" in done.out
     assert "warning: skipped odd: " in done.err
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
-        [*FILES, "results.jsonl", "run.json"]
-    )
-    assert (tmp_path / "out" / "report.md").read_text(encoding="utf-8") == done.out
+    written = {"report.md", "report.csv", "report.json", "report.html"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        *written,
+        "results.jsonl",
+        "run.json",
+        ".lock",
+    }
+    for name in written:
+        assert f"- {tmp_path / 'out' / name}\n" in done.out
+    assert "good | 1 |" not in done.out  # the table of targets is in the files
 
 
 def test_the_same_command_again_gives_the_same_report_at_once(benchmark: Any) -> None:
-    assert benchmark().out == benchmark().out
+    assert benchmark("--no-rivals").out == benchmark("--no-rivals").out
 
 
 def test_the_same_seed_gives_the_same_scores_in_another_folder(benchmark: Any) -> None:
-    first, second = (json.loads(benchmark("--json", "--seed", "5", out=out).out) for out in ("a", "b"))
-    assert [row["dice"] for row in first["rows"]] == [row["dice"] for row in second["rows"]]
-    assert first["summary"] == second["summary"]
+    words = ("--json", "--seed", "5", "--rival", "ellipsoid")
+    first, second = (json.loads(benchmark(*words, out=out).out) for out in ("a", "b"))
+    assert [[step["dice"] for step in row["steps"]] for row in first["measurements"]] == [
+        [step["dice"] for step in row["steps"]] for row in second["measurements"]
+    ]
     assert first["run"]["seed"] == 5
+    assert first["run"]["command"].startswith(
+        "medsamslicer benchmark accuracy --data DATA --out a --protocol click "
+    )
+    assert len(first["run"]["runners"]) == 2
 
 
 def test_without_rivals_only_the_network_is_measured(benchmark: Any) -> None:
     report = json.loads(benchmark("--json", "--no-rivals").out)
-    assert len({row["runner"] for row in report["rows"]}) == 1
+    assert len({row["runner"] for row in report["measurements"]}) == 1
     assert len(next(iter(report["run"]["runners"].values()))["sha256"]) == 64
+
+
+def test_effort_measures_prompts_and_leads_with_them(benchmark: Any) -> None:
+    done = benchmark("--rival", "box", what="effort")
+    assert done.code == 0, done
+    assert "10 clicks" in done.out
+
+
+def test_published_runners_that_cannot_compute_a_network_are_left_out_with_a_warning(benchmark: Any) -> None:
+    done = benchmark("--official", "--no-rivals")
+    assert done.code == 0, done
+    assert done.err.count(" is left out: ") == 2
+    assert ", sam2 is left out: " in done.err
+    assert ", transformers is left out: " in done.err
+
+
+def test_the_report_goes_into_a_document(benchmark: Any, tmp_path: Path) -> None:
+    from MedSAMSlicerLib.evaluation.documents import ORDERS
+
+    names = [f"accuracy-{name}" for name in ORDERS["accuracy"]]
+    document = tmp_path / "page.md"
+    places = "\n".join(f"<!-- begin {name} -->\n<!-- end {name} -->" for name in names)
+    document.write_text(f"# Page\n{places}\nthe end\n", encoding="utf-8")
+    done = benchmark("--rival", "box", "--into", document)
+    assert done.code == 0, done
+    text = document.read_text(encoding="utf-8")
+    assert "| loose box+range | box |" in text
+    assert text.endswith("the end\n")
+    assert f"- {document}\n" in done.out
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--data", ""], "does not exist|holds no labelled"),
-        (["--protocol", "telepathy"], "'telepathy' is no way of working"),
+        (["--protocol", "telepathy"], "'telepathy' is no way of working: box+range, "),
+        (["--suite", "all"], "'all' is no suite of ways of working: standard, prompts, pipelines, effort"),
+        (["--rival", "doctor"], "'doctor'"),
+        (["--tier", "best"], "'best'"),
+        (["--threads", "0"], "--threads: a whole number of 1 or more is needed, not '0'"),
+        (["--processes", "0"], "--processes: a whole number of 1 or more is needed, not '0'"),
+        (["--processes", "-3"], "not '-3'"),
+        (["--seed", "-1"], "--seed: a whole number of 0 or more is needed, not '-1'"),
+        (["--scheduler", "tcp://127.0.0.1:9", "--processes", "2"], "do not go together"),
+        (["--rival", "box", "--no-rivals"], "do not go together"),
     ],
 )
-def test_wrong_words_are_told_in_one_line(
-    benchmark: Any, words: list[str], said: str, tmp_path: Path
-) -> None:
-    if words[1] == "":
-        (tmp_path / "empty").mkdir()
-        words = ["--data", str(tmp_path / "empty")]
+def test_wrong_words_are_told_in_one_line(benchmark: Any, words: list[str], said: str) -> None:
     done = benchmark(*words)
-    assert done.code in (1, 2)
-    assert done.err.count("\n") == 1
-    assert any(part in done.err for part in said.split("|"))
-
-
-def test_data_must_be_named(cli: Any) -> None:
-    done = cli("benchmark", "accuracy")
     assert (done.code, done.out) == (2, "")
-    assert "needs --data DATA" in done.err
+    assert done.err.count("\n") == 1
+    assert said in done.err
+    assert done.err.endswith("(see medsamslicer benchmark accuracy --help)\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["engine", "--cache-mb", "0"], "--cache-mb: a whole number of 1 or more is needed, not '0'"),
+        (["engine", "--threads", "0"], "--threads: a whole number of 1 or more is needed, not '0'"),
+        (["engine", "--slices", "-4"], "--slices: a whole number of 1 or more is needed, not '-4'"),
+        (["engine", "--rounds", "-1"], "--rounds: a whole number of 0 or more is needed, not '-1'"),
+        (["estimate", "--threads", "none"], "not 'none'"),
+        (["accuracy"], "--data"),
+        (["engine", "--data", "x"], "'--data'"),
+        (["nothing"], "'nothing'"),
+        ([], "WHAT"),
+    ],
+)
+def test_wrong_usage_of_each_benchmark_is_one_line(cli: Any, words: list[str], said: str) -> None:
+    done = cli("benchmark", *words)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("\n") == 1
+    assert said in done.err
+
+
+def test_the_help_of_each_benchmark_has_its_own_options(cli: Any) -> None:
+    texts = {
+        what: cli("benchmark", what, "--help").out for what in ("accuracy", "effort", "engine", "estimate")
+    }
+    assert all(max(map(len, text.splitlines())) <= 120 for text in texts.values())
+    assert all(f"medsamslicer benchmark {what}" in text for what, text in texts.items())
+    assert {what for what, text in texts.items() if "--memory-slices" in text} == {"engine"}
+    assert {what for what, text in texts.items() if "--suite" in text} == {"accuracy"}
+    assert {what for what, text in texts.items() if "--scheduler" in text} == {"accuracy", "effort"}
+
+
+def test_the_help_names_the_suites_that_there_are(cli: Any) -> None:
+    from MedSAMSlicerLib.evaluation.protocol import DEFAULT_SUITE, SUITES
+
+    said = " ".join(cli("benchmark", "accuracy", "--help").out.split())
+    assert f"{', '.join(SUITES)} (default: {DEFAULT_SUITE})" in said
+
+
+def test_old_spellings_are_understood() -> None:
+    parser = build_parser()
+    engine = ["engine", "--slices", "8", "--rounds", "2", "--memory-slices", "0"]
+    assert parser.parse_args(["benchmark", *engine]).memory_slices == 0
+    assert parser.parse_args(["benchmark", "estimate", "--threads", "1"]).threads == 1
+    accuracy = ["accuracy", "--data", "DATA", "--out", "results", "--threads", "1"]
+    assert parser.parse_args(["benchmark", *accuracy, "--debug"]).debug
+    assert not parser.parse_args(["benchmark", *accuracy]).debug
+
+
+def test_the_command_in_the_report_names_no_place_of_this_computer() -> None:
+    words = [
+        "--data",
+        "/home/me/data",
+        "--out",
+        "/tmp/out",
+        "--model",
+        "/home/me/net.pt",
+        "--model",
+        "sam2.1-tiny",
+    ]
+    words += [
+        "--suite",
+        "prompts",
+        "--rival",
+        "random walker",
+        "--processes",
+        "3",
+        "--seed",
+        "4",
+        "--keep-masks",
+    ]
+    said = command_of(build_parser().parse_args(["benchmark", "accuracy", *words]))
+    assert said == (
+        "medsamslicer benchmark accuracy --data DATA --out out --suite prompts --model net.pt --model sam2.1-tiny "
+        "--rival 'random walker' --processes 3 --seed 4 --keep-masks"
+    )
 
 
 def test_a_folder_of_another_seed_is_refused(benchmark: Any) -> None:
-    benchmark()
-    done = benchmark("--seed", "1")
+    benchmark("--no-rivals")
+    done = benchmark("--no-rivals", "--seed", "1")
     assert done.code == 1
     assert "holds results with seed 0, not 1" in done.err
+
+
+def test_data_that_are_not_there_are_told(cli: Any, tmp_path: Path) -> None:
+    done = cli("benchmark", "accuracy", "--data", tmp_path / "gone", "--out", tmp_path / "out", "--no-rivals")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "does not exist" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_on_the_terminal_ends_all_processes_with_one_line(
+    pairs: Path, random_checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "waiting.py").write_text(
+        textwrap.dedent(f"""
+        import os, time
+        from pathlib import Path
+
+        class Waiting:
+            name = "waiting"
+            def supports(self, protocol): return True
+            def corrects(self, protocol): return False
+            def describe(self): return {{}}
+            def begin(self, volume, axis):
+                Path({str(tmp_path)!r}, f"{{os.getpid()}}.busy").touch()
+                time.sleep(60)
+    """)
+    )
+    words = [
+        "benchmark",
+        "accuracy",
+        "--data",
+        pairs,
+        "--out",
+        tmp_path / "out",
+        "--model",
+        random_checkpoint,
+    ]
+    words += [
+        "--yes",
+        "--no-rivals",
+        "--runner",
+        "waiting:Waiting",
+        "--processes",
+        "2",
+        "--protocol",
+        "click",
+    ]
+    program = subprocess.Popen(
+        [sys.executable, "-m", "MedSAMSlicerLib.cli", *map(str, words)],
+        env={**os.environ, "PYTHONPATH": f"{PACKAGE}{os.pathsep}{tmp_path}"},
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    try:
+        while not list(tmp_path.glob("*.busy")):
+            assert program.poll() is None
+            time.sleep(0.05)
+        os.killpg(program.pid, signal.SIGINT)  # as a terminal does
+        _, said = program.communicate(timeout=30)
+    finally:
+        program.kill()
+    assert program.returncode == 130
+    *shown, told = said.splitlines()
+    assert told == "medsamslicer: error: cancelled; no file was left half-written."
+    assert all(line.startswith("measuring ") for line in shown)
+    [busy] = [int(path.stem) for path in tmp_path.glob("*.busy")]
+    with pytest.raises(ProcessLookupError):
+        os.kill(busy, 0)
+    results = (tmp_path / "out" / "results.jsonl").read_text(encoding="utf-8")
+    assert results.count('"key"') == 1
