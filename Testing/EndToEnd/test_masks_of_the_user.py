@@ -145,6 +145,32 @@ def test_overlap_policy_takes_voxels_of_the_neighbour_and_undo_gives_them_back(
     assert same(user.mask(first), mask)
 
 
+def test_mask_on_another_segment_is_told_with_whose_voxels_it_has(user: User) -> None:
+    _, low, high = largest(user.truth[KIDNEY])
+    user.box(low, high)
+    assert "Segment" not in user.said
+    user.press("addSegmentButton")
+    user.settled()
+    user.box(low, high)
+    assert user.said.startswith('The mask of "Segment_2" lies on "Segment_1", which keeps its voxels')
+    user.picture("overlap-said")
+    user.press("undoButton")
+    user.settled()
+    assert "lies on" not in user.said
+    choose_overlap(user, "all")
+    user.press("addSegmentButton")
+    user.settled()
+    user.box(low, high)
+    index = int(low[2])
+    assert user.said.startswith(f'The mask of "Segment_3" took voxels of "Segment_1" on slice {index}')
+    user.press("undoButton")
+    user.settled()
+    _, low, high = largest(user.truth["aorta"])
+    user.box(low, high)
+    assert "took" not in user.said
+    assert "lies on" not in user.said
+
+
 def test_overlap_visible_leaves_a_hidden_neighbour_alone(user: User) -> None:
     choose_overlap(user, "visible")
     _, low, high = largest(user.truth[KIDNEY])

@@ -65,7 +65,10 @@ def test_prompt_of_the_user_takes_back_what_another_segment_took_and_undo_return
     controller.undo()
     controller.undo()
     assert same(state(driver, first, second), history[0])
-    assert driver.texts == []
+    assert ['mask of "second" took' in driver.texts[0], 'mask of "first" took' in driver.texts[1]] == [
+        True
+    ] * 2
+    assert len(driver.texts) == 2, "each pair is told once"
 
 
 def test_undo_beyond_a_retake_gives_every_segment_what_it_had_at_each_step(driver: Driver) -> None:

@@ -9,6 +9,7 @@ from ..core.prompts import Prompt
 from ..core.segment_object import SegmentObject
 from ..core.session import Session, kept_as_prompts
 from .engine_jobs import FillJob, ForgetJob, ObjectToRun, PreviewJob, SliceFound
+from .overlap_notes import OverlapNotes
 from .prompt_nodes import PromptsOf
 from .retakes import Asked
 from .shown_masks import ShownMasks
@@ -22,6 +23,7 @@ class SceneSync:
     def __init__(self, work: Workspace) -> None:
         self._work = work
         self.shown_masks = ShownMasks(work)
+        self._notes = OverlapNotes(work)
         self._asked: set[tuple[int, int, tuple[Prompt, ...]]] = set()
 
     def after_change(self, object_ids: Iterable[int]) -> None:
@@ -37,6 +39,7 @@ class SceneSync:
     def start(self) -> None:
         """Nothing is known of the scene: a session began or ended."""
         self.shown_masks.forget()
+        self._notes.forget()
         self._asked.clear()
 
     def network_changed(self) -> None:
@@ -119,8 +122,12 @@ class SceneSync:
                 return
             work.take_edits()
             if session.apply_preview(entry.id, index, prompts, found.mask, found.confidence):
+                segment_id = work.segment_of(entry.id)
+                others = self._notes.others(segment_id, axis, index)
                 self.shown_masks.refresh([entry.id], Asked(frozenset({index}), prompts))
                 work.tell(Topic.MASKS)
+                if segment_id is not None:
+                    self._notes.compare(segment_id, axis, index, found.mask, others)
 
         def end(error: MedSAMError | None) -> None:
             if error is None or isinstance(error, Cancelled):
