@@ -173,6 +173,15 @@ def test_a_plan_covers_what_is_part_of_it_alone() -> None:
     assert PLAN.narrowed(("box",), ("third",)) is None
 
 
+def test_a_plan_that_is_part_of_the_one_that_is_there_does_not_take_its_place(tmp_path: Path) -> None:
+    narrowed = PLAN.narrowed(("click",), ("net",))
+    assert narrowed is not None
+    with ResultsFile(tmp_path, MADE_WITH) as results:
+        for plan in (PLAN, narrowed):
+            results.plan(plan)
+        assert results.plans == {"case": PLAN}
+
+
 def test_masks_come_back_as_they_were_and_are_small(tmp_path: Path) -> None:
     first, last = np.zeros((2, 40, 200, 300), bool)
     first[3:9, 50:90, 100:130] = np.random.default_rng(0).random((6, 40, 30)) > 0.5

@@ -204,7 +204,7 @@ def run(arguments: argparse.Namespace) -> int:
     alone = arguments.processes == 1 and arguments.scheduler is None
     threads = arguments.threads or ((os.cpu_count() or 1) if alone else 1)
     benchmark = AccuracyBenchmark(
-        data=arguments.data,
+        data=arguments.data.absolute() if arguments.scheduler else arguments.data,
         out=arguments.out,
         protocols=protocols,
         seed=arguments.seed,

@@ -202,7 +202,7 @@ class _Run:
         reason = skipped.reason
         data = self._benchmark.data
         folder = data.parent if data.is_file() else data
-        for place in (str(folder.resolve()), str(folder)):
+        for place in (str(folder.resolve()), str(folder.absolute()), str(folder)):
             reason = reason.replace(place, "DATA")  # where it lies is nobody's concern
         self._skipped.setdefault(skipped.case, []).append(CaseSkipped(skipped.case, reason))
 

@@ -166,7 +166,8 @@ class ResultsFile:
             OutputError: it cannot be written.
         """
         self.check_files(plan.case, plan.size)
-        if self.plans.get(plan.case) != plan:
+        before = self.plans.get(plan.case)
+        if before is None or before.narrowed(plan.protocols, plan.runners) != plan:
             self._append({"planned": plan.case, **{k: v for k, v in asdict(plan).items() if k != "case"}})
             self.plans[plan.case] = plan
 
