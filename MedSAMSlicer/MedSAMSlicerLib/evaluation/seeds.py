@@ -1,11 +1,11 @@
 """What a user paints for GrowCut and the random walker who knows boxes and a range, and where they click.
 
 Inside: the ellipsoid of boxes and range, shrunk to `SEED_PART` of its radii. Background: beyond the range and
-everywhere farther from the box than `GAP` of its extent, since nobody paints background up to the object's edge. Each
-click paints a disc on its slice, the later ones over the earlier ones; its radius is `DISC_PART` of the smaller side of
-the box there, within `DISC_RADII` voxels, so that it does not cover a small object. What is found beyond the box is
-taken away again; a positive click beyond the box widens it on that slice so that the disc fits in, as a box drawn
-there would. The radii were chosen on generated volumes (phantoms and training scenes).
+everywhere farther from the box than `GAP` of its extent, since nobody paints background up to the object's edge; where
+the image ends before, its outermost rows and columns beside the box. Each click paints a disc on its slice, the later
+ones over the earlier ones; its radius is `DISC_PART` of the smaller side of the box there, within `DISC_RADII` voxels,
+so that it does not cover a small object. What is found beyond the box is taken away again; a positive click beyond the
+box widens it on that slice so that the disc fits in, as a box drawn there would.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ INSIDE, BACKGROUND = 1, 2
 
 ABOUT = (
     f"seeds: inside, the ellipsoid of boxes and range at {SEED_PART:g} of its radii; background, beyond the range and "
-    f"farther from the box than {GAP:g} of its extent; a click paints a disc with a radius of {DISC_PART:g} of the "
-    f"box's smaller side, {DISC_RADII[0]:g} to {DISC_RADII[1]:g} voxels; cut off at the box, which a positive click "
-    "beyond it widens"
+    f"farther from the box than {GAP:g} of its extent, or at the image's edge beside the box; a click paints a disc "
+    f"with a radius of {DISC_PART:g} of the box's smaller side, {DISC_RADII[0]:g} to {DISC_RADII[1]:g} voxels; cut "
+    "off at the box, which a positive click beyond it widens"
 )
 
 
@@ -58,6 +58,7 @@ def paint(stack: Stack, said: BoxesAndRange) -> Seeds:
     around = loose.surroundings(stack.shape, _MARGIN, 1)
     allowed = wide.inside(around)
     painted = np.where(loose.inside(around), 0, BACKGROUND).astype(np.uint8)
+    painted[_border(around, stack.shape) & ~allowed] = BACKGROUND
     painted[said.inside(around) & (said.radius(around) <= SEED_PART)] = INSIDE
     for z, y, x in _unseeded(said, around, painted):
         painted[z, y, x] = INSIDE
@@ -101,6 +102,12 @@ class _Disc:
         far = np.hypot((x - self.click.x) / self.across, (y - self.click.y) / self.down)[0]
         clicked = (np.abs(x - self.click.x) <= 0.5) & (np.abs(y - self.click.y) <= 0.5)
         return np.asarray((far <= 1.0) | clicked[0])
+
+
+def _border(around: Around, shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
+    """(1, rows, columns) of a part of a volume: the volume's outermost rows and columns."""
+    _, y, x = np.ogrid[around]
+    return np.asarray((y == 0) | (y == shape[1] - 1) | (x == 0) | (x == shape[2] - 1))[:1]
 
 
 def _unseeded(
