@@ -253,6 +253,34 @@ def test_released_slice_is_computed_again() -> None:
     assert propagate(session, liver, 3) == {6, 7, 8, 9, 10, 11}
 
 
+def test_slices_accepted_as_they_were_computed_change_nothing_beside_them() -> None:
+    session, liver = with_object(5)
+    propagate(session, liver, 1)
+    session.accept(liver, [5, 8])
+    assert session.pending_slices(liver) == frozenset()
+    session.release(liver, [8])
+    assert session.pending_slices(liver) == frozenset()
+    session.undo()
+    session.add_prompt(liver, point(10))
+    assert session.pending_slices(liver) == {9, 10, 11}, "the accepted slice 8 bounds what is computed again"
+    session.undo()
+    session.edit_mask(liver, 8, filled(3))
+    assert session.pending_slices(liver) == {6, 7, 9, 10, 11}
+
+
+def test_slice_accepted_before_it_was_computed_is_new_to_its_neighbours() -> None:
+    session, liver = with_object(5)
+    session.apply_preview(liver, 5, session.object(liver).said.prompts, filled(4))
+    session.accept(liver, [5])
+    assert session.pending_slices(liver) == {*range(12)} - {5}
+    session.undo()
+    propagate(session, liver, 1)
+    session.add_prompt(liver, point(9))
+    session.apply_preview(liver, 9, session.object(liver).prompts_on(9), filled(4))
+    session.accept(liver, [9])
+    assert 8 in session.pending_slices(liver)
+
+
 def test_confidence_of_each_slice_is_kept() -> None:
     session, liver = with_object(5)
     propagate(session, liver, 1)

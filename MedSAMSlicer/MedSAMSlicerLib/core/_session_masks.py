@@ -128,7 +128,7 @@ class SessionMasks:
         self._change_everywhere(object_id, adopted)
 
     def accept(self, object_id: int, indices: Iterable[int]) -> None:
-        """Keep the masks of these slices as they are."""
+        """Keep the masks of these slices as they are; where they are as computed, nothing becomes pending by that."""
         entry = self._unlocked(object_id)
         masks = {index: self._stored(entry, index) for index in indices}
         kept = {
@@ -137,7 +137,7 @@ class SessionMasks:
             else replace(stored, state=MaskState.ACCEPTED, round=entry.propagations)
             for index, stored in masks.items()
         }
-        self._change("Accept slices", entry.with_masks(kept))
+        self._change("Accept slices", entry.accepted(kept))
 
     def release(self, object_id: int, indices: Iterable[int]) -> None:
         """Let propagations replace the masks of these slices again."""

@@ -41,9 +41,10 @@ def mover(before: VolumeGeometry, after: VolumeGeometry) -> Mover:
 
 def moved_object(entry: SegmentObject, move: Mover) -> SegmentObject:
     """The object with all its prompts moved, those of its past as well; masks are of voxels and stay."""
-    propagated = {
-        index: (tuple(map(move, prompts)), mask) for index, (prompts, mask) in entry.propagated.items()
-    }
+    propagated, settled = (
+        {index: (tuple(map(move, prompts)), mask) for index, (prompts, mask) in content.items()}
+        for content in (entry.propagated, entry.settled)
+    )
     previews = {
         index: replace(preview, prompts=tuple(map(move, preview.prompts)))
         for index, preview in entry.previews.items()
@@ -52,6 +53,7 @@ def moved_object(entry: SegmentObject, move: Mover) -> SegmentObject:
         entry,
         said=replace(entry.said, prompts=tuple(map(move, entry.said.prompts))),
         propagated=MappingProxyType(propagated),
+        settled=MappingProxyType(settled),
         previews=MappingProxyType(previews),
     )
 

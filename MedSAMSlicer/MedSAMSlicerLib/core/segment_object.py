@@ -44,6 +44,7 @@ class SegmentObject:
         propagations: how many propagations began; the round of the next prompt.
         propagated: the content of each key slice when the last propagation began; empty before the first.
         run: the last propagation; results of an earlier one come too late.
+        settled: what slices say that were accepted since just as it had computed them: nothing new to their neighbours.
         unfinished: slices that propagation was to compute and has not brought yet.
     """
 
@@ -53,6 +54,7 @@ class SegmentObject:
     locked: bool = False
     propagations: int = 0
     propagated: Mapping[int, KeyContent] = field(default_factory=lambda: MappingProxyType({}))
+    settled: Mapping[int, KeyContent] = field(default_factory=lambda: MappingProxyType({}))
     run: int = 0
     unfinished: frozenset[int] = frozenset()
     axis: SliceAxis | None = None
@@ -94,7 +96,7 @@ class SegmentObject:
         """
         first, last = self.said.slice_range or (0, slice_count - 1)
         now, changed = self.key_content(), self._changed_slices()
-        beside = set(tracks_after_change(self.propagated, now, changed, first, last, self.kept_slices))
+        beside = set(tracks_after_change(self._known_content(), now, changed, first, last, self.kept_slices))
         done = self.masks.keys() - self.unfinished
         return tuple(
             track
@@ -132,6 +134,7 @@ class SegmentObject:
             self,
             propagations=self.propagations + 1,
             propagated=MappingProxyType(self.key_content()),
+            settled=MappingProxyType({}),
             run=run,
             unfinished=pending,
             previews=MappingProxyType({}),
@@ -174,10 +177,26 @@ class SegmentObject:
         previews = {**self.previews, index: Preview(prompts, under)}
         return replace(self, masks=MappingProxyType(masks), previews=MappingProxyType(previews))
 
+    def accepted(self, masks: Mapping[int, StoredMask]) -> SegmentObject:
+        """The object with these masks, those it has already, as the user's own."""
+        after, changed = self.with_masks(masks), self._changed_slices()
+        content = after.key_content()
+        as_computed = {
+            index: content[index]
+            for index in masks
+            if self.propagated and index not in changed | self.unfinished | self.previews.keys() | self.kept_slices
+        }
+        return replace(after, settled=MappingProxyType({**self.settled, **as_computed}))
+
+    def _known_content(self) -> dict[int, KeyContent]:
+        """What the masks were computed from, and what was accepted of them."""
+        settled = {index: what for index, what in self.settled.items() if index in self.kept_slices}
+        return {**self.propagated, **settled}
+
     def _previewed(self, index: int) -> tuple[Prompt, ...]:
         return self.previews[index].prompts if index in self.previews else ()
 
     def _changed_slices(self) -> set[int]:
         """Slices whose content as key slices is not what the last propagation began with."""
-        now, then = self.key_content(), self.propagated
+        now, then = self.key_content(), self._known_content()
         return {index for index in {*now, *then} if now.get(index) != then.get(index)}
