@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,11 @@ from MedSAMSlicerLib.core.errors import MedSAMError, PromptError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.prompts import Box, ObjectPrompts, Point
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
-from MedSAMSlicerLib.evaluation.datasets import Target
-from MedSAMSlicerLib.evaluation.measurement import VOLUME, Measurement
+from MedSAMSlicerLib.evaluation.datasets import Case, Target
+from MedSAMSlicerLib.evaluation.measurement import VIDEO, VOLUME, Measurement
 from MedSAMSlicerLib.evaluation.protocol import PROTOCOLS, Protocol
 from MedSAMSlicerLib.evaluation.runners import Answer, Ask, EngineRunner, Request
-from MedSAMSlicerLib.evaluation.scores import check_installed
+from MedSAMSlicerLib.evaluation.scores import check_installed, step_of
 from MedSAMSlicerLib.evaluation.trial import is_measured, run_trial
 from MedSAMSlicerLib.io.volumes import Volume
 from MedSAMSlicerLib.sam2.checkpoint import seeded
@@ -99,6 +100,23 @@ def test_a_picture_is_scored_in_its_plane() -> None:
     [step] = run_trial(volume, target_of(mask), PROTOCOLS["box+range"], Obedient(obeys=False), 0).steps
     assert step.hd95 is not None
     assert 8 <= step.hd95 <= 10
+
+
+def test_the_frames_of_a_video_are_scored_one_by_one() -> None:
+    truth = np.zeros((5, 40, 40), bool)
+    truth[:3, 10:30, 10:30] = True
+    seen = np.zeros_like(truth)
+    seen[0, 10:30, 10:30] = seen[1, 10:30, 10:35] = seen[3, 10:30, 10:30] = (
+        True  # right, larger, missed, invented
+    )
+    case = Case("clip", Path("clip.avi"), Path("clip.png"), kind=VIDEO)
+    step = step_of(seen, Target(case, "object", truth), (1, 1, 1), 1, 0.5)
+    single = step_of(seen[1:2], Target(case, "object", truth[1:2]), (1, 1, 1), 1, 0.5)
+    assert 0 < single.nsd < 1
+    assert step.nsd == pytest.approx((1 + single.nsd + 0 + 0) / 4, abs=1e-4)
+    assert step.hd95 == pytest.approx((0 + 5) / 2)
+    nothing = step_of(truth & False, Target(case, "object", truth), (1, 1, 1), 1, 0.5)
+    assert (nothing.nsd, nothing.hd95) == (0.0, None)
 
 
 def test_without_the_surface_metrics_a_run_stops_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:

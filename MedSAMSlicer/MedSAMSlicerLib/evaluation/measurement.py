@@ -16,7 +16,7 @@ class Step:
     Args:
         interactions: prompts given so far; a slice range is not counted.
         dice: of the whole volume, 0..1.
-        nsd: normalised surface Dice at 2 mm (pixels, where a picture has no spacing), 0..1.
+        nsd: normalised surface Dice at 2 mm (pixels, where a picture has no spacing), 0..1; of a video, of its frames.
         hd95: in mm (or pixels); None where one of both masks is empty, so that there is no distance.
         seconds: that the user waited for the whole mask.
     """

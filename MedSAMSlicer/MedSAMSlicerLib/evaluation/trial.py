@@ -82,7 +82,7 @@ def run_trial(
                 prompted_dice=_dice_on(target, mask, known.prompted_slices[0]),
                 first_seconds=round(answer.first_seconds, 4),
             )
-        steps.append(step_of(mask, target.mask, volume.geometry.spacing, round_.interactions, answer.seconds))
+        steps.append(step_of(mask, target, volume.geometry.spacing, round_.interactions, answer.seconds))
         peak = max((mb for mb in (peak, round_.peak_mb) if mb is not None), default=None)
         if keep is not None:
             keep(len(steps) - 1, answer)
