@@ -75,6 +75,40 @@ def test_accepted_slice_survives_a_propagation_from_a_correction(user: User) -> 
     assert same(after[: index + 1], before[: index + 1])  # beyond the gap between two key slices
 
 
+def test_changes_show_the_corrected_slice_itself(user: User) -> None:
+    index = propagated(user)
+    before = user.mask()
+    found = np.argwhere(before[index + 3])
+    j, i = found[len(found) // 2]
+    user.point((float(i), float(j), index + 3), positive=False)
+    user.propagate()
+    changes, after = user.controller.changes, user.mask()
+    assert index + 3 in changes.slices
+    assert changes.added == (after & ~before).sum()
+    assert changes.removed == (before & ~after).sum()
+    user.press("changesButton")
+    user.settled()
+    user.picture("changes")
+
+
+def test_boxes_of_other_segments_are_out_of_sight(user: User) -> None:
+    user.box_around(KIDNEY)
+    first = user.controller.segment_id
+    user.press("addSegmentButton")
+    user.settled()
+    user.box_around("aorta")
+    user.picture("box of the selected segment")
+
+    def seen() -> list[str]:
+        nodes = user.markups("vtkMRMLMarkupsROINode")
+        return [node.GetName() for node in nodes if node.GetDisplayNode().GetVisibility2D()]
+
+    assert seen() == ["Segment_2 box"]
+    user.controller.select_segment(first)
+    user.settled()
+    assert seen() == ["Segment_1 box"]
+
+
 def test_edit_of_segment_editor_becomes_a_key_slice_and_survives(user: User) -> None:
     index = propagated(user)
     before = user.mask()

@@ -141,6 +141,12 @@ def test_a_newcomer_gets_from_a_click_to_a_propagated_accepted_and_undone_segmen
     host.process_events(0.1)
     assert ui.acceptButton.text == "Release slice"
     assert "Accept" in ui.undoButton.text
+    assert ui.undoButton.toolTip.endswith("Accept slices")
+    for button in (ui.undoButton, ui.redoButton):
+        room = button.width - 34  # icon and frame
+        assert button.fontMetrics().horizontalAdvance(button.text) <= room
+    assert not ui.propagateButton.enabled, "what was computed is accepted: nothing else follows from it"
+    assert {state.state.name for state in controller.slices} == {"PREDICTED", "ACCEPTED"}
     host.key("Ctrl+Z")
     host.process_events(0.1)
     assert ui.acceptButton.text == "Accept slice"

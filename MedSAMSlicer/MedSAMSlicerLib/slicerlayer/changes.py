@@ -103,8 +103,16 @@ class Changes:
     ) -> tuple[dict[int, npt.NDArray[np.bool_]], dict[int, npt.NDArray[np.bool_]]]:
         added: dict[int, npt.NDArray[np.bool_]] = {}
         removed: dict[int, npt.NDArray[np.bool_]] = {}
-        for index in before.masks.keys() | now.masks.keys():
-            old, new = before.masks.get(index), now.masks.get(index)
+        was_there = dict(before.masks)
+        for (
+            index,
+            preview,
+        ) in before.previews.items():  # the correction that the run was for counts as changed
+            was_there.pop(index, None)
+            if preview.under is not None:
+                was_there[index] = preview.under
+        for index in was_there.keys() | now.masks.keys():
+            old, new = was_there.get(index), now.masks.get(index)
             if old is not None and new is not None and old.mask == new.mask:
                 continue
             shape = (old or new).mask.shape  # type: ignore[union-attr]  # one of them is there

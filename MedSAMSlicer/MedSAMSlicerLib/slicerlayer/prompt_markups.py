@@ -28,6 +28,7 @@ RESTING = "MedSAMSlicer.Resting"
 _REMOVED = "removed"
 _GREEN, _RED = (0.2, 0.9, 0.3), (1.0, 0.25, 0.2)
 _ONE_SLICE = 1.5  # a ROI less deep than this many slices is a box on one
+_HANDLE_SCALE = 1.7  # percent of the window; Slicer's own 3 hide a small organ
 _SAME_MM = 1e-4
 _TOO_STEEP = np.sqrt(0.5)  # sine of 45 degrees between a line and the slices
 
@@ -76,7 +77,7 @@ def make_node(scene: Any, kind: Kind, object_id: int, volume_node: Any) -> Any:
 
 
 def dress(node: Any, kind: Kind, name: str, color: Sequence[float], active: bool) -> None:
-    """Name and look of a node: bright for the active object, dim and out of the way for the others."""
+    """Name and look of a node: bright for the active object; of the others points are dim, boxes and lines hidden."""
     sign = {Kind.POSITIVE: " +", Kind.NEGATIVE: " \N{MINUS SIGN}", Kind.BOX: " box", Kind.LINE: " line"}[kind]
     node.SetName(name + sign)
     node.SetLocked(not active)
@@ -97,6 +98,9 @@ def dress(node: Any, kind: Kind, name: str, color: Sequence[float], active: bool
         display.SetFillVisibility(False)
         display.SetHandlesInteractive(active)
         display.SetRotationHandleVisibility(False)
+        display.SetInteractionHandleScale(_HANDLE_SCALE)
+    if not kind.holds_points:
+        display.SetVisibility2D(active)  # the frames of others would hide what is worked on
     display.EndModify(was_modifying)
 
 

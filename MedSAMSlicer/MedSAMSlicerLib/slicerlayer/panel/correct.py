@@ -22,6 +22,9 @@ _BUTTONS = (
 )
 
 
+_ROOM = 15
+"""Letters of a step that its button has room for; its tooltip says all."""
+
 _KEPT = (SliceMark.ACCEPTED, SliceMark.EDITED)
 """Slices that no propagation changes: they can be released."""
 
@@ -55,8 +58,15 @@ class Correct:
         ui, controller = self._context.ui, self._context.controller
         for name, _icon, _action, verb in _BUTTONS:
             self._context.allow(name, verb)
-        ui.undoButton.text = _with_label(_("Undo"), controller.undo_label)
-        ui.redoButton.text = _with_label(_("Redo"), controller.redo_label)
+        for button, verb, label in (
+            (ui.undoButton, _("Undo"), controller.undo_label),
+            (ui.redoButton, _("Redo"), controller.redo_label),
+        ):
+            button.text = _with_label(verb, label)
+            if label and button.enabled:
+                button.toolTip = (
+                    f"{button.toolTip}\n\n{label}"  # the button has no room for names of segments
+                )
         self._show_accept()
         self._show_changes()
 
@@ -130,5 +140,5 @@ def legend() -> str:
 def _with_label(text: str, label: str | None) -> str:
     if not label:
         return text
-    short = label if len(label) <= 24 else label[:23] + "\u2026"
+    short = label if len(label) <= _ROOM else label[: _ROOM - 1].rstrip(" ,") + "\u2026"
     return f"{text}: {short}"
