@@ -29,11 +29,6 @@ class BoxedSlice:
     right: float
     bottom: float
 
-    @property
-    def smaller_side(self) -> float:
-        """In voxels."""
-        return min(self.right - self.left, self.bottom - self.top)
-
     def around(self, other: BoxedSlice) -> BoxedSlice:
         """The box around both, on this slice."""
         return BoxedSlice(

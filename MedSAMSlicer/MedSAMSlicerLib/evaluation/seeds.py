@@ -2,10 +2,10 @@
 
 Inside: the ellipsoid of boxes and range, shrunk to `SEED_PART` of its radii. Background: beyond the range and
 everywhere farther from the box than `GAP` of its extent, since nobody paints background up to the object's edge; where
-the image ends before, its outermost rows and columns beside the box. Each click paints a disc on its slice, the later
-ones over the earlier ones; its radius is `DISC_PART` of the smaller side of the box there, within `DISC_RADII` voxels,
-so that it does not cover a small object. What is found beyond the box is taken away again; a positive click beyond the
-box widens it on that slice so that the disc fits in, as a box drawn there would.
+the image ends before, its outermost rows and columns beside the box. Each click paints a disc of `DISC_RADIUS` on
+its slice, the later ones over the earlier ones; the radius was chosen on generated volumes: phantoms, training scenes.
+What is found beyond the box is taken away again; a positive click beyond the box widens it on that slice so that the
+disc fits in, as a box drawn there would.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from .rivals import Stack
 
 SEED_PART = 0.5
 GAP = 0.2
-DISC_PART = 0.1
-DISC_RADII = (1.0, 3.0)  # voxels of the finer side
+DISC_RADIUS = 3.0  # voxels of the finer side
 _MARGIN = 2  # voxels of background around the gap
 
 INSIDE, BACKGROUND = 1, 2
@@ -30,8 +29,7 @@ INSIDE, BACKGROUND = 1, 2
 ABOUT = (
     f"seeds: inside, the ellipsoid of boxes and range at {SEED_PART:g} of its radii; background, beyond the range and "
     f"farther from the box than {GAP:g} of its extent, or at the image's edge beside the box; a click paints a disc "
-    f"with a radius of {DISC_PART:g} of the box's smaller side, {DISC_RADII[0]:g} to {DISC_RADII[1]:g} voxels; cut "
-    "off at the box, which a positive click beyond it widens"
+    f"with a radius of {DISC_RADIUS:g} voxels; cut off at the box, which a positive click beyond it widens"
 )
 
 
@@ -52,7 +50,7 @@ class Seeds:
 
 def paint(stack: Stack, said: BoxesAndRange) -> Seeds:
     """The seeds of boxes, range and clicks."""
-    discs = [_Disc.of(click, said, stack.spacing) for click in said.clicks]
+    discs = [_Disc.of(click, stack.spacing) for click in said.clicks]
     wide = said.with_boxes(disc.box for disc in discs if disc.click.positive and disc.is_beyond(said))
     loose = wide.grown(GAP)
     around = loose.surroundings(stack.shape, _MARGIN, 1)
@@ -79,11 +77,10 @@ class _Disc:
     down: float
 
     @classmethod
-    def of(cls, click: Click, said: BoxesAndRange, spacing: tuple[float, float, float]) -> _Disc:
+    def of(cls, click: Click, spacing: tuple[float, float, float]) -> _Disc:
         _, row_mm, column_mm = spacing
         finer = min(row_mm, column_mm)
-        radius = float(np.clip(DISC_PART * said.box_on(click.index).smaller_side, *DISC_RADII))
-        return cls(click, radius * finer / column_mm, radius * finer / row_mm)
+        return cls(click, DISC_RADIUS * finer / column_mm, DISC_RADIUS * finer / row_mm)
 
     @property
     def box(self) -> BoxedSlice:
