@@ -30,6 +30,7 @@ from MedSAMSlicerLib.evaluation.tables import (
     machine,
     pipelines_table,
     seconds,
+    summary_tables,
     targets_table,
     trouble,
     win_sentences,
@@ -73,6 +74,23 @@ def test_targets_are_summed_up_with_and_without_dicom_series() -> None:
     }
     assert means == {"all": pytest.approx(0.5), "without DICOM series": pytest.approx(0.75)}
     assert {e.group for e in summaries(report(measurement()))} == {"all"}
+
+
+def test_a_setting_says_how_many_targets_it_has_and_pipelines_stand_in_the_table_of_all_only() -> None:
+    made = report(
+        measurement("a"),
+        measurement("b"),
+        measurement("b", protocol="every slice"),
+        measurement("c", series=True),
+    )
+    everything, files = summary_tables(made)
+    assert [(row[0], row[2]) for row in everything.rows] == [
+        ("box+range", "3"), ("box+range: prompted slice alone", "3"), ("every slice", "1"),
+    ]  # fmt: skip
+    assert [(row[0], row[2]) for row in files.rows] == [
+        ("box+range", "2"),
+        ("box+range: prompted slice alone", "2"),
+    ]
 
 
 def test_the_same_report_gives_the_same_text_every_time() -> None:
@@ -163,7 +181,7 @@ def test_effort_is_said_in_one_plain_paragraph() -> None:
         f"How many clicks, how many seconds? {OURS}, box+range, reaches a Dice of .85 on 1 of 2"
     )
     assert "with 2.0 prompts" in said
-    assert "a Dice of .90 on 0 of 2 targets." in said
+    assert "a Dice of .90 on 0 of 2 targets. The first prompt is counted." in said
     assert "the whole mask after 0.50 s, and waits 0.60 s after a correction" in said
 
 

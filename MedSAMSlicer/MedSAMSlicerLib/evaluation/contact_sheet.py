@@ -134,13 +134,14 @@ def _slices(
     """The prompted slice, and those a quarter and three quarters along the target."""
     first, last = target.slice_range
     prompted = measurement.prompted_slices[len(measurement.prompted_slices) // 2]
-    indices = [prompted, first + round((last - first) / 4), first + round(3 * (last - first) / 4)]
+    others = [first + round(part * (last - first)) for part in (0.25, 0.75, 0.5, 1.0, 0.0)]
+    indices = [prompted, *[index for index in dict.fromkeys(others) if index != prompted][:2]]
     is_volume = target.case.kind == VOLUME  # pictures are shown as they are
     display = SliceDisplay.of(volume.geometry, target.axis) if is_volume else None
     spacing = display.spacing if display else volume.geometry.in_plane_spacing(target.axis)
     way = PROTOCOLS.get(measurement.protocol)
     found = []
-    for index in dict.fromkeys(indices):
+    for index in indices:
         image = _image(volume, target, index)
         truth, seen = plane_of(target.mask, target.axis, index), plane_of(mask, target.axis, index)
         agreed = score(dice(seen[None], truth[None]))

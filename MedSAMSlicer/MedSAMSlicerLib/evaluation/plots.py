@@ -149,7 +149,14 @@ def _box(
         )  # fmt: skip
     spread = chance.uniform(-0.28, 0.28, len(scores)) * width
     panel.scatter(
-        middle + spread, scores, s=11, color=color, linewidths=0, alpha=0.9, zorder=3, clip_on=False
+        middle + spread,
+        scores,
+        s=11 if len(scores) > 2 else 36,
+        color=color,
+        linewidths=0,
+        alpha=0.9,
+        zorder=3,
+        clip_on=False,
     )
 
 

@@ -10,6 +10,7 @@ from .protocol import PROTOCOLS, SUITES, Protocol
 from .report_data import AccuracyReport
 from .statistics import mean_of, summarise
 from .summary import (
+    ALL,
     FIRST_RIVALS,
     RIVALS,
     THRESHOLDS,
@@ -92,15 +93,21 @@ def seconds(value: float | None) -> str:
 
 
 def summary_tables(report: AccuracyReport) -> list[Table]:
-    """Every setting: Dice, surface Dice, distance and failures; a table for each group of targets."""
+    """Every setting: Dice, surface Dice, distance and failures.
+
+    A table for each group of targets; those of a part of them leave out the pipelines, which have a table of their own.
+    """
     entries = summaries(report)
     tables = []
     for group in dict.fromkeys(entry.group for entry in entries):
-        members = [entry for entry in entries if entry.group == group]
+        members = [
+            entry for entry in entries if entry.group == group and (group == ALL or _plain(entry.protocol))
+        ]
         rows = [
             (
                 entry.setting,
                 entry.runner,
+                str(entry.dice.count),
                 score(entry.dice.mean),
                 score(entry.dice.median),
                 f"{score(entry.dice.low)} to {score(entry.dice.high)}",
@@ -114,13 +121,19 @@ def summary_tables(report: AccuracyReport) -> list[Table]:
         tables.append(
             Table(
                 f"Targets: {group} ({max(entry.dice.count for entry in members)})",
-                ("setting", "runner", "3-D Dice, mean", "median", "95 % interval of the mean",
+                ("setting", "runner", "targets", "3-D Dice, mean", "median", "95 % interval of the mean",
                  "NSD at 2 mm, mean", "HD95 in mm, median", "failures"),
                 tuple(rows),
                 2,
             )
         )  # fmt: skip
     return tables
+
+
+def _plain(protocol: str) -> bool:
+    """Whether one prompt on the largest slice is carried both ways."""
+    way = PROTOCOLS.get(protocol)
+    return way is None or (way.has_one_prompt and way.start == "largest")
 
 
 def win_sentences(report: AccuracyReport) -> list[str]:
@@ -246,10 +259,11 @@ def effort_sentences(report: AccuracyReport) -> list[str]:
 def _effort_words(effort: Effort) -> str:
     said = []
     for threshold, count, mean in zip(THRESHOLDS, effort.reached, effort.interactions, strict=True):
-        after = "" if mean is None else f", on average with {mean:.1f} prompts (the first one included)"
+        after = "" if mean is None else f", on average with {mean:.1f} prompts"
         said.append(f"a Dice of {score(threshold)[:-1]} on {count} of {effort.count} targets{after}")
     words = (
-        f"How many clicks, how many seconds? {effort.runner}, {effort.protocol}, reaches {'; '.join(said)}."
+        f"How many clicks, how many seconds? {effort.runner}, {effort.protocol}, reaches {'; '.join(said)}. "
+        "The first prompt is counted."
     )
     if effort.mask_seconds is not None:
         words += (
@@ -271,12 +285,11 @@ def target_columns(report: AccuracyReport) -> list[tuple[str, str, int]]:
     compared, others = [], []
     reference = reference_of(report)
     for runner, protocol, members in settings_of(report):
-        way = PROTOCOLS.get(protocol)
         if protocol == reference:
             compared.append((runner, protocol, 0))
             if corrections_in(members) >= _LATER and runner not in RIVALS:
                 compared.append((runner, protocol, _LATER))
-        elif runner not in RIVALS and (way is None or (way.has_one_prompt and way.start == "largest")):
+        elif runner not in RIVALS and _plain(protocol):
             others.append((runner, protocol, 0))
     return compared + others
 
