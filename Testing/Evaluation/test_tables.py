@@ -245,6 +245,12 @@ def test_the_machine_is_named_with_its_software() -> None:
     assert dict(runners)["box"] == "what box does"
 
 
+def test_seconds_of_another_machine_are_not_passed_off_as_those_of_this_one() -> None:
+    earlier = [{"processor": "An Older One", "gpu": None, "threads": 4, "processes": 1, "torch": "2.9"}]
+    said, _ = machine(report(measurement(), earlier=earlier))
+    assert said.endswith("Measured before on: An Older One, 4 threads, torch 2.9.")
+
+
 def test_markdown_shows_names_as_they_are() -> None:
     table = Table("t", ("a", "b"), (("<script>|", "x\ny"),))
     assert table.as_markdown().splitlines()[-1] == "| &lt;script&gt;\\| | x y |"

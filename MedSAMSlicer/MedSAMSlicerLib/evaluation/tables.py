@@ -365,6 +365,9 @@ def machine(report: AccuracyReport) -> tuple[str, list[tuple[str, str]]]:
     software = [f"{name} {run[key]}" for name, key in _SOFTWARE if run.get(key)]
     parts = [f"Version {run.get('version')}", f"seed {run.get('seed')}", *parts, *software]
     said = f"{', '.join(filter(None, parts))}."
+    for before in run.get("earlier", ()):
+        where = (str(before.get("processor")), _counted(before.get("threads"), "thread"), before.get("gpu"))
+        said += f" Measured before on: {', '.join(filter(None, where))}, torch {before.get('torch')}."
     runners = [(name, _about(about)) for name, about in run.get("runners", {}).items()]
     return said, runners
 
