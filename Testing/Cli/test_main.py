@@ -94,6 +94,8 @@ SEGMENT = ("segment", "ct.nii.gz", "-o", "out.seg.nrrd")
         (["models", "burn"], "'burn'", "medsamslicer models"),
         (["demo", "--seed", "x"], "'x'", "medsamslicer demo"),
         (["train"], "--out", "medsamslicer train"),
+        (["train", "--out", "run", "--threads", "0"], "1 or more is needed, not '0'", "medsamslicer train"),
+        (["train", "--out", "run", "--workers", "-1"], "0 or more is needed, not '-1'", "medsamslicer train"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_one_line_that_names_it(

@@ -89,7 +89,7 @@ def test_a_line_that_cannot_be_read_is_told_and_measured_again(
         ({"seed": 1}, "holds results with seed 0, not 1"),
         ({"data": "other"}, "holds results with data 'set', not 'other'"),
         ({"version": "2"}, "holds results with version '1', not '2'"),
-        ({"runners": {"net": {"sha256": "b", "threads": 1}}}, "holds results of another net"),
+        ({"runners": {"net": {"sha256": "b", "threads": 1}}}, "another net, which differs in sha256: choose"),
     ],
 )
 def test_results_of_something_else_are_refused(tmp_path: Path, change: dict[str, Any], said: str) -> None:

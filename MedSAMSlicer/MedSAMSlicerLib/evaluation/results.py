@@ -251,9 +251,12 @@ class ResultsFile:
                     "choose another folder, or remove it."
                 )
         for name, about in runners.items():
-            if _identity(header["runners"].get(name, about)) != _identity(about):
+            now, then = _identity(header["runners"].get(name, about)), _identity(about)
+            other = [field for field in {**then, **now} if then.get(field) != now.get(field)]
+            if other:
                 raise MedSAMError(
-                    f"{self._folder} holds results of another {name} ({about}): choose another folder."
+                    f"{self._folder} holds results of another {name}, which differs in {' and '.join(other)}: "
+                    "choose another folder."
                 )
         earlier = list(before.get("earlier", ()))
         machine = {name: before.get(name) for name in _MACHINE}
