@@ -99,7 +99,7 @@ def _add_data_options(parser: argparse.ArgumentParser, folder: str) -> None:
         help="cases whose name holds PART; may be said again",
     )
     parser.add_argument(
-        "--seed", type=not_negative, default=0, help="of all that is left to chance (default: 0)"
+        "--seed", type=not_negative, default=0, metavar="N", help="of all that is left to chance (default: 0)"
     )
 
 
