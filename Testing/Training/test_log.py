@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from collections import deque
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +15,13 @@ import SimpleITK as sitk
 pytest.importorskip("torch")
 
 from MedSAMSlicerLib.cli import main
-from MedSAMSlicerLib.core.errors import MedSAMError
+from MedSAMSlicerLib.core.errors import MedSAMError, OutputError
+from MedSAMSlicerLib.sam2.config import Config
 from MedSAMSlicerLib.training.curves import draw_curves, read_log
-from MedSAMSlicerLib.training.log import Board
+from MedSAMSlicerLib.training.log import Board, Report
 from MedSAMSlicerLib.training.settings import TrainSettings
+from MedSAMSlicerLib.training.trainer import Trainer
+from MedSAMSlicerLib.training.validation import Scores
 
 HEADER = "minutes,step,stage,size,box,point,neighbour,clip,clip_last,training\n"
 ROWS = (
@@ -75,3 +81,46 @@ def test_tensorboard_gets_the_curves(tmp_path: Path) -> None:
     board.add("validation", {"clip": 0.5}, 10)
     board.close()
     assert list((tmp_path / "tensorboard").iterdir())
+
+
+class Terminal(io.StringIO):
+    """What a person sees."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_progress_line_stays_on_one_line_of_the_terminal(
+    tmp_path: Path, tiny_network: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", "70")
+    settings = TrainSettings(out=tmp_path, minutes=1.0, size=32)
+    trainer, report = Trainer(settings, tiny_network), Report(settings, True)
+    report.step(trainer, 1.0, 0.1, 0.0)
+    trainer.dices = {
+        f"clip-{name}": deque([0.5]) for name in ("box", "point", "mask", "scribble", "corrected")
+    }
+    trainer.best = 0.5
+    report.step(trainer, 1.0, 0.2, 0.0)
+    _, first, second = screen.getvalue().split("\r")
+    assert len(first) == len(second) == 69
+    assert "not judged yet" in first
+    assert "best 0.5000" in second
+
+
+def test_weights_for_which_there_is_no_room_are_told(
+    tmp_path: Path, tiny_network: Config, small_disk: AbstractContextManager[None]
+) -> None:
+    trainer = Trainer(TrainSettings(out=tmp_path, minutes=1.0, size=32), tiny_network)
+    with small_disk, pytest.raises(OutputError, match=r"best\.safetensors: the file would be larger"):
+        trainer.export(tmp_path / "best.safetensors", Scores(0, 0, 0, 0, 0))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_others_may_read_the_weights_as_any_new_file(tmp_path: Path, tiny_network: Config) -> None:
+    (tmp_path / "plain").touch()
+    trainer = Trainer(TrainSettings(out=tmp_path, minutes=1.0, size=32), tiny_network)
+    trainer.export(tmp_path / "best.safetensors", None)
+    assert (tmp_path / "best.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode

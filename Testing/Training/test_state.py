@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from MedSAMSlicerLib.core.errors import CheckpointError  # noqa: E402
+from MedSAMSlicerLib.core.errors import CheckpointError, OutputError  # noqa: E402
 from MedSAMSlicerLib.training.state import has_state, read_state, write_state  # noqa: E402
 
 
@@ -51,3 +52,15 @@ def test_a_file_that_is_no_state_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state.pt").write_bytes(b"no state")
     with pytest.raises(CheckpointError, match="damaged"):
         read_state(tmp_path, "cpu")
+
+
+@pytest.mark.parametrize("part_mb", [0, 1])
+def test_where_there_is_no_room_the_state_before_stays(
+    tmp_path: Path, part_mb: int, small_disk: AbstractContextManager[None]
+) -> None:
+    write_state(tmp_path, {"step": 1}, part_mb)
+    files = sorted(tmp_path.iterdir())
+    with small_disk, pytest.raises(OutputError, match="larger than is allowed"):
+        write_state(tmp_path, state(2.0), part_mb)
+    assert sorted(tmp_path.iterdir()) == files
+    assert read_state(tmp_path, "cpu") == {"step": 1}

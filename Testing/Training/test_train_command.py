@@ -17,6 +17,24 @@ def test_a_contact_sheet_is_written(tmp_path: Path) -> None:
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
 
 
+def test_a_contact_sheet_for_a_missing_folder_is_refused_in_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--contact-sheet", str(tmp_path / "nowhere" / "sheet.png")]) == 1
+    assert "its folder does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("place", "reason"), [("file", "is a file"), ("file/run", "Cannot write")])
+def test_a_place_that_cannot_be_a_folder_is_refused_at_once(
+    tmp_path: Path, place: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["train", "--out", str(tmp_path / place), "--steps", "1"]) == 1
+    error = capsys.readouterr().err
+    assert reason in error
+    assert "fault" not in error
+
+
 def test_train_without_a_folder_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train"]) == 2
     assert "--out" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -96,7 +96,8 @@ def save(
     _check_finite(weights, path.name)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        save_file(weights, temporary, {**(metadata or {}), "config": model.config.to_json()})
+        # Not save_file: what it writes is private to the user, unlike any other new file.
+        temporary.write_bytes(serialised(weights, {**(metadata or {}), "config": model.config.to_json()}))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

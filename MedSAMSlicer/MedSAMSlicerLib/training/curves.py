@@ -40,6 +40,10 @@ def read_log(out: Path) -> tuple[list[Curve], list[Curve], list[int]]:
     Raises VolumeError when the folder holds no log or the log cannot be read.
     """
     path = out / LOG
+    if not path.is_file():
+        raise VolumeError(
+            f"There is no {path}: a run writes it when its weights are judged for the first time."
+        )
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import sys
 from collections import deque
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import MedSAMError
+from ..io.atomic import output_error
 from .settings import TrainSettings
 from .trainer import Trainer
 from .validation import Scores
@@ -67,10 +69,12 @@ class Report:
         self._next_line = leg_minutes + (_TERMINAL_MINUTES if self._terminal else _FILE_MINUTES)
         dices = _means(trainer)
         said = " ".join(f"{name} {value:.3f}" for name, value in dices.items())
-        sys.stderr.write(
-            f"{chr(13) if self._terminal else chr(10)}{trainer.minutes:7.1f} min  step {trainer.step_count}"
-            f"  loss {self._loss():.3f}  {said}  waited {100 * waited:.0f} %  best {trainer.best:.4f}   "
+        best = f"best {trainer.best:.4f}" if trainer.best >= 0 else "not judged yet"
+        line = (
+            f"{trainer.minutes:7.1f} min  step {trainer.step_count}  loss {self._loss():.3f}  {best}"
+            f"  waited {100 * waited:.0f} %  {said}"
         )
+        sys.stderr.write(f"\r{_fitted(line)}" if self._terminal else f"\n{line}")
         sys.stderr.flush()
         if self._board is not None:
             rate = max(group["lr"] for group in trainer.optimizer.param_groups)
@@ -108,10 +112,19 @@ def _means(trainer: Trainer) -> dict[str, float]:
     return {name: sum(values) / len(values) for name, values in sorted(trainer.dices.items())}
 
 
+def _fitted(line: str) -> str:
+    """A line exactly as wide as the terminal less one, so that the next one covers it."""
+    width = max(20, shutil.get_terminal_size().columns - 1)
+    return f"{line[:width]:<{width}}"
+
+
 def _append(path: Path, row: dict[str, float | int | str]) -> None:
-    fresh = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(row))
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
+    try:
+        fresh = not path.exists()
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(row))
+            if fresh:
+                writer.writeheader()
+            writer.writerow(row)
+    except OSError as error:
+        raise output_error(path, error) from error

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from ..core.errors import OutputError
+from ..io.atomic import output_error
 from ..sam2.checkpoint import load
 from ..sam2.config import Config
 from ..sam2.model import SAM2
@@ -46,10 +49,10 @@ def train(
         provenance: What the written files say of their origin; None = that of generated volumes.
 
     Raises CheckpointError when there is a state that does not fit, VolumeError when labelled volumes cannot be used,
-    OSError or OutputError when the folder cannot be written.
+    OutputError when the folder cannot be written.
     """
     begun = time.monotonic()
-    settings.out.mkdir(parents=True, exist_ok=True)
+    _make_folder(settings.out)
     torch.set_num_threads(settings.threads)
     with distributed.process_group(settings.device) as device:
         settings = replace(settings, device=device)
@@ -57,6 +60,18 @@ def train(
         resumed = resume and trainer.resume()
         trainer.leg += 1
         return _Leg(trainer, config, begun).run(judge_first=start is not None and not resumed)
+
+
+def _make_folder(out: Path) -> None:
+    """Make the folder of a run, and see at once, not after the first leg, whether files can be written there."""
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is a file; a run needs a folder of its own.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise output_error(out, error) from error
 
 
 class _Leg:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..io.atomic import write_bytes
+from ..io.canvas import Canvas
 from .fields import Source
 from .synthetic import Scene, SceneSettings, make_scene
 
@@ -34,12 +36,12 @@ def _strip(scene: Scene, target: int) -> Tensor:
 def contact_sheet(path: Path, seed: int, rows: int = 12, settings: SceneSettings | None = None) -> None:
     """Write a PNG of `rows` scenes, one target each, slices from left to right.
 
-    Raises OSError when the file cannot be written.
+    Raises OutputError when the file cannot be written.
     """
-    import SimpleITK as sitk
-
     settings = settings or SceneSettings(slices=8, size=128)
     source = Source(seed)
     strips = [_strip(make_scene(source, settings), 0) for _ in range(rows)]
-    picture = torch.cat(strips, 0).contiguous().numpy()
-    sitk.WriteImage(sitk.GetImageFromArray(picture, isVector=True), str(path))
+    picture = torch.cat(strips, 0).double().numpy() / 255
+    canvas = Canvas(picture.shape[1], picture.shape[0])
+    canvas.paste(picture, 0, 0)
+    write_bytes(path, canvas.png())

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from ..core.errors import CheckpointError
-from ..io.atomic import replacing, write_bytes
+from ..core.errors import CheckpointError, OutputError
+from ..io.atomic import output_error, replacing, write_bytes
 
 STATE, INDEX = "state.pt", "state.json"
 
@@ -32,8 +32,7 @@ def write_state(folder: Path, state: dict[str, Any], part_mb: int = 0) -> None:
     Raises OutputError when the folder cannot be written.
     """
     if not part_mb:
-        with replacing(folder / STATE) as file:
-            torch.save(state, file)
+        _write_whole(folder / STATE, state)
         (folder / INDEX).unlink(missing_ok=True)
         _delete_parts(folder, keep=[])
         return
@@ -41,11 +40,15 @@ def write_state(folder: Path, state: dict[str, Any], part_mb: int = 0) -> None:
     torch.save(state, buffer)
     content = buffer.getbuffer()
     digest, size = hashlib.sha256(content).hexdigest(), part_mb * 1_000_000
-    names = []
-    for number, start in enumerate(range(0, len(content), size)):
-        names.append(f"state-{digest[:12]}-{number:03d}.part")
-        write_bytes(folder / names[-1], bytes(content[start : start + size]))
-    write_bytes(folder / INDEX, json.dumps({"sha256": digest, "parts": names}, indent=1).encode())
+    names = [f"state-{digest[:12]}-{number:03d}.part" for number in range(-(-len(content) // size))]
+    there = [path.name for path in folder.glob("state-*.part")]
+    try:
+        for number, name in enumerate(names):
+            write_bytes(folder / name, bytes(content[number * size : (number + 1) * size]))
+        write_bytes(folder / INDEX, json.dumps({"sha256": digest, "parts": names}, indent=1).encode())
+    except OutputError:  # leave the state before, and no more than it
+        _delete_parts(folder, keep=there)
+        raise
     (folder / STATE).unlink(missing_ok=True)
     _delete_parts(folder, keep=names)
 
@@ -76,6 +79,16 @@ def read_state(folder: Path, device: str) -> dict[str, Any] | None:
 def has_state(folder: Path) -> bool:
     """Whether a run has left its state there."""
     return (folder / INDEX).is_file() or (folder / STATE).is_file()
+
+
+def _write_whole(path: Path, state: dict[str, Any]) -> None:
+    try:
+        with replacing(path) as file:
+            torch.save(state, file)
+    except RuntimeError as error:  # torch's own, raised while it ends a file that could not be written
+        if isinstance(error.__context__, OSError):
+            raise output_error(path, error.__context__) from error
+        raise
 
 
 def _delete_parts(folder: Path, keep: list[str]) -> None:

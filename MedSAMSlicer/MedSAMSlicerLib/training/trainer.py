@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ..core.errors import CheckpointError
+from ..io.atomic import output_error
 from ..sam2.checkpoint import save
 from ..sam2.config import Config
 from ..sam2.model import SAM2, MaskOutput
@@ -217,7 +218,10 @@ class Trainer:
         return True
 
     def export(self, path: Path, scores: Scores | None) -> None:
-        """Write the moving average as float16 safetensors of an ordinary network, with config, licence and scores."""
+        """Write the moving average as float16 safetensors of an ordinary network, with config, licence and scores.
+
+        Raises OutputError when the file cannot be written.
+        """
         metadata = {
             **self.provenance,
             "steps": str(self.step_count),
@@ -228,4 +232,7 @@ class Trainer:
         }
         if scores is not None:
             metadata["validation"] = repr({name: round(value, 4) for name, value in asdict(scores).items()})
-        save(merged(self.average), path, metadata, half=True)
+        try:
+            save(merged(self.average), path, metadata, half=True)
+        except OSError as error:
+            raise output_error(path, error) from error
