@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from MedSAMSlicerLib.core.errors import CheckpointError  # noqa: E402
+from MedSAMSlicerLib.core.errors import CheckpointError, OutputError  # noqa: E402
 from MedSAMSlicerLib.sam2.checkpoint import load  # noqa: E402
 from MedSAMSlicerLib.sam2.config import NANO, Config, ConvTrunkConfig  # noqa: E402
 from MedSAMSlicerLib.training.feed import ClipStream  # noqa: E402
@@ -165,3 +166,13 @@ def test_two_runs_with_one_seed_take_the_same_steps(tmp_path: Path) -> None:
         trainer, stream = Trainer(settings, TINY_NETWORK), ClipStream(settings, 0)
         losses.append([trainer.step(stream.batch(number)) for number in range(3)])
     assert losses[0] == losses[1]
+
+
+def test_an_error_begins_on_a_line_of_its_own(
+    tmp_path: Path, small_disk: AbstractContextManager[None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with small_disk, pytest.raises(OutputError):
+        train(leg(tmp_path, steps=1), TINY_NETWORK, resume=False)
+    told = capsys.readouterr().err
+    assert "step 1" in told
+    assert told.endswith("\n")

@@ -8,6 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from MedSAMSlicerLib.core.errors import MedSAMError  # noqa: E402
 from MedSAMSlicerLib.sam2.checkpoint import seeded  # noqa: E402
 from MedSAMSlicerLib.sam2.model import SAM2, DecoderPrompts  # noqa: E402
 from MedSAMSlicerLib.training.lora import add_adapters, merged  # noqa: E402
@@ -81,3 +82,8 @@ def test_a_network_without_adapters_is_merged_into_a_copy(model: SAM2) -> None:
         for a, b in zip(model.state_dict().values(), twin.state_dict().values(), strict=True)
     )
     assert twin is not model
+
+
+def test_a_rank_above_every_layer_is_refused(model: SAM2) -> None:
+    with pytest.raises(MedSAMError, match="rank 1000"):
+        add_adapters(model, 1000)

@@ -64,6 +64,9 @@ def test_an_unknown_recipe_is_refused() -> None:
         recipe("soup", "cpu")
 
 
-def test_a_recipe_takes_no_settings_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "--recipe", "bundled", "--out", str(tmp_path), "--lr", "1"]) == 2
+@pytest.mark.parametrize("option", ["--lr", "--plan", "--steps"])
+def test_a_recipe_takes_no_settings_of_its_own(
+    tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--recipe", "bundled", "--out", str(tmp_path), option, "1"]) == 2
     assert "recipe" in capsys.readouterr().err

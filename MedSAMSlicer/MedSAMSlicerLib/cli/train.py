@@ -185,7 +185,7 @@ def _check(args: argparse.Namespace) -> None:
     if not 0 <= args.validation < 1:
         raise UsageError(f"--validation is a share from 0 to below 1, got {args.validation}.")
     if args.recipe is not None and (
-        args.data or args.checkpoint or args.stage or args.size or args.lr or args.steps
+        args.data or args.checkpoint or args.stage or args.size or args.lr or args.steps or args.plan
     ):
         raise UsageError(
             "A recipe says itself what its stages are; only --out, --minutes, --seed and --device go with it."

@@ -59,6 +59,7 @@ class Report:
         self._board = Board(settings) if speaks else None
         self._terminal = sys.stderr.isatty()
         self._next_line = 0.0
+        self._line_open = False
         self._losses: deque[float] = deque(maxlen=200)
 
     def step(self, trainer: Trainer, loss: float, leg_minutes: float, waited: float) -> None:
@@ -76,6 +77,7 @@ class Report:
         )
         sys.stderr.write(f"\r{_fitted(line)}" if self._terminal else f"\n{line}")
         sys.stderr.flush()
+        self._line_open = True
         if self._board is not None:
             rate = max(group["lr"] for group in trainer.optimizer.param_groups)
             self._board.add("training", {"loss": self._loss(), "rate": rate, **dices}, trainer.step_count)
@@ -99,8 +101,9 @@ class Report:
 
     def close(self) -> None:
         """End the line and the files."""
-        if self._speaks:
+        if self._line_open:
             sys.stderr.write("\n")
+            self._line_open = False
         if self._board is not None:
             self._board.close()
 

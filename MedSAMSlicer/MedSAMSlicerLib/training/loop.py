@@ -59,7 +59,11 @@ def train(
         trainer = Trainer(settings, config, start, GENERATED if provenance is None else provenance)
         resumed = resume and trainer.resume()
         trainer.leg += 1
-        return _Leg(trainer, config, begun).run(judge_first=start is not None and not resumed)
+        leg = _Leg(trainer, config, begun)
+        try:
+            return leg.run(judge_first=start is not None and not resumed)
+        finally:
+            leg.report.close()
 
 
 def _make_folder(out: Path) -> None:
@@ -117,7 +121,6 @@ class _Leg:
                     next_validation = now + settings.validate_minutes
         self._judge()
         self._save()
-        self.report.close()
         distributed.from_first([0.0], settings.device)  # the others wait until the state is written
         return self.scores
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from ..core.errors import MedSAMError
 from ..sam2.model import SAM2
 
 
@@ -39,6 +40,8 @@ def add_adapters(model: SAM2, rank: int, scale: float = 2.0) -> list[nn.Paramete
     """Give every linear layer and ungrouped convolution an adapter; the adapters' weights, everything else frozen.
 
     Layers with fewer than 2 * `rank` rows or columns get none, since it would be as large as the weight.
+
+    Raises MedSAMError when no layer gets one.
     """
     model.requires_grad_(False)
     layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
@@ -50,6 +53,10 @@ def add_adapters(model: SAM2, rank: int, scale: float = 2.0) -> list[nn.Paramete
         adapter = LowRank(weight.shape, rank, scale).to(weight.device)
         parametrize.register_parametrization(layer, "weight", adapter)
         adapters += [adapter.down, adapter.up]
+    if not adapters:
+        raise MedSAMError(
+            f"Adapters of rank {rank} are larger than every layer of this network; take a lower rank."
+        )
     return adapters
 
 
