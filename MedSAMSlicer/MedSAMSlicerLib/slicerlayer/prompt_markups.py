@@ -158,7 +158,7 @@ def is_void(node: Any, kind: Kind) -> bool:
         return False
     if kind is Kind.BOX:
         return bool(node.GetControlPointPlacementComplete()) and max(node.GetSize()) < _SAME_MM
-    one, other = (np.array(ras) for _, ras in defined_points(node).values())
+    one, other = (np.array(ras) for _number, ras in defined_points(node).values())
     return bool(np.linalg.norm(one - other) < _SAME_MM)
 
 
