@@ -105,6 +105,16 @@ def test_the_bundled_file_is_the_one_the_registry_describes() -> None:
     assert (entry.bytes, entry.sha256) == (path.stat().st_size, sha256_of(path)), said
 
 
+def test_the_registry_names_the_network_and_the_size_that_the_bundled_file_was_trained_for() -> None:
+    checkpoint = pytest.importorskip("MedSAMSlicerLib.sam2.checkpoint", reason="needs torch")
+    entry = next(e for e in read_entries() if e.bundled)
+    path = Registry(cache=Path("unused")).path_of(entry)
+    if path is None:
+        pytest.skip(f"{entry.file} has not been trained yet")
+    _, config = checkpoint.load(path)
+    assert (entry.config, entry.image_size) == (config.name, config.image_size)
+
+
 def test_a_new_bundled_checkpoint_is_recorded_and_nothing_else_is_changed(tmp_path: Path) -> None:
     registry, checkpoint = tmp_path / "registry.json", tmp_path / "medsamslicer_nano.safetensors"
     registry.write_bytes(Path(models.__file__).with_name("registry.json").read_bytes())
