@@ -86,6 +86,18 @@ def test_what_was_not_measured_is_not_drawn() -> None:
     assert plots(report()) == []
 
 
+def test_a_legend_of_all_runners_does_not_reach_beyond_the_plot() -> None:
+    names = [OURS, "box", "ellipsoid", "GrowCut", "interpolation", "random walker"]
+    made = report(*(measurement(runner=name, dices=(0.5, 0.6)) for name in names))
+    for found in (modality_plot(made), prompts_plot(made)):
+        assert found is not None
+        picture = ET.fromstring(found.svg)
+        right = float(picture.attrib["viewBox"].split()[2])
+        legend = [text for text in picture.iter(f"{SVG}text") if text.text in names]
+        assert {text.text for text in legend} == set(names)
+        assert all(float(text.attrib["x"]) + 5.7 * len(text.text or "") <= right for text in legend)
+
+
 def test_a_modality_says_how_many_targets_it_has(whole: AccuracyReport) -> None:
     found = modality_plot(whole)
     assert found is not None

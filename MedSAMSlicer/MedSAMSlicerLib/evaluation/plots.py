@@ -256,13 +256,8 @@ def _legend(figure: Any, report: AccuracyReport, runners: Sequence[str], *, line
                linewidth=2 if lines else 0)
         for name in names
     ]  # fmt: skip
-    room = 100 * figure.get_figwidth()
-    columns = next(n for n in range(len(names), 0, -1) if n == 1 or _width(names, n) < room)
-    figure.legend(signs, names, loc="outside upper left", ncols=columns, handletextpad=0.5)
-
-
-def _width(names: Sequence[str], columns: int) -> float:
-    """Pixels of a legend: of each column the longest name, 7 a letter, and its sign."""
-    rows = -(-len(names) // columns)
-    parts = [names[start : start + rows] for start in range(0, len(names), rows)]
-    return sum(7.0 * max(map(len, part)) + 52 for part in parts)
+    for columns in range(len(names), 0, -1):  # as many as there is room for
+        legend = figure.legend(signs, names, loc="outside upper left", ncols=columns, handletextpad=0.5)
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
