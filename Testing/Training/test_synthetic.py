@@ -62,10 +62,47 @@ def test_some_targets_end_inside_the_clip(scenes: list[Scene]) -> None:
     assert 0.1 < sum(ended) / len(ended) < 0.7
 
 
-def test_held_out_scenes_come_from_other_families(scenes: list[Scene]) -> None:
-    from MedSAMSlicerLib.training.families import HELD_OUT_BODIES, TRAINING_BODIES
+@pytest.fixture(scope="module")
+def held_out_scenes() -> list[Scene]:
+    source = Source(5)
+    return [make_scene(source, SceneSettings(size=96, held_out=True)) for _ in range(60)]
 
-    assert {"rosette", "droplets"} <= set(HELD_OUT_BODIES) - set(TRAINING_BODIES)
+
+def test_no_target_of_a_held_out_scene_is_of_a_family_that_training_draws(
+    held_out_scenes: list[Scene],
+) -> None:
+    from MedSAMSlicerLib.training.families import TRAINED
+
+    for scene in held_out_scenes:
+        assert len(scene.bodies) == len(scene.keys)
+        assert not set(scene.bodies) & (set(TRAINED.bodies) | set(TRAINED.grounds)), scene.bodies
+        assert scene.ground not in TRAINED.grounds
+        assert scene.texture not in TRAINED.textures
+
+
+def test_every_held_out_family_is_a_target_of_validation(held_out_scenes: list[Scene]) -> None:
+    from MedSAMSlicerLib.training.families import HELD_OUT
+
+    assert {body for scene in held_out_scenes for body in scene.bodies} == set(HELD_OUT.bodies)
+    assert {scene.ground for scene in held_out_scenes} == set(HELD_OUT.grounds)
+    assert {scene.texture for scene in held_out_scenes} == set(HELD_OUT.textures)
+
+
+def test_training_draws_no_held_out_family(scenes: list[Scene]) -> None:
+    from MedSAMSlicerLib.training.families import TRAINED
+
+    for scene in scenes:
+        assert set(scene.bodies) <= set(TRAINED.bodies) | set(TRAINED.grounds)
+        assert scene.ground in TRAINED.grounds
+        assert scene.texture in TRAINED.textures
+
+
+def test_a_trained_family_has_no_other_name_in_validation() -> None:
+    from MedSAMSlicerLib.training.families import HELD_OUT, TRAINED
+
+    for held_out, trained in ((HELD_OUT.bodies, TRAINED.bodies), (HELD_OUT.grounds, TRAINED.grounds)):
+        assert not {draw for draw, _ in held_out.values()} & {draw for draw, _ in trained.values()}
+    assert not set(HELD_OUT.textures) & set(TRAINED.textures)
 
 
 def test_component_reaches_around_corners_but_not_across_a_gap() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,9 @@ from .bodies import Canvas
 from .fields import Grid, Source, fractal_noise, gaussian_blur, smooth_noise
 
 TRAINING_SCANNERS: dict[str, float] = {"ct": 4.0, "mr": 5.0, "pet": 0.6, "ultrasound": 0.5}
-HELD_OUT_SCANNERS: dict[str, float] = {"weave": 1.0, "mr": 1.0, "ct": 1.0}
+HELD_OUT_SCANNERS: dict[str, float] = {"ct": 1.0, "mr": 1.0}
+TRAINING_TEXTURES = ("clouds",)
+HELD_OUT_TEXTURES = ("weave", "ripples")
 
 # Typical CT numbers in HU (lower, upper) with how often each tissue is drawn.
 _TISSUES: tuple[tuple[float, float, float], ...] = (
@@ -63,19 +67,20 @@ def _means(canvas: Canvas, scanner: str) -> Tensor:
     return torch.tensor(means, dtype=torch.float32, device=source.device)
 
 
-def _texture(canvas: Canvas, grid: Grid, scanner: str) -> Tensor:
+def _texture(source: Source, grid: Grid, texture: str) -> Tensor:
     """(slices, size, size) texture of unit variance shared by the labels, each with its own strength."""
-    source = canvas.source
-    if scanner == "weave":
-        z, xy = grid.axes(source.device)
-        turn = source.rotation()
-        points = torch.stack(torch.meshgrid(z, xy, xy, indexing="ij"))
-        phase = torch.einsum("ij,j...->i...", turn, points) * source.uniform(60, 200)
-        return torch.sin(phase[0]) * torch.cos(phase[1]) * 2.0
-    return fractal_noise(source, grid, source.log_uniform(4, 40), source.integer(2, 4))
+    if texture == "clouds":
+        return fractal_noise(source, grid, source.log_uniform(4, 40), source.integer(2, 4))
+    points = grid.coordinates(source.device)
+    if texture == "ripples":
+        centre = source.vector(source.uniform(0.1, 0.6))
+        distance = (points - centre[:, None, None, None]).square().sum(0).sqrt()
+        return torch.sin(distance * source.uniform(60, 200)) * math.sqrt(2.0)
+    phase = torch.einsum("ij,j...->i...", source.rotation(), points) * source.uniform(60, 200)
+    return torch.sin(phase[0]) * torch.cos(phase[1]) * 2.0
 
 
-def _render(canvas: Canvas, grid: Grid, scanner: str, means: Tensor, labels: Tensor) -> Tensor:
+def _render(canvas: Canvas, grid: Grid, scanner: str, texture: str, means: Tensor, labels: Tensor) -> Tensor:
     """Intensity of the labels without noise, before thick slices are averaged."""
     source = canvas.source
     image = means[labels.long()]
@@ -87,7 +92,7 @@ def _render(canvas: Canvas, grid: Grid, scanner: str, means: Tensor, labels: Ten
     if scanner == "ct":
         strengths = strengths * (means > -960) * 0.8
     if bool((strengths > 0).any()):
-        image = image + strengths[labels.long()] * scale * _texture(canvas, grid, scanner)
+        image = image + strengths[labels.long()] * scale * _texture(source, grid, texture)
     if source.chance(0.3):
         image = image + scale * source.uniform(0, 0.12) * canvas.lumps[0] * (means[labels.long()] > -900)
     return image
@@ -152,11 +157,11 @@ def _scan_other(source: Source, grid: Grid, image: Tensor, scanner: str) -> tupl
     return (image - lower) / width, (noisy - lower) / width
 
 
-def image_of(canvas: Canvas, grid: Grid, scanner: str, thickness: int) -> tuple[Tensor, Tensor]:
+def image_of(canvas: Canvas, grid: Grid, scanner: str, texture: str, thickness: int) -> tuple[Tensor, Tensor]:
     """The clean and the noisy image (slices, size, size) in 0..1; `thickness` thin slices are averaged into one."""
     source = canvas.source
     means = _means(canvas, scanner)
-    image = _render(canvas, canvas.grid, scanner, means, canvas.labels)
+    image = _render(canvas, canvas.grid, scanner, texture, means, canvas.labels)
     if thickness > 1:
         image = image.unflatten(0, (-1, thickness)).mean(1)
     if scanner == "ct":

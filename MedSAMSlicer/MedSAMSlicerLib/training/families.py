@@ -1,13 +1,15 @@
-"""Which bodies scenes are made of: those of training, and those that only validation sees."""
+"""What scenes are made of: the families of training, and those that only validation sees."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .appearance import HELD_OUT_SCANNERS, HELD_OUT_TEXTURES, TRAINING_SCANNERS, TRAINING_TEXTURES
 from .bodies import (
     Canvas,
     add_crescent,
@@ -20,6 +22,7 @@ from .bodies import (
     add_tumour,
     add_twins,
 )
+from .grounds import HELD_OUT_GROUNDS, TRAINING_GROUNDS, Ground
 
 
 def add_rosette(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
@@ -62,6 +65,48 @@ def add_droplets(canvas: Canvas, size: float, centre: Tensor | None = None) -> N
     canvas.targets.append(frozenset({label}))
 
 
+def add_ring(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
+    """A closed ring whose sectors are of two tissues. Held out: only validation scenes have it."""
+    source = canvas.source
+    centre = canvas.place(size) if centre is None else centre
+    block = canvas.block(centre, size * 1.4)
+    if block is None:
+        return
+    turned = torch.einsum(
+        "ij,j...->i...", source.rotation(), canvas.points_in(block) - centre[:, None, None, None]
+    )
+    from_axis = turned[1:].square().sum(0).sqrt() - 0.75 * size
+    inside = from_axis.square() + turned[0].square() < (size * source.uniform(0.3, 0.55)) ** 2
+    sector = torch.sin(source.integer(1, 3) * torch.atan2(turned[1], turned[2]) + source.uniform(0, math.tau))
+    first = canvas.new_label()
+    second = canvas.new_label(family=first if source.chance(0.5) else None)
+    canvas.paint(block, inside, first)
+    canvas.paint(block, inside & (sector > 0.2), second)
+    canvas.targets.append(frozenset({first, second}))
+
+
+def add_polyhedron(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
+    """A body with flat faces, often in two or three layers of tissue. Held out: only validation scenes have it."""
+    source = canvas.source
+    centre = canvas.place(size) if centre is None else centre
+    block = canvas.block(centre, size * 1.7)
+    if block is None:
+        return
+    offset = canvas.points_in(block) - centre[:, None, None, None]
+    axes = torch.cat([source.rotation() for _ in range(source.integer(1, 2))])
+    heights = torch.einsum("nj,j...->n...", axes, offset)
+    limits = [size * source.uniform(0.6, 1.0) for _ in range(2 * len(axes))]
+    inside = heights.square().sum(0) < (1.7 * size) ** 2 * len(axes) / 3
+    for height, low, high in zip(heights, limits[::2], limits[1::2], strict=True):
+        inside &= (height > -low) & (height < high)
+    parts = [canvas.new_label()]
+    canvas.paint(block, inside, parts[0])
+    for _ in range(source.integer(0, 2)):
+        parts.append(canvas.new_label(family=parts[0] if source.chance(0.5) else None))
+        canvas.paint(block, inside & (heights[0] > size * source.uniform(-0.4, 0.5)), parts[-1])
+    canvas.targets.append(frozenset(parts))
+
+
 Body = Callable[[Canvas, float, "Tensor | None"], None]
 TRAINING_BODIES: dict[str, tuple[Body, float]] = {
     "ellipsoid": (add_ellipsoid, 3.0),
@@ -77,5 +122,21 @@ TRAINING_BODIES: dict[str, tuple[Body, float]] = {
 HELD_OUT_BODIES: dict[str, tuple[Body, float]] = {
     "rosette": (add_rosette, 1.0),
     "droplets": (add_droplets, 1.0),
-    "tumour": (add_tumour, 0.5),
+    "ring": (add_ring, 0.7),
+    "polyhedron": (add_polyhedron, 1.0),
 }
+
+
+@dataclass(frozen=True)
+class Style:
+    """What scenes are drawn from: names with how often each is drawn. Scanners are shared: noise is no family."""
+
+    bodies: dict[str, tuple[Body, float]]
+    grounds: dict[str, tuple[Ground, float]]
+    textures: tuple[str, ...]
+    scanners: dict[str, float]
+
+
+TRAINED = Style(TRAINING_BODIES, TRAINING_GROUNDS, TRAINING_TEXTURES, TRAINING_SCANNERS)
+HELD_OUT = Style(HELD_OUT_BODIES, HELD_OUT_GROUNDS, HELD_OUT_TEXTURES, HELD_OUT_SCANNERS)
+"""No body, no ground and no texture of a held-out scene is ever drawn in training."""

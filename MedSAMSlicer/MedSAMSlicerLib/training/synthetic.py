@@ -1,7 +1,8 @@
 """Generated volumes: random 3-D scenes as short stacks of slices with targets to segment.
 
-No patient data: a scene is a tessellation or a body outline with organs, tumours, vessels, sheets and shells painted
-on top (`bodies`), seen through a random scanner and window (`appearance`). Seeded, in torch, on CPU or GPU.
+No patient data: a scene is a tessellation or a body outline (`grounds`) with organs, tumours, vessels, sheets and
+shells painted on top (`bodies`), seen through a random scanner and window (`appearance`). Seeded, in torch, on CPU or
+GPU.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .appearance import HELD_OUT_SCANNERS, TRAINING_SCANNERS, image_of
+from .appearance import image_of
 from .bodies import Canvas
-from .families import HELD_OUT_BODIES, TRAINING_BODIES
-from .fields import Grid, Source, box_blur, smooth_noise
+from .families import HELD_OUT, TRAINED, Style
+from .fields import Grid, Source, box_blur
 
 _MINIMUM_AREA = 0.0012
 _MAXIMUM_AREA = 0.35
@@ -22,7 +23,7 @@ _MAXIMUM_AREA = 0.35
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """How scenes are drawn; `held_out` draws from the families that training never sees."""
+    """How scenes are drawn; `held_out` draws every body, ground and texture from families that training never sees."""
 
     slices: int = 8
     size: int = 192
@@ -32,74 +33,40 @@ class SceneSettings:
 
 @dataclass(frozen=True)
 class Scene:
-    """`image` (slices, size, size) uint8; `masks` (targets, slices, size, size) bool; `keys` the prompted slices."""
+    """One generated stack of slices.
+
+    `image` (slices, size, size) uint8; `masks` (targets, slices, size, size) bool; `keys` the prompted slices; `bodies`
+    the family of each target, that of the ground for a region of it; `ground` and `texture` those of the whole scene.
+    """
 
     image: Tensor
     masks: Tensor
     keys: tuple[int, ...]
+    bodies: tuple[str, ...] = ()
+    ground: str = ""
+    texture: str = ""
 
 
-def _tessellate(canvas: Canvas) -> list[int]:
-    """Fill the canvas with regions: the largest of several smooth fields; returns their labels."""
+def _paint_bodies(canvas: Canvas, style: Style) -> list[str]:
+    """Paint bodies of a style; returns the family of each of the canvas's targets."""
     source = canvas.source
-    regions = source.integer(2, 8)
-    fields = smooth_noise(source, canvas.grid, regions, source.log_uniform(2.0, 11.0))
-    if source.chance(0.4):
-        fields = fields + 0.3 * smooth_noise(source, canvas.grid, regions, 18.0)
-    first = canvas.count
-    for _ in range(regions):
-        canvas.new_label()
-    highest = fields[0]
-    canvas.labels.fill_(first)
-    for region in range(1, regions):
-        higher = fields[region] > highest
-        canvas.labels.masked_fill_(higher, first + region)
-        highest = torch.maximum(highest, fields[region])
-    return list(range(first, first + regions))
+    names, weights = list(style.bodies), [weight for _, weight in style.bodies.values()]
+    families: list[str] = []
 
+    def add(size: tuple[float, float], spread: float | None) -> None:
+        name = source.pick(names, weights)
+        chosen = source.log_uniform(*size)
+        style.bodies[name][0](canvas, chosen, None if spread is None else canvas.place(chosen, spread))
+        families.extend([name] * (len(canvas.targets) - len(families)))
 
-def _bands(canvas: Canvas) -> list[int]:
-    """Level sets of one field: folded ribbons like cortex or muscle fibres."""
-    source = canvas.source
-    level = smooth_noise(source, canvas.grid, 1, source.log_uniform(3.0, 9.0))[0]
-    labels = [canvas.new_label() for _ in range(3)]
-    thickness = source.uniform(0.1, 0.4)
-    canvas.labels.fill_(labels[0])
-    canvas.labels.masked_fill_(level > 0, labels[1])
-    canvas.labels.masked_fill_(level.abs() < thickness, labels[2])
-    return labels
-
-
-def _outline(canvas: Canvas) -> list[int]:
-    """Air, skin fat, muscle and an inside, as a cut through a trunk, a head or a limb."""
-    source = canvas.source
-    air = canvas.new_label()
-    canvas.labels.fill_(air)
-    height, width = source.uniform(0.28, 0.5), source.uniform(0.35, 0.52)
-    radius = (canvas.points[1] / height).square() + (canvas.points[2] / width).square()
-    radius = radius + 0.06 * canvas.lumps[0]
-    limit = 1.0
-    for _ in range(source.integer(1, 4)):
-        canvas.labels.masked_fill_(radius < limit, canvas.new_label())
-        limit *= source.uniform(0.7, 0.95)
-    return []
-
-
-def _paint_bodies(canvas: Canvas, held_out: bool) -> None:
-    source = canvas.source
-    families = HELD_OUT_BODIES if held_out else TRAINING_BODIES
-    names, weights = list(families), [weight for _, weight in families.values()]
     for index in range(source.integer(2, 11)):
-        draw = families[source.pick(names, weights)][0]
         if index == 0:
-            size = source.log_uniform(0.08, 0.3)
-            draw(canvas, size, canvas.place(size, 0.12))
+            add((0.08, 0.3), 0.12)
         else:
-            draw(canvas, source.log_uniform(0.03, 0.22), None)
+            add((0.03, 0.22), None)
     if source.chance(0.4):
-        draw = families[source.pick(names, weights)][0]
-        size = source.log_uniform(0.08, 0.25)
-        draw(canvas, size, canvas.place(size, 0.2))
+        add((0.08, 0.25), 0.2)
+    return families
 
 
 def connected_component(mask: Tensor, seed: tuple[int, int, int], rounds: int = 24) -> Tensor:
@@ -154,20 +121,20 @@ def _thin(mask: Tensor, thickness: int) -> Tensor:
 
 
 def _choose_target(
-    canvas: Canvas, options: list[frozenset[int]], scattered: list[int], thickness: int
-) -> Tensor | None:
-    """A candidate mask (slices, size, size): a registered body or one component of a region."""
-    source = canvas.source
+    canvas: Canvas, families: list[str], scattered: list[int], ground: str, thickness: int
+) -> tuple[Tensor | None, str]:
+    """A candidate mask (slices, size, size) and its family: a registered body or one component of a region."""
+    source, options = canvas.source, canvas.targets
     if options and (not scattered or source.chance(0.75)):
-        members = options[source.integer(0, len(options) - 1)]
+        number = source.integer(0, len(options) - 1)
         wanted = torch.zeros(canvas.count, dtype=torch.bool, device=source.device)
-        wanted[list(members)] = True
+        wanted[list(options[number])] = True
         mask = _thin(wanted[canvas.labels.long()], thickness)
-        return mask if source.chance(0.15) else _component_of(source, mask)
+        return (mask if source.chance(0.15) else _component_of(source, mask)), families[number]
     if scattered:
         label = scattered[source.integer(0, len(scattered) - 1)]
-        return _component_of(source, _thin(canvas.labels == label, thickness))
-    return None
+        return _component_of(source, _thin(canvas.labels == label, thickness)), ground
+    return None, ground
 
 
 def _component_of(source: Source, mask: Tensor) -> Tensor | None:
@@ -204,23 +171,19 @@ def _try_scene(source: Source, settings: SceneSettings) -> Scene | None:
     step = source.log_uniform(0.004, 0.026)
     grid = Grid(settings.slices, settings.size, step)
     canvas = Canvas.empty(source, Grid(settings.slices * thickness, settings.size, step / thickness))
-    ground = source.pick(["tessellation", "bands", "outline", "plain"], [5.0, 0.8, 2.5, 1.0])
-    scattered: list[int] = []
-    if ground == "tessellation":
-        scattered = _tessellate(canvas)
-    elif ground == "bands":
-        scattered = _bands(canvas)
-    elif ground == "outline":
-        _outline(canvas)
-    if ground != "tessellation" or source.chance(0.8):
-        _paint_bodies(canvas, settings.held_out)
-    scanners = HELD_OUT_SCANNERS if settings.held_out else TRAINING_SCANNERS
-    clean, noisy = image_of(canvas, grid, source.pick(list(scanners), list(scanners.values())), thickness)
+    style = HELD_OUT if settings.held_out else TRAINED
+    ground = source.pick(list(style.grounds), [weight for _, weight in style.grounds.values()])
+    scattered = style.grounds[ground][0](canvas)
+    families = _paint_bodies(canvas, style) if ground != "tessellation" or source.chance(0.8) else []
+    scanner = source.pick(list(style.scanners), list(style.scanners.values()))
+    texture = style.textures[0] if len(style.textures) == 1 else source.pick(style.textures)
+    clean, noisy = image_of(canvas, grid, scanner, texture, thickness)
     noise = float((noisy - clean)[:: max(1, settings.slices // 2)].std())
     masks: list[Tensor] = []
     keys: list[int] = []
+    bodies: list[str] = []
     for _ in range(3 * settings.targets):
-        mask = _choose_target(canvas, canvas.targets, scattered, thickness)
+        mask, body = _choose_target(canvas, families, scattered, ground, thickness)
         key = None if mask is None else _key_slice(source, mask)
         if mask is None or key is None:
             continue
@@ -230,8 +193,10 @@ def _try_scene(source: Source, settings: SceneSettings) -> Scene | None:
             continue
         masks.append(mask)
         keys.append(key)
+        bodies.append(body)
         if len(masks) == settings.targets:
             break
     if not masks:
         return None
-    return Scene((noisy * 255).round().to(torch.uint8), torch.stack(masks), tuple(keys))
+    image = (noisy * 255).round().to(torch.uint8)
+    return Scene(image, torch.stack(masks), tuple(keys), tuple(bodies), ground, texture)
