@@ -10,13 +10,14 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from MedSAMSlicerLib.cli import main  # noqa: E402
-from MedSAMSlicerLib.core.errors import MedSAMError  # noqa: E402
-from MedSAMSlicerLib.sam2.config import Config  # noqa: E402
-from MedSAMSlicerLib.training.loop import train_recipe  # noqa: E402
+from MedSAMSlicerLib.core.errors import CheckpointError, MedSAMError  # noqa: E402
+from MedSAMSlicerLib.sam2.config import NANO, Config  # noqa: E402
+from MedSAMSlicerLib.training.loop import train, train_recipe  # noqa: E402
 from MedSAMSlicerLib.training.settings import RECIPES, Recipe, Stage, TrainSettings, recipe  # noqa: E402
 from MedSAMSlicerLib.training.state import read_state  # noqa: E402
 
 SHORT = Recipe(
+    name="short",
     stages=(
         Stage(minutes=0.11, stage=1, size=32, frames=4, learning_rate=1e-3),
         Stage(minutes=0.11, stage=2, size=32, frames=4, learning_rate=1e-3, longest=4),
@@ -64,9 +65,40 @@ def test_an_unknown_recipe_is_refused() -> None:
         recipe("soup", "cpu")
 
 
-@pytest.mark.parametrize("option", ["--lr", "--plan", "--steps"])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--lr", "1"),
+        ("--plan", "1"),
+        ("--steps", "1"),
+        ("--frames", "24"),
+        ("--longest", "8"),
+        ("--size", "128"),
+    ],
+)
 def test_a_recipe_takes_no_settings_of_its_own(
-    tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, option: str, value: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", "--recipe", "bundled", "--out", str(tmp_path), option, "1"]) == 2
-    assert "recipe" in capsys.readouterr().err
+    assert main(["train", "--recipe", "bundled", "--out", str(tmp_path / "run"), option, value]) == 2
+    assert f"recipe says itself what its stages are: leave out {option}." in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_does_not_go_on_with_a_run_of_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = replace(base(tmp_path), size=32, frames=4, steps=1)
+    train(settings, NANO, resume=False)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert main(["train", "--recipe", "bundled", "--out", str(tmp_path), "--minutes", "0.01"]) == 1
+    assert "holds a run of no recipe" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_run_of_a_recipe_goes_on_with_the_recipe_only(tmp_path: Path, tiny_network: Config) -> None:
+    settings = base(tmp_path)
+    train_recipe(replace(settings, minutes=0.01), SHORT, tiny_network)
+    with pytest.raises(CheckpointError, match="--recipe short"):
+        train(replace(settings, size=32, frames=4, steps=1), tiny_network, resume=True)
+    with pytest.raises(CheckpointError, match="--recipe short"):
+        train_recipe(settings, replace(SHORT, name="long"), tiny_network)

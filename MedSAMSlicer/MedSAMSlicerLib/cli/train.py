@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ..training.settings import TrainSettings
 
 _SCRATCH_SIZE = 128
+_FRAMES, _LONGEST = 24, 8
+_SAID_BY_RECIPES = "data checkpoint stage size frames longest lr steps plan".split()
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -147,10 +149,8 @@ def _add_step_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         help=f"side of the frames in pixels (default: the checkpoint's, else {_SCRATCH_SIZE})",
     )
-    group.add_argument(
-        "--frames", type=positive, default=24, help="frames per step and process (default: 24)"
-    )
-    group.add_argument("--longest", type=int, default=8, help="slices of the longest clips (default: 8)")
+    group.add_argument("--frames", type=positive, help=f"frames per step and process (default: {_FRAMES})")
+    group.add_argument("--longest", type=int, help=f"slices of the longest clips (default: {_LONGEST})")
     group.add_argument(
         "--lr", type=float, help="highest learning rate (default: 0.001; fine-tuning: by what is tuned)"
     )
@@ -180,16 +180,13 @@ def _check(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and not value > 0:
             raise UsageError(f"--{name} must be above 0, got {value}.")
-    if args.longest < 4:
+    if args.longest is not None and args.longest < 4:
         raise UsageError(f"--longest must be at least 4, got {args.longest}.")
     if not 0 <= args.validation < 1:
         raise UsageError(f"--validation is a share from 0 to below 1, got {args.validation}.")
-    if args.recipe is not None and (
-        args.data or args.checkpoint or args.stage or args.size or args.lr or args.steps or args.plan
-    ):
-        raise UsageError(
-            "A recipe says itself what its stages are; only --out, --minutes, --seed and --device go with it."
-        )
+    given = [f"--{name}" for name in _SAID_BY_RECIPES if getattr(args, name) is not None]
+    if args.recipe is not None and given:
+        raise UsageError(f"A recipe says itself what its stages are: leave out {', '.join(given)}.")
     if args.data is None and (args.leave_out or args.only):
         raise UsageError("--only and --leave-out go with --data.")
     if args.checkpoint is None and args.tune != "all":
@@ -281,8 +278,8 @@ def _settings(args: argparse.Namespace, config: Config) -> TrainSettings:
         steps=args.steps,
         stage=args.stage or (2 if tuned or data else 1),
         size=size,
-        frames=args.frames,
-        longest=args.longest,
+        frames=args.frames or _FRAMES,
+        longest=args.longest or _LONGEST,
         learning_rate=args.lr or (LEARNING_RATES[args.tune] if tuned else 1e-3),
         warmup_steps=20 if tuned else 200,
         ema_decay=0.99 if tuned else 0.998,

@@ -18,7 +18,7 @@ from . import distributed
 from .feed import batches
 from .log import Report
 from .settings import Recipe, TrainSettings
-from .state import read_state
+from .state import check_recipe, read_state
 from .trainer import Trainer
 from .validation import Scores, Validation, validation_batches
 
@@ -173,6 +173,8 @@ def train_recipe(base: TrainSettings, recipe: Recipe, config: Config) -> tuple[S
         recipe: Its stages follow one another.
         config: Of the network.
 
+    Raises, beside what `train` does, CheckpointError when the folder holds a run of another recipe or of none.
+
     Returns:
         The last scores and the minutes of the recipe that are left; no scores when the recipe was finished before, and
         on all processes but the first.
@@ -198,6 +200,7 @@ def _of_stage(base: TrainSettings, recipe: Recipe, part: int, minutes: float) ->
         minutes=minutes,
         plan=stage.minutes,
         part=part,
+        recipe=recipe.name,
         stage=stage.stage,
         size=stage.size,
         frames=stage.frames,
@@ -215,6 +218,7 @@ def _progress(out: Path, recipe: Recipe) -> tuple[int, float]:
     state = read_state(out, "cpu")
     if state is None:
         return 0, 0.0
+    check_recipe(out, state, recipe.name)
     part, done = int(state.get("part", 0)), float(state["minutes"][1])
     if part < len(recipe.stages) and recipe.stages[part].minutes - done < _LEAST_MINUTES:
         return part + 1, 0.0

@@ -22,6 +22,7 @@ class TrainSettings:
             them. None = this leg.
         steps: Steps of this stage, after which it ends; the learning rate falls over them instead of over minutes.
         part: Number of this stage in its recipe.
+        recipe: Name of the recipe that this stage belongs to; empty = none.
         stage: 1 = single slices, 2 = clips with memory (a share of the steps stays single slices).
         size: Side of the frames in pixels.
         frames: Frames per step and process; a step of clips of L slices has `frames / L` clips.
@@ -45,6 +46,7 @@ class TrainSettings:
     minutes: float
     plan: float | None = None
     part: int = 0
+    recipe: str = ""
     steps: int | None = None
     stage: int = 1
     size: int = 128
@@ -109,6 +111,7 @@ class Stage:
 class Recipe:
     """How a checkpoint is made from nothing, stage after stage, and the settings that all its stages share."""
 
+    name: str
     stages: tuple[Stage, ...]
     workers: int
     scene_device: str
@@ -124,6 +127,7 @@ class Recipe:
 RECIPES: dict[str, dict[str, Recipe]] = {
     "bundled": {
         "cpu": Recipe(
+            name="bundled",
             stages=(
                 Stage(minutes=15, stage=1, size=128, frames=24, learning_rate=1e-3),
                 Stage(minutes=90, stage=2, size=128, frames=24, learning_rate=8e-4),
@@ -135,6 +139,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             uses=16,
         ),
         "cuda": Recipe(
+            name="bundled",
             stages=(
                 Stage(minutes=5, stage=1, size=160, frames=256, learning_rate=1.5e-3),
                 Stage(minutes=13, stage=2, size=160, frames=256, learning_rate=1.2e-3),

@@ -76,6 +76,18 @@ def read_state(folder: Path, device: str) -> dict[str, Any] | None:
     return state
 
 
+def check_recipe(folder: Path, state: dict[str, Any], recipe: str) -> None:
+    """Raise CheckpointError unless the state was left by the recipe of that name, or by no recipe if that is empty."""
+    theirs = str(state.get("recipe", ""))
+    if theirs == recipe:
+        return
+    if not theirs:
+        raise CheckpointError(
+            f"{folder} holds a run of no recipe: go on with --resume, or take another folder for the recipe."
+        )
+    raise CheckpointError(f"{folder} holds a run of the recipe {theirs!r}: go on with --recipe {theirs}.")
+
+
 def has_state(folder: Path) -> bool:
     """Whether a run has left its state there."""
     return (folder / INDEX).is_file() or (folder / STATE).is_file()

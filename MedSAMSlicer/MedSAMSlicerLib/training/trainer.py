@@ -25,7 +25,7 @@ from .lora import merged
 from .losses import mask_loss, soft_dice, soft_target
 from .rollout import Rollout, neighbour_step, rollout
 from .settings import TrainSettings
-from .state import read_state, write_state
+from .state import check_recipe, read_state, write_state
 from .tuning import choose_weights, parameter_groups
 from .validation import Scores
 
@@ -184,6 +184,7 @@ class Trainer:
             "counts": [self.step_count, self.stage_steps, self.leg, settings.stage, settings.size],
             "minutes": [self.minutes, self.stage_minutes],
             "part": settings.part,
+            "recipe": settings.recipe,
             "best": self.best,
             "config": self.model.config.to_json(),
             "tune": [settings.tune, settings.rank],
@@ -194,11 +195,12 @@ class Trainer:
         """Take up the state in the run's folder; False when there is none.
 
         A new stage or size starts a new schedule and a new best. Raises CheckpointError when the state belongs to
-        another network, or other weights of it were learning.
+        another network or recipe, or other weights of it were learning.
         """
         state = read_state(self.settings.out, self.settings.device)
         if state is None:
             return False
+        check_recipe(self.settings.out, state, self.settings.recipe)
         theirs = replace(Config.from_json(state["config"]), image_size=self.settings.size)
         tune, rank = state.get("tune", ["all", 0])
         if theirs != self.model.config:
