@@ -159,6 +159,11 @@ def test_a_scheduler_that_does_not_answer_is_told() -> None:
     pytest.importorskip("distributed")
     with pytest.raises(MedSAMError, match="No Dask scheduler answers at tcp://127"):
         list(DaskExecutor("tcp://127.0.0.1:9", timeout_s=1).run(()))
+    for said in ("somewhere", "tcp://somewhere", "tcp://somewhere:port"):
+        with pytest.raises(
+            MedSAMError, match=f"'{said}' is no address of a Dask scheduler, such as tcp://HOST:8786"
+        ):
+            list(DaskExecutor(said).run(()))
 
 
 def waited_for(condition: Any, seconds: float = 30) -> Any:

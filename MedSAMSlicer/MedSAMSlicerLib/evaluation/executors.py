@@ -10,6 +10,7 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import re
 import signal
 import threading
 from collections import deque
@@ -145,6 +146,10 @@ class DaskExecutor:
                         client.cancel(list(waiting), force=True)
 
     def _client(self, distributed: Any) -> Any:
+        if re.fullmatch(r"(\w+://)?.+:\d+", self._address) is None:  # Dask would wait, and then leave a trace
+            raise MedSAMError(
+                f"{self._address!r} is no address of a Dask scheduler, such as tcp://HOST:8786."
+            )
         try:
             client = distributed.Client(self._address, timeout=self._timeout_s, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
