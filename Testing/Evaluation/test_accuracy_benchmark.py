@@ -218,6 +218,8 @@ def test_a_fault_is_told_with_its_place_and_the_rest_is_measured(
 def test_no_case_of_that_name_is_told(tmp_path: Path) -> None:
     with pytest.raises(VolumeError, match="no labelled case named like nothing"):
         run(tmp_path, only=("nothing",))
+    with pytest.raises(VolumeError, match="no labelled case named like frist"):
+        run(tmp_path, only=("first", "frist"))  # nor is a slip of the pen passed over
 
 
 def test_two_runners_of_one_name_are_refused(tmp_path: Path) -> None:

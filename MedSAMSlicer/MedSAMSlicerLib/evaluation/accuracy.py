@@ -107,11 +107,12 @@ def run_accuracy_benchmark(
 
 
 def chosen_cases(data: Path, only: Sequence[str] = ()) -> list[Case]:
-    """The cases whose names hold one of the parts `only`; all without. Raises VolumeError when there are none."""
-    chosen = [case for case in find_cases(data) if not only or any(part in case.name for part in only)]
-    if not chosen:
-        raise VolumeError(f"{data} has no labelled case named like {', '.join(only)}.")
-    return chosen
+    """The cases whose names hold one of the parts `only`; all without. Raises VolumeError for a part of none."""
+    cases = find_cases(data)
+    unknown = [part for part in only if not any(part in case.name for case in cases)]
+    if unknown:  # a slip of the pen would else leave a case out, and nobody would know
+        raise VolumeError(f"{data} has no labelled case named like {', '.join(unknown)}.")
+    return [case for case in cases if not only or any(part in case.name for part in only)]
 
 
 class _Run:
