@@ -13,7 +13,7 @@ from PIL import Image
 
 from MedSAMSlicerLib.core.metrics import dice
 from MedSAMSlicerLib.evaluation.accuracy_report import write_report
-from MedSAMSlicerLib.evaluation.contact_sheet import MASK, TRUTH, contact_sheet
+from MedSAMSlicerLib.evaluation.contact_sheet import MASK, TRUTH, _chosen, contact_sheet
 from MedSAMSlicerLib.evaluation.datasets import find_cases, load_case
 from MedSAMSlicerLib.evaluation.plot_style import as_svg, color_of, drawing, for_page, mark_of
 from MedSAMSlicerLib.evaluation.plots import Plot, modality_plot, plots, prompts_plot, targets_plot, time_plot
@@ -201,6 +201,15 @@ def test_the_contact_sheet_shows_volumes_pictures_and_videos_with_truth_and_mask
     red, green, blue = 220, 120, 90  # of the object in the picture and in the video; the volume is grey
     coloured = [near(row, f"#{red:02x}{green:02x}{blue:02x}").sum() for row in rows]
     assert sum(count > 2000 for count in coloured) == 2, coloured
+
+
+def test_of_two_targets_one_is_the_best_and_one_the_worst(tmp_path: Path) -> None:
+    made = report(*measured(mixed_data_set(tmp_path / "data"), tmp_path / "out").measurements[:2])
+    cases = {m.case for m in made.measurements}
+    assert [word for word, _ in _chosen(made, OURS, tmp_path / "out", cases)] == ["best", "worst"]
+    assert [word for word, _ in _chosen(report(made.measurements[0]), OURS, tmp_path / "out", cases)] == [
+        "best"
+    ]
 
 
 def test_without_masks_there_is_no_contact_sheet(tmp_path: Path) -> None:

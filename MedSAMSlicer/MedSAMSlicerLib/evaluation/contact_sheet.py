@@ -121,7 +121,7 @@ def _chosen(
     ranked = [m for m in ranked if mask_path(folder, m.key).is_file()]
     if not ranked:
         return []
-    places = {"best": 0, "median": len(ranked) // 2, "worst": len(ranked) - 1}
+    places = {"best": 0, "worst": len(ranked) - 1, "median": len(ranked) // 2}  # of two, there is no median
     taken: dict[int, str] = {}
     for word, place in places.items():
         taken.setdefault(place, word)
