@@ -132,7 +132,7 @@ def test_the_report_goes_into_a_document(benchmark: Any, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--protocol", "telepathy"], "'telepathy' is no way of working: box+range, "),
+        (["--protocol", "telepathy"], "'telepathy' is no way of working: box+range; box; "),
         (["--suite", "all"], "'all' is no suite of ways of working: standard, prompts, pipelines, effort"),
         (["--rival", "doctor"], "'doctor'"),
         (["--tier", "best"], "'best'"),

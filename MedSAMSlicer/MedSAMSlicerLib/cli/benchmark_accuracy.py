@@ -283,7 +283,7 @@ def _protocols(arguments: argparse.Namespace) -> tuple[Protocol, ...]:
     chosen = list(SUITES[suite]) if suite is not None else []
     for name in names or ([] if chosen else SUITES[DEFAULT_SUITE]):
         if name not in PROTOCOLS:
-            raise UsageError(f"{name!r} is no way of working: {', '.join(PROTOCOLS)}")
+            raise UsageError(f"{name!r} is no way of working: {'; '.join(PROTOCOLS)}")
         chosen.append(name)
     return tuple(PROTOCOLS[name] for name in dict.fromkeys(chosen))
 
