@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ torch = pytest.importorskip("torch")
 from safetensors import safe_open  # noqa: E402
 
 from MedSAMSlicerLib.cli import main  # noqa: E402
-from MedSAMSlicerLib.core.errors import CheckpointError, MedSAMError  # noqa: E402
+from MedSAMSlicerLib.core.errors import CheckpointError, MedSAMError, VolumeError  # noqa: E402
 from MedSAMSlicerLib.sam2.checkpoint import load, save, seeded  # noqa: E402
 from MedSAMSlicerLib.sam2.config import Config  # noqa: E402
 from MedSAMSlicerLib.training.feed import VolumeStream  # noqa: E402
@@ -181,6 +183,38 @@ def test_what_a_worker_cannot_read_is_told(tmp_path: Path, balls: Path, tiny_net
     settings = leg(tmp_path / "run", balls, workers=1, shortest=60, longest=60, stage=2)
     with pytest.raises(MedSAMError, match="60 slices"):
         train(settings, tiny_network, resume=False)
+
+
+def test_what_is_wrong_with_the_data_is_told_once(
+    tmp_path: Path, balls: Path, tiny_network: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = shutil.copytree(balls, tmp_path / "data")
+    (data / "empty_label.nii.gz").touch()
+    (data / "bad_image.nii.gz").touch()
+    (data / "bad_label.nii.gz").touch()
+    settings = leg(tmp_path / "run", data, steps=1, workers=0)
+    assert settings.data is not None
+    with caplog.at_level(logging.WARNING):
+        train(replace(settings, data=replace(settings.data, validation=0.0)), tiny_network, resume=False)
+    for said in ("No volume is kept for validation", "empty_label.nii.gz is left out", "bad is left out"):
+        assert sum(said in message for message in caplog.messages) == 1, said
+
+
+@pytest.mark.parametrize("tensorboard", [False, True])
+def test_data_that_cannot_be_used_leaves_no_folder_behind(
+    tmp_path: Path, tiny_network: Config, tensorboard: bool
+) -> None:
+    if tensorboard:
+        pytest.importorskip("tensorboard")
+    (tmp_path / "data").mkdir()
+    settings = leg(tmp_path / "runs" / "first", tmp_path / "data", tensorboard=tensorboard)
+    with pytest.raises(VolumeError, match="no image with labels"):
+        train(settings, tiny_network, resume=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    settings.out.mkdir(parents=True)  # the user's own stays
+    with pytest.raises(VolumeError):
+        train(settings, tiny_network, resume=False)
+    assert settings.out.is_dir()
 
 
 def test_a_bundled_kind_of_file_is_tuned_from_safetensors(

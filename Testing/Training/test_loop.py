@@ -168,6 +168,11 @@ def test_two_runs_with_one_seed_take_the_same_steps(tmp_path: Path) -> None:
     assert losses[0] == losses[1]
 
 
+def test_a_run_says_at_once_what_takes_its_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(leg(tmp_path, steps=1), TINY_NETWORK, resume=False)
+    assert capsys.readouterr().err.startswith("Drawing validation scenes\n")
+
+
 def test_an_error_begins_on_a_line_of_its_own(
     tmp_path: Path, small_disk: AbstractContextManager[None], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _SCRATCH_SIZE = 128
 _FRAMES, _LONGEST = 24, 8
-_SAID_BY_RECIPES = "data checkpoint stage size frames longest lr steps plan".split()
+_SAID_BY_RECIPES = ["data", "checkpoint", "stage", "size", "frames", "longest", "lr", "steps", "plan"]
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:

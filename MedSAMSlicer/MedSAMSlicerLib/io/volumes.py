@@ -180,6 +180,10 @@ def _from_itk(path: Path) -> tuple[npt.NDArray[Any], VolumeGeometry, tuple[str, 
             raise VolumeError(f"{path} is not an image ({_FORMATS}), or its header is damaged.") from error
         components = reader.GetNumberOfComponents()
         if components != 1 or "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
+            if path.name.lower().endswith((".seg.nrrd", ".seg.nhdr")):
+                raise VolumeError(
+                    f"{path} holds segments that overlap ({components} layers), but one label per voxel is needed."
+                )
             raise VolumeError(f"{path} holds {components} values per voxel (colour?), but one is needed.")
         size = list(reader.GetSize())
         while len(size) > 3 and size[-1] == 1:

@@ -78,13 +78,18 @@ class ClipStream:
 
 
 class VolumeStream:
-    """Clips of labelled volumes; each process of several makes its part of the whole batch."""
+    """Clips of labelled volumes; each process of several makes its part of the whole batch.
 
-    def __init__(self, settings: TrainSettings, margin: float | None, rank: int = 0) -> None:
+    The first worker of the first process names the volumes it cannot use, unless validation has read them all.
+    """
+
+    def __init__(self, settings: TrainSettings, margin: float | None, rank: int = 0, worker: int = 0) -> None:
         assert settings.data is not None
         self.settings, self.rank = settings, rank
-        training, _ = split(find_cases(settings.data.folder), settings.data, settings.seed)
-        volumes = read_cases(training, settings.data.window)
+        cases = find_cases(settings.data.folder, tell=False)
+        training, held_out = split(cases, settings.data, settings.seed)
+        tell = training != held_out and rank == worker == 0
+        volumes = read_cases(training, settings.data.window, tell)
         shortest = settings.shortest if settings.stage == 2 else 2
         self.clips = VolumeClips(volumes, settings.size, margin, Augmentation(), shortest)
 
@@ -99,7 +104,7 @@ class VolumeStream:
 def make_stream(settings: TrainSettings, margin: float | None, leg: int, rank: int, worker: int) -> Stream:
     """The stream of one worker of one process. Raises VolumeError when labelled volumes cannot be used."""
     if settings.data is not None:
-        return VolumeStream(settings, margin, rank)
+        return VolumeStream(settings, margin, rank, worker)
     return ClipStream(settings, seed_of(settings.seed, _SCENES, leg, rank, worker))
 
 

@@ -63,7 +63,7 @@ class Case:
 
     Args:
         name: Unique within the folder.
-        objects: Label values that make one object each, such as ((1,), (2, 3)); None = every label by itself.
+        objects: Label values that make one object each, such as ((1,), (2, 3)); None = every label above 0 by itself.
         modality: "CT", "MR", "PT" ... where it was said.
         window: As `choose_window` takes it, where it was said.
     """
@@ -122,14 +122,14 @@ class LabelledVolume:
 # ----------------------------------------------------------------------------------------------- which files there are
 
 
-def find_cases(folder: Path) -> list[Case]:
-    """All pairs of a folder, sorted by name.
+def find_cases(folder: Path, tell: bool = True) -> list[Case]:
+    """All pairs of a folder, sorted by name; with `tell` a warning names labels without an image.
 
     Raises VolumeError when there is no such folder, no pair in it, or its manifest cannot be read.
     """
     if not folder.is_dir():
         raise VolumeError(f"The folder of labelled volumes {folder} does not exist.")
-    cases = _from_manifest(folder) if (folder / MANIFEST).is_file() else _by_name(folder)
+    cases = _from_manifest(folder) if (folder / MANIFEST).is_file() else _by_name(folder, tell)
     if not cases:
         raise VolumeError(
             f"{folder} holds no image with labels: name them like case1.nii.gz and case1_label.nii.gz "
@@ -163,7 +163,7 @@ def _manifest_case(folder: Path, entry: dict[str, Any]) -> Case:
     )
 
 
-def _by_name(folder: Path) -> list[Case]:
+def _by_name(folder: Path, tell: bool = True) -> list[Case]:
     images: dict[tuple[str, str], Path] = {}
     labels: dict[tuple[str, str], Path] = {}
     for path in sorted(folder.rglob("*")):
@@ -179,7 +179,7 @@ def _by_name(folder: Path) -> list[Case]:
             labels[place, as_label["base"] if as_label else stem] = path
         else:
             images[place, as_image["base"] if as_image else stem] = path
-    for key in sorted(labels.keys() - images.keys()):
+    for key in sorted(labels.keys() - images.keys()) if tell else ():
         logger.warning("%s is left out: there is no image for it", labels[key])
     shared = sorted(images.keys() & labels.keys())
     return [Case("/".join(filter(None, key)), images[key], labels[key]) for key in shared]
@@ -188,8 +188,10 @@ def _by_name(folder: Path) -> list[Case]:
 # --------------------------------------------------------------------------------------------------- what is in them
 
 
-def read_cases(cases: Sequence[Case], window: str = "auto") -> list[LabelledVolume]:
-    """The volumes of cases; those that cannot be read, or hold no object to learn, are left out with a warning.
+def read_cases(cases: Sequence[Case], window: str = "auto", tell: bool = True) -> list[LabelledVolume]:
+    """The volumes of cases; those that cannot be read, or hold no object to learn, are left out.
+
+    With `tell` a warning says so; without, they are known already.
 
     Raises VolumeError when none is left, with the reason of the last.
     """
@@ -199,7 +201,8 @@ def read_cases(cases: Sequence[Case], window: str = "auto") -> list[LabelledVolu
             volumes.append(read_case(case, window))
         except MedSAMError as error:
             reason = str(error)
-            logger.warning("%s is left out: %s", case.name, error)
+            if tell:
+                logger.warning("%s is left out: %s", case.name, error)
     if not volumes:
         raise VolumeError(f"None of the {len(cases)} labelled volumes can be used: {reason}")
     return volumes
@@ -212,7 +215,7 @@ def read_case(case: Case, window: str = "auto") -> LabelledVolume:
     """
     volume = read_volume(case.image)
     labels = read_label(case.label, volume.geometry)
-    groups = case.objects or tuple((int(value),) for value in np.unique(labels) if value)
+    groups = case.objects or tuple((int(value),) for value in np.unique(labels) if value > 0)
     targets = [
         target
         for group in groups
@@ -245,6 +248,8 @@ def _targets(name: str, mask: npt.NDArray[np.bool_]) -> list[Target]:
 def split(cases: Sequence[Case], settings: DataSettings, seed: int) -> tuple[list[Case], list[Case]]:
     """The cases to train on and those to validate on; at least one each where there are two and one is wanted.
 
+    Where none is kept for validation, both are all cases.
+
     Raises VolumeError when no case is left, or a name fits none.
     """
     for pattern in (*settings.only, *settings.leave_out):
@@ -260,7 +265,6 @@ def split(cases: Sequence[Case], settings: DataSettings, seed: int) -> tuple[lis
     if not kept:
         raise VolumeError("All labelled volumes are left out, so that none is left to learn from.")
     if len(kept) == 1 or settings.validation == 0:
-        logger.warning("No volume is kept for validation: the best weights are chosen on what was trained on")
         return kept, kept
     order = np.random.default_rng(seed_of(seed, 1)).permutation(len(kept))
     count = min(max(1, round(settings.validation * len(kept))), len(kept) - 1)

@@ -6,7 +6,7 @@ import csv
 import shutil
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ class Board:
 
     def __init__(self, settings: TrainSettings) -> None:
         self._writer: Any = None
+        self._make: Callable[[str], Any] | None = None
+        self._folder = settings.out / "tensorboard"
         if not settings.tensorboard:
             return
         try:
@@ -37,10 +39,12 @@ class Board:
             raise MedSAMError(
                 "TensorBoard is not installed: pip install 'medsamslicer[training]', or leave --tensorboard out."
             ) from error
-        self._writer = SummaryWriter(str(settings.out / "tensorboard"))
+        self._make = SummaryWriter
 
     def add(self, group: str, values: Mapping[str, float], step: int) -> None:
         """Curves `group/name`."""
+        if self._writer is None and self._make is not None:  # a run that cannot begin leaves no file
+            self._writer = self._make(str(self._folder))
         if self._writer is not None:
             for name, value in values.items():
                 self._writer.add_scalar(f"{group}/{name}", value, step)
@@ -61,6 +65,12 @@ class Report:
         self._next_line = 0.0
         self._line_open = False
         self._losses: deque[float] = deque(maxlen=200)
+
+    def begin(self, what: str) -> None:
+        """Before something that takes its time and shows nothing."""
+        if self._speaks:
+            sys.stderr.write(f"{what}\n")
+            sys.stderr.flush()
 
     def step(self, trainer: Trainer, loss: float, leg_minutes: float, waited: float) -> None:
         """After every step; `waited` is the share of the time in which there was no batch."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,9 +54,8 @@ def train(
     OutputError when the folder cannot be written.
     """
     begun = time.monotonic()
-    _make_folder(settings.out)
     torch.set_num_threads(settings.threads)
-    with distributed.process_group(settings.device) as device:
+    with _folder(settings.out), distributed.process_group(settings.device) as device:
         settings = replace(settings, device=device)
         trainer = Trainer(settings, config, start, GENERATED if provenance is None else provenance)
         resumed = resume and trainer.resume()
@@ -66,16 +67,28 @@ def train(
             leg.report.close()
 
 
-def _make_folder(out: Path) -> None:
-    """Make the folder of a run, and see at once, not after the first leg, whether files can be written there."""
+@contextmanager
+def _folder(out: Path) -> Iterator[None]:
+    """The folder of a run, made where it is missing; one that was made and is still empty goes when the run fails.
+
+    See at once, not after the first leg, whether files can be written there.
+    """
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; a run needs a folder of its own.")
+    missing = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
         raise output_error(out, error) from error
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # not empty: there is something to keep
+            for folder in missing:
+                folder.rmdir()
+        raise
 
 
 class _Leg:
@@ -88,6 +101,8 @@ class _Leg:
         self.report = Report(self.settings, self.first)
         self.validation: Validation | None = None
         if self.first:
+            generated = self.settings.data is None
+            self.report.begin("Drawing validation scenes" if generated else "Reading validation volumes")
             self.validation = Validation(self.settings, validation_batches(self.settings, self.margin))
         self.ending_minutes = 0.0  # what the last validation and the last state will take
         self.scores: Scores | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from .rollout import neighbour_step, rollout
 from .settings import TrainSettings
 from .synthetic import SceneSettings
 from .volume_clips import VolumeClips
+
+logger = logging.getLogger(__name__)
 
 VALIDATION_SEED = 20_011
 _BATCH = 8
@@ -57,7 +60,9 @@ def validation_batches(settings: TrainSettings, margin: float | None) -> list[Ba
         clips = ClipSettings(size=settings.size, wide=0.0, rotate=0.0)
         sampler = ClipSampler(Source(VALIDATION_SEED), scenes, clips, pool=settings.validation_clips, uses=2)
         return [sampler.batch(count, _LENGTH) for _ in rounds]
-    _, held_out = split(find_cases(settings.data.folder), settings.data, settings.seed)
+    training, held_out = split(find_cases(settings.data.folder), settings.data, settings.seed)
+    if training == held_out:
+        logger.warning("No volume is kept for validation: the best weights are chosen on what was trained on")
     volumes = read_cases(held_out, settings.data.window)
     volume_clips = VolumeClips(volumes, settings.size, margin, None, settings.shortest)
     count = max(1, min(count, settings.frames // settings.longest))
