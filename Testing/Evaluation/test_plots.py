@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -216,6 +217,18 @@ def test_without_masks_there_is_no_contact_sheet(tmp_path: Path) -> None:
     data = mixed_data_set(tmp_path / "data")
     made = measured(data, tmp_path / "out")
     assert contact_sheet(made, tmp_path / "elsewhere", data) is None
+
+
+def test_without_matplotlib_the_rest_of_the_report_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, out = mixed_data_set(tmp_path / "data"), tmp_path / "out"
+    made = measured(data, out)
+    for name in ("matplotlib", "matplotlib.figure", "matplotlib.lines"):
+        monkeypatch.setitem(sys.modules, name, None)
+    files = {path.name for path in write_report(made, out, data=data)}
+    assert files == {"report.md", "report.csv", "report.json", "report.html"}
+    assert sum("pip install 'medsamslicer[evaluation]'" in each.getMessage() for each in caplog.records) == 2
 
 
 def test_other_data_than_those_that_were_measured_are_left_out(

@@ -162,11 +162,11 @@ def _image(volume: Volume, target: Target, index: int) -> npt.NDArray[np.uint8]:
 
 
 def _drawn(rows: Sequence[tuple[str, list[_Slice]]], protocol: str) -> bytes:
-    from matplotlib.lines import Line2D
-
     columns = max(len(slices) for _, slices in rows)
     height = len(rows) * (_SIDE + 0.62) + 0.5
     with drawing(max(columns * (_SIDE + 0.12), 5.5), height, "cases") as figure:
+        from matplotlib.lines import Line2D  # not before: `drawing` says what to install
+
         parts = figure.subfigures(len(rows), 1, squeeze=False).ravel()
         for part, (words, slices) in zip(parts, rows, strict=True):
             part.suptitle(words, x=0.01, ha="left", fontsize=10.5, fontweight="bold", color=INK)
