@@ -162,7 +162,7 @@ def next_step(controller: Controller) -> str:
         return _("Add points until the mask is right on this slice, then press Propagate.")
     if controller.network_state is NetworkState.PREPARING:
         return _("The network is being prepared; go on meanwhile.")
-    return _("Look at the doubtful slices; correct them with a prompt, accept what is right, or export.")
+    return _("Look at the doubtful slices. A new box corrects most, a point a detail. Then accept or export.")
 
 
 def _placing_step(tool: Tool) -> str:
