@@ -105,6 +105,15 @@ def test_a_report_fills_its_places_and_draws_its_plots_beside_the_document(tmp_p
     assert "page-accuracy-prompts.svg" in linked
 
 
+def test_beside_a_document_of_effort_lie_only_the_plots_that_it_shows(tmp_path: Path) -> None:
+    made = whole_report(cases=3)
+    path = document(tmp_path, *document_sections(made, "effort"))
+    written = put_report_into(path, made, "effort")
+    linked = set(re.findall(r"!\[[^\]]*\]\(([^)]+)\)", path.read_text(encoding="utf-8")))
+    assert "page-effort-prompts.svg" in linked
+    assert linked == {file.name for file in written[1:]} == {file.name for file in tmp_path.glob("*.svg")}
+
+
 def test_nothing_is_drawn_beside_a_document_without_places(tmp_path: Path) -> None:
     path = document(tmp_path, "accuracy-summary")
     with pytest.raises(OutputError, match="has no place for accuracy-"):

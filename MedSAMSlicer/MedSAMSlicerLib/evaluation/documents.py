@@ -111,8 +111,9 @@ def put_report_into(document: Path, report: AccuracyReport, focus: str = ACCURAC
     drawn = plots(report)
     names = {plot.name: f"{document.stem}-{focus}-{plot.name}.svg" for plot in drawn}
     content = with_places(document, document_sections(report, focus, names, drawn))
-    paths = [document.with_name(names[plot.name]) for plot in drawn]
-    for path, plot in zip(paths, drawn, strict=True):
+    shown = [plot for plot in drawn if f"]({names[plot.name]})" in content]  # no file that nothing shows
+    paths = [document.with_name(names[plot.name]) for plot in shown]
+    for path, plot in zip(paths, shown, strict=True):
         write_bytes(path, plot.svg.encode())
     write_bytes(document, content.encode())
     return [document, *paths]
