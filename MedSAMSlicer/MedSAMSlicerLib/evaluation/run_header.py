@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,9 @@ from .. import __version__
 from .measuring import processor
 from .runner_specs import RunnerSpec
 from .runners import Runner
+
+_PACKAGES = ("monai", "scipy", "scikit-image", "itk-morphologicalcontourinterpolation", "slicer-core", "sam2",
+             "transformers", "distributed")  # fmt: skip
 
 
 def describe_run(
@@ -38,6 +43,7 @@ def describe_run(
         "torch": torch.__version__,
         "numpy": np.__version__,
         "SimpleITK": sitk.Version.VersionString(),
+        "packages": _packages(),
         "processor": processor("cpu"),
         "memory_gb": _memory_gb(),
         "gpu": processor("cuda") if any(spec.device.startswith("cuda") for spec in specs) else None,
@@ -46,6 +52,15 @@ def describe_run(
         "system": f"{platform.system()} {platform.release()}" if sys.platform != "darwin" else "macOS",
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def _packages() -> dict[str, str]:
+    """Versions of what scores are computed with and what rivals are made of, as far as it is installed."""
+    found = {}
+    for name in _PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _memory_gb() -> float | None:

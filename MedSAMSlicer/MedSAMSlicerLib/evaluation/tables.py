@@ -363,6 +363,7 @@ def machine(report: AccuracyReport) -> tuple[str, list[tuple[str, str]]]:
         parts.append(f"{run['memory_gb']:.0f} GB")
     parts += [str(run[name]) for name in ("gpu", "system") if run.get(name)]
     software = [f"{name} {run[key]}" for name, key in _SOFTWARE if run.get(key)]
+    software += [f"{name} {number}" for name, number in run.get("packages", {}).items()]
     parts = [f"Version {run.get('version')}", f"seed {run.get('seed')}", *parts, *software]
     said = f"{', '.join(filter(None, parts))}."
     for before in run.get("earlier", ()):
