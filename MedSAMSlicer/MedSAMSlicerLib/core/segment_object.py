@@ -184,7 +184,8 @@ class SegmentObject:
         as_computed = {
             index: content[index]
             for index in masks
-            if self.propagated and index not in changed | self.unfinished | self.previews.keys() | self.kept_slices
+            if self.propagated
+            and index not in changed | self.unfinished | self.previews.keys() | self.kept_slices
         }
         return replace(after, settled=MappingProxyType({**self.settled, **as_computed}))
 
