@@ -204,11 +204,11 @@ def test_old_spellings_are_understood() -> None:
 def test_the_command_in_the_report_names_no_place_of_this_computer() -> None:
     words = [
         "--data",
-        "/home/me/data",
+        "/volumes/mine/data",
         "--out",
         "/tmp/out",
         "--model",
-        "/home/me/net.pt",
+        "/volumes/mine/net.pt",
         "--model",
         "sam2.1-tiny",
     ]

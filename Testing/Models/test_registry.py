@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,20 +12,15 @@ from pathlib import Path
 
 import pytest
 from file_server import FileServer
-from record_bundled import record
 
-from MedSAMSlicerLib import models
 from MedSAMSlicerLib.core.errors import CheckpointError, DownloadError
 from MedSAMSlicerLib.models import (
-    BUNDLED_ID,
     Checkpoint,
     DownloadSettings,
     Question,
     Registry,
     State,
     cache_folder,
-    read_entries,
-    sha256_of,
 )
 
 WEIGHTS = b"numbers" * 100
@@ -67,79 +61,6 @@ def own(tmp_path: Path) -> Path:
     path = tmp_path / "mine.pt"
     path.write_bytes(b"my own numbers")
     return path
-
-
-# --- the registry of this package ---
-
-
-def test_every_entry_says_licence_citation_and_how_it_is_loaded() -> None:
-    entries = read_entries()
-    assert len({e.id for e in entries}) == len({e.file for e in entries}) == len(entries)
-    for entry in entries:
-        assert entry.title
-        assert entry.citation
-        assert entry.config
-        assert entry.licence in {"Apache-2.0", "CC-BY-SA-4.0"}
-        assert entry.bundled or (entry.url or "").startswith("https://")
-        assert entry.bundled or (entry.url or "").endswith("/" + entry.file)
-
-
-def test_official_checkpoints_have_size_and_hash() -> None:
-    official = [e for e in read_entries() if e.id.startswith("sam2.1-")]
-    assert [e.bytes for e in official] == [156008466, 184416285, 323606802, 898083611]
-    assert all(re.fullmatch("[0-9a-f]{64}", e.sha256 or "") for e in official)
-    assert {e.image_size for e in official} == {1024}
-
-
-def test_exactly_the_bundled_checkpoint_is_bundled() -> None:
-    assert [e.id for e in read_entries() if e.bundled] == [BUNDLED_ID]
-
-
-def test_the_bundled_file_is_the_one_the_registry_describes() -> None:
-    registry = Registry(cache=Path("unused"))
-    entry = next(e for e in read_entries() if e.bundled)
-    path = registry.path_of(entry)
-    if path is None:
-        pytest.skip(f"{entry.file} has not been trained yet")
-    said = "run: python Testing/Models/record_bundled.py"
-    assert (entry.bytes, entry.sha256) == (path.stat().st_size, sha256_of(path)), said
-
-
-def test_the_registry_names_the_network_and_the_size_that_the_bundled_file_was_trained_for() -> None:
-    checkpoint = pytest.importorskip("MedSAMSlicerLib.sam2.checkpoint", reason="needs torch")
-    entry = next(e for e in read_entries() if e.bundled)
-    path = Registry(cache=Path("unused")).path_of(entry)
-    if path is None:
-        pytest.skip(f"{entry.file} has not been trained yet")
-    _, config = checkpoint.load(path)
-    assert (entry.config, entry.image_size) == (config.name, config.image_size)
-
-
-def test_a_new_bundled_checkpoint_is_recorded_and_nothing_else_is_changed(tmp_path: Path) -> None:
-    registry, checkpoint = tmp_path / "registry.json", tmp_path / "medsamslicer_nano.safetensors"
-    registry.write_bytes(Path(models.__file__).with_name("registry.json").read_bytes())
-    for weights in (b"first weights", b"better weights"):
-        checkpoint.write_bytes(weights)
-        record(registry, checkpoint)
-        bundled, *others = read_entries(registry)
-        assert (bundled.bytes, bundled.sha256) == (len(weights), hashlib.sha256(weights).hexdigest())
-        assert others == list(read_entries()[1:])
-
-
-def test_every_configuration_of_the_registry_exists() -> None:
-    config = pytest.importorskip("MedSAMSlicerLib.sam2.config", reason="needs the network's configurations")
-    names = {value.name for value in vars(config).values() if isinstance(value, config.Config)}
-    assert {e.config for e in read_entries()} <= names
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[]", '{"schema_version": 99, "checkpoints": []}', '{"checkpoints": []}']
-)
-def test_a_damaged_registry_is_named(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "registry.json"
-    path.write_text(text)
-    with pytest.raises(CheckpointError, match=str(path)):
-        read_entries(path)
 
 
 # --- folders ---
