@@ -239,7 +239,9 @@ def test_files_are_exported_where_the_user_says(host, opened, tmp_path):
     host.dialogs.answer(str(tmp_path / "ball.json"))
     ui.loadPromptsButton.click()
     assert host.wait_until(lambda: len(opened.controller.segment_ids) == 2, 20)
-    assert host.wait_until(lambda: "both hold" in ui.messageLabel.text, 20), "the loaded mask lies on the first one"
+    assert host.wait_until(lambda: "both hold" in ui.messageLabel.text, 20), (
+        "the loaded mask lies on the first one"
+    )
     host.dialogs.answer(str(tmp_path / "gone.json"))
     ui.loadPromptsButton.click()
     host.process_events(0.1)

@@ -49,7 +49,7 @@ def describe_run(
         "gpu": processor("cuda") if any(spec.device.startswith("cuda") for spec in specs) else None,
         "threads": threads or torch.get_num_threads(),
         "processes": processes,
-        "system": f"{platform.system()} {platform.release()}" if sys.platform != "darwin" else "macOS",
+        "system": _system(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
@@ -69,3 +69,10 @@ def _memory_gb() -> float | None:
         return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
     except (AttributeError, OSError, ValueError):
         return None
+
+
+def _system() -> str:
+    """As `Linux 6.1.0`; what stands behind the numbers names somebody's build of the kernel."""
+    return (
+        "macOS" if sys.platform == "darwin" else f"{platform.system()} {platform.release().partition('-')[0]}"
+    )
