@@ -42,7 +42,7 @@ class Slow(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         import threading, weakref
         global kept
         kept = Slow()
-        weakref.finalize(kept, print, "finalized", flush=True)  # as torch.library does
+        weakref.finalize(kept, print, "finalized", flush=True)  # as torch makes some
         threading._register_atexit(print)  # as concurrent.futures does, which torch imports
 
 sys.meta_path.insert(0, Slow())

@@ -146,7 +146,9 @@ class _Run:
                 if done.issuperset(plan.keys):
                     self._book.over(name)
                     continue
-            own = frozenset(key for key in done if key.startswith(f"{name}|"))
+            own = frozenset(
+                key for key, measurement in self._results.measurements.items() if measurement.case == name
+            )
             found.append(
                 CaseTask(
                     case, self._benchmark.most, self._benchmark.protocols, tuple(specs), self._benchmark.seed,

@@ -183,7 +183,7 @@ def _read(case: Case) -> tuple[Volume, npt.NDArray[np.integer[Any]]]:
 
 
 def largest_component(mask: BoolVolume) -> BoolVolume:
-    """The part of a mask (any number of axes, not empty) that hangs together over faces and has the most voxels."""
+    """The part of a mask, of any number of axes, that hangs together over faces and has the most voxels."""
     labels, count = components(mask)
     if count < 2:
         return mask

@@ -9,6 +9,11 @@ from typing import Any
 VOLUME, IMAGE, VIDEO = "volume", "image", "video"
 
 
+def trial_key(case: str, target: str, protocol: str, runner: str) -> str:
+    """What no two trials of a run share: also the key of the measurement that a trial becomes."""
+    return "|".join((case, target, protocol, runner))
+
+
 @dataclass(frozen=True)
 class Step:
     """What is seen after the first prompts, or after one correction.
@@ -69,7 +74,7 @@ class Measurement:
     @property
     def key(self) -> str:
         """What no two measurements of a run share."""
-        return "|".join((self.case, self.target, self.protocol, self.runner))
+        return trial_key(self.case, self.target, self.protocol, self.runner)
 
     @property
     def place(self) -> str:

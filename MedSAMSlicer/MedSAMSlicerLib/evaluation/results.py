@@ -27,7 +27,7 @@ import numpy.typing as npt
 from ..core.errors import Cancelled, DownloadError, MedSAMError, OutputError
 from ..io.atomic import output_error, write_bytes
 from ..models.file_lock import exclusive
-from .measurement import Measurement
+from .measurement import Measurement, trial_key
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class CasePlan:
     @property
     def keys(self) -> tuple[str, ...]:
         """Those of the measurements."""
-        return tuple("|".join((self.case, *trial)) for trial in self.trials)
+        return tuple(trial_key(self.case, *trial) for trial in self.trials)
 
     def narrowed(self, protocols: Sequence[str], runners: Sequence[str]) -> CasePlan | None:
         """The plan for these protocols and runners, in their order; None when this one does not cover them."""

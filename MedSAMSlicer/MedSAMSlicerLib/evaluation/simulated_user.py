@@ -25,8 +25,7 @@ from ..core.prompts import (
     line_from_voxels,
     point_from_voxel,
 )
-from ..engine.cleanup import components
-from .datasets import BoolVolume, Target
+from .datasets import BoolVolume, Target, largest_component
 
 Plane = npt.NDArray[np.bool_]
 _OUTLINE_POINTS = 400
@@ -64,14 +63,14 @@ def box_on(
 
 def click_on(target: Target, geometry: VolumeGeometry, index: int) -> Point:
     """A click into the middle of the object on a slice: into that of its largest part there."""
-    plane = _largest(plane_of(target.mask, target.axis, index))
+    plane = largest_component(plane_of(target.mask, target.axis, index))
     x, y = middle(plane, geometry.in_plane_spacing(target.axis))
     return point_from_voxel(geometry, SliceRef(target.axis, index), x, y)
 
 
 def line_on(target: Target, geometry: VolumeGeometry, index: int) -> RecistLine:
     """The longest diameter in mm of the object's largest part on a slice, between voxel centres (RECIST)."""
-    plane = _largest(plane_of(target.mask, target.axis, index))
+    plane = largest_component(plane_of(target.mask, target.axis, index))
     rows, columns = np.nonzero(plane & (_depth(plane, (1.0, 1.0)) <= 0.6))
     step = -(-len(rows) // _OUTLINE_POINTS)
     rows, columns = rows[::step], columns[::step]
@@ -198,16 +197,9 @@ def plane_of(mask: BoolVolume, axis: SliceAxis, index: int) -> Plane:
 
 def _largest_error(truth: Plane, seen: Plane) -> tuple[Plane, bool]:
     """The largest connected part of what was missed or of what leaked, and whether it was missed."""
-    missed, leaked = (_largest(wrong) for wrong in (truth & ~seen, seen & ~truth))
+    missed, leaked = (largest_component(wrong) for wrong in (truth & ~seen, seen & ~truth))
     positive = bool(np.count_nonzero(missed) >= np.count_nonzero(leaked))
     return (missed if positive else leaked).copy(), positive
-
-
-def _largest(plane: Plane) -> Plane:
-    if not plane.any():
-        return plane
-    labels, count = components(plane)
-    return plane if count < 2 else np.asarray(labels == 1 + int(np.bincount(labels.ravel())[1:].argmax()))
 
 
 def _depth(plane: Plane, spacing: tuple[float, float], bordered: bool = True) -> npt.NDArray[np.float32]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from .. import __version__
 from ..core.errors import MedSAMError
 from .datasets import Case, load_case
-from .measurement import Measurement
+from .measurement import Measurement, trial_key
 from .protocol import REFERENCE, Protocol
 from .report_data import CaseSkipped
 from .results import BoolVolume, CasePlan, PackedMasks
@@ -58,7 +58,7 @@ class TrialBegun:
     @property
     def key(self) -> str:
         """That of the measurement it becomes."""
-        return "|".join((self.case, self.target, self.protocol, self.runner))
+        return trial_key(self.case, self.target, self.protocol, self.runner)
 
     def __str__(self) -> str:
         return f"{self.case}, {self.target}: {self.runner}, {self.protocol}"

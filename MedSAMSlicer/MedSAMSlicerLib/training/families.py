@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .appearance import HELD_OUT_SCANNERS, HELD_OUT_TEXTURES, TRAINING_SCANNERS, TRAINING_TEXTURES
 from .bodies import (
+    Block,
     Canvas,
     add_crescent,
     add_ellipsoid,
@@ -32,9 +33,7 @@ def add_rosette(canvas: Canvas, size: float, centre: Tensor | None = None) -> No
     block = canvas.block(centre, size * 1.8)
     if block is None:
         return
-    turned = torch.einsum(
-        "ij,j...->i...", source.rotation(), canvas.points_in(block) - centre[:, None, None, None]
-    )
+    turned = _turned_points(canvas, block, centre)
     angle = torch.atan2(turned[1], turned[2])
     petals = 1 + source.uniform(0.15, 0.4) * torch.cos(
         source.integer(3, 6) * angle + source.uniform(0, math.tau)
@@ -72,9 +71,7 @@ def add_ring(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
     block = canvas.block(centre, size * 1.4)
     if block is None:
         return
-    turned = torch.einsum(
-        "ij,j...->i...", source.rotation(), canvas.points_in(block) - centre[:, None, None, None]
-    )
+    turned = _turned_points(canvas, block, centre)
     from_axis = turned[1:].square().sum(0).sqrt() - 0.75 * size
     inside = from_axis.square() + turned[0].square() < (size * source.uniform(0.3, 0.55)) ** 2
     sector = torch.sin(source.integer(1, 3) * torch.atan2(turned[1], turned[2]) + source.uniform(0, math.tau))
@@ -105,6 +102,12 @@ def add_polyhedron(canvas: Canvas, size: float, centre: Tensor | None = None) ->
         parts.append(canvas.new_label(family=parts[0] if source.chance(0.5) else None))
         canvas.paint(block, inside & (heights[0] > size * source.uniform(-0.4, 0.5)), parts[-1])
     canvas.targets.append(frozenset(parts))
+
+
+def _turned_points(canvas: Canvas, block: Block, centre: Tensor) -> Tensor:
+    """(3, ...) places of a block as seen from a centre, along axes that are turned at random."""
+    turn = canvas.source.rotation()
+    return torch.einsum("ij,j...->i...", turn, canvas.points_in(block) - centre[:, None, None, None])
 
 
 Body = Callable[[Canvas, float, "Tensor | None"], None]
