@@ -72,6 +72,6 @@ $(STAMPS)/host: $(STAMPS)/run
 # sam2 asks for torch while it builds and for torchvision, which its video predictor never imports:
 # built against the installed torch, without its own dependencies.
 $(STAMPS)/test: $(STAMPS)/run
-	$(PIP) install --editable ".[test,evaluation,dicom,slicer,training]" "setuptools>=77.0.3" wheel
+	$(PIP) install --editable ".[test,lab,dicom,slicer]" "setuptools>=77.0.3" wheel
 	SAM2_BUILD_CUDA=0 $(PIP) install --no-build-isolation --no-deps "sam2==1.1.0"
 	@touch $@

@@ -17,7 +17,7 @@ import pytest
 import SimpleITK as sitk
 
 from MedSAMSlicerLib.cli import build_parser
-from MedSAMSlicerLib.cli.benchmark_accuracy import command_of
+from MedSAMSlicerLib.lab.cli.benchmark_accuracy import command_of
 
 SHAPE = (5, 24, 26)
 PACKAGE = Path(__file__).parents[2] / "MedSAMSlicer"
@@ -115,7 +115,7 @@ def test_published_runners_that_cannot_compute_a_network_are_left_out_with_a_war
 
 
 def test_the_report_goes_into_a_document(benchmark: Any, tmp_path: Path) -> None:
-    from MedSAMSlicerLib.evaluation.documents import ORDERS
+    from MedSAMSlicerLib.lab.evaluation.documents import ORDERS
 
     names = [f"accuracy-{name}" for name in ORDERS["accuracy"]]
     document = tmp_path / "page.md"
@@ -185,7 +185,7 @@ def test_the_help_of_each_benchmark_has_its_own_options(cli: Any) -> None:
 
 
 def test_the_help_names_the_suites_that_there_are(cli: Any) -> None:
-    from MedSAMSlicerLib.evaluation.protocol import DEFAULT_SUITE, SUITES
+    from MedSAMSlicerLib.lab.evaluation.protocol import DEFAULT_SUITE, SUITES
 
     said = " ".join(cli("benchmark", "accuracy", "--help").out.split())
     assert f"{', '.join(SUITES)} (default: {DEFAULT_SUITE})" in said

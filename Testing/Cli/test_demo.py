@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from MedSAMSlicerLib.cli.demo import REQUIRED_DICE, STRUCTURES
-from MedSAMSlicerLib.training import phantom
+from MedSAMSlicerLib.phantom import ct as phantom
 
 
 @pytest.mark.slow

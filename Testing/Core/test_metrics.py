@@ -92,9 +92,7 @@ def test_interactions_are_counted_until_the_threshold() -> None:
 
 def test_missing_package_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "monai.metrics", None)
-    with pytest.raises(
-        MedSAMError, match=r"need MONAI and SciPy .* pip install 'medsamslicer\[evaluation\]'"
-    ):
+    with pytest.raises(MedSAMError, match=r"need MONAI and SciPy .* pip install 'medsamslicer\[lab\]'"):
         hd95(~EMPTY, ~EMPTY, (1, 1, 1))
 
 
@@ -115,7 +113,7 @@ def surface_dice_by_monai(one: np.ndarray, other: np.ndarray, spacing: tuple, to
 class TestSurfaces:
     @pytest.fixture(autouse=True)
     def _monai(self) -> None:
-        pytest.importorskip("monai", reason="the surface metrics need the extra 'evaluation'")
+        pytest.importorskip("monai", reason="the surface metrics need the extra 'lab'")
 
     @pytest.mark.parametrize(("axis", "distance"), [(0, 5.0), (1, 0.9), (2, 0.5)])
     def test_distances_are_in_mm_along_each_axis(self, axis: int, distance: float) -> None:

@@ -15,7 +15,7 @@ if str(ROOT) not in sys.path:  # the tests are found by their files; SlicerHost 
     sys.path.append(str(ROOT))
 from Testing.Host.drawing import why_not  # noqa: E402
 
-from MedSAMSlicerLib.training.phantom import ct_phantom  # noqa: E402
+from MedSAMSlicerLib.phantom.ct import ct_phantom  # noqa: E402
 
 from .user import User  # noqa: E402
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from MedSAMSlicerLib.core.metrics import dice
-from MedSAMSlicerLib.training.phantom import ct_phantom
+from MedSAMSlicerLib.phantom.ct import ct_phantom
 
 pytestmark = [pytest.mark.slicer, pytest.mark.slow]
 TUTORIAL = Path(__file__).resolve().parents[2] / "docs" / "tutorial.md"

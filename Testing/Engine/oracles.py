@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from MedSAMSlicerLib.evaluation.official import OfficialSession, build_official_predictor
-from MedSAMSlicerLib.evaluation.official_transformers import TransformersSession, build_transformers_model
+from MedSAMSlicerLib.lab.evaluation.official import OfficialSession, build_official_predictor
+from MedSAMSlicerLib.lab.evaluation.official_transformers import TransformersSession, build_transformers_model
 from MedSAMSlicerLib.sam2 import SAM2, Config
 from MedSAMSlicerLib.sam2.checkpoint import seeded
 

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.volume is not None:
             host.load_volume(options.volume)
         else:
-            from MedSAMSlicerLib.training.phantom import ct_phantom
+            from MedSAMSlicerLib.phantom.ct import ct_phantom
 
             array, geometry, _ = ct_phantom()
             host.set_window(host.add_volume(array, geometry.ijk_to_ras, "GeneratedAbdomenCT"), 400, 40)

@@ -49,7 +49,7 @@ class Photographer:
     def __init__(self, folder: Path) -> None:
         from Testing.EndToEnd.user import User
 
-        from MedSAMSlicerLib.training.phantom import ct_phantom
+        from MedSAMSlicerLib.phantom.ct import ct_phantom
 
         from .host import SlicerHost
 

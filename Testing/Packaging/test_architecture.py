@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from . import cmake_lists
+
 ROOT = Path(__file__).resolve().parents[2]
 MODULE_FOLDER = ROOT / "MedSAMSlicer"
 LIBRARY = MODULE_FOLDER / "MedSAMSlicerLib"
@@ -23,18 +25,18 @@ ARROWS = {
     "engine": {"core", "sam2"},
     "models": {"core"},
     "io": {"core"},
-    "training": {"core", "sam2", "engine", "io"},
-    "evaluation": {"core", "sam2", "engine", "models", "io", "training"},
-    "slicerlayer": {"core", "sam2", "engine", "models", "io", "training"},  # training draws the sample volume
-    "cli": {"core", "sam2", "engine", "models", "io", "training", "evaluation"},
+    "phantom": {"core"},
+    "slicerlayer": {"core", "sam2", "engine", "models", "io", "phantom"},
+    "cli": {"core", "sam2", "engine", "models", "io", "phantom"},
+    "lab": {"core", "sam2", "engine", "models", "io", "phantom", "cli"},
 }
 SLICER = {"slicer", "vtk", "qt", "ctk"}
 TORCH = {"torch", "torchvision"}
-TORCH_PARTS = {"sam2", "engine", "training", "evaluation"}
+TORCH_PARTS = {"sam2", "engine", "lab"}
 # Named exceptions: MONAI's metrics take tensors; the commands look up the device when they run, not when they load.
 TORCH_FILES = {LIBRARY / "core" / "metrics.py": "in functions", LIBRARY / "cli" / "compute.py": "anywhere"}
-# Slicer's own algorithm, from the slicer-core package, is one of the rivals that accuracy is measured against.
-SLICER_IN_FUNCTIONS = {LIBRARY / "evaluation" / "growcut.py"}
+# Slicer's own algorithm, from the slicer-core package, is one of the baselines that accuracy is measured against.
+SLICER_IN_FUNCTIONS = {LIBRARY / "lab" / "evaluation" / "growcut.py"}
 ORACLES = {"sam2", "transformers"}
 MODULE_FILE_MAY_IMPORT = {"slicer", "vtk", "qt", "ctk", "numpy", "SimpleITK"}
 
@@ -111,6 +113,12 @@ def test_arrows_only_point_down(part):
     assert not wrong, wrong
 
 
+def test_nothing_that_slicer_ships_imports_the_laboratory():
+    wrong = [str(i) for i in IMPORTS if part_of(i.file) != "lab" and i.part == "lab"]
+    assert not wrong, wrong
+    assert not [name for names in cmake_lists.expected_lists().values() for name in names if "/lab/" in name]
+
+
 def test_core_needs_only_numpy_at_file_scope():
     wrong = [
         str(i)
@@ -148,9 +156,7 @@ def test_torch_is_imported_only_where_the_network_runs():
 
 def test_published_packages_are_no_dependency_of_the_product():
     wrong = [
-        str(i)
-        for i in IMPORTS
-        if i.package in ORACLES and (part_of(i.file) != "evaluation" or i.at_file_scope)
+        str(i) for i in IMPORTS if i.package in ORACLES and (part_of(i.file) != "lab" or i.at_file_scope)
     ]
     assert not wrong, wrong
 

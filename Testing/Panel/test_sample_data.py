@@ -8,7 +8,7 @@ import types
 
 import numpy as np
 
-from MedSAMSlicerLib.training.phantom import ct_phantom
+from MedSAMSlicerLib.phantom.ct import ct_phantom
 
 from .conftest import RESOURCES
 

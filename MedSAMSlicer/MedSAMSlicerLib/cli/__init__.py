@@ -1,7 +1,8 @@
 """The command line: `medsamslicer segment | models | demo | benchmark | train`.
 
-A command is a module of this folder with `add_parser(subparsers) -> ArgumentParser` and `run(arguments) -> int`.
-Such modules import torch and numpy only while they run, so that `medsamslicer --help` answers at once.
+A command is a module with `add_parser(subparsers) -> ArgumentParser` and `run(arguments) -> int`. Such modules import
+torch and numpy only while they run, so that `medsamslicer --help` answers at once. The commands of the laboratory are
+missing where it was not installed, as inside Slicer.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import importlib.util
 import logging
 import os
 import re
@@ -21,7 +23,9 @@ from .. import __version__
 from ..core.errors import Cancelled, MedSAMError
 from .exit_codes import CANCELLED, FAILED, OK, USAGE, UsageError
 
-_COMMANDS = ("segment", "models", "demo", "benchmark", "train")
+_LIBRARY = __name__.partition(".")[0]
+_COMMANDS = tuple(f"{__name__}.{name}" for name in ("segment", "models", "demo"))
+_LABORATORY = tuple(f"{_LIBRARY}.lab.cli.{name}" for name in ("benchmark", "train"))
 _HELP_WIDTH = 120
 
 _EPILOG = """examples:
@@ -79,8 +83,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"medsamslicer {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for name in _COMMANDS:
-        command = importlib.import_module(f".{name}", __name__)
+    laboratory = _LABORATORY if importlib.util.find_spec(f"{_LIBRARY}.lab") is not None else ()
+    for name in (*_COMMANDS, *laboratory):
+        command = importlib.import_module(name)
         command_parser = command.add_parser(subparsers)
         command_parser.add_argument(
             "--debug", action="store_true", help="show where in the program an error arose"
@@ -146,7 +151,7 @@ def _say(sentence: str, code: int) -> int:
 @contextlib.contextmanager
 def _log_to_stderr(debug: bool) -> Iterator[None]:
     """What the library logs goes to the error output: warnings, or everything with --debug."""
-    logger = logging.getLogger(__name__.partition(".")[0])
+    logger = logging.getLogger(_LIBRARY)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LowerCase("medsamslicer: %(levelname)s: %(message)s"))
     level = logger.level

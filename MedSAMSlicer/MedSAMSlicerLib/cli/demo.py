@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..core.metrics import dice
     from ..core.prompts import PromptSet
     from ..io.volumes import Volume
-    from ..training.phantom import ct_phantom
+    from ..phantom.ct import ct_phantom
     from .compute import Settings, segment_volume
 
     folder = arguments.output

@@ -10,7 +10,7 @@ part.
 The surface metrics know only the spacing: in a sheared volume (tilted gantry) they take the axes as perpendicular, so
 their distances are off there. Dice counts voxels and does not mind.
 
-They come from MONAI, which is imported when one is called (extra "evaluation"). The surface Dice takes the area of
+They come from MONAI, which is imported when one is called (extra "lab"). The surface Dice takes the area of
 surface elements from there; the rest of it is done here with the same result, in a tenth of the time and memory.
 """
 
@@ -150,7 +150,7 @@ def _import_monai() -> tuple[Any, Any]:
     except ImportError as error:
         raise MedSAMError(
             f"Surface metrics need MONAI and SciPy ({error}): "
-            "install them with pip install 'medsamslicer[evaluation]'."
+            "install them with pip install 'medsamslicer[lab]'."
         ) from error
     return monai.metrics, torch
 

@@ -60,7 +60,7 @@ def _load(_source: Any) -> None:
 
 def load_generated() -> Any:
     """Draw a CT-like abdomen, put it into the scene and the slice views, and return its volume node."""
-    from ..training.phantom import ct_phantom
+    from ..phantom.ct import ct_phantom
 
     array, geometry, _masks = ct_phantom()
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", _("Generated abdomen CT"))

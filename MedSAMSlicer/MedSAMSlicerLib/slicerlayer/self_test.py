@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import slicer
 
-from ..training.phantom import ct_phantom
+from ..phantom.ct import ct_phantom
 from .install import missing
 from .placing import Tool
 from .sample_data import load_generated

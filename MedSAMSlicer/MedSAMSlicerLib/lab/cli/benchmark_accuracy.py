@@ -1,0 +1,342 @@
+"""`medsamslicer benchmark accuracy|effort`: how well the engine and its rivals segment a labelled data set."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...cli.argument_types import not_negative, positive
+from ...cli.exit_codes import OK, UsageError
+from ...cli.terminal import UNTRIED_DEVICES, ProgressBar, confirmation, say, warn
+from ...core.errors import MedSAMError
+from ...models.registry import BUNDLED_ID, Registry
+from ..evaluation.runner_specs import (
+    ENGINE,
+    OWN,
+    RIVALS,
+    SAM2_PACKAGE,
+    TRANSFORMERS,
+    RunnerSpec,
+    build,
+    network_spec,
+)
+
+if TYPE_CHECKING:
+    from ..evaluation.executors import Executor
+    from ..evaluation.progress import Progress
+    from ..evaluation.protocol import Protocol
+    from ..evaluation.report_data import AccuracyReport
+
+FOLDERS = {"accuracy": "accuracy", "effort": "effort"}
+"""Where results go unless --out says so; by what is measured."""
+
+_LINE_EVERY_S = 30.0  # where the error output is no terminal
+_SUITES = ("standard", "prompts", "pipelines", "effort")
+_DESCRIPTIONS = {
+    "accuracy": "Measure how well labelled volumes, pictures and videos are segmented from the prompts that a user "
+    "would give:\n3-D Dice, surface Dice, distance, seconds and memory, beside rivals that need no network.",
+    "effort": "Measure how many prompts it takes until a mask is good, and how long the user waits for each:\n"
+    "up to ten clicks or five boxes, each where the mask is worst.",
+}
+_HELP = {
+    "accuracy": "how well labelled data are segmented, beside rivals",
+    "effort": "how many prompts and seconds it takes until a mask is good",
+}
+_EPILOG = """examples:
+  medsamslicer benchmark {what} --data DATA --out results
+  medsamslicer benchmark {what} --data DATA --model sam2.1-tiny --model my.safetensors --no-rivals
+  medsamslicer benchmark {what} --data DATA --processes 4
+  medsamslicer benchmark {what} --data DATA --scheduler tcp://HOST:8786
+
+A run that was stopped goes on with the same command. On a cluster, DATA and the weights must lie at the same paths on
+all machines, with the same version of this program; start its workers with one thread each."""
+
+
+def add_parsers(whats: Any) -> None:
+    """Declare `accuracy` and `effort`."""
+    for what in FOLDERS:
+        parser: argparse.ArgumentParser = whats.add_parser(
+            what,
+            help=_HELP[what],
+            description=_DESCRIPTIONS[what],
+            epilog=_EPILOG.format(what=what),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        _add_data_options(parser, FOLDERS[what])
+        if what == "accuracy":
+            _add_protocol_options(parser)
+        _add_runner_options(parser)
+        _add_work_options(parser)
+        _add_report_options(parser)
+
+
+def _add_data_options(parser: argparse.ArgumentParser, folder: str) -> None:
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="DATA",
+        help="a manifest.json, its folder, or a folder of X_image, X_label pairs",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path(folder),
+        metavar="FOLDER",
+        help=f"results and report; a run that was stopped continues there (default: {folder})",
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="PART",
+        help="cases whose name holds PART; may be said again",
+    )
+    parser.add_argument(
+        "--seed", type=not_negative, default=0, metavar="N", help="of all that is left to chance (default: 0)"
+    )
+
+
+def _add_protocol_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("ways of working")
+    group.add_argument(
+        "--suite", metavar="NAME", help=f"which ones: {', '.join(_SUITES)} (default: {_SUITES[0]})"
+    )
+    group.add_argument(
+        "--protocol",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help='one of them, such as "box+range" (with 5 corrections) or "click"; may be said again',
+    )
+
+
+def _add_runner_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("runners")
+    group.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME|FILE",
+        help=f"checkpoint; may be said again (default: {BUNDLED_ID})",
+    )
+    group.add_argument(
+        "--tier",
+        action="append",
+        default=[],
+        choices=("exact", "balanced", "fast"),
+        help="arithmetic; may be said again (default: by device)",
+    )
+    group.add_argument(
+        "--official",
+        action="store_true",
+        help="the packages sam2 and transformers too, with the same weights, where they are installed",
+    )
+    group.add_argument(
+        "--rival",
+        action="append",
+        default=[],
+        choices=RIVALS,
+        help=f"what needs no network: {', '.join(RIVALS)}; may be said again (default: all)",
+    )
+    group.add_argument("--no-rivals", action="store_true", help="leave them out")
+    group.add_argument(
+        "--runner",
+        action="append",
+        default=[],
+        metavar="MODULE:FUNCTION",
+        help="a function of yours that returns a runner (MedSAMSlicerLib.lab.evaluation.runners); may be said again",
+    )
+    group.add_argument("--device", default="cpu", help=f"cpu, cuda or mps (default: cpu); {UNTRIED_DEVICES}")
+    group.add_argument("--yes", action="store_true", help="answer every question with yes")
+
+
+def _add_work_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("work")
+    group.add_argument(
+        "--threads",
+        type=positive,
+        metavar="N",
+        help="CPU threads (default: all; 1 with --processes, --scheduler)",
+    )
+    group.add_argument(
+        "--processes", type=positive, default=1, metavar="N", help="cases measured at once (default: 1)"
+    )
+    group.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that measures")
+
+
+def _add_report_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("report")
+    group.add_argument(
+        "--keep-masks",
+        action="store_true",
+        help="keep first and last masks of all ways of working, not of box+range alone, in FOLDER/masks",
+    )
+    group.add_argument("--no-pictures", action="store_true", help="neither plots nor pictures of cases")
+    group.add_argument(
+        "--into",
+        type=Path,
+        metavar="DOCUMENT",
+        help="write the report into its places in a Markdown document, too",
+    )
+    group.add_argument("--json", action="store_true", help="print every single value as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, write the report, print its summary; returns the exit code."""
+    if arguments.scheduler is not None and arguments.processes != 1:
+        raise UsageError(
+            "--scheduler and --processes do not go together: the cluster has processes of its own"
+        )
+    protocols = _protocols(arguments)
+    from ..evaluation.accuracy import AccuracyBenchmark, run_accuracy_benchmark
+    from ..evaluation.accuracy_report import JSON, write_report
+    from ..evaluation.documents import check_report_places, put_report_into
+
+    if arguments.into is not None:
+        check_report_places(arguments.into, arguments.what)  # not only after hours of measuring
+    alone = arguments.processes == 1 and arguments.scheduler is None
+    threads = arguments.threads or ((os.cpu_count() or 1) if alone else 1)
+    benchmark = AccuracyBenchmark(
+        data=arguments.data.absolute() if arguments.scheduler else arguments.data,
+        out=arguments.out,
+        protocols=protocols,
+        seed=arguments.seed,
+        only=tuple(arguments.only),
+        keep_masks=arguments.keep_masks,
+        command=command_of(arguments),
+        threads=threads,
+    )
+    specs = list(_specs(arguments, threads))
+    if not specs:
+        raise UsageError("there is nothing to measure")
+    try:
+        with ProgressBar("measuring", lines_every_s=_LINE_EVERY_S) as bar:
+            executor = _executor(arguments, threads)
+            report = run_accuracy_benchmark(benchmark, specs, lambda where: _show(bar, where), executor)
+    except KeyboardInterrupt:
+        say(f"What was measured so far is in {arguments.out}; the same command continues.")
+        raise
+    for entry in report.skipped:
+        warn(f"skipped {entry.case}: {entry.reason}")
+    paths = write_report(
+        report, arguments.out, data=arguments.data, pictures=not arguments.no_pictures, focus=arguments.what
+    )
+    if arguments.into is not None:
+        paths += put_report_into(arguments.into, report, arguments.what)
+    if arguments.json:
+        sys.stdout.write((arguments.out / JSON).read_text(encoding="utf-8"))
+    else:
+        sys.stdout.write(_summary(report, arguments.what) + "\n\nWritten:\n")
+        sys.stdout.writelines(f"- {path}\n" for path in paths)
+    return OK
+
+
+def command_of(arguments: argparse.Namespace) -> str:
+    """The command that repeats a run; of paths only the last name, of the data and a scheduler not even that."""
+    words = [
+        "medsamslicer",
+        "benchmark",
+        arguments.what,
+        "--data",
+        "DATA",
+        "--out",
+        arguments.out.name or "FOLDER",
+    ]
+    for name in (
+        "only",
+        "suite",
+        "protocol",
+        "model",
+        "tier",
+        "rival",
+        "runner",
+        "device",
+        "threads",
+        "processes",
+    ):
+        said = getattr(arguments, name, None)
+        if said in (None, [], {"device": "cpu", "processes": 1}.get(name)):
+            continue
+        for value in said if isinstance(said, list) else [said]:
+            words += [f"--{name}", Path(value).name if name == "model" else str(value)]
+    words += ["--seed", str(arguments.seed)] if arguments.seed else []
+    words += ["--scheduler", "ADDRESS"] if arguments.scheduler else []
+    for name in ("official", "no_rivals", "keep_masks"):
+        words += [f"--{name.replace('_', '-')}"] if getattr(arguments, name) else []
+    return shlex.join(words)
+
+
+def _protocols(arguments: argparse.Namespace) -> tuple[Protocol, ...]:
+    from ..evaluation.protocol import DEFAULT_SUITE, PROTOCOLS, SUITES
+
+    names: list[str] = getattr(arguments, "protocol", [])
+    suite = getattr(arguments, "suite", "effort")
+    if suite is not None and suite not in SUITES:
+        raise UsageError(f"{suite!r} is no suite of ways of working: {', '.join(SUITES)}")
+    chosen = list(SUITES[suite]) if suite is not None else []
+    for name in names or ([] if chosen else SUITES[DEFAULT_SUITE]):
+        if name not in PROTOCOLS:
+            raise UsageError(f"{name!r} is no way of working: {'; '.join(PROTOCOLS)}")
+        chosen.append(name)
+    return tuple(PROTOCOLS[name] for name in dict.fromkeys(chosen))
+
+
+def _specs(arguments: argparse.Namespace, threads: int) -> Iterator[RunnerSpec]:
+    """The runners; those that nobody asked for by name are left out with a warning when they cannot be had."""
+    from ...cli.compute import chosen_device
+
+    if arguments.rival and arguments.no_rivals:
+        raise UsageError("--rival and --no-rivals do not go together")
+    registry, confirm = Registry.from_environment(), confirmation(arguments.yes)
+    device = chosen_device(arguments.device)
+    files = {
+        file.sha256: file for file in (registry.open(m, confirm) for m in arguments.model or [BUNDLED_ID])
+    }
+    for file in files.values():
+        for tier in dict.fromkeys(arguments.tier or [None]):
+            yield network_spec(ENGINE, file, tier=tier, device=device, threads=threads)
+        for kind in (SAM2_PACKAGE, TRANSFORMERS) if arguments.official else ():
+            yield from _usable(network_spec(kind, file, device=device, threads=threads))
+    for said in dict.fromkeys(arguments.runner):
+        yield RunnerSpec(OWN, said)
+    for name in dict.fromkeys(arguments.rival):
+        yield RunnerSpec(name)
+    for name in () if arguments.rival or arguments.no_rivals else RIVALS:
+        yield from _usable(RunnerSpec(name))
+
+
+def _usable(spec: RunnerSpec) -> Iterator[RunnerSpec]:
+    try:
+        build(spec)
+    except MedSAMError as error:
+        warn(f"{spec.name} is left out: {error}")
+    else:
+        yield spec
+
+
+def _executor(arguments: argparse.Namespace, threads: int) -> Executor:
+    from ..evaluation.executors import DaskExecutor, ProcessExecutor, SerialExecutor
+
+    if arguments.scheduler is not None:
+        return DaskExecutor(arguments.scheduler)
+    return SerialExecutor() if arguments.processes == 1 else ProcessExecutor(arguments.processes, threads)
+
+
+def _show(bar: ProgressBar, where: Progress) -> None:
+    text = f"{where.cases_done} of {where.cases} cases  {where.text}"
+    bar.update(where.share, 1.0, text.strip(), where.left_seconds)
+
+
+def _summary(report: AccuracyReport, what: str) -> str:
+    """What is printed: the first numbers of the report, and what was not measured."""
+    from ..evaluation.documents import sections_of
+
+    sections = sections_of(report, {}, [])
+    return "\n\n".join(sections[name] for name in ("effort" if what == "effort" else "summary", "trouble"))

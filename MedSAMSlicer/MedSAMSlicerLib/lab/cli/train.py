@@ -1,0 +1,301 @@
+"""`medsamslicer train`: the bundled network from scratch, or any checkpoint fine-tuned on labelled volumes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...cli.argument_types import not_negative, positive
+from ...cli.exit_codes import UsageError
+from ...cli.terminal import confirmation, say
+
+if TYPE_CHECKING:
+    from ...sam2.config import Config
+    from ...sam2.model import SAM2
+    from ..training.settings import TrainSettings
+
+_SCRATCH_SIZE = 128
+_FRAMES, _LONGEST = 24, 8
+_SAID_BY_RECIPES = ["data", "checkpoint", "stage", "size", "frames", "longest", "lr", "steps", "plan"]
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Declare the command; torch is imported only when it runs."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "train",
+        help="train the bundled network from scratch, or fine-tune a checkpoint",
+        description="Train the small network from scratch on generated volumes (no patient data), or fine-tune a "
+        "checkpoint on a folder of labelled volumes (docs/fine-tuning.md). Training goes in legs: run the command "
+        "again with --resume to go on, also after it was killed. Under torchrun every GPU takes its share.",
+        epilog="examples:\n"
+        "  medsamslicer train --recipe bundled --out run\n"
+        "  medsamslicer train --recipe bundled --out run --device cuda --minutes 9 --compact-state\n"
+        "  medsamslicer train --data volumes --checkpoint medsamslicer-nano --tune decoder --out tuned\n"
+        "  medsamslicer train --data volumes --checkpoint medsam2-latest --tune lora --device cuda --out tuned\n"
+        "  medsamslicer train --curves curves.png --out run",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_run_options(parser)
+    _add_tuning_options(parser)
+    _add_step_options(parser)
+    pictures = parser.add_argument_group("pictures instead of training")
+    pictures.add_argument("--contact-sheet", type=Path, metavar="PNG", help="draw scenes to look at and stop")
+    pictures.add_argument(
+        "--held-out", action="store_true", help="of the contact sheet: the validation families"
+    )
+    pictures.add_argument(
+        "--curves", type=Path, metavar="PNG", help="draw how the run in --out went and stop"
+    )
+    return parser
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, help="folder for state, log and best.safetensors")
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help='all stages of a named run, "bundled": the checkpoint that comes with the program; goes on by itself',
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        help="length of this leg (default: 15; all of a recipe; no limit with --steps)",
+    )
+    parser.add_argument(
+        "--plan", type=float, help="minutes of the whole stage, for the learning rate (default: this leg)"
+    )
+    parser.add_argument("--steps", type=int, help="steps of the whole stage, in place of minutes")
+    parser.add_argument("--resume", action="store_true", help="go on from the state in --out")
+    parser.add_argument("--seed", type=not_negative, default=0)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--threads", type=positive, default=2, help="CPU threads of the trainer (default: 2)")
+    parser.add_argument(
+        "--workers",
+        type=not_negative,
+        default=1,
+        help="processes that make clips; 0 = none beside the trainer (default: 1)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("bfloat16", "float32"),
+        default="bfloat16",
+        help="of products (default: bfloat16)",
+    )
+    parser.add_argument(
+        "--compact-state",
+        action="store_true",
+        help="write the state in files of at most 15 MB instead of one",
+    )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="log for TensorBoard, too, in OUT/tensorboard"
+    )
+
+
+def _add_tuning_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("fine-tuning")
+    group.add_argument(
+        "--checkpoint", metavar="ID_OR_FILE", help="weights to start from, see `medsamslicer models`"
+    )
+    group.add_argument("--data", type=Path, metavar="DIR", help="labelled volumes (default: generated ones)")
+    group.add_argument(
+        "--tune",
+        choices=("all", "decoder", "lora"),
+        default="all",
+        help="which weights learn: all, the mask decoder's, or low-rank adapters (default: all)",
+    )
+    group.add_argument("--rank", type=positive, default=8, help="of the adapters of lora (default: 8)")
+    group.add_argument(
+        "--only",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a volume to use, * for any letters; may be said again (default: all)",
+    )
+    group.add_argument(
+        "--leave-out",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a volume never to be seen; * for any letters",
+    )
+    group.add_argument(
+        "--validation",
+        type=float,
+        default=0.2,
+        help="share of the volumes that choose the best, 0 = none (default: 0.2)",
+    )
+    group.add_argument(
+        "--window", default="auto", help="grey values, as for `medsamslicer segment` (default: auto)"
+    )
+    group.add_argument(
+        "--yes", action="store_true", help="use a checkpoint file of unknown hash without asking"
+    )
+
+
+def _add_step_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("steps")
+    group.add_argument(
+        "--stage",
+        type=int,
+        choices=(1, 2),
+        help="1 single slices, 2 clips with memory (default: 1; 2 for fine-tuning)",
+    )
+    group.add_argument(
+        "--size",
+        type=int,
+        help=f"side of the frames in pixels (default: the checkpoint's, else {_SCRATCH_SIZE})",
+    )
+    group.add_argument("--frames", type=positive, help=f"frames per step and process (default: {_FRAMES})")
+    group.add_argument("--longest", type=int, help=f"slices of the longest clips (default: {_LONGEST})")
+    group.add_argument(
+        "--lr", type=float, help="highest learning rate (default: 0.001; fine-tuning: by what is tuned)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
+    if args.contact_sheet is not None:
+        from ..training.sheet import contact_sheet
+        from ..training.synthetic import SceneSettings
+
+        contact_sheet(args.contact_sheet, args.seed, settings=SceneSettings(size=128, held_out=args.held_out))
+        return 0
+    if args.out is None:
+        raise UsageError("train needs --out FOLDER (or --contact-sheet PNG).")
+    if args.curves is not None:
+        from ..training.curves import draw_curves
+
+        draw_curves(args.curves, args.out)
+        return 0
+    _check(args)
+    return _recipe(args) if args.recipe is not None else _train(args)
+
+
+def _check(args: argparse.Namespace) -> None:
+    for name in ("minutes", "steps", "plan", "lr"):
+        value = getattr(args, name)
+        if value is not None and not value > 0:
+            raise UsageError(f"--{name} must be above 0, got {value}.")
+    if args.longest is not None and args.longest < 4:
+        raise UsageError(f"--longest must be at least 4, got {args.longest}.")
+    if not 0 <= args.validation < 1:
+        raise UsageError(f"--validation is a share from 0 to below 1, got {args.validation}.")
+    given = [f"--{name}" for name in _SAID_BY_RECIPES if getattr(args, name) is not None]
+    if args.recipe is not None and given:
+        raise UsageError(f"A recipe says itself what its stages are: leave out {', '.join(given)}.")
+    if args.data is None and (args.leave_out or args.only):
+        raise UsageError("--only and --leave-out go with --data.")
+    if args.checkpoint is None and args.tune != "all":
+        raise UsageError(f"--tune {args.tune} needs a --checkpoint to start from.")
+
+
+def _recipe(args: argparse.Namespace) -> int:
+    from ...cli.compute import chosen_device
+    from ...sam2.config import NANO
+    from ..training.loop import train_recipe
+    from ..training.settings import TrainSettings, recipe
+
+    device = chosen_device(args.device)
+    chosen = recipe(args.recipe, device)
+    base = TrainSettings(
+        out=args.out,
+        minutes=args.minutes or 10 * chosen.minutes,
+        seed=args.seed,
+        device=device,
+        threads=args.threads,
+        workers=args.workers,
+        bfloat16=args.precision == "bfloat16",
+        part_mb=15 if args.compact_state else 0,
+        tensorboard=args.tensorboard,
+    )
+    scores, left = train_recipe(base, chosen, NANO)
+    if scores is not None or not left:
+        _print({"minutes_left": round(left, 1), **({} if scores is None else asdict(scores))})
+    if scores is not None and left:
+        say(f"{left:.0f} minutes of the recipe are left: the same command goes on.")
+    return 0
+
+
+def _train(args: argparse.Namespace) -> int:
+    from ...sam2.config import NANO
+    from ..training.loop import train
+    from ..training.state import has_state
+
+    if not args.resume and has_state(args.out):
+        raise UsageError(f"{args.out} holds a run already: go on with --resume, or take another folder.")
+    config: Config = NANO
+    start: SAM2 | None = None
+    provenance: dict[str, str] | None = None
+    if args.checkpoint is not None:
+        start, provenance = _opened(args)
+        config = start.config
+    elif args.data is not None:
+        provenance = {"training_data": "labelled volumes of the user's"}
+    settings = _settings(args, config)
+    scores = train(settings, config, args.resume, start, provenance)
+    if scores is not None:  # else another process has them
+        _print(asdict(scores))
+    return 0
+
+
+def _opened(args: argparse.Namespace) -> tuple[SAM2, dict[str, str]]:
+    """The network to start from, and what its successors say of their origin."""
+    from ...cli.compute import load_checkpoint
+    from ...models import Registry
+
+    file = Registry.from_environment().open(args.checkpoint, confirmation(args.yes))
+    data = "generated volumes" if args.data is None else "labelled volumes of the user's"
+    return load_checkpoint(file), {
+        "licence": file.checkpoint.licence,
+        "base": file.checkpoint.id,
+        "base_sha256": file.sha256,
+        "training_data": f"that of {file.checkpoint.id}, then {data}",
+    }
+
+
+def _settings(args: argparse.Namespace, config: Config) -> TrainSettings:
+    from ...cli.compute import chosen_device
+    from ...sam2.config import HieraConfig
+    from ..training.labelled import DataSettings
+    from ..training.settings import ENCODER_SHARE, LEARNING_RATES, TrainSettings
+
+    tuned = args.checkpoint is not None
+    size = args.size or (config.image_size if tuned else _SCRATCH_SIZE)
+    multiple = 32 if isinstance(config.trunk, HieraConfig) else 16
+    if size % multiple or size < 32:
+        raise UsageError(f"--size must be a multiple of {multiple} and at least 32, got {size}.")
+    data = None
+    if args.data is not None:
+        data = DataSettings(args.data, tuple(args.only), tuple(args.leave_out), args.validation, args.window)
+    return TrainSettings(
+        out=args.out,
+        minutes=args.minutes or (float("inf") if args.steps else 15.0),
+        plan=args.plan,
+        steps=args.steps,
+        stage=args.stage or (2 if tuned or data else 1),
+        size=size,
+        frames=args.frames or _FRAMES,
+        longest=args.longest or _LONGEST,
+        learning_rate=args.lr or (LEARNING_RATES[args.tune] if tuned else 1e-3),
+        warmup_steps=20 if tuned else 200,
+        ema_decay=0.99 if tuned else 0.998,
+        tune=args.tune,
+        rank=args.rank,
+        encoder_share=ENCODER_SHARE if tuned and args.tune == "all" else 1.0,
+        data=data,
+        bfloat16=args.precision == "bfloat16",
+        seed=args.seed,
+        device=chosen_device(args.device),
+        threads=args.threads,
+        workers=args.workers,
+        part_mb=15 if args.compact_state else 0,
+        tensorboard=args.tensorboard,
+    )
+
+
+def _print(values: dict[str, float]) -> None:
+    sys.stdout.write(json.dumps({name: round(value, 4) for name, value in values.items()}) + "\n")

@@ -1,0 +1,147 @@
+"""What a user gets for the same effort without a network: boxes on one or several slices, and the slice range.
+
+- **box**: the box, filled, on every slice of the range.
+- **ellipsoid**: the ellipse in the box, shrinking to nothing one slice beyond each end of the range.
+- **GrowCut**: Slicer's "Grow from seeds" (Zhu et al. 2014, `vtkImageGrowCutSegment`), see :mod:`.growcut`.
+- **interpolation**: Slicer's "Fill between slices" (Zukić et al. 2016), see :mod:`.interpolation`.
+- **random walker**: Grady 2006, see :mod:`.random_walker`.
+
+Each is given what the engine is given and never the truth. Between several boxed slices the box changes linearly. All
+of them are corrected by boxes on further slices, GrowCut and the random walker by clicks too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core.errors import PromptError
+from ...core.geometry import SliceAxis
+from ...core.intensity import Window, choose_window, luma
+from ...io.volumes import Volume
+from .boxes import Around, BoxesAndRange
+from .protocol import BOTH
+from .protocol import Protocol as WayOfWorking
+from .runners import Answer, Ask, BoolVolume, Request
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """A volume cut into slices, as rivals look at it.
+
+    Args:
+        array: (slices, rows, columns) voxels, or (slices, rows, columns, 3) uint8 colour.
+        spacing: mm from slice to slice, from row to row and from column to column.
+        modality: "CT", "MR", ... where the file tells.
+    """
+
+    array: npt.NDArray[Any]
+    spacing: tuple[float, float, float]
+    modality: str | None = None
+
+    @classmethod
+    def of(cls, volume: Volume, axis: SliceAxis) -> Stack:
+        """A volume cut along an axis; a view, nothing is copied."""
+        between = volume.geometry.spacing[2 - axis]
+        spacing = (between, *volume.geometry.in_plane_spacing(axis))
+        return cls(np.moveaxis(volume.array, int(axis), 0), spacing, volume.modality)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Slices, rows and columns."""
+        slices, rows, columns = self.array.shape[:3]
+        return slices, rows, columns
+
+    @cached_property
+    def window(self) -> Window | None:
+        """The window of the whole volume, the same as for the network; None for colour."""
+        return None if self.array.ndim > 3 else choose_window(self.array, "auto", self.modality)
+
+    def grey(self, around: Around) -> npt.NDArray[np.uint8]:
+        """Grey values of a part of the volume: its window applied, or the luma of its colours."""
+        part = self.array[around]
+        return luma(part) if self.window is None else self.window.apply(part)
+
+
+Draw = Callable[[Stack, BoxesAndRange], npt.NDArray[np.bool_]]
+"""What is seen and what was said -> the mask (slices, rows, columns)."""
+
+
+class Rival:
+    """A way to draw from boxes and a range.
+
+    Args:
+        name: in tables.
+        draw: see :data:`Draw`.
+        about: what a reader must know to repeat it.
+        looks: whether it looks at the image; its window is chosen before the clock starts, as for the engine.
+        clicks: whether clicks correct it; boxes do in any case.
+    """
+
+    def __init__(
+        self, name: str, draw: Draw, about: str, *, looks: bool = False, clicks: bool = False
+    ) -> None:
+        self.name, self._draw, self._about = name, draw, about
+        self._looks, self._clicks = looks, clicks
+
+    def supports(self, protocol: WayOfWorking) -> bool:
+        """Boxes with a range; one way only where that way leads over the whole range."""
+        whole = protocol.direction == BOTH or protocol.start == "first"
+        return protocol.prompt in ("box", "loose box") and protocol.ranged and whole
+
+    def corrects(self, protocol: WayOfWorking) -> bool:
+        """Whether it makes use of the corrections of a way of working."""
+        return self._clicks or protocol.correct_with == "box"
+
+    def describe(self) -> dict[str, Any]:
+        """What it does, in one sentence."""
+        return {"method": self._about}
+
+    def begin(self, volume: Volume, axis: SliceAxis) -> Ask:
+        """Nothing but the window is prepared."""
+        stack = Stack.of(volume, axis)
+        if self._looks:
+            _ = stack.window
+
+        def ask(request: Request) -> Answer:
+            began = time.perf_counter()
+            said = BoxesAndRange.of(request.prompts, volume.geometry)
+            if said.clicks and not self._clicks:
+                raise PromptError(f"Clicks do not correct the rival {self.name!r}, got {len(said.clicks)}.")
+            mask: BoolVolume = np.ascontiguousarray(np.moveaxis(self._draw(stack, said), 0, int(axis)))
+            seconds = time.perf_counter() - began
+            return Answer(mask, seconds, seconds, {})
+
+        return ask
+
+
+def box_rival() -> Rival:
+    """The box on every slice of the range."""
+    return Rival("box", _fill_box, "box filled on every slice of the range")
+
+
+def ellipsoid_rival() -> Rival:
+    """An ellipsoid in box and range."""
+    return Rival(
+        "ellipsoid",
+        _fill_ellipsoid,
+        "ellipse in the box, shrinking to nothing one slice beyond each end of the range",
+    )
+
+
+def _fill_box(stack: Stack, said: BoxesAndRange) -> npt.NDArray[np.bool_]:
+    mask, around = np.zeros(stack.shape, np.bool_), said.surroundings(stack.shape)
+    mask[around] = said.inside(around)
+    return mask
+
+
+def _fill_ellipsoid(stack: Stack, said: BoxesAndRange) -> npt.NDArray[np.bool_]:
+    mask, around = np.zeros(stack.shape, np.bool_), said.surroundings(stack.shape)
+    mask[around] = said.inside(around) & (said.radius(around) <= 1.0)
+    return mask

@@ -1,0 +1,141 @@
+"""Which runner is meant, in a few words that can be sent to another process; built there once."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...core.errors import CheckpointError, MedSAMError
+from ...models.download import sha256_of
+from ...models.registry import CheckpointFile
+
+if TYPE_CHECKING:
+    from ...sam2.model import SAM2
+    from .runners import Runner
+
+ENGINE, SAM2_PACKAGE, TRANSFORMERS, OWN = "engine", "sam2", "transformers", "own"
+NETWORKS = (ENGINE, SAM2_PACKAGE, TRANSFORMERS)
+RIVALS = ("box", "ellipsoid", "GrowCut", "interpolation", "random walker")
+
+
+@dataclass(frozen=True)
+class RunnerSpec:
+    """One runner.
+
+    Args:
+        kind: one of `NETWORKS`, of `RIVALS`, or "own".
+        model: id of the checkpoint; of an own runner MODULE:FUNCTION, where the function takes nothing and returns it.
+        file: the weights; at the same path on every machine that computes.
+        config: name of the network, where the file does not say it.
+        sha256: what the file must have.
+        tier: of the engine; None = its own choice.
+        device: where it runs, as torch calls it.
+        threads: on the CPU; None = its own choice.
+    """
+
+    kind: str
+    model: str | None = None
+    file: str | None = None
+    config: str | None = None
+    sha256: str | None = None
+    tier: str | None = None
+    device: str = "cpu"
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in (*NETWORKS, *RIVALS, OWN):
+            raise MedSAMError(f"{self.kind!r} is no runner: {', '.join((*NETWORKS, *RIVALS, OWN))}.")
+
+    @property
+    def name(self) -> str:
+        """In tables; an own runner has a name of its own once it is built."""
+        if self.kind in RIVALS:
+            return self.kind
+        more = self.tier if self.kind == ENGINE else self.kind if self.kind in NETWORKS else None
+        return f"{self.model}, {more}" if more else str(self.model)
+
+
+def network_spec(
+    kind: str,
+    file: CheckpointFile,
+    *,
+    tier: str | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+) -> RunnerSpec:
+    """A network of `NETWORKS` with the weights of a file."""
+    checkpoint = file.checkpoint
+    return RunnerSpec(
+        kind, checkpoint.id, str(file.path), checkpoint.config, file.sha256, tier, device, threads
+    )
+
+
+@cache
+def build(spec: RunnerSpec) -> Runner:
+    """The runner, the same one for the same words within a process.
+
+    Raises:
+        MedSAMError: a package is not installed, or the weights are not there or not those that were meant.
+    """
+    if spec.kind in RIVALS:
+        return _rivals()[spec.kind]()
+    if spec.kind == OWN:
+        return _own(str(spec.model))
+    model, about = _model(spec), {"checkpoint": spec.model, "sha256": spec.sha256}
+    if spec.kind == ENGINE:
+        from .runners import EngineRunner
+
+        return EngineRunner(spec.name, model, about, tier=spec.tier, device=spec.device, threads=spec.threads)
+    from .official_runners import Sam2Runner, TransformersRunner
+
+    made = Sam2Runner if spec.kind == SAM2_PACKAGE else TransformersRunner
+    return made(spec.name, model, about, device=spec.device, threads=spec.threads)
+
+
+def forget_built() -> None:
+    """Let go of all runners and their weights."""
+    build.cache_clear()
+
+
+def _rivals() -> dict[str, Callable[[], Runner]]:
+    from .growcut import growcut_rival
+    from .interpolation import interpolation_rival
+    from .random_walker import random_walker_rival
+    from .rivals import box_rival, ellipsoid_rival
+
+    makers = (box_rival, ellipsoid_rival, growcut_rival, interpolation_rival, random_walker_rival)
+    return dict(zip(RIVALS, makers, strict=True))
+
+
+def _own(said: str) -> Runner:
+    module, _, function = said.partition(":")
+    try:
+        runner: Runner = getattr(importlib.import_module(module), function)()
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise MedSAMError(
+            f"The runner {said!r} cannot be made ({error}); it is MODULE:FUNCTION of yours."
+        ) from error
+    return runner
+
+
+def _model(spec: RunnerSpec) -> SAM2:
+    from ...sam2 import config as configs
+    from ...sam2.checkpoint import load
+
+    path = Path(str(spec.file))
+    if not path.is_file():
+        raise CheckpointError(f"The weights {path} are not on this computer.")
+    if spec.sha256 is not None and sha256_of(path) != spec.sha256:
+        raise CheckpointError(
+            f"The weights {path} are not those that were meant: their SHA-256 is another one."
+        )
+    known: dict[str, Any] = {
+        value.name: value for value in vars(configs).values() if isinstance(value, configs.Config)
+    }
+    # A safetensors file says itself which network it holds; of an official file the registry knows.
+    named = None if path.suffix == ".safetensors" else known.get(spec.config or "")
+    return load(path, named)[0]

@@ -1,0 +1,174 @@
+"""What is measured, behind one small interface: our engine, and by :mod:`.rivals` whatever stands beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core.geometry import SliceAxis
+from ...core.intensity import Window, choose_window
+from ...core.prompts import ObjectPrompts, PromptSet
+from ...engine.result import ObjectResult
+from ...engine.segmenter import VolumeSegmenter
+from ...engine.slice_mask import SliceMask
+from ...io.volumes import Volume
+from ...sam2.model import SAM2
+from .peak_memory import DeviceMemory
+from .protocol import BACKWARD, FORWARD
+from .protocol import Protocol as WayOfWorking
+
+BoolVolume = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a runner made of all prompts given so far.
+
+    Args:
+        mask: (K, J, I) bool.
+        seconds: until the whole mask was there.
+        first_seconds: until the first slice of it was there.
+        confidence: the runner's own estimate by slice index, 0..1; empty if it has none.
+        peak_mb: MiB by which the device's memory grew since the runner began, where the runner can tell better than
+            the process: on a GPU. None = it cannot.
+    """
+
+    mask: BoolVolume
+    seconds: float
+    first_seconds: float
+    confidence: Mapping[int, float]
+    peak_mb: float | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a runner is asked.
+
+    Args:
+        prompts: all that was said so far about one object, with the range where it was said.
+        protocol: the way of working; a runner obeys its direction, and carries nothing if it is single-frame.
+    """
+
+    prompts: ObjectPrompts
+    protocol: WayOfWorking
+
+
+Ask = Callable[[Request], Answer]
+"""Answers to all that was said about one object so far; asked again after each correction."""
+
+
+class Runner(Protocol):
+    """Something that segments."""
+
+    name: str
+
+    def supports(self, protocol: WayOfWorking) -> bool:
+        """Whether it can be used in that way."""
+
+    def corrects(self, protocol: WayOfWorking) -> bool:
+        """Whether it makes use of its corrections; if not, it is measured after the first prompts alone."""
+
+    def describe(self) -> dict[str, Any]:
+        """What a reader must know to repeat it, ready for JSON."""
+
+    def begin(self, volume: Volume, axis: SliceAxis) -> Ask:
+        """Start on one object; nothing of an earlier object may be at hand, so that seconds are honest."""
+
+
+class EngineRunner:
+    """This project's engine.
+
+    Args:
+        name: in tables, such as the checkpoint's id.
+        model: the network.
+        about: where the weights come from: id, SHA-256.
+        tier: of the engine; None = its own choice.
+        device: "cpu", "cuda", "mps".
+        threads: on the CPU; None = its own choice.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: SAM2,
+        about: Mapping[str, Any] | None = None,
+        *,
+        tier: str | None = None,
+        device: str = "cpu",
+        threads: int | None = None,
+    ) -> None:
+        self.name, self._model, self._about = name, model, dict(about or {})
+        self._tier, self._device, self._threads = tier, device, threads
+        self._window_of = LastWindow()
+
+    def supports(self, protocol: WayOfWorking) -> bool:
+        """Every way of working."""
+        return True
+
+    def corrects(self, protocol: WayOfWorking) -> bool:
+        """Always."""
+        return True
+
+    def describe(self) -> dict[str, Any]:
+        """Checkpoint, arithmetic and device."""
+        return {**self._about, "tier": self._tier or "auto", "device": self._device, "threads": self._threads}
+
+    def begin(self, volume: Volume, axis: SliceAxis) -> Ask:
+        """A segmentation with an empty cache; the window of a volume is chosen once."""
+        segmenter = VolumeSegmenter(
+            volume.array,
+            volume.geometry,
+            self._model,
+            self._window_of(volume),
+            tier=self._tier,
+            device=self._device,
+            threads=self._threads,
+        )
+        live, memory = segmenter.live(axis), DeviceMemory(self._device)
+
+        def ask(request: Request) -> Answer:
+            said = request.prompts
+            prompts = PromptSet(volume.geometry, axis, (said,))
+            wanted = wanted_slices(request, volume.geometry.slice_count(axis))
+            began, first = time.perf_counter(), None
+            for event in live.update(prompts, wanted=None if wanted is None else {said.name: wanted}):
+                if first is None and isinstance(event, SliceMask):
+                    first = time.perf_counter() - began
+            result = live.result()
+            seconds = time.perf_counter() - began
+            found: ObjectResult = result.objects[0]
+            return Answer(result.masks[said.name], seconds, first or seconds, found.iou, memory.growth_mb())
+
+        return ask
+
+
+class LastWindow:
+    """Chooses the window of a volume, once as long as no other volume comes between."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Volume, Window | None] | None = None
+
+    def __call__(self, volume: Volume) -> Window | None:
+        """The window; None for colour, which has none."""
+        if self._last is None or self._last[0] is not volume:
+            grey = volume.array.ndim == 3
+            window = choose_window(volume.array, "auto", volume.modality) if grey else None
+            self._last = (volume, window)
+        return self._last[1]
+
+
+def wanted_slices(request: Request, count: int) -> range | None:
+    """The slices of a volume of `count` slices that may hold a mask beside the prompted ones; None = all."""
+    protocol, said = request.protocol, request.prompts
+    first, last = said.slice_range or (0, count - 1)
+    prompted = [prompt.slice.index for prompt in said.prompts]
+    if protocol.is_single_frame:
+        return range(0)
+    if protocol.direction == FORWARD:
+        return range(min(prompted) + 1, last + 1)
+    return range(first, max(prompted)) if protocol.direction == BACKWARD else None

@@ -1,0 +1,125 @@
+"""A trial: one runner on one target in one way of working, from the first prompts to the last correction."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...core.errors import MedSAMError
+from ...core.metrics import dice
+from ...core.prompts import ObjectPrompts, Prompt
+from ...io.volumes import Volume
+from .datasets import BoolVolume, Target
+from .measurement import Measurement, Step
+from .peak_memory import ProcessMemory
+from .protocol import Protocol
+from .runners import Answer, Request, Runner
+from .scores import scores_by_slice, step_of
+from .simulated_user import plane_of
+
+logger = logging.getLogger(__name__)
+
+_COLOR = (1.0, 0.8, 0.2)
+
+Keep = Callable[[int, Answer], None]
+"""Called as keep(step, answer), in order."""
+
+
+def is_measured(target: Target, protocol: Protocol, runner: Runner) -> bool:
+    """Whether a runner is tried on a target in a way of working: both must fit."""
+    return protocol.fits(target) and runner.supports(protocol)
+
+
+def run_trial(
+    volume: Volume, target: Target, protocol: Protocol, runner: Runner, seed: int, keep: Keep | None = None
+) -> Measurement:
+    """Let a runner segment a target, correct it as the protocol says, and score each step.
+
+    Args:
+        volume: the target's.
+        target, protocol, runner: see :func:`is_measured`.
+        seed: of what is left to chance; what comes of it depends on the target alone, not on what ran before.
+        keep: is given every answer.
+
+    Returns:
+        Where the runner fails with a MedSAMError, its sentence and no steps.
+
+    Raises:
+        MedSAMError: the surface metrics are not installed; see `scores.check_installed`.
+    """
+    chance = [seed, *target.case.name.encode(), 0, *target.name.encode()]
+    known = Measurement(
+        case=target.case.name,
+        target=target.name,
+        modality=target.case.modality,
+        kind=target.case.kind,
+        series=target.case.is_series,
+        runner=runner.name,
+        protocol=protocol.name,
+        voxels=int(np.count_nonzero(target.mask)),
+        slice_range=target.slice_range,
+        prompted_slices=protocol.prompted_slices(target),
+    )
+    steps: list[Step] = []
+    peak: float | None = None
+    rounds = _rounds(volume, target, protocol, runner, chance)
+    while True:
+        try:
+            round_ = next(rounds, None)
+        except MedSAMError as error:
+            logger.info("%s failed on %s, %s: %s", runner.name, target.case.name, target.name, error)
+            return replace(known, slices=(), prompted_dice=0.0, first_seconds=None, error=str(error))
+        if round_ is None:
+            return replace(known, steps=tuple(steps), peak_mb=None if peak is None else round(peak, 1))
+        answer, mask = round_.answer, round_.answer.mask
+        if not steps:
+            known = replace(
+                known,
+                slices=scores_by_slice(mask, target.mask, target.axis),
+                prompted_dice=_dice_on(target, mask, known.prompted_slices[0]),
+                first_seconds=round(answer.first_seconds, 4),
+            )
+        steps.append(step_of(mask, target, volume.geometry.spacing, round_.interactions, answer.seconds))
+        peak = max((mb for mb in (peak, round_.peak_mb) if mb is not None), default=None)
+        if keep is not None:
+            keep(len(steps) - 1, answer)
+
+
+@dataclass(frozen=True, eq=False)
+class _Round:
+    """An answer, how many prompts led to it, and MiB by which memory grew."""
+
+    answer: Answer
+    interactions: int
+    peak_mb: float | None
+
+
+def _rounds(
+    volume: Volume, target: Target, protocol: Protocol, runner: Runner, chance: Sequence[int]
+) -> Iterator[_Round]:
+    """The answers to the first prompts and to each correction, until nothing is wrong or all were given."""
+    corrections = protocol.corrections if runner.corrects(protocol) else 0
+    said: list[Prompt] = [*protocol.first(target, volume.geometry, chance)]
+    slice_range = protocol.slice_range(target)
+    memory = ProcessMemory()
+    ask = runner.begin(volume, target.axis)
+    for number in range(corrections + 1):
+        memory.begin()
+        answer = ask(Request(ObjectPrompts(target.name, _COLOR, tuple(said), slice_range), protocol))
+        memory.end()
+        yield _Round(answer, len(said), memory.growth_mb() if answer.peak_mb is None else answer.peak_mb)
+        if number == corrections:
+            return
+        more = protocol.correction(target, answer.mask, volume.geometry, said, number + 1)
+        if more is None:
+            return
+        said.append(more)
+
+
+def _dice_on(target: Target, mask: BoolVolume, index: int) -> float:
+    """Dice on one slice alone."""
+    seen, truth = (plane_of(volume, target.axis, index)[None] for volume in (mask, target.mask))
+    return round(float(dice(seen, truth)), 5)

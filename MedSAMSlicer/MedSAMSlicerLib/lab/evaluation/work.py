@@ -1,0 +1,200 @@
+"""The unit of work of the accuracy benchmark, one case, as a value that can be sent to another process or machine."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ... import __version__
+from ...core.errors import MedSAMError
+from .datasets import Case, load_case
+from .measurement import Measurement, trial_key
+from .protocol import REFERENCE, Protocol
+from .report_data import CaseSkipped
+from .results import BoolVolume, CasePlan, PackedMasks
+from .runner_specs import RunnerSpec, build
+from .runners import Answer
+from .trial import is_measured, run_trial
+
+
+@dataclass(frozen=True)
+class CaseTask:
+    """What is to be measured on one case.
+
+    Args:
+        case: which.
+        most: targets, the largest labels.
+        protocols, specs: ways of working, and the runners; each with each, as far as they fit.
+        seed: of what is left to chance.
+        done: keys of measurements that are there already.
+        keep_masks: whether masks of all protocols are kept, not only those of the reference protocol.
+        size: bytes of image and label; tells how expensive a case is.
+    """
+
+    case: Case
+    most: int
+    protocols: tuple[Protocol, ...]
+    specs: tuple[RunnerSpec, ...]
+    seed: int = 0
+    done: frozenset[str] = frozenset()
+    keep_masks: bool = False
+    size: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class TrialBegun:
+    """A runner begins on a target."""
+
+    case: str
+    target: str
+    protocol: str
+    runner: str
+
+    @property
+    def key(self) -> str:
+        """That of the measurement it becomes."""
+        return trial_key(self.case, self.target, self.protocol, self.runner)
+
+    def __str__(self) -> str:
+        return f"{self.case}, {self.target}: {self.runner}, {self.protocol}"
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A measurement with its masks, where those are kept; `wall_seconds` includes the scoring."""
+
+    measurement: Measurement
+    masks: PackedMasks | None
+    wall_seconds: float
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A case, or one trial of it, that ended with something unforeseen."""
+
+    skipped: CaseSkipped
+    trace: str
+
+
+@dataclass(frozen=True)
+class CaseDone:
+    """Nothing more comes of this case."""
+
+    case: str
+
+
+Outcome = CasePlan | TrialBegun | Measured | CaseSkipped | Fault | CaseDone
+
+
+def run_case(task: CaseTask) -> Iterator[Outcome]:
+    """Measure what is not done yet; what goes wrong in one trial does not keep the others from being measured."""
+    yield from _run_case(task)
+    yield CaseDone(task.case.name)
+
+
+def _run_case(task: CaseTask) -> Iterator[Outcome]:
+    name = task.case.name
+    try:
+        volume, targets = load_case(task.case, task.most)
+        runners = [build(spec) for spec in task.specs]
+        trials = [
+            (target, protocol, runner)
+            for target in targets
+            for protocol in task.protocols
+            for runner in runners
+            if is_measured(target, protocol, runner)
+        ]
+    except MedSAMError as error:
+        yield CaseSkipped(name, str(error))
+        return
+    except Exception as error:  # noqa: BLE001 - a bug or too little memory: the other cases do not suffer
+        yield Fault(CaseSkipped(name, reason_of(error)), traceback.format_exc())
+        return
+    yield CasePlan(
+        name,
+        task.size,
+        tuple(protocol.name for protocol in task.protocols),
+        tuple(runner.name for runner in runners),
+        tuple((target.name, protocol.name, runner.name) for target, protocol, runner in trials),
+    )
+    for target, protocol, runner in trials:
+        begun = TrialBegun(name, target.name, protocol.name, runner.name)
+        if begun.key in task.done:
+            continue
+        yield begun
+        kept = _Kept()
+        start = time.perf_counter()
+        try:
+            measurement = run_trial(volume, target, protocol, runner, task.seed, kept.take)
+        except Exception as error:  # noqa: BLE001 - nor do the other trials
+            yield Fault(CaseSkipped(name, f"{_place(begun)}: {reason_of(error)}"), traceback.format_exc())
+            continue
+        wanted = task.keep_masks or protocol.name == REFERENCE
+        yield Measured(measurement, kept.packed() if wanted else None, time.perf_counter() - start)
+
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def measure_remotely(task: CaseTask, version: str = __version__) -> list[Outcome]:
+    """All outcomes of a case, on a worker of a cluster; one case at a time in a process, so that seconds are honest.
+
+    Args:
+        task: which case.
+        version: of the program that asks.
+    """
+    name, host = task.case.name, socket.gethostname()
+    if version != __version__:
+        return [
+            CaseSkipped(name, f"the worker on {host} has version {__version__}, not {version}."),
+            CaseDone(name),
+        ]
+    unseen = [path for path in (task.case.image, task.case.label) if not Path(path).exists()]
+    if unseen:
+        reason = (
+            f"the worker on {host} does not see {unseen[0]}: data must lie at the same path on every machine."
+        )
+        return [CaseSkipped(name, reason), CaseDone(name)]
+    with _ONE_AT_A_TIME:
+        return list(run_case(task))
+
+
+def reason_of(error: BaseException) -> str:
+    """What was unforeseen, in one sentence."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory."
+    first = str(error).partition("\n")[0]
+    return f"a fault of the program ({type(error).__name__}: {first})."
+
+
+def lost(task: CaseTask, begun: TrialBegun | None, how: str) -> CaseSkipped:
+    """What is said of a case whose process ended by itself."""
+    place = "" if begun is None else f"{_place(begun)}: "
+    return CaseSkipped(task.case.name, f"{place}the process that measured it {how}.")
+
+
+def _place(begun: TrialBegun) -> str:
+    return f"{begun.target}, {begun.runner}, {begun.protocol}"
+
+
+class _Kept:
+    """The first and the last answer of a trial."""
+
+    def __init__(self) -> None:
+        self._first: BoolVolume | None = None
+        self._last: BoolVolume | None = None
+
+    def take(self, step: int, answer: Answer) -> None:
+        if step == 0:
+            self._first = answer.mask
+        self._last = answer.mask
+
+    def packed(self) -> PackedMasks | None:
+        if self._first is None or self._last is None:
+            return None
+        return PackedMasks.of(self._first, self._last)

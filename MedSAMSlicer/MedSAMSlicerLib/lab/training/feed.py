@@ -1,0 +1,195 @@
+"""Batches from processes of their own, so that the trainer never waits for the generator.
+
+Batches are numbered by the step they are for. How long the clips of a number are follows from seed and number alone, so
+that several trainers agree on it. Clips of labelled volumes follow from seed and number as a whole; generated scenes
+come from a pool that a leg starts anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import parent_process
+from multiprocessing.process import BaseProcess
+from multiprocessing.queues import Queue
+from queue import Empty, Full
+from typing import Protocol
+
+import torch
+import torch.multiprocessing
+
+from ...core.errors import MedSAMError
+from . import distributed
+from .clips import Batch, ClipSampler, ClipSettings
+from .draws import seed_of
+from .fields import Source
+from .labelled import find_cases, read_cases, split
+from .settings import TrainSettings
+from .synthetic import SceneSettings
+from .volume_clips import Augmentation, VolumeClips
+
+_LENGTHS, _CLIPS, _SCENES = 1, 2, 3  # what a seed is for
+_QUEUE = 12
+
+
+class Stream(Protocol):
+    """Makes the batch of a step; the length of its clips says what it is for (see `Trainer.step`)."""
+
+    def batch(self, number: int) -> Batch:
+        """The batch with that number."""
+        ...
+
+
+def scene_size(size: int) -> int:
+    """Side of the scenes from which windows of `size` pixels are cut: enough for small objects to be coarse."""
+    return min(3 * size // 2, 224)
+
+
+def clip_length(settings: TrainSettings, number: int) -> int:
+    """Slices of the clips of a batch. Stage 1: single slices and pairs; stage 2: mostly longer clips."""
+    source = Source(seed_of(settings.seed, _LENGTHS, number))
+    if settings.stage == 1 or source.chance(settings.single_share):
+        return 2 if source.chance(0.15) else 1
+    return source.integer(settings.shortest, settings.longest)
+
+
+def clip_count(settings: TrainSettings, length: int) -> int:
+    """Clips of a batch in each process."""
+    frames = settings.frames if length > 1 else settings.frames * 2 // 3
+    return max(1, frames // length)
+
+
+class ClipStream:
+    """Clips of generated scenes from a pool of its own."""
+
+    def __init__(self, settings: TrainSettings, seed: int) -> None:
+        self.settings = settings
+        self.source = Source(seed, settings.scene_device)
+        slices = 8 if settings.stage == 1 else 2 * settings.longest - 2
+        clips = ClipSettings(size=settings.size)
+        uses = settings.uses * (2 if settings.stage == 1 else 1)
+        scenes = SceneSettings(slices=slices, size=scene_size(settings.size))
+        self.sampler = ClipSampler(self.source, scenes, clips, settings.pool, uses)
+
+    def batch(self, number: int) -> Batch:
+        """As many clips as the number's length allows, the next ones from the pool."""
+        length = clip_length(self.settings, number)
+        return self.sampler.batch(clip_count(self.settings, length), length)
+
+
+class VolumeStream:
+    """Clips of labelled volumes; each process of several makes its part of the whole batch.
+
+    The first worker of the first process names the volumes it cannot use, unless validation has read them all.
+    """
+
+    def __init__(self, settings: TrainSettings, margin: float | None, rank: int = 0, worker: int = 0) -> None:
+        assert settings.data is not None
+        self.settings, self.rank = settings, rank
+        cases = find_cases(settings.data.folder, tell=False)
+        training, held_out = split(cases, settings.data, settings.seed)
+        tell = training != held_out and rank == worker == 0
+        volumes = read_cases(training, settings.data.window, tell)
+        shortest = settings.shortest if settings.stage == 2 else 2
+        self.clips = VolumeClips(volumes, settings.size, margin, Augmentation(), shortest)
+
+    def batch(self, number: int) -> Batch:
+        """This process's part of the clips of a number."""
+        length = clip_length(self.settings, number)
+        count = clip_count(self.settings, length)
+        seed = seed_of(self.settings.seed, _CLIPS, number)
+        return self.clips.batch(seed, count, length, first=self.rank * count)
+
+
+def make_stream(settings: TrainSettings, margin: float | None, leg: int, rank: int, worker: int) -> Stream:
+    """The stream of one worker of one process. Raises VolumeError when labelled volumes cannot be used."""
+    if settings.data is not None:
+        return VolumeStream(settings, margin, rank, worker)
+    return ClipStream(settings, seed_of(settings.seed, _SCENES, leg, rank, worker))
+
+
+def _produce(
+    queue: Queue[Batch | str],
+    settings: TrainSettings,
+    margin: float | None,
+    leg: int,
+    rank: int,
+    worker: int,
+    start: int,
+) -> None:
+    """Fill the queue with every `workers`-th batch until the trainer is gone, even if it was killed."""
+    torch.set_num_threads(1)
+    try:
+        stream = make_stream(settings, margin, leg, rank, worker)
+        number = start + worker
+        while _offer(queue, stream.batch(number)):
+            number += settings.workers
+    except MedSAMError as error:
+        _offer(queue, str(error))
+
+
+def _offer(queue: Queue[Batch | str], item: Batch | str) -> bool:
+    """Wait for a place in the queue; False when the trainer is gone."""
+    trainer = parent_process()
+    while trainer is None or trainer.is_alive():
+        try:
+            queue.put(item, timeout=5)
+            return True
+        except Full:
+            continue
+    queue.cancel_join_thread()  # nobody reads what is left: the process must not wait for that at its end
+    return False
+
+
+def _take(queue: Queue[Batch | str], worker: BaseProcess) -> Batch:
+    """The next batch of a worker. Raises MedSAMError with what the worker said, or when it is gone."""
+    while True:
+        try:
+            item = queue.get(timeout=5)
+        except Empty:
+            if worker.is_alive():
+                continue
+            raise MedSAMError(
+                "A process that makes training clips has ended; there may be too little memory."
+            ) from None
+        if isinstance(item, str):
+            raise MedSAMError(item)
+        return item
+
+
+@contextmanager
+def batches(settings: TrainSettings, margin: float | None, leg: int, start: int) -> Iterator[Iterator[Batch]]:
+    """The batches of all steps from `start` on; the worker processes end with the context.
+
+    Args:
+        margin: `Config.crop_margin`.
+        leg: generated scenes differ from leg to leg.
+    """
+    rank = distributed.rank()
+    if settings.workers == 0:
+        stream = make_stream(settings, margin, leg, rank, 0)
+        yield (stream.batch(number) for number in _counted(start))
+        return
+    context = torch.multiprocessing.get_context("spawn")
+    queues = [context.Queue(maxsize=max(2, _QUEUE // settings.workers)) for _ in range(settings.workers)]
+    workers = [
+        context.Process(
+            target=_produce, args=(queue, settings, margin, leg, rank, number, start), daemon=True
+        )
+        for number, queue in enumerate(queues)
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        turns = ((number - start) % settings.workers for number in _counted(start))
+        yield (_take(queues[turn], workers[turn]) for turn in turns)
+    finally:
+        for worker in workers:
+            worker.terminate()
+            worker.join()
+
+
+def _counted(start: int) -> Iterator[int]:
+    while True:
+        yield start
+        start += 1

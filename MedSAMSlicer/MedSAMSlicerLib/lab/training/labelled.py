@@ -1,0 +1,273 @@
+"""A folder of labelled volumes: which image belongs to which labels, and the objects in them.
+
+What a folder may hold is told to users in docs/fine-tuning.md: a `manifest.json`, or pairs of files by their names.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from ...core.errors import MedSAMError, VolumeError
+from ...core.geometry import SliceAxis, VolumeGeometry
+from ...core.intensity import Window, choose_window
+from ...io.labels import read_label
+from ...io.volumes import read_volume
+from .draws import seed_of
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".nhdr")
+_LABEL_NAME = re.compile(r"^(?P<base>.*?)(?:[._-](?:labels?|seg|segmentation|mask|gt)|\.seg)$", re.IGNORECASE)
+_IMAGE_NAME = re.compile(r"^(?P<base>.*?)[._-](?:image|img|volume|0000)$", re.IGNORECASE)
+_LABEL_FOLDERS = {"labels", "labelstr", "masks", "segmentations"}
+_IMAGE_FOLDERS = {"images", "imagestr", "volumes"}
+_SMALLEST_OBJECT = 30  # voxels
+_MOST_OBJECTS = 12  # of one label: the largest
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which labelled volumes to learn from.
+
+    Args:
+        folder: See the module's docstring.
+        only: Names of the volumes to use, `*` stands for any letters; none = all.
+        leave_out: Names of volumes that are neither trained on nor validated on.
+        validation: Share of the volumes that choose the best weights and are never trained on; 0 = none, and the
+            weights are judged on what they were trained on.
+        window: Grey values, as `choose_window` takes it; a window in the manifest comes first.
+    """
+
+    folder: Path
+    only: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+    validation: float = 0.2
+    window: str = "auto"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image file with its labels.
+
+    Args:
+        name: Unique within the folder.
+        objects: Label values that make one object each, such as ((1,), (2, 3)); None = every label above 0 by itself.
+        modality: "CT", "MR", "PT" ... where it was said.
+        window: As `choose_window` takes it, where it was said.
+    """
+
+    name: str
+    image: Path
+    label: Path
+    objects: tuple[tuple[int, ...], ...] | None = None
+    modality: str | None = None
+    window: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """One connected object.
+
+    Args:
+        name: the label's.
+        corner: first voxel (k, j, i) of the part of the volume that holds it.
+        mask: that part, (k, j, i) bool.
+    """
+
+    name: str
+    corner: tuple[int, int, int]
+    mask: npt.NDArray[np.bool_]
+
+    def extent(self, axis: SliceAxis) -> range:
+        """The slices along `axis` that the object reaches over."""
+        return range(self.corner[axis], self.corner[axis] + self.mask.shape[axis])
+
+    def areas(self, axis: SliceAxis) -> npt.NDArray[np.int64]:
+        """Voxels of the object on each slice of its extent."""
+        return np.asarray(self.mask.sum(axis=(axis.row_axis, axis.column_axis)))
+
+    def on_slice(self, geometry: VolumeGeometry, axis: SliceAxis, index: int) -> npt.NDArray[np.bool_]:
+        """The object's mask on a whole slice, (rows, columns)."""
+        whole = np.zeros(geometry.slice_shape(axis), dtype=np.bool_)
+        if index in self.extent(axis):
+            part = np.take(self.mask, index - self.corner[axis], axis=int(axis))
+            row, column = self.corner[axis.row_axis], self.corner[axis.column_axis]
+            whole[row : row + part.shape[0], column : column + part.shape[1]] = part
+        return whole
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledVolume:
+    """A volume in its own voxel values, (K, J, I), with its window and objects."""
+
+    name: str
+    array: npt.NDArray[Any]
+    geometry: VolumeGeometry
+    window: Window
+    targets: tuple[Target, ...]
+
+
+# ----------------------------------------------------------------------------------------------- which files there are
+
+
+def find_cases(folder: Path, tell: bool = True) -> list[Case]:
+    """All pairs of a folder, sorted by name; with `tell` a warning names labels without an image.
+
+    Raises VolumeError when there is no such folder, no pair in it, or its manifest cannot be read.
+    """
+    if not folder.is_dir():
+        raise VolumeError(f"The folder of labelled volumes {folder} does not exist.")
+    cases = _from_manifest(folder) if (folder / MANIFEST).is_file() else _by_name(folder, tell)
+    if not cases:
+        raise VolumeError(
+            f"{folder} holds no image with labels: name them like case1.nii.gz and case1_label.nii.gz "
+            f"(or case1.seg.nrrd), or list them in {MANIFEST}."
+        )
+    return sorted(cases, key=lambda case: case.name)
+
+
+def _from_manifest(folder: Path) -> list[Case]:
+    path = folder / MANIFEST
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        labelled = [entry for entry in entries if entry.get("label")]
+        return [_manifest_case(folder, entry) for entry in labelled]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise VolumeError(f'{path} must be a list of {{"image": ..., "label": ...}}: {error!r}.') from error
+
+
+def _manifest_case(folder: Path, entry: dict[str, Any]) -> Case:
+    image, objects = str(entry["image"]), entry.get("objects")
+    name = str(entry.get("name") or image)
+    if objects is not None:
+        objects = tuple(tuple(int(value) for value in group) for group in objects)
+    return Case(
+        name,
+        folder / image,
+        folder / str(entry["label"]),
+        objects,
+        entry.get("modality"),
+        entry.get("window"),
+    )
+
+
+def _by_name(folder: Path, tell: bool = True) -> list[Case]:
+    images: dict[tuple[str, str], Path] = {}
+    labels: dict[tuple[str, str], Path] = {}
+    for path in sorted(folder.rglob("*")):
+        ending = next((end for end in _ENDINGS if path.name.lower().endswith(end)), None)
+        if ending is None or path.name.startswith(".") or not path.is_file():
+            continue
+        parts = path.relative_to(folder).parts[:-1]
+        kind = {part.lower() for part in parts}
+        place = "/".join(p for p in parts if p.lower() not in _LABEL_FOLDERS | _IMAGE_FOLDERS)
+        stem = path.name[: -len(ending)]
+        as_label, as_image = _LABEL_NAME.match(stem), _IMAGE_NAME.match(stem)
+        if as_label or kind & _LABEL_FOLDERS:
+            labels[place, as_label["base"] if as_label else stem] = path
+        else:
+            images[place, as_image["base"] if as_image else stem] = path
+    for key in sorted(labels.keys() - images.keys()) if tell else ():
+        logger.warning("%s is left out: there is no image for it", labels[key])
+    shared = sorted(images.keys() & labels.keys())
+    return [Case("/".join(filter(None, key)), images[key], labels[key]) for key in shared]
+
+
+# --------------------------------------------------------------------------------------------------- what is in them
+
+
+def read_cases(cases: Sequence[Case], window: str = "auto", tell: bool = True) -> list[LabelledVolume]:
+    """The volumes of cases; those that cannot be read, or hold no object to learn, are left out.
+
+    With `tell` a warning says so; without, they are known already.
+
+    Raises VolumeError when none is left, with the reason of the last.
+    """
+    volumes, reason = [], "none was given"
+    for case in cases:
+        try:
+            volumes.append(read_case(case, window))
+        except MedSAMError as error:
+            reason = str(error)
+            if tell:
+                logger.warning("%s is left out: %s", case.name, error)
+    if not volumes:
+        raise VolumeError(f"None of the {len(cases)} labelled volumes can be used: {reason}")
+    return volumes
+
+
+def read_case(case: Case, window: str = "auto") -> LabelledVolume:
+    """One volume with its objects.
+
+    Raises VolumeError or GeometryError when a file cannot be read, the labels do not fit, or nothing is labelled.
+    """
+    volume = read_volume(case.image)
+    labels = read_label(case.label, volume.geometry)
+    groups = case.objects or tuple((int(value),) for value in np.unique(labels) if value > 0)
+    targets = [
+        target
+        for group in groups
+        for target in _targets("+".join(str(value) for value in group), np.isin(labels, group))
+    ]
+    if not targets:
+        raise VolumeError(f"{case.label} holds no object of at least {_SMALLEST_OBJECT} voxels.")
+    modality = case.modality if case.modality in ("CT", "MR", "PT", "PET") else volume.modality
+    chosen = choose_window(volume.array, case.window or window, modality)
+    return LabelledVolume(case.name, volume.array, volume.geometry, chosen, tuple(targets))
+
+
+def _targets(name: str, mask: npt.NDArray[np.bool_]) -> list[Target]:
+    """The largest connected components (26 neighbours) of a label."""
+    components = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True)
+    shapes = sitk.LabelShapeStatisticsImageFilter()
+    shapes.Execute(components)
+    array = sitk.GetArrayViewFromImage(components)
+    sized = sorted(((shapes.GetNumberOfPixels(n), n) for n in shapes.GetLabels()), reverse=True)
+    targets = []
+    for voxels, number in sized[:_MOST_OBJECTS]:
+        if voxels < _SMALLEST_OBJECT:
+            break
+        i, j, k, size_i, size_j, size_k = shapes.GetBoundingBox(number)
+        part = array[k : k + size_k, j : j + size_j, i : i + size_i] == number
+        targets.append(Target(name, (k, j, i), part))
+    return targets
+
+
+def split(cases: Sequence[Case], settings: DataSettings, seed: int) -> tuple[list[Case], list[Case]]:
+    """The cases to train on and those to validate on; at least one each where there are two and one is wanted.
+
+    Where none is kept for validation, both are all cases.
+
+    Raises VolumeError when no case is left, or a name fits none.
+    """
+    for pattern in (*settings.only, *settings.leave_out):
+        if not any(fnmatch.fnmatchcase(case.name, pattern) for case in cases):
+            names = ", ".join(case.name for case in cases)
+            raise VolumeError(f"No labelled volume is called {pattern!r}; there are {names}.")
+
+    def named(case: Case, patterns: tuple[str, ...]) -> bool:
+        return any(fnmatch.fnmatchcase(case.name, pattern) for pattern in patterns)
+
+    used = [case for case in cases if not settings.only or named(case, settings.only)]
+    kept = [case for case in used if not named(case, settings.leave_out)]
+    if not kept:
+        raise VolumeError("All labelled volumes are left out, so that none is left to learn from.")
+    if len(kept) == 1 or settings.validation == 0:
+        return kept, kept
+    order = np.random.default_rng(seed_of(seed, 1)).permutation(len(kept))
+    count = min(max(1, round(settings.validation * len(kept))), len(kept) - 1)
+    chosen = set(order[:count].tolist())
+    training = [case for number, case in enumerate(kept) if number not in chosen]
+    return training, [kept[number] for number in sorted(chosen)]

@@ -1,0 +1,302 @@
+"""One clip through the network as the engine does it: prompt, remember, track; differentiable, batched over clips."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ...engine.taper import tapered
+from ...sam2.model import SAM2, DecoderPrompts, ImageFeatures, MaskOutput, Memory
+from .distributed import everywhere
+from .draws import Draws
+from .fields import Source
+from .losses import soft_dice, soft_target
+from .mistakes import mistaken
+from .prompts import box_prompts, correction_clicks, inner_points, point_prompts, scribble_prompts
+
+PREVIOUS_LOGIT_LIMIT = 8.0
+_OFFICIAL_LOGIT_LIMIT = 32.0
+MAXIMUM_CLICKS = 3
+"""Correction clicks in a row on one slice while training."""
+_WORSE_THAN_SEEN = 0.6
+_MISTAKEN_MEMORY = 0.08
+
+
+@dataclass(frozen=True)
+class PromptMix:
+    """How often the first slice is prompted by a box, clicks, a scribble, box and click, or a given mask."""
+
+    box: float = 0.45
+    point: float = 0.22
+    scribble: float = 0.08
+    box_and_point: float = 0.05
+    mask: float = 0.2
+
+    def draw(self, source: Source) -> str:
+        """A name of these."""
+        weights = asdict(self)
+        return source.pick(list(weights), list(weights.values()))
+
+
+class Rollout(NamedTuple):
+    """What came out of a clip.
+
+    Attributes:
+        slices: the mask of every slice; of a corrected one the last.
+        corrections: the masks after each correction click, with their position in the clip.
+    """
+
+    slices: list[MaskOutput]
+    corrections: list[tuple[int, MaskOutput]]
+
+
+@dataclass
+class _Bank:
+    """What is remembered: conditioning slices and recent slices, as (position in the clip, memory, pointer)."""
+
+    conditioning: list[tuple[int, Memory, Tensor]] = field(default_factory=list)
+    recent: list[tuple[int, Memory, Tensor]] = field(default_factory=list)
+
+
+def first_prompts(source: Source, kind: str, masks: Tensor, grid: int) -> DecoderPrompts:
+    """Prompts of the given kind for uint8 masks (B, S, S); `grid` is the side of the logits."""
+    inside = masks > 127
+    if kind == "mask":
+        return DecoderPrompts(mask=_given_logits(masks, grid))
+    if kind == "point":
+        return point_prompts(source, inside, 1 if source.chance(0.75) else source.integer(2, 3))
+    if kind == "scribble":
+        return scribble_prompts(source, inside)
+    prompts = box_prompts(source, inside, source.uniform(0.0, 0.06))
+    if kind == "box_and_point" and prompts.points is not None and prompts.labels is not None:
+        positive = source.chance(0.7)
+        points, found = inner_points(source, inside if positive else ~inside)
+        labels = torch.where(found, 1 if positive else 0, -1)
+        return DecoderPrompts(
+            torch.cat([prompts.points, points[:, None]], 1), torch.cat([prompts.labels, labels[:, None]], 1)
+        )
+    return prompts
+
+
+def pick_frames(features: ImageFeatures, start: int, stop: int) -> ImageFeatures:
+    """The features of some of the frames."""
+    return ImageFeatures(*(level[start:stop] for level in features))
+
+
+def _condition(model: SAM2, top: Tensor, bank: _Bank, position: int) -> Tensor:
+    """Attend to the conditioning slices and the last slices, as the official predictor chooses them.
+
+    Pointers come from slices that lie behind; a conditioning slice ahead counts with its memory alone.
+    """
+    if not bank.conditioning:
+        return model.condition_first(top)
+    slots = model.config.num_memories - 1
+    memories = [(memory, slots) for _, memory, _ in bank.conditioning]
+    memories += [(memory, position - at - 1) for at, memory, _ in bank.recent if position - at <= slots]
+    reach = model.config.max_object_pointers - 1
+    pointers = [(pointer, float(position - at)) for at, _, pointer in bank.conditioning if at <= position]
+    pointers += [
+        (pointer, float(position - at)) for at, _, pointer in reversed(bank.recent) if position - at <= reach
+    ]
+    return model.condition_on_memory(top, memories, pointers)
+
+
+@dataclass
+class _Clip:
+    """A clip on its way through the network; `present` is (L, B), whether the object is on the slice.
+
+    Networks without dense prompts go the way of the official predictor: a given mask is the answer, and a slice that
+    is tracked is told nothing but its memories.
+    """
+
+    model: SAM2
+    masks: Tensor
+    features: ImageFeatures
+    present: Tensor
+    source: Source
+    teach: bool
+    bank: _Bank = field(default_factory=_Bank)
+    corrections: list[tuple[int, MaskOutput]] = field(default_factory=list)
+
+    def image(self, position: int) -> ImageFeatures:
+        batch = self.masks.shape[1]
+        return pick_frames(self.features, position * batch, (position + 1) * batch)
+
+    def gate(self, position: int, prompted: bool) -> Tensor | None:
+        """The truth, but now and then open where the object is gone, so that masks learn to be empty."""
+        if not self.teach:
+            return None
+        open_everywhere = prompted or self.source.chance(0.6)
+        return torch.ones_like(self.present[position]) if open_everywhere else self.present[position]
+
+    def decode(
+        self, conditioned: Tensor, position: int, prompts: DecoderPrompts, prompted: bool
+    ) -> MaskOutput:
+        image = self.image(position)
+        gate = self.gate(position, prompted)
+        points = 0 if prompts.labels is None else prompts.labels.shape[1]
+        # While tracking, official networks draw alternatives, too.
+        if not self.teach or not self.model.multimask_for(points):
+            multimask = self.model.multimask_for(points)
+            return self.model.decode(
+                conditioned, image.mid, image.fine, prompts, multimask=multimask, present=gate
+            )
+        candidates = self.model.candidates(conditioned, image.mid, image.fine, prompts)
+        with torch.no_grad():  # the alternative nearest to the truth learns, as in the published recipe
+            target = soft_target(self.masks[position], candidates.logits.shape[-1])
+            dices = [
+                soft_dice(candidates.logits[:, n, None], target) for n in range(1, candidates.iou.shape[1])
+            ]
+            best = torch.stack(dices, 1).argmax(1) + 1
+        return self.model.finish(candidates, best, best, gate)
+
+    @property
+    def limit(self) -> float:
+        """How certain a mask may be that the network is shown again."""
+        return PREVIOUS_LOGIT_LIMIT if self.model.config.dense_prompts else _OFFICIAL_LOGIT_LIMIT
+
+    def prompt(self, position: int, kind: str) -> tuple[MaskOutput, DecoderPrompts]:
+        """Prompt a slice of which nothing is remembered."""
+        image, masks = self.image(position), self.masks[position]
+        if kind == "mask" and (not self.model.config.dense_prompts or self.source.chance(0.6)):
+            given = (masks[:, None] > 127).float()
+            return self.model.decode_mask_as_output(image.top, image.mid, image.fine, given), DecoderPrompts()
+        prompts = first_prompts(self.source, kind, masks, 4 * image.top.shape[-1])
+        output = self.decode(self.model.condition_first(image.top), position, prompts, True)
+        return output, prompts
+
+    def correct(self, position: int, output: MaskOutput, before: DecoderPrompts | None) -> MaskOutput:
+        """One to three clicks in the error regions of a slice, which then knows the other prompted slices only.
+
+        What is corrected is often worse than the network's own mask, so that it learns to draw the whole slice anew.
+        """
+        masks = self.masks[position] > 127
+        known = _Bank(conditioning=self.bank.conditioning)
+        conditioned = _condition(self.model, self.image(position).top, known, position)
+        prior = output.logits.detach().clamp(-self.limit, self.limit)
+        if self.source.chance(_WORSE_THAN_SEEN):
+            prior = mistaken(self.source, prior, 2.0)
+        for _ in range(self.source.integer(1, MAXIMUM_CLICKS)):
+            shown = functional.interpolate(prior, masks.shape[-2:], mode="bilinear")[:, 0] > 0
+            clicks = correction_clicks(self.source, shown, masks, before)
+            before = DecoderPrompts(clicks.points, clicks.labels, prior)
+            output = self.decode(conditioned, position, before, True)
+            self.corrections.append((position, output))
+            prior = output.logits.detach().clamp(-self.limit, self.limit)
+        return output
+
+    def carried(
+        self, position: int, before: MaskOutput, lasts: Tensor | None, key_area: Tensor
+    ) -> DecoderPrompts:
+        """What a slice is told beside its memories: the mask of the slice before, where the network takes one."""
+        if not self.model.config.dense_prompts:
+            return DecoderPrompts()
+        previous = before.logits.detach().clamp(-self.limit, self.limit)
+        shown = self.shown(position - 1, previous) if self.teach else previous
+        return DecoderPrompts(mask=shown if lasts is None else tapered(shown, position, lasts, key_area))
+
+    def shown(self, position: int, logits: Tensor) -> Tensor:
+        """The mask of a slice as the next one is shown it: mostly the network's own, now and then true or mistaken."""
+        choice = self.source.uniform(0, 1)
+        if choice < 0.1:
+            return _given_logits(self.masks[position], logits.shape[-1])
+        if choice < 0.28:
+            return mistaken(self.source, logits)
+        if choice < 0.32:
+            return functional.avg_pool2d(logits, 5, 1, 2)
+        return logits * self.source.uniform(0.2, 0.8) if choice < 0.35 else logits
+
+    def remember(self, position: int, output: MaskOutput, prompted: bool) -> None:
+        score, logits = output.object_score, output.logits
+        if self.teach and not prompted and self.source.chance(_MISTAKEN_MEMORY):
+            logits = mistaken(self.source, logits)
+        if self.teach and self.source.chance(0.7):
+            score = 20 * self.present[position].float() - 10
+        memory = self.model.encode_memory(self.image(position).top, logits, score, prompted)
+        (self.bank.conditioning if prompted else self.bank.recent).append((position, memory, output.pointer))
+
+
+def rollout(
+    model: SAM2,
+    frames: Tensor,
+    masks: Tensor,
+    source: Source,
+    kind: str,
+    *,
+    teach: bool,
+    corrections: float = 0.0,
+    second_key: float = 0.0,
+    lasts: Tensor | None = None,
+) -> Rollout:
+    """Masks of every slice of B clips, the first slice prompted.
+
+    Args:
+        model: In training mode when `teach`.
+        frames: (L, B, S, S) uint8.
+        masks: (L, B, S, S) uint8, 255 inside.
+        source: Draws the prompts.
+        kind: A name of `PromptMix`.
+        teach: Gate masks by the truth (while training) instead of by the predicted object score.
+        corrections: Chance that the first or a later slice gets a correction click, as a key slice.
+        second_key: Chance that the last slice is prompted too, before tracking starts.
+        lasts: (B,) how many slices after the first the object is last seen, as a given slice range tells it (see
+            `engine.taper`); negative or None = not told. Does not count where the last slice is prompted.
+    """
+    length = len(frames)
+    features = model.encode_image(model.normalise(frames.flatten(0, 1)))
+    present = (masks > 127).flatten(2).sum(2) > 3
+    clip = _Clip(model, masks, features, present, source, teach)
+    corrected = source.integer(0, length - 1) if source.chance(corrections) else -1
+    first, prompts = clip.prompt(0, kind)
+    if corrected == 0 and kind != "mask":
+        first = clip.correct(0, first, prompts)
+    last: MaskOutput | None = None
+    if length > 2 and source.chance(second_key):
+        there = bool((masks[-1] > 127).flatten(1).any(1).all())
+        if everywhere(there, masks.device):
+            last, _ = clip.prompt(length - 1, kind)
+    clip.remember(0, first, True)
+    if last is not None:
+        clip.remember(length - 1, last, True)
+        lasts = None
+    key_area = (first.logits.detach() > 0).flatten(1).sum(1)
+    outputs = [first]
+    for position in range(1, length - (last is not None)):
+        shown = clip.carried(position, outputs[-1], lasts, key_area)
+        conditioned = _condition(model, clip.image(position).top, clip.bank, position)
+        output = clip.decode(conditioned, position, shown, False)
+        if position == corrected:
+            output = clip.correct(position, output, None)
+        outputs.append(output)
+        if position + 1 < length:
+            clip.remember(position, output, position == corrected)
+    return Rollout(outputs if last is None else [*outputs, last], clip.corrections)
+
+
+def _given_logits(masks: Tensor, grid: int) -> Tensor:
+    """(B, S, S) uint8 masks -> (B, 1, grid, grid) logits in -8..8."""
+    share = functional.interpolate(masks[:, None].float() / 255, (grid, grid), mode="area")
+    return PREVIOUS_LOGIT_LIMIT * (2 * share - 1)
+
+
+def neighbour_step(model: SAM2, frames: Tensor, masks: Tensor, source: Source | None = None) -> MaskOutput:
+    """One teacher-forced step of tracking: from the true mask of one slice to the mask of the next.
+
+    With dense prompts the mask before is the only thing known; else it is remembered, as the official predictor does.
+
+    Args:
+        frames, masks: (2, B, S, S) uint8.
+        source: Of the choices while training; None = a fixed one.
+    """
+    if not model.config.dense_prompts:
+        return rollout(model, frames, masks, source or Draws(0), "mask", teach=model.training).slices[1]
+    features = model.encode_image(model.normalise(frames[1]))
+    prompts = first_prompts(Draws(0), "mask", masks[0], 4 * features.top.shape[-1])
+    gate = torch.ones(frames.shape[1], dtype=torch.bool, device=frames.device)
+    return model.decode(
+        model.condition_first(features.top), features.mid, features.fine, prompts, present=gate
+    )

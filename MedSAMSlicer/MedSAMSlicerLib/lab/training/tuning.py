@@ -1,0 +1,52 @@
+"""Which weights learn: all of them, those of the mask decoder, or low-rank adapters beside all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from ...core.errors import MedSAMError
+from ...sam2.model import SAM2
+from .lora import add_adapters
+
+TUNE = ("all", "decoder", "lora")
+
+
+def choose_weights(model: SAM2, tune: str, rank: int) -> list[nn.Parameter]:
+    """The weights that learn, in their order in the network; all others are frozen.
+
+    Raises MedSAMError for a `tune` that is none of `TUNE`.
+    """
+    if tune == "lora":
+        return add_adapters(model, rank)
+    if tune not in TUNE:
+        raise MedSAMError(f"What is tuned must be one of {', '.join(TUNE)}, got {tune!r}.")
+    model.requires_grad_(tune == "all")
+    if tune == "decoder":
+        model.sam_mask_decoder.requires_grad_(True)
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def parameter_groups(
+    model: nn.Module, weight_decay: float, encoder_share: float = 1.0
+) -> list[dict[str, Any]]:
+    """The weights that learn, for an optimiser.
+
+    Weight decay is for matrices and kernels only, not for biases, norms and single embeddings. `share` is the part of
+    the learning rate that a group gets: `encoder_share` for the image encoder, 1 for all others.
+    """
+    learning = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    groups = []
+    for share in sorted({1.0, encoder_share}, reverse=True):
+        of_share = [
+            parameter
+            for name, parameter in learning
+            if (encoder_share if name.startswith("image_encoder.") else 1.0) == share
+        ]
+        decayed = [p for p in of_share if p.ndim >= 2 and p.shape[0] > 1]
+        chosen = {id(parameter) for parameter in decayed}
+        rest = [parameter for parameter in of_share if id(parameter) not in chosen]
+        groups.append({"params": decayed, "weight_decay": weight_decay, "share": share})
+        groups.append({"params": rest, "weight_decay": 0.0, "share": share})
+    return groups

@@ -1,0 +1,199 @@
+"""Pictures are taken as they are looked at, masks as they were drawn, whatever file holds them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image
+
+from MedSAMSlicerLib.core.errors import MedSAMError, VolumeError
+from MedSAMSlicerLib.lab.evaluation.pictures import SOFT_VALUES, labels_of, read_mask, read_picture
+
+from .labelled_volumes import coloured, spot, write_picture
+
+COLOURS = coloured(spot())
+DAVIS = [0, 0, 0, 128, 0, 0, 0, 128, 0, *[128] * 3, *[7] * 756]
+"""A palette with a colour in it, and greys such as label 3."""
+
+
+def labels_from(path: Path) -> np.ndarray:
+    return labels_of(read_mask(path), path)
+
+
+def palette_picture(indices: np.ndarray, palette: list[int]) -> Image.Image:
+    picture = Image.fromarray(indices.astype(np.uint8), "L").copy()
+    picture.putpalette(palette)
+    return picture
+
+
+@pytest.mark.parametrize("ending", ["png", "bmp", "tif", "tiff", "PNG"])
+def test_a_colour_picture_keeps_its_colours(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"pólipo 息肉.{ending}"
+    Image.fromarray(COLOURS).save(path)
+    assert np.array_equal(read_picture(path).array, COLOURS[np.newaxis])
+    assert read_picture(path).ijk_to_ras is None
+
+
+def test_a_jpeg_is_read_as_its_encoder_left_it(tmp_path: Path) -> None:
+    Image.fromarray(COLOURS).save(tmp_path / "x.jpg", quality=95)
+    read = read_picture(tmp_path / "x.jpg").array[0]
+    assert read.shape == COLOURS.shape
+    assert np.abs(read.astype(int) - COLOURS).mean() < 6
+
+
+def test_a_picture_lies_as_exif_says(tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6  # the camera was held on its side
+    Image.fromarray(COLOURS).save(tmp_path / "x.png", exif=turned)
+    assert np.array_equal(read_picture(tmp_path / "x.png").array[0], np.rot90(COLOURS, -1))
+
+
+def test_transparency_and_cmyk_do_not_matter_and_a_palette_is_looked_up(tmp_path: Path) -> None:
+    covered = np.concatenate([COLOURS, np.full((*spot().shape, 1), 9, np.uint8)], axis=-1)
+    Image.fromarray(covered).save(tmp_path / "alpha.png")
+    assert np.array_equal(read_picture(tmp_path / "alpha.png").array[0], COLOURS)
+    palette_picture(spot(), DAVIS).save(tmp_path / "palette.png")
+    assert np.unique(read_picture(tmp_path / "palette.png").array.reshape(-1, 3), axis=0).tolist() == [
+        [0, 0, 0],
+        [128, 0, 0],
+    ]
+    Image.fromarray(COLOURS).convert("CMYK").save(tmp_path / "cmyk.tif")
+    assert np.array_equal(read_picture(tmp_path / "cmyk.tif").array[0], COLOURS)
+
+
+def test_grey_keeps_its_numbers_and_needless_colour_goes(tmp_path: Path) -> None:
+    grey = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 20
+    write_picture(tmp_path / "deep.png", grey)
+    write_picture(tmp_path / "deep.tif", grey)
+    for name in ("deep.png", "deep.tif"):
+        read = read_picture(tmp_path / name).array
+        assert read.dtype == np.uint16
+        assert np.array_equal(read[0], grey)
+    low = (grey // 256).astype(np.uint8)
+    Image.fromarray(np.stack([low] * 3, axis=-1)).save(tmp_path / "three.png")
+    Image.fromarray(low).convert("LA").save(tmp_path / "alpha.png")
+    for name in ("three.png", "alpha.png"):
+        assert np.array_equal(read_picture(tmp_path / name).array, low[np.newaxis])
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_colour_of_sixteen_bits_becomes_eight(tmp_path: Path, ending: str) -> None:
+    write_picture(tmp_path / f"x.{ending}", COLOURS.astype(np.uint16) * 257)
+    assert np.array_equal(read_picture(tmp_path / f"x.{ending}").array[0], COLOURS)
+
+
+@pytest.mark.parametrize("ending", ["nii.gz", "nrrd", "mha"])
+def test_a_flat_medical_image_keeps_its_spacing(tmp_path: Path, ending: str) -> None:
+    image = sitk.GetImageFromArray(np.arange(48 * 64, dtype=np.int16).reshape(48, 64))
+    image.SetSpacing((0.5, 0.25))
+    sitk.WriteImage(image, str(tmp_path / f"x.{ending}"))
+    pixels = read_picture(tmp_path / f"x.{ending}")
+    assert pixels.array.shape == (1, 48, 64)
+    assert pixels.ijk_to_ras is not None
+    assert np.linalg.norm(pixels.ijk_to_ras[:3, :2], axis=0) == pytest.approx((0.5, 0.25))
+
+
+def test_labels_in_a_palette_are_its_indices_also_where_a_colour_is_grey(tmp_path: Path) -> None:
+    indices = np.where(spot(), 3, 0).astype(np.uint8)
+    indices[:5] = 1
+    palette_picture(indices, DAVIS).save(tmp_path / "x.png")
+    assert np.array_equal(labels_from(tmp_path / "x.png"), indices)
+    alone = np.where(spot(), 3, 0).astype(np.uint8)
+    palette_picture(alone, DAVIS).save(tmp_path / "y.png")
+    assert np.array_equal(labels_from(tmp_path / "y.png"), alone)
+
+
+def test_a_palette_of_greys_gives_the_greys(tmp_path: Path) -> None:
+    palette_picture(~spot(), [255, 255, 255, 0, 0, 0]).save(tmp_path / "x.png")
+    assert np.array_equal(labels_from(tmp_path / "x.png"), spot())
+
+
+@pytest.mark.parametrize("highest", [1, 255, 65535])
+def test_a_binary_mask_is_label_one(tmp_path: Path, highest: int) -> None:
+    write_picture(tmp_path / "x.png", spot().astype(np.uint16 if highest > 255 else np.uint8) * highest)
+    assert np.array_equal(labels_from(tmp_path / "x.png"), spot())
+
+
+def test_a_mask_of_one_bit_or_with_transparency_or_in_one_colour_is_binary(tmp_path: Path) -> None:
+    Image.fromarray(spot()).save(tmp_path / "bit.png")
+    white = np.full((*spot().shape, 4), 255, np.uint8)
+    white[..., 3] *= spot()
+    Image.fromarray(white).save(tmp_path / "transparent.png")
+    red = np.zeros((*spot().shape, 3), np.uint8)
+    red[spot(), 0] = 200
+    Image.fromarray(red).save(tmp_path / "red.png")
+    for name in ("bit.png", "transparent.png", "red.png"):
+        assert np.array_equal(labels_from(tmp_path / name), spot()), name
+
+
+def test_a_jpeg_mask_is_cut_at_half(tmp_path: Path) -> None:
+    Image.fromarray(spot().astype(np.uint8) * 255).convert("RGB").save(tmp_path / "x.jpg", quality=60)
+    stored = np.asarray(Image.open(tmp_path / "x.jpg"))
+    assert len(np.unique(stored)) > 2
+    assert np.array_equal(labels_from(tmp_path / "x.jpg"), spot())
+
+
+def test_soft_edges_are_cut_at_half(tmp_path: Path) -> None:
+    rows, columns = np.indices((48, 64))
+    depth = 10.5 - np.hypot(rows - 22, columns - 30)
+    soft = (depth / 10 * 255 + 128).clip(0, 255).astype(np.uint8)
+    assert len(np.unique(soft)) > SOFT_VALUES
+    write_picture(tmp_path / "x.png", soft)
+    assert np.array_equal(labels_from(tmp_path / "x.png"), soft >= 128)
+
+
+def test_what_nobody_judged_is_background(tmp_path: Path) -> None:
+    values = np.where(spot(), 2, 0).astype(np.uint8)
+    values[spot(radius=12) & ~spot()] = 255
+    values[:4] = 1
+    write_picture(tmp_path / "x.png", values)
+    assert np.array_equal(labels_from(tmp_path / "x.png"), np.where(values == 255, 0, values))
+
+
+def test_a_mask_of_several_colours_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(COLOURS).save(tmp_path / "x.png")
+    with pytest.raises(VolumeError, match=r"x\.png has several colours"):
+        read_mask(tmp_path / "x.png")
+
+
+def test_what_is_no_label_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.where(spot(), 0.5, 0).astype(np.float32)).save(tmp_path / "x.tif")
+    with pytest.raises(VolumeError, match=r"x\.tif is not a mask"):
+        labels_from(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.jpg", "x.tif", "x.bmp", "x.nrrd"])
+@pytest.mark.parametrize("read", [read_picture, read_mask])
+def test_a_damaged_or_missing_file_is_told_in_one_sentence(tmp_path: Path, name: str, read) -> None:
+    with pytest.raises(VolumeError, match=rf"{name} does not exist\.$"):
+        read(tmp_path / name)
+    (tmp_path / name).write_bytes(b"not a picture")
+    with pytest.raises(VolumeError, match=rf"{name} is not .*damaged\.$"):
+        read(tmp_path / name)
+
+
+def test_a_missing_package_is_told_with_what_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_picture(tmp_path / "x.png", COLOURS)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(MedSAMError, match=r"pillow.*medsamslicer\[lab\]"):
+        read_picture(tmp_path / "x.png")
+
+
+def test_a_picture_that_breaks_off_is_told(tmp_path: Path) -> None:
+    write_picture(tmp_path / "x.png", COLOURS)
+    whole = (tmp_path / "x.png").read_bytes()
+    (tmp_path / "x.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(VolumeError, match=r"x\.png is not a picture, or it is damaged"):
+        read_picture(tmp_path / "x.png")
+
+
+def test_numbers_that_are_neither_grey_nor_colour_are_refused(tmp_path: Path) -> None:
+    write_picture(tmp_path / "x.mha", np.zeros((8, 8, 2), np.uint8))
+    with pytest.raises(VolumeError, match="2 values per pixel of type uint8"):
+        read_picture(tmp_path / "x.mha")

@@ -1,0 +1,100 @@
+"""Clips of labelled volumes show the network what the engine would show it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from MedSAMSlicerLib.core.errors import VolumeError
+from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
+from MedSAMSlicerLib.engine.crop import CropPolicy, bounds_of
+from MedSAMSlicerLib.engine.view import FrameView
+from MedSAMSlicerLib.lab.training.labelled import LabelledVolume, find_cases, read_cases
+from MedSAMSlicerLib.lab.training.volume_clips import Augmentation, VolumeClips, usable_axes
+
+
+@pytest.fixture(scope="module")
+def volumes(balls: Path) -> list[LabelledVolume]:
+    return read_cases(find_cases(balls))
+
+
+def engine_views(volume: LabelledVolume, size: int, margin: float | None) -> dict[bytes, bytes]:
+    """What the engine shows of every slice of the object, prompted there: frame -> mask."""
+    target, shown = volume.targets[0], {}
+    for axis in SliceAxis:
+        whole = FrameView.whole(volume.geometry, axis, size)
+        for index in target.extent(axis):
+            mask = target.on_slice(volume.geometry, axis, index)
+            bounds = bounds_of(mask)
+            assert bounds is not None
+            view = whole if margin is None else CropPolicy(margin).around(whole, bounds)
+            grey = volume.window.apply(np.take(volume.array, index, axis=int(axis)))
+            shown[view.frame(grey).tobytes()] = view.frame(mask.astype(np.uint8) * 255).tobytes()
+    return shown
+
+
+@pytest.mark.parametrize("margin", [1.7, None])
+def test_without_augmentation_a_clip_begins_with_the_view_of_the_engine(
+    volumes: list[LabelledVolume], margin: float | None
+) -> None:
+    clips = VolumeClips(volumes[:1], 48, margin, None)
+    expected = engine_views(volumes[0], 48, margin)
+    for seed in range(10):
+        frames, masks, _ = clips.clip(seed, 3)
+        assert expected[frames[0].tobytes()] == masks[0].tobytes()
+
+
+def test_a_clip_follows_from_its_seed_alone(volumes: list[LabelledVolume]) -> None:
+    first, second = (VolumeClips(volumes, 32, 1.7, Augmentation()) for _ in range(2))
+    first.batch(1, 4, 3)
+    a, b = first.batch(2, 4, 3), second.batch(2, 4, 3)
+    assert np.array_equal(a.frames, b.frames)
+    assert np.array_equal(a.masks, b.masks)
+    halves = [second.batch(2, 2, 3, first=start).frames for start in (0, 2)]
+    assert np.array_equal(np.concatenate(halves, 1), a.frames)
+
+
+def test_augmented_masks_stay_on_their_objects(volumes: list[LabelledVolume]) -> None:
+    clips = VolumeClips(volumes, 64, 1.7, Augmentation(affine=1.0))
+    seen = set()
+    for seed in range(12):
+        frames, masks, _ = clips.clip(seed, 2)
+        inside = masks[0] > 200
+        assert frames[0][inside].mean() > frames[0][masks[0] < 50].mean() + 60
+        seen.add(int(inside.sum()) // 50)
+    assert len(seen) > 3
+
+
+def test_the_end_of_the_object_is_told(volumes: list[LabelledVolume]) -> None:
+    clips = VolumeClips(volumes, 48, 1.7, None)
+    for seed in range(10):
+        _, masks, last = clips.clip(seed, 4)
+        there = [place for place, mask in enumerate(masks) if (mask > 127).any()]
+        assert min(last, 3) >= there[-1]
+        assert 0 in there
+
+
+@pytest.mark.parametrize(
+    ("spacing", "axes"),
+    [
+        ((1.0, 1.0, 1.0), [SliceAxis.K, SliceAxis.J, SliceAxis.I]),
+        ((1.0, 1.0, 5.0), [SliceAxis.K]),
+        ((5.0, 1.0, 1.0), [SliceAxis.I]),
+        ((1.0, 1.1, 2.0), [SliceAxis.K, SliceAxis.I, SliceAxis.J]),
+    ],
+)
+def test_slices_are_cut_along_every_axis_whose_pixels_are_nearly_square(
+    spacing: tuple[float, float, float], axes: list[SliceAxis]
+) -> None:
+    assert usable_axes(VolumeGeometry.from_spacing((10, 10, 10), spacing)) == axes
+
+
+def test_clips_longer_than_every_volume_are_refused(volumes: list[LabelledVolume]) -> None:
+    with pytest.raises(VolumeError, match="60 slices"):
+        VolumeClips(volumes, 32, None, None, shortest=60)
+    with pytest.raises(VolumeError, match="clips of 50 slices"):
+        VolumeClips(volumes, 32, None, None).clip(0, 50)
