@@ -14,6 +14,8 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from MedSAMSlicerLib.io.atomic import reserved
+
 Check = Callable[..., str]
 
 
@@ -425,3 +427,28 @@ def test_a_full_disk_keeps_what_was_there_before(
     assert done.err.count("\n") == 1
     assert [file.name for file in tmp_path.iterdir()] == [name]
     assert output.read_bytes() == b"yesterday's result"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX systems")
+def test_a_read_only_output_is_refused_before_anything_is_computed(segment: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out.seg.nrrd"
+    out.write_text("protected")
+    out.chmod(0o444)
+    done = segment("-o", out)
+    assert (done.code, done.err) == (
+        1,
+        f"medsamslicer: error: Cannot write {out}: the file is read-only.\n",
+    )
+    assert out.read_text() == "protected"
+
+
+@pytest.mark.parametrize("option", ["-o", "--picture", "--save-prompts"])
+def test_a_second_run_with_the_same_output_is_refused_in_one_sentence(
+    segment: Any, tmp_path: Path, option: str
+) -> None:
+    taken = tmp_path / {"-o": "out.seg.nrrd", "--picture": "out.png", "--save-prompts": "out.json"}[option]
+    with reserved(taken):
+        done = segment("-o", tmp_path / "out.seg.nrrd", option, taken)
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert f"Cannot write {taken}: another run is writing it" in done.err
+    assert list(tmp_path.iterdir()) == []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,21 @@ def check_targets(
         raise OutputError(f"Cannot write {picture}: a picture's name must end in .png.")
 
 
+@contextlib.contextmanager
+def reserved_targets(*paths: Path | None) -> Iterator[None]:
+    """Reserve outputs for this run, so that a second run with the same output is refused before it computes.
+
+    Raises OutputError.
+    """
+    from ..io.atomic import reserved
+
+    with contextlib.ExitStack() as held:
+        for path in paths:
+            if path is not None:
+                held.enter_context(reserved(path))
+        yield
+
+
 def needs_dicom(output: Path) -> bool:
     """Whether the output refers to a DICOM series."""
     return output.name.lower().endswith(_DICOM)
@@ -99,13 +115,14 @@ def draw_result(path: Path, volume: Volume, result: Segmented) -> None:
 
 
 def _check_writable(path: Path) -> None:
+    from ..io.atomic import check_replaceable
+
+    target = check_replaceable(path)
     try:
-        folder = path.resolve().parent
-        if not folder.is_dir():
-            raise OutputError(f"Cannot write {path}: the folder {folder} does not exist.")
-        if path.is_dir():
-            raise OutputError(f"Cannot write {path}: there is a folder of that name.")
+        is_folder = target.parent.is_dir()
     except OSError as error:  # a name that the file system does not take
         raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"Cannot write {path}: the folder {folder} is read-only.")
+    if not is_folder:
+        raise OutputError(f"Cannot write {path}: the folder {target.parent} does not exist.")
+    if not os.access(target.parent, os.W_OK):
+        raise OutputError(f"Cannot write {path}: the folder {target.parent} is read-only.")

@@ -16,7 +16,7 @@ from ..core.errors import CheckpointError, OutputError, PromptError, VolumeError
 from ..models.registry import BUNDLED_ID, CheckpointFile, Registry
 from .argument_types import positive
 from .exit_codes import OK, UsageError
-from .outputs import check_targets, draw_result, needs_dicom, write_masks
+from .outputs import check_targets, draw_result, needs_dicom, reserved_targets, write_masks
 from .prompt_text import PromptText
 from .terminal import UNTRIED_DEVICES, confirmation, duration, say, warn
 
@@ -143,6 +143,11 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.save_prompts,
         _other_inputs(arguments),
     )
+    with reserved_targets(arguments.output, arguments.picture, arguments.save_prompts):
+        return _run(arguments, start)
+
+
+def _run(arguments: argparse.Namespace, start: float) -> int:
     volume = _read_volume(arguments.volume, arguments.series)
     for sentence in volume.warnings:
         warn(sentence)

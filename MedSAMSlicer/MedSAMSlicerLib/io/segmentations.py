@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..core.errors import OutputError
 from ..core.geometry import VolumeGeometry
-from .atomic import flush_to_disk, replacing, write_bytes
+from .atomic import replacing
 from .metaimage import encode_mha
 from .nifti import encode_nifti, is_readable_by_slicer
 from .nrrd import write_nrrd
@@ -176,13 +176,11 @@ def write_labelmap(
         )
     names = names_file(path)
     assert names is not None  # only an NRRD file holds them itself
-    with replacing(path) as file:
+    with replacing(path, {names: _names_json(checked, colors or {})}) as file:
         if suffix == ".mha":
             encode_mha(file, labels, geometry)
         else:
             encode_nifti(file, labels, geometry, compress=suffix == ".nii.gz")
-        flush_to_disk(file)  # a full disk shows here, before the names take their place
-        write_bytes(names, _names_json(checked, colors or {}))
     return shared
 
 
