@@ -47,7 +47,7 @@ class MedSAMSlicer(ScriptedLoadableModule):
 
     def registerSampleData(self):
         """Offer volumes to try the module on in Slicer's Sample Data; called when Slicer has started."""
-        from MedSAMSlicerLib.slicerlayer import sample_data
+        from MedSAMSlicerLib.scene import sample_data
 
         sample_data.register(Path(self.resourcePath("Icons")))
 
@@ -77,21 +77,21 @@ class MedSAMSlicerLogic(ScriptedLoadableModuleLogic):
         return Readiness(MedSAMSlicerLib.__version__, torch_version, checkpoints)
 
     def segment(self, volumeNode, prompts, segmentationNode=None, **options):
-        """Segment in one blocking call, for notebooks and batches: see MedSAMSlicerLib/slicerlayer/segment_call.py."""
-        from MedSAMSlicerLib.slicerlayer.segment_call import segment
+        """Segment in one blocking call, for notebooks and batches: see MedSAMSlicerLib/app/segment_call.py."""
+        from MedSAMSlicerLib.app.segment_call import segment
 
         return segment(volumeNode, prompts, segmentationNode, **options)
 
     def controller(self, settings=None):
         """Everything the panel can do, for scripts: the same verbs, on Slicer's scene. Close it when done."""
-        from MedSAMSlicerLib.slicerlayer.controller import Controller
-        from MedSAMSlicerLib.slicerlayer.pump import QtTimers
+        from MedSAMSlicerLib.app.controller import Controller
+        from MedSAMSlicerLib.panel.timers import QtTimers
 
         return Controller(slicer.mrmlScene, timers=QtTimers(), settings=settings)
 
 
 class MedSAMSlicerWidget(ScriptedLoadableModuleWidget):
-    """The panel: made when the user opens the module for the first time, see MedSAMSlicerLib/slicerlayer/panel."""
+    """The panel: made when the user opens the module for the first time, see MedSAMSlicerLib/panel."""
 
     def __init__(self, parent=None):
         self.logic = MedSAMSlicerLogic()
@@ -101,9 +101,9 @@ class MedSAMSlicerWidget(ScriptedLoadableModuleWidget):
     def setup(self) -> None:
         """Load the widgets and bind them; called once."""
         super().setup()
-        from MedSAMSlicerLib.slicerlayer.panel import Panel
-        from MedSAMSlicerLib.slicerlayer.settings import MachineSettings
-        from MedSAMSlicerLib.slicerlayer.workspace import Settings
+        from MedSAMSlicerLib.app.workspace import Settings
+        from MedSAMSlicerLib.panel.panel import Panel
+        from MedSAMSlicerLib.panel.settings import MachineSettings
 
         self.widgets = slicer.util.loadUI(self.resourcePath("UI/MedSAMSlicer.ui"))
         self.layout.addWidget(self.widgets)
@@ -156,7 +156,7 @@ class MedSAMSlicerTest(ScriptedLoadableModuleTest):
 
     def runTest(self) -> None:
         """Run every test, each in an empty scene."""
-        from MedSAMSlicerLib.slicerlayer import self_test
+        from MedSAMSlicerLib.panel import self_test
 
         for test in self_test.tests():
             self.setUp()

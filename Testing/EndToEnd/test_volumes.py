@@ -207,7 +207,7 @@ def test_real_volume_from_box_to_saved_scene(
 
 def view_along(user: User, axis: int) -> str:
     """The view that shows slices across an array axis."""
-    from MedSAMSlicerLib.slicerlayer.slice_views import shown_slice
+    from MedSAMSlicerLib.scene.slice_views import shown_slice
 
     for view in ("Red", "Green", "Yellow"):
         if int(shown_slice(user.host.view(view).mrmlSliceNode(), user.volume).axis) == axis:

@@ -81,7 +81,7 @@ class User:
 
     def prompts(self) -> tuple[Any, ...]:
         """What was said about the selected segment, as it would be saved."""
-        from MedSAMSlicerLib.slicerlayer.verbs import Verb  # not above: the library may be loaded anew
+        from MedSAMSlicerLib.app.verbs import Verb  # not above: the library may be loaded anew
 
         name = self.segmentation.GetSegmentation().GetSegment(self.controller.segment_id).GetName()
         sets = self.controller.prompt_sets() if self.controller.reason(Verb.EXPORT_PROMPTS) is None else ()
@@ -121,7 +121,7 @@ class User:
 
     def world(self, i: float, j: float, k: float) -> tuple[float, float, float]:
         """World RAS in mm of a voxel, through the transform of the volume."""
-        from MedSAMSlicerLib.slicerlayer.nodes import to_world
+        from MedSAMSlicerLib.scene.nodes import to_world
 
         own = (self.matrix @ [i, j, k, 1.0])[:3]
         return tuple(float(part) for part in to_world(self.volume, [own])[0])  # type: ignore[return-value]

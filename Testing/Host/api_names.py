@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULE = REPOSITORY / "MedSAMSlicer"
+ROOMS = ("app", "panel", "scene")
 TABLE = REPOSITORY / "docs" / "slicer-api.md"
 ROOTS = {"slicer", "qt", "ctk", "vtk", "PyTorchUtils", "SampleData"}
 _CLASS_NAME = re.compile(r"vtk(MRML|Slicer|Segment)\w+(?<!Singleton)")
@@ -27,7 +28,10 @@ _SIGNATURE = re.compile(r"\w+\([\w*:, ]*\)")
 
 def sources() -> list[Path]:
     """The Python files that may know Slicer."""
-    return [MODULE / "MedSAMSlicer.py", *sorted((MODULE / "MedSAMSlicerLib" / "slicerlayer").rglob("*.py"))]
+    return [
+        MODULE / "MedSAMSlicer.py",
+        *(path for room in ROOMS for path in sorted((MODULE / "MedSAMSlicerLib" / room).rglob("*.py"))),
+    ]
 
 
 def own_names() -> set[str]:

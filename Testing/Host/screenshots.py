@@ -55,7 +55,7 @@ class Photographer:
 
         self.folder, self.taken = folder, list[Path]()
         self.host = SlicerHost(size=WINDOW)
-        from MedSAMSlicerLib.slicerlayer import sample_data  # needs what the host has made
+        from MedSAMSlicerLib.scene import sample_data  # needs what the host has made
 
         self.truth: dict[str, Mask] = ct_phantom()[2]
         volume = sample_data.load_generated()

@@ -224,6 +224,7 @@ def translation_modules() -> dict[str, types.ModuleType]:
     i18n = types.ModuleType("slicer.i18n")
     i18n.tr = lambda text: text
     i18n.translate = lambda context, text: text
+    i18n.getContext = lambda file: Path(file).stem
     loadable = types.ModuleType("slicer.ScriptedLoadableModule")
     for kind in (
         ScriptedLoadableModule,

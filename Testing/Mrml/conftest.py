@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # The translations of Slicer are no part of the wheel. Set before any test imports what uses them.
 _I18N = types.ModuleType("slicer.i18n")
 _I18N.tr = lambda text: text  # type: ignore[attr-defined]
+_I18N.translate = lambda context, text: text  # type: ignore[attr-defined]
+_I18N.getContext = lambda file: Path(file).stem  # type: ignore[attr-defined]
 sys.modules.setdefault("slicer.i18n", _I18N)
 
 _MODULE_LOGICS = {

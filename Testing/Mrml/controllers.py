@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from MedSAMSlicerLib.app.controller import Controller
+from MedSAMSlicerLib.app.verbs import Message, NetworkState, Topic
+from MedSAMSlicerLib.app.workspace import Settings
 from MedSAMSlicerLib.core.geometry import SliceAxis
 from MedSAMSlicerLib.core.prompts import Point, Prompt, SliceRef, box_from_voxels, point_from_voxel
-from MedSAMSlicerLib.slicerlayer.controller import Controller
-from MedSAMSlicerLib.slicerlayer.prompt_nodes import PromptEdit
-from MedSAMSlicerLib.slicerlayer.verbs import Message, NetworkState, Topic
-from MedSAMSlicerLib.slicerlayer.workspace import Settings
+from MedSAMSlicerLib.scene.prompt_nodes import PromptEdit
 
 from .conftest import MrmlScene
 

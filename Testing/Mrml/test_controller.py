@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from MedSAMSlicerLib.app.doubtful import doubtful_slices
+from MedSAMSlicerLib.app.segment_call import segment
+from MedSAMSlicerLib.app.verbs import NetworkState, SliceMark, Verb
 from MedSAMSlicerLib.core.cleanups import Cleanup
 from MedSAMSlicerLib.core.errors import SessionError
 from MedSAMSlicerLib.core.geometry import SliceAxis
 from MedSAMSlicerLib.core.masks import MaskState, PackedMask, StoredMask
 from MedSAMSlicerLib.core.prompts import ObjectPrompts, Point, SliceRef
 from MedSAMSlicerLib.core.segment_object import SegmentObject
-from MedSAMSlicerLib.slicerlayer.doubtful import doubtful_slices
-from MedSAMSlicerLib.slicerlayer.segment_call import segment
-from MedSAMSlicerLib.slicerlayer.segments import SegmentMasks
-from MedSAMSlicerLib.slicerlayer.verbs import NetworkState, SliceMark, Verb
+from MedSAMSlicerLib.scene.segments import SegmentMasks
 
 from .controllers import LEFT, RIGHT, SHAPE, Driver, dice
 

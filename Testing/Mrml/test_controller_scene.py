@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from MedSAMSlicerLib.app import engine_jobs
+from MedSAMSlicerLib.app.controller import Controller
+from MedSAMSlicerLib.app.segment_call import segment
+from MedSAMSlicerLib.app.verbs import Level, NetworkState, SliceMark, Verb
+from MedSAMSlicerLib.app.workspace import Settings
 from MedSAMSlicerLib.core.errors import Cancelled, GeometryError, MedSAMError
 from MedSAMSlicerLib.core.geometry import SliceAxis
-from MedSAMSlicerLib.slicerlayer import engine_jobs
-from MedSAMSlicerLib.slicerlayer.controller import Controller
-from MedSAMSlicerLib.slicerlayer.segment_call import segment
-from MedSAMSlicerLib.slicerlayer.segments import SegmentMasks, create_segmentation
-from MedSAMSlicerLib.slicerlayer.verbs import Level, NetworkState, SliceMark, Verb
-from MedSAMSlicerLib.slicerlayer.workspace import Settings
+from MedSAMSlicerLib.scene.segments import SegmentMasks, create_segmentation
 
 from .conftest import MrmlScene
 from .controllers import LEFT, MATRIX, SHAPE, Driver, dice, scan
@@ -182,7 +182,7 @@ def test_lack_of_memory_is_told_and_less_is_offered(driver: Driver, monkeypatch:
 
 
 def test_memory_error_of_torch_is_one_sentence() -> None:
-    from MedSAMSlicerLib.slicerlayer.worker import sentence_for
+    from MedSAMSlicerLib.app.worker import sentence_for
 
     assert "not enough memory" in str(sentence_for(MemoryError()))
     said = "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried"
@@ -299,7 +299,7 @@ def test_segmenting_in_one_call_writes_new_segments(mrml: MrmlScene) -> None:
     driver = Driver(mrml)
     driver.controller.close()
     from MedSAMSlicerLib.core.prompts import SliceRef, box_from_voxels
-    from MedSAMSlicerLib.slicerlayer.nodes import volume_geometry
+    from MedSAMSlicerLib.scene.nodes import volume_geometry
 
     box = box_from_voxels(volume_geometry(driver.volume), SliceRef(SliceAxis.K, 7), 8, 14, 27, 35)
     told: list[tuple[int, int]] = []

@@ -27,10 +27,10 @@ from .conftest import MrmlScene
 from .volumes import case, geometries, node_of, put_under, transforms
 
 pytest.importorskip("slicer", reason="the slicer-core wheel is not installed")
-from MedSAMSlicerLib.slicerlayer import nodes
-from MedSAMSlicerLib.slicerlayer.placing import Placing, Tool
-from MedSAMSlicerLib.slicerlayer.prompt_markups import Kind
-from MedSAMSlicerLib.slicerlayer.prompt_nodes import PromptEdit, PromptNodes, PromptsOf
+from MedSAMSlicerLib.scene import nodes
+from MedSAMSlicerLib.scene.placing import Placing, Tool
+from MedSAMSlicerLib.scene.prompt_markups import Kind
+from MedSAMSlicerLib.scene.prompt_nodes import PromptEdit, PromptNodes, PromptsOf
 
 pytestmark = pytest.mark.slicer
 ANY = settings(

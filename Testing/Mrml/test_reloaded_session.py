@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from MedSAMSlicerLib.slicerlayer.verbs import NetworkState
+from MedSAMSlicerLib.app.verbs import NetworkState
 
 from .controllers import LEFT, SHAPE, Driver, dice
 

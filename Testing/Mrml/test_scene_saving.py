@@ -16,10 +16,10 @@ from .test_segment_masks import blob, slices_of, whole
 from .volumes import CASES, case, node_of, put_under
 
 pytest.importorskip("slicer", reason="the slicer-core wheel is not installed")
-from MedSAMSlicerLib.slicerlayer import nodes
-from MedSAMSlicerLib.slicerlayer.parameter_node import ParameterNode
-from MedSAMSlicerLib.slicerlayer.prompt_nodes import PromptNodes
-from MedSAMSlicerLib.slicerlayer.segments import SegmentMasks, create_segmentation
+from MedSAMSlicerLib.scene import nodes
+from MedSAMSlicerLib.scene.parameter_node import ParameterNode
+from MedSAMSlicerLib.scene.prompt_nodes import PromptNodes
+from MedSAMSlicerLib.scene.segments import SegmentMasks, create_segmentation
 
 pytestmark = pytest.mark.slicer
 TEXT = '{"prompts": ["a; b: c | d", "Läsion <&> \\"1\\"\\n"], "n": 1.5e-7}\n'

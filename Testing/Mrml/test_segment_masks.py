@@ -18,8 +18,8 @@ from .test_segmentations_in_slicer import IMAGES
 from .volumes import CASES, case, geometries, node_of, put_under, transforms
 
 pytest.importorskip("slicer", reason="the slicer-core wheel is not installed")
-from MedSAMSlicerLib.slicerlayer import nodes
-from MedSAMSlicerLib.slicerlayer.segments import SegmentMasks, check_segmentation, create_segmentation
+from MedSAMSlicerLib.scene import nodes
+from MedSAMSlicerLib.scene.segments import SegmentMasks, check_segmentation, create_segmentation
 
 pytestmark = pytest.mark.slicer
 ANY = settings(
@@ -126,7 +126,7 @@ def test_a_labelmap_that_runs_along_other_axes_is_read_and_written_where_it_lies
     image.SetExtent(0, turned.shape[2] - 1, 0, turned.shape[1] - 1, 0, turned.shape[0] - 1)
     image.AllocateScalars(3, 1)
     image.SetImageToWorldMatrix(nodes.vtk_matrix(geometry.ijk_to_ras @ matrix))
-    from MedSAMSlicerLib.slicerlayer.labelmaps import raw_array
+    from MedSAMSlicerLib.scene.labelmaps import raw_array
 
     raw_array(image)[...] = turned
     segmentation.AddSegmentFromBinaryLabelmapRepresentation(image, "theirs")
@@ -169,7 +169,7 @@ def set_by_slicer(mrml: MrmlScene, segmentation: Any, segment_id: str, volume: A
     image = mrml.slicer.vtkSlicerSegmentationsModuleLogic.CreateOrientedImageDataFromVolumeNode(volume)
     image.UnRegister(None)
     image.AllocateScalars(3, 1)
-    from MedSAMSlicerLib.slicerlayer.labelmaps import raw_array
+    from MedSAMSlicerLib.scene.labelmaps import raw_array
 
     raw_array(image)[...] = mask
     logic = mrml.slicer.vtkSlicerSegmentationsModuleLogic

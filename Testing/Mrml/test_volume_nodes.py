@@ -19,7 +19,7 @@ from .test_segmentations_in_slicer import IMAGES
 from .volumes import CASES, case, geometries, node_of, put_under, transforms
 
 pytest.importorskip("slicer", reason="the slicer-core wheel is not installed")
-from MedSAMSlicerLib.slicerlayer import nodes, slice_views
+from MedSAMSlicerLib.scene import nodes, slice_views
 
 pytestmark = pytest.mark.slicer
 ANY = settings(

@@ -13,7 +13,7 @@ CODE = """
 import logging, sys, threading, time
 logging.basicConfig(level=logging.WARNING)
 sys.path.insert(0, sys.argv[1])
-from MedSAMSlicerLib.slicerlayer.worker import Job, Worker
+from MedSAMSlicerLib.app.worker import Job, Worker
 
 class Tools:
     filling = False

@@ -34,6 +34,7 @@ for kind in ("", "Widget", "Logic", "Test"):
 i18n = types.ModuleType("slicer.i18n")
 i18n.tr = lambda text: text
 i18n.translate = lambda context, text: text
+i18n.getContext = lambda file: file
 sys.modules["slicer"] = slicer = types.ModuleType("slicer")
 connected = []
 slicer.app = types.SimpleNamespace(connect=lambda signal, slot: connected.append((signal, slot.__name__)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TUTORIAL = ROOT / "docs" / "tutorial.md"
-SHORTCUTS = ROOT / "MedSAMSlicer" / "MedSAMSlicerLib" / "slicerlayer" / "shortcuts.py"
+SHORTCUTS = ROOT / "MedSAMSlicer" / "MedSAMSlicerLib" / "panel" / "shortcuts.py"
 PICTURES = ROOT / "Resources" / "Screenshots"
 PANEL = ROOT / "MedSAMSlicer" / "Resources" / "UI" / "MedSAMSlicer.ui"
 NO_BUTTONS = {"A box with depth", "The mask leaks, or stops short"}

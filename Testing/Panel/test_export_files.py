@@ -21,7 +21,7 @@ from dicom_files import write_series
 @pytest.fixture
 def segmented(host):
     """A volume with two overlapping segments of one name; returns volume node, segmentation node and masks."""
-    from MedSAMSlicerLib.slicerlayer.segments import SegmentMasks, create_segmentation
+    from MedSAMSlicerLib.scene.segments import SegmentMasks, create_segmentation
 
     array = np.random.default_rng(0).integers(-100, 200, (6, 20, 24)).astype(np.int16)
     matrix = np.diag([-0.5, -0.75, 2.5, 1.0])
@@ -46,7 +46,7 @@ def segmented(host):
 
 
 def test_segments_of_one_name_are_told_apart(segmented):
-    from MedSAMSlicerLib.slicerlayer.export_files import masks_of
+    from MedSAMSlicerLib.scene.export_files import masks_of
 
     volume, segmentation, told = segmented
     masks, colors = masks_of(segmentation, volume)
@@ -57,8 +57,8 @@ def test_segments_of_one_name_are_told_apart(segmented):
 
 
 def test_nifti_holds_every_voxel_in_its_place(segmented, tmp_path):
-    from MedSAMSlicerLib.slicerlayer.export_files import export_nifti
-    from MedSAMSlicerLib.slicerlayer.nodes import volume_geometry
+    from MedSAMSlicerLib.scene.export_files import export_nifti
+    from MedSAMSlicerLib.scene.nodes import volume_geometry
 
     volume, segmentation, told = segmented
     export_nifti(segmentation, volume, tmp_path / "out.nii.gz")
@@ -67,7 +67,7 @@ def test_nifti_holds_every_voxel_in_its_place(segmented, tmp_path):
 
 
 def test_slicer_writes_its_own_format_and_says_so_when_it_cannot(segmented, tmp_path):
-    from MedSAMSlicerLib.slicerlayer.export_files import export_segmentation
+    from MedSAMSlicerLib.scene.export_files import export_segmentation
 
     _volume, segmentation, _told = segmented
     export_segmentation(segmentation, tmp_path / "out.seg.nrrd")
@@ -75,7 +75,7 @@ def test_slicer_writes_its_own_format_and_says_so_when_it_cannot(segmented, tmp_
 
 
 def test_dicom_seg_needs_a_volume_from_the_dicom_database(segmented, tmp_path):
-    from MedSAMSlicerLib.slicerlayer.export_files import export_dicom, series_files
+    from MedSAMSlicerLib.scene.export_files import export_dicom, series_files
 
     volume, segmentation, _told = segmented
     assert series_files(volume) == []
@@ -89,7 +89,7 @@ def test_dicom_seg_puts_masks_on_the_images_they_were_drawn_on(segmented, tmp_pa
     pytest.importorskip("highdicom")
     import slicer
 
-    from MedSAMSlicerLib.slicerlayer.export_files import export_dicom
+    from MedSAMSlicerLib.scene.export_files import export_dicom
 
     volume, segmentation, told = segmented
     step = (0.0, 0.0, -2.5) if reverse else (0.0, 0.0, 2.5)
@@ -112,7 +112,7 @@ def test_a_volume_that_left_the_voxels_of_its_series_is_refused(segmented, tmp_p
     pydicom = pytest.importorskip("pydicom")
     import slicer
 
-    from MedSAMSlicerLib.slicerlayer.export_files import export_dicom
+    from MedSAMSlicerLib.scene.export_files import export_dicom
 
     volume, segmentation, _told = segmented
     files = write_series(
@@ -129,7 +129,7 @@ def test_a_volume_that_left_the_voxels_of_its_series_is_refused(segmented, tmp_p
 def test_file_that_cannot_be_written_leaves_the_one_before_as_it_was(segmented, tmp_path, monkeypatch):
     import slicer
 
-    from MedSAMSlicerLib.slicerlayer.export_files import export_segmentation
+    from MedSAMSlicerLib.scene.export_files import export_segmentation
 
     _volume, segmentation, _told = segmented
     path = tmp_path / "Head.seg.nrrd"

@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture
 def install(host):
-    from MedSAMSlicerLib.slicerlayer import install
+    from MedSAMSlicerLib.panel import install
 
     return install
 

@@ -41,7 +41,7 @@ def registry_of(server: FileServer, folder: Path, sha256: str | None = None) -> 
 
 @pytest.fixture
 def opened(host, server, tmp_path):
-    from MedSAMSlicerLib.slicerlayer.models_dialog import ModelsDialog
+    from MedSAMSlicerLib.panel.models_dialog import ModelsDialog
 
     registry = registry_of(server, tmp_path)
     used: list[str | None] = []
@@ -109,7 +109,7 @@ def test_closing_the_dialog_ends_a_download_and_its_thread(host, opened, server)
 
 
 def test_the_question_names_size_licence_and_address_and_warns_without_a_checksum(host, server, tmp_path):
-    from MedSAMSlicerLib.slicerlayer.models_dialog import question
+    from MedSAMSlicerLib.panel.models_dialog import question
 
     (unknown,) = registry_of(server, tmp_path)
     (known,) = registry_of(server, tmp_path, sha256="0" * 64)

@@ -14,7 +14,7 @@ from .conftest import RESOURCES
 
 
 def test_each_sample_has_an_address_with_its_own_checksum_and_the_generated_one_a_picture(host, monkeypatch):
-    from MedSAMSlicerLib.slicerlayer import sample_data
+    from MedSAMSlicerLib.scene import sample_data
 
     offered: list[dict] = []
     logic = types.SimpleNamespace(registerCustomSampleDataSource=lambda **source: offered.append(source))
@@ -32,8 +32,8 @@ def test_each_sample_has_an_address_with_its_own_checksum_and_the_generated_one_
 
 
 def test_the_generated_volume_lies_where_the_phantom_says_and_is_shown(host):
-    from MedSAMSlicerLib.slicerlayer.nodes import volume_array, volume_geometry
-    from MedSAMSlicerLib.slicerlayer.sample_data import load_generated
+    from MedSAMSlicerLib.scene.nodes import volume_array, volume_geometry
+    from MedSAMSlicerLib.scene.sample_data import load_generated
 
     node = load_generated()
     array, geometry, _masks = ct_phantom()

@@ -15,7 +15,7 @@ TAKEN_BY_SLICER = {
 
 
 def test_no_key_is_used_twice_and_none_is_slicers(host):
-    from MedSAMSlicerLib.slicerlayer.shortcuts import shortcuts
+    from MedSAMSlicerLib.panel.shortcuts import shortcuts
 
     keys = [shortcut.key for shortcut in shortcuts()]
     assert len(keys) == len(set(keys))
@@ -23,7 +23,7 @@ def test_no_key_is_used_twice_and_none_is_slicers(host):
 
 
 def test_every_shortcut_is_in_the_help_box(host):
-    from MedSAMSlicerLib.slicerlayer.shortcuts import help_text, key_of, shortcuts
+    from MedSAMSlicerLib.panel.shortcuts import help_text, key_of, shortcuts
 
     text = help_text()
     for shortcut in shortcuts():
@@ -35,7 +35,7 @@ def test_every_shortcut_is_in_the_help_box(host):
 def test_shortcuts_work_while_installed_and_not_afterwards(host):
     import slicer
 
-    from MedSAMSlicerLib.slicerlayer.shortcuts import Shortcuts, shortcuts
+    from MedSAMSlicerLib.panel.shortcuts import Shortcuts, shortcuts
 
     pressed: list[str] = []
     made = Shortcuts({s.action: lambda s=s: pressed.append(s.action) for s in shortcuts()})

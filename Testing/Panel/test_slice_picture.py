@@ -11,7 +11,7 @@ from MedSAMSlicerLib.core.intensity import Window
 
 @pytest.mark.parametrize("axis", list(SliceAxis))
 def test_picture_has_true_proportions_and_fits_its_room(host, axis):
-    from MedSAMSlicerLib.slicerlayer.slice_picture import pixmap_of
+    from MedSAMSlicerLib.panel.slice_picture import pixmap_of
 
     geometry = VolumeGeometry.from_spacing((10, 40, 60), (0.5, 1.0, 3.0))
     array = np.zeros(geometry.shape, dtype=np.int16)
@@ -23,7 +23,7 @@ def test_picture_has_true_proportions_and_fits_its_room(host, axis):
 
 
 def test_picture_shows_the_grey_values_of_the_window(host):
-    from MedSAMSlicerLib.slicerlayer.slice_picture import pixmap_of
+    from MedSAMSlicerLib.panel.slice_picture import pixmap_of
 
     geometry = VolumeGeometry.from_spacing((3, 64, 64), (1.0, 1.0, 1.0))
     array = np.zeros(geometry.shape, dtype=np.int16)
@@ -35,7 +35,7 @@ def test_picture_shows_the_grey_values_of_the_window(host):
 
 
 def test_a_large_slice_is_thinned_before_it_is_drawn(host):
-    from MedSAMSlicerLib.slicerlayer.slice_picture import grey_slice
+    from MedSAMSlicerLib.panel.slice_picture import grey_slice
 
     grey = grey_slice(np.zeros((2, 1500, 700), dtype=np.uint8), SliceAxis.K, 0, Window(0, 1))
     assert grey.shape == (500, 350)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from MedSAMSlicerLib.slicerlayer.strip_drawing import (
+from MedSAMSlicerLib.app.verbs import SliceMark, SliceState
+from MedSAMSlicerLib.panel.strip_drawing import (
     CERTAIN,
     DOUBTFUL,
     HEIGHT,
@@ -19,7 +20,6 @@ from MedSAMSlicerLib.slicerlayer.strip_drawing import (
     index_at,
     place_of,
 )
-from MedSAMSlicerLib.slicerlayer.verbs import SliceMark, SliceState
 
 
 def states(*marks: tuple[SliceMark, float | None]) -> list[SliceState]:

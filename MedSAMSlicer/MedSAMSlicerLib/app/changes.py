@@ -1,0 +1,152 @@
+"""Show what changed: the voxels that the last run added and removed, in two colours, to keep or to revert."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.errors import SessionError
+from ..core.segment_object import SegmentObject
+from ..core.translation import tr as _
+from ..scene.segments import SegmentMasks, create_segmentation
+from .scene_sync import SceneSync
+from .verbs import ChangedVoxels, Topic
+from .workspace import Workspace
+
+NODE_NAME = "MedSAMSlicer changes"
+ADDED, REMOVED = (0.2, 0.9, 0.2), (0.9, 0.2, 0.9)
+
+
+class Changes:
+    """The difference between a segment before and after its last run."""
+
+    def __init__(self, work: Workspace, sync: SceneSync) -> None:
+        self._work, self._sync = work, sync
+        self._before: dict[int, tuple[int, SegmentObject]] = {}  # object -> run, the object before it
+        self._node_id: str | None = None
+        self.shown = False
+        work.changes_exist = lambda: self._selected() is not None
+        work.on_close.append(self.forget)
+
+    def finished(self, run: int, before: dict[int, SegmentObject]) -> None:
+        """A run is complete."""
+        for object_id, entry in before.items():
+            self._before[object_id] = (run, entry)
+        self._draw()
+
+    def forget(self) -> None:
+        """The session ends."""
+        self._before.clear()
+        self.shown = False
+        self._remove_node()
+
+    @property
+    def last(self) -> ChangedVoxels | None:
+        """What the last run of the selected segment changed."""
+        found = self._selected()
+        if found is None:
+            return None
+        added, removed = self._difference(*found)
+        count = [sum(int(mask.sum()) for mask in masks.values()) for masks in (added, removed)]
+        return ChangedVoxels(count[0], count[1], tuple(sorted({*added, *removed})))
+
+    def show(self, shown: bool) -> None:
+        """See the controller."""
+        if shown and self._selected() is None:
+            raise SessionError(_("There is no run of this segment whose changes could be shown."))
+        self.shown = shown
+        self._draw()
+        self._work.tell(Topic.MASKS)
+
+    def keep(self) -> None:
+        """See the controller."""
+        object_id = self._work.object_id
+        if object_id is None or self._before.pop(object_id, None) is None:
+            raise SessionError(_("There is no run of this segment whose changes could be kept."))
+        self.show(False)
+
+    def revert(self) -> None:
+        """See the controller."""
+        session = self._work.usable_volume()[1]
+        found, object_id = self._selected(), self._work.object_id
+        if found is None or object_id is None:
+            raise SessionError(_("There is no run of this segment whose changes could be reverted."))
+        before, after = found
+        run = self._before.pop(object_id)[0]
+        if session.last_run == run and session.next_undo() == {object_id}:
+            session.undo()
+        else:
+            session.restore_masks(object_id, before, f"Revert {after.name}")
+        self.shown = False
+        self._remove_node()
+        self._sync.after_change([object_id])
+
+    def refresh(self) -> None:
+        """Masks or the selected segment have changed."""
+        if self.shown:
+            self._draw()
+
+    # -- inside
+
+    def _selected(self) -> tuple[SegmentObject, SegmentObject] | None:
+        """The selected object before its last run, and now; None when the run was undone or there was none."""
+        now, session = self._work.entry, self._work.session
+        known = None if now is None else self._before.get(now.id)
+        if now is None or known is None or session is None or not session.has_run(known[0]):
+            return None
+        return known[1], now
+
+    def _difference(
+        self, before: SegmentObject, now: SegmentObject
+    ) -> tuple[dict[int, npt.NDArray[np.bool_]], dict[int, npt.NDArray[np.bool_]]]:
+        added: dict[int, npt.NDArray[np.bool_]] = {}
+        removed: dict[int, npt.NDArray[np.bool_]] = {}
+        was_there = dict(before.masks)
+        for (
+            index,
+            preview,
+        ) in before.previews.items():  # the correction that the run was for counts as changed
+            was_there.pop(index, None)
+            if preview.under is not None:
+                was_there[index] = preview.under
+        for index in was_there.keys() | now.masks.keys():
+            old, new = was_there.get(index), now.masks.get(index)
+            if old is not None and new is not None and old.mask == new.mask:
+                continue
+            shape = (old or new).mask.shape  # type: ignore[union-attr]  # one of them is there
+            empty = np.zeros(shape, np.bool_)
+            was = empty if old is None else old.mask.to_array()
+            is_now = empty if new is None else new.mask.to_array()
+            for masks, mask in ((added, is_now & ~was), (removed, was & ~is_now)):
+                if mask.any():
+                    masks[index] = mask
+        return added, removed
+
+    def _draw(self) -> None:
+        self._remove_node()
+        found, volume = self._selected(), self._work.volume_node
+        if not self.shown or found is None or volume is None or found[1].axis is None:
+            self.shown = self.shown and found is not None
+            return
+        node = create_segmentation(self._work.scene, volume, NODE_NAME)
+        node.SetHideFromEditors(True)
+        node.SetSaveWithScene(False)
+        self._node_id = node.GetID()
+        masks = SegmentMasks(node, volume)
+        try:
+            pairs = zip(("added", "removed"), (ADDED, REMOVED), self._difference(*found), strict=True)
+            for name, color, slices in pairs:
+                masks.write_slices(masks.add(name, color), found[1].axis, slices)
+        finally:
+            masks.close()
+
+    def _remove_node(self) -> None:
+        node: Any = self._work.scene.GetNodeByID(self._node_id) if self._node_id else None
+        self._node_id = None
+        if node is not None and not self._work.scene.IsClosing():
+            display = node.GetDisplayNode()
+            self._work.scene.RemoveNode(node)
+            if display is not None:
+                self._work.scene.RemoveNode(display)

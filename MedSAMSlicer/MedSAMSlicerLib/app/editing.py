@@ -1,0 +1,395 @@
+"""Prompts and masks of the user into the session, and from the session into the scene."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.cleanups import Cleanup
+from ..core.errors import MedSAMError, SessionError
+from ..core.masks import MaskState
+from ..core.prompts import MaskPrompt, Prompt, SliceRef, in_slice
+from ..core.segment_object import SegmentObject
+from ..core.session import Session
+from ..core.strokes import scribble_from_mask
+from ..core.translation import tr as _
+from ..scene.placing import Tool
+from ..scene.prompt_nodes import PromptEdit
+from ..scene.slice_views import ShownSlice, show_place_elsewhere, slices_in_words
+from .scene_sync import SceneSync
+from .verbs import Level, Topic
+from .workspace import Workspace
+
+T = TypeVar("T")
+DRAG_SECONDS = 1.0
+"""Changes of one prompt that follow each other this fast are one step of undo."""
+
+EDIT_SECONDS = 0.2
+"""How long an edit of another module may rest before it is taken over."""
+
+
+class Editing:
+    """Everything the user says about objects."""
+
+    def __init__(self, work: Workspace, sync: SceneSync) -> None:
+        self._work = work
+        self.sync = sync
+        self.on_prompts_changed: Callable[[int], None] = lambda object_id: None
+        self._drag: tuple[int, int, int, float] | None = None  # object, position, run, when
+        self._edited: set[str] = set()
+        work.on_prompt_edit = self.hear
+        work.on_void = self._again
+        work.take_edits = self.take_edits
+
+    # ------------------------------------------------------------------------------------------------ objects
+
+    def object_of(self, segment_id: str) -> int:
+        """The object of a segment, taken into the session if it is new there."""
+        work = self._work
+        session = work.usable_volume()[1]
+        if work.masks is None or segment_id not in work.segment_ids:
+            raise SessionError(_("There is no segment {segment!r}.").format(segment=segment_id))
+        known = work.object_ids.get(segment_id)
+        if known is None or all(entry.id != known for entry in session.objects):
+            name = unused_name(session, work.masks.name(segment_id))
+            known = session.adopt_object(name, work.masks.color(segment_id), work.masks.locked(segment_id))
+            work.object_ids[segment_id] = known
+        return known
+
+    def selected(self) -> int:
+        """The object of the selected segment; a sentence when none is selected or it is locked."""
+        if self._work.segment_id is None:
+            raise SessionError(_("Add or select a segment first."))
+        object_id = self.object_of(self._work.segment_id)
+        entry = self._session().object(object_id)
+        if entry.locked:
+            raise SessionError(_('"{segment}" is locked: unlock it first.').format(segment=entry.name))
+        return object_id
+
+    def set_locked(self, segment_id: str, locked: bool) -> None:
+        """See the controller."""
+        object_id = self.object_of(segment_id)
+        entry = self._session().object(object_id)
+        if locked and entry.run and entry.unfinished and self._work.run_is_on():
+            text = _("{name!r} is being propagated: cancel that or wait for its end, then lock it.")
+            raise SessionError(text.format(name=entry.name))
+        self.change(object_id, lambda session: session.set_locked(object_id, locked))
+
+    def set_cleanup(self, segment_id: str, cleanup: Cleanup) -> None:
+        """See the controller."""
+        object_id = self.object_of(segment_id)
+        self.change(object_id, lambda session: session.set_cleanup(object_id, cleanup))
+
+    def cleanup(self, segment_id: str) -> Cleanup:
+        """See the controller."""
+        session, known = self._work.session, self._work.object_ids.get(segment_id)
+        entries = session.objects if session else ()
+        return next((entry.cleanup for entry in entries if entry.id == known), Cleanup())
+
+    # ------------------------------------------------------------------------------------------------ prompts
+
+    def start_placing(self, tool: Tool, add_segment: Callable[[], str]) -> None:
+        """See the controller; `add_segment` makes a segment when there is none."""
+        volume = self._work.usable_volume()[0]
+        if self._work.segment_id is None:
+            add_segment()
+        entry = self._session().object(self.selected())
+        self.sync.prompts()
+        self._work.placing.start(tool, self.sync.prompts_of(entry), volume)
+        self._work.tell(Topic.TOOL)
+
+    def stop_placing(self) -> None:
+        """See the controller."""
+        self._work.placing.stop()
+        self._work.tell(Topic.TOOL)
+
+    def _again(self, tool: Tool) -> None:
+        """Both clicks of a box or line were at one place: say so, and let the user draw it again."""
+        if self._work.segment_id is None or self._work.placing_tool is not None:
+            return
+        box = _("Both clicks were at one place: click two opposite corners of the box.")
+        line = _("Both clicks were at one place: click the two ends of the diameter.")
+        try:
+            self.start_placing(tool, lambda: self._work.segment_id or "")
+        except MedSAMError as error:
+            self._work.complain(error)
+        else:
+            self._work.say(box if tool is Tool.BOX else line, Level.WARNING)
+
+    def hear(self, edit: PromptEdit) -> None:
+        """Take over what the user did to a markup; what cannot be is told, and the markup goes back."""
+        if self._work.session is None or self._work.volume_node is None:
+            return
+        try:
+            if edit.error is not None:
+                raise edit.error
+            self._take(edit)
+        except MedSAMError as error:
+            self._work.complain(error)
+            self.sync.prompts()
+
+    def _take(self, edit: PromptEdit) -> None:
+        session = self._work.usable_volume()[1]
+        entry = session.object(edit.object_id)
+        if entry.locked:
+            raise SessionError(_('"{segment}" is locked: unlock it first.').format(segment=entry.name))
+        if edit.kind == "remove" and edit.position is not None:
+            position = edit.position
+            self.change(entry.id, lambda session: session.remove_prompt(entry.id, position))
+            return
+        if edit.prompt is None:
+            return
+        prompt, ranged, slice_range = edit.prompt, edit.range_changed, edit.slice_range
+        self._take_segment(entry, prompt)
+        others = [said for place, said in enumerate(entry.said.prompts) if place != edit.position]
+        before = slice_range if ranged else entry.said.slice_range
+        reaching = covering(before, (*others, prompt))
+        if reaching != before:
+            ranged, slice_range = True, reaching
+            self._say_range(reaching)
+        if edit.kind == "add":
+            self.change(entry.id, lambda session: session.add_prompt(entry.id, prompt, ranged, slice_range))
+            self._show_first(entry, prompt)
+            if edit.view is not None and edit.view.is_oblique:
+                text = _(
+                    "The view {view} is turned by {degrees}° against the voxels: the prompt went to the nearest slice, "
+                    "{index}."
+                ).format(
+                    view=edit.view.view_name,
+                    degrees=f"{edit.view.off_degrees:.0f}",
+                    index=prompt.slice.index,
+                )
+                self._work.say(text, Level.WARNING)
+        elif edit.position is not None:
+            position = edit.position
+            run = self._drag_run(entry.id, position)
+            self.change(
+                entry.id,
+                lambda session: session.replace_prompt(entry.id, position, prompt, ranged, slice_range, run),
+            )
+
+    def add_scribble(self, mask: npt.NDArray[np.bool_], positive: bool, shown: ShownSlice | None) -> None:
+        """See the controller."""
+        object_id = self.selected()
+        shown = shown or self._shown()
+        session = self._session()
+        entry = session.object(object_id)
+        if entry.axis not in (None, shown.axis):
+            text = _('This view lies across the slices of "{segment}": paint on the {slices}.')
+            raise SessionError(text.format(segment=entry.name, slices=self._slices(entry)))
+        place = SliceRef(shown.axis, shown.index)
+        prompt = scribble_from_mask(session.geometry, place, mask, positive)
+        self._take_segment(entry, prompt)
+        reaching = covering(entry.said.slice_range, (prompt,))
+        ranged = reaching != entry.said.slice_range
+        if ranged:
+            self._say_range(reaching)
+        self.change(object_id, lambda session: session.add_prompt(object_id, prompt, ranged, reaching))
+        self._show_first(entry, prompt)
+
+    def use_current_mask(self) -> None:
+        """See the controller."""
+        object_id = self.selected()
+        shown, work = self._shown(), self._work
+        assert work.masks is not None
+        assert work.segment_id is not None
+        entry = self._session().object(object_id)
+        if entry.axis not in (None, shown.axis):
+            text = _('"{segment}" is drawn on {slices}: show them in a view first.')
+            raise SessionError(text.format(segment=entry.name, slices=self._slices(entry)))
+        mask = work.masks.read_slices(work.segment_id, shown.axis, [shown.index])[shown.index]
+        if not mask.any():
+            text = _('"{segment}" has no mask on slice {index}.')
+            raise SessionError(text.format(segment=entry.name, index=shown.index))
+        masks, label = {shown.index: mask}, _("Use the mask of slice {index}").format(index=shown.index)
+        self.change(object_id, lambda session: session.edit_masks(object_id, masks, shown.axis, label))
+
+    def set_range(self, slice_range: tuple[int, int] | None) -> None:
+        """See the controller."""
+        object_id = self.selected()
+        reaching = covering(slice_range, self._session().object(object_id).said.prompts)
+        if reaching != slice_range:
+            self._say_range(reaching)
+        self.change(object_id, lambda session: session.set_slice_range(object_id, reaching))
+
+    def remove_prompts(self) -> None:
+        """See the controller."""
+        object_id = self.selected()
+        self.change(object_id, lambda session: session.remove_prompts(object_id))
+
+    # ---------------------------------------------------------------------------------------- masks of the user
+
+    def accept(self, indices: Iterable[int] | None) -> None:
+        """Accept slices; None = all that have a mask."""
+        object_id = self.selected()
+        entry = self._session().object(object_id)
+        chosen = [*entry.masks] if indices is None else [*indices]
+        self.change(object_id, lambda session: session.accept(object_id, chosen))
+
+    def release(self, indices: Iterable[int]) -> None:
+        """Release slices."""
+        object_id, chosen = self.selected(), [*indices]
+        self.change(object_id, lambda session: session.release(object_id, chosen))
+
+    def index_or_shown(self, index: int | None) -> int:
+        """The slice meant: `index`, or the shown one."""
+        if index is not None:
+            return index
+        shown, entry = self._shown(), self._work.entry
+        if entry is not None and entry.axis not in (None, shown.axis):
+            text = _('"{segment}" is drawn on {slices}: show them in a view first.')
+            raise SessionError(text.format(segment=entry.name, slices=self._slices(entry)))
+        return shown.index
+
+    def edited_elsewhere(self, segment_id: str) -> None:
+        """Somebody else changed voxels of a segment: take that over in a moment."""
+        self._edited.add(segment_id)
+        self._work.pump.later("edits", EDIT_SECONDS, self.take_edits)
+
+    def take_edits(self) -> None:
+        """Edits of other modules become accepted key slices, one step each segment."""
+        work = self._work
+        work.pump.forget("edits")
+        if work.masks is None or work.session is None or not self._edited:
+            return
+        edits, self._edited = work.masks.edits(), set()
+        for segment_id, masks in edits.items():
+            known = work.object_ids.get(segment_id)
+            entry = next((entry for entry in work.session.objects if entry.id == known), None)
+            work.masks.settle(segment_id)
+            if entry is None or entry.axis is None or known is None:
+                continue  # taken over with the first prompt
+            self.sync.shown_masks.wrote(entry, masks)
+            if entry.locked:
+                work.session.adopt_masks(known, masks, entry.axis)
+                self.sync.after_change([known])
+            else:
+                self.change(known, partial(_edited, known, masks))
+
+    # ------------------------------------------------------------------------------------------------- inside
+
+    def change(self, object_id: int, act: Callable[[Session], T]) -> T:
+        """Do one thing to the session, show it, and let a run of that object be planned anew."""
+        session = self._session()
+        before = session.object(object_id)
+        done = act(session)
+        self.sync.after_change([object_id])
+        after = next((entry for entry in session.objects if entry.id == object_id), None)
+        if after is not None and after.said.prompts != before.said.prompts:
+            self.on_prompts_changed(object_id)
+        return done
+
+    def _say_range(self, reaching: tuple[int, int] | None) -> None:
+        assert reaching is not None
+        text = _("The range is slices {first} to {last} now: it holds every prompt of the segment.")
+        self._work.say(text.format(first=reaching[0], last=reaching[1]))
+
+    def _session(self) -> Session:
+        return self._work.usable_volume()[1]
+
+    def _shown(self) -> ShownSlice:
+        shown = self._work.shown()
+        if shown is None:
+            raise SessionError(_("No slice view shows the volume."))
+        return shown
+
+    def _show_first(self, entry: SegmentObject, prompt: Prompt) -> None:
+        """Where an object is begun, the other views show it, too."""
+        if entry.key_slices or isinstance(prompt, MaskPrompt):
+            return
+        xy = in_slice(prompt, self._session().geometry).mean(axis=0)
+        place = self._session().geometry.slice_to_ras([xy], prompt.slice.index, prompt.slice.axis)[0]
+        show_place_elsewhere(self._work.scene, self._work.volume_node, place.tolist())
+
+    def _slices(self, entry: SegmentObject) -> str:
+        """The slices of an object in words."""
+        assert entry.axis is not None
+        return slices_in_words(self._work.scene, self._work.volume_node, entry.axis)
+
+    def _take_segment(self, entry: SegmentObject, prompt: Prompt) -> None:
+        """Masks that the segment had before its first prompt are the user's own; slices of the user take no prompt."""
+        work, axis, index = self._work, prompt.slice.axis, prompt.slice.index
+        session, segment_id = self._session(), work.segment_of(entry.id)
+        there: dict[int, npt.NDArray[np.bool_]] = {}
+        if entry.axis is None and work.masks is not None and segment_id is not None:
+            there = work.masks.read_slices(segment_id, axis)
+        if index in entry.kept_slices or index in there:
+            stored = entry.masks.get(index)
+            accepted = stored is not None and stored.state is MaskState.ACCEPTED
+            kept = _(
+                'The mask of "{segment}" on slice {index} is accepted and stays as it is: release the slice to correct '
+                "it with prompts."
+            )
+            drawn = _(
+                'The mask of "{segment}" on slice {index} was drawn by you and stays as it is: release the slice to '
+                "correct it with prompts."
+            )
+            raise SessionError((kept if accepted else drawn).format(segment=entry.name, index=index))
+        if there:
+            session.adopt_masks(entry.id, there, axis)
+            self.sync.shown_masks.start_from(session.object(entry.id))
+
+    def _drag_run(self, object_id: int, position: int) -> int:
+        """Changes of one prompt that follow each other fast share a run, and with it their step of undo."""
+        now, session = time.perf_counter(), self._session()
+        last = self._drag
+        if (
+            last is not None
+            and last[:2] == (object_id, position)
+            and now - last[3] < DRAG_SECONDS
+            and session.last_run == last[2]
+        ):
+            run = last[2]
+        else:
+            run = session.new_run()
+        self._drag = (object_id, position, run, now)
+        return run
+
+    def segment_states(self) -> dict[str, str]:
+        """See the controller."""
+        session, states = self._work.session, {}
+        for entry in session.objects if session else ():
+            segment_id = self._work.segment_of(entry.id)
+            if segment_id is not None:
+                states[segment_id] = state_of(entry)
+        return states
+
+
+def _edited(object_id: int, masks: Mapping[int, npt.NDArray[np.bool_]], session: Session) -> None:
+    session.edit_masks(object_id, masks)
+
+
+def covering(slice_range: tuple[int, int] | None, prompts: Iterable[Prompt]) -> tuple[int, int] | None:
+    """The range, grown where a prompt lies outside of it; None = all slices."""
+    if slice_range is None:
+        return None
+    indices = [*slice_range, *(prompt.slice.index for prompt in prompts)]
+    return min(indices), max(indices)
+
+
+def state_of(entry: SegmentObject) -> str:
+    """One short text for the table."""
+    filled = sum(not stored.mask.is_empty for stored in entry.masks.values())
+    states = [stored.state for stored in entry.masks.values()]
+    counts = (
+        (len(entry.said.prompts), _("1 prompt"), _("{count} prompts")),
+        (filled, _("1 slice"), _("{count} slices")),
+        (states.count(MaskState.ACCEPTED), _("1 accepted"), _("{count} accepted")),
+        (states.count(MaskState.EDITED), _("1 edited"), _("{count} edited")),
+    )
+    return ", ".join(
+        (one if count == 1 else many).format(count=count) for count, one, many in counts if count
+    )
+
+
+def unused_name(session: Session, name: str) -> str:
+    """`name`, numbered where the session has it already; Slicer allows segments of one name."""
+    taken = {entry.name for entry in session.objects}
+    wanted = name.strip() or "Segment"
+    candidates = (wanted, *(f"{wanted} ({number})" for number in range(2, len(taken) + 3)))
+    return next(candidate for candidate in candidates if candidate not in taken)

@@ -1,0 +1,391 @@
+"""Volume, segmentation and network: what a session stands on, and what becomes of it when the scene changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from ..core.errors import MedSAMError, SessionError
+from ..core.session import Session
+from ..core.translation import tr as _
+from ..io.segmentations import color_of
+from ..scene.nodes import check_usable, volume_array, volume_geometry
+from ..scene.scene_events import SceneEvents
+from ..scene.segments import SegmentMasks, check_segmentation, create_segmentation
+from ..scene.volume_watch import VolumeWatch
+from .editing import Editing, unused_name
+from .moved_volume import goes_along
+from .network_inputs import NetworkInputs
+from .scene_sync import SceneSync
+from .session_state import read_state, saved_network, write_state
+from .verbs import Level, NetworkState, Topic
+from .workspace import Workspace
+
+_SAVED = (Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.HISTORY, Topic.NETWORK)
+_SAVE_SECONDS = 0.05
+
+
+class Inputs:
+    """What the user chose to work on."""
+
+    def __init__(self, work: Workspace, sync: SceneSync, editing: Editing, network: NetworkInputs) -> None:
+        self._work, self._sync, self._editing, self._network = work, sync, editing, network
+        self.on_session_end: Callable[[], None] = lambda: None
+        self._watch: VolumeWatch | None = None
+        events = SceneEvents(
+            work.scene,
+            removed=_unless_closed(work, self._node_removed),
+            closing=_unless_closed(work, self._scene_closes),
+            closed=_unless_closed(work, self._scene_closed),
+            loaded=_unless_closed(work, self._scene_loaded),
+        )
+        work.observe(self._changed)
+        work.on_close.append(events.close)
+        work.on_close.append(self._close)
+
+    def restore(self) -> None:
+        """Go on with what the scene says."""
+        self._scene_loaded()
+
+    # -------------------------------------------------------------------------------------------------- the volume
+
+    def set_volume(self, node: Any | None) -> None:
+        """See the controller."""
+        if node is self._work.volume_node:
+            return
+        if node is not None:
+            check_usable(node)
+        self.save()
+        self._end_session()
+        if node is not None and self._work.parameter.volume is not node:
+            self._choose_segmentation(node)
+        self._work.parameter.volume = node
+        if node is not None:
+            self._begin_session(node, restored=True)
+        self._work.tell(
+            Topic.INPUTS, Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.HISTORY, Topic.NETWORK
+        )
+
+    def _choose_segmentation(self, node: Any) -> None:
+        """Go on with the segmentation that this volume had last; one that does not fit the volume is put aside."""
+        parameter = self._work.parameter
+        chosen = parameter.segmentation_of(node) or parameter.segmentation
+        try:
+            if chosen is not None:
+                check_segmentation(chosen, node)
+        except MedSAMError:
+            chosen = None  # a new one is made with the first prompt
+        parameter.segmentation = chosen
+
+    def _begin_session(self, node: Any, restored: bool = False) -> None:
+        work = self._work
+        work.volume_node, work.geometry, work.array = node, volume_geometry(node), volume_array(node)
+        work.session = Session(work.geometry)
+        self._watch_volume(node)
+        chosen = work.parameter.segmentation
+        if chosen is not None:
+            try:
+                self._attach(chosen)
+            except MedSAMError as error:
+                work.complain(error)
+        text = work.parameter.session_of(node, chosen) if restored else None
+        if text and work.masks is not None:
+            try:
+                work.object_ids.update(read_state(text, work.session, work.masks))
+            except MedSAMError as error:
+                work.complain(error)
+            for entry in work.session.objects:
+                self._sync.shown_masks.start_from(entry)
+            work.parameter.use_session_of(node, chosen)
+        self._sync.prompts()
+        if text and work.session.objects:
+            self._network.go_on_with(*saved_network(text))
+        else:
+            self._network.choose_window()
+
+    def _watch_volume(self, node: Any) -> None:
+        if self._watch is not None:
+            self._watch.close()
+        calls = (self._volume_changed, self._moved, self._network.display_changed)
+        self._watch = VolumeWatch(node, volume_array(node), self._work.pump, *calls)
+
+    def _end_session(self, closing: bool = False) -> None:
+        """Forget session and volume; the scene stays as it is."""
+        work = self._work
+        self.on_session_end()
+        work.pump.forget("edits")
+        work.pump.forget("save")
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        if work.masks is not None:
+            work.masks.close()
+            work.masks = None
+        if not closing and work.placing_tool is not None:
+            work.placing.stop()
+        if not closing:
+            work.prompt_nodes.rest()
+        work.volume_node = work.geometry = work.array = work.session = work.segment_id = work.window = None
+        work.object_ids.clear()
+        work.stale.clear()
+        self._sync.start()
+        self._sync.forget_in_engine(None)
+        if work.network.state is not NetworkState.NOT_INSTALLED:
+            work.network = replace(work.network, state=NetworkState.WAITING)
+
+    def _volume_changed(self) -> None:
+        """The voxels are others than before: begin again, with prompts and masks where they still fit."""
+        work = self._work
+        node, before = work.volume_node, work.session
+        if node is None or before is None:
+            return
+        name, same = node.GetName(), False
+        try:
+            check_usable(node)
+            same = volume_geometry(node) == before.geometry
+        except MedSAMError as error:
+            self._end_session()
+            work.complain(error)
+            work.tell(*Topic)
+            return
+        if not same and self._watch and self._watch.voxels_are_the_same and goes_along(work, self._sync):
+            self._watch_volume(node)
+            self._network.prepare()
+            work.tell(*(topic for topic in Topic if topic is not Topic.MESSAGE))
+            return
+        ids = dict(work.object_ids)
+        self._end_session()
+        if not same:
+            work.prompt_nodes.sync((), node)
+            work.parameter.drop_sessions_of(node)
+        self._begin_session(node)
+        if same and work.session is not None:
+            for entry in before.objects:
+                work.session.restore_object(
+                    entry.said,
+                    entry.axis,
+                    entry.masks,
+                    locked=entry.locked,
+                    cleanup=entry.cleanup,
+                    propagations=entry.propagations,
+                    object_id=entry.id,
+                )
+            work.object_ids.update(ids)
+            for entry in work.session.objects:
+                self._sync.shown_masks.start_from(entry)
+            self._sync.prompts()
+            text = _(
+                'The voxels of "{volume}" were changed: your prompts and masks stay, but Undo begins anew.'
+            ).format(volume=name)
+        else:
+            text = _(
+                'The volume "{volume}" was given another grid of voxels: its prompts were removed, its masks stay.'
+            ).format(volume=name)
+        work.say(text, Level.WARNING)
+        work.tell(*(topic for topic in Topic if topic is not Topic.MESSAGE))
+
+    def _moved(self) -> None:
+        """The volume came under another transform."""
+        work = self._work
+        if work.volume_node is None:
+            return
+        try:
+            check_usable(work.volume_node)
+            self._sync.prompts()
+        except MedSAMError as error:  # a non-linear one: the session rests until the volume is chosen again
+            self.set_volume(None)
+            work.complain(error)
+        work.tell(Topic.INPUTS, Topic.VIEW)
+
+    # ------------------------------------------------------------------------------------------ the segmentation
+
+    def set_segmentation(self, node: Any | None) -> None:
+        """See the controller."""
+        work = self._work
+        if node is work.segmentation_node:
+            return
+        volume = work.volume_node
+        if node is not None and volume is not None:
+            check_segmentation(node, volume)
+        self.save()
+        if work.session is not None and work.session.objects:
+            self.on_session_end()
+            work.prompt_nodes.sync((), volume)  # they come back with the segmentation
+        work.parameter.segmentation = node
+        if volume is not None:
+            self._end_session()
+            self._begin_session(volume, restored=True)
+            if work.segment_ids and work.session is not None and not work.session.objects:
+                name = node.GetName() if node is not None else ""
+                text = _('The masks of the segmentation "{name}" are taken as they are, without prompts.')
+                work.say(text.format(name=name))
+        work.tell(*(topic for topic in Topic if topic is not Topic.MESSAGE))
+
+    def _attach(self, node: Any) -> None:
+        work, editing = self._work, self._editing
+        work.masks = SegmentMasks(
+            node,
+            work.volume_node,
+            on_edit=editing.edited_elsewhere,
+            on_added=self._segment_added,
+            on_removed=self._segment_removed,
+            on_renamed=self._segment_looks,
+            on_recoloured=self._segment_looks,
+        )
+        ids = work.masks.segment_ids()
+        saved = work.parameter.segment_id
+        work.segment_id = saved if saved in ids else next(iter(ids), None)
+
+    def ensure_segmentation(self) -> None:
+        """Make a segmentation if there is none."""
+        volume = self._work.usable_volume()[0]
+        if self._work.masks is None:
+            node = create_segmentation(self._work.scene, volume)
+            self._work.parameter.segmentation = node
+            self._attach(node)
+            self._work.tell(Topic.INPUTS)
+
+    def add_segment(self, name: str | None = None) -> str:
+        """See the controller."""
+        work = self._work
+        self.ensure_segmentation()
+        assert work.masks is not None
+        taken = {work.masks.name(each) for each in work.masks.segment_ids()}
+        numbered = (f"Segment_{number}" for number in range(1, len(taken) + 2))
+        new = name or next(each for each in numbered if each not in taken)
+        segment_id = work.masks.add(new, color_of(len(taken)))  # Slicer's first colours are pale on CT and MR
+        self.select_segment(segment_id)
+        work.tell(Topic.INPUTS, Topic.SEGMENTS)
+        return segment_id
+
+    def select_segment(self, segment_id: str) -> None:
+        """See the controller."""
+        work = self._work
+        if segment_id not in work.segment_ids:
+            raise SessionError(_("There is no segment {segment!r}.").format(segment=segment_id))
+        if segment_id == work.segment_id:
+            return
+        work.segment_id = work.parameter.segment_id = segment_id
+        self._sync.prompts()
+        if work.placing_tool is not None:
+            try:
+                self._editing.start_placing(work.placing_tool, lambda: segment_id)
+            except MedSAMError as error:
+                self._editing.stop_placing()
+                work.complain(error)
+        work.tell(Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.VIEW)
+
+    def _segment_added(self, segment_id: str) -> None:
+        if self._work.segment_id is None:
+            self._work.segment_id = segment_id
+        self._work.tell(Topic.SEGMENTS)
+
+    def _segment_removed(self, segment_id: str) -> None:
+        work = self._work
+        if work.scene.IsClosing():
+            return
+        if work.segment_id == segment_id:
+            work.segment_id = next(iter(work.segment_ids), None)
+        object_id = work.object_ids.pop(segment_id, None)
+        if object_id is not None and work.session is not None:
+            self._sync.shown_masks.forget(object_id)
+            work.session.delete_object(object_id, even_locked=True)
+            self._sync.after_change([object_id])
+            self._editing.on_prompts_changed(object_id)
+        work.tell(Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.HISTORY)
+
+    def _segment_looks(self, segment_id: str) -> None:
+        """A segment was renamed or recoloured."""
+        work = self._work
+        object_id = work.object_ids.get(segment_id)
+        if object_id is not None and work.session is not None and work.masks is not None:
+            entry, name = work.session.object(object_id), work.masks.name(segment_id)
+            if name != entry.name:
+                name = unused_name(work.session, name)
+            work.session.describe(object_id, name, work.masks.color(segment_id))
+            self._sync.prompts()
+        work.tell(Topic.SEGMENTS)
+
+    # ----------------------------------------------------------------------------------------------------- scene
+
+    def save(self) -> None:
+        """Write the session into the scene, with what another module has edited until now."""
+        if self._work.masks is not None:
+            self._editing.take_edits()
+        self._write()
+
+    def _changed(self, topic: Topic) -> None:
+        """Keep the session in the scene up to date: Slicer tells nobody before it saves a scene."""
+        if topic in _SAVED:
+            seconds = _SAVE_SECONDS * (10 if self._work.run_is_on() else 1)
+            self._work.pump.later("save", seconds, self._write)
+
+    def _write(self) -> None:
+        work = self._work
+        work.pump.forget("save")
+        if work.volume_node is None or work.session is None or work.masks is None or work.scene.IsClosing():
+            return
+        said = any(entry.said.prompts or entry.masks for entry in work.session.objects)
+        text = (
+            write_state(work.session, work.object_ids, work.network, work.window, work.stale)
+            if said
+            else None
+        )
+        pair = (work.volume_node, work.segmentation_node)
+        if text != work.parameter.session_of(*pair):
+            work.parameter.set_session_of(*pair, text)
+
+    def _node_removed(self) -> None:
+        work = self._work
+        if work.scene.IsClosing() or work.volume_node is None:
+            return
+        if not work.scene.IsNodePresent(work.volume_node):
+            name = work.volume_node.GetName()
+            self._end_session()
+            work.prompt_nodes.sync((), None)
+            text = _('The volume "{volume}" was deleted: its session has ended, its masks stay.')
+            work.say(text.format(volume=name), Level.WARNING)
+        elif work.masks is not None and work.parameter.segmentation is None:
+            volume = work.volume_node
+            self._end_session()
+            work.prompt_nodes.sync((), volume)
+            work.parameter.drop_lost_sessions()
+            self._begin_session(volume)
+            work.say(_("The segmentation was deleted, and with it the session on it."), Level.WARNING)
+        else:
+            return
+        work.tell(*(topic for topic in Topic if topic is not Topic.MESSAGE))
+
+    def _scene_closes(self) -> None:
+        self._end_session(closing=True)
+
+    def _scene_closed(self) -> None:
+        self._work.tell(*(topic for topic in Topic if topic is not Topic.MESSAGE))
+
+    def _scene_loaded(self) -> None:
+        """Take over the choices of a scene that was loaded, and its session."""
+        work = self._work
+        saved = work.parameter
+        work.window_spec, work.tier, work.overlap = saved.window_spec, saved.tier, saved.overlap
+        work.checkpoint = saved.checkpoint or work.checkpoint
+        if saved.volume is not None and saved.volume is not work.volume_node:
+            try:
+                self.set_volume(saved.volume)
+            except MedSAMError as error:
+                work.complain(error)
+
+    def _close(self) -> None:
+        if not self._work.scene.IsClosing():
+            self.save()
+        self._end_session(closing=True)
+
+
+def _unless_closed(work: Workspace, act: Callable[[], None]) -> Callable[..., None]:
+    """An observer's callback, whatever the event brings."""
+
+    def called(_caller: Any, _event: str, _data: Any = None) -> None:
+        if not work.closed:
+            act()
+
+    return called

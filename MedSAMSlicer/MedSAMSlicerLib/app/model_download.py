@@ -1,0 +1,87 @@
+"""One download of a model at a time, on a thread of its own, asked about from the main thread."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from dataclasses import dataclass
+
+from ..core.errors import Cancelled, MedSAMError
+from ..core.translation import tr as _
+from ..models import Checkpoint, Registry
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """How far a download is; `total` is None while the server has not said."""
+
+    done: int
+    total: int | None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A download is over; `error` is one sentence, empty when it worked, None when the user cancelled it."""
+
+    checkpoint: Checkpoint
+    error: str | None
+
+
+class ModelDownload:
+    """A download under way.
+
+    Args:
+        registry: brings the file; used on the thread.
+        checkpoint: which one; the user has agreed to it, also where its hash is not known yet.
+    """
+
+    def __init__(self, registry: Registry, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self._registry = registry
+        self._failed = _("The download of {model} failed: {why}")  # looked up on the main thread
+        self._cancelled = threading.Event()
+        self._news: queue.Queue[Bytes | Ended] = queue.Queue()
+        self._thread = threading.Thread(target=self._run, name=f"download {checkpoint.id}", daemon=True)
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """End it; what has arrived is kept for the next time."""
+        self._cancelled.set()
+
+    def news(self, wait: float) -> Bytes | Ended | None:
+        """The latest there is, waiting up to `wait` seconds, which lets the thread run."""
+        latest: Bytes | Ended | None = None
+        try:
+            latest = self._news.get(timeout=wait)
+            while not isinstance(latest, Ended):
+                latest = self._news.get_nowait()
+        except queue.Empty:
+            return latest
+        return latest
+
+    def join(self, timeout: float) -> None:
+        """Wait for the thread to end, `timeout` seconds at most."""
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        error: str | None = ""
+        try:
+            self._registry.download(
+                self.checkpoint,
+                confirm=lambda question: True,
+                progress=lambda done, total: self._news.put(Bytes(done, total)),
+                cancelled=self._cancelled.is_set,
+            )
+        except Cancelled:
+            error = None
+        except MedSAMError as failure:
+            error = str(failure)
+        except Exception as failure:
+            logger.exception("The download of %s failed", self.checkpoint.id)
+            error = self._failed.format(model=self.checkpoint.id, why=failure)
+            raise
+        finally:
+            self._news.put(Ended(self.checkpoint, error))

@@ -1,0 +1,24 @@
+"""A volume whose transform was hardened: its voxels are the same, and prompts, masks and history go along."""
+
+from __future__ import annotations
+
+from ..scene.nodes import volume_geometry
+from .scene_sync import SceneSync
+from .session_state import moved_state
+from .workspace import Workspace
+
+
+def goes_along(work: Workspace, sync: SceneSync) -> bool:
+    """Let the session go with its volume, and say whether it does: not when its masks lie beside the volume then.
+
+    Raises:
+        VolumeError, GeometryError: the volume cannot be used.
+    """
+    node, session = work.volume_node, work.session
+    if node is None or session is None or not (work.masks is None or work.masks.moved_with_volume()):
+        return False
+    geometry = work.geometry = volume_geometry(node)
+    sync.shown_masks.move(session.move(geometry))
+    work.parameter.change_sessions_of(node, lambda text: moved_state(text, geometry))
+    sync.prompts()
+    return True

@@ -1,0 +1,191 @@
+"""Which network sees the volume, through which window, where and how."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import Cancelled, MedSAMError, SessionError
+from ..core.intensity import CT_PRESETS, Window
+from ..core.translation import tr as _
+from ..models.registry import Registry
+from .engine_jobs import PrepareJob, WindowJob
+from .engine_state import NetworkChoice, Prepared
+from .scene_sync import SceneSync
+from .verbs import Level, NetworkState, Topic
+from .workspace import Workspace
+
+
+class NetworkInputs:
+    """The choices about the network; it is prepared in the background whenever one of them changes."""
+
+    def __init__(self, work: Workspace, sync: SceneSync) -> None:
+        self._work, self._sync = work, sync
+        self._saved_sha256: str | None = None
+
+    def set_window(self, spec: str) -> None:
+        """See the controller."""
+        self._check_idle()
+        chosen = spec.strip().lower()
+        if chosen not in ("display", "auto", "percentile", "pet", "full", *CT_PRESETS):
+            try:
+                lower, upper = (float(part) for part in chosen.split(","))
+            except ValueError:
+                names = ", ".join(("display", "auto", *CT_PRESETS, "percentile", "pet", "full"))
+                text = _("The window {window!r} is none of {names} and not LOWER,UPPER.")
+                raise MedSAMError(text.format(window=spec, names=names)) from None
+            Window(lower, upper)  # refuses one that is upside down
+        self._work.window_spec = self._work.parameter.window_spec = chosen
+        self.choose_window()
+        self._work.tell(Topic.NETWORK)
+
+    def go_on_with(self, sha256: str | None, window: Window | None) -> None:
+        """Go on with a saved session: with its window, and a warning if its network is not here any more."""
+        self._saved_sha256 = sha256
+        if window is None:
+            self.choose_window()
+        else:
+            self._use_window(window)
+            self._work.stale.clear()
+
+    def choose_window(self) -> None:
+        """Find the window that was asked for: at once for the display's, on the worker for all others."""
+        work = self._work
+        if work.volume_node is None or work.array is None:
+            return
+        displayed = display_window(work.volume_node) if work.window_spec == "display" else None
+        if displayed is not None:
+            self._use_window(displayed)
+            return
+        spec = "auto" if work.window_spec == "display" else work.window_spec
+        session = work.session
+
+        def use(window: Window) -> None:
+            if session is work.session:
+                self._use_window(window)
+
+        job = WindowJob(work.array, spec, work.volume_node.GetAttribute("DICOM.Modality"))
+        work.worker.submit(job, use, self._tell_failure)
+        work.pump.kick()
+
+    def _use_window(self, window: Window) -> None:
+        work = self._work
+        if window != work.window:
+            self._mark_stale()
+        work.window = window
+        work.tell(Topic.NETWORK)
+        self.prepare()
+
+    def display_changed(self) -> None:
+        """The user turned the display window: the network follows as long as nothing was said."""
+        work = self._work
+        untouched = work.session is not None and not any(entry.said.prompts for entry in work.session.objects)
+        if work.window_spec == "display" and untouched and not work.run_is_on():
+            window = display_window(work.volume_node)
+            if window is not None and window != work.window:
+                self._use_window(window)
+
+    def set_checkpoint(self, name: str | Path) -> None:
+        """See the controller."""
+        self._check_idle()
+        work = self._work
+        registry = Registry.from_environment()
+        if work.settings.models is not None:
+            registry = Registry(cache=work.settings.models, offline=registry.offline)
+        registry.find(name)
+        if str(name) != work.checkpoint:
+            self._mark_stale()
+        work.checkpoint = work.parameter.checkpoint = str(name)
+        work.checkpoint_sha256 = None
+        self.prepare()
+
+    def set_device(self, device: str) -> None:
+        """See the controller."""
+        self._check_idle()
+        self._work.settings = replace(self._work.settings, device=device)
+        self.prepare()
+
+    def set_tier(self, tier: str | None) -> None:
+        """See the controller."""
+        self._check_idle()
+        if tier != self._work.tier:
+            self._mark_stale()
+        self._work.tier = self._work.parameter.tier = tier
+        self.prepare()
+
+    def set_overlap(self, policy: str) -> None:
+        """See the controller."""
+        if policy not in ("none", "visible", "all"):
+            text = _("Other segments are kept with none, or give way with visible or all, not {policy!r}.")
+            raise MedSAMError(text.format(policy=policy))
+        self._work.overlap = self._work.parameter.overlap = policy
+        self._work.tell(Topic.INPUTS)
+
+    def prepare(self) -> None:
+        """See the controller."""
+        work = self._work
+        if work.array is None or work.geometry is None or work.window is None:
+            self._network_is(NetworkState.WAITING)
+            return
+        if not work.torch_is_there:
+            self._network_is(NetworkState.NOT_INSTALLED)
+            return
+        self._network_is(NetworkState.PREPARING)
+        said = work.settings
+        choice = NetworkChoice(
+            work.checkpoint,
+            work.checkpoint_sha256,
+            said.device,
+            work.tier,
+            said.threads,
+            said.cache_bytes,
+            said.models,
+        )
+        work.worker.submit(
+            PrepareJob(work.array, work.geometry, work.window, choice), self._prepared, self._tell_failure
+        )
+        work.pump.kick()
+
+    def _prepared(self, found: Prepared) -> None:
+        work, network = self._work, self._work.network
+        if found.window != work.window:
+            return
+        network.device, network.tier, network.note = found.device, found.tier, found.note
+        network.checkpoint_id, network.sha256 = found.checkpoint_id, found.sha256
+        if self._saved_sha256 not in (None, found.sha256):
+            self._mark_stale()
+            text = _("The session was made with another network: what is computed from now on will differ.")
+            work.say(text, Level.WARNING)
+        self._saved_sha256 = None
+        self._network_is(NetworkState.READY)
+        self._sync.network_changed()
+
+    def _tell_failure(self, error: MedSAMError | None) -> None:
+        if error is None or isinstance(error, Cancelled):
+            return
+        self._work.network.failure = str(error)
+        self._network_is(NetworkState.FAILED)
+        self._work.complain(error)
+
+    def _network_is(self, state: NetworkState) -> None:
+        self._work.network.state = state
+        self._work.tell(Topic.NETWORK)
+
+    def _mark_stale(self) -> None:
+        """What was computed so far was computed otherwise."""
+        session = self._work.session
+        self._work.stale.update(entry.id for entry in session.objects if entry.masks) if session else None
+
+    def _check_idle(self) -> None:
+        if self._work.run_is_on():
+            raise SessionError(_("A propagation is under way: cancel it or wait for its end first."))
+
+
+def display_window(node: Any) -> Window | None:
+    """The grey values that the views show as black and white; None when nothing says so."""
+    display = node.GetScalarVolumeDisplayNode() if node is not None else None
+    if display is None or not display.GetWindow() > 0:
+        return None
+    level, half = display.GetLevel(), display.GetWindow() / 2
+    return Window(level - half, level + half, "display")

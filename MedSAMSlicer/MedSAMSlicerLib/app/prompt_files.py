@@ -1,0 +1,77 @@
+"""Prompts out of a session into files, and from files into new segments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ..core.errors import SessionError
+from ..core.prompts import PromptSet
+from ..core.translation import tr as _
+from ..io.atomic import write_bytes
+from ..scene.slice_views import orientation
+from .engine_jobs import load_prompts
+from .scene_sync import SceneSync
+from .workspace import Workspace
+
+
+class PromptFiles:
+    """Export and import."""
+
+    def __init__(self, work: Workspace, sync: SceneSync) -> None:
+        self._work, self._sync = work, sync
+
+    def prompt_sets(self) -> tuple[PromptSet, ...]:
+        """Everything needed to repeat the masks, one set for each slice axis in use."""
+        session = self._work.usable_volume()[1]
+        if not session.axes:
+            raise SessionError(_("No segment has prompts yet."))
+        network = self._work.network
+        tier = network.tier or self._work.tier
+        return tuple(
+            session.prompt_set(self._work.window, network.checkpoint_id, network.sha256, tier, axis)
+            for axis in session.axes
+        )
+
+    def export(self, path: Path) -> tuple[Path, ...]:
+        """See the controller."""
+        sets, volume = self.prompt_sets(), self._work.usable_volume()[0]
+        paths = (
+            [path]
+            if len(sets) == 1
+            else [
+                path.with_name(f"{path.stem}-{orientation(volume, each.axis)}{path.suffix}") for each in sets
+            ]
+        )
+        for target, prompts in zip(paths, sets, strict=True):
+            write_bytes(target, prompts.to_json().encode("utf-8"))
+        return tuple(paths)
+
+    def read(self, path: Path) -> tuple[str, ...]:
+        """See the controller; the caller has made sure that there is a segmentation."""
+        session = self._work.usable_volume()[1]
+        return self.add(load_prompts(path, session.geometry))
+
+    def add(self, prompts: PromptSet) -> tuple[str, ...]:
+        """Add the objects of a prompt set as new segments."""
+        session = self._work.usable_volume()[1]
+        taken = Names(tuple(entry.name for entry in session.objects))
+        named = tuple(replace(entry, name=taken.next(entry.name)) for entry in prompts.objects)
+        ids = session.add_objects(replace(prompts, objects=named))
+        self._sync.after_change(ids)
+        found = [self._work.segment_of(object_id) for object_id in ids]
+        return tuple(segment_id for segment_id in found if segment_id is not None)
+
+
+class Names:
+    """Gives names that nobody has yet."""
+
+    def __init__(self, taken: tuple[str, ...]) -> None:
+        self._taken = {*taken}
+
+    def next(self, name: str) -> str:
+        """`name`, numbered if it is taken; taken from now on."""
+        numbered = (f"{name} ({number})" for number in range(2, len(self._taken) + 3))
+        chosen = next(each for each in (name, *numbered) if each not in self._taken)
+        self._taken.add(chosen)
+        return chosen

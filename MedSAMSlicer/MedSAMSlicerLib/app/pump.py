@@ -1,0 +1,138 @@
+"""The pump: a timer on the main thread that takes in what the worker has brought, and does small things later.
+
+The timer runs only while something is under way, so that an idle module costs nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from ..core.errors import MedSAMError
+
+INTERVAL_MS = 10
+WAIT_SECONDS = 0.02
+"""How long one turn waits for a result; it gives Python's lock to the worker that long."""
+
+FILL_WAIT_SECONDS = 0.005
+"""The same while nobody waits for the result and features are only prepared."""
+
+
+class Timer(Protocol):
+    """A timer that calls back again and again while it runs."""
+
+    def start(self) -> None:
+        """Run; nothing happens when it runs already."""
+        ...
+
+    def stop(self) -> None:
+        """Stop; it can be started again."""
+        ...
+
+
+class Timers(Protocol):
+    """Makes a timer."""
+
+    def __call__(self, callback: Callable[[], None], interval_ms: int) -> Timer:
+        """A stopped timer."""
+        ...
+
+
+class Work(Protocol):
+    """Where results come from: the worker."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether results are to come."""
+        ...
+
+    @property
+    def filling(self) -> bool:
+        """Whether the background works."""
+        ...
+
+    def dispatch(self, wait: float) -> bool:
+        """Take results in."""
+        ...
+
+
+class Pump:
+    """Takes in results and does what is due.
+
+    Args:
+        work: the worker.
+        timers: None = `turn` is called by hand.
+
+    `on_error` hears of what could not be done with a result, such as when a mask cannot be written any more; without
+    it such an error is raised.
+    """
+
+    def __init__(self, work: Work, timers: Timers | None = None) -> None:
+        self._work = work
+        self._timer = timers(self._tick, INTERVAL_MS) if timers else None
+        self._due: dict[str, tuple[float, Callable[[], None]]] = {}
+        self._turning = self._closed = False
+        self.on_error: Callable[[MedSAMError], None] | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is under way."""
+        return bool(self._work.busy or self._due)
+
+    def kick(self) -> None:
+        """Something was handed in: let the timer run."""
+        if self._timer is not None and not self._closed:
+            self._timer.start()
+
+    def later(self, key: str, seconds: float, action: Callable[[], None], again: bool = False) -> None:
+        """Do something in a while; what is already due under `key` stays as it is, or begins anew with `again`."""
+        if self._closed:
+            return
+        if again or key not in self._due:
+            self._due[key] = (time.perf_counter() + seconds, action)
+        self.kick()
+
+    def forget(self, key: str) -> None:
+        """Do not do it."""
+        self._due.pop(key, None)
+
+    def turn(self, wait: float = 0.0) -> bool:
+        """Take in what there is and do what is due; True while something is under way."""
+        if self._turning or self._closed:  # an event loop inside of what a result caused
+            return self.active
+        self._turning = True
+        try:
+            if self._work.busy:
+                self._attempt(lambda: self._work.dispatch(wait))
+            elif wait and (self._work.filling or self._due):
+                time.sleep(min(wait, FILL_WAIT_SECONDS))
+            now = time.perf_counter()
+            for key in [key for key, (at, _) in self._due.items() if at <= now]:
+                found = self._due.pop(key, None)
+                if found is not None:
+                    self._attempt(found[1])
+        finally:
+            self._turning = False
+        return self.active
+
+    def close(self) -> None:
+        """Stop for good."""
+        self._closed = True
+        self._due.clear()
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+
+    def _attempt(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except MedSAMError as error:
+            if self.on_error is None:
+                raise
+            self.on_error(error)
+
+    def _tick(self) -> None:
+        active = self.turn(WAIT_SECONDS)
+        if not active and not self._work.filling and self._timer is not None:
+            self._timer.stop()

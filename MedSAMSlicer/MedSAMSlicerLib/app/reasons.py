@@ -1,0 +1,211 @@
+"""Why something cannot be done now: the sentence for the tooltip of a disabled button."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ..core.segment_object import SegmentObject
+from ..core.translation import tr as _
+from .doubtful import doubtful_slices
+from .verbs import NetworkState, Verb
+from .workspace import Workspace
+
+Check = Callable[[Workspace], "str | None"]
+
+
+def reason(work: Workspace, verb: Verb) -> str | None:
+    """See the controller."""
+    if work.closed:
+        return _("The module is closed.")
+    for check in _CHECKS[verb]:
+        why = check(work)
+        if why is not None:
+            return why
+    return None
+
+
+def _volume(work: Workspace) -> str | None:
+    return None if work.session is not None else _("Choose a volume first.")
+
+
+def _segment(work: Workspace) -> str | None:
+    return None if work.segment_id is not None else _("Add or select a segment first.")
+
+
+def _unlocked(work: Workspace) -> str | None:
+    locked = work.segment_id is not None and work.is_locked(work.segment_id)
+    return _("The segment is locked: unlock it first.") if locked else None
+
+
+def _idle(work: Workspace) -> str | None:
+    return _("A propagation is under way: cancel it or wait for its end first.") if work.run_is_on() else None
+
+
+def _network(work: Workspace) -> str | None:
+    state = work.network.state
+    if state is NetworkState.READY:
+        return None
+    if state is NetworkState.NOT_INSTALLED:
+        return _("PyTorch must be installed first.")
+    if state is NetworkState.FAILED:
+        return _("The network cannot be used: {failure}").format(failure=work.network.failure)
+    return _("The network is being prepared: a moment, please.")
+
+
+def _said(work: Workspace) -> str | None:
+    entry = work.entry
+    if entry is None or not entry.key_slices:
+        return _("Click on the object first: give it a point, a box, a line or a stroke.")
+    return None
+
+
+def _inside(work: Workspace) -> str | None:
+    entry = work.entry
+    if (
+        entry is None
+        or entry.kept_slices
+        or any(getattr(said, "positive", True) for said in entry.said.prompts)
+    ):
+        return None
+    return _("So far you have only said what does not belong to the object: click on the object, too.")
+
+
+def _prompts(work: Workspace) -> str | None:
+    entry = work.entry
+    return None if entry is not None and entry.said.prompts else _("The segment has no prompts.")
+
+
+def _axis(work: Workspace) -> str | None:
+    entry = work.entry
+    return (
+        None
+        if entry is not None and entry.axis is not None
+        else _("Give the segment its first prompt first.")
+    )
+
+
+def _masks(work: Workspace) -> str | None:
+    entry = work.entry
+    return (
+        None
+        if entry is not None and entry.masks
+        else _("The segment has no mask yet: click on the object first.")
+    )
+
+
+def _pending(work: Workspace) -> str | None:
+    entry, session = work.entry, work.session
+    if entry is None or session is None or entry.id in work.stale:
+        return None
+    if session.pending_slices(entry.id):
+        return None
+    return _(
+        "Every slice is computed: correct one with a prompt, and the slices beside it are computed again."
+    )
+
+
+def _is_due(work: Workspace, entry: SegmentObject) -> bool:
+    session = work.session
+    return session is not None and (bool(session.pending_slices(entry.id)) or entry.id in work.stale)
+
+
+def _any_due(work: Workspace) -> str | None:
+    session = work.session
+    entries = [
+        entry for entry in (session.objects if session else ()) if not entry.locked and entry.key_slices
+    ]
+    if not entries:
+        return _("No unlocked segment has prompts.")
+    if any(_is_due(work, entry) for entry in entries):
+        return None
+    return _("Every slice of every segment is computed.")
+
+
+def _shown_mask(work: Workspace) -> str | None:
+    entry, shown = work.entry, work.shown()
+    if entry is None or shown is None or shown.axis != entry.axis or shown.index not in entry.masks:
+        return _("The segment has no mask on the slice that is shown.")
+    return None
+
+
+def _shown_kept(work: Workspace) -> str | None:
+    entry, shown = work.entry, work.shown()
+    if entry is None or shown is None or shown.axis != entry.axis or shown.index not in entry.kept_slices:
+        return _("The slice that is shown is not accepted.")
+    return None
+
+
+def _predicted(work: Workspace) -> str | None:
+    entry = work.entry
+    if entry is None or not entry.masks.keys() - entry.kept_slices:
+        return _("No slice was computed that is not accepted already.")
+    return None
+
+
+def _doubtful(work: Workspace) -> str | None:
+    entry = work.entry
+    if entry is None or not doubtful_slices(entry):
+        return _("No computed slice is left to look at: propagate first, or all are accepted already.")
+    return None
+
+
+def _undo(work: Workspace) -> str | None:
+    return None if work.session is not None and work.session.undo_label else _("There is nothing to undo.")
+
+
+def _redo(work: Workspace) -> str | None:
+    return None if work.session is not None and work.session.redo_label else _("There is nothing to redo.")
+
+
+def _ranged(work: Workspace) -> str | None:
+    entry = work.entry
+    return (
+        None
+        if entry is not None and entry.said.slice_range
+        else _("The whole volume is propagated over already.")
+    )
+
+
+def _changes(work: Workspace) -> str | None:
+    return (
+        None if work.changes_exist() else _("There is no run of this segment whose changes could be shown.")
+    )
+
+
+def _running(work: Workspace) -> str | None:
+    return None if work.run_is_on() else _("Nothing is under way.")
+
+
+def _objects(work: Workspace) -> str | None:
+    return None if work.session is not None and work.session.axes else _("No segment has prompts yet.")
+
+
+_ON_SEGMENT = (_volume, _segment, _unlocked)
+_CHECKS: Mapping[Verb, tuple[Check, ...]] = {
+    Verb.ADD_SEGMENT: (_volume,),
+    Verb.PLACE: (_volume, _unlocked),
+    Verb.SCRIBBLE: (_volume, _unlocked),
+    Verb.USE_CURRENT_MASK: _ON_SEGMENT,
+    Verb.SET_RANGE: (*_ON_SEGMENT, _axis),
+    Verb.CLEAR_RANGE: (*_ON_SEGMENT, _ranged),
+    Verb.REMOVE_PROMPTS: (*_ON_SEGMENT, _prompts),
+    Verb.PROPAGATE: (*_ON_SEGMENT, _idle, _said, _inside, _network, _pending),
+    Verb.PROPAGATE_ALL: (_volume, _idle, _network, _any_due),
+    Verb.CANCEL: (_running,),
+    Verb.ACCEPT_SLICE: (*_ON_SEGMENT, _shown_mask),
+    Verb.ACCEPT_ALL: (*_ON_SEGMENT, _masks, _predicted),
+    Verb.RELEASE_SLICE: (*_ON_SEGMENT, _shown_kept),
+    Verb.LOCK: (_volume, _segment),
+    Verb.CLEANUP: _ON_SEGMENT,
+    Verb.NEXT_DOUBTFUL: (_volume, _segment, _doubtful),
+    Verb.PREVIOUS_KEY_SLICE: (_volume, _segment, _said),
+    Verb.NEXT_KEY_SLICE: (_volume, _segment, _said),
+    Verb.SHOW_CHANGES: (_volume, _changes),
+    Verb.KEEP_CHANGES: (_volume, _changes),
+    Verb.REVERT_CHANGES: (_volume, _idle, _changes),
+    Verb.UNDO: (_volume, _undo),
+    Verb.REDO: (_volume, _idle, _redo),
+    Verb.EXPORT_PROMPTS: (_volume, _objects),
+    Verb.IMPORT_PROMPTS: (_volume, _idle),
+    Verb.ESTIMATE: (*_ON_SEGMENT, _idle, _said, _inside, _network),
+}

@@ -1,0 +1,327 @@
+"""Propagation: one run at a time on the worker, its slices streamed into session and segment, undo and cancel.
+
+A prompt given to an object while it is propagated ends the run at the next slice, is previewed, and the propagation
+goes on by itself with it: what was found before stays a step of its own. Prompts of other objects only interrupt the
+run for their preview. There are never two runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.errors import Cancelled, InsufficientMemoryError, MedSAMError, SessionError
+from ..core.segment_object import SegmentObject
+from ..core.session import Session, kept_as_prompts
+from ..core.translation import tr as _
+from .engine_jobs import Advance, EstimateJob, ObjectToRun, PropagateJob, SliceFound, SlicesGone
+from .reasons import reason
+from .retakes import Asked
+from .scene_sync import SceneSync
+from .verbs import Level, Progress, RunEstimate, Topic, Verb
+from .worker import Ticket
+from .workspace import Workspace
+
+BATCH_SECONDS = 0.15
+"""How often streamed slices are written into the segment."""
+
+_WRITING_SHARE = 0.25
+"""At most this share of the main thread's time goes into writing."""
+
+
+@dataclass
+class _Run:
+    """The propagation under way."""
+
+    number: int  # the session's
+    object_ids: tuple[int, ...]
+    before: dict[int, SegmentObject]
+    ticket: Ticket | None = None
+    began: float = field(default_factory=time.perf_counter)
+    counted: Advance | None = None
+    found: dict[int, dict[int, tuple[npt.NDArray[np.bool_], float | None]]] = field(default_factory=dict)
+    streaming: ExitStack = field(default_factory=ExitStack)
+    ending: str = ""  # "cancel", "again" or "abandon" once it is to end early
+
+
+class Running:
+    """Starts, feeds and ends runs."""
+
+    def __init__(self, work: Workspace, sync: SceneSync) -> None:
+        self._work, self._sync = work, sync
+        self._run: _Run | None = None
+        self._pause = BATCH_SECONDS
+        self._offer: Callable[[], None] | None = None
+        self.run_estimate: RunEstimate | None = None
+        self.on_finished: Callable[[int, dict[int, SegmentObject]], None] = lambda run, before: None
+        work.run_is_on = lambda: self._run is not None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run is under way."""
+        return self._run is not None
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far it is."""
+        run = self._run
+        if run is None:
+            return None
+        if run.counted is None:
+            return Progress(0, 0, None, _("Starting"))
+        done, total = run.counted.done, max(run.counted.total, run.counted.done)
+        spent = time.perf_counter() - run.began
+        left = spent / done * (total - done) if done else None
+        text = _("Slice {done} of {total}") if done else _("Measuring memory and speed")
+        return Progress(done, total, left, text.format(done=done, total=total))
+
+    # -- starting
+
+    def propagate(self, all_segments: bool, small: bool = False) -> None:
+        """See the controller."""
+        why = reason(self._work, Verb.PROPAGATE_ALL if all_segments else Verb.PROPAGATE)
+        if why is not None:
+            raise SessionError(why)
+        session = self._work.usable_volume()[1]
+        if all_segments:
+            chosen = tuple(entry.id for entry in session.objects if self._is_due(entry))
+        else:
+            assert self._work.object_id is not None
+            chosen = (self._work.object_id,)
+        self._begin(chosen, small)
+
+    def _is_due(self, entry: SegmentObject) -> bool:
+        session = self._work.session
+        assert session is not None
+        due = bool(session.pending_slices(entry.id)) or entry.id in self._work.stale
+        return due and not entry.locked and bool(entry.key_slices)
+
+    def _begin(self, object_ids: tuple[int, ...], small: bool = False) -> None:
+        work = self._work
+        session = work.usable_volume()[1]
+        before = {object_id: session.object(object_id) for object_id in object_ids}
+        anew = bool(work.stale & {*object_ids})
+        number = session.begin_propagation(*object_ids, anew=anew)
+        entries = tuple(
+            self._to_run(session.object(object_id), before[object_id]) for object_id in object_ids
+        )
+        run = self._run = _Run(number, object_ids, before)
+        if work.masks is not None:
+            run.streaming.enter_context(work.masks.streaming())
+        run.ticket = work.worker.submit(
+            PropagateJob(entries, small),
+            lambda value: self._take(run, value),
+            lambda error: self._end(run, error),
+        )
+        work.pump.kick()
+        work.tell(Topic.RUN, Topic.HISTORY, Topic.MASKS)
+
+    def _to_run(self, entry: SegmentObject, before: SegmentObject) -> ObjectToRun:
+        assert entry.axis is not None
+        return ObjectToRun(entry.id, entry.axis, kept_as_prompts(before), entry.unfinished)
+
+    # -- results
+
+    def _take(self, run: _Run, value: Any) -> None:
+        if run is not self._run or run.ending:
+            return
+        if isinstance(value, SliceFound):
+            run.found.setdefault(value.object_id, {})[value.index] = (value.mask, value.confidence)
+        elif isinstance(value, SlicesGone):
+            entry = self._object(value.object_id)
+            if entry is not None and entry.axis is not None and self._work.geometry is not None:
+                empty = np.zeros(self._work.geometry.slice_shape(entry.axis), np.bool_)
+                run.found.setdefault(entry.id, {}).update((index, (empty, None)) for index in value.indices)
+        elif isinstance(value, Advance):
+            run.counted = value
+        self._work.pump.later("batch", self._pause, lambda: self._write(run))
+
+    def _write(self, run: _Run) -> None:
+        """Streamed slices into session and segment; the more that takes, the longer the next batch waits."""
+        self._work.pump.forget("batch")
+        session = self._work.session
+        if run is not self._run or run.ending or session is None:
+            return
+        began = time.perf_counter()
+        self._work.take_edits()
+        found = self._keep(run, session)
+        for object_id, indices in found.items():
+            try:
+                self._sync.shown_masks.refresh([object_id], Asked(indices, run=run.number))
+            except MedSAMError as error:  # such as when the volume has just come under a non-linear transform
+                self._work.complain(error)
+                self._stop("cancel")
+                return
+        spent = time.perf_counter() - began
+        self._pause = max(BATCH_SECONDS, spent / _WRITING_SHARE)
+        self._work.tell(Topic.RUN, *((Topic.MASKS, Topic.HISTORY) if found else ()))
+
+    def _keep(self, run: _Run, session: Session) -> dict[int, frozenset[int]]:
+        """Streamed slices into the session; returns which, by object."""
+        found, run.found = run.found, {}
+        for object_id, slices in found.items():
+            masks = {index: mask for index, (mask, _confidence) in slices.items()}
+            confidences = {index: value for index, (_mask, value) in slices.items() if value is not None}
+            session.apply_predictions(run.number, object_id, masks, confidences)
+        return {object_id: frozenset(slices) for object_id, slices in found.items()}
+
+    def _end(self, run: _Run, error: MedSAMError | None) -> None:
+        if run is not self._run:
+            run.streaming.close()
+            return
+        session = self._work.session
+        if run.ending != "abandon":
+            self._work.take_edits()
+        if session is not None and not run.ending:
+            self._write(run)
+        self._run = None
+        self._work.pump.forget("batch")
+        changed: tuple[int, ...] = run.object_ids
+        if session is not None and run.ending != "abandon":
+            if error is None and not run.ending:
+                for object_id in run.object_ids:
+                    session.end_propagation(run.number, object_id)
+                self._work.stale -= {*run.object_ids}
+                self.on_finished(run.number, run.before)
+            elif run.ending != "again":
+                self._keep(run, session)  # what was not written yet, for Redo
+                changed = (*changed, *session.cancel_propagation(run.number))
+            try:
+                self._sync.after_change(dict.fromkeys(changed))
+            except MedSAMError as unwritten:
+                self._work.complain(unwritten)
+        run.streaming.close()
+        self._work.tell(Topic.RUN, Topic.MASKS, Topic.HISTORY)
+        if run.ending == "again":
+            self._go_on(run)
+        elif error is not None and not isinstance(error, Cancelled):
+            self._fail(run, error)
+
+    def _fail(self, run: _Run, error: MedSAMError) -> None:
+        """Tell why the run ended; where memory was short, less is offered."""
+        if not isinstance(error, InsufficientMemoryError) or "slower" not in str(error):
+            self._work.complain(error)
+            return
+        session = self._work.session
+
+        def with_less() -> None:
+            if session is self._work.session and self._run is None:
+                self._begin(run.object_ids, small=True)
+
+        self._offer = with_less
+        self._work.say(str(error), Level.WARNING, _("Run with less memory"))
+
+    def take_offer(self) -> None:
+        """See the controller."""
+        offer, self._offer = self._offer, None
+        if offer is None:
+            raise SessionError(_("Nothing is offered."))
+        offer()
+
+    # -- ending early
+
+    def cancel(self) -> None:
+        """See the controller."""
+        if self._run is None:
+            raise SessionError(_("Nothing is under way."))
+        self._stop("cancel")
+
+    def abandon(self) -> None:
+        """The session ends: so does the run, and nothing of it is written any more."""
+        run = self._run
+        if run is not None:
+            self._stop("abandon")
+            self._run = None
+            self._work.pump.forget("batch")
+            if self._work.scene.IsClosing():
+                run.streaming.pop_all()
+            else:
+                run.streaming.close()
+        self._offer = None
+        self.run_estimate = None
+
+    def prompts_changed(self, object_id: int) -> None:
+        """Prompts of an object were changed: a run of it is planned anew."""
+        self.run_estimate = None
+        if self._run is not None and object_id in self._run.object_ids and not self._run.ending:
+            self._stop("again")  # what was found and not written yet is handed out again by the next run
+
+    def _stop(self, how: str) -> None:
+        run = self._run
+        if run is not None:
+            run.ending = run.ending if run.ending in ("cancel", "abandon") else how
+            if run.ticket is not None:
+                self._work.worker.cancel(run.ticket)
+            self._work.pump.kick()
+
+    def _go_on(self, run: _Run) -> None:
+        """Begin again with what was said meanwhile."""
+        there = [
+            entry for entry in (self._object(object_id) for object_id in run.object_ids) if entry is not None
+        ]
+        due = tuple(entry.id for entry in there if self._is_due(entry))
+        if due:
+            try:
+                self._begin(due)
+            except MedSAMError as error:
+                self._work.complain(error)
+
+    def _object(self, object_id: int) -> SegmentObject | None:
+        session = self._work.session
+        entries = session.objects if session else ()
+        return next((entry for entry in entries if entry.id == object_id), None)
+
+    # -- undo
+
+    def undo(self) -> None:
+        """See the controller."""
+        session = self._work.usable_volume()[1]
+        self._work.take_edits()
+        run = self._run
+        if run is not None:
+            touched = session.next_undo()
+            if touched & {*run.object_ids}:
+                self.cancel()
+                return
+        command = session.undo()
+        if command is None:
+            raise SessionError(_("There is nothing to undo."))
+        self._sync.after_change(command.after)
+
+    def redo(self) -> None:
+        """See the controller."""
+        session = self._work.usable_volume()[1]
+        if self._run is not None:
+            raise SessionError(_("A propagation is under way: cancel it or wait for its end first."))
+        command = session.redo()
+        if command is None:
+            raise SessionError(_("There is nothing to redo."))
+        self._sync.after_change(command.after)
+
+    # -- before a run
+
+    def ask_estimate(self) -> None:
+        """See the controller."""
+        why = reason(self._work, Verb.ESTIMATE)
+        if why is not None:
+            raise SessionError(why)
+        session = self._work.usable_volume()[1]
+        entry = self._work.entry
+        assert entry is not None
+        assert entry.axis is not None
+        wanted = session.pending_slices(entry.id)
+        job = EstimateJob((ObjectToRun(entry.id, entry.axis, kept_as_prompts(entry), wanted),))
+
+        def tell(found: RunEstimate) -> None:
+            if session is self._work.session:
+                self.run_estimate = found
+                self._work.tell(Topic.RUN)
+
+        self._work.worker.submit(job, tell, lambda error: None)
+        self._work.pump.kick()

@@ -1,0 +1,152 @@
+"""From the session into the scene: segments, markups, locks, and the previews that lack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..core.errors import Cancelled, MedSAMError
+from ..core.prompts import Prompt
+from ..core.segment_object import SegmentObject
+from ..core.session import Session, kept_as_prompts
+from ..scene.prompt_nodes import PromptsOf
+from .engine_jobs import FillJob, ForgetJob, ObjectToRun, PreviewJob, SliceFound
+from .overlap_notes import OverlapNotes
+from .retakes import Asked
+from .shown_masks import ShownMasks
+from .verbs import NetworkState, Topic
+from .workspace import Workspace
+
+
+class SceneSync:
+    """Makes the scene equal to the session; the scene is never asked what is true."""
+
+    def __init__(self, work: Workspace) -> None:
+        self._work = work
+        self.shown_masks = ShownMasks(work)
+        self._notes = OverlapNotes(work)
+        self._asked: set[tuple[int, int, tuple[Prompt, ...]]] = set()
+
+    def after_change(self, object_ids: Iterable[int]) -> None:
+        """These objects changed in the session: show it, and ask for the previews that lack."""
+        object_ids = [*object_ids]
+        self._segments(object_ids)
+        self._locks(object_ids)
+        self.shown_masks.refresh(object_ids)
+        self.prompts()
+        self.ask_previews()
+        self._work.tell(Topic.PROMPTS, Topic.MASKS, Topic.HISTORY, Topic.SEGMENTS)
+
+    def start(self) -> None:
+        """Nothing is known of the scene: a session began or ended."""
+        self.shown_masks.forget()
+        self._notes.forget()
+        self._asked.clear()
+
+    def network_changed(self) -> None:
+        """Previews that were asked of another network do not come any more."""
+        self._asked.clear()
+        self.ask_previews()
+
+    def prompts(self) -> None:
+        """Let the markups say what the session says."""
+        work = self._work
+        if work.session is None or work.volume_node is None:
+            return
+        objects = [self.prompts_of(entry) for entry in work.session.objects]
+        work.prompt_nodes.sync(objects, work.volume_node)
+
+    def prompts_of(self, entry: SegmentObject) -> PromptsOf:
+        """An object for the markups."""
+        said, segment_id = entry.said, self._work.segment_of(entry.id) or ""
+        return PromptsOf(
+            entry.id,
+            segment_id,
+            said.name,
+            said.color,
+            said.prompts,
+            said.slice_range,
+            segment_id == self._work.segment_id,
+        )
+
+    def ask_previews(self) -> None:
+        """Ask for the masks of all slices whose prompts were not previewed as they are now."""
+        work = self._work
+        if work.session is None or work.network.state is not NetworkState.READY:
+            return
+        for entry in work.session.objects:
+            for index in entry.pending_previews():
+                self._ask_preview(work.session, entry, index)
+
+    # -- inside
+
+    def _segments(self, object_ids: Iterable[int]) -> None:
+        """Objects that came back get a segment again; the segments of those that went are deleted."""
+        work = self._work
+        if work.session is None or work.masks is None:
+            return
+        entries = {entry.id: entry for entry in work.session.objects}
+        for object_id in object_ids:
+            segment_id, entry = work.segment_of(object_id), entries.get(object_id)
+            there = segment_id is not None and segment_id in work.segment_ids
+            if entry is not None and not there:
+                self.shown_masks.forget(object_id)
+                if segment_id is not None:
+                    del work.object_ids[segment_id]
+                added = work.masks.add(entry.said.name, entry.said.color)
+                work.object_ids[added] = object_id
+                work.segment_id = work.segment_id or added
+            elif entry is None and segment_id is not None:
+                del work.object_ids[segment_id]
+                self.shown_masks.forget(object_id)
+                if there:
+                    work.masks.remove(segment_id)
+
+    def _locks(self, object_ids: Iterable[int]) -> None:
+        work = self._work
+        chosen = {*object_ids}
+        for entry in work.session.objects if work.session else ():
+            segment_id = work.segment_of(entry.id)
+            if entry.id in chosen and work.masks is not None and segment_id is not None:
+                work.masks.set_locked(segment_id, entry.locked)
+
+    def _ask_preview(self, session: Session, entry: SegmentObject, index: int) -> None:
+        axis, prompts = entry.axis, entry.prompts_on(index)
+        key = (entry.id, index, prompts)
+        if axis is None or key in self._asked:
+            return
+        self._asked.add(key)
+        work = self._work
+
+        def show(found: SliceFound) -> None:
+            if session is not work.session:
+                return
+            work.take_edits()
+            if session.apply_preview(entry.id, index, prompts, found.mask, found.confidence):
+                segment_id = work.segment_of(entry.id)
+                others = self._notes.others(segment_id, axis, index)
+                self.shown_masks.refresh([entry.id], Asked(frozenset({index}), prompts))
+                work.tell(Topic.MASKS)
+                if segment_id is not None:
+                    self._notes.compare(segment_id, axis, index, found.mask, others)
+
+        def end(error: MedSAMError | None) -> None:
+            if error is None or isinstance(error, Cancelled):
+                self._asked.discard(key)  # one that failed is not asked again: it would fail again
+            else:
+                work.complain(error)
+            if not work.run_is_on():
+                work.worker.submit(FillJob(axis, index), _nothing, _nothing)
+
+        said = ObjectToRun(entry.id, axis, kept_as_prompts(entry))
+        work.worker.submit(PreviewJob(said, index), show, end)
+        work.pump.kick()
+
+    def forget_in_engine(self, object_ids: tuple[int, ...] | None) -> None:
+        """Let the worker forget objects, or the volume."""
+        if self._work.worker.started:
+            self._work.worker.submit(ForgetJob(object_ids), _nothing, _nothing)
+            self._work.pump.kick()
+
+
+def _nothing(_: object) -> None:
+    """Nobody waits for it."""

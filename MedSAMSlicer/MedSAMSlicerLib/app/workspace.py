@@ -1,0 +1,238 @@
+"""What the parts of the controller share: scene, volume, session, worker, and who is told of changes."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from ..core.errors import MedSAMError, SessionError
+from ..core.geometry import VolumeGeometry
+from ..core.intensity import Window
+from ..core.segment_object import SegmentObject
+from ..core.session import Session
+from ..core.translation import tr as _
+from ..models.registry import BUNDLED_ID
+from ..scene.nodes import check_usable
+from ..scene.parameter_node import ParameterNode
+from ..scene.placing import Placing, Tool
+from ..scene.prompt_nodes import PromptEdit, PromptNodes
+from ..scene.segments import SegmentMasks
+from ..scene.slice_views import ShownSlice, clicked_slice_node, first_slice_node, shown_slice, slice_nodes
+from .engine_state import Engine
+from .pump import Pump, Timers
+from .verbs import Level, Message, NetworkState, Topic
+from .worker import Worker
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """This computer's choices; None = the engine's or the system's own.
+
+    Attributes:
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        threads: of the network on the processor.
+        cache_bytes: memory for features of slices.
+        models: folder of downloaded checkpoints.
+    """
+
+    device: str = "auto"
+    threads: int | None = None
+    cache_bytes: int | None = None
+    models: Path | None = None
+
+
+@dataclass
+class Network:
+    """How far the network is, and what it turned out to be."""
+
+    state: NetworkState = NetworkState.WAITING
+    device: str | None = None
+    tier: str | None = None
+    note: str = ""
+    checkpoint_id: str | None = None
+    sha256: str | None = None
+    failure: str = ""
+
+
+class Workspace:
+    """Shared by the parts of one controller; each attribute is changed by the part that its comment names."""
+
+    def __init__(self, scene: Any, timers: Timers | None, settings: Settings) -> None:
+        self.scene = scene
+        self.settings = settings  # inputs
+        self.parameter = ParameterNode(scene)
+        self.worker = Worker(Engine)
+        self.pump = Pump(self.worker, timers)
+        self.pump.on_error = self.complain
+        self.prompt_nodes = PromptNodes(scene, self._prompt_edited, self._soon if timers else None)
+        self.placing = Placing(scene, self.prompt_nodes, self._left_placing)
+        self.network = Network()  # inputs
+        self.volume_node: Any | None = None  # inputs
+        self.geometry: VolumeGeometry | None = None  # inputs
+        self.array: npt.NDArray[Any] | None = None  # inputs
+        self.session: Session | None = None  # inputs
+        self.masks: SegmentMasks | None = None  # inputs
+        self.segment_id: str | None = None  # inputs
+        self.window_spec = "display"  # inputs
+        self.window: Window | None = None  # inputs
+        self.checkpoint: str = BUNDLED_ID  # inputs
+        self.checkpoint_sha256: str | None = None  # inputs
+        self.tier: str | None = None  # inputs
+        self.overlap = "none"  # inputs
+        self.object_ids: dict[str, int] = {}  # by segment; editing
+        self.stale: set[int] = set()  # objects that were computed with another network or window
+        self.message: Message | None = None
+        self.closed = False
+        self.on_prompt_edit: Callable[[PromptEdit], None] = lambda edit: None
+        self.on_void: Callable[[Tool], None] = lambda tool: None  # two clicks at one place; editing
+        self.on_close: list[Callable[[], None]] = []
+        self.run_is_on: Callable[[], bool] = lambda: False
+        self.take_edits: Callable[[], None] = lambda: None  # before anything is written over them
+        self.changes_exist: Callable[[], bool] = lambda: False
+        self._sooner = 0
+        self._observers: list[Callable[[Topic], None]] = []
+
+    # -- telling
+
+    def observe(self, callback: Callable[[Topic], None]) -> Callable[[], None]:
+        """See :meth:`.controller.Controller.observe`."""
+        self._observers.append(callback)
+
+        def remove() -> None:
+            if callback in self._observers:
+                self._observers.remove(callback)
+
+        return remove
+
+    def tell(self, *topics: Topic) -> None:
+        """Something has changed."""
+        for topic in topics:
+            for callback in [*self._observers]:
+                if not self.closed:
+                    callback(topic)
+
+    def say(self, text: str, level: Level = Level.INFO, offer: str | None = None) -> None:
+        """Tell the user one sentence."""
+        self.message = Message(text, level, offer)
+        (logger.info if level is Level.INFO else logger.warning)("%s", text)
+        self.tell(Topic.MESSAGE)
+
+    def complain(self, error: MedSAMError) -> None:
+        """Tell the user what went wrong, objects by their names."""
+        text = str(error)
+        if self.session is not None:
+            for entry in self.session.objects:
+                text = text.replace(repr(f"object-{entry.id}"), repr(entry.name))
+        self.say(text, Level.ERROR)
+
+    # -- looking
+
+    @property
+    def segmentation_node(self) -> Any | None:
+        """Where masks go."""
+        return None if self.masks is None else self.masks.segmentation_node
+
+    @property
+    def segment_ids(self) -> tuple[str, ...]:
+        """All segments."""
+        return () if self.masks is None else self.masks.segment_ids()
+
+    @property
+    def object_id(self) -> int | None:
+        """The object of the selected segment; None before anything was said of it."""
+        found = None if self.segment_id is None else self.object_ids.get(self.segment_id)
+        if found is None or self.session is None:
+            return None
+        return found if any(entry.id == found for entry in self.session.objects) else None
+
+    @property
+    def entry(self) -> SegmentObject | None:
+        """The object of the selected segment."""
+        object_id = self.object_id
+        return None if object_id is None or self.session is None else self.session.object(object_id)
+
+    def segment_of(self, object_id: int) -> str | None:
+        """The segment of an object."""
+        return next((segment for segment, known in self.object_ids.items() if known == object_id), None)
+
+    def is_locked(self, segment_id: str) -> bool:
+        """Whether a segment is locked."""
+        return self.masks is not None and segment_id in self.segment_ids and self.masks.locked(segment_id)
+
+    @property
+    def placing_tool(self) -> Tool | None:
+        """The tool in the user's hand."""
+        return self.placing.tool
+
+    @property
+    def torch_is_there(self) -> bool:
+        """Whether PyTorch is installed; it is not imported to find out."""
+        return importlib.util.find_spec("torch") is not None
+
+    def usable_volume(self) -> tuple[Any, Session]:
+        """The volume and its session, checked now; a sentence when there is none or it cannot be used any more."""
+        if self.volume_node is None or self.session is None:
+            raise SessionError(_("Choose a volume first."))
+        check_usable(self.volume_node)
+        return self.volume_node, self.session
+
+    def shown(self) -> ShownSlice | None:
+        """What the views show: of the selected object's axis if it has one, else of the view under the mouse."""
+        if self.volume_node is None or self.geometry is None:
+            return None
+        axis = self.entry.axis if self.entry else None
+        under_mouse = clicked_slice_node(self.scene)
+        if axis is None:
+            node = under_mouse or next(iter(slice_nodes(self.scene)), None)
+        else:
+            node = first_slice_node(self.scene, axis, self.volume_node)
+            if under_mouse is not None and shown_slice(under_mouse, self.volume_node).axis == axis:
+                node = under_mouse
+        return None if node is None else shown_slice(node, self.volume_node)
+
+    # -- ending
+
+    def close(self) -> None:
+        """End everything; safe to call twice."""
+        if self.closed:
+            return
+        for action in [*self.on_close]:
+            action()
+        self.closed = True
+        self._observers.clear()
+        self.pump.close()
+        self.worker.close()
+        self.placing.close()
+        self.prompt_nodes.close()
+        if self.masks is not None:
+            self.masks.close()
+        self.parameter.close()
+        self.on_close.clear()
+        self.on_prompt_edit = lambda edit: None
+        self.on_void = lambda tool: None
+        self.masks = self.session = self.volume_node = self.array = self.geometry = None
+        self.object_ids.clear()
+
+    # -- inside
+
+    def _prompt_edited(self, edit: PromptEdit) -> None:
+        if not self.closed:
+            self.on_prompt_edit(edit)
+
+    def _soon(self, action: Callable[[], None]) -> None:
+        """Do something once Slicer has finished with the event under way."""
+        self._sooner += 1
+        self.pump.later(f"event {self._sooner}", 0.0, action)
+
+    def _left_placing(self, void: Tool | None) -> None:
+        self.tell(Topic.TOOL)
+        if void is not None:
+            self._soon(lambda: self.on_void(void))  # Slicer leaves place mode only after this

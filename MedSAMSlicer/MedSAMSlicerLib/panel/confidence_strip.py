@@ -1,0 +1,234 @@
+"""The strip of confidences between the controls and the image of each slice view that cuts the segment's axis.
+
+A `QLabel` with a painted `QPixmap` and an event filter: what PythonQt is known to run (`DICOM.py` and `SampleData.py`
+of Slicer paint and filter events this way). `qMRMLSliceWidget.ui`: the widget's layout is a vertical box with the
+controller first, so the strip goes to place 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..app.verbs import SliceMark, SliceState
+from ..core.geometry import SliceAxis, VolumeGeometry
+from ..scene.nodes import MODIFIED
+from ..scene.slice_views import shown_slice
+from .strip_drawing import HEIGHT, blocks, index_at
+
+if TYPE_CHECKING:
+    from ..app.controller import Controller
+
+_STATES = {
+    SliceMark.NONE: lambda: _("nothing here"),
+    SliceMark.PENDING: lambda: _("waits for Propagate"),
+    SliceMark.PROMPTED: lambda: _("has prompts"),
+    SliceMark.PREDICTED: lambda: _("by the network"),
+    SliceMark.ACCEPTED: lambda: _("accepted"),
+    SliceMark.EDITED: lambda: _("drawn by you"),
+}
+
+
+class _Mouse(qt.QObject):
+    """Hears of clicks, drags and changes of size of one label."""
+
+    def __init__(self, strip: ConfidenceStrip) -> None:
+        qt.QObject.__init__(self)
+        self._strip: ConfidenceStrip | None = strip
+
+    def forget(self) -> None:
+        """Do nothing from now on."""
+        self._strip = None
+
+    def eventFilter(self, _watched: Any, event: Any) -> bool:
+        """Qt asks this for each event of the label; True = handled."""
+        strip = self._strip
+        if strip is None:
+            return False
+        kind = event.type()
+        if kind == qt.QEvent.Resize:
+            strip.paint()
+        elif kind in (qt.QEvent.MouseButtonPress, qt.QEvent.MouseMove):
+            strip.at(_x_of(event), go=kind == qt.QEvent.MouseButtonPress or event.buttons() != qt.Qt.NoButton)
+            return True
+        return False
+
+
+class ConfidenceStrip:
+    """The strip of one slice view.
+
+    Args:
+        slice_widget: the qMRMLSliceWidget.
+        view_name: such as "Red".
+        go_to: called with the index of the slice that was clicked.
+    """
+
+    def __init__(self, slice_widget: Any, view_name: str, go_to: Callable[[int], object]) -> None:
+        self._go_to = go_to
+        self._slices: tuple[SliceState, ...] = ()
+        self._shown: int | None = None
+        self._flipped = False
+        self._range: tuple[int, int] | None = None
+        self._layout = slice_widget.layout()
+        self.label = qt.QLabel()
+        self.label.objectName = f"MedSAMSlicerStrip{view_name}"
+        self.label.setFixedHeight(HEIGHT)
+        self.label.setMinimumWidth(20)
+        self.label.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)
+        self.label.setMouseTracking(True)
+        self._mouse = _Mouse(self)
+        self.label.installEventFilter(self._mouse)
+        self._layout.insertWidget(1, self.label)
+        self.label.setVisible(False)
+
+    def show(
+        self,
+        slices: tuple[SliceState, ...],
+        shown: int | None,
+        flipped: bool,
+        slice_range: tuple[int, int] | None,
+    ) -> None:
+        """Show these slices; without any the strip disappears."""
+        new = (slices, shown, flipped, slice_range)
+        if new == (self._slices, self._shown, self._flipped, self._range):
+            return
+        self._slices, self._shown, self._flipped, self._range = new
+        self.label.setVisible(bool(slices))
+        if slices:
+            self.paint()
+
+    def paint(self) -> None:
+        """Draw the strip at its present width."""
+        width = int(self.label.width)
+        if width < 1 or not self._slices:
+            return
+        pixmap = qt.QPixmap(width, HEIGHT)
+        painter = qt.QPainter(pixmap)
+        for block in blocks(self._slices, self._shown, width, self._flipped, self._range):
+            painter.fillRect(block.x, block.y, block.width, block.height, qt.QColor(*block.color))
+        painter.end()
+        self.label.setPixmap(pixmap)
+
+    def at(self, x: float, go: bool) -> None:
+        """The mouse is at pixel `x`: tell about that slice, and show it if `go`."""
+        if not self._slices:
+            return
+        index = index_at(x, len(self._slices), int(self.label.width), self._flipped)
+        self.label.toolTip = told(self._slices[index])
+        if go:
+            self._go_to(index)
+
+    def close(self) -> None:
+        """Take the strip out of its view."""
+        self._mouse.forget()
+        try:
+            self.label.removeEventFilter(self._mouse)
+            self._layout.removeWidget(self.label)
+            self.label.setParent(None)
+            self.label.deleteLater()
+        except (RuntimeError, ValueError):  # the view went first, as when the application ends
+            return
+
+
+class SliceStrips:
+    """The strips of all slice views of the layout, while the module is open.
+
+    Args:
+        controller: says what to show, and shows the slice that was clicked.
+        on_view: called when a view shows another slice or another layout has come; may be called often.
+        go_to: called with the index of the slice that was clicked.
+    """
+
+    def __init__(
+        self, controller: Controller, on_view: Callable[[], None], go_to: Callable[[int], object]
+    ) -> None:
+        self._controller = controller
+        self._on_view = on_view
+        self._go_to = go_to
+        self._strips: list[tuple[ConfidenceStrip, Any]] = []
+        self._tags: list[tuple[Any, int]] = []
+        self._open = False
+
+    def enter(self) -> None:
+        """Put strips into all slice views there are, and into those of later layouts."""
+        manager = slicer.app.layoutManager()
+        if manager is None or self._open:
+            return
+        self._open = True
+        manager.connect("layoutChanged(int)", self._rebuild)
+        self._rebuild()
+
+    def exit(self) -> None:
+        """Take all strips out again."""
+        manager = slicer.app.layoutManager()
+        if self._open and manager is not None:
+            manager.disconnect("layoutChanged(int)", self._rebuild)
+        self._open = False
+        self._clear()
+
+    def refresh(self) -> None:
+        """Show what the controller says now."""
+        controller = self._controller
+        volume, axis = controller.volume_node, controller.axis
+        for strip, node in self._strips:
+            cuts = volume is not None and axis is not None and shown_slice(node, volume).axis == axis
+            if not cuts or axis is None or controller.geometry is None:
+                strip.show((), None, False, None)
+                continue
+            flipped = is_flipped(node, controller.geometry, axis)
+            strip.show(controller.slices, controller.shown_index, flipped, controller.slice_range)
+
+    def _rebuild(self, _layout: int = 0) -> None:
+        self._clear()
+        manager = slicer.app.layoutManager()
+        for name in manager.sliceViewNames():
+            widget = manager.sliceWidget(name)
+            node = widget.mrmlSliceNode() if widget is not None else None
+            if node is None:
+                continue
+            self._strips.append((ConfidenceStrip(widget, name, self._go_to), node))
+            for changing in (node, widget.mrmlSliceCompositeNode()):  # which slice, and of which volume
+                tag = changing.AddObserver(MODIFIED, self._node_changed)
+                self._tags.append((changing, tag))
+        self._on_view()
+
+    def _node_changed(self, _caller: Any = None, _event: Any = None) -> None:
+        self._on_view()
+
+    def _clear(self) -> None:
+        for node, tag in self._tags:
+            node.RemoveObserver(tag)
+        self._tags.clear()
+        for strip, _node in self._strips:
+            strip.close()
+        self._strips.clear()
+
+
+def is_flipped(slice_node: Any, geometry: VolumeGeometry, axis: SliceAxis) -> bool:
+    """Whether the slices' indices fall where the offset of the view rises, so that the slider of the view agrees."""
+    to_ras = slice_node.GetSliceToRAS()
+    normal = np.array([to_ras.GetElement(row, 2) for row in range(3)])
+    column = 2 - int(axis)  # array axes are K, J, I; columns of the matrix are I, J, K
+    return bool(normal @ geometry.ijk_to_ras[:3, column] < 0)
+
+
+def told(state: SliceState) -> str:
+    """One slice in words, for the tooltip."""
+    if state.confidence is None and state.state is SliceMark.PREDICTED:
+        return _("Slice {index}: the segment is not there").format(index=state.index)
+    if state.confidence is None:
+        return _("Slice {index}: {state}").format(index=state.index, state=_STATES[state.state]())
+    return _("Slice {index}: {state}, {percent} % certain").format(
+        index=state.index, state=_STATES[state.state](), percent=round(100 * state.confidence)
+    )
+
+
+def _x_of(event: Any) -> float:
+    """The place of the mouse in pixels; Qt 6 says `position`, Qt 5 `pos`."""
+    position = getattr(event, "position", None)
+    return float(position().x() if position is not None else event.pos().x())

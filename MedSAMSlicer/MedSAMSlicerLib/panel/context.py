@@ -1,0 +1,123 @@
+"""What the sections of the panel share: widgets, controller, icons, and how a step that fails is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..app.verbs import Level, Message, Topic, Verb
+from ..core.errors import Cancelled, MedSAMError
+from .settings import MachineSettings
+from .shortcuts import key_of
+
+if TYPE_CHECKING:
+    from ..app.controller import Controller
+
+_CHECKED = (  # readable in light and dark styles, and kind to the icon
+    "QAbstractButton:checked { background-color: rgba(51, 139, 224, 80); border: 2px solid #338be0; "
+    "border-radius: 3px; padding: 2px; }"
+)
+
+
+class Section(Protocol):
+    """One part of the panel."""
+
+    def refresh(self, topics: frozenset[Topic]) -> None:
+        """Show what the controller says now; `topics` have changed."""
+
+    def close(self) -> None:
+        """Let go of everything that outlives the panel."""
+
+
+class Context:
+    """See the module's docstring.
+
+    Args:
+        ui: the widgets of MedSAMSlicer.ui by name.
+        controller: does what the user asks.
+        resources: the module's Resources folder.
+        settings: the choices of this computer.
+    """
+
+    def __init__(self, ui: Any, controller: Controller, resources: Path, settings: MachineSettings) -> None:
+        self.ui = ui
+        self.controller = controller
+        self.resources = resources
+        self.settings = settings
+        self.tell: Callable[[Message | None], None] = lambda message: None
+        self.tool_hint: Callable[[], str | None] = lambda: None
+        self._tips: dict[str, str] = {}
+
+    def attempt(self, action: Callable[[], Any], keep_message: bool = False) -> bool:
+        """Do what the user asked and say whether it was done; why not goes to the message line.
+
+        What was told before goes, but with `keep_message`: for steps that are no answer to it.
+        """
+        try:
+            with slicer.util.tryWithErrorDisplay(
+                _("MedSAMSlicer met a fault of its own. Please report it with the text below."), show=True
+            ):
+                why = _failed(action)
+        except Exception:
+            self.tell(Message(_("That did not work; the details are in the error log."), Level.ERROR))
+            raise
+        if why is not None or not keep_message:
+            self.tell(why)
+        return why is None
+
+    def icon(self, name: str) -> Any:
+        """An icon of the module."""
+        return qt.QIcon(str(self.resources / "Icons" / f"{name}.svg"))
+
+    def dress(self, widget_name: str, icon: str, action: str | None = None) -> Any:
+        """Give a button its icon and, in the tooltip, its shortcut; returns the button."""
+        button = getattr(self.ui, widget_name)
+        button.setIcon(self.icon(icon))
+        if button.checkable:
+            button.setStyleSheet(_CHECKED)
+        key = key_of(action) if action else None
+        if key:
+            button.toolTip = f"{button.toolTip} ({key})"
+        return button
+
+    def allow(self, widget_name: str, verb: Verb) -> None:
+        """Enable a widget when its verb is possible; otherwise its tooltip says why it is not."""
+        self.allow_unless(widget_name, self.controller.reason(verb))
+
+    def allow_unless(self, widget_name: str, reason: str | None) -> None:
+        """Enable a widget unless there is a reason against it, which its tooltip then says."""
+        widget = getattr(self.ui, widget_name)
+        tip = self._tips.setdefault(widget_name, str(widget.toolTip))
+        widget.enabled = reason is None
+        widget.toolTip = tip if reason is None else f"{tip}\n\n{reason}"
+
+
+def _failed(action: Callable[[], Any]) -> Message | None:
+    """Do it; what a user can understand of a failure as a message."""
+    try:
+        action()
+    except Cancelled:
+        return None
+    except MedSAMError as error:
+        return Message(str(error), Level.WARNING)
+    return None
+
+
+class Quietly:
+    """Within, signals of these widgets are not sent: for showing a state that did not come from the user."""
+
+    def __init__(self, *widgets: Any) -> None:
+        self._widgets = widgets
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before = [bool(widget.blockSignals(True)) for widget in self._widgets]
+
+    def __exit__(self, *_error: object) -> None:
+        for widget, before in zip(self._widgets, self._before, strict=True):
+            widget.blockSignals(before)

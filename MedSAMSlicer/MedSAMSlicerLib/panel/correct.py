@@ -1,0 +1,144 @@
+"""Correct: doubtful and key slices, accepting, what changed; and undo and redo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from slicer.i18n import tr as _
+
+from ..app.verbs import SliceMark, SliceState, Topic, Verb
+from .context import Context, Quietly
+from .strip_drawing import CERTAIN, DOUBTFUL, KEPT, KEY
+
+_BUTTONS = (
+    ("doubtfulButton", "NextDoubtful", "doubtful", Verb.NEXT_DOUBTFUL),
+    ("previousKeyButton", "PreviousKeySlice", "previous_key", Verb.PREVIOUS_KEY_SLICE),
+    ("nextKeyButton", "NextKeySlice", "next_key", Verb.NEXT_KEY_SLICE),
+    ("acceptAllButton", "AcceptAll", "accept_all", Verb.ACCEPT_ALL),
+    ("keepButton", "Accept", None, Verb.KEEP_CHANGES),
+    ("revertButton", "Undo", None, Verb.REVERT_CHANGES),
+    ("undoButton", "Undo", "undo", Verb.UNDO),
+    ("redoButton", "Redo", "redo", Verb.REDO),
+)
+
+
+_ROOM = 15
+"""Letters of a step that its button has room for; its tooltip says all."""
+
+_KEPT = (SliceMark.ACCEPTED, SliceMark.EDITED)
+"""Slices that no propagation changes: they can be released."""
+
+
+class Correct:
+    """The section, and the two buttons for undo and redo below the segments."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        controller = context.controller
+        verbs: dict[str, Callable[[], object]] = {
+            "doubtfulButton": controller.next_doubtful,
+            "previousKeyButton": controller.previous_key_slice,
+            "nextKeyButton": controller.next_key_slice,
+            "acceptAllButton": controller.accept_all,
+            "keepButton": controller.keep_changes,
+            "revertButton": controller.revert_changes,
+            "undoButton": controller.undo,
+            "redoButton": controller.redo,
+        }
+        self._steps = {name: self._attempting(verb) for name, verb in verbs.items()}
+        for name, icon, action, _verb in _BUTTONS:
+            context.dress(name, icon, action).connect("clicked()", self._steps[name])
+        context.dress("acceptButton", "Accept", "accept").connect("clicked()", self.accept_or_release)
+        context.dress("changesButton", "Changes", "changes").connect("clicked()", self.toggle_changes)
+        context.ui.changesFrame.setVisible(False)
+        context.ui.legendLabel.text = legend()
+
+    def refresh(self, topics: frozenset[Topic]) -> None:
+        """See Section."""
+        ui, controller = self._context.ui, self._context.controller
+        for name, _icon, _action, verb in _BUTTONS:
+            self._context.allow(name, verb)
+        for button, verb, label in (
+            (ui.undoButton, _("Undo"), controller.undo_label),
+            (ui.redoButton, _("Redo"), controller.redo_label),
+        ):
+            button.text = _with_label(verb, label)
+            if label and button.enabled:
+                button.toolTip = (
+                    f"{button.toolTip}\n\n{label}"  # the button has no room for names of segments
+                )
+        self._show_accept()
+        self._show_changes()
+
+    def close(self) -> None:
+        """See Section."""
+
+    def actions(self) -> Mapping[str, Callable[[], object]]:
+        """What the shortcuts of this section do."""
+        steps = {action: self._steps[name] for name, _icon, action, _verb in _BUTTONS if action}
+        return {**steps, "accept": self.accept_or_release, "changes": self.toggle_changes}
+
+    def accept_or_release(self) -> None:
+        """Accept the slice in view, or release it when it was accepted or drawn by the user."""
+        controller = self._context.controller
+        shown = self._shown()
+        kept = shown is not None and shown.state in _KEPT
+        self._context.attempt(controller.release_slice if kept else controller.accept_slice)
+
+    def toggle_changes(self) -> None:
+        """Show what changed, or stop showing it."""
+        controller = self._context.controller
+        self._context.attempt(lambda: controller.show_changes(not controller.changes_shown))
+        self._show_changes()
+
+    def _attempting(self, verb: Callable[[], object]) -> Callable[[], None]:
+        def attempt() -> None:
+            self._context.attempt(verb)
+
+        return attempt
+
+    def _shown(self) -> SliceState | None:
+        controller = self._context.controller
+        index, slices = controller.shown_index, controller.slices
+        return slices[index] if index is not None and 0 <= index < len(slices) else None
+
+    def _show_accept(self) -> None:
+        shown = self._shown()
+        kept = shown is not None and shown.state in _KEPT
+        self._context.allow("acceptButton", Verb.RELEASE_SLICE if kept else Verb.ACCEPT_SLICE)
+        self._context.ui.acceptButton.text = _("Release slice") if kept else _("Accept slice")
+
+    def _show_changes(self) -> None:
+        ui, controller = self._context.ui, self._context.controller
+        self._context.allow("changesButton", Verb.SHOW_CHANGES)
+        with Quietly(ui.changesButton):
+            ui.changesButton.checked = controller.changes_shown
+        changes = controller.changes
+        ui.changesFrame.setVisible(changes is not None and controller.changes_shown)
+        if changes is not None:
+            ui.changesLabel.text = _("{added} voxels added, {removed} removed on {count} slices").format(
+                added=f"{changes.added:,}", removed=f"{changes.removed:,}", count=len(changes.slices)
+            )
+
+
+def legend() -> str:
+    """The strip above the slice views in rich text."""
+
+    def chip(color: tuple[int, int, int], sign: str) -> str:
+        return f'<span style="color:rgb{color}">{sign}</span>'
+
+    dark = '<span style="background-color:#23272b">&nbsp;{sign}&nbsp;</span>&nbsp;{text}'
+    parts = (
+        (chip(DOUBTFUL, "&#9602;"), _("doubtful")),
+        (chip(CERTAIN, "&#9607;"), _("certain")),
+        (chip(KEY, "&#9670;"), _("prompts")),
+        (chip(KEPT, "&#9601;"), _("accepted")),
+    )
+    return "&nbsp;&nbsp; ".join(dark.format(sign=sign, text=text) for sign, text in parts)
+
+
+def _with_label(text: str, label: str | None) -> str:
+    if not label:
+        return text
+    short = label if len(label) <= _ROOM else label[: _ROOM - 1].rstrip(" ,") + "\u2026"
+    return f"{text}: {short}"

@@ -1,0 +1,124 @@
+"""Export: segmentation, NIfTI, DICOM SEG, and prompts both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..app.verbs import Message, Topic, Verb
+from ..scene.export_files import export_dicom, export_nifti, export_segmentation, series_files
+from .context import Context
+from .install import ensure_dicom_packages
+
+_FOLDER = "MedSAMSlicer/ExportFolder"
+
+
+class Export:
+    """The section."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        for name, icon, slot in (
+            ("exportSegButton", "Export", self.export_segmentation),
+            ("exportNiftiButton", "Export", self.export_nifti),
+            ("exportDicomButton", "Export", self.export_dicom),
+            ("savePromptsButton", "Export", self.save_prompts),
+            ("loadPromptsButton", "Import", self.load_prompts),
+        ):
+            context.dress(name, icon).connect("clicked()", slot)
+
+    def refresh(self, topics: frozenset[Topic]) -> None:
+        """See Section."""
+        controller = self._context.controller
+        none = None if controller.segment_ids else _("There is no segment yet.")
+        for name in ("exportSegButton", "exportNiftiButton"):
+            self._context.allow_unless(name, none)
+        self._context.allow("savePromptsButton", Verb.EXPORT_PROMPTS)
+        self._context.allow("loadPromptsButton", Verb.IMPORT_PROMPTS)
+        if topics & {Topic.INPUTS, Topic.SEGMENTS}:
+            volume = controller.volume_node
+            foreign = volume is None or not series_files(volume)
+            said = _("The volume was not loaded from Slicer's DICOM database.") if foreign else None
+            self._context.allow_unless("exportDicomButton", none or said)
+
+    def close(self) -> None:
+        """See Section."""
+
+    def export_segmentation(self) -> None:
+        """Ask for a name and write a .seg.nrrd file."""
+        node = self._context.controller.segmentation_node
+        self._write(_("Segmentation (*.seg.nrrd)"), ".seg.nrrd", lambda path: export_segmentation(node, path))
+
+    def export_nifti(self) -> None:
+        """Ask for a name and write a label map."""
+        controller = self._context.controller
+
+        def write(path: Path) -> str | None:
+            shared = export_nifti(controller.segmentation_node, controller.volume_node, path)
+            if not shared:
+                return None
+            return _(
+                "Saved {path}; {count} voxels belong to several segments, of which it keeps the last."
+            ).format(path=path, count=shared)
+
+        self._write(_("NIfTI label map (*.nii.gz)"), ".nii.gz", write)
+
+    def export_dicom(self) -> None:
+        """Ask for a name and write a DICOM segmentation, after installing what that needs."""
+        controller = self._context.controller
+
+        def write(path: Path) -> None:
+            ensure_dicom_packages()
+            export_dicom(controller.segmentation_node, controller.volume_node, path)
+
+        self._write(_("DICOM segmentation (*.dcm)"), ".dcm", write)
+
+    def save_prompts(self) -> None:
+        """Ask for a name and write prompts and settings."""
+        controller = self._context.controller
+        self._write(_("Prompts (*.json)"), ".json", lambda path: _names(controller.export_prompts(path)))
+
+    def load_prompts(self) -> None:
+        """Ask for a file and add its objects as segments."""
+        name = _chosen(
+            qt.QFileDialog.getOpenFileName(
+                slicer.util.mainWindow(), _("Load prompts"), _folder(), _("Prompts (*.json)")
+            )
+        )
+        if name:
+            self._context.attempt(lambda: self._context.controller.import_prompts(Path(name)))
+
+    def _write(self, kinds: str, suffix: str, write: Callable[[Path], str | None]) -> None:
+        volume = self._context.controller.volume_node
+        proposed = f"{volume.GetName() if volume is not None else 'segmentation'}{suffix}"
+        name = _chosen(
+            qt.QFileDialog.getSaveFileName(
+                slicer.util.mainWindow(), _("Export"), str(Path(_folder()) / proposed), kinds
+            )
+        )
+        if not name:
+            return
+        path = Path(name if name.lower().endswith(suffix) else name + suffix)
+        said: list[str | None] = []
+        if self._context.attempt(lambda: said.append(write(path))):
+            qt.QSettings().setValue(_FOLDER, str(path.parent))
+            self._context.tell(Message(said[0] or _("Saved {path}.").format(path=path)))
+
+
+def _folder() -> str:
+    """Where the user exported to last."""
+    said = qt.QSettings().value(_FOLDER)
+    return str(said) if said and Path(str(said)).is_dir() else str(Path.home())
+
+
+def _names(paths: tuple[Path, ...]) -> str:
+    return _("Saved {paths}.").format(paths=", ".join(str(path) for path in paths))
+
+
+def _chosen(answer: object) -> str:
+    """PythonQt answers with the name, PySide with the name and the kind."""
+    return str(answer[0] if isinstance(answer, (tuple, list)) else answer or "")

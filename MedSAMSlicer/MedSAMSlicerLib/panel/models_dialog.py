@@ -1,0 +1,248 @@
+"""The dialog of models: what there is, its size and licence; download, delete, use a file of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..app.model_download import Bytes, Ended, ModelDownload
+from ..core.errors import MedSAMError
+from ..models import Checkpoint, Registry, State
+
+_WAIT = 0.01  # seconds on each turn of the timer, in which the download's thread gets to run
+_TURN_MS = 60
+
+
+class ModelsDialog:
+    """See the module's docstring.
+
+    Args:
+        registry: the models.
+        on_change: called when a model came or went; with its id when the user wants to use it.
+    """
+
+    def __init__(self, registry: Registry, on_change: Callable[[str | None], None]) -> None:
+        self._registry = registry
+        self._on_change = on_change
+        self._download: ModelDownload | None = None
+        self._shown: list[Checkpoint] = []
+        self._timer = qt.QTimer()
+        self._timer.setInterval(_TURN_MS)
+        self._timer.connect("timeout()", self._turn)
+        self.dialog = self._build()
+        self.fill()
+
+    def open(self) -> None:
+        """Show the dialog beside Slicer's window; it does not block."""
+        self.dialog.show()
+        self.dialog.raise_()
+
+    def close(self) -> None:
+        """End a download under way and hide the dialog for good."""
+        self._timer.stop()
+        if self._download is not None:
+            self._download.cancel()
+            self._download.join(5.0)
+            self._download = None
+        self.dialog.hide()
+        self.dialog.deleteLater()
+
+    # --------------------------------------------------------------------------------------------------- the window
+
+    def _build(self) -> Any:
+        dialog = qt.QDialog(slicer.util.mainWindow())
+        dialog.objectName = "MedSAMSlicerModels"
+        dialog.windowTitle = _("MedSAMSlicer: models")
+        dialog.resize(760, 400)
+        layout = qt.QVBoxLayout(dialog)
+        self.table = qt.QTreeWidget()
+        self.table.setHeaderLabels([_("Model"), _("Size"), _("Licence"), _("State")])
+        self.table.rootIsDecorated = False
+        self.table.toolTip = _("The networks that MedSAMSlicer can use. Each has a licence of its own.")
+        self.table.connect("itemSelectionChanged()", self._show_buttons)
+        layout.addWidget(self.table)
+        self.note = qt.QLabel()
+        self.note.wordWrap = True
+        self.note.toolTip = _("What is known of the selected model, or what went wrong")
+        layout.addWidget(self.note)
+        self.bar = qt.QProgressBar()
+        self.bar.toolTip = _("How much of the model has arrived")
+        self.bar.setVisible(False)
+        layout.addWidget(self.bar)
+        row = qt.QHBoxLayout()
+        layout.addLayout(row)
+        self.use_button = self._button(row, _("Use"), _("Use the selected model"), self.use)
+        self.download_button = self._button(
+            row, _("Download"), _("Fetch the selected model from its authors"), self.download
+        )
+        self.cancel_button = self._button(
+            row, _("Cancel"), _("Stop; the next download goes on where it stopped"), self.cancel
+        )
+        self.delete_button = self._button(
+            row, _("Delete"), _("Delete the downloaded file from this computer"), self.delete
+        )
+        self.file_button = self._button(
+            row,
+            _("Add a file..."),
+            _("Use weights of the same networks that you have as a file"),
+            self.add_file,
+        )
+        row.addStretch(1)
+        self._button(row, _("Close"), _("Close; a download goes on"), dialog.hide)
+        return dialog
+
+    @staticmethod
+    def _button(row: Any, text: str, tip: str, slot: Callable[[], object]) -> Any:
+        button = qt.QPushButton(text)
+        button.toolTip = tip
+        button.autoDefault = False
+        button.connect("clicked()", slot)
+        row.addWidget(button)
+        return button
+
+    def fill(self) -> None:
+        """List the models anew, keeping the selection."""
+        kept = self.selected
+        self._shown = list(self._registry)
+        self.table.clear()
+        for checkpoint in self._shown:
+            item = qt.QTreeWidgetItem(self.table)
+            for column, text in enumerate(self._texts(checkpoint)):
+                item.setText(column, text)
+            item.setToolTip(0, checkpoint.citation)
+            if kept is not None and kept.id == checkpoint.id:
+                self.table.setCurrentItem(item)
+        for column in range(4):
+            self.table.resizeColumnToContents(column)
+            self.table.setColumnWidth(column, self.table.columnWidth(column) + 16)
+        self._show_buttons()
+
+    def _texts(self, checkpoint: Checkpoint) -> tuple[str, str, str, str]:
+        size = f"{checkpoint.bytes / 1e6:.0f} MB" if checkpoint.bytes else _("not known")
+        states = {
+            State.BUNDLED: _("bundled"),
+            State.ON_DISK: _("on this computer"),
+            State.NOT_ON_DISK: _("not downloaded"),
+        }
+        return (
+            checkpoint.title.split(":")[0],
+            size,
+            checkpoint.licence,
+            states[self._registry.state(checkpoint)],
+        )
+
+    @property
+    def selected(self) -> Checkpoint | None:
+        """The selected model."""
+        item = self.table.currentItem()
+        row = self.table.indexOfTopLevelItem(item) if item is not None else -1
+        return self._shown[row] if 0 <= row < len(self._shown) else None
+
+    def _show_buttons(self) -> None:
+        chosen = self.selected
+        state = self._registry.state(chosen) if chosen is not None else None
+        busy = self._download is not None
+        self.use_button.enabled = state in (State.BUNDLED, State.ON_DISK)
+        self.download_button.enabled = state is State.NOT_ON_DISK and not busy
+        self.delete_button.enabled = state is State.ON_DISK
+        self.file_button.enabled = not busy
+        self.cancel_button.setVisible(busy)
+        self.download_button.setVisible(not busy)
+        if chosen is not None and not busy:
+            self.note.text = f"{chosen.title}. {chosen.citation}"
+
+    # --------------------------------------------------------------------------------------------------- what it does
+
+    def use(self) -> None:
+        """Use the selected model."""
+        if self.selected is not None:
+            self._on_change(self.selected.id)
+            self.dialog.hide()
+
+    def download(self) -> None:
+        """Fetch the selected model, after a question about where it comes from."""
+        chosen = self.selected
+        if chosen is None or self._download is not None:
+            return
+        if not slicer.util.confirmOkCancelDisplay(question(chosen), _("MedSAMSlicer")):
+            return
+        self._download = ModelDownload(self._registry, chosen)
+        self.note.text = _("Downloading {title}...").format(title=chosen.title)
+        self.bar.setRange(0, 0)
+        self.bar.setVisible(True)
+        self._timer.start()
+        self._show_buttons()
+
+    def cancel(self) -> None:
+        """Stop the download."""
+        if self._download is not None:
+            self._download.cancel()
+            self.note.text = _("Stopping...")
+
+    def delete(self) -> None:
+        """Delete the selected model from this computer."""
+        chosen = self.selected
+        if chosen is not None:
+            self._told(lambda: self._registry.delete(chosen))
+            self._changed(None)
+
+    def add_file(self) -> None:
+        """Take a file of the user's own into the list."""
+        answer = qt.QFileDialog.getOpenFileName(
+            self.dialog, _("Add a file of weights"), "", _("Weights (*.pt *.pth *.safetensors)")
+        )
+        name = answer[0] if isinstance(answer, (tuple, list)) else answer
+        if name:
+            self._told(lambda: self._registry.add(str(name)))
+            self._changed(None)
+
+    def _told(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except MedSAMError as error:
+            slicer.util.errorDisplay(str(error), parent=self.dialog)
+
+    def _changed(self, use: str | None) -> None:
+        self.fill()
+        self._on_change(use)
+
+    def _turn(self) -> None:
+        """Take in what the download says; the short wait lets its thread run."""
+        news = self._download.news(_WAIT) if self._download is not None else None
+        if isinstance(news, Bytes):
+            self.bar.setRange(0, 1000 if news.total else 0)
+            if news.total:
+                self.bar.setValue(round(1000 * news.done / news.total))
+            self.note.text = _("{done} MB have arrived").format(done=f"{news.done / 1e6:.0f}")
+        elif isinstance(news, Ended):
+            self._end(news)
+
+    def _end(self, ended: Ended) -> None:
+        self._timer.stop()
+        self._download = None
+        self.bar.setVisible(False)
+        self._changed(None)
+        if ended.error is None:
+            self.note.text = _("Stopped; the next download goes on from there.")
+        elif ended.error:
+            self.note.text = ended.error
+        else:
+            self.note.text = _("{title} is on this computer; press Use.").format(title=ended.checkpoint.title)
+
+
+def question(checkpoint: Checkpoint) -> str:
+    """What the user is asked before a download: what, how big, from where, under which licence."""
+    size = f"{checkpoint.bytes / 1e6:.0f} MB" if checkpoint.bytes else _("size not known")
+    text = _("Download {title} ({size}, licence {licence}) from {url}?").format(
+        title=checkpoint.title, size=size, licence=checkpoint.licence, url=checkpoint.url
+    )
+    if checkpoint.sha256 is None:
+        text += "\n\n" + _(
+            "No checksum of it is published, so what arrives cannot be checked. Only its numbers are read, never code "
+            "in it; its checksum is remembered for later."
+        )
+    return text

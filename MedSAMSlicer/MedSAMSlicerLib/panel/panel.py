@@ -1,0 +1,175 @@
+"""The panel as a whole: sections, shortcuts, strips of the slice views, models dialog, and when each is refreshed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import qt
+import slicer
+
+from ..app.verbs import Level, Message, Topic
+from ..models import Registry
+from .confidence_strip import SliceStrips
+from .context import Context
+from .correct import Correct
+from .export import Export
+from .inputs import Inputs
+from .install import install
+from .models_dialog import ModelsDialog
+from .prompts import Prompts
+from .propagate import Propagate
+from .segments import Segments
+from .settings import MachineSettings
+from .shortcuts import Shortcuts, help_text
+from .status import Status
+
+if TYPE_CHECKING:
+    from ..app.controller import Controller
+
+_REFRESH_MS = 15
+_ALL = frozenset(Topic)
+
+
+class Panel:
+    """Binds the widgets of MedSAMSlicer.ui to a controller.
+
+    Args:
+        ui: the widgets by name.
+        controller: does what the user asks; not closed by the panel.
+        resources: the module's Resources folder.
+        settings: the choices of this computer.
+    """
+
+    def __init__(self, ui: Any, controller: Controller, resources: Path, settings: MachineSettings) -> None:
+        self._ui, self._controller, self._settings = ui, controller, settings
+        self._context = Context(ui, controller, resources, settings)
+        self._topics: set[Topic] = set()
+        self._models: ModelsDialog | None = None
+        self._entered = False
+        self.status = Status(self._context)
+        self._inputs = Inputs(self._context, self.registry, self.open_models)
+        self._prompts = Prompts(self._context)
+        self._propagate = Propagate(self._context)
+        self._correct = Correct(self._context)
+        self._segments = Segments(self._context)
+        self._export = Export(self._context)
+        self._sections = (
+            self._inputs,
+            self._prompts,
+            self._propagate,
+            self._correct,
+            self._segments,
+            self._export,
+            self.status,  # last: its hint depends on nothing the others show
+        )
+        self._shortcuts = Shortcuts(
+            {**self._prompts.actions(), **self._propagate.actions(), **self._correct.actions()}
+        )
+        self._prompts.on_tool = lambda held: self._shortcuts.allow("leave_tool", held)
+        self._strips = SliceStrips(controller, self._view_changed, self._go_to)
+        ui.shortcutsLabel.text = help_text()
+        ui.installButton.connect("clicked()", self.install)
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_REFRESH_MS)
+        self._timer.connect("timeout()", self.refresh)
+        self._stop_observing: Callable[[], None] = controller.observe(self._changed)
+        self.refresh_all()
+
+    # ------------------------------------------------------------------------------------------- coming and going
+
+    def enter(self) -> None:
+        """The user opened the module."""
+        if self._entered:
+            return
+        self._entered = True
+        self._shortcuts.install(slicer.util.mainWindow())
+        self._strips.enter()
+        self._inputs.suggest_volume()
+        self.status.look_again()
+        self.refresh_all()
+
+    def exit(self) -> None:
+        """The user left the module; the controller keeps its work, which may still be running."""
+        if not self._entered:
+            return
+        self._entered = False
+        self._prompts.exit()
+        self._shortcuts.remove()
+        self._strips.exit()
+
+    def close(self) -> None:
+        """Let go of everything, before the controller is closed."""
+        self.exit()
+        self._stop_observing()
+        self._timer.stop()
+        for section in self._sections:
+            section.close()
+        if self._models is not None:
+            self._models.close()
+            self._models = None
+
+    # ------------------------------------------------------------------------------------------------- refreshing
+
+    def refresh(self) -> None:
+        """Show what has changed since the last time."""
+        topics, self._topics = frozenset(self._topics), set()
+        if not topics:
+            return
+        if self._entered and Topic.VIEW in topics:
+            self._inputs.suggest_new_volume()
+        for section in self._sections:
+            section.refresh(topics)
+        if self._entered:
+            self._strips.refresh()
+
+    def refresh_all(self) -> None:
+        """Show everything anew, at once."""
+        self._topics |= _ALL - {Topic.MESSAGE}
+        self.refresh()
+
+    def _changed(self, topic: Topic) -> None:
+        """The controller says so; many changes at once are shown in one go."""
+        self._topics.add(topic)
+        self._timer.start()
+
+    def _view_changed(self) -> None:
+        self._changed(Topic.VIEW)
+
+    def _go_to(self, index: int) -> None:
+        self._context.attempt(lambda: self._controller.show_slice(index))
+
+    # --------------------------------------------------------------------------------------- installing and models
+
+    def install(self) -> None:
+        """Install what is missing; the user pressed the button."""
+        said: list[str] = []
+        if self._context.attempt(lambda: said.append(install(self.status.missing))):
+            self.status.look_again()
+            self._context.attempt(self._controller.prepare)
+            self.status.tell(Message(said[0], Level.INFO))
+        self.status.look_again()
+        self.refresh_all()
+
+    def registry(self) -> Registry:
+        """The models, in the folder that the user chose or the usual one."""
+        folder = self._settings.models_folder
+        return Registry(cache=folder) if folder is not None else Registry.from_environment()
+
+    def open_models(self) -> None:
+        """Show the dialog of models."""
+        if self._models is None:
+            self._models = ModelsDialog(self.registry(), self._models_changed)
+        self._models.fill()
+        self._models.open()
+
+    def _models_changed(self, use: str | None) -> None:
+        """A model came or went; `use` is the one that the user wants from now on."""
+        if use is not None:
+            self._context.attempt(lambda: self._controller.set_checkpoint(use))
+        self._inputs.fill_models()
+        if use is None:
+            self._context.attempt(self._controller.prepare)
+        self.refresh_all()

@@ -1,0 +1,184 @@
+"""Prompts: one tool at a time in the user's hand, and the brush for scribbles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import slicer
+from slicer.i18n import tr as _
+
+from ..app.verbs import Topic, Verb
+from ..core.errors import MedSAMError
+from ..scene.placing import Tool
+from ..scene.slice_views import ShownSlice, orientation
+from .context import Context, Quietly
+from .scribble import Scribbler
+
+_TOOLS = {
+    Tool.POINT_POSITIVE: ("positiveButton", "PointPositive", "positive"),
+    Tool.POINT_NEGATIVE: ("negativeButton", "PointNegative", "negative"),
+    Tool.BOX: ("boxButton", "Box", "box"),
+    Tool.LINE: ("lineButton", "Line", "line"),
+}
+
+
+class Prompts:
+    """The section."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.on_tool: Callable[[bool], None] = lambda held: None  # is told whether a tool is in hand
+        ui = context.ui
+        self._scribbler = Scribbler(slicer.mrmlScene, self._stroke)
+        context.tool_hint = self._hint
+        for tool, (name, icon, action) in _TOOLS.items():
+            button = context.dress(name, icon, action)
+            button.connect("clicked()", self._toggler(tool))
+        context.dress("scribbleButton", "Scribble", "scribble").connect("clicked()", self.toggle_scribble)
+        context.dress("currentMaskButton", "CurrentMask", "current_mask").connect(
+            "clicked()", self.use_current_mask
+        )
+        context.dress("removePromptsButton", "Delete").connect("clicked()", self.remove_prompts)
+        ui.scribblePositive.connect("toggled(bool)", self._scribbler.set_positive)
+        ui.brushDiameter.connect("valueChanged(double)", self._scribbler.set_diameter)
+        ui.scribbleFrame.setVisible(False)
+
+    def refresh(self, topics: frozenset[Topic]) -> None:
+        """See Section."""
+        ui, controller = self._context.ui, self._context.controller
+        if controller.placing is not None or controller.volume_node is None:
+            self._stop_scribbling()
+        for tool, (name, _icon, _action) in _TOOLS.items():
+            self._context.allow(name, Verb.PLACE)
+            _check(getattr(ui, name), controller.placing is tool)
+        self._context.allow("scribbleButton", Verb.SCRIBBLE)
+        _check(ui.scribbleButton, self._scribbler.active)
+        ui.scribbleFrame.setVisible(self._scribbler.active)
+        self.on_tool(self.tool_in_hand)
+        self._context.allow("currentMaskButton", Verb.USE_CURRENT_MASK)
+        self._context.allow("removePromptsButton", Verb.REMOVE_PROMPTS)
+        if topics & {Topic.INPUTS, Topic.SEGMENTS, Topic.PROMPTS, Topic.VIEW}:
+            ui.promptLabel.text = self._about_segment()
+
+    def close(self) -> None:
+        """See Section."""
+        self._scribbler.close()
+
+    @property
+    def tool_in_hand(self) -> bool:
+        """Whether the next click or stroke in a view gives a prompt."""
+        return bool(self._scribbler.active) or self._context.controller.placing is not None
+
+    def leave_tool(self) -> None:
+        """Put the tool down, if there is one in hand."""
+        self._stop_scribbling()
+        if self._context.controller.placing is not None:
+            self._context.attempt(self._context.controller.stop_placing, keep_message=True)
+        self.refresh(frozenset({Topic.TOOL}))
+
+    def exit(self) -> None:
+        """Put the tool down when the module is left."""
+        self.leave_tool()
+
+    def actions(self) -> Mapping[str, Callable[[], object]]:
+        """What the shortcuts of this section do."""
+        tools = {action: self._toggler(tool) for tool, (_name, _icon, action) in _TOOLS.items()}
+        return {
+            **tools,
+            "scribble": self.toggle_scribble,
+            "leave_tool": self.leave_tool,
+            "current_mask": self.use_current_mask,
+        }
+
+    def toggle(self, tool: Tool) -> None:
+        """Take a tool, or put it down when it is in hand."""
+        controller = self._context.controller
+        if controller.placing is tool:
+            self._context.attempt(controller.stop_placing, keep_message=True)
+        else:
+            self._stop_scribbling()
+            self._context.attempt(lambda: controller.start_placing(tool))
+        self.refresh(frozenset({Topic.TOOL}))
+
+    def toggle_scribble(self) -> None:
+        """Take the brush, or put it down when it is in hand."""
+        if self._scribbler.active:
+            self._stop_scribbling()
+        else:
+            self._context.attempt(self._start_scribbling)
+        self.refresh(frozenset({Topic.TOOL}))
+
+    def use_current_mask(self) -> None:
+        """Keep the mask of the slice in view."""
+        self._context.attempt(self._context.controller.use_current_mask)
+
+    def remove_prompts(self) -> None:
+        """Take away all prompts of the selected segment."""
+        self._context.attempt(self._context.controller.remove_prompts)
+
+    def _toggler(self, tool: Tool) -> Callable[[], None]:
+        return lambda: self.toggle(tool)
+
+    def _start_scribbling(self) -> None:
+        ui, controller = self._context.ui, self._context.controller
+        why = controller.reason(Verb.SCRIBBLE)
+        if why is not None:
+            raise MedSAMError(why)
+        if controller.placing is not None:
+            controller.stop_placing()
+        self._scribbler.start(
+            controller.volume_node, bool(ui.scribblePositive.checked), float(ui.brushDiameter.value)
+        )
+
+    def _stop_scribbling(self) -> None:
+        if self._scribbler.active:
+            self._scribbler.stop()
+
+    def _stroke(self, mask: npt.NDArray[np.bool_], positive: bool, shown: ShownSlice) -> None:
+        def add() -> None:
+            controller = self._context.controller
+            if controller.segment_id is None:
+                controller.add_segment()
+            controller.add_scribble(mask, positive, shown)
+
+        self._context.attempt(add)
+
+    def _hint(self) -> str | None:
+        """What to do with the brush, while it is in hand."""
+        if not self._scribbler.active:
+            return None
+        if self._context.ui.scribblePositive.checked:
+            return _(
+                "Paint over a part of the organ in a slice view; press the button again, or Escape, to stop."
+            )
+        return _("Paint where the mask must not be; press the button again, or Escape, to stop.")
+
+    def _about_segment(self) -> str:
+        """The segment that prompts go to, with its colour, and the direction of its slices."""
+        controller = self._context.controller
+        segmentation, segment_id = controller.segmentation_node, controller.segment_id
+        segment = (
+            segmentation.GetSegmentation().GetSegment(segment_id)
+            if segmentation is not None and segment_id
+            else None
+        )
+        if segment is None:
+            return _("The first prompt makes a new segment.")
+        red, green, blue = (round(255 * part) for part in segment.GetColor())
+        name = escape(str(segment.GetName() or segment_id))
+        chip = f'<span style="color:rgb({red},{green},{blue})">&#9632;</span> <b>{name}</b>'
+        if controller.axis is None or controller.volume_node is None:
+            return _("Prompts go to {segment}").format(segment=chip)
+        return _("Prompts go to {segment}, {slices} slices").format(
+            segment=chip, slices=orientation(controller.volume_node, controller.axis)
+        )
+
+
+def _check(button: Any, checked: bool) -> None:
+    if bool(button.checked) != checked:
+        with Quietly(button):
+            button.checked = checked

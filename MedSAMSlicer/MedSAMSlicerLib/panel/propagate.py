@@ -1,0 +1,173 @@
+"""Propagate: the primary button, what it will take, range, progress and Cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from slicer.i18n import tr as _
+
+from ..app.verbs import NetworkState, RunEstimate, Topic, Verb
+from .context import Context, Quietly
+
+_PRIMARY = (
+    "QPushButton:enabled {{ background-color: {color}; color: white; font-weight: bold; border: none; "
+    "border-radius: 4px; padding: 6px 16px; }}"
+    "QPushButton:enabled:hover {{ background-color: {hover}; }}"
+    "QPushButton:disabled {{ font-weight: bold; padding: 6px 16px; }}"
+)
+
+
+class Propagate:
+    """The section."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        ui = context.ui
+        self._asked: tuple[object, ...] | None = None
+        context.dress("propagateButton", "Propagate", "propagate").connect("clicked()", self.propagate)
+        context.dress("cancelButton", "Cancel", "cancel").connect("clicked()", self.cancel)
+        self._icons = {
+            True: context.icon("Propagate"),
+            False: context.icon("PropagateOff"),
+        }  # white is for blue
+        ui.propagateButton.setStyleSheet(_PRIMARY.format(color="#2268b5", hover="#2d7dd2"))
+        ui.cancelButton.setVisible(False)
+        ui.progressBar.setVisible(False)
+        ui.rangeBox.connect("toggled(bool)", self._range_toggled)
+        ui.rangeWidget.connect("valuesChanged(double,double)", self._range_chosen)
+        ui.allSegmentsBox.connect("toggled(bool)", self._all_toggled)
+
+    def refresh(self, topics: frozenset[Topic]) -> None:
+        """See Section."""
+        ui, controller = self._context.ui, self._context.controller
+        verb = Verb.PROPAGATE_ALL if ui.allSegmentsBox.checked else Verb.PROPAGATE
+        self._context.allow("propagateButton", verb)
+        ui.propagateButton.setIcon(self._icons[bool(ui.propagateButton.enabled)])
+        self._context.allow("cancelButton", Verb.CANCEL)
+        several = len(controller.segment_ids) > 1
+        ui.allSegmentsBox.setVisible(several or bool(ui.allSegmentsBox.checked))
+        self._show_progress()
+        if topics & {Topic.INPUTS, Topic.SEGMENTS, Topic.PROMPTS, Topic.HISTORY}:
+            self._show_range()
+        self._show_estimate(verb)
+
+    def close(self) -> None:
+        """See Section."""
+
+    def actions(self) -> Mapping[str, Callable[[], object]]:
+        """What the shortcuts of this section do."""
+        return {"propagate": self.propagate, "cancel": self.cancel}
+
+    def propagate(self) -> None:
+        """Start a propagation."""
+        every = bool(self._context.ui.allSegmentsBox.checked)
+        self._context.attempt(lambda: self._context.controller.propagate(all_segments=every))
+
+    def cancel(self) -> None:
+        """End the propagation."""
+        self._context.attempt(self._context.controller.cancel)
+
+    # ------------------------------------------------------------------------------------------------------- range
+
+    def _range_toggled(self, on: bool) -> None:
+        controller = self._context.controller
+        first, last = self._chosen_range()
+        self._context.attempt((lambda: controller.set_range(first, last)) if on else controller.clear_range)
+        self._show_range()
+
+    def _range_chosen(self, first: float, last: float) -> None:
+        controller = self._context.controller
+        chosen = round(first), round(last)
+        if controller.slice_range not in (None, chosen):
+            self._context.attempt(lambda: controller.set_range(*chosen))
+
+    def _chosen_range(self) -> tuple[int, int]:
+        widget = self._context.ui.rangeWidget
+        return round(widget.minimumValue), round(widget.maximumValue)
+
+    def _show_range(self) -> None:
+        ui, controller = self._context.ui, self._context.controller
+        reason = controller.reason(Verb.SET_RANGE)
+        said = controller.slice_range
+        self._context.allow_unless(
+            "rangeBox", reason if said is None else controller.reason(Verb.CLEAR_RANGE)
+        )
+        self._context.allow_unless(
+            "rangeWidget", reason or (None if said else _("Tick the box to choose slices."))
+        )
+        with Quietly(ui.rangeBox, ui.rangeWidget):
+            ui.rangeBox.checked = said is not None
+            if controller.axis is not None and controller.geometry is not None:
+                last = controller.geometry.slice_count(controller.axis) - 1
+                ui.rangeWidget.setRange(0, last)
+                ui.rangeWidget.setValues(*(said or (0, last)))
+
+    def _all_toggled(self, _on: bool) -> None:
+        self.refresh(frozenset())
+
+    # ----------------------------------------------------------------------------------------- progress and estimate
+
+    def _show_progress(self) -> None:
+        ui, controller = self._context.ui, self._context.controller
+        progress = controller.progress
+        busy = controller.busy
+        ui.progressBar.setVisible(busy)
+        ui.cancelButton.setVisible(busy)
+        ui.propagateButton.setVisible(not busy)
+        if not busy:
+            return
+        if progress is None:
+            ui.progressBar.setRange(0, 0)
+            ui.progressBar.setFormat("")
+            return
+        ui.progressBar.setRange(0, max(1, progress.total))
+        ui.progressBar.setValue(progress.done)
+        ui.progressBar.setFormat(
+            _("{done} of {total} slices").format(done=progress.done, total=progress.total)
+        )
+        ui.estimateLabel.text = (
+            _("{time} left").format(time=in_words(progress.seconds_left))
+            if progress.seconds_left is not None
+            else progress.text
+        )
+
+    def _show_estimate(self, verb: Verb) -> None:
+        """What the run will take; asked for once for each state in which one is possible."""
+        ui, controller = self._context.ui, self._context.controller
+        if controller.busy:
+            return
+        if controller.reason(verb) is not None or controller.network_state is not NetworkState.READY:
+            self._asked = None
+            ui.estimateLabel.text = ""
+            return
+        state = (controller.segment_id, controller.slice_range, controller.checkpoint, controller.undo_label)
+        if self._asked != state and controller.reason(Verb.ESTIMATE) is None:
+            self._asked = state
+            self._context.controller.estimate()
+        found = controller.run_estimate
+        ui.estimateLabel.text = "" if found is None else estimate_text(found)
+
+
+def estimate_text(estimate: RunEstimate) -> str:
+    """Time and memory of a run in words."""
+    text = _("About {time} and {memory} for {count} slices").format(
+        time=in_words(estimate.seconds), memory=_bytes(estimate.peak_bytes), count=estimate.slices
+    )
+    if estimate.free_bytes is not None and estimate.peak_bytes > estimate.free_bytes:
+        return _("{text}, but only {free} are free: choose fewer slices or a smaller model").format(
+            text=text, free=_bytes(estimate.free_bytes)
+        )
+    return text
+
+
+def in_words(seconds: float) -> str:
+    """A time as a person says it."""
+    if seconds < 90:
+        return _("{count} s").format(count=max(1, round(seconds)))
+    if seconds < 90 * 60:
+        return _("{count} min").format(count=round(seconds / 60))
+    return _("{count:.1f} h").format(count=seconds / 3600)
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"

@@ -1,0 +1,139 @@
+"""Segments: Slicer's own table, and what concerns one segment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from ..app.verbs import Topic, Verb
+from ..core.cleanups import Cleanup
+from .context import Context, Quietly
+
+_CLEANUPS = ("keepPromptedBox", "fillHolesBox", "smoothBox")
+
+
+class Segments:
+    """The section."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        ui = context.ui
+        context.dress("addSegmentButton", "Add").connect("clicked()", self.add)
+        context.dress("deleteSegmentButton", "Delete").connect("clicked()", self.delete)
+        context.dress("lockButton", "Lock").connect("clicked(bool)", self.set_locked)
+        context.dress("surfaceButton", "Surface").connect("clicked(bool)", self.show_surfaces)
+        ui.segmentsTable.connect("selectionChanged(QItemSelection,QItemSelection)", self._selected)
+        for text, policy in (
+            (_("Other segments stay as they are"), "none"),
+            (_("Visible segments give way"), "visible"),
+            (_("All segments give way"), "all"),
+        ):
+            ui.overlapSelector.addItem(text, policy)
+        ui.overlapSelector.connect("currentIndexChanged(int)", self._overlap_chosen)
+        for name in _CLEANUPS:
+            getattr(ui, name).connect("toggled(bool)", self._cleanup_chosen)
+
+    def refresh(self, topics: frozenset[Topic]) -> None:
+        """See Section."""
+        if not topics & {Topic.INPUTS, Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.RUN}:
+            return
+        ui, controller = self._context.ui, self._context.controller
+        segment_id = controller.segment_id
+        if topics & {Topic.INPUTS, Topic.SEGMENTS}:
+            self._show_selection()
+        self._context.allow("addSegmentButton", Verb.ADD_SEGMENT)
+        none = None if segment_id else _("Select a segment first.")
+        locked = segment_id is not None and controller.is_locked(segment_id)
+        self._context.allow_unless("deleteSegmentButton", none or (_("It is locked.") if locked else None))
+        self._context.allow_unless("lockButton", none or controller.reason(Verb.LOCK))
+        self._context.allow_unless(
+            "surfaceButton", None if controller.segment_ids else _("There is no segment yet.")
+        )
+        with Quietly(
+            ui.lockButton, ui.surfaceButton, ui.overlapSelector, *(getattr(ui, name) for name in _CLEANUPS)
+        ):
+            ui.lockButton.checked = locked
+            ui.lockButton.text = _("Locked") if locked else _("Lock")
+            ui.surfaceButton.checked = has_surfaces(controller.segmentation_node)
+            position = ui.overlapSelector.findData(controller.overlap)
+            ui.overlapSelector.setCurrentIndex(max(0, position))
+            cleanup = controller.cleanup(segment_id) if segment_id else Cleanup()
+            ui.keepPromptedBox.checked = cleanup.keep_prompted
+            ui.fillHolesBox.checked = cleanup.fill_holes
+            ui.smoothBox.checked = cleanup.smooth
+        reason = none or controller.reason(Verb.CLEANUP)
+        for name in _CLEANUPS:
+            self._context.allow_unless(name, reason)
+        ui.segmentStateLabel.text = controller.segment_states.get(segment_id or "", "")
+
+    def close(self) -> None:
+        """See Section."""
+        table = self._context.ui.segmentsTable
+        table.disconnect("selectionChanged(QItemSelection,QItemSelection)", self._selected)
+
+    def add(self) -> None:
+        """Add an empty segment."""
+        self._context.attempt(self._context.controller.add_segment)
+
+    def delete(self) -> None:
+        """Delete the selected segment, as the table's own menu and Segment Editor do."""
+        controller = self._context.controller
+        segmentation, segment_id = controller.segmentation_node, controller.segment_id
+        if segmentation is not None and segment_id and not controller.is_locked(segment_id):
+            self._context.attempt(lambda: segmentation.GetSegmentation().RemoveSegment(segment_id))
+
+    def set_locked(self, locked: bool) -> None:
+        """Lock the selected segment, or unlock it."""
+        controller, segment_id = self._context.controller, self._context.controller.segment_id
+        if segment_id:
+            self._context.attempt(lambda: controller.set_locked(segment_id, bool(locked)))
+
+    def show_surfaces(self, shown: bool) -> None:
+        """Show the segments in the 3-D views, or stop showing them there."""
+        node = self._context.controller.segmentation_node
+        if node is None:
+            return
+        if shown:
+            self._context.attempt(node.CreateClosedSurfaceRepresentation)
+        else:
+            self._context.attempt(node.RemoveClosedSurfaceRepresentation)
+
+    def _selected(self, *_selections: object) -> None:
+        controller = self._context.controller
+        chosen = list(self._context.ui.segmentsTable.selectedSegmentIDs())
+        if len(chosen) == 1 and chosen[0] != controller.segment_id:
+            self._context.attempt(lambda: controller.select_segment(chosen[0]))
+
+    def _overlap_chosen(self, _index: int) -> None:
+        policy = str(self._context.ui.overlapSelector.currentData)
+        self._context.attempt(lambda: self._context.controller.set_overlap(policy))
+
+    def _cleanup_chosen(self, _on: bool) -> None:
+        ui, controller = self._context.ui, self._context.controller
+        segment_id = controller.segment_id
+        if segment_id is None:
+            return
+        wanted = Cleanup(
+            keep_prompted=bool(ui.keepPromptedBox.checked),
+            fill_holes=bool(ui.fillHolesBox.checked),
+            smooth=bool(ui.smoothBox.checked),
+        )
+        self._context.attempt(lambda: controller.set_cleanup(segment_id, wanted))
+
+    def _show_selection(self) -> None:
+        table, controller = self._context.ui.segmentsTable, self._context.controller
+        with Quietly(table):
+            table.setSegmentationNode(controller.segmentation_node)
+            wanted = [controller.segment_id] if controller.segment_id else []
+            if list(table.selectedSegmentIDs()) != wanted:
+                table.setSelectedSegmentIDs(wanted)
+
+
+def has_surfaces(segmentation_node: Any) -> bool:
+    """Whether a segmentation has closed surfaces, which is what the 3-D views show of it."""
+    if segmentation_node is None:
+        return False
+    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    return bool(segmentation_node.GetSegmentation().ContainsRepresentation(surface))

@@ -1,0 +1,146 @@
+"""Volume nodes as geometry and array: in their own RAS, whatever their parent transform.
+
+Slicer keeps a left-handed NIfTI file with its slices reversed; so places, never indices, say what a voxel is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import vtk_to_numpy
+
+from ..core.errors import GeometryError, VolumeError
+from ..core.geometry import FloatArray, VolumeGeometry
+
+MODIFIED = vtk.vtkCommand.ModifiedEvent
+
+
+def volume_geometry(volume_node: Any) -> VolumeGeometry:
+    """Shape and IJK-to-RAS matrix (mm) of a volume node, without its parent transform.
+
+    Raises:
+        VolumeError: the node holds no image.
+        GeometryError: its matrix cannot be used.
+    """
+    image = _image(volume_node)
+    extent = image.GetExtent()
+    columns, rows, slices = image.GetDimensions()
+    matrix = vtk.vtkMatrix4x4()
+    volume_node.GetIJKToRASMatrix(matrix)
+    ijk_to_ras = matrix_array(matrix)
+    # Slicer counts voxels from the first of the extent, an array from 0.
+    ijk_to_ras[:3, 3] += ijk_to_ras[:3, :3] @ [extent[0], extent[2], extent[4]]
+    return VolumeGeometry((slices, rows, columns), ijk_to_ras)
+
+
+def volume_array(volume_node: Any) -> npt.NDArray[Any]:
+    """The voxels of a volume node, (K, J, I): a read-only view, never a copy.
+
+    It stays valid when the node is deleted, and shows changes that are made to the voxels in place.
+
+    Raises:
+        VolumeError: the node holds no image, or colours instead of grey values.
+    """
+    image = _image(volume_node)
+    columns, rows, slices = image.GetDimensions()
+    array = vtk_to_numpy(image.GetPointData().GetScalars()).view()
+    if array.ndim != 1:
+        raise VolumeError(_not_grey(volume_node, array.shape[1]))
+    array = array.reshape(slices, rows, columns)
+    array.flags.writeable = False
+    return array
+
+
+def check_usable(volume_node: Any) -> None:
+    """Raise, in one sentence for the user, unless the volume can be segmented.
+
+    Raises:
+        VolumeError: no image, or colours or vectors instead of grey values.
+        GeometryError: a non-linear parent transform, or a matrix that cannot be used.
+    """
+    components = _image(volume_node).GetNumberOfScalarComponents()
+    if components != 1:
+        raise VolumeError(_not_grey(volume_node, components))
+    parent = volume_node.GetParentTransformNode()
+    if parent is not None and not parent.IsTransformToWorldLinear():
+        raise GeometryError(
+            _(
+                'The volume "{volume}" is under the non-linear transform "{transform}": '
+                "harden the transform or remove it from the volume."
+            ).format(volume=volume_node.GetName(), transform=parent.GetName())
+        )
+    volume_geometry(volume_node)
+
+
+def to_world(volume_node: Any, ras: npt.ArrayLike) -> FloatArray:
+    """World coordinates, (N, 3) in mm, of places in the volume's own RAS, (N, 3) in mm.
+
+    Raises:
+        GeometryError: the parent transform is not linear.
+    """
+    return applied(transform_to_world(volume_node), ras)
+
+
+def from_world(volume_node: Any, world: npt.ArrayLike) -> FloatArray:
+    """Places in the volume's own RAS, (N, 3) in mm, of world coordinates, (N, 3) in mm.
+
+    Raises:
+        GeometryError: the parent transform is not linear.
+    """
+    return applied(np.linalg.inv(transform_to_world(volume_node)), world)
+
+
+def transform_to_world(node: Any) -> FloatArray:
+    """(4, 4) matrix from a node's own RAS to world coordinates, in mm.
+
+    Raises:
+        GeometryError: the parent transform is not linear.
+    """
+    parent = node.GetParentTransformNode()
+    if parent is None:
+        return np.eye(4)
+    matrix = vtk.vtkMatrix4x4()
+    if not slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(parent, None, matrix):
+        raise GeometryError(
+            _('"{node}" is under the non-linear transform "{transform}".').format(
+                node=node.GetName(), transform=parent.GetName()
+            )
+        )
+    return matrix_array(matrix)
+
+
+def matrix_array(matrix: Any) -> FloatArray:
+    """A vtkMatrix4x4 as a new (4, 4) array."""
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def vtk_matrix(array: npt.ArrayLike) -> Any:
+    """A (4, 4) array as a new vtkMatrix4x4."""
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(np.asarray(array, dtype=np.float64).ravel().tolist())
+    return matrix
+
+
+def applied(matrix: npt.NDArray[np.floating[Any]], points: npt.ArrayLike) -> FloatArray:
+    """Points, (N, 3), moved by a (4, 4) matrix."""
+    return np.asarray(np.asarray(points, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3])
+
+
+def _image(volume_node: Any) -> Any:
+    image = None if volume_node is None else volume_node.GetImageData()
+    if image is None or image.GetPointData().GetScalars() is None or min(image.GetDimensions()) < 1:
+        name = "" if volume_node is None else volume_node.GetName()
+        raise VolumeError(_('The volume "{volume}" holds no image.').format(volume=name))
+    return image
+
+
+def _not_grey(volume_node: Any, components: int) -> str:
+    return _(
+        'The volume "{volume}" has {components} values in each voxel, such as colours or vectors; '
+        "choose a volume of grey values."
+    ).format(volume=volume_node.GetName(), components=components)

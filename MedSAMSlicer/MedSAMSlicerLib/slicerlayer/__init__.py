@@ -1,1 +1,0 @@
-"""The only part that knows 3D Slicer: between its scene and the core."""
