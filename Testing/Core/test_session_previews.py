@@ -12,7 +12,7 @@ from MedSAMSlicerLib.core.masks import MaskState
 from MedSAMSlicerLib.core.prompts import ObjectPrompts, SliceRef, point_from_voxel
 from MedSAMSlicerLib.core.session import Session
 
-from .sessions import COLUMNS, GEOMETRY, RED, SLICES, filled, point
+from .sessions import COLUMNS, GEOMETRY, RED, ROWS, SLICES, filled, point
 
 
 def with_object(*prompted: int) -> tuple[Session, int]:
@@ -151,6 +151,68 @@ def test_only_prompt_can_move_to_another_axis() -> None:
     assert session.object(liver).axis is SliceAxis.J
 
 
+def test_range_keeps_the_axis_of_an_object_whose_only_prompt_is_removed() -> None:
+    session, liver = with_object()
+    session.add_prompt(liver, point_from_voxel(GEOMETRY, SliceRef(SliceAxis.J, 2), 3, 4))
+    session.set_slice_range(liver, (1, ROWS - 1))
+    session.remove_prompt(liver, 0)
+    entry = session.object(liver)
+    assert (entry.axis, entry.said.slice_range) == (SliceAxis.J, (1, ROWS - 1))
+    assert session.prompt_set().objects[0].slice_range == (1, ROWS - 1)
+    session.set_slice_range(liver, None)
+    assert session.object(liver).axis is None
+
+
+def test_range_goes_when_its_object_gets_a_prompt_along_another_axis() -> None:
+    session, liver = with_object(9)
+    session.set_slice_range(liver, (8, 11))
+    across = point_from_voxel(GEOMETRY, SliceRef(SliceAxis.J, 2), 3, 4)
+    session.replace_prompt(liver, 0, across)
+    assert session.object(liver).said.slice_range is None
+    assert session.prompt_set().objects[0].slice_range is None
+    session.undo()
+    session.remove_prompt(liver, 0)
+    session.add_prompt(liver, across)
+    assert session.object(liver).said.slice_range is None
+    assert session.object(liver).axis is SliceAxis.J
+
+
+def test_results_of_a_run_whose_object_lost_its_axis_go_nowhere() -> None:
+    session, liver = with_object(3)
+    run = session.begin_propagation(liver)
+    session.remove_prompts(liver)
+    assert session.apply_predictions(run, liver, {4: filled(6)}) == ()
+    assert session.end_propagation(run, liver) == ()
+
+
+def test_masks_of_the_user_cover_the_same_voxels_along_the_axis_of_the_first_prompt() -> None:
+    session, liver = with_object()
+    session.edit_masks(liver, {3: filled(4), 5: filled(9)}, SliceAxis.K)
+    session.add_prompt(liver, point_from_voxel(GEOMETRY, SliceRef(SliceAxis.I, 6), 3, 4))
+    entry = session.object(liver)
+    volume = np.zeros(GEOMETRY.shape, bool)
+    for index in entry.masks:
+        volume[:, :, index] = session.mask(liver, index)
+    assert entry.axis is SliceAxis.I
+    assert entry.kept_slices == {*range(COLUMNS)}
+    np.testing.assert_array_equal(volume[3], filled(4))
+    np.testing.assert_array_equal(volume[5], filled(9))
+    assert volume.sum() == 13
+    session.undo()
+    assert values(session, liver) == {3: 4, 5: 9}
+
+
+def test_masks_adopted_along_another_axis_than_before_an_undo_are_there_after_it() -> None:
+    session, liver = with_object()
+    session.add_prompt(liver, point_from_voxel(GEOMETRY, SliceRef(SliceAxis.J, 5), 3, 4))
+    session.undo()
+    session.adopt_masks(liver, {5: filled(9)}, SliceAxis.K)
+    session.redo()
+    entry = session.object(liver)
+    assert entry.axis is SliceAxis.J
+    assert {index: int(session.mask(liver, index)[5].sum()) for index in entry.masks} == {0: 7, 1: 2}
+
+
 def test_edit_of_an_object_without_axis_needs_one() -> None:
     session, liver = with_object()
     with pytest.raises(SessionError, match="no slice axis yet"):
@@ -204,6 +266,46 @@ def test_cancelled_run_takes_along_what_was_done_to_its_objects() -> None:
     assert values(session, liver) == {4: 6, 5: 6}
 
 
+def test_cancelled_run_spares_what_was_done_to_others_between_its_steps() -> None:
+    session, liver = with_object(3)
+    spleen = session.adopt_object("spleen", RED)
+    run = session.begin_propagation(liver)
+    session.apply_predictions(run, liver, {4: filled(6)})
+    session.accept(liver, [4])
+    session.add_prompt(spleen, point(7))
+    session.cancel_propagation(run)
+    assert session.object(spleen).said.prompts
+    assert session.undo_label == "Add point"
+
+
+def test_results_after_a_slice_of_another_object_was_accepted_belong_to_their_run() -> None:
+    session, liver = with_object(3)
+    spleen = session.adopt_object("spleen", RED)
+    session.add_prompt(spleen, point(7))
+    run = session.begin_propagation(liver, spleen)
+    session.apply_predictions(run, liver, {4: filled(6)})
+    session.accept(liver, [4])
+    session.apply_predictions(run, liver, {5: filled(6)})
+    session.apply_predictions(run, spleen, {8: filled(9)})
+    end = session.objects
+    steps = 0
+    while session.undo() is not None:
+        steps += 1
+    for _ in range(steps):
+        session.redo()
+    assert values(session, spleen) == {8: 9}
+    assert session.objects == end
+
+
+def test_object_that_comes_back_by_cancel_takes_no_name_in_use() -> None:
+    session, liver = with_object(3)
+    run = session.begin_propagation(liver)
+    session.delete_object(liver)
+    other = session.add_object("liver", RED)
+    session.cancel_propagation(run)
+    assert {entry.id: entry.name for entry in session.objects} == {liver: "liver (2)", other: "liver"}
+
+
 def test_run_made_anew_computes_everything_but_the_users_own() -> None:
     session, liver = with_object(3)
     propagate(session, liver, 7)
@@ -250,6 +352,19 @@ def test_name_and_colour_of_the_scene_are_followed_without_a_step() -> None:
     assert session.object(liver).said.color == (0.0, 1.0, 0.0)
 
 
+def test_name_of_the_scene_is_never_brought_twice_by_undo() -> None:
+    session, liver = with_object(3)
+    session.delete_object(liver)
+    assert session.adopt_object("liver", RED) == 2
+    session.undo()
+    assert [entry.name for entry in session.objects] == ["liver (2)", "liver"]
+    session.describe(2, "spleen", RED)
+    session.delete_object(2)
+    session.describe(liver, "spleen", RED)
+    session.undo()
+    assert [entry.name for entry in session.objects] == ["spleen", "spleen (2)"]
+
+
 def test_adopted_masks_were_always_there() -> None:
     session, liver = with_object()
     session.adopt_masks(liver, {5: filled(9)}, SliceAxis.K)
@@ -258,6 +373,25 @@ def test_adopted_masks_were_always_there() -> None:
     assert values(session, liver) == {5: 9}
     assert session.object(liver).masks[5].state is MaskState.EDITED
     assert session.undo() is None
+
+
+def test_object_restored_in_the_middle_of_a_run_has_the_same_to_do() -> None:
+    session, liver = with_object()
+    session.edit_masks(liver, {5: filled(9)}, SliceAxis.K)
+    session.add_prompt(liver, point(3))
+    run = session.begin_propagation(liver)
+    session.apply_predictions(run, liver, {index: filled(2) for index in range(3)})
+    entry, again = session.object(liver), Session(GEOMETRY)
+    pending = session.pending_slices(liver)
+    again.restore_object(
+        entry.said,
+        entry.axis,
+        entry.masks,
+        pending=pending,
+        changed=entry.changed_slices(),
+        object_id=liver,
+    )
+    assert again.pending_slices(liver) == pending == frozenset(range(3, SLICES)) - {5}
 
 
 def test_restored_object_goes_on_where_it_was() -> None:

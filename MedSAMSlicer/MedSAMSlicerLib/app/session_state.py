@@ -46,6 +46,7 @@ def write_state(
             },
             "propagations": entry.propagations,
             "pending": None if entry.id in stale else _pending(session, entry),
+            "changed": sorted(entry.changed_slices()),
             "slices": [
                 [index, stored.state.value, stored.confidence, stored.round]
                 for index, stored in entry.masks.items()
@@ -138,6 +139,7 @@ def _restore(said: Mapping[str, Any], session: Session, masks: SegmentMasks) -> 
         cleanup=cleanup,
         propagations=int(said["propagations"]),
         pending=None if said["pending"] is None else [int(index) for index in said["pending"]],
+        changed=None if "changed" not in said else [int(index) for index in said["changed"]],
         object_id=int(said["id"]),
     )
 

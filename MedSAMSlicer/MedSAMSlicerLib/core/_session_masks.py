@@ -103,7 +103,7 @@ class SessionMasks:
             axis: along which the slices are counted; needed only for an object without prompts and masks.
             label: what the user did, for the undo button.
         """
-        entry = self._along(self._unlocked(object_id), axis)
+        entry = self._along(self._unlocked(object_id), axis, turning=True)
         edited = {
             index: StoredMask(self._packed(entry, index, mask), MaskState.EDITED, None, entry.propagations)
             for index, mask in masks.items()
@@ -123,7 +123,9 @@ class SessionMasks:
                 index: StoredMask(mask, MaskState.EDITED, None, value.propagations)
                 for index, mask in packed.items()
             }
-            return replace(value, axis=axis if value.axis is None else value.axis).with_masks(edited)
+            if value.axis not in (None, axis):
+                return value.with_voxels(packed, axis, self.geometry.shape)
+            return replace(value, axis=axis).with_masks(edited)
 
         self._change_everywhere(object_id, adopted)
 
@@ -248,23 +250,21 @@ class SessionMasks:
         What the user did meanwhile to other objects stays. What was done to these objects goes with the run, each as
         a step of its own to redo.
         """
-        position = self._run_at(run)
-        if position is None:
-            return ()
-        changed: set[int] = set()
-        while (position := self._run_at(run)) is not None:
-            done = self._history.done
-            keys = done[position].after.keys()
-            if any(later.touches(keys) for later in done[position + 1 :]):
-                last = self._history.undo()
-                assert last is not None
-                self._objects, changed = last.revert(self._objects), changed | last.before.keys()
-                continue
-            if any(command.touches(keys) for command in self._history.undone) and position < len(done) - 1:
-                self._history.forget_undone()
-            command = self._history.withdraw(position)
-            self._objects, changed = command.revert(self._objects), changed | command.before.keys()
-        return tuple(sorted(changed))
+        done = self._history.done
+        keys: set[int] = set()
+        withdrawn: list[int] = []
+        for position, command in enumerate(done):
+            if command.run == run or command.touches(keys):
+                withdrawn.append(position)
+                keys.update(command.after)
+        for position in reversed(withdrawn):
+            self._objects = self._history.withdraw(position).revert(self._objects)
+        for entry in self.objects:
+            if entry.id not in keys and any(
+                self._objects[key].name == entry.name for key in keys & {*self._objects}
+            ):
+                self._make_way(entry.name, entry.id)  # it took the name of one that comes back
+        return tuple(sorted(keys))
 
     def new_run(self) -> int:
         """A number that makes steps which follow each other one step, such as those of one drag."""
@@ -283,6 +283,31 @@ class SessionMasks:
 
     # -- inside
 
+    def _make_way(self, name: str, object_id: int) -> None:
+        """Give another name to all objects but one that have `name`, now or in the history.
+
+        For a name that comes without a step of undo, such as from the scene: no undo may bring a name twice.
+        """
+        commands = (*self._history.done, *self._history.undone)
+        known = {
+            (key, value.name)
+            for command in commands
+            for key, value in (*command.before.items(), *command.after.items())
+            if value is not None
+        }
+        taken = {name, *(entry.name for entry in self.objects), *(other for _, other in known)}
+        numbered = (f"{name} ({number})" for number in range(2, len(taken) + 3))
+        free = next(each for each in numbered if each not in taken)
+
+        def renamed(entry: SegmentObject) -> SegmentObject:
+            return replace(entry, said=replace(entry.said, name=free)) if entry.name == name else entry
+
+        for key in {key for key, other in known if other == name and key != object_id}:
+            self._history.amend(-1, key, renamed)
+        self._objects = {
+            key: entry if key == object_id else renamed(entry) for key, entry in self._objects.items()
+        }
+
     def _do(self, command: Command[SegmentObject]) -> None:
         if command.before != command.after:
             self._objects = command.apply(self._objects)
@@ -300,7 +325,7 @@ class SessionMasks:
         """Make a change part of the run's step if nothing was done to the object since, else a step of its own."""
         if before == after:
             return
-        position = self._run_at(run)
+        position = self._run_at(run, after.id)
         done = self._history.done
         if position is None or any(later.touches((after.id,)) for later in done[position + 1 :]):
             self._change(f"Propagate {after.name}", after, run)
@@ -310,10 +335,13 @@ class SessionMasks:
         self._objects[after.id] = after
         self._history.amend(position, after.id, lambda _: after)
 
-    def _run_at(self, run: int) -> int | None:
-        """The place of the run's last step among those done."""
+    def _run_at(self, run: int, object_id: int | None = None) -> int | None:
+        """The place of the run's last step among those done; with `object_id` of its last step with that object."""
         done = self._history.done
-        return next((place for place in reversed(range(len(done))) if done[place].run == run), None)
+        for place in reversed(range(len(done))):
+            if done[place].run == run and (object_id is None or object_id in done[place].after):
+                return place
+        return None
 
     def _said_at(self, object_id: int, index: int, prompts: tuple[Prompt, ...]) -> int:
         """The place of the step that gave a slice these prompts; -1 when it is forgotten."""
@@ -336,9 +364,12 @@ class SessionMasks:
             raise SessionError(f"{entry.name!r} is locked.")
         return entry
 
-    def _along(self, entry: SegmentObject, axis: SliceAxis | None) -> SegmentObject:
+    def _along(self, entry: SegmentObject, axis: SliceAxis | None, turning: bool = False) -> SegmentObject:
+        """The object with its slice axis, or with `axis` where it has none; `turning` one that is free for another."""
         if entry.axis is None and axis is None:
             raise SessionError(f"{entry.name!r} has no slice axis yet: give it a prompt first.")
+        if axis is not None and turning and entry.is_free:
+            entry = entry.turned(axis, self.geometry.shape)
         if axis is not None and entry.axis not in (None, axis):
             raise SessionError(f"{entry.name!r} has slice axis {_letter(entry.axis)}, not {_letter(axis)}.")
         return replace(entry, axis=entry.axis if axis is None else axis)

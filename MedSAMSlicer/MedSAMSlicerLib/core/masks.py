@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import enum
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from .errors import SessionError
+from .geometry import SliceAxis
 
 
 class MaskState(enum.Enum):
@@ -87,3 +89,21 @@ class StoredMask:
     def is_kept(self) -> bool:
         """Whether the mask belongs to the user, so that no propagation may replace it."""
         return self.state is not MaskState.PREDICTED
+
+
+def volume_of(
+    masks: Mapping[int, PackedMask], axis: SliceAxis, shape: tuple[int, int, int]
+) -> npt.NDArray[np.bool_]:
+    """The masks of slices across `axis` as one bool volume (K, J, I) of `shape`."""
+    volume = np.zeros(shape, dtype=np.bool_)
+    slices = np.moveaxis(volume, int(axis), 0)
+    for index, mask in masks.items():
+        slices[index] = mask.to_array()
+    return volume
+
+
+def slices_of(volume: npt.NDArray[np.bool_], axis: SliceAxis) -> dict[int, PackedMask]:
+    """The masks of all slices of a bool volume (K, J, I) across `axis` that are not empty."""
+    slices = np.moveaxis(volume, int(axis), 0)
+    filled = np.flatnonzero(slices.any(axis=(1, 2))).tolist()
+    return {index: PackedMask.from_array(np.ascontiguousarray(slices[index])) for index in filled}

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+import numpy as np
+
 from .cleanups import Cleanup
 from .geometry import SliceAxis
-from .masks import PackedMask, StoredMask
+from .masks import MaskState, PackedMask, StoredMask, slices_of, volume_of
 from .plan import Track, tracks, tracks_after_change
 from .prompts import ObjectPrompts, Prompt
 
@@ -37,7 +39,7 @@ class SegmentObject:
         id: never used again within a session.
         said: name, colour, prompts and slice range.
         masks: by slice index.
-        axis: the slice axis of its prompts and masks, fixed by the first of them; None without any.
+        axis: the slice axis of its prompts, masks and slice range, fixed by the first of them; None without any.
         cleanup: what is done to the masks before they are shown; the masks here are raw.
         previews: by slice index, for masks that no propagation made.
         locked: whether prompts and masks must stay as they are.
@@ -88,6 +90,11 @@ class SegmentObject:
             content[index] = (self.prompts_on(index), stored.mask if stored and stored.is_kept else None)
         return content
 
+    def changed_slices(self) -> set[int]:
+        """Slices whose content as key slices is not what the last propagation began with."""
+        now, then = self.key_content(), self._known_content()
+        return {index for index in {*now, *then} if now.get(index) != then.get(index)}
+
     def pending_tracks(self, slice_count: int) -> tuple[Track, ...]:
         """The tracks that a propagation has to compute now, given the one before.
 
@@ -95,7 +102,7 @@ class SegmentObject:
         cancelled.
         """
         first, last = self.said.slice_range or (0, slice_count - 1)
-        now, changed = self.key_content(), self._changed_slices()
+        now, changed = self.key_content(), self.changed_slices()
         beside = set(tracks_after_change(self._known_content(), now, changed, first, last, self.kept_slices))
         done = self.masks.keys() - self.unfinished
         return tuple(
@@ -106,7 +113,7 @@ class SegmentObject:
 
     def pending_key_slices(self) -> tuple[int, ...]:
         """The prompted slices whose own masks a propagation has to compute now, in ascending order."""
-        pending = self._changed_slices() | self.unfinished | (self.key_slices - self.masks.keys())
+        pending = self.changed_slices() | self.unfinished | (self.key_slices - self.masks.keys())
         return tuple(sorted((pending & self.key_slices) - self.kept_slices))
 
     def pending_slices(self, slice_count: int) -> frozenset[int]:
@@ -118,7 +125,7 @@ class SegmentObject:
         """Slices whose prompts changed since they were propagated or previewed, in ascending order."""
         if self.locked:
             return ()
-        changed = self._changed_slices() & {prompt.slice.index for prompt in self.said.prompts}
+        changed = self.changed_slices() & {prompt.slice.index for prompt in self.said.prompts}
         wanted = [
             index for index in changed - self.kept_slices if self._previewed(index) != self.prompts_on(index)
         ]
@@ -162,8 +169,54 @@ class SegmentObject:
                 masks=MappingProxyType(dict(sorted(masks.items()))),
                 previews=MappingProxyType(previews),
             )
-        axis = prompts[0].slice.axis if prompts else (self.axis if after.masks else None)
-        return replace(after, axis=axis)
+        if prompts:
+            return replace(after, axis=prompts[0].slice.axis)
+        return after if after.masks or after.said.slice_range else after.without_axis()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a prompt along another slice axis may come: there is none yet, and all masks are the user's."""
+        return not self.said.prompts and len(self.kept_slices) == len(self.masks)
+
+    def without_axis(self) -> SegmentObject:
+        """The object without masks, free for any slice axis; what counts slices of the present one goes."""
+        return replace(
+            self,
+            axis=None,
+            masks=MappingProxyType({}),
+            said=replace(self.said, slice_range=None),
+            propagated=MappingProxyType({}),
+            settled=MappingProxyType({}),
+            previews=MappingProxyType({}),
+            unfinished=frozenset(),
+            run=0,
+        )
+
+    def turned(self, axis: SliceAxis, shape: tuple[int, int, int]) -> SegmentObject:
+        """The object along another slice axis: its masks, which are the user's, cover the same voxels (K, J, I)."""
+        if self.axis in (None, axis):
+            return self
+        masks = {index: stored.mask for index, stored in self.masks.items()}
+        free = replace(self.without_axis(), axis=axis if masks else None)
+        return free.with_voxels(masks, self.axis, shape) if masks else free
+
+    def with_voxels(
+        self, masks: Mapping[int, PackedMask], axis: SliceAxis, shape: tuple[int, int, int]
+    ) -> SegmentObject:
+        """The object with masks drawn by the user on slices across any axis, in a volume of `shape` (K, J, I)."""
+        assert self.axis is not None
+        volume = volume_of({index: stored.mask for index, stored in self.masks.items()}, self.axis, shape)
+        slices = np.moveaxis(volume, int(axis), 0)
+        for index, mask in masks.items():
+            slices[index] = mask.to_array()
+        found = slices_of(volume, self.axis)
+        empty = PackedMask((shape[self.axis.row_axis], shape[self.axis.column_axis]), (0, 0), (0, 0), b"")
+        drawn = {
+            index: StoredMask(found.get(index, empty), MaskState.EDITED, None, self.propagations)
+            for index in found.keys() | self.masks.keys()
+            if index not in self.masks or self.masks[index].mask != found.get(index, empty)
+        }
+        return self.with_masks(drawn)
 
     def with_preview(
         self, index: int, prompts: tuple[Prompt, ...], seen: StoredMask | None, mask: StoredMask
@@ -179,7 +232,7 @@ class SegmentObject:
 
     def accepted(self, masks: Mapping[int, StoredMask]) -> SegmentObject:
         """The object with these masks, those it has already, as the user's own."""
-        after, changed = self.with_masks(masks), self._changed_slices()
+        after, changed = self.with_masks(masks), self.changed_slices()
         content = after.key_content()
         as_computed = {
             index: content[index]
@@ -196,8 +249,3 @@ class SegmentObject:
 
     def _previewed(self, index: int) -> tuple[Prompt, ...]:
         return self.previews[index].prompts if index in self.previews else ()
-
-    def _changed_slices(self) -> set[int]:
-        """Slices whose content as key slices is not what the last propagation began with."""
-        now, then = self.key_content(), self._known_content()
-        return {index for index in {*now, *then} if now.get(index) != then.get(index)}

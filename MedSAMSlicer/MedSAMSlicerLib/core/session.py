@@ -72,6 +72,7 @@ class Session(SessionMasks):
         """Take an object in as if it had always been there, such as a segment of the scene; no step of undo."""
         self._check_name(name)
         entry = SegmentObject(self._next_id, ObjectPrompts(name, color), locked=locked)
+        self._make_way(name, entry.id)
         self._next_id += 1
         self._objects[entry.id] = entry
         return entry.id
@@ -86,6 +87,7 @@ class Session(SessionMasks):
         cleanup: Cleanup | None = None,
         propagations: int = 0,
         pending: Iterable[int] | None = None,
+        changed: Iterable[int] | None = None,
         object_id: int | None = None,
     ) -> int:
         """Take an object in as it was saved; no step of undo.
@@ -96,11 +98,14 @@ class Session(SessionMasks):
             masks: by slice index.
             locked, cleanup, propagations: as in :class:`SegmentObject`.
             pending: slices that have to be computed by the next propagation; None = all of them.
+            changed: slices with other prompts or kept masks than the last propagation began with; None = those pending.
             object_id: its identifier; None = the next one.
         """
         self._check_name(said.name)
         if object_id in self._objects:
             raise SessionError(f"There is an object with the number {object_id} already.")
+        if axis is None and not said.prompts:
+            said = replace(said, slice_range=None)  # a range counts slices of an axis
         PromptSet(self.geometry, SliceAxis.K if axis is None else axis, (said,))
         rounds = max((prompt.round for prompt in said.prompts), default=0)
         entry = SegmentObject(
@@ -114,9 +119,11 @@ class Session(SessionMasks):
         )
         if pending is not None:
             waiting = frozenset(pending)
-            known = {index: what for index, what in entry.key_content().items() if index not in waiting}
+            others = waiting if changed is None else frozenset(changed)
+            known = {index: what for index, what in entry.key_content().items() if index not in others}
             entry = replace(entry, propagated=MappingProxyType(known), unfinished=waiting)
         self._next_id = max(self._next_id, entry.id + 1)
+        self._make_way(entry.name, entry.id)
         self._objects[entry.id] = entry
         return entry.id
 
@@ -145,6 +152,7 @@ class Session(SessionMasks):
         """Follow a name and colour that were changed elsewhere, in the past as well; no step of undo."""
         if name != self.object(object_id).name:
             self._check_name(name)
+        self._make_way(name, object_id)
         self._change_everywhere(
             object_id, lambda entry: replace(entry, said=replace(entry.said, name=name, color=color))
         )
@@ -169,7 +177,7 @@ class Session(SessionMasks):
         entry = self._unlocked(object_id)
         said = replace(entry.said, slice_range=slice_range)
         PromptSet(self.geometry, self._axis(entry), (said,))  # refuses a range beyond the last slice
-        self._change("Change the slice range", replace(entry, said=said))
+        self._change("Change the slice range", replace(entry, said=said).with_prompts(said.prompts))
 
     # -- prompts
 
@@ -185,8 +193,9 @@ class Session(SessionMasks):
         With `ranged` the slice range becomes `slice_range` in the same step.
         """
         entry = self._unlocked(object_id)
-        fitting = self._fitting(entry, prompt)
-        after = self._ranged(entry, slice_range, fitting) if ranged else entry
+        along = entry.turned(prompt.slice.axis, self.geometry.shape) if entry.is_free else entry
+        fitting = self._fitting(along, prompt)
+        after = self._ranged(along, slice_range, fitting) if ranged else along
         self._say(after, f"Add {_kind(prompt)}", (*entry.said.prompts, fitting))
 
     def replace_prompt(
@@ -205,10 +214,12 @@ class Session(SessionMasks):
         """
         entry = self._unlocked(object_id)
         prompts = list(entry.said.prompts)
-        alone = replace(entry, axis=None) if len(prompts) == 1 and not entry.masks else entry
-        fitting = self._fitting(alone, prompt)
+        along, rest = entry, entry.with_prompts(())
+        if len(prompts) == 1 and rest.is_free and prompt.slice.axis != entry.axis:
+            along = rest.turned(prompt.slice.axis, self.geometry.shape)
+        fitting = self._fitting(along, prompt)
         prompts[self._position(entry, position)] = fitting
-        after = self._ranged(entry, slice_range, fitting) if ranged else entry
+        after = self._ranged(along, slice_range, fitting) if ranged else along
         self._say(after, f"Change {_kind(prompt)}", tuple(prompts), run)
 
     def remove_prompt(self, object_id: int, position: int) -> None:
@@ -282,7 +293,7 @@ class Session(SessionMasks):
         added = {}
         for entry in said:
             rounds = max((prompt.round for prompt in entry.prompts), default=0)
-            along = axis if entry.prompts else None
+            along = axis if entry.prompts or entry.slice_range else None
             added[self._next_id] = SegmentObject(
                 self._next_id, entry, propagations=rounds, axis=along, cleanup=cleanup or Cleanup()
             )
