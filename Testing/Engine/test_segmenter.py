@@ -76,7 +76,15 @@ def segmenter(
 ) -> VolumeSegmenter:
     margin = 0.0 if request.param == "whole slices" else 1.7
     return VolumeSegmenter(
-        volume, geometry, model, WINDOW, tier="exact", threads=1, crop_margin=margin, patience=0
+        volume,
+        geometry,
+        model,
+        WINDOW,
+        tier="exact",
+        threads=1,
+        crop_margin=margin,
+        patience=0,
+        volume_stage="off",
     )
 
 
@@ -361,6 +369,7 @@ def test_a_thousand_slices_keep_a_bounded_state(model: SAM2) -> None:
         crop_margin=0,
         patience=0,
         cache_bytes=1 << 20,
+        volume_stage="off",
     )
     box = box_from_voxels(geometry, SliceRef(K, 0), 4, 5, 18, 19)
     kept: dict[int, int] = {}

@@ -35,6 +35,7 @@ class Settings:
     tier: str | None = None
     threads: int | None = None
     cache_mb: int | None = None
+    volume_stage: str = "auto"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +73,7 @@ def segment_volume(volume: Volume, prompts: PromptSet, file: CheckpointFile, set
         device=chosen_device(settings.device),
         cache_bytes=DEFAULT_CACHE_BYTES if settings.cache_mb is None else settings.cache_mb << 20,
         threads=settings.threads,
+        volume_stage=settings.volume_stage,
     )
     expected = estimate(segmenter, prompts)
     expected.check(available_bytes() if segmenter.precision.device.type == "cpu" else None)

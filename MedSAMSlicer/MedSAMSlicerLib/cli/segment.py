@@ -85,6 +85,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="grey values: auto, soft-tissue, lung, bone, brain, liver, mediastinum, percentile, pet, full or "
         "LOWER,UPPER (default: auto)",
     )
+    network.add_argument(
+        "--volume-stage",
+        choices=("auto", "fused", "off"),
+        default="auto",
+        help="how the slices are looked at together at the end: auto, fused (without learned weights), off (default: auto)",
+    )
     more = parser.add_argument_group("results")
     more.add_argument(
         "--cleanup",
@@ -160,7 +166,9 @@ def _run(arguments: argparse.Namespace, start: float) -> int:
 
     from .compute import Settings, segment_volume
 
-    settings = Settings(arguments.device, prompts.tier, arguments.threads, arguments.cache_mb)
+    settings = Settings(
+        arguments.device, prompts.tier, arguments.threads, arguments.cache_mb, arguments.volume_stage
+    )
     result = segment_volume(volume, prompts, checkpoint, settings)
     write_start = time.perf_counter()
     _write(arguments, volume, result)

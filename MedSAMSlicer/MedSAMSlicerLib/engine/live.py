@@ -17,6 +17,7 @@ from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.prompts import ObjectPrompts, PromptSet
 from .object_run import ObjectRun
 from .propagate import Cancel, Event, Progress, ProgressCounter, Propagator, stop_if
+from .refining import Refiner
 from .result import ObjectResult, SegmentationResult, finished_masks
 from .slice_mask import SliceMask
 from .view import FrameView
@@ -33,6 +34,7 @@ class LiveSegmentation:
         geometry, axis: of the volume and its slices.
         whole: the view of whole slices.
         settings: see :data:`Settings`.
+        refiner: looks at all slices of an object together; None = slices stay as they were tracked.
     """
 
     def __init__(
@@ -42,7 +44,9 @@ class LiveSegmentation:
         axis: SliceAxis,
         whole: FrameView,
         settings: Settings,
+        refiner: Refiner | None = None,
     ) -> None:
+        self._refiner = refiner
         self.geometry, self.axis = geometry, axis
         self._propagator, self._whole, self._settings = propagator, whole, settings
         self._runs: dict[str, ObjectRun] = {}
@@ -69,7 +73,8 @@ class LiveSegmentation:
                 and :meth:`result` lacks them then. None = all.
 
         Yields:
-            A SliceMask for every slice that was computed, key slices first, and a TrackEnded where an object is gone.
+            A SliceMask for every slice that was computed, key slices first, and a TrackEnded where an object is gone;
+            then, with a refiner, a SliceMask once more for every slice that looks otherwise among all of its object.
 
         Raises:
             PromptError: If the prompts belong to another volume or axis, or an object has none.
@@ -118,7 +123,7 @@ class LiveSegmentation:
     def _run(self, prompts: ObjectPrompts) -> ObjectRun:
         run = self._runs.get(prompts.name) or self._previewed.get(prompts.name)
         if run is None:
-            run = ObjectRun(self._propagator, self.geometry, self.axis, self._whole, prompts)
+            run = ObjectRun(self._propagator, self.geometry, self.axis, self._whole, prompts, self._refiner)
             self._previewed[prompts.name] = run
         return run
 
@@ -158,6 +163,11 @@ class LiveSegmentation:
                 handed = time.perf_counter()
                 yield event
                 spent += time.perf_counter() - handed
+            for run in self._runs.values():
+                for mask in run.refine(cancel):
+                    handed = time.perf_counter()
+                    yield mask
+                    spent += time.perf_counter() - handed
         finally:
             self._seconds += time.perf_counter() - began - spent
 

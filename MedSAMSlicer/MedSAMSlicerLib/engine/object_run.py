@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from ..core import plan
 from ..core.errors import PromptError
@@ -22,6 +24,7 @@ from ..core.prompts import ObjectPrompts, Prompt
 from .crop import CropPolicy
 from .key_slice import KeySlice, Prior, make_key
 from .propagate import Cancel, Event, Job, ProgressCounter, Propagator, stop_if
+from .refining import Refiner
 from .result import ObjectResult, StoredSlice
 from .slice_mask import SliceMask, TrackEnded
 from .slice_prompts import slice_prompts
@@ -57,6 +60,7 @@ class ObjectRun:
         geometry, axis: of the volume and its slices.
         whole: the view of whole slices.
         prompts: the object's name and colour are taken from here.
+        refiner: looks at all slices together once they are there; None = slices stay as they were tracked.
     """
 
     def __init__(
@@ -66,7 +70,12 @@ class ObjectRun:
         axis: SliceAxis,
         whole: FrameView,
         prompts: ObjectPrompts,
+        refiner: Refiner | None = None,
     ) -> None:
+        self._refiner, self._prompts = refiner, prompts
+        self._tracked: dict[int, StoredSlice] = {}  # as the network drew them; `result` holds what is shown
+        self._refined_for: Hashable = None
+        self._earlier: tuple[Hashable, dict[int, StoredSlice]] | None = None
         self._propagator, self._geometry, self._axis, self._whole = propagator, geometry, axis, whole
         self.result = ObjectResult(prompts.name, prompts.color, geometry, axis)
         self._numbers: dict[Hashable, int] = {}
@@ -97,6 +106,7 @@ class ObjectRun:
             Cancelled: If `cancel()` became true.
         """
         keys = self._replay(prompts, cancel, counter)
+        self._prompts = prompts
         changed = [
             known for index, known in sorted(keys.items()) if self._owner.get(index) != _Source(known.number)
         ]
@@ -131,9 +141,10 @@ class ObjectRun:
         keys: dict[int, _Known] = {}
         for number in sorted({prompt.round for prompt in prompts.prompts}):
             heard = dict(keys)
+            before = replace(prompts, prompts=tuple(p for p in prompts.prompts if p.round < number))
             for index in sorted({prompt.slice.index for prompt in prompts.prompts if prompt.round == number}):
                 said = tuple(p for p in prompts.prompts if p.slice.index == index and p.round <= number)
-                heard[index] = self._hear_slice(index, said, keys, cancel, counter)
+                heard[index] = self._hear_slice(index, said, before, keys, cancel, counter)
             keys = heard
         return keys
 
@@ -141,6 +152,7 @@ class ObjectRun:
         self,
         index: int,
         said: tuple[Prompt, ...],
+        before: ObjectPrompts,
         keys: Mapping[int, _Known],
         cancel: Cancel | None,
         counter: ProgressCounter,
@@ -156,10 +168,11 @@ class ObjectRun:
             return self._keep(number, alone, counter)
         neighbours = _beside(index, keys)
         source = self._source_of(index, keys)
-        number = self._number((said, source, tuple(known.number for known in neighbours)))
+        shown = None if self._refiner is None else self._state(keys)
+        number = self._number((said, source, tuple(known.number for known in neighbours), shown))
         if known := self._cached(number):
             return known
-        prior = self._prior(index, keys, source, cancel, counter)
+        prior = self._prior(index, before, keys, source, cancel, counter)
         stop_if(cancel)
         key = make_key(
             self._propagator.network,
@@ -186,6 +199,31 @@ class ObjectRun:
             return
         source = self._source(self._tracks[event.skipped[0]], self._keys)
         self._end(event, source)
+
+    def refine(self, cancel: Cancel | None = None) -> Iterator[SliceMask]:
+        """Look at all slices together, once the tracks are done; key slices stay as they are.
+
+        Yields:
+            The masks of slices that look otherwise than before.
+
+        Raises:
+            Cancelled: If `cancel()` became true; slices then look as they were tracked or as before.
+        """
+        state = (self._state(self._keys), frozenset(self._owner))
+        if self._refiner is None or state == self._refined_for:
+            return
+        stop_if(cancel)
+        self._refined_for = None
+        for mask in self._refiner.refine(self._prompts, self._tracked, self._owner):
+            stop_if(cancel)
+            stored = StoredSlice.of(mask)
+            before = self.result.slices.get(mask.index)
+            if before is None and not mask.mask.any():
+                continue
+            self.result.slices[mask.index] = stored
+            if before is None or not np.array_equal(before.bits, stored.bits):
+                yield mask
+        self._refined_for = state
 
     def settled(self) -> ObjectResult:
         """The result, with the tracks that ended early."""
@@ -250,6 +288,7 @@ class ObjectRun:
     def _prior(
         self,
         index: int,
+        before: ObjectPrompts,
         keys: Mapping[int, _Known],
         source: _Source,
         cancel: Cancel | None,
@@ -258,7 +297,10 @@ class ObjectRun:
         """What was shown on a slice when it was corrected; tracked again up to it if it is not at hand."""
         if index in keys:
             return StoredSlice.of(keys[index].key.as_mask(self.result.name)).prior
-        if self._owner.get(index) == source:
+        stored: StoredSlice | None
+        if self._refiner is not None:
+            stored = self._shown_with(before, keys, cancel, counter).get(index)
+        elif self._owner.get(index) == source:
             stored = self.result.slices.get(index)
         else:
             stored = self._tracked_again(index, keys, cancel, counter)
@@ -275,6 +317,47 @@ class ObjectRun:
                 return StoredSlice.of(event)
         return None
 
+    def _state(self, keys: Mapping[int, _Known]) -> Hashable:
+        """What stands for all that the refined slices depend on."""
+        span = self._range if keys is self._keys else self._replayed_range
+        return span, tuple((index, keys[index].number) for index in sorted(keys))
+
+    def _shown_with(
+        self,
+        prompts: ObjectPrompts,
+        keys: Mapping[int, _Known],
+        cancel: Cancel | None,
+        counter: ProgressCounter,
+    ) -> Mapping[int, StoredSlice]:
+        """The slices as they were shown with key slices of an earlier round; what is not at hand is tracked again."""
+        assert self._refiner is not None
+        state = self._state(keys)
+        if self._refined_for is not None and self._refined_for == (state, frozenset(self._owner)):
+            return self.result.slices
+        if self._earlier is None or self._earlier[0] != state:
+            tracked = {index: StoredSlice.of(known.key.as_mask(self.result.name)) for index, known in keys.items()}
+            jobs = []
+            searched = {*keys}
+            for track in self._current(keys):
+                source = self._source(track, keys)
+                searched.update(track.slices)
+                if all(self._owner.get(index) == source for index in track.slices):
+                    tracked.update({n: self._tracked[n] for n in track.slices if n in self._tracked})
+                else:
+                    jobs.append(self._job(track, keys))
+            counter.total += sum(len(job.track.slices) for job in jobs)
+            for event in self._propagator.run(jobs, cancel, counter):
+                if isinstance(event, SliceMask):
+                    tracked[event.index] = StoredSlice.of(event)
+                else:
+                    for index in event.skipped:
+                        tracked.pop(index, None)
+            for mask in self._refiner.refine(prompts, dict(tracked), searched):
+                stop_if(cancel)
+                tracked[mask.index] = StoredSlice.of(mask)
+            self._earlier = (state, tracked)
+        return self._earlier[1]
+
     def _settle(self, keys: dict[int, _Known]) -> None:
         """Make `keys` the key slices; forget slices out of the range and key slices no prompt leads to any more."""
         self._keys, self._range = keys, self._replayed_range
@@ -288,17 +371,19 @@ class ObjectRun:
         self._ended = {source: event for source, event in self._ended.items() if source in sources}
 
     def _store(self, mask: SliceMask, source: _Source) -> None:
-        self.result.slices[mask.index] = StoredSlice.of(mask)
+        self._tracked[mask.index] = self.result.slices[mask.index] = StoredSlice.of(mask)
         self._owner[mask.index] = source
 
     def _end(self, event: TrackEnded, source: _Source) -> None:
         self._ended[source] = event
         for index in event.skipped:
             self.result.slices.pop(index, None)
+            self._tracked.pop(index, None)
             self._owner[index] = source
 
     def _drop(self, index: int) -> None:
         self.result.slices.pop(index, None)
+        self._tracked.pop(index, None)
         self._owner.pop(index, None)
 
 

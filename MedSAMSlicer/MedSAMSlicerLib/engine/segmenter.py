@@ -33,12 +33,14 @@ from .memory_attention import FastMemoryAttention
 from .network import SliceNetwork
 from .precision import Precision, Tier, choose, torch_settings
 from .propagate import Cancel, Event, Progress, ProgressCounter, Propagator
+from .refining import Refiner
 from .result import ObjectResult, SegmentationResult, StoredSlice, finished_masks
 from .slice_mask import SliceMask
 from .slice_prompts import slice_prompts
 from .tracker import TrackingOptions
 from .video import VideoTracker
 from .view import FrameView
+from .volume.stage import checked_stage, make_stage
 
 DEFAULT_CACHE_BYTES = 2 << 30
 COLOUR_WINDOW = Window(0.0, 255.0, "colour")
@@ -67,6 +69,8 @@ class VolumeSegmenter:
             as the checkpoint was trained, and `FAST_CROP_MARGIN` in the fast tier.
         patience: slices in a row without the object after which a track out of the volume ends; 0 = never.
         batched: compute objects and directions as one batch; None = on CUDA only.
+        volume_stage: what looks at all slices of an object together when they are there, one of
+            `volume.stage.STAGES`; "off" leaves the slices as the network drew them. Frames in colour have none.
 
     Raises:
         VolumeError: If shape and geometry differ, or a fourth axis is not that of colour.
@@ -87,6 +91,7 @@ class VolumeSegmenter:
         crop_margin: float | None = None,
         patience: int = 3,
         batched: bool | None = None,
+        volume_stage: str = "auto",
     ) -> None:
         self.colour = _is_colour(array, geometry)
         self.array, self.geometry = array, geometry
@@ -99,6 +104,8 @@ class VolumeSegmenter:
         self.cache_bytes = cache_bytes
         self._attention = FastMemoryAttention(self.model, self.precision)
         self._networks: dict[SliceAxis, SliceNetwork] = {}
+        wanted = "off" if self.colour else checked_stage(volume_stage)
+        self._stage = None if wanted == "off" else make_stage(wanted, self.precision.device)
 
     # ----------------------------------------------------------------------------------------------------- at once
 
@@ -140,7 +147,8 @@ class VolumeSegmenter:
     def live(self, axis: SliceAxis = SliceAxis.K) -> LiveSegmentation:
         """A segmentation that is brought up to date again and again; features are shared between all of them."""
         propagator = Propagator(self.network(axis), self.options, self._batched)
-        return LiveSegmentation(propagator, self.geometry, axis, self.whole(axis), self.settings)
+        refiner = self._refiner(axis)
+        return LiveSegmentation(propagator, self.geometry, axis, self.whole(axis), self.settings, refiner)
 
     def stream_video(
         self, prompts: PromptSet, progress: Progress | None = None, cancel: Cancel | None = None
@@ -186,6 +194,16 @@ class VolumeSegmenter:
         return FrameView.whole(self.geometry, axis, self.model.config.image_size)
 
     # -------------------------------------------------------------------------------------------------------- inside
+
+    def _refiner(self, axis: SliceAxis) -> Refiner | None:
+        if self._stage is None:
+            return None
+        slices = np.moveaxis(self.array, int(axis), 0)
+
+        def part(index: int, rows: slice, columns: slice) -> npt.NDArray[np.uint8]:
+            return self.window.apply(slices[index, rows, columns])
+
+        return Refiner(self._stage, self.network(axis), self.geometry, axis, part)
 
     def _crop_policy(self, margin: float | None) -> CropPolicy | None:
         config, fast = self.model.config, self.precision.tier is Tier.FAST

@@ -1,0 +1,178 @@
+"""What the volume stage knows of one object: the part of the volume around it, cut along the slice axis.
+
+All arrays are (slices, rows, columns) of that part. Nothing is resampled: voxels are those of the volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core.geometry import SliceAxis, VolumeGeometry
+from ...core.prompts import ObjectPrompts
+from ..crop import Bounds, bounds_of, joined
+from ..result import StoredSlice
+from ..slice_prompts import SlicePrompts, slice_prompts
+
+LOGIT_LIMIT = 16.0
+"""Logits of slices are cut to this range; what was not looked at has the lower end of it."""
+
+_MARGIN = 0.15  # of the prompted box's side that is always part of the crop
+_REACH = 0.75  # ... and that is, if the carried mask reaches there
+_LEAST = 4  # voxels
+
+FramePart = Callable[[int, slice, slice], npt.NDArray[np.uint8]]
+"""Returns the grey values of a part of one slice: (index, rows, columns) -> (rows, columns) uint8."""
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeEvidence:
+    """One object's slices as the network drew them, with all that was prompted.
+
+    Args:
+        corner: (slice, row, column) of the first voxel of the part.
+        spacing: mm between slices, rows and columns.
+        grey: uint8, through the window; one slice beyond each end of a given range where there is one.
+        logits: float32 within `LOGIT_LIMIT`, > 0 inside.
+        keys: (slices,) bool, the prompted slices.
+        iou: (slices,) float32, the network's own estimate; 0 where it was not asked.
+        first, last: the slices of the range within the part, or all of them.
+        ranged: whether the range was given by the user.
+        boxes: (slice, left, top, right, bottom) in index coordinates of the part, on voxel edges.
+        points: (slice, x, y, positive) in index coordinates of the part.
+        second: float32 logits of a second network, NaN on slices where there are none; None = no second network.
+        others: bool, voxels of other objects that cannot belong to this one; None = none known.
+    """
+
+    corner: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    grey: npt.NDArray[np.uint8]
+    logits: npt.NDArray[np.float32]
+    keys: npt.NDArray[np.bool_]
+    iou: npt.NDArray[np.float32]
+    first: int
+    last: int
+    ranged: bool
+    boxes: tuple[tuple[int, float, float, float, float], ...] = ()
+    points: tuple[tuple[int, float, float, bool], ...] = ()
+    second: npt.NDArray[np.float32] | None = None
+    others: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(slices, rows, columns)."""
+        slices, rows, columns = self.grey.shape
+        return slices, rows, columns
+
+
+def gather(
+    prompts: ObjectPrompts,
+    slices: Mapping[int, StoredSlice],
+    geometry: VolumeGeometry,
+    axis: SliceAxis,
+    frame: FramePart,
+    searched: Collection[int] | None = None,
+) -> VolumeEvidence | None:
+    """Collect the evidence for one object; None where nothing was prompted on a slice that holds a mask.
+
+    Args:
+        prompts: everything given so far for the object.
+        slices: what the network drew, by slice index, key slices among them.
+        geometry, axis: of the volume and its slices.
+        frame: see :data:`FramePart`.
+        searched: slices that were computed, or given up because the object was gone; None = all. On the others
+            nothing is known, and their logits are 0.
+    """
+    said = _by_slice(prompts, geometry)
+    masks = {index: stored.mask for index, stored in slices.items() if stored.low is not None or stored.is_key}
+    drawn = {index: bounds_of(mask) for index, mask in masks.items()}
+    base = joined(*(drawn[index] for index in drawn if slices[index].is_key), *(p.box for p in said.values()))
+    seen = sorted(index for index, bounds in drawn.items() if bounds is not None)
+    if base is None or not seen:
+        return None
+    first, last = prompts.slice_range or (seen[0], seen[-1])
+    count = geometry.slice_count(axis)
+    start, stop = max(first - 1, 0), min(last + 2, count)
+    rows, columns = _around(base, joined(*drawn.values()), geometry.slice_shape(axis))
+    shape = (stop - start, rows.stop - rows.start, columns.stop - columns.start)
+    grey = np.empty(shape, np.uint8)
+    logits = np.full(shape, -LOGIT_LIMIT, np.float32)
+    keys, iou = np.zeros(shape[0], np.bool_), np.zeros(shape[0], np.float32)
+    for place, index in enumerate(range(start, stop)):
+        grey[place] = frame(index, rows, columns)
+        stored = slices.get(index)
+        if not first <= index <= last:
+            continue
+        if stored is None:
+            if searched is not None and index not in searched:
+                logits[place] = 0
+            continue
+        keys[place], iou[place] = stored.is_key, stored.iou
+        logits[place] = _logits(stored)[rows, columns]
+    spacing = (geometry.spacing[2 - axis], *geometry.in_plane_spacing(axis))
+    return VolumeEvidence(
+        (start, rows.start, columns.start),
+        spacing,
+        grey,
+        logits,
+        keys,
+        iou,
+        first - start,
+        last - start,
+        prompts.slice_range is not None,
+        tuple(
+            (
+                index - start,
+                p.box[0] - columns.start,
+                p.box[1] - rows.start,
+                p.box[2] - columns.start,
+                p.box[3] - rows.start,
+            )
+            for index, p in said.items()
+            if p.box is not None
+        ),
+        tuple(
+            (index - start, x - columns.start, y - rows.start, positive)
+            for index, p in said.items()
+            for x, y, positive in p.points
+        ),
+    )
+
+
+def _by_slice(prompts: ObjectPrompts, geometry: VolumeGeometry) -> dict[int, SlicePrompts]:
+    indices = sorted({prompt.slice.index for prompt in prompts.prompts})
+    return {
+        index: slice_prompts(
+            [p for p in prompts.prompts if p.slice.index == index], geometry, prompts.name
+        )
+        for index in indices
+    }
+
+
+def _logits(stored: StoredSlice) -> npt.NDArray[np.float32]:
+    """The logits of a slice, (rows, columns), with the sign of its mask."""
+    prior, mask = stored.prior, stored.mask
+    if prior is None:
+        return np.where(mask, LOGIT_LIMIT, -LOGIT_LIMIT).astype(np.float32)
+    drawn = prior.view.mask_from_logits(prior.low).clip(-LOGIT_LIMIT, LOGIT_LIMIT)
+    if stored.is_key:  # a mask that the user gave is what it is
+        return np.where(mask, np.maximum(drawn, 0.05), np.minimum(drawn, -0.05)).astype(np.float32)
+    return np.asarray(drawn, np.float32)
+
+
+def _around(base: Bounds, carried: Bounds | None, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of the part that is looked at."""
+    found: list[slice] = []
+    for axis in (1, 0):
+        low, high = base[axis], base[axis + 2]
+        side, size = high - low, shape[1 - axis]
+        near, far = max(_MARGIN * side, _LEAST), max(_REACH * side, _LEAST)
+        start, stop = low - near, high + near
+        if carried is not None:
+            start = min(start, max(carried[axis] - 2, low - far))
+            stop = max(stop, min(carried[axis + 2] + 2, high + far))
+        found.append(slice(max(int(np.floor(start + 0.5)), 0), min(int(np.ceil(stop + 0.5)), size)))
+    return found[0], found[1]

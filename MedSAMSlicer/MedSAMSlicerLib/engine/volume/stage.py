@@ -1,0 +1,135 @@
+"""VolumeStage: the slices of one object, drawn one after the other, looked at together.
+
+A network that carries a mask from slice to slice drifts, and no slice knows what lies two slices further. This stage
+brings in what the slices alone do not tell: greys of the key slices, growth from seeds in three dimensions, the shape
+between key slices, the range and the box. Key slices are never changed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from ...core.errors import MedSAMError
+from .channels import binned, channels
+from .evidence import VolumeEvidence
+from .field import mean_field
+from .network import VolumeNet
+from .stack import fused, stacked
+
+Floats = npt.NDArray[np.float32]
+
+STAGES = ("auto", "fused", "off")
+"""auto = the learned stage where its weights are there, else the fused one; fused = without learned weights."""
+
+_SIDE = 96  # pixels of a slice that are looked at; larger parts are binned
+_VOXELS = 1_500_000
+_TIE, _ROUNDS, _UNARY = 1.0, 6, 0.5
+_SHALLOWEST = 3  # slices
+
+
+@dataclass(frozen=True, eq=False)
+class Refined:
+    """What the stage makes of one object.
+
+    Args:
+        evidence: what it was made of.
+        logits: (slices, rows, columns) float32 of the evidence's part of the volume, > 0 inside.
+    """
+
+    evidence: VolumeEvidence
+    logits: Floats
+
+    def slices(self) -> Iterator[tuple[int, Floats]]:
+        """Index within the volume and logits (rows, columns of the part) of all slices that may have changed."""
+        evidence = self.evidence
+        for place in range(evidence.first, evidence.last + 1):
+            if not evidence.keys[place]:
+                yield evidence.corner[0] + place, self.logits[place]
+
+    def pasted(self, index: int, logits: Floats) -> Floats:
+        """A whole slice's logits (rows, columns), replaced where the stage looked."""
+        result = logits.copy()
+        rows, columns = self.logits.shape[1:]
+        _, top, left = self.evidence.corner
+        result[top : top + rows, left : left + columns] = self.logits[index - self.evidence.corner[0]]
+        return result
+
+
+class VolumeStage:
+    """Refines objects; the same evidence always gives the same answer on one machine.
+
+    Args:
+        network: the learned part; None = evidence is fused with fixed weights.
+        device: where the network computes.
+    """
+
+    def __init__(self, network: VolumeNet | None = None, device: torch.device | str = "cpu") -> None:
+        self._device = torch.device(device)
+        self._network = None if network is None else network.to(self._device).eval()
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether there is a learned part."""
+        return self._network is not None
+
+    def refine(self, evidence: VolumeEvidence) -> Refined | None:
+        """Logits of the whole part around an object; None where there is nothing to refine from."""
+        if evidence.last - evidence.first + 1 < _SHALLOWEST:
+            return None
+        factor = _factor(evidence.shape)
+        found = channels(evidence, factor)
+        if found is None:
+            return None
+        together = fused(found, evidence)
+        if self._network is None:
+            keys = evidence.keys[:, None, None]
+            unary = np.where(keys, np.where(found.logits > 0, 12, -12), together).astype(np.float32)
+            spacing = (evidence.spacing[0], evidence.spacing[1] * factor, evidence.spacing[2] * factor)
+            logits = mean_field(_UNARY * unary, found.grey, spacing, _TIE, _ROUNDS)
+        else:
+            stack = stacked(found, evidence, together, binned(evidence.grey, factor))
+            anisotropy = evidence.spacing[0] / (evidence.spacing[1] * factor)
+            with torch.inference_mode():
+                added = self._network(torch.from_numpy(stack)[None].to(self._device), anisotropy)
+            logits = together + added[0, 0].float().cpu().numpy()
+        return Refined(evidence, _enlarged(logits, factor, evidence.shape[1:]))
+
+
+def checked_stage(name: str) -> str:
+    """The name, if it is one of `STAGES`.
+
+    Raises:
+        MedSAMError: If it is not.
+    """
+    if name not in STAGES:
+        raise MedSAMError(f"The volume stage must be one of {', '.join(STAGES)}, got {name!r}.")
+    return name
+
+
+def make_stage(name: str, device: torch.device | str = "cpu") -> VolumeStage:
+    """The stage of one of `STAGES` but "off"."""
+    return VolumeStage(None, device)
+
+
+def _factor(shape: tuple[int, int, int]) -> int:
+    """Pixels along each side of a slice that are binned into one."""
+    factor = math.ceil(max(shape[1:]) / _SIDE)
+    return max(factor, math.ceil(math.sqrt(math.prod(shape) / _VOXELS)), 1)
+
+
+def _enlarged(logits: Floats, factor: int, shape: tuple[int, int]) -> Floats:
+    """The working grid back on the voxels: bilinear within each slice."""
+    if factor == 1:
+        return logits
+    size = (logits.shape[1] * factor, logits.shape[2] * factor)
+    large = functional.interpolate(
+        torch.from_numpy(logits)[None], size=size, mode="bilinear", align_corners=False
+    )
+    return np.ascontiguousarray(large[0].numpy()[:, : shape[0], : shape[1]])
