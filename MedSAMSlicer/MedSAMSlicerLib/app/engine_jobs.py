@@ -332,7 +332,7 @@ def _updated(tools: Engine, entry: ObjectToRun, cancelled: IsCancelled) -> Itera
     try:
         for event in events:
             if isinstance(event, SliceMask):
-                if event.index in entry.wanted or not entry.wanted:
+                if event.refined or event.index in entry.wanted or not entry.wanted:
                     told.add(event.index)
                     yield SliceFound(entry.id, event.index, event.mask, event.confidence)
             else:

@@ -89,7 +89,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--volume-stage",
         choices=("auto", "fused", "off"),
         default="auto",
-        help="how the slices are looked at together at the end: auto, fused (without learned weights), off (default: auto)",
+        help="how all slices are looked at together at the end; fused = without learned weights (default: auto)",
     )
     more = parser.add_argument_group("results")
     more.add_argument(

@@ -335,7 +335,9 @@ class ObjectRun:
         if self._refined_for is not None and self._refined_for == (state, frozenset(self._owner)):
             return self.result.slices
         if self._earlier is None or self._earlier[0] != state:
-            tracked = {index: StoredSlice.of(known.key.as_mask(self.result.name)) for index, known in keys.items()}
+            tracked = {
+                index: StoredSlice.of(known.key.as_mask(self.result.name)) for index, known in keys.items()
+            }
             jobs = []
             searched = {*keys}
             for track in self._current(keys):

@@ -72,4 +72,4 @@ class Refiner:
             low = self._network.low_logits(view, logits)[0, 0].float().cpu().numpy()
             score = _PRESENT if mask.any() else _ABSENT
             iou = 0.0 if stored is None else stored.iou
-            yield SliceMask(prompts.name, index, logits, mask, iou, score, False, view, low)
+            yield SliceMask(prompts.name, index, logits, mask, iou, score, False, view, low, True)

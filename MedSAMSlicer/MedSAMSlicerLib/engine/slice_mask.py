@@ -26,6 +26,7 @@ class SliceMask:
         is_key: whether the slice was prompted.
         view: what the network looked at.
         low: (4h, 4w) float32, the mask logits in that view.
+        refined: whether it comes of all slices of the object together, after the slice was streamed by itself.
     """
 
     object: str
@@ -37,6 +38,7 @@ class SliceMask:
     is_key: bool
     view: FrameView
     low: npt.NDArray[np.float32]
+    refined: bool = False
 
     @property
     def is_empty(self) -> bool:

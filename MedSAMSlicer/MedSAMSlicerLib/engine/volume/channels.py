@@ -145,9 +145,7 @@ def _click_heat(evidence: VolumeEvidence, factor: int, shape: tuple[int, ...], w
 def _likelihood(grey: Floats, keys: dict[int, Masks], shape: Floats) -> tuple[Floats, float, float]:
     """Log ratio of smoothed histograms, contrast and median inside."""
     within = np.concatenate([grey[n][mask] for n, mask in keys.items()])
-    ring = np.concatenate(
-        [grey[n][(shape[n] < -0.05) & (shape[n] > -0.8)] for n in keys]
-    )
+    ring = np.concatenate([grey[n][(shape[n] < -0.05) & (shape[n] > -0.8)] for n in keys])
     middle = float(np.median(within))
     if ring.size == 0:
         return np.zeros_like(grey), 64.0, middle

@@ -87,7 +87,9 @@ def gather(
             nothing is known, and their logits are 0.
     """
     said = _by_slice(prompts, geometry)
-    masks = {index: stored.mask for index, stored in slices.items() if stored.low is not None or stored.is_key}
+    masks = {
+        index: stored.mask for index, stored in slices.items() if stored.low is not None or stored.is_key
+    }
     drawn = {index: bounds_of(mask) for index, mask in masks.items()}
     base = joined(*(drawn[index] for index in drawn if slices[index].is_key), *(p.box for p in said.values()))
     seen = sorted(index for index, bounds in drawn.items() if bounds is not None)
@@ -145,9 +147,7 @@ def gather(
 def _by_slice(prompts: ObjectPrompts, geometry: VolumeGeometry) -> dict[int, SlicePrompts]:
     indices = sorted({prompt.slice.index for prompt in prompts.prompts})
     return {
-        index: slice_prompts(
-            [p for p in prompts.prompts if p.slice.index == index], geometry, prompts.name
-        )
+        index: slice_prompts([p for p in prompts.prompts if p.slice.index == index], geometry, prompts.name)
         for index in indices
     }
 
@@ -156,10 +156,10 @@ def _logits(stored: StoredSlice) -> npt.NDArray[np.float32]:
     """The logits of a slice, (rows, columns), with the sign of its mask."""
     prior, mask = stored.prior, stored.mask
     if prior is None:
-        return np.where(mask, LOGIT_LIMIT, -LOGIT_LIMIT).astype(np.float32)
-    drawn = prior.view.mask_from_logits(prior.low).clip(-LOGIT_LIMIT, LOGIT_LIMIT)
+        return np.asarray(np.where(mask, LOGIT_LIMIT, -LOGIT_LIMIT), np.float32)
+    drawn: npt.NDArray[np.float32] = prior.view.mask_from_logits(prior.low).clip(-LOGIT_LIMIT, LOGIT_LIMIT)
     if stored.is_key:  # a mask that the user gave is what it is
-        return np.where(mask, np.maximum(drawn, 0.05), np.minimum(drawn, -0.05)).astype(np.float32)
+        drawn = np.where(mask, np.maximum(drawn, 0.05), np.minimum(drawn, -0.05))
     return np.asarray(drawn, np.float32)
 
 

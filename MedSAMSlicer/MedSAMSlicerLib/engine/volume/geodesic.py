@@ -1,9 +1,8 @@
 """Geodesic distance from seeds: how much the grey changes, at least, on the way from a seed to a voxel.
 
-The distance that "grow from seeds" methods compare (Zhu et al. 2014, An effective interactive medical image
-segmentation method using fast GrowCut). Along one axis, all voxels of a line are relaxed at once: the distance
-d[i] = min over j <= i of d[j] + W[i] - W[j], with W the running sum of the steps, is a running minimum. Sweeps along the
-three axes and back are repeated, so that paths may turn that often.
+The distance that "grow from seeds" methods compare (Zhu et al. 2014, fast GrowCut). Along one axis all voxels of a line
+are relaxed at once: with W the running sum of the steps, d[i] = min over j <= i of d[j] + W[i] - W[j] is a running
+minimum. Sweeps along the three axes and back are repeated, so that paths may turn that often.
 """
 
 from __future__ import annotations
@@ -17,7 +16,9 @@ FAR = np.float32(1e4)
 Floats = npt.NDArray[np.float32]
 
 
-def step_costs(grey: Floats, spacing: tuple[float, float, float], length: float) -> tuple[Floats, Floats, Floats]:
+def step_costs(
+    grey: Floats, spacing: tuple[float, float, float], length: float
+) -> tuple[Floats, Floats, Floats]:
     """Running sums of the cost of steps along each of the three axes.
 
     Args:
@@ -51,4 +52,4 @@ def distances(sums: tuple[Floats, Floats, Floats], seeds: npt.NDArray[np.bool_],
             flipped = np.flip(found, at)
             np.minimum.accumulate(flipped, axis=at, out=flipped)
             found -= running
-    return found
+    return np.asarray(found, np.float32)

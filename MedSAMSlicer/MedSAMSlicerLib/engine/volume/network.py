@@ -6,6 +6,8 @@ them, and slices are pooled only as far as voxels are then no longer than wide.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -25,6 +27,7 @@ class Block(nn.Module):
         self.norm = nn.GroupNorm(_GROUPS, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, width, slices, rows, columns), in and out."""
         y = functional.silu(self.norm(self.within(x)))
         return x + functional.silu(self.across(y))
 
@@ -35,14 +38,15 @@ class VolumeNet(nn.Module):
     def __init__(self, channels: int = IN_CHANNELS, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
         self.stem = nn.Conv3d(channels * 4, widths[0], 1)
-        self.down = nn.ModuleList(nn.Conv3d(a, b, 1) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.down = nn.ModuleList(nn.Conv3d(a, b, 1) for a, b in pairwise(widths))
         self.encode = nn.ModuleList(nn.Sequential(Block(w), Block(w)) for w in widths)
-        self.merge = nn.ModuleList(nn.Conv3d(a + b, a, 1) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.merge = nn.ModuleList(nn.Conv3d(a + b, a, 1) for a, b in pairwise(widths))
         self.decode = nn.ModuleList(nn.Sequential(Block(w), Block(w)) for w in widths[:-1])
         self.head = nn.Conv3d(widths[0], 4, 1)
         self.fine = nn.Conv3d(channels + 1, 16, 1)
         self.last = nn.Conv3d(16, 1, (1, 3, 3), padding=(0, 1, 1))
         nn.init.zeros_(self.last.weight)
+        assert self.last.bias is not None
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: Tensor, anisotropy: float) -> Tensor:

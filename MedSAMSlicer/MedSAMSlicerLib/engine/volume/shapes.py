@@ -1,4 +1,4 @@
-"""Shapes between key slices: signed distances of their masks, interpolated, and shrunk towards the ends of the range."""
+"""Shapes between key slices: signed distances of their masks, interpolated, and shrunk towards both ends."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ def signed_distance(plane: Masks, spacing: tuple[float, float]) -> Floats:
     image = sitk.GetImageFromArray(plane.astype(np.uint8))
     image.SetSpacing((spacing[1], spacing[0]))
     distance = sitk.GetArrayFromImage(
-        sitk.SignedMaurerDistanceMap(image, insideIsPositive=True, squaredDistance=False, useImageSpacing=True)
+        sitk.SignedMaurerDistanceMap(
+            image, insideIsPositive=True, squaredDistance=False, useImageSpacing=True
+        )
     )
     half = np.float32(min(spacing) / 2)  # ITK measures from the shape's own border pixels
-    return np.asarray(np.where(plane, distance + half, distance + half), np.float32)
+    return np.asarray(distance + half, np.float32)
 
 
 def interpolated(
@@ -60,4 +62,4 @@ def interpolated(
             weight = 0.0 if above == below else (index - below) / (above - below)
             found[index] = (1 - weight) * known[below] + weight * known[above]
             widths[index] = (1 - weight) * depths[below] + weight * depths[above]
-    return found / widths[:, None, None], widths
+    return np.asarray(found / widths[:, None, None], np.float32), widths

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -46,7 +48,7 @@ def stacked(found: Channels, evidence: VolumeEvidence, fused_logit: Floats, grey
         np.full(count, float(evidence.ranged), np.float32),
     ]
     ratio = np.log(evidence.spacing[0] / evidence.spacing[1])
-    parts = [
+    parts: list[npt.NDArray[np.floating[Any]]] = [
         found.logits / 4,
         grey / 128 - 1,
         found.grey / 2,
@@ -59,7 +61,7 @@ def stacked(found: Channels, evidence: VolumeEvidence, fused_logit: Floats, grey
         fused_logit / 4,
         np.zeros(shape, np.float32),  # logits of a second network
         np.zeros(shape, np.float32),  # whether there are any
-        *(np.broadcast_to(values[:, None, None], shape) for values in flat),
+        *(values[:, None, None] for values in flat),
         np.full(shape, ratio, np.float32),
     ]
     return np.stack([np.broadcast_to(part, shape) for part in parts]).astype(np.float32)

@@ -55,7 +55,7 @@ class Refined:
 
     def pasted(self, index: int, logits: Floats) -> Floats:
         """A whole slice's logits (rows, columns), replaced where the stage looked."""
-        result = logits.copy()
+        result: Floats = logits.copy()
         rows, columns = self.logits.shape[1:]
         _, top, left = self.evidence.corner
         result[top : top + rows, left : left + columns] = self.logits[index - self.evidence.corner[0]]

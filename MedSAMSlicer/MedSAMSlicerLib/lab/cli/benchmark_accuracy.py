@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +135,13 @@ def _add_runner_options(parser: argparse.ArgumentParser) -> None:
         help="arithmetic; may be said again (default: by device)",
     )
     group.add_argument(
+        "--volume-stage",
+        action="append",
+        default=[],
+        choices=("auto", "fused", "off"),
+        help="how slices are looked at together; may be given again (default: auto)",
+    )
+    group.add_argument(
         "--official",
         action="store_true",
         help="the packages sam2 and transformers too, with the same weights, where they are installed",
@@ -255,6 +263,7 @@ def command_of(arguments: argparse.Namespace) -> str:
         "protocol",
         "model",
         "tier",
+        "volume_stage",
         "rival",
         "runner",
         "device",
@@ -265,7 +274,7 @@ def command_of(arguments: argparse.Namespace) -> str:
         if said in (None, [], {"device": "cpu", "processes": 1}.get(name)):
             continue
         for value in said if isinstance(said, list) else [said]:
-            words += [f"--{name}", Path(value).name if name == "model" else str(value)]
+            words += [f"--{name.replace('_', '-')}", Path(value).name if name == "model" else str(value)]
     words += ["--seed", str(arguments.seed)] if arguments.seed else []
     words += ["--scheduler", "ADDRESS"] if arguments.scheduler else []
     for name in ("official", "no_rivals", "keep_masks"):
@@ -300,8 +309,10 @@ def _specs(arguments: argparse.Namespace, threads: int) -> Iterator[RunnerSpec]:
         file.sha256: file for file in (registry.open(m, confirm) for m in arguments.model or [BUNDLED_ID])
     }
     for file in files.values():
-        for tier in dict.fromkeys(arguments.tier or [None]):
-            yield network_spec(ENGINE, file, tier=tier, device=device, threads=threads)
+        for tier, stage in product(
+            dict.fromkeys(arguments.tier or [None]), dict.fromkeys(arguments.volume_stage or [None])
+        ):
+            yield network_spec(ENGINE, file, tier=tier, device=device, threads=threads, volume_stage=stage)
         for kind in (SAM2_PACKAGE, TRANSFORMERS) if arguments.official else ():
             yield from _usable(network_spec(kind, file, device=device, threads=threads))
     for said in dict.fromkeys(arguments.runner):

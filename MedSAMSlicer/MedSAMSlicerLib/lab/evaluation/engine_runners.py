@@ -132,6 +132,7 @@ class EngineRunner:
             threads=threads,
             cache_bytes=cache_bytes,
             patience=0,
+            volume_stage="off",
         )
         crop = self._segmenter.options.crop
         if crop is not None:

@@ -35,6 +35,7 @@ class RunnerSpec:
         tier: of the engine; None = its own choice.
         device: where it runs, as torch calls it.
         threads: on the CPU; None = its own choice.
+        volume_stage: of the engine; None = its own choice.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class RunnerSpec:
     tier: str | None = None
     device: str = "cpu"
     threads: int | None = None
+    volume_stage: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in (*NETWORKS, *RIVALS, OWN):
@@ -55,8 +57,10 @@ class RunnerSpec:
         """In tables; an own runner has a name of its own once it is built."""
         if self.kind in RIVALS:
             return self.kind
-        more = self.tier if self.kind == ENGINE else self.kind if self.kind in NETWORKS else None
-        return f"{self.model}, {more}" if more else str(self.model)
+        if self.kind == ENGINE:
+            stage = None if self.volume_stage is None else f"volume stage {self.volume_stage}"
+            return ", ".join(part for part in (self.model, self.tier, stage) if part)
+        return f"{self.model}, {self.kind}" if self.kind in NETWORKS else str(self.model)
 
 
 def network_spec(
@@ -66,11 +70,20 @@ def network_spec(
     tier: str | None = None,
     device: str = "cpu",
     threads: int | None = None,
+    volume_stage: str | None = None,
 ) -> RunnerSpec:
     """A network of `NETWORKS` with the weights of a file."""
     checkpoint = file.checkpoint
     return RunnerSpec(
-        kind, checkpoint.id, str(file.path), checkpoint.config, file.sha256, tier, device, threads
+        kind,
+        checkpoint.id,
+        str(file.path),
+        checkpoint.config,
+        file.sha256,
+        tier,
+        device,
+        threads,
+        volume_stage,
     )
 
 
@@ -89,7 +102,15 @@ def build(spec: RunnerSpec) -> Runner:
     if spec.kind == ENGINE:
         from .runners import EngineRunner
 
-        return EngineRunner(spec.name, model, about, tier=spec.tier, device=spec.device, threads=spec.threads)
+        return EngineRunner(
+            spec.name,
+            model,
+            about,
+            tier=spec.tier,
+            device=spec.device,
+            threads=spec.threads,
+            volume_stage=spec.volume_stage or "auto",
+        )
     from .official_runners import Sam2Runner, TransformersRunner
 
     made = Sam2Runner if spec.kind == SAM2_PACKAGE else TransformersRunner

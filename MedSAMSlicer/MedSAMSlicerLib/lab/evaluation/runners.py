@@ -90,6 +90,7 @@ class EngineRunner:
         tier: of the engine; None = its own choice.
         device: "cpu", "cuda", "mps".
         threads: on the CPU; None = its own choice.
+        volume_stage: see :class:`VolumeSegmenter`.
     """
 
     def __init__(
@@ -101,7 +102,9 @@ class EngineRunner:
         tier: str | None = None,
         device: str = "cpu",
         threads: int | None = None,
+        volume_stage: str = "auto",
     ) -> None:
+        self._volume_stage = volume_stage
         self.name, self._model, self._about = name, model, dict(about or {})
         self._tier, self._device, self._threads = tier, device, threads
         self._window_of = LastWindow()
@@ -116,7 +119,13 @@ class EngineRunner:
 
     def describe(self) -> dict[str, Any]:
         """Checkpoint, arithmetic and device."""
-        return {**self._about, "tier": self._tier or "auto", "device": self._device, "threads": self._threads}
+        return {
+            **self._about,
+            "tier": self._tier or "auto",
+            "device": self._device,
+            "threads": self._threads,
+            "volume_stage": self._volume_stage,
+        }
 
     def begin(self, volume: Volume, axis: SliceAxis) -> Ask:
         """A segmentation with an empty cache; the window of a volume is chosen once."""
@@ -128,6 +137,7 @@ class EngineRunner:
             tier=self._tier,
             device=self._device,
             threads=self._threads,
+            volume_stage=self._volume_stage,
         )
         live, memory = segmenter.live(axis), DeviceMemory(self._device)
 

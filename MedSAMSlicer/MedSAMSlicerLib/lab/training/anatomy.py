@@ -42,7 +42,10 @@ class DrawnAnatomy:
 
 
 def draw_anatomy(
-    labels: npt.NDArray[np.integer], spacing: tuple[float, float, float], source: Source, sizes: tuple[int, int]
+    labels: npt.NDArray[np.integer],
+    spacing: tuple[float, float, float],
+    source: Source,
+    sizes: tuple[int, int],
 ) -> DrawnAnatomy | None:
     """Draw an image of one structure of a label map and what surrounds it.
 
@@ -88,7 +91,9 @@ def _draw(
     field = max(extent[1], extent[2]) * source.uniform(*_ROOM)
     size = 2 * (source.integer(*sizes) // 2)
     size = min(size, max(24, 2 * round(field / min(mm[1:]) * source.uniform(0.7, 1.3) / 2)))
-    thickness = source.log_uniform(max(_THICKNESS[0], extent[0] / 70), max(1.0, min(_THICKNESS[1], extent[0] / 6)))
+    thickness = source.log_uniform(
+        max(_THICKNESS[0], extent[0] / 70), max(1.0, min(_THICKNESS[1], extent[0] / 6))
+    )
     stretch = source.log_uniform(0.8, 1.25)
     slices = int(np.clip(np.ceil(extent[0] * stretch / thickness) + 4, 8, 96))
     fine = 2 if thickness > 2 * mm[0] else 1
