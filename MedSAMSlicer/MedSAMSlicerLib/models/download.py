@@ -6,23 +6,20 @@ Only the standard library. The order (temporary file, hash, move; a wrong hash d
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
-import http.client
 import logging
 import os
 import shutil
-import socket
-import ssl
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
-from ..core.errors import Cancelled, DownloadError
+from ..core.errors import Cancelled, DownloadError, MedSAMError
+from .connection import SLOWEST_BYTES_PER_S, Answer, Interrupted, answer_to
 from .file_lock import exclusive
 from .partial import PartialFile
 
@@ -31,8 +28,9 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int, "int | None"], None]
 """Called with the bytes on disk so far and the bytes in all (None while the server has not said)."""
 
-_CHUNK = 1 << 18
-_TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
+MOST_BYTES = 4_000_000_000
+"""The largest checkpoint that is downloaded when its size is not known."""
+
 _DISK_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
@@ -42,8 +40,9 @@ class DownloadSettings:
 
     mirror: address of a folder with the same files; it takes the place of everything before the file name.
     proxy: address of an HTTP proxy; None leaves it to HTTPS_PROXY, NO_PROXY or the system's setting.
-    timeout_s: seconds without a byte after which the connection counts as cut.
-    attempts: how often in a row a connection may be cut without bringing anything new.
+    timeout_s: seconds for the connection and the headers; also the time over which fewer than 1,000 bytes a second
+        count as a connection that broke.
+    attempts: how many connections in a row may break without bringing as much as the slowest accepted one would.
     pause_s: seconds before the second attempt, doubled each time, at most 30.
     """
 
@@ -61,14 +60,22 @@ class DownloadSettings:
     def address_of(self, url: str) -> str:
         """The address to ask for `url`: itself, or the file of that name on the mirror.
 
-        Raises DownloadError when it is neither http nor https.
+        Raises DownloadError when it cannot be read or is neither http nor https.
         """
         address = url
-        if self.mirror:
-            name = urllib.parse.urlsplit(url).path.rsplit("/", 1)[-1]
-            address = f"{self.mirror.rstrip('/')}/{name}"
-        if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
+        try:
+            if self.mirror:
+                name = urllib.parse.urlsplit(url).path.rsplit("/", 1)[-1]
+                address = f"{self.mirror.rstrip('/')}/{name}"
+            parts = urllib.parse.urlsplit(address)
+            known, server = parts.scheme in ("http", "https"), parts.hostname
+            _ = parts.port  # reading it checks it
+        except ValueError as error:
+            raise DownloadError(f"{address} is not an address: {error}.") from error
+        if not known:
             raise DownloadError(f"{address} is not an http or https address.")
+        if not server or any(letter.isspace() or not letter.isprintable() for letter in address):
+            raise DownloadError(f"{address!r} is not an address: it names no server, or holds spaces.")
         return address
 
     def pause(self, failures: int) -> float:
@@ -76,21 +83,34 @@ class DownloadSettings:
         return float(min(self.pause_s * 2 ** (failures - 1), 30.0))
 
 
-class _Cut(Exception):
-    """The connection ended early; what has arrived is kept and the rest can be asked for."""
+@dataclass(frozen=True)
+class Expected:
+    """What a file must be.
 
+    size: bytes; None = not known. between: least and most bytes when the size is not known.
+    sha256: in hexadecimal, None = not known.
+    if_wrong: a sentence for a file of another hash, such as how to accept it.
+    check: called with the complete file before it takes its place; raises MedSAMError when it is not what it
+        should be. It is deleted then.
+    """
 
-class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but never from https to something weaker."""
+    size: int | None = None
+    between: tuple[int, int] = (1, MOST_BYTES)
+    sha256: str | None = None
+    if_wrong: str = ""
+    check: Callable[[Path], None] | None = None
 
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        if req.type == "https" and urllib.parse.urlsplit(newurl).scheme != "https":
-            raise DownloadError(
-                f"{req.full_url} redirects to the unprotected address {newurl}; not followed."
-            )
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+    @property
+    def most(self) -> int:
+        """More bytes are not received."""
+        return self.between[1] if self.size is None else self.size
+
+    def refusal(self, size: int) -> str:
+        """Why a file of `size` bytes is not the right one; empty when it may be."""
+        if self.size is not None:
+            return "" if size == self.size else f"this checkpoint has {self.size}"
+        least, most = self.between
+        return "" if least <= size <= most else f"this checkpoint has {least} to {most}"
 
 
 def sha256_of(path: Path, cancelled: Callable[[], bool] | None = None) -> str:
@@ -106,22 +126,22 @@ def sha256_of(path: Path, cancelled: Callable[[], bool] | None = None) -> str:
 def download(
     url: str,
     target: Path,
+    expected: Expected | None = None,
     *,
-    size: int | None = None,
-    sha256: str | None = None,
     settings: DownloadSettings | None = None,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> str:
     """Bring `url` to `target` and return its SHA-256.
 
-    size, sha256: what the file must have, in bytes and hexadecimal; None = not known.
     A file already there and right is kept. A download that was cut or cancelled goes on where it stopped the
     next time, unless the server's file has changed. Of two programs that ask for one file the second waits.
 
-    Raises DownloadError (server, connection, space, folder, wrong size or hash) and Cancelled.
+    Raises DownloadError (server, connection, space, folder, wrong size, hash or content), Cancelled, and what
+    the check of `expected` raises.
     """
     settings = settings or DownloadSettings.from_environment()
+    expected = expected or Expected()
     address = settings.address_of(url)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -130,181 +150,163 @@ def download(
             f"The folder {target.parent} cannot be made: {error.strerror or error}."
         ) from error
     with exclusive(target.with_name(f".{target.name}.lock"), cancelled):
-        if (present := _present(target, size, sha256, cancelled)) is not None:
+        if (present := _present(target, expected, cancelled)) is not None:
             return present
         part = PartialFile.beside(target, address)
+        transfer = _Transfer(address, part, expected, settings, progress, cancelled)
         try:
-            _fetch(address, part, size, sha256 is not None, settings, progress, cancelled)
-            return _finish(address, part, target, size, sha256, cancelled)
+            transfer.fetch()
+            return _finish(address, part, target, expected, cancelled)
         except OSError as error:
-            raise _disk_error(error, part, size) from error
+            raise _disk_error(error, part, expected.size) from error
 
 
-def _present(
-    target: Path, size: int | None, sha256: str | None, cancelled: Callable[[], bool] | None
-) -> str | None:
+def _present(target: Path, expected: Expected, cancelled: Callable[[], bool] | None) -> str | None:
     """SHA-256 of a target that is already there and right, else None."""
-    if not target.is_file() or (size is not None and target.stat().st_size != size):
+    if not target.is_file() or expected.refusal(target.stat().st_size):
         return None
     digest = sha256_of(target, cancelled)
-    return digest if sha256 in (None, digest) else None
+    return digest if expected.sha256 in (None, digest) else None
 
 
-def _fetch(
-    address: str,
-    part: PartialFile,
-    size: int | None,
-    hash_known: bool,
-    settings: DownloadSettings,
-    progress: Progress | None,
-    cancelled: Callable[[], bool] | None,
-) -> None:
-    """Fill the partial file, asking again after each cut until nothing new comes."""
-    failures, furthest = 0, part.received
-    while size is None or part.received != size:
-        _check(cancelled)
-        try:
-            _transfer(address, part, size, hash_known, settings, progress, cancelled)
-            return
-        except _Cut as cut:
-            failures = 1 if part.received > furthest else failures + 1
-            furthest = max(furthest, part.received)
-            if failures >= settings.attempts:
-                raise DownloadError(
-                    f"The download from {address} failed {failures} times in a row: {cut}. "
-                    f"{part.received} bytes are kept; the next attempt goes on from there."
-                ) from cut
-            logger.info("%s: %s; trying again", address, cut)
-            _sleep(settings.pause(failures), cancelled)
+@dataclass(frozen=True)
+class _Transfer:
+    """Fills the partial file."""
 
+    address: str
+    part: PartialFile
+    expected: Expected
+    settings: DownloadSettings
+    progress: Progress | None
+    cancelled: Callable[[], bool] | None
 
-def _transfer(
-    address: str,
-    part: PartialFile,
-    size: int | None,
-    hash_known: bool,
-    settings: DownloadSettings,
-    progress: Progress | None,
-    cancelled: Callable[[], bool] | None,
-) -> None:
-    """One connection: ask for what is missing and append it. Raises _Cut when it ended early."""
-    headers = {"User-Agent": "MedSAMSlicer", "Accept-Encoding": "identity", **part.range_headers(hash_known)}
-    with _open(urllib.request.Request(address, headers=headers), part, settings) as response:
-        total = _begin(address, response, part, size)
-        _check_space(part, total)
-        with part.append() as file:
-            received = part.received
-            if progress is not None:
-                progress(received, total)
-            while block := _read(response):
-                file.write(block)
-                received += len(block)
-                if total is not None and received > total:
-                    break
-                if progress is not None:
-                    progress(received, total)
-                _check(cancelled)
-            file.flush()
-            os.fsync(file.fileno())
-    if total is not None and received < total:
-        raise _Cut(f"the connection was cut after {received} of {total} bytes")
+    def fetch(self) -> None:
+        """Ask again after each broken connection, until too many in a row have brought next to nothing."""
+        part, settings = self.part, self.settings
+        failures, furthest = 0, part.received
+        worth_it = SLOWEST_BYTES_PER_S * settings.timeout_s
+        while self.expected.size is None or part.received != self.expected.size:
+            _check(self.cancelled)
+            try:
+                self._transfer()
+                return
+            except Interrupted as broken:
+                if broken.status == 416:
+                    part.delete()
+                failures = 1 if part.received >= furthest + worth_it else failures + 1
+                furthest = max(furthest, part.received)
+                if failures >= settings.attempts:
+                    raise DownloadError(
+                        f"The download from {self.address} failed {failures} times in a row: {broken}. "
+                        f"{part.received} bytes are kept; the next attempt goes on from there."
+                    ) from broken
+                logger.info("%s: %s; trying again", self.address, broken)
+                _sleep(settings.pause(failures), self.cancelled)
 
-
-def _begin(
-    address: str, response: http.client.HTTPResponse, part: PartialFile, size: int | None
-) -> int | None:
-    """Read the answer's headers, empty the partial file unless it goes on; return the bytes in all."""
-    if response.headers.get_content_type() == "text/html":
-        raise DownloadError(
-            f"{address} answered with a web page instead of a file (a proxy's or a login page?)."
-        )
-    length = response.headers.get("Content-Length", "")
-    total = int(length) if length.isdigit() else None
-    if response.status == 206:
-        first, total = _content_range(response.headers.get("Content-Range", ""))
-        if first != part.received:
+    def _transfer(self) -> None:
+        """One connection: ask for what is missing and append it. Raises Interrupted when it ended early."""
+        part, settings = self.part, self.settings
+        ranges = part.range_headers(self.expected.sha256 is not None)
+        headers = {"User-Agent": "MedSAMSlicer", "Accept-Encoding": "identity", **ranges}
+        request = urllib.request.Request(self.address, headers=headers)
+        check = functools.partial(_check, self.cancelled)
+        with answer_to(request, settings.proxy, settings.timeout_s, check) as answer:
+            total = self._begin(answer, bool(ranges))
+            _check_space(part, total)
+            with part.append() as file:
+                try:
+                    received = self._report(part.received, total)
+                    for block in answer.blocks(check, settings.timeout_s):
+                        file.write(block)
+                        received = self._report(received + len(block), total)
+                        if received > (self.expected.most if total is None else total):
+                            break
+                        check()
+                finally:
+                    file.flush()
+                    os.fsync(file.fileno())
+        if total is not None and received < total:
+            raise Interrupted(f"the connection was cut after {received} of {total} bytes")
+        if total is not None and received > total:
             part.delete()
-            raise _Cut(f"the server sent another part of the file than byte {part.received} onward")
-    else:
-        part.start(response.headers)
-    if size is not None and total is not None and total != size:
-        part.delete()
-        raise DownloadError(
-            f"{address} offers {total} bytes, but this checkpoint has {size}: not the same file."
-        )
-    return total if total is not None else size
+            raise Interrupted(f"the server sent more than the {total} bytes that it had announced")
+
+    def _report(self, received: int, total: int | None) -> int:
+        if self.progress is not None:
+            self.progress(received, total)
+        return received
+
+    def _begin(self, answer: Answer, asked_for_rest: bool) -> int | None:
+        """Read the answer's headers, empty the partial file unless it goes on; return the bytes in all."""
+        part, headers = self.part, answer.headers
+        if headers.get_content_type() == "text/html":
+            raise DownloadError(
+                f"{self.address} answered with a web page instead of a file (a proxy's or a login page?)."
+            )
+        if (coding := headers.get("Content-Encoding", "identity").strip().lower()) not in ("", "identity"):
+            raise DownloadError(
+                f"{self.address} sends the file packed ({coding}), which was not asked for: a proxy between?"
+            )
+        if answer.status not in (200, 206):
+            raise DownloadError(f"{self.address} answered {answer.status} instead of sending a file.")
+        if answer.status == 206:
+            first, total = _content_range(headers.get("Content-Range", ""))
+            if first != part.received or not asked_for_rest:
+                part.delete()
+                raise Interrupted(
+                    f"the server sent another part of the file than byte {part.received} onward"
+                )
+            if part.is_of_another_file(headers, total):
+                part.delete()
+                raise Interrupted("the server sent the rest of another file; starting again")
+        else:
+            total = _number(headers.get("Content-Length", ""))
+            part.start(headers, total)
+        if total is not None and (refusal := self.expected.refusal(total)):
+            part.delete()
+            raise DownloadError(f"{self.address} offers {total} bytes, but {refusal}: not the same file.")
+        return total if total is not None else self.expected.size
 
 
 def _content_range(value: str) -> tuple[int, int | None]:
     """First byte and length in all of a Content-Range header such as `bytes 100-199/200`."""
     unit, _, rest = value.partition(" ")
     span, _, total = rest.partition("/")
-    first = span.partition("-")[0]
-    if unit != "bytes" or not first.isdigit():
-        return -1, None
-    return int(first), int(total) if total.isdigit() else None
+    first = _number(span.partition("-")[0])
+    return (-1, None) if unit != "bytes" or first is None else (first, _number(total))
 
 
-def _open(
-    request: urllib.request.Request, part: PartialFile, settings: DownloadSettings
-) -> http.client.HTTPResponse:
-    handlers: list[urllib.request.BaseHandler] = [_SafeRedirects()]
-    if settings.proxy:
-        handlers.append(urllib.request.ProxyHandler({"http": settings.proxy, "https": settings.proxy}))
-    opener = urllib.request.build_opener(*handlers)
-    address = request.full_url
-    try:
-        response: http.client.HTTPResponse = opener.open(request, timeout=settings.timeout_s)
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.code == 416:
-                part.delete()
-            if error.code == 416 or error.code in _TRY_AGAIN:
-                raise _Cut(f"the server answered {error.code} {error.reason}") from error
-            raise DownloadError(f"{address}: the server answered {error.code} {error.reason}.") from error
-    except urllib.error.URLError as error:
-        if isinstance(error.reason, ssl.SSLCertVerificationError):
-            raise DownloadError(
-                f"{address}: the server's certificate is not trusted ({error.reason})."
-            ) from error
-        if isinstance(error.reason, socket.gaierror):
-            host = urllib.parse.urlsplit(address).hostname
-            raise DownloadError(
-                f"{address}: no such server as {host!r} is known (no network? a proxy to set?). "
-                "Without a network, put the file into the offline folder."
-            ) from error
-        raise _Cut(str(error.reason)) from error
-    except (http.client.HTTPException, OSError) as error:
-        raise _Cut(str(error) or type(error).__name__) from error
-    return response
-
-
-def _read(response: http.client.HTTPResponse) -> bytes:
-    try:
-        return response.read1(_CHUNK)
-    except (http.client.HTTPException, OSError) as error:
-        raise _Cut(str(error) or type(error).__name__) from error
+def _number(text: str) -> int | None:
+    """A header's number; None for anything else, such as `²` or a thousand digits."""
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
 def _finish(
     address: str,
     part: PartialFile,
     target: Path,
-    size: int | None,
-    sha256: str | None,
+    expected: Expected,
     cancelled: Callable[[], bool] | None,
 ) -> str:
-    """Check size and hash, then move. A wrong file is deleted."""
-    if size is not None and part.received != size:
+    """Check size, hash and content, then move. A wrong file is deleted."""
+    if refusal := expected.refusal(part.received):
         received = part.received
         part.delete()
-        raise DownloadError(f"{address} gave {received} bytes instead of {size}; the file was deleted.")
+        raise DownloadError(f"{address} gave {received} bytes, but {refusal}; the file was deleted.")
     digest = sha256_of(part.path, cancelled)
-    if sha256 is not None and digest != sha256.lower():
+    if expected.sha256 is not None and digest != expected.sha256.lower():
         part.delete()
         raise DownloadError(
-            f"{address} gave a file with the wrong SHA-256, {digest} instead of {sha256}; it was deleted."
+            f"{address} gave a file with the wrong SHA-256, {digest} instead of {expected.sha256}; it was deleted."
+            f" {expected.if_wrong}".rstrip()
         )
+    if expected.check is not None:
+        try:
+            expected.check(part.path)
+        except MedSAMError as error:
+            part.delete()
+            raise DownloadError(f"{address} gave no usable checkpoint: {error} It was deleted.") from error
     os.replace(part.path, target)
     part.delete()
     return digest

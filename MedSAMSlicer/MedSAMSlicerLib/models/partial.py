@@ -6,15 +6,16 @@ import json
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 
 @dataclass
 class PartialFile:
-    """A file `<target>.part` and its note `<target>.part.json` {address, validator}.
+    """A file `<target>.part` and its note `<target>.part.json` {address, validator, total}.
 
     validator: the server's strong ETag, or its Last-Modified date; it goes into If-Range, so that a file that
-    has changed on the server comes whole instead of as a tail that does not fit.
+    has changed on the server comes whole instead of as a tail that does not fit. total: bytes of the whole file,
+    None = the server did not say.
     """
 
     path: Path
@@ -52,12 +53,23 @@ class PartialFile:
             headers["If-Range"] = validator
         return headers
 
-    def start(self, headers: Message) -> None:
+    def start(self, headers: Message, total: int | None) -> None:
         """Begin from nothing, remembering from the answer's headers what the file on the server is."""
         self.delete()
-        tag = headers.get("ETag", "")
-        validator = tag if tag.startswith('"') else headers.get("Last-Modified", "")
-        self.note.write_text(json.dumps({"address": self.address, "validator": validator}), encoding="utf-8")
+        note = {"address": self.address, "validator": _validator(headers), "total": total}
+        self.note.write_text(json.dumps(note), encoding="utf-8")
+
+    def is_of_another_file(self, headers: Message, total: int | None) -> bool:
+        """Whether the rest that an answer brings belongs to another file than this part: some servers ignore If-Range.
+
+        Also true when the answer cannot tell, although the first one did.
+        """
+        note = self._read_note()
+        known = note.get("total")
+        return bool(
+            (note.get("validator") and note["validator"] not in (headers.get("ETag"), headers.get("Last-Modified")))
+            or (known is not None and total is not None and known != total)
+        )
 
     def append(self) -> IO[bytes]:
         """The file, open for writing at its end."""
@@ -68,9 +80,14 @@ class PartialFile:
         self.path.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
 
-    def _read_note(self) -> dict[str, str]:
+    def _read_note(self) -> dict[str, Any]:
         try:
             note = json.loads(self.note.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return note if isinstance(note, dict) else {}
+
+
+def _validator(headers: Message) -> str:
+    tag = str(headers.get("ETag", ""))
+    return tag if tag.startswith('"') else str(headers.get("Last-Modified", ""))

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..core.errors import CheckpointError
 from .download import DownloadSettings, Progress, download, sha256_of
@@ -37,6 +38,7 @@ class Checkpoint:
     """One file of weights, as the registry or the user names it.
 
     id: name for `--model`. file: name on disk. bytes, sha256: what the file must have, None = not known.
+    bytes_between: least and most bytes that are plausible where the size is not known.
     config: name of the network's configuration and image_size: pixels of its square input, None = to be
     recognised from the file. path: set for a file of the user's outside the cache folder.
     """
@@ -45,6 +47,7 @@ class Checkpoint:
     title: str
     file: str
     bytes: int | None = None
+    bytes_between: tuple[int, int] | None = None
     sha256: str | None = None
     licence: str = "not known"
     citation: str = ""
@@ -74,6 +77,9 @@ class Question:
 
 Confirm = Callable[[Question], bool]
 
+Loads = Callable[[Checkpoint, Path], None]
+"""Reads the weights of a file into the network of a checkpoint; raises CheckpointError when they do not fit."""
+
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """The folder of downloaded checkpoints: MEDSAMSLICER_MODELS, else where this system keeps such files."""
@@ -101,9 +107,16 @@ def read_entries(path: Path | None = None) -> tuple[Checkpoint, ...]:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"schema version {content['schema_version']} instead of {SCHEMA_VERSION}")
-        return tuple(Checkpoint(**entry) for entry in content["checkpoints"])
+        return tuple(_entry(**entry) for entry in content["checkpoints"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"The checkpoint registry {path} cannot be read: {error}") from error
+
+
+def _entry(bytes_between: Sequence[int] | None = None, **known: Any) -> Checkpoint:
+    if bytes_between is not None:
+        least, most = bytes_between
+        known["bytes_between"] = (least, most)
+    return Checkpoint(**known)
 
 
 class Registry:
