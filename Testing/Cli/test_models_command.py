@@ -5,18 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from file_server import FileServer, running_server
 
-from MedSAMSlicerLib.models import BUNDLED_ID, read_entries
+from MedSAMSlicerLib.cli.models import loads
+from MedSAMSlicerLib.core.errors import CheckpointError
+from MedSAMSlicerLib.models import BUNDLED_ID, Checkpoint, read_entries, registry
 
 
 @pytest.fixture
-def mirror() -> Iterator[FileServer]:
+def mirror(random_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    """A server with small weights under every name, and a registry in which those of MedSAM2 are that small."""
+    small = {"config": "medsamslicer_nano", "bytes_between": (1_000_000, 100_000_000)}
+    entries = [replace(e, **small) if e.id.startswith("medsam2") else e for e in read_entries()]
+    monkeypatch.setattr(registry, "read_entries", lambda: entries)
     with running_server() as server:
+        server.content, server.chunk_bytes = random_checkpoint.read_bytes(), 1 << 20
         yield server
 
 
@@ -71,7 +79,7 @@ def test_an_unpublished_hash_needs_a_yes(cli: Any, mirror: FileServer, own_cache
 def test_a_server_with_another_file_is_refused(cli: Any, mirror: FileServer, own_cache: Path) -> None:
     done = cli("models", "download", "sam2.1-tiny", "--mirror", mirror.address)
     assert done.code == 1
-    assert "offers 102400 bytes, but this checkpoint has 156008466" in done.err
+    assert f"offers {len(mirror.content)} bytes, but this checkpoint has 156008466" in done.err
     assert not (own_cache / "sam2.1_hiera_tiny.pt").exists()
 
 
@@ -105,11 +113,13 @@ def test_the_bundled_checkpoint_is_not_deleted(cli: Any) -> None:
     assert "bundled" in done.err
 
 
-def test_an_own_file_gets_a_name_and_loses_it_again(cli: Any, tmp_path: Path) -> None:
-    path = tmp_path / "mine.pt"
-    path.write_bytes(b"weights")
+def test_an_own_file_gets_a_name_and_loses_it_again(
+    cli: Any, random_checkpoint: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(random_checkpoint.read_bytes())
     done = cli("models", "add", path, "--name", "my-model")
-    assert done.out == f"my-model: {path}, SHA-256 {hashlib.sha256(b'weights').hexdigest()}\n"
+    assert done.out == f"my-model: {path}, SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}\n"
     assert "my-model" in cli("models", "list").out
     assert "still there" in cli("models", "delete", "my-model").out
     assert path.exists()
@@ -120,3 +130,14 @@ def test_a_file_that_does_not_exist_cannot_be_added(cli: Any, tmp_path: Path) ->
     done = cli("models", "add", tmp_path / "none.pt")
     assert done.code == 1
     assert "none.pt does not exist" in done.err
+
+
+def test_weights_are_read_into_the_network_before_their_hash_is_recorded(
+    random_checkpoint: Path, tmp_path: Path
+) -> None:
+    part = tmp_path / "weights.safetensors.part"
+    part.write_bytes(random_checkpoint.read_bytes())
+    loads(Checkpoint("nano", "Nano", "weights.safetensors", config="medsamslicer_nano"), part)
+    part.write_bytes(random_checkpoint.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match="damaged, incomplete"):
+        loads(Checkpoint("nano", "Nano", "weights.safetensors", config="medsamslicer_nano"), part)

@@ -20,11 +20,16 @@ class FileServer:
     ranges: bool = True
     says_length: bool = True
     content_type: str = "application/octet-stream"
+    content_encoding: str | None = None
+    content_length: str | None = None  # instead of the true one
+    heeds_if_range: bool = True
     cuts: list[int] = field(default_factory=list)  # bytes to send before cutting, one entry a request
     statuses: list[int] = field(default_factory=list)  # answers instead of the file, one entry a request
     redirects: dict[str, str] = field(default_factory=dict)
     stalls: list[float] = field(default_factory=list)  # seconds of silence in mid-file, one entry a request
     chunk_pause_s: float = 0.0
+    chunk_bytes: int = 4096
+    header_pause_s: float = 0.0  # after each byte of the headers
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     address: str = ""
 
@@ -62,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not asked or not server.ranges:
             return 0
         condition = self.headers.get("If-Range")
-        if condition and condition not in (server.etag, server.last_modified):
+        if server.heeds_if_range and condition and condition not in (server.etag, server.last_modified):
             return 0
         return int(asked.removeprefix("bytes=").rstrip("-"))
 
@@ -73,21 +78,37 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", server.content_type)
         if first:
             self.send_header("Content-Range", f"bytes {first}-{total - 1}/{total}")
-        if server.says_length:
+        if server.content_length is not None:
+            self.send_header("Content-Length", server.content_length)
+        elif server.says_length:
             self.send_header("Content-Length", str(total - first))
+        if server.content_encoding:
+            self.send_header("Content-Encoding", server.content_encoding)
         if server.etag:
             self.send_header("ETag", server.etag)
         if server.last_modified:
             self.send_header("Last-Modified", server.last_modified)
+        if server.header_pause_s:
+            self._drip_headers(server.header_pause_s)
         self.end_headers()
+
+    def _drip_headers(self, pause_s: float) -> None:
+        """Send another header that never ends, byte by byte, until the client has gone."""
+        self.flush_headers()
+        try:
+            for _ in range(1000):
+                self.wfile.write(b"X")
+                time.sleep(pause_s)
+        except OSError:
+            self.close_connection = True
 
     def _send_body(self, body: bytes) -> None:
         server = self.files
         end = server.cuts.pop(0) if server.cuts else len(body)
         stall = server.stalls.pop(0) if server.stalls else 0.0
-        for start in range(0, min(end, len(body)), 4096):
+        for start in range(0, min(end, len(body)), server.chunk_bytes):
             try:
-                self.wfile.write(body[start : min(start + 4096, end)])
+                self.wfile.write(body[start : min(start + server.chunk_bytes, end)])
                 self.wfile.flush()
             except OSError:  # the client has gone
                 return

@@ -9,14 +9,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from file_server import FileServer
 
-from MedSAMSlicerLib.core.errors import Cancelled, DownloadError
-from MedSAMSlicerLib.models import DownloadSettings, download
+from MedSAMSlicerLib.core.errors import Cancelled, CheckpointError, DownloadError
+from MedSAMSlicerLib.models import DownloadSettings, Expected, download
+
+EXPECTED = {field.name for field in fields(Expected)}
 
 
 def sha256(content: bytes) -> str:
@@ -26,8 +28,9 @@ def sha256(content: bytes) -> str:
 def fetch(server: FileServer, folder: Path, settings: DownloadSettings, **options: object) -> Path:
     """Download the server's file with its true size and hash, unless told otherwise."""
     known = {"size": len(server.content), "sha256": sha256(server.content)}
+    known |= {name: options.pop(name) for name in tuple(options) if name in EXPECTED}
     target = folder / "weights.pt"
-    download(server.url(), target, settings=settings, **{**known, **options})  # type: ignore[arg-type]
+    download(server.url(), target, Expected(**known), settings=settings, **options)  # type: ignore[arg-type]
     return target
 
 
@@ -185,7 +188,7 @@ def test_an_endless_answer_is_cut_off_at_the_known_size(
     server: FileServer, tmp_path: Path, quick: DownloadSettings
 ) -> None:
     server.says_length = False
-    with pytest.raises(DownloadError, match="bytes instead of 7; the file was deleted"):
+    with pytest.raises(DownloadError, match="bytes, but this checkpoint has 7; the file was deleted"):
         fetch(server, tmp_path, quick, size=7)
     assert visible(tmp_path) == []
 
@@ -324,10 +327,10 @@ def test_a_disk_that_fills_up_is_named_and_not_left_full(
 import resource, sys
 from pathlib import Path
 from MedSAMSlicerLib.core.errors import DownloadError
-from MedSAMSlicerLib.models import download
+from MedSAMSlicerLib.models import Expected, download
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 try:
-    download(sys.argv[1], Path(sys.argv[2]), size=102_400)
+    download(sys.argv[1], Path(sys.argv[2]), Expected(size=102_400))
 except DownloadError as error:
     print(error)
 """
@@ -407,3 +410,176 @@ def test_programs_that_want_one_file_do_not_spoil_it(
     said = [process.communicate()[0].strip() for process in running]
     assert said == [sha256(server.content)] * 3
     assert visible(tmp_path) == ["weights.pt"]
+
+
+# --- servers that send something else ---
+
+
+def without_hash(server: FileServer, folder: Path, settings: DownloadSettings, **options: object) -> Path:
+    return fetch(server, folder, settings, **{"size": None, "sha256": None, **options})
+
+
+def test_an_answer_without_content_is_refused(
+    server: FileServer, tmp_path: Path, quick: DownloadSettings
+) -> None:
+    server.statuses = [204]
+    with pytest.raises(DownloadError, match="answered 204 instead of sending a file"):
+        without_hash(server, tmp_path, quick)
+    assert visible(tmp_path) == []
+
+
+def test_a_packed_answer_is_refused(server: FileServer, tmp_path: Path, quick: DownloadSettings) -> None:
+    server.content_encoding = "gzip"
+    with pytest.raises(DownloadError, match=r"sends the file packed \(gzip\)"):
+        without_hash(server, tmp_path, quick)
+    assert visible(tmp_path) == []
+
+
+def test_the_check_sees_the_whole_file_before_it_takes_its_place(
+    server: FileServer, tmp_path: Path, quick: DownloadSettings
+) -> None:
+    def check(path: Path) -> None:
+        assert path.read_bytes() == server.content
+        assert not (tmp_path / "weights.pt").exists()
+        raise CheckpointError("It is a login page.")
+
+    with pytest.raises(DownloadError, match=r"no usable checkpoint: It is a login page\. It was deleted"):
+        without_hash(server, tmp_path, quick, check=check)
+    assert visible(tmp_path) == []
+
+
+@pytest.mark.parametrize("says_length", [True, False])
+def test_more_bytes_than_any_checkpoint_has_are_not_received(
+    server: FileServer, tmp_path: Path, quick: DownloadSettings, says_length: bool
+) -> None:
+    server.says_length = says_length
+    with pytest.raises(DownloadError, match="but this checkpoint has 10 to 5000"):
+        without_hash(server, tmp_path, quick, between=(10, 5000))
+    assert visible(tmp_path) == []
+
+
+def test_fewer_bytes_than_the_checkpoint_can_have_are_refused(
+    server: FileServer, tmp_path: Path, quick: DownloadSettings
+) -> None:
+    with pytest.raises(DownloadError, match="offers 102400 bytes, but this checkpoint has 200000 to 300000"):
+        without_hash(server, tmp_path, quick, between=(200_000, 300_000))
+
+
+@pytest.mark.parametrize("length", ["²", "9" * 5000, "-1", "many"])
+def test_a_length_that_is_no_number_counts_as_none(
+    server: FileServer, tmp_path: Path, quick: DownloadSettings, length: str
+) -> None:
+    server.content_length = length
+    assert without_hash(server, tmp_path, quick).read_bytes() == server.content
+
+
+# --- servers that are slow ---
+
+
+def test_a_server_that_drips_its_headers_is_given_up(
+    server: FileServer, tmp_path: Path, quick: DownloadSettings
+) -> None:
+    server.header_pause_s = 0.02
+    with pytest.raises(DownloadError, match=r"failed 2 times.*no complete answer within 0\.2 s"):
+        fetch(server, tmp_path, replace(quick, timeout_s=0.2, attempts=2))
+
+
+def test_a_server_that_drips_the_file_is_given_up_although_each_byte_is_new(
+    server: FileServer, tmp_path: Path, quick: DownloadSettings
+) -> None:
+    server.chunk_bytes, server.chunk_pause_s = 1, 0.02
+    with pytest.raises(DownloadError, match=r"failed 2 times.*the server sent only \d+ bytes in 0\.2 s"):
+        fetch(server, tmp_path, replace(quick, timeout_s=0.2, attempts=2))
+    assert (tmp_path / "weights.pt.part").stat().st_size > 0
+
+
+@pytest.mark.parametrize("where", ["headers", "body"])
+def test_a_download_that_waits_for_a_server_can_be_cancelled(
+    server: FileServer, tmp_path: Path, quick: DownloadSettings, where: str
+) -> None:
+    server.stalls, server.header_pause_s = [60.0], 1.0 if where == "headers" else 0.0
+    cancelled = threading.Event()
+    ended = threading.Event()
+
+    def run() -> None:
+        with pytest.raises(Cancelled):
+            fetch(server, tmp_path, replace(quick, timeout_s=60.0), cancelled=cancelled.is_set)
+        ended.set()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while not server.requests:
+        ended.wait(0.01)
+    cancelled.set()
+    assert ended.wait(30.0), "the server's silence of 60 s was waited for"
+
+
+# --- servers that lead elsewhere, and addresses that are none ---
+
+
+@pytest.mark.parametrize(
+    "elsewhere", ["ftp://127.0.0.1/weights.pt", "https://127.0.0.1:9/weights.pt", "file:///etc/passwd"]
+)
+def test_a_redirect_to_another_scheme_is_not_followed(
+    server: FileServer, tmp_path: Path, quick: DownloadSettings, elsewhere: str
+) -> None:
+    server.redirects = {"/weights.pt": elsewhere}
+    with pytest.raises(DownloadError, match=r"not followed|not http or https"):
+        fetch(server, tmp_path, quick)
+    assert len(server.requests) == 1
+
+
+def test_a_redirect_to_what_is_no_address_is_one_sentence(
+    server: FileServer, tmp_path: Path, quick: DownloadSettings
+) -> None:
+    server.redirects = {"/weights.pt": "http://["}
+    with pytest.raises(DownloadError, match="cannot be read"):
+        fetch(server, tmp_path, quick)
+
+
+def test_a_redirect_without_end_is_one_sentence(
+    server: FileServer, tmp_path: Path, quick: DownloadSettings
+) -> None:
+    server.redirects = {"/weights.pt": "/weights.pt"}
+    with pytest.raises(DownloadError, match="redirects without end"):
+        fetch(server, tmp_path, quick)
+
+
+@pytest.mark.parametrize("mirror", ["http://[", "http://", "http://host:port", "http://a b", "http://a\nb"])
+def test_a_mirror_that_is_no_address_is_named(tmp_path: Path, quick: DownloadSettings, mirror: str) -> None:
+    with pytest.raises(DownloadError, match="is not an address"):
+        download(
+            "https://example.org/weights.pt",
+            tmp_path / "weights.pt",
+            settings=replace(quick, mirror=mirror),
+        )
+
+
+def test_a_proxy_that_is_no_address_is_one_sentence(tmp_path: Path, quick: DownloadSettings) -> None:
+    settings = replace(quick, proxy="http://[")
+    with pytest.raises(DownloadError):
+        download("http://far-away.invalid/weights.pt", tmp_path / "weights.pt", settings=settings)
+
+
+# --- servers that send the rest of another file ---
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_server_that_ignores_if_range_costs_the_part_and_not_the_file(
+    server: FileServer, tmp_path: Path, quick: DownloadSettings, tells: bool
+) -> None:
+    server.cuts, server.heeds_if_range = [10_000, 0, 0], False
+    with pytest.raises(DownloadError, match="10000 bytes are kept"):
+        without_hash(server, tmp_path, quick)
+    server.content, server.etag = server.content[::-1], '"second"' if tells else None
+    assert without_hash(server, tmp_path, quick).read_bytes() == server.content
+
+
+def test_a_rest_of_a_file_of_another_length_costs_the_part(
+    server: FileServer, tmp_path: Path, quick: DownloadSettings
+) -> None:
+    server.cuts, server.heeds_if_range = [10_000, 0, 0], False
+    with pytest.raises(DownloadError, match="10000 bytes are kept"):
+        without_hash(server, tmp_path, quick)
+    server.content = b"new" + server.content  # under the same tag
+    assert without_hash(server, tmp_path, quick).read_bytes() == server.content

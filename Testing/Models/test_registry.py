@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
+import tempfile
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +27,19 @@ from MedSAMSlicerLib.models import (
     cache_folder,
 )
 
-WEIGHTS = b"numbers" * 100
-KNOWN = Checkpoint("known", "Known", "known.pt", bytes=700, sha256=hashlib.sha256(WEIGHTS).hexdigest())
+
+def archive(text: str) -> bytes:
+    """A file as torch writes it, as far as its structure goes: a zip archive with a pickle in it."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        file.writestr(zipfile.ZipInfo("weights/data.pkl"), text)
+    return content.getvalue()
+
+
+WEIGHTS = archive("numbers" * 100)
+KNOWN = Checkpoint(
+    "known", "Known", "known.pt", bytes=len(WEIGHTS), sha256=hashlib.sha256(WEIGHTS).hexdigest()
+)
 UNKNOWN = Checkpoint("unknown", "Unknown", "unknown.pt", url="http://127.0.0.1:9/unknown.pt")
 NANO = Checkpoint("nano", "Nano", "nano.safetensors", bundled=True)
 
@@ -59,7 +74,7 @@ def registry(tmp_path: Path) -> Registry:
 def own(tmp_path: Path) -> Path:
     """A file of weights somewhere on the user's disk."""
     path = tmp_path / "mine.pt"
-    path.write_bytes(b"my own numbers")
+    path.write_bytes(archive("my own numbers"))
     return path
 
 
@@ -84,6 +99,25 @@ def test_the_cache_folder_is_where_the_system_keeps_such_files(
 ) -> None:
     monkeypatch.setattr("sys.platform", platform)
     assert cache_folder(environ) == expected
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the list of users of POSIX systems")
+def test_a_user_without_a_home_folder_gets_one_among_the_temporary_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import pwd
+
+    def unknown(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert cache_folder({}) == tmp_path / f"medsamslicer-{os.getuid()}" / "models"
+    with pytest.raises(CheckpointError, match="'sam9'"):
+        Registry(cache=cache_folder({})).find("sam9")
+    with pytest.raises(CheckpointError, match=r"~/sam9\.pt does not exist"):
+        Registry(cache=cache_folder({})).find("~/sam9.pt")
 
 
 def test_checkpoints_are_found_in_the_offline_folder(registry: Registry, tmp_path: Path) -> None:
@@ -168,11 +202,11 @@ def test_an_own_file_that_is_not_confirmed_is_not_used(
 
 def test_an_own_file_that_changed_since_is_an_error_until_added_again(registry: Registry, own: Path) -> None:
     registry.open(own, yes)
-    own.write_bytes(b"other numbers")
+    own.write_bytes(archive("other numbers"))
     with pytest.raises(CheckpointError, match=r"mine\.pt is not the file it should be"):
         registry.open(own, yes)
     registry.add(own)
-    assert registry.open(own, never).sha256 == hashlib.sha256(b"other numbers").hexdigest()
+    assert registry.open(own, never).sha256 == hashlib.sha256(archive("other numbers")).hexdigest()
 
 
 def test_a_copy_of_a_known_checkpoint_is_recognised_anywhere(registry: Registry, tmp_path: Path) -> None:
@@ -185,7 +219,7 @@ def test_a_copy_of_a_known_checkpoint_is_recognised_anywhere(registry: Registry,
 def test_two_own_files_of_one_name_are_both_kept(registry: Registry, own: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     other = tmp_path / "other" / "mine.pt"
-    other.write_bytes(b"the other one")
+    other.write_bytes(archive("the other one"))
     registry.open(own, yes)
     registry.open(other, yes)
     assert registry.open(own, never).path == own
@@ -197,7 +231,7 @@ def test_the_second_file_of_one_name_is_opened_under_the_id_it_is_recorded_by(
 ) -> None:
     (tmp_path / "other").mkdir()
     other = tmp_path / "other" / "mine.pt"
-    other.write_bytes(b"the other one")
+    other.write_bytes(archive("the other one"))
     assert registry.open(own, yes).checkpoint.id == "mine"
     opened = registry.open(other, yes)
     assert opened.checkpoint.id == f"mine-{opened.sha256[:8]}"
@@ -210,7 +244,7 @@ def test_a_saved_checkpoint_is_found_by_its_hash_before_its_id(
 ) -> None:
     first = registry.open(own, yes)
     other = tmp_path / "other.pt"
-    other.write_bytes(b"the other one")
+    other.write_bytes(archive("the other one"))
     second = registry.add(other)
     assert registry.open_saved("mine", second.sha256, never).path == other
     assert registry.open_saved("gone", first.sha256, never).path == own
@@ -261,7 +295,7 @@ def test_programs_that_confirm_at_the_same_time_lose_nothing(tmp_path: Path) -> 
     )
     files = [tmp_path / f"w{number}.pt" for number in range(4)]
     for file in files:
-        file.write_text(file.name)
+        file.write_bytes(archive(file.name))
     running = [run_python(program, str(tmp_path / "cache"), str(file)) for file in files]
     assert [process.wait() for process in running] == [0] * 4
     content = json.loads((tmp_path / "cache" / "confirmed.json").read_text())
@@ -302,22 +336,19 @@ def test_the_hash_of_the_first_download_is_recorded_and_holds_for_the_next(
     online.download(online.find("unknown"), confirm=yes, settings=quick)
     assert online.open("unknown", never).sha256 == KNOWN.sha256
     online.delete(online.find("unknown"))
-    server.content = WEIGHTS[::-1]
-    with pytest.raises(DownloadError, match="wrong SHA-256"):
+    server.content = other = archive("published later")
+    with pytest.raises(DownloadError, match=r"wrong SHA-256.*medsamslicer models delete unknown --forget"):
         online.download(online.find("unknown"), confirm=never, settings=quick)
     online.delete(online.find("unknown"), forget=True)
-    assert (
-        online.download(online.find("unknown"), confirm=yes, settings=quick).path.read_bytes()
-        == WEIGHTS[::-1]
-    )
+    assert online.download(online.find("unknown"), confirm=yes, settings=quick).path.read_bytes() == other
 
 
 def test_a_file_put_into_the_cache_by_hand_is_asked_about(registry: Registry) -> None:
-    (registry.cache / "unknown.pt").write_bytes(b"by hand")
+    (registry.cache / "unknown.pt").write_bytes(archive("by hand"))
     with pytest.raises(CheckpointError, match="not confirmed"):
         registry.open("unknown", no)
     registry.open("unknown", yes)
-    assert registry.open("unknown", never).sha256 == hashlib.sha256(b"by hand").hexdigest()
+    assert registry.open("unknown", never).sha256 == hashlib.sha256(archive("by hand")).hexdigest()
 
 
 def test_what_is_on_disk_is_not_downloaded_again(
@@ -326,6 +357,98 @@ def test_what_is_on_disk_is_not_downloaded_again(
     online.download(online.find("known"), settings=quick)
     online.download(online.find("known"), settings=quick)
     assert len(server.requests) == 1
+
+
+# --- what is no checkpoint is not recorded ---
+
+
+def safetensors(length: int = 4, there: int = 4) -> bytes:
+    """A safetensors file with one weight of `length` bytes, of which `there` are there."""
+    header = json.dumps({"w": {"dtype": "U8", "shape": [length], "data_offsets": [0, length]}}).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(there)
+
+
+NOT_CHECKPOINTS = [
+    (b"", "it is empty"),
+    (
+        b"<!DOCTYPE html><title>Log in</title>",
+        "neither a torch archive nor a safetensors file; it begins with",
+    ),
+    (gzip.compress(WEIGHTS), "neither a torch archive nor a safetensors file"),
+    (WEIGHTS[:-30], "incomplete or damaged torch archive"),
+    (archive("x").replace(b"data.pkl", b"data.txt"), "not one that torch wrote"),
+    (safetensors(there=3), "incomplete safetensors file: "),
+    (safetensors()[:20], "its header does not fit"),
+    ((10**18).to_bytes(8, "little") + b"{}", "its header does not fit"),
+    ((4).to_bytes(8, "little") + b"{[}]", "header cannot be read"),
+    ((2).to_bytes(8, "little") + b"{}", "header cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("content", "why"), NOT_CHECKPOINTS)
+def test_what_a_server_sends_instead_of_a_checkpoint_is_not_recorded(
+    online: Registry, server: FileServer, quick: DownloadSettings, content: bytes, why: str
+) -> None:
+    server.content = content
+    with pytest.raises(DownloadError, match=why if content else "0 bytes"):
+        online.download(online.find("unknown"), confirm=yes, settings=quick)
+    server.content = WEIGHTS
+    assert online.download(online.find("unknown"), confirm=yes, settings=quick).sha256 == KNOWN.sha256
+
+
+@pytest.mark.parametrize(("content", "why"), NOT_CHECKPOINTS)
+def test_an_own_file_that_is_no_checkpoint_is_not_asked_about(
+    registry: Registry, own: Path, content: bytes, why: str
+) -> None:
+    own.write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"mine.pt cannot be used.*{why}"):
+        registry.open(own, never)
+    with pytest.raises(CheckpointError, match=f"mine.pt cannot be added.*{why}"):
+        registry.add(own)
+
+
+def test_a_whole_safetensors_file_is_a_checkpoint(registry: Registry, own: Path) -> None:
+    own.write_bytes(safetensors())
+    assert registry.add(own).path == own
+
+
+def test_a_file_that_does_not_load_is_not_recorded(
+    online: Registry, server: FileServer, quick: DownloadSettings
+) -> None:
+    def refuse(checkpoint: Checkpoint, path: Path) -> None:
+        assert (checkpoint.id, path.read_bytes()) == ("unknown", WEIGHTS)
+        raise CheckpointError("It is another network.")
+
+    with pytest.raises(DownloadError, match="It is another network"):
+        online.download(online.find("unknown"), confirm=yes, loads=refuse, settings=quick)
+    (online.cache / "unknown.pt").write_bytes(WEIGHTS)
+    with pytest.raises(CheckpointError, match="It is another network"):
+        online.open("unknown", yes, refuse)
+    assert online.find("unknown").sha256 is None
+
+
+def test_a_file_of_implausible_size_is_not_recorded(
+    online: Registry, server: FileServer, quick: DownloadSettings
+) -> None:
+    entry = replace(online.find("unknown"), bytes_between=(10_000, 20_000))
+    with pytest.raises(DownloadError, match=f"offers {len(WEIGHTS)} bytes, but this checkpoint has 10000"):
+        online.download(entry, confirm=yes, settings=quick)
+    (online.cache / "unknown.pt").write_bytes(WEIGHTS)
+    with pytest.raises(CheckpointError, match=f"It has {len(WEIGHTS)} bytes; unknown has 10000 to 20000"):
+        online.open(entry, yes)
+
+
+def test_the_refusal_of_a_changed_file_says_how_to_accept_another_one(registry: Registry) -> None:
+    path = registry.cache / "unknown.pt"
+    path.write_bytes(WEIGHTS)
+    registry.open("unknown", yes)
+    path.write_bytes(archive("published later"))
+    with pytest.raises(CheckpointError, match="models delete unknown --forget"):
+        registry.open("unknown", yes)
+    (registry.cache / "known.pt").write_bytes(b"evil")
+    with pytest.raises(CheckpointError, match="not the file it should be") as published:
+        registry.open("known", yes)
+    assert "--forget" not in str(published.value)
 
 
 # --- verifying and deleting ---

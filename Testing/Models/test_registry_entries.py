@@ -35,6 +35,16 @@ def test_official_checkpoints_have_size_and_hash() -> None:
     assert {e.image_size for e in official} == {1024}
 
 
+def test_every_download_names_a_revision_that_does_not_change_and_what_is_known_of_its_size() -> None:
+    for entry in (e for e in read_entries() if not e.bundled):
+        fixed = entry.sha256 is not None or re.search(r"/resolve/[0-9a-f]{40}/", entry.url or "")
+        assert fixed, entry.url
+        assert (entry.bytes is None) == (entry.bytes_between is not None)
+        if entry.bytes_between is not None:
+            least, most = entry.bytes_between
+            assert 0 < least < most < 1.2 * least
+
+
 def test_exactly_the_bundled_checkpoint_is_bundled() -> None:
     assert [e.id for e in read_entries() if e.bundled] == [BUNDLED_ID]
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from MedSAMSlicerLib.models import Checkpoint, Registry, State, sha256_of
+from MedSAMSlicerLib.models import BUNDLED_ID, Checkpoint, Registry, State, sha256_of
 
 sys.path.insert(
     0, str(Path(__file__).resolve().parents[1] / "Models")
 )  # pytest's importlib mode leaves it out
 from file_server import FileServer, running_server
 
-CONTENT = bytes(range(256)) * 4000
+CONTENT = Registry(cache=Path("unused")).open(BUNDLED_ID).path.read_bytes()
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_the_question_names_size_licence_and_address_and_warns_without_a_checksu
     (unknown,) = registry_of(server, tmp_path)
     (known,) = registry_of(server, tmp_path, sha256="0" * 64)
     for text in (question(unknown), question(known)):
-        assert "1 MB" in text
+        assert "5 MB" in text
         assert "Apache-2.0" in text
         assert server.url() in text
     assert "cannot be checked" in question(unknown)

@@ -187,14 +187,9 @@ def _checkpoint_file(choice: NetworkChoice) -> CheckpointFile:
 
 
 def _load(file: CheckpointFile) -> SAM2:
-    from ..sam2 import config as configs
-    from ..sam2.checkpoint import load
-    from ..sam2.config import Config
+    from ..sam2.checkpoint import load_named
 
-    known = {value.name: value for value in vars(configs).values() if isinstance(value, Config)}
-    # A safetensors file says itself which network it holds; of an official file the registry knows.
-    named = None if file.path.suffix == ".safetensors" else known.get(file.checkpoint.config or "")
-    return load(file.path, named)[0]
+    return load_named(file.path, file.checkpoint.config)
 
 
 def _device_note(asked: str, used: str) -> str:

@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..core.errors import Cancelled, MedSAMError
 from ..core.translation import tr as _
@@ -72,6 +73,7 @@ class ModelDownload:
             self._registry.download(
                 self.checkpoint,
                 confirm=lambda question: True,
+                loads=_loads,
                 progress=lambda done, total: self._news.put(Bytes(done, total)),
                 cancelled=self._cancelled.is_set,
             )
@@ -85,3 +87,15 @@ class ModelDownload:
             raise
         finally:
             self._news.put(Ended(self.checkpoint, error))
+
+
+def _loads(checkpoint: Checkpoint, path: Path) -> None:
+    """Read the weights of a file into the network of a checkpoint, where torch is installed already.
+
+    Raises CheckpointError when they do not fit.
+    """
+    try:
+        from ..sam2.checkpoint import load_named
+    except ImportError:  # the model may be downloaded before torch is; the first use loads it then
+        return
+    load_named(path, checkpoint.config)

@@ -3,6 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import os
+from pathlib import Path
+
+_MOST_THREADS = max(64, 4 * (os.cpu_count() or 1))
+
+
+def threads(text: str) -> int:
+    """A number of threads or processes: 1 or more, and no more than a system can start and use."""
+    count = positive(text)
+    if count > _MOST_THREADS:
+        raise argparse.ArgumentTypeError(
+            f"at most {_MOST_THREADS} are possible on this computer with {os.cpu_count()} processors, not {text}"
+        )
+    return count
+
+
+def expanded(name: str) -> Path:
+    """The path with ~ replaced by the home folder, where there is one."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111 - Path.expanduser fails without a home folder
 
 
 def positive(text: str) -> int:

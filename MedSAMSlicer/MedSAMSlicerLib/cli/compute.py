@@ -20,9 +20,7 @@ from ..engine.segmenter import DEFAULT_CACHE_BYTES, VolumeSegmenter
 from ..io.segmentations import Mask
 from ..io.volumes import Volume
 from ..models.registry import CheckpointFile
-from ..sam2 import config as configs
-from ..sam2.checkpoint import load
-from ..sam2.config import Config
+from ..sam2.checkpoint import load_named
 from ..sam2.model import SAM2
 from .terminal import ProgressBar, duration, say
 
@@ -99,10 +97,7 @@ def segment_volume(volume: Volume, prompts: PromptSet, file: CheckpointFile, set
 
 def load_checkpoint(file: CheckpointFile) -> SAM2:
     """The network of a checkpoint file. Raises CheckpointError."""
-    known = {value.name: value for value in vars(configs).values() if isinstance(value, Config)}
-    # A safetensors file says itself which network it holds; of an official file the registry knows.
-    named = None if file.path.suffix == ".safetensors" else known.get(file.checkpoint.config or "")
-    return load(file.path, named)[0]
+    return load_named(file.path, file.checkpoint.config)
 
 
 def chosen_device(said: str) -> str:

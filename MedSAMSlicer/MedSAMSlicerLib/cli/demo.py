@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.errors import OutputError
 from ..models.registry import BUNDLED_ID, Registry
 from .exit_codes import FAILED, OK
+from .models import loads
 from .terminal import UNTRIED_DEVICES, confirmation, duration
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
-    checkpoint = Registry.from_environment().open(arguments.model, confirmation(arguments.yes))
+    checkpoint = Registry.from_environment().open(arguments.model, confirmation(arguments.yes), loads)
     array, geometry, truth = ct_phantom(seed=arguments.seed)
     volume = Volume(array, geometry, "phantom", folder / "volume.nii.gz", modality="CT")
     prompts = PromptSet(

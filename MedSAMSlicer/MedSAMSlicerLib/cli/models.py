@@ -75,6 +75,13 @@ def run(arguments: argparse.Namespace) -> int:
     return int(arguments.action(arguments, Registry.from_environment()))
 
 
+def loads(checkpoint: Checkpoint, path: Path) -> None:
+    """Read the weights of a file into the network of a checkpoint. Raises CheckpointError when they do not fit."""
+    from ..sam2.checkpoint import load_named
+
+    load_named(path, checkpoint.config)
+
+
 def _list(arguments: argparse.Namespace, registry: Registry) -> int:
     entries = list(registry)
     if arguments.json:
@@ -111,6 +118,7 @@ def _download(arguments: argparse.Namespace, registry: Registry) -> int:
             file = registry.download(
                 checkpoint,
                 confirm=confirmation(arguments.yes),
+                loads=loads,
                 settings=settings,
                 progress=lambda done, total, bar=bar: bar.update(done, total, size(done)),  # type: ignore[misc]
             )

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ..core.errors import PromptError
 from ..core.geometry import SliceAxis, VolumeGeometry
@@ -25,6 +24,7 @@ from ..core.prompts import (
 )
 from ..io.labels import read_slice_mask
 from ..io.segmentations import color_of
+from .argument_types import expanded
 from .exit_codes import UsageError
 from .prompt_text import PromptText
 
@@ -142,7 +142,7 @@ def _mask(text: PromptText, geometry: VolumeGeometry, axis: SliceAxis) -> MaskPr
         raise PromptError(
             f"Slice {slice_ref.index} does not exist: axis {axis.name.lower()} has slices 0 to {last}."
         )
-    path = Path(text.rest_after_slice()).expanduser()
+    path = expanded(text.rest_after_slice())
     mask = read_slice_mask(path, geometry, axis, slice_ref.index)
     if not mask.any():
         raise PromptError(f"{path} has nothing marked on slice {slice_ref.index}.")

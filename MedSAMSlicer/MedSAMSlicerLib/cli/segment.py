@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import CheckpointError, OutputError, PromptError, VolumeError
 from ..models.registry import BUNDLED_ID, CheckpointFile, Registry
-from .argument_types import positive
+from .argument_types import expanded, positive
 from .exit_codes import OK, UsageError
+from .models import loads
 from .outputs import check_targets, draw_result, needs_dicom, reserved_targets, write_masks
 from .prompt_text import PromptText
 from .terminal import UNTRIED_DEVICES, confirmation, duration, say, warn
@@ -185,9 +186,9 @@ def _run(arguments: argparse.Namespace, start: float) -> int:
 def _other_inputs(arguments: argparse.Namespace) -> dict[Path, str]:
     """Files beside the volume that must stay as they are; the prompts may be saved where they came from."""
     masks = [text.body.partition(",")[2].strip() for text in arguments.said if text.kind == "mask"]
-    inputs = {Path(name).expanduser(): "the file of a --mask" for name in masks if name}
+    inputs = {expanded(name): "the file of a --mask" for name in masks if name}
     if arguments.model is not None:
-        inputs[Path(arguments.model).expanduser()] = "the --model"
+        inputs[expanded(arguments.model)] = "the --model"
     if arguments.prompts is not None and arguments.prompts != arguments.save_prompts:
         inputs[arguments.prompts] = "the file of the --prompts"
     return inputs
@@ -262,10 +263,10 @@ def _checkpoint(arguments: argparse.Namespace, prompts: PromptSet) -> Checkpoint
     registry = Registry.from_environment()
     confirm = confirmation(arguments.yes)
     if arguments.model is not None or prompts.checkpoint_id is None:
-        file = registry.open(arguments.model or BUNDLED_ID, confirm)
+        file = registry.open(arguments.model or BUNDLED_ID, confirm, loads)
     else:
         try:
-            file = registry.open_saved(prompts.checkpoint_id, prompts.checkpoint_sha256, confirm)
+            file = registry.open_saved(prompts.checkpoint_id, prompts.checkpoint_sha256, confirm, loads)
         except CheckpointError as error:
             raise CheckpointError(
                 f"{arguments.prompts} was made with {prompts.checkpoint_id}: {error}"

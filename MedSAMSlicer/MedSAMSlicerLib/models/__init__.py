@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from .download import DownloadSettings, Progress, download, sha256_of
+from .download import DownloadSettings, Expected, Progress, download, sha256_of
 from .registry import (
     BUNDLED_ID,
     Checkpoint,
     CheckpointFile,
     Confirm,
+    Loads,
     Question,
     Registry,
     State,
@@ -22,6 +23,8 @@ __all__ = [
     "CheckpointFile",
     "Confirm",
     "DownloadSettings",
+    "Expected",
+    "Loads",
     "Progress",
     "Question",
     "Registry",

@@ -115,7 +115,7 @@ class _Link:
         self._ended = threading.Event()
         self._connections: list[_Connection | _SecureConnection] = []
         arguments = (request, proxy, timeout_s)
-        threading.Thread(target=self._run, args=arguments, name="download", daemon=True).start()
+        threading.Thread(target=self._run, args=arguments, name="HTTP answer", daemon=True).start()
 
     def next_item(self, check: Check, deadline: float) -> tuple[int, Message] | bytes | Exception | None:
         """What came next; None when nothing came until `deadline` of the monotonic clock."""
@@ -200,7 +200,7 @@ class _Http(urllib.request.HTTPHandler):
         self._link = link
 
     def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(functools.partial(_Connection, link=self._link), req)  # type: ignore[arg-type]
+        return self.do_open(functools.partial(_Connection, link=self._link), req)
 
 
 class _Https(urllib.request.HTTPSHandler):
@@ -209,11 +209,28 @@ class _Https(urllib.request.HTTPSHandler):
         self._link = link
 
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(functools.partial(_SecureConnection, link=self._link), req)  # type: ignore[arg-type]
+        return self.do_open(functools.partial(_SecureConnection, link=self._link), req)
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects within one scheme only: never from https to http, never to ftp."""
+
+    def http_error_302(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+    ) -> Any:
+        """Follow a redirect; the answer that brought it is closed when it cannot be followed."""
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except BaseException:
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str

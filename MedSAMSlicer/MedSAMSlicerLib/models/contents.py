@@ -43,7 +43,9 @@ def _check_archive(path: Path) -> None:
 def _check_safetensors(path: Path, header_bytes: int) -> None:
     there = path.stat().st_size
     if not 2 <= header_bytes <= min(_MOST_HEADER_BYTES, there - 8):
-        raise CheckpointError("It is an incomplete or damaged safetensors file: its header does not fit into it.")
+        raise CheckpointError(
+            "It is an incomplete or damaged safetensors file: its header does not fit into it."
+        )
     try:
         with path.open("rb") as file:
             file.seek(8)

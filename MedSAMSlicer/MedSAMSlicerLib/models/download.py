@@ -227,7 +227,7 @@ class _Transfer:
                     os.fsync(file.fileno())
         if total is not None and received < total:
             raise Interrupted(f"the connection was cut after {received} of {total} bytes")
-        if total is not None and received > total:
+        if total is not None and received > total and self.expected.size is None:
             part.delete()
             raise Interrupted(f"the server sent more than the {total} bytes that it had announced")
 

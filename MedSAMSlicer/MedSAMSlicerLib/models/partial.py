@@ -67,7 +67,10 @@ class PartialFile:
         note = self._read_note()
         known = note.get("total")
         return bool(
-            (note.get("validator") and note["validator"] not in (headers.get("ETag"), headers.get("Last-Modified")))
+            (
+                note.get("validator")
+                and note["validator"] not in (headers.get("ETag"), headers.get("Last-Modified"))
+            )
             or (known is not None and total is not None and known != total)
         )
 

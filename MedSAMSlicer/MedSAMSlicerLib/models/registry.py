@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import functools
 import json
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import CheckpointError
-from .download import DownloadSettings, Progress, download, sha256_of
+from .contents import check_is_checkpoint
+from .download import MOST_BYTES, DownloadSettings, Expected, Progress, download, sha256_of
 from .recorded import RecordedFile, RecordedHashes
 
 logger = logging.getLogger(__name__)
@@ -82,17 +85,41 @@ Loads = Callable[[Checkpoint, Path], None]
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder of downloaded checkpoints: MEDSAMSLICER_MODELS, else where this system keeps such files."""
+    """The folder of downloaded checkpoints: MEDSAMSLICER_MODELS, else where this system keeps such files.
+
+    A user without a home folder (a container with any user number) gets one among the temporary files. Raises
+    CheckpointError when that belongs to another user.
+    """
     if named := environ.get("MEDSAMSLICER_MODELS"):
-        return Path(named).expanduser()
+        return _without_tilde(named)
+    if sys.platform == "win32" and (local := environ.get("LOCALAPPDATA")):
+        return Path(local) / "MedSAMSlicer" / "models"
+    if sys.platform not in ("win32", "darwin") and (cache := environ.get("XDG_CACHE_HOME")):
+        return Path(cache) / "medsamslicer" / "models"
+    try:
+        home = Path.home()
+    except RuntimeError:  # neither HOME nor an entry in the list of users
+        return _temporary_cache()
     if sys.platform == "win32":
-        local = environ.get("LOCALAPPDATA")
-        base = Path(local) if local else Path.home() / "AppData" / "Local"
-        return base / "MedSAMSlicer" / "models"
+        return home / "AppData" / "Local" / "MedSAMSlicer" / "models"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "MedSAMSlicer" / "models"
-    cache = environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "medsamslicer" / "models"
+        return home / "Library" / "Caches" / "MedSAMSlicer" / "models"
+    return home / ".cache" / "medsamslicer" / "models"
+
+
+def _temporary_cache() -> Path:
+    user = os.getuid() if sys.platform != "win32" else 0
+    folder = Path(tempfile.gettempdir()) / f"medsamslicer-{user}"
+    if sys.platform != "win32" and folder.exists() and folder.stat().st_uid != user:
+        raise CheckpointError(
+            f"{folder} belongs to another user; name a folder for checkpoints with MEDSAMSLICER_MODELS."
+        )
+    return folder / "models"
+
+
+def _without_tilde(name: str) -> Path:
+    """The path with ~ replaced by the home folder, where there is one."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111 - Path.expanduser fails without a home folder
 
 
 def bundled_folders() -> tuple[Path, ...]:
@@ -143,9 +170,7 @@ class Registry:
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Registry:
         """The registry of this package; MEDSAMSLICER_MODELS and MEDSAMSLICER_OFFLINE name the folders."""
         offline = [
-            Path(part).expanduser()
-            for part in environ.get("MEDSAMSLICER_OFFLINE", "").split(os.pathsep)
-            if part
+            _without_tilde(part) for part in environ.get("MEDSAMSLICER_OFFLINE", "").split(os.pathsep) if part
         ]
         return cls(cache=cache_folder(environ), offline=offline)
 
@@ -164,7 +189,7 @@ class Registry:
         for checkpoint in known:
             if checkpoint.id == text:
                 return checkpoint
-        path = Path(text).expanduser().absolute()
+        path = _without_tilde(text).absolute()
         if path.is_file():
             return next((c for c in known if c.path == path), _own_file(path))
         if path.is_dir():
@@ -188,12 +213,16 @@ class Registry:
         return State.BUNDLED if checkpoint.bundled else State.ON_DISK
 
     def open(
-        self, name: str | os.PathLike[str] | Checkpoint, confirm: Confirm | None = None
+        self,
+        name: str | os.PathLike[str] | Checkpoint,
+        confirm: Confirm | None = None,
+        loads: Loads | None = None,
     ) -> CheckpointFile:
         """The checked file of a checkpoint given by id, file or entry.
 
-        Where no hash is known, `confirm` is asked and the hash recorded; no `confirm` counts as no. Raises
-        CheckpointError when the file is not here, is not what it was, or was not confirmed.
+        Where no hash is known, the file must be a checkpoint (and load, with `loads`); then `confirm` is asked and the
+        hash recorded. No `confirm` counts as no. Raises CheckpointError when the file is not here, is not what it was,
+        is no checkpoint, or was not confirmed.
         """
         checkpoint = name if isinstance(name, Checkpoint) else self.find(name)
         path = self.path_of(checkpoint)
@@ -203,8 +232,12 @@ class Registry:
         if checkpoint.path is not None and (twin := self._same_file(digest)) is not None:
             return CheckpointFile(replace(twin, path=path), path, digest)
         if checkpoint.sha256 is not None:
-            _compare(checkpoint, path, digest)
+            self._compare(checkpoint, path, digest)
         elif not checkpoint.bundled:
+            try:
+                _check_content(checkpoint, path, loads)
+            except CheckpointError as error:
+                raise CheckpointError(f"{path} cannot be used. {error}") from error
             text = (
                 f"The file {path} ({path.stat().st_size / 1e6:.1f} MB, SHA-256 {digest}) is not known. "
                 "Only its numbers are read, never code in it. Use it and remember the hash?"
@@ -214,7 +247,11 @@ class Registry:
         return CheckpointFile(replace(checkpoint, sha256=digest), path, digest)
 
     def open_saved(
-        self, identifier: str, sha256: str | None, confirm: Confirm | None = None
+        self,
+        identifier: str,
+        sha256: str | None,
+        confirm: Confirm | None = None,
+        loads: Loads | None = None,
     ) -> CheckpointFile:
         """The checked file that an earlier run used: the one with that hash, else the one of that id.
 
@@ -228,7 +265,7 @@ class Registry:
                     CheckpointError
                 ):  # a file that was changed; another one may be right
                     return self.open(checkpoint)
-        return self.open(identifier, confirm)
+        return self.open(identifier, confirm, loads)
 
     def verify(self, checkpoint: Checkpoint) -> CheckpointFile:
         """Check the hash of a file on disk. Raises CheckpointError when it differs or is not known."""
@@ -238,7 +275,7 @@ class Registry:
         digest = self._digest(path)
         if checkpoint.sha256 is None:
             raise CheckpointError(f"No hash of {checkpoint.id} is known; that of {path} is {digest}.")
-        _compare(checkpoint, path, digest)
+        self._compare(checkpoint, path, digest)
         return CheckpointFile(checkpoint, path, digest)
 
     def download(
@@ -246,16 +283,18 @@ class Registry:
         checkpoint: Checkpoint,
         *,
         confirm: Confirm | None = None,
+        loads: Loads | None = None,
         settings: DownloadSettings | None = None,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> CheckpointFile:
         """Bring a checkpoint into the cache folder, unless it is on disk.
 
-        Where no hash is known, `confirm` is asked. Raises DownloadError, CheckpointError and Cancelled.
+        Where no hash is known, `confirm` is asked before, and the hash is recorded only when the file is a checkpoint
+        of plausible size that loads (with `loads`). Raises DownloadError, CheckpointError and Cancelled.
         """
         if self.path_of(checkpoint) is not None:
-            return self.open(checkpoint, confirm)
+            return self.open(checkpoint, confirm, loads)
         if checkpoint.url is None:
             raise CheckpointError(_missing_sentence(checkpoint))
         if checkpoint.sha256 is None:
@@ -266,11 +305,17 @@ class Registry:
             )
             _ask(confirm, checkpoint, text)
         path = self.cache / checkpoint.file
+        expected = Expected(
+            size=checkpoint.bytes,
+            between=checkpoint.bytes_between or (1, MOST_BYTES),
+            sha256=checkpoint.sha256,
+            if_wrong=self._how_to_forget(checkpoint),
+            check=None if checkpoint.sha256 else functools.partial(_check_content, checkpoint, loads=loads),
+        )
         digest = download(
             checkpoint.url,
             path,
-            size=checkpoint.bytes,
-            sha256=checkpoint.sha256,
+            expected,
             settings=settings,
             progress=progress,
             cancelled=cancelled,
@@ -282,12 +327,16 @@ class Registry:
     def add(self, path: str | os.PathLike[str], identifier: str | None = None) -> CheckpointFile:
         """Record a file of the user's under a name of its own, as confirmed now; it stays where it is.
 
-        Raises CheckpointError when it cannot be read or the name is taken by the registry.
+        Raises CheckpointError when it is no checkpoint or the name is taken by the registry.
         """
-        file = Path(path).expanduser().absolute()
+        file = _without_tilde(os.fspath(path)).absolute()
         if not file.is_file():
             raise CheckpointError(f"The checkpoint file {path} does not exist.")
         name = identifier or file.stem
+        try:
+            check_is_checkpoint(file)
+        except CheckpointError as error:
+            raise CheckpointError(f"{file} cannot be added. {error}") from error
         if any(entry.id == name for entry in self._entries):
             raise CheckpointError(
                 f"The name {name!r} belongs to a checkpoint of the registry; choose another."
@@ -322,6 +371,23 @@ class Registry:
             self._recorded.forget(checkpoint.id)
         return present
 
+    def _how_to_forget(self, checkpoint: Checkpoint) -> str:
+        """How another file is accepted under an id whose hash the user has confirmed; empty for published hashes."""
+        if checkpoint.path is not None or any(e.id == checkpoint.id and e.sha256 for e in self._entries):
+            return ""
+        return (
+            "Its hash was that of the first download. To accept another file: "
+            f"medsamslicer models delete {checkpoint.id} --forget, then download it again."
+        )
+
+    def _compare(self, checkpoint: Checkpoint, path: Path, digest: str) -> None:
+        if digest != checkpoint.sha256:
+            raise CheckpointError(
+                f"{path} is not the file it should be: its SHA-256 is {digest}, that of {checkpoint.id} is "
+                f"{checkpoint.sha256}. Delete and download it again, or add it again if you changed it yourself. "
+                f"{self._how_to_forget(checkpoint)}".rstrip()
+            )
+
     def _digest(self, path: Path) -> str:
         try:
             return sha256_of(path)
@@ -346,6 +412,18 @@ class Registry:
         return _own_file(path, entry)
 
 
+def _check_content(checkpoint: Checkpoint, path: Path, loads: Loads | None) -> None:
+    """Raise CheckpointError unless a file of unknown hash is a checkpoint, of plausible size, that loads."""
+    if checkpoint.bytes_between is not None and checkpoint.bytes is None:
+        least, most = checkpoint.bytes_between
+        size = path.stat().st_size
+        if not least <= size <= most:
+            raise CheckpointError(f"It has {size} bytes; {checkpoint.id} has {least} to {most}.")
+    check_is_checkpoint(path)
+    if loads is not None:
+        loads(checkpoint, path)
+
+
 def _own_file(path: Path, recorded: RecordedFile | None = None) -> Checkpoint:
     if recorded is None:
         return Checkpoint(id=path.stem, title=f"own file {path.name}", file=path.name, path=path)
@@ -363,14 +441,6 @@ def _ask(confirm: Confirm | None, checkpoint: Checkpoint, text: str) -> None:
     if confirm is None or not confirm(Question(checkpoint, text)):
         raise CheckpointError(
             f"The checkpoint {checkpoint.path or checkpoint.id} was not confirmed, so it is not used."
-        )
-
-
-def _compare(checkpoint: Checkpoint, path: Path, digest: str) -> None:
-    if digest != checkpoint.sha256:
-        raise CheckpointError(
-            f"{path} is not the file it should be: its SHA-256 is {digest}, that of {checkpoint.id} is "
-            f"{checkpoint.sha256}. Delete and download it again, or add it again if you changed it yourself."
         )
 
 

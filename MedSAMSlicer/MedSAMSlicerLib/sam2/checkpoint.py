@@ -7,6 +7,7 @@ pixels. A file whose name begins with "MedSAM2" is therefore taken for one; the 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..core.errors import CheckpointError
+from . import config as configs
 from .config import BASE_PLUS, LARGE, MEDSAM2, NANO, SMALL, TINY, Config, HieraConfig
 from .model import SAM2
 
@@ -56,7 +58,7 @@ def load(path: str | os.PathLike[str], config: Config | None = None) -> tuple[SA
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint file {path}.")
-    if path.suffix == ".safetensors":
+    if _is_safetensors(path):
         weights, described = _read_safetensors(path)
     else:
         weights, described = _read_official(path), None
@@ -71,6 +73,15 @@ def load(path: str | os.PathLike[str], config: Config | None = None) -> tuple[SA
     model.load_state_dict(float32, strict=True, assign=True)
     logger.info("Read %s from %s", config.name, path)
     return model.eval(), config
+
+
+def load_named(path: Path, config_name: str | None) -> SAM2:
+    """Read a checkpoint of the registry into a network: :func:`load` with the config of that name.
+
+    A safetensors file itself says which network it holds; of an official file only the registry knows.
+    """
+    known = {value.name: value for value in vars(configs).values() if isinstance(value, Config)}
+    return load(path, None if _is_safetensors(path) else known.get(config_name or ""))[0]
 
 
 def save(
@@ -161,6 +172,16 @@ def recognise(weights: Mapping[str, Tensor], file_name: str) -> Config:
         ):
             return MEDSAM2 if config is TINY and file_name.lower().startswith("medsam2") else config
     raise CheckpointError(f"{file_name} does not hold a SAM 2 network that this program knows.")
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file is to be read as safetensors: by its name, or by its first bytes under any other name."""
+    if path.suffix == ".safetensors":
+        return True
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        start = file.read(9)
+        return start[8:] == b"{" and start[:4] != ZIP_MAGIC
+    return False
 
 
 def _read_official(path: Path) -> dict[str, Tensor]:

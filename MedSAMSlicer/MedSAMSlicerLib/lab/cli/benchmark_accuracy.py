@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...cli.argument_types import not_negative, positive
 from ...cli.exit_codes import OK, UsageError
+from ...cli.models import loads
 from ...cli.terminal import UNTRIED_DEVICES, ProgressBar, confirmation, say, warn
 from ...core.errors import MedSAMError
 from ...models.registry import BUNDLED_ID, Registry
@@ -306,7 +307,8 @@ def _specs(arguments: argparse.Namespace, threads: int) -> Iterator[RunnerSpec]:
     registry, confirm = Registry.from_environment(), confirmation(arguments.yes)
     device = chosen_device(arguments.device)
     files = {
-        file.sha256: file for file in (registry.open(m, confirm) for m in arguments.model or [BUNDLED_ID])
+        file.sha256: file
+        for file in (registry.open(m, confirm, loads) for m in arguments.model or [BUNDLED_ID])
     }
     for file in files.values():
         for tier, stage in product(

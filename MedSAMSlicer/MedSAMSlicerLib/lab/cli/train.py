@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...cli.argument_types import not_negative, positive
 from ...cli.exit_codes import UsageError
+from ...cli.models import loads
 from ...cli.terminal import confirmation, say
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ def _opened(args: argparse.Namespace) -> tuple[SAM2, dict[str, str]]:
     from ...cli.compute import load_checkpoint
     from ...models import Registry
 
-    file = Registry.from_environment().open(args.checkpoint, confirmation(args.yes))
+    file = Registry.from_environment().open(args.checkpoint, confirmation(args.yes), loads)
     data = "generated volumes" if args.data is None else "labelled volumes of the user's"
     return load_checkpoint(file), {
         "licence": file.checkpoint.licence,

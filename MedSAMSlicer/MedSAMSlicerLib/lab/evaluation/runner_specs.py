@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...core.errors import CheckpointError, MedSAMError
 from ...models.download import sha256_of
@@ -144,8 +144,7 @@ def _own(said: str) -> Runner:
 
 
 def _model(spec: RunnerSpec) -> SAM2:
-    from ...sam2 import config as configs
-    from ...sam2.checkpoint import load
+    from ...sam2.checkpoint import load_named
 
     path = Path(str(spec.file))
     if not path.is_file():
@@ -154,9 +153,4 @@ def _model(spec: RunnerSpec) -> SAM2:
         raise CheckpointError(
             f"The weights {path} are not those that were meant: their SHA-256 is another one."
         )
-    known: dict[str, Any] = {
-        value.name: value for value in vars(configs).values() if isinstance(value, configs.Config)
-    }
-    # A safetensors file says itself which network it holds; of an official file the registry knows.
-    named = None if path.suffix == ".safetensors" else known.get(spec.config or "")
-    return load(path, named)[0]
+    return load_named(path, spec.config)
