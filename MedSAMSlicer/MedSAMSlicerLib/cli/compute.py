@@ -21,7 +21,6 @@ from ..io.segmentations import Mask
 from ..io.volumes import Volume
 from ..models.registry import CheckpointFile
 from ..sam2.checkpoint import load_named
-from ..sam2.model import SAM2
 from .terminal import ProgressBar, duration, say
 
 
@@ -60,7 +59,7 @@ class Segmented:
 def segment_volume(volume: Volume, prompts: PromptSet, file: CheckpointFile, settings: Settings) -> Segmented:
     """Load the checkpoint, propagate, describe. Raises what the engine and the loader raise."""
     start = time.perf_counter()
-    model = load_checkpoint(file)
+    model = load_named(file.path, file.checkpoint.config)
     loaded = time.perf_counter()
     segmenter = VolumeSegmenter(
         volume.array,
@@ -93,11 +92,6 @@ def segment_volume(volume: Volume, prompts: PromptSet, file: CheckpointFile, set
         device=str(precision.device),
         notes=(precision.note,) if precision.note else (),
     )
-
-
-def load_checkpoint(file: CheckpointFile) -> SAM2:
-    """The network of a checkpoint file. Raises CheckpointError."""
-    return load_named(file.path, file.checkpoint.config)
 
 
 def chosen_device(said: str) -> str:

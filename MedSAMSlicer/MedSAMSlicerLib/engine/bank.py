@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from ..sam2.config import Config
 from .memory_attention import MemoryKeys
 
 
@@ -51,13 +50,14 @@ class MemoryBank:
     """The memories of one object.
 
     Args:
-        config: the network's.
+        num_memories, max_object_pointers: the network's, see `Config`.
         slice_count: number of slices of the volume; pointers reach back fewer slices in a volume of fewer.
         conditioning: slices the user prompted.
         history: slices tracked from them.
     """
 
-    config: Config
+    num_memories: int
+    max_object_pointers: int
     slice_count: int
     conditioning: dict[int, SliceMemory] = field(default_factory=dict)
     history: dict[int, SliceMemory] = field(default_factory=dict)
@@ -65,11 +65,11 @@ class MemoryBank:
     @property
     def pointer_span(self) -> int:
         """Number of slices over which pointers reach, the slice itself included."""
-        return min(self.slice_count, self.config.max_object_pointers)
+        return min(self.slice_count, self.max_object_pointers)
 
     def recall(self, index: int, step: int) -> Recollection:
         """What counts on slice `index` when tracking towards higher (`step` +1) or lower (-1) indices."""
-        last = self.config.num_memories - 1
+        last = self.num_memories - 1
         memories = [(memory.keys, last) for memory in self.conditioning.values() if memory.keys is not None]
         for distance in range(last, 0, -1):
             memory = self.history.get(index - step * distance)
@@ -97,5 +97,5 @@ class MemoryBank:
         for at in list(self.history):
             if not within_reach(at, self.pointer_span - 1):
                 del self.history[at]
-            elif self.history[at].keys is not None and not within_reach(at, self.config.num_memories - 1):
+            elif self.history[at].keys is not None and not within_reach(at, self.num_memories - 1):
                 self.history[at] = self.history[at].without_keys()

@@ -16,6 +16,7 @@ balanced and fast under torch's bfloat16 autocast.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import cast
 
@@ -26,6 +27,7 @@ from torch.nn import functional
 from ..sam2.hiera import Block, Hiera, halve
 from ..sam2.model import SAM2, ImageFeatures
 from ..sam2.neck import Lateral
+from ..sam2.sam1 import SAM1
 from .arithmetic import Arithmetic
 from .precision import Precision
 
@@ -70,6 +72,35 @@ class FastEncoder:
         fine, mid, top, coarsest = self._trunk(frames, pause or _never)
         above = functional.interpolate(coarsest, top.shape[-2:], mode="nearest")
         return ImageFeatures(top.add_(above), mid, fine)
+
+
+class Sam1Encoder:
+    """What :meth:`SAM1.encode_image` computes: a fused copy, channels last, in bfloat16 where the precision has it.
+
+    Args:
+        model: stays as it is.
+        precision: From :func:`~.precision.choose`.
+    """
+
+    def __init__(self, model: SAM1, precision: Precision) -> None:
+        encoder = copy.deepcopy(model.image_encoder).eval()
+        encoder.fuse()
+        self._encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._arithmetic = Arithmetic(precision)
+
+    @torch.inference_mode()
+    def __call__(self, frames: Tensor, pause: Callable[[], object] | None = None) -> ImageFeatures:
+        """(N, 3, S, S) float32 frames from :meth:`SAM1.normalise` -> embeddings, float32; there are no finer maps."""
+        (pause or _never)()
+        with self._arithmetic.encoding():
+            top = self._encoder(frames.contiguous(memory_format=torch.channels_last)).float().contiguous()
+        nothing = top.new_empty(len(top), 0, 0, 0)
+        return ImageFeatures(top, nothing, nothing)
+
+
+def encoder_of(model: SAM2 | SAM1, precision: Precision) -> FastEncoder | Sam1Encoder:
+    """The encoder for a network."""
+    return Sam1Encoder(model, precision) if isinstance(model, SAM1) else FastEncoder(model, precision)
 
 
 def _never() -> None:

@@ -17,10 +17,10 @@ import torch
 from ..core.errors import InsufficientMemoryError
 from ..core.geometry import SliceAxis
 from ..core.prompts import PromptSet
+from ..sam2.config import Config
 from ..sam2.model import DecoderPrompts
 from .bank import Recollection
 from .features import SliceFeatures
-from .memory_attention import MemoryKeys
 from .process_memory import forget_highest, highest_bytes, resident_bytes
 from .segmenter import VolumeSegmenter
 
@@ -129,13 +129,13 @@ def measure(segmenter: VolumeSegmenter, axis: SliceAxis = SliceAxis.K) -> Probe:
     resettable = forget_highest()
     with segmenter.settings(), torch.inference_mode():
         features, encode_seconds = _encoded(segmenter, axis)
-        step, keys = _step(segmenter, features, axis)
+        step, keys_bytes = _step(segmenter, features, axis)
         step()  # the first time is slower than all others
         step_seconds = min(_seconds(step) for _ in range(_TRIES))
     side = segmenter.model.config.image_size
     working = (highest_bytes() or 0) - before if resettable else _WORKING_BYTES_PER_PIXEL * side * side
     kept = sum(part.numel() for part in features) * segmenter.precision.storage.itemsize
-    return Probe(encode_seconds, step_seconds, before, max(working, 0), keys.num_bytes, kept)
+    return Probe(encode_seconds, step_seconds, before, max(working, 0), keys_bytes, kept)
 
 
 def _encoded(segmenter: VolumeSegmenter, axis: SliceAxis) -> tuple[SliceFeatures, float]:
@@ -157,30 +157,30 @@ def _seconds(work: Callable[[], object]) -> float:
 
 def _step(
     segmenter: VolumeSegmenter, features: SliceFeatures, axis: SliceAxis
-) -> tuple[Callable[[], None], MemoryKeys]:
-    """A step of tracking with all memories filled, and one of these."""
-    network, view, config = segmenter.network(axis), segmenter.whole(axis), segmenter.model.config
-    side = 4 * config.image_size // config.stride
+) -> tuple[Callable[[], None], int]:
+    """A step of tracking with all memories filled, and the bytes of one of these."""
+    network, view = segmenter.network(axis), segmenter.whole(axis)
+    facts = network.facts
+    side = 4 * facts.image_size // facts.stride
     logits = torch.zeros(1, 1, side, side, device=network.device)
     score, pointer = (
         torch.ones(1, device=network.device),
-        torch.zeros(1, config.hidden_dim, device=network.device),
+        torch.zeros(1, facts.pointer_channels, device=network.device),
     )
     [memory] = network.remember(features, logits, score, pointer, prompted=True)
     keys = memory.keys
-    assert keys is not None
-    memories = [(keys, n) for n in range(config.num_memories)]
-    pointers = [(pointer, float(n)) for n in range(config.max_object_pointers)]
+    memories = [] if keys is None else [(keys, n) for n in range(facts.num_memories)]
+    pointers = [(pointer, float(n)) for n in range(facts.max_object_pointers)]
 
     def step() -> None:
         recollection = Recollection(memories, pointers)
-        conditioned = network.condition(features, [recollection], config.max_object_pointers)
-        shown = logits if config.dense_prompts else None
+        conditioned = network.condition(features, [recollection], facts.max_object_pointers)
+        shown = logits if facts.shown_previous or not network.remembers else None
         answer = network.decode(features, conditioned, DecoderPrompts(mask=shown))
         network.remember(features, answer.logits, answer.object_score, answer.pointer, prompted=False)
         view.mask_from_logits(answer.logits[0, 0].float().cpu().numpy())
 
-    return step, keys
+    return step, 0 if keys is None else keys.num_bytes
 
 
 def _ranges(prompts: PromptSet, count: int) -> list[range]:
@@ -192,7 +192,12 @@ def _ranges(prompts: PromptSet, count: int) -> list[range]:
 def _memories_bytes(segmenter: VolumeSegmenter, objects: int, probe: Probe) -> int:
     """Memories of the trackers under way: on the CPU one direction at a time."""
     directions = 1 if segmenter.precision.device.type == "cpu" else 2
-    return objects * directions * (segmenter.model.config.num_memories + 1) * probe.keys_bytes
+    return objects * directions * (_num_memories(segmenter) + 1) * probe.keys_bytes
+
+
+def _num_memories(segmenter: VolumeSegmenter) -> int:
+    config = segmenter.model.config
+    return config.num_memories if isinstance(config, Config) else 0
 
 
 def _results_bytes(segmenter: VolumeSegmenter, axis: SliceAxis, lengths: list[int]) -> int:

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from ..sam2.model import SAM2
-from .encoder import FastEncoder
+from ..sam2.sam1 import SAM1
+from .encoder import encoder_of
 from .memory_attention import FastMemoryAttention
 from .precision import Precision, torch_settings
 from .view import FrameView
@@ -64,7 +65,7 @@ class FeatureStore:
     Args:
         model: On its device.
         precision: From :func:`~.precision.choose`.
-        attention: Made from the same model.
+        attention: Made from the same model; None for a network without memory.
         frames: Gives a slice, (rows, columns) or in colour (rows, columns, 3) uint8, for an index; called by the
             thread that computes.
         limit_bytes: Of the kept features; 0 keeps nothing.
@@ -73,9 +74,9 @@ class FeatureStore:
 
     def __init__(
         self,
-        model: SAM2,
+        model: SAM2 | SAM1,
         precision: Precision,
-        attention: FastMemoryAttention,
+        attention: FastMemoryAttention | None,
         frames: Callable[[int], npt.NDArray[np.uint8]],
         limit_bytes: int = DEFAULT_LIMIT_BYTES,
         *,
@@ -88,7 +89,7 @@ class FeatureStore:
         self.hits = 0
         self.misses = 0
         self._frames = frames
-        self._encoder = FastEncoder(model, precision)
+        self._encoder = encoder_of(model, precision)
         self._changed = threading.Condition()
         self._kept: OrderedDict[Key, SliceFeatures] = OrderedDict()  # the most recently used last
         self._bytes = 0
@@ -226,7 +227,9 @@ class FeatureStore:
         features = self._encoder(normalised, pause)
         if pause is not None:
             pause()
-        batch = SliceFeatures(*features, self.attention.prepare(features.top)).to(self.precision.storage)
+        top = features.top
+        attended = top.new_empty(len(top), 0, 0) if self.attention is None else self.attention.prepare(top)
+        batch = SliceFeatures(*features, attended).to(self.precision.storage)
         if len(keys) == 1:
             return [batch]
         return [SliceFeatures(*(part[n : n + 1].clone() for part in batch)) for n in range(len(keys))]

@@ -113,9 +113,7 @@ def prompted(
     features = network.features([(index, view)])
     if prompts.mask is not None and not prompts.points:
         mask = torch.from_numpy(view.mask_frame(prompts.mask))[None, None].to(network.device)
-        return network.model.decode_mask_as_output(
-            features.top.float(), features.mid.float(), features.fine.float(), mask
-        )
+        return network.decode_given_mask(features, mask)
     shown: Tensor | None = None
     if prompts.mask is not None:
         shown = network.low_logits(view, np.where(prompts.mask, np.float32(10), np.float32(-10)))
@@ -158,7 +156,7 @@ def make_key(
     if prompts.anew:
         prior, neighbours = None, ()
     view = _view_for(network, index, whole, prompts, crop, prior)
-    bank = MemoryBank(network.config, network.slice_count)
+    bank = MemoryBank(network.facts.num_memories, network.facts.max_object_pointers, network.slice_count)
     for key in neighbours:
         bank.conditioning[key.index] = key.memory(network, view)
     output = prompted(network, index, view, prompts, bank.recall(index, step), bank.pointer_span, prior)
@@ -234,7 +232,7 @@ def _view_from_points(
     center = ((bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2)
     smallest = crop.around(whole, bounds).side_mm
     best, best_quality = whole, -math.inf
-    steps = _WIDE_STEPS if network.config.crop_margin else 1  # others were trained on whole slices
+    steps = _WIDE_STEPS if network.facts.crop_margin else 1  # others were trained on whole slices
     for halvings in range(steps):
         side_mm = whole.side_mm / 2**halvings
         if side_mm < smallest:

@@ -6,6 +6,8 @@ Everything here is batched over objects; slices of a batch may differ, since fea
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +24,100 @@ PREVIOUS_LOGIT_LIMIT = 32.0
 """Earlier logits are cut to this before they are shown to the network again, as the official predictor does."""
 
 
-class SliceNetwork:
-    """A network, its fast memory attention and the features of one volume across one axis.
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What the engine must know of a network to carry an object with it.
+
+    Args:
+        name: for messages.
+        image_size: side of the frames it was trained for, in pixels.
+        stride: pixels per feature.
+        crop_margin: see `Config`.
+        num_memories: slices that it remembers, conditioning ones included.
+        max_object_pointers: see `Config`.
+        pointer_channels: numbers in an object pointer.
+        shown_previous: it is shown the mask of the slice before, and where the range ends (`dense_prompts`).
+    """
+
+    name: str
+    image_size: int
+    stride: int
+    crop_margin: float | None = None
+    num_memories: int = 1
+    max_object_pointers: int = 1
+    pointer_channels: int = 1
+    shown_previous: bool = False
+
+
+class SliceNetwork(Protocol):
+    """A network over the slices of one volume; batched over objects.
+
+    `remembers` is false for networks without memory, which carry an object from the mask of the slice before.
+    """
+
+    remembers: bool
+    facts: NetworkFacts
+    store: FeatureStore
+    slice_count: int
+    device: torch.device
+
+    def features(self, slices: Sequence[tuple[int, FrameView]]) -> SliceFeatures:
+        """The features of B slices, each through its view, stacked along the batch."""
+        ...
+
+    def condition(self, features: SliceFeatures, recollections: Sequence[Recollection], span: int) -> Tensor:
+        """(B, C, h, w): the slices in the light of what is remembered of B objects."""
+        ...
+
+    def decode(
+        self, features: SliceFeatures, conditioned: Tensor, prompts: DecoderPrompts, count: int = 0
+    ) -> MaskOutput:
+        """The masks of B objects; `count` is the number of points each is prompted with (a box counts as two)."""
+        ...
+
+    def decode_given_mask(self, features: SliceFeatures, mask: Tensor) -> MaskOutput:
+        """A mask (B, 1, S, S) of zeros and ones that the user gave, as the answer."""
+        ...
+
+    def remember(
+        self, features: SliceFeatures, logits: Tensor, score: Tensor, pointer: Tensor, prompted: bool
+    ) -> list[SliceMemory]:
+        """The memories of B objects of their slices and masks."""
+        ...
+
+    def low_logits(self, view: FrameView, logits: npt.NDArray[np.floating]) -> Tensor:
+        """Logits of a slice (rows, columns) as the network sees them through `view`, (1, 1, 4h, 4w)."""
+        ...
+
+
+class SliceViews:
+    """What every network over slices has: features through views, and logits seen through a view.
+
+    Args:
+        store: the features of the volume's slices.
+        slice_count: number of slices along the axis.
+        facts: of the network.
+        device: the network's.
+    """
+
+    def __init__(
+        self, store: FeatureStore, slice_count: int, facts: NetworkFacts, device: torch.device
+    ) -> None:
+        self.store, self.slice_count, self.facts, self.device = store, slice_count, facts, device
+
+    def features(self, slices: Sequence[tuple[int, FrameView]]) -> SliceFeatures:
+        """The features of B slices, each through its view, stacked along the batch."""
+        found = [self.store.get(index, view) for index, view in slices]
+        return found[0] if len(found) == 1 else _stacked(found)
+
+    def low_logits(self, view: FrameView, logits: npt.NDArray[np.floating]) -> Tensor:
+        """Logits of a slice (rows, columns) as the network sees them through `view`, (1, 1, 4h, 4w)."""
+        side = 4 * view.size // self.facts.stride
+        return torch.from_numpy(view.logits_from_mask(logits, side))[None, None].to(self.device)
+
+
+class MemoryNetwork(SliceViews):
+    """A network of SAM 2, its fast memory attention and the features of one volume across one axis.
 
     Args:
         model: in evaluation mode, on its device.
@@ -32,20 +126,25 @@ class SliceNetwork:
         slice_count: number of slices along the axis.
     """
 
+    remembers = True
+
     def __init__(
         self, model: SAM2, attention: FastMemoryAttention, store: FeatureStore, slice_count: int
     ) -> None:
+        config = model.config
+        facts = NetworkFacts(
+            config.name,
+            config.image_size,
+            config.stride,
+            config.crop_margin,
+            config.num_memories,
+            config.max_object_pointers,
+            config.hidden_dim,
+            config.dense_prompts,
+        )
+        super().__init__(store, slice_count, facts, next(model.parameters()).device)
         self.model = model
-        self.config = model.config
         self.attention = attention
-        self.store = store
-        self.slice_count = slice_count
-        self.device = next(model.parameters()).device
-
-    def features(self, slices: Sequence[tuple[int, FrameView]]) -> SliceFeatures:
-        """The features of B slices, each through its view, stacked along the batch."""
-        found = [self.store.get(index, view) for index, view in slices]
-        return found[0] if len(found) == 1 else _stacked(found)
 
     def condition(self, features: SliceFeatures, recollections: Sequence[Recollection], span: int) -> Tensor:
         """(B, C, h, w): the slices in the light of what is remembered of B objects.
@@ -90,10 +189,11 @@ class SliceNetwork:
         count = len(pointer)
         return [SliceMemory(pointer[n : n + 1], keys if count == 1 else keys.take([n])) for n in range(count)]
 
-    def low_logits(self, view: FrameView, logits: npt.NDArray[np.floating]) -> Tensor:
-        """Logits of a slice (rows, columns) as the network sees them through `view`, (1, 1, 4h, 4w)."""
-        side = 4 * view.size // self.config.stride
-        return torch.from_numpy(view.logits_from_mask(logits, side))[None, None].to(self.device)
+    def decode_given_mask(self, features: SliceFeatures, mask: Tensor) -> MaskOutput:
+        """A mask (B, 1, S, S) that the user gave, as the answer; see :meth:`SAM2.decode_mask_as_output`."""
+        return self.model.decode_mask_as_output(
+            features.top.float(), features.mid.float(), features.fine.float(), mask
+        )
 
 
 def _stacked(found: Sequence[SliceFeatures]) -> SliceFeatures:

@@ -268,7 +268,7 @@ class ObjectRun:
 
     def _source(self, track: Track, keys: Mapping[int, _Known]) -> _Source:
         other = None if track.other_key is None else keys[track.other_key].number
-        tapers = other is None and self._propagator.network.config.dense_prompts
+        tapers = other is None and self._propagator.network.facts.shown_previous
         return _Source(keys[track.key].number, other, track.step, track.slices[-1] if tapers else None)
 
     def _source_of(self, index: int, keys: Mapping[int, _Known]) -> _Source:

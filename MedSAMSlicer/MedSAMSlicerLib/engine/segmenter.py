@@ -26,17 +26,19 @@ from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.intensity import Window, choose_window
 from ..core.prompts import ObjectPrompts, Prompt, PromptSet
 from ..sam2.model import SAM2
+from ..sam2.sam1 import SAM1
 from .crop import CropPolicy
 from .features import FeatureStore
 from .live import LiveSegmentation, stepwise
 from .memory_attention import FastMemoryAttention
-from .network import SliceNetwork
+from .network import MemoryNetwork, SliceNetwork
 from .precision import Precision, Tier, choose, torch_settings
 from .propagate import Cancel, Event, Progress, ProgressCounter, Propagator
 from .refining import Refiner
 from .result import ObjectResult, SegmentationResult, StoredSlice, finished_masks
 from .slice_mask import SliceMask
 from .slice_prompts import slice_prompts
+from .slicewise import BoxNetwork
 from .tracker import TrackingOptions
 from .video import VideoTracker
 from .view import FrameView
@@ -81,7 +83,7 @@ class VolumeSegmenter:
         self,
         array: npt.NDArray[np.generic],
         geometry: VolumeGeometry,
-        model: SAM2,
+        model: SAM2 | SAM1,
         window: Window | None = None,
         *,
         tier: Tier | str | None = None,
@@ -102,7 +104,8 @@ class VolumeSegmenter:
         self.options = TrackingOptions(patience, self._crop_policy(crop_margin))
         self._batched = batched
         self.cache_bytes = cache_bytes
-        self._attention = FastMemoryAttention(self.model, self.precision)
+        sam2 = self.model if isinstance(self.model, SAM2) else None
+        self._attention = None if sam2 is None else FastMemoryAttention(sam2, self.precision)
         self._networks: dict[SliceAxis, SliceNetwork] = {}
         wanted = "off" if self.colour else checked_stage(volume_stage)
         self._stage = None if wanted == "off" else make_stage(wanted, self.precision.device)
@@ -135,6 +138,8 @@ class VolumeSegmenter:
         """
         if scope not in SCOPES:
             raise MedSAMError(f"The scope must be one of {', '.join(SCOPES)}, got {scope!r}.")
+        if scope == "video" and isinstance(self.model, SAM1):
+            raise MedSAMError(f"{self.model.config.name} has no memory, so the scope cannot be 'video'.")
         if scope == "video":
             return self._segment_video(prompts, progress, cancel, cleanup, overlap)
         live = self.live(prompts.axis)
@@ -168,7 +173,7 @@ class VolumeSegmenter:
                 threads=self.threads,
             )
             count = self.geometry.slice_count(axis)
-            self._networks[axis] = SliceNetwork(self.model, self._attention, store, count)
+            self._networks[axis] = self._network(store, count)
         return self._networks[axis]
 
     def frame(self, index: int, axis: SliceAxis = SliceAxis.K) -> npt.NDArray[np.uint8]:
@@ -204,6 +209,12 @@ class VolumeSegmenter:
             return self.window.apply(slices[index, rows, columns])
 
         return Refiner(self._stage, self.network(axis), self.geometry, axis, part)
+
+    def _network(self, store: FeatureStore, count: int) -> SliceNetwork:
+        if isinstance(self.model, SAM1):
+            return BoxNetwork(self.model, store, count)
+        assert self._attention is not None
+        return MemoryNetwork(self.model, self._attention, store, count)
 
     def _crop_policy(self, margin: float | None) -> CropPolicy | None:
         config, fast = self.model.config, self.precision.tier is Tier.FAST

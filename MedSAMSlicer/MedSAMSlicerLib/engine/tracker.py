@@ -70,9 +70,11 @@ class Tracker:
         self._last_seen = track.key
         self._missed = 0
         self._first_side_mm = key.view.side_mm
-        self._bank = MemoryBank(network.config, network.slice_count)
+        self._bank = MemoryBank(
+            network.facts.num_memories, network.facts.max_object_pointers, network.slice_count
+        )
         self._recent: deque[tuple[int, npt.NDArray[np.float32], float]] = deque(
-            maxlen=network.config.num_memories - 1
+            maxlen=network.facts.num_memories - 1
         )
         self.view = key.view
         self._previous = key.low
@@ -112,9 +114,11 @@ class Tracker:
 
         Where the track ends inside the volume, as a given range says, it is shown as it is expected there.
         """
-        if not self.network.config.dense_prompts:
+        if self.network.remembers and not self.network.facts.shown_previous:
             return None
         shown = self._previous.clamp(-PREVIOUS_LOGIT_LIMIT, PREVIOUS_LOGIT_LIMIT)
+        if not self.network.remembers:
+            return shown
         slices = self.track.slices
         if len(self._keys) > 1 or slices[-1] in (0, self.network.slice_count - 1):
             return shown  # where the object ends is not said

@@ -41,7 +41,9 @@ class VideoTracker:
     ) -> None:
         self.object_name, self.view = object_name, view
         self._network, self._corrected = network, corrected
-        self._bank = MemoryBank(network.config, network.slice_count)
+        self._bank = MemoryBank(
+            network.facts.num_memories, network.facts.max_object_pointers, network.slice_count
+        )
         self._keys: dict[int, KeySlice] = {}
         self._pending: dict[int, KeySlice] = {}
         self._steps: dict[int, int] = {}
@@ -104,7 +106,7 @@ class VideoTracker:
         conditioned = self._network.condition(
             features, [self._bank.recall(index, step)], self._bank.pointer_span
         )
-        shown = self._previous if self._network.config.dense_prompts else None
+        shown = self._previous if self._network.facts.shown_previous else None
         output = self._network.decode(features, conditioned, DecoderPrompts(mask=shown))
         self._previous = output.logits.clamp(-PREVIOUS_LOGIT_LIMIT, PREVIOUS_LOGIT_LIMIT)
         mask = slice_mask(self.object_name, index, self.view, output, is_key=False)

@@ -23,12 +23,30 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..core.errors import CheckpointError
-from . import config as configs
-from .config import BASE_PLUS, LARGE, MEDSAM2, NANO, SMALL, TINY, Config, HieraConfig
+from .config import (
+    BASE_PLUS,
+    LARGE,
+    LITEMEDSAM,
+    MEDSAM2,
+    MOBILE_SAM,
+    NANO,
+    PUBLISHED,
+    SMALL,
+    TINY,
+    Config,
+    HieraConfig,
+    Sam1Config,
+    any_config,
+)
 from .model import SAM2
+from .sam1 import SAM1
 
 logger = logging.getLogger(__name__)
 
+_UNUSED = (
+    "image_encoder.norm_head.",
+    "image_encoder.head.",
+)  # of MobileSAM, from its training as a classifier
 ZIP_MAGIC = b"PK\x03\x04"
 MALFORMED = (
     RuntimeError,
@@ -55,37 +73,56 @@ def load(path: str | os.PathLike[str], config: Config | None = None) -> tuple[SA
             another network (the first missing, unexpected or mis-shaped key is named), or has a weight that is
             not finite.
     """
+    model = load_network(path, config)
+    if not isinstance(model, SAM2):
+        raise CheckpointError(f"{Path(path).name} holds {model.config.name}, a network without memory.")
+    return model, model.config
+
+
+def load_network(path: str | os.PathLike[str], config: Config | Sam1Config | None = None) -> SAM2 | SAM1:
+    """Read a checkpoint of SAM 2 or of SAM 1, as :func:`load` does."""
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint file {path}.")
+    described: Config | Sam1Config | None = None
     if _is_safetensors(path):
         weights, described = _read_safetensors(path)
     else:
-        weights, described = _read_official(path), None
+        weights = _read_official(path)
     config = config or described or recognise(weights, path.name)
+    if isinstance(config, Sam1Config):
+        weights = _renamed(weights)
     try:
         with torch.device("meta"), _Unfilled():
-            model = SAM2(config)
+            model = SAM1(config) if isinstance(config, Sam1Config) else SAM2(config)
     except (*MALFORMED, ArithmeticError) as error:
         raise CheckpointError(f"{path.name} describes a network that cannot be built.") from error
     _check(weights, model, config, path.name)
     float32 = {name: weight.to(torch.float32) for name, weight in weights.items()}
     model.load_state_dict(float32, strict=True, assign=True)
+    if isinstance(model, SAM1):
+        model.image_encoder.number_distances()
     logger.info("Read %s from %s", config.name, path)
-    return model.eval(), config
+    return model.eval()
 
 
-def load_named(path: Path, config_name: str | None) -> SAM2:
-    """Read a checkpoint of the registry into a network: :func:`load` with the config of that name.
+def load_named(path: str | os.PathLike[str], name: str | None) -> SAM2 | SAM1:
+    """Read a checkpoint of the registry, which says by `name` what an official file holds.
 
-    A safetensors file itself says which network it holds; of an official file only the registry knows.
+    A safetensors file says itself which network it holds.
+
+    Raises:
+        CheckpointError: As :func:`load`.
     """
-    known = {value.name: value for value in vars(configs).values() if isinstance(value, Config)}
-    return load(path, None if _is_safetensors(path) else known.get(config_name or ""))[0]
+    known = {config.name: config for config in PUBLISHED}
+    return load_network(path, None if _is_safetensors(Path(path)) else known.get(name or ""))
 
 
 def save(
-    model: SAM2, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None, half: bool = False
+    model: SAM2 | SAM1,
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, str] | None = None,
+    half: bool = False,
 ) -> None:
     """Write a safetensors file that :func:`load` reads without being told the config.
 
@@ -102,7 +139,10 @@ def save(
     path = Path(path)
     weights = {}
     for name, weight in model.state_dict().items():
-        weight = weight.detach().cpu().to(torch.float16 if half else torch.float32).contiguous()
+        halved = half and (
+            isinstance(model, SAM2) or weight.ndim > 1
+        )  # statistics of batch norms span too much
+        weight = weight.detach().cpu().to(torch.float16 if halved else torch.float32).contiguous()
         weights[name] = weight.clone()  # parameters that share memory are refused by the format
     _check_finite(weights, path.name)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
@@ -152,12 +192,15 @@ def seeded(config: Config, seed: int = 0) -> SAM2:
     return model.eval()
 
 
-def recognise(weights: Mapping[str, Tensor], file_name: str) -> Config:
+def recognise(weights: Mapping[str, Tensor], file_name: str) -> Config | Sam1Config:
     """The config whose image trunk has the width and depth of these weights.
 
     Raises:
         CheckpointError: If there is none.
     """
+    stem = weights.get("image_encoder.patch_embed.seq.0.c.weight")
+    if stem is not None:
+        return LITEMEDSAM if stem.shape[-1] == 1 else MOBILE_SAM
     if "image_encoder.trunk.stem.0.weight" in weights:
         return NANO
     patches = weights.get("image_encoder.trunk.patch_embed.proj.weight")
@@ -176,7 +219,7 @@ def recognise(weights: Mapping[str, Tensor], file_name: str) -> Config:
 
 def _is_safetensors(path: Path) -> bool:
     """Whether a file is to be read as safetensors: by its name, or by its first bytes under any other name."""
-    if path.suffix == ".safetensors":
+    if _is_safetensors(path):
         return True
     with contextlib.suppress(OSError), path.open("rb") as file:
         start = file.read(9)
@@ -197,6 +240,12 @@ def _read_official(path: Path) -> dict[str, Tensor]:
     except MALFORMED as error:
         raise CheckpointError(f"{path.name} is damaged, incomplete or not a checkpoint.") from error
     weights = content.get("model") if isinstance(content, dict) else None
+    if (
+        weights is None
+        and isinstance(content, dict)
+        and "image_encoder.patch_embed.seq.0.c.weight" in content
+    ):
+        weights = content  # LiteMedSAM and MobileSAM come as the table itself
     if not isinstance(weights, dict) or not weights:
         raise CheckpointError(
             f'{path.name} is not a SAM 2 checkpoint: it has no table of weights named "model".'
@@ -207,17 +256,31 @@ def _read_official(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Config | None]:
+def _renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of SAM 1 under our names: the decoder's MLPs are SAM 2's; what computes nothing is left out."""
+    renamed = {}
+    for name, weight in weights.items():
+        if name.endswith(("num_batches_tracked", "bias_idxs")) or name.startswith(_UNUSED):
+            continue
+        if name.startswith("mask_decoder.transformer."):
+            name = name.replace(".mlp.lin1.", ".mlp.layers.0.").replace(".mlp.lin2.", ".mlp.layers.1.")
+        renamed[name] = weight
+    return renamed
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Config | Sam1Config | None]:
     try:
         with safe_open(path, framework="pt") as file:
             description = (file.metadata() or {}).get("config")
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, *MALFORMED) as error:
         raise CheckpointError(f"{path.name} is damaged, incomplete or not a checkpoint.") from error
-    return weights, None if description is None else Config.from_json(description)
+    return weights, None if description is None else any_config(description)
 
 
-def _check(weights: Mapping[str, Tensor], model: SAM2, config: Config, file_name: str) -> None:
+def _check(
+    weights: Mapping[str, Tensor], model: SAM2 | SAM1, config: Config | Sam1Config, file_name: str
+) -> None:
     expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
     for name, shape in expected.items():
         if name not in weights:

@@ -49,6 +49,80 @@ class ConvTrunkConfig:
 
 
 @dataclass(frozen=True)
+class TinyViTConfig:
+    """The TinyViT trunk of MobileSAM and LiteMedSAM (Wu et al. 2022).
+
+    Args:
+        widths: Channels of the four stages; attention heads have 32 each.
+        depths: Blocks of the four stages.
+        windows: Side of the attention window of each stage, in tokens; the first stage has no attention.
+        stem_kernel: Kernel of both convolutions of the stem.
+        stem_stride: Stride of both convolutions of the stem.
+    """
+
+    widths: tuple[int, int, int, int] = (64, 128, 160, 320)
+    depths: tuple[int, int, int, int] = (2, 2, 6, 2)
+    windows: tuple[int, int, int, int] = (7, 7, 14, 7)
+    stem_kernel: int = 3
+    stem_stride: int = 2
+
+    @property
+    def stride(self) -> int:
+        """Image pixels per feature of the last stage."""
+        return 4 * self.stem_stride**2
+
+
+@dataclass(frozen=True)
+class Sam1Config:
+    """All sizes of a network of the first SAM (Kirillov et al. 2023): an image encoder and a mask decoder, no memory.
+
+    Args:
+        name: What the network is called in messages and file names.
+        image_size: Side of the square image the checkpoint was trained for, in pixels.
+        trunk: The image encoder.
+        decoder_feedforward: Hidden channels of the mask decoder's feed-forward parts.
+        num_multimask_outputs: Alternative masks for ambiguous prompts.
+        only_boxes: The checkpoint was trained with boxes alone; points mean nothing to it.
+        crop_margin: Side of the square the network is shown / longer side of the object's box; None = whole slice.
+    """
+
+    name: str
+    image_size: int
+    trunk: TinyViTConfig
+    decoder_feedforward: int = 2048
+    num_multimask_outputs: int = 3
+    only_boxes: bool = False
+    crop_margin: float | None = None
+
+    @property
+    def stride(self) -> int:
+        """Image pixels per feature."""
+        return self.trunk.stride
+
+    def to_json(self) -> str:
+        """One line of JSON that :meth:`from_json` reads back to an equal config."""
+        return json.dumps({**asdict(self), "decoder": "sam1"}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Sam1Config:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            CheckpointError: If the text is not JSON, or a field is unknown, missing or of another type.
+        """
+        try:
+            values = json.loads(text)
+            if values.pop("decoder") != "sam1":
+                raise ValueError("it is not one of SAM 1")
+            config: Sam1Config = _build(cls, {**values, "trunk": _build(TinyViTConfig, values["trunk"])})
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise CheckpointError(
+                f"The description of the network in the checkpoint cannot be read: {error}."
+            ) from error
+        return config
+
+
+@dataclass(frozen=True)
 class Config:
     """All sizes of one network.
 
@@ -165,4 +239,27 @@ NANO = Config(
     num_multimask_outputs=0,
     dense_prompts=True,
     crop_margin=1.7,
+)
+
+
+def any_config(text: str) -> Config | Sam1Config:
+    """The config that a file describes as JSON, of either kind.
+
+    Raises:
+        CheckpointError: If it cannot be read.
+    """
+    return Sam1Config.from_json(text) if '"decoder": "sam1"' in text else Config.from_json(text)
+
+
+LITEMEDSAM = Sam1Config("litemedsam", 256, TinyViTConfig(stem_kernel=1, stem_stride=1), only_boxes=True)
+MOBILE_SAM = Sam1Config("mobile_sam", 1024, TinyViTConfig())
+PUBLISHED: tuple[Config | Sam1Config, ...] = (
+    TINY,
+    SMALL,
+    BASE_PLUS,
+    LARGE,
+    MEDSAM2,
+    NANO,
+    LITEMEDSAM,
+    MOBILE_SAM,
 )

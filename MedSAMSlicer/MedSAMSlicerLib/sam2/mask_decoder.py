@@ -11,17 +11,26 @@ HEADS = 8
 
 
 class MaskDecoder(nn.Module):
-    """Draws 1 + `alternatives` masks (T in all) of B objects, and says how good they are and whether there is one."""
+    """Draws 1 + `alternatives` masks (T in all) of B objects and estimates how good they are.
 
-    def __init__(self, channels: int, feedforward: int, iou_hidden: int, alternatives: int) -> None:
+    The decoder of SAM 2 also says whether the object is there at all and reads the finer features of the image; that of
+    SAM 1 (`sam2` false) does neither, and its estimate of the IoU goes through no sigmoid.
+    """
+
+    def __init__(
+        self, channels: int, feedforward: int, iou_hidden: int, alternatives: int, sam2: bool = True
+    ) -> None:
         super().__init__()
         masks = 1 + alternatives
+        self.sam2 = sam2
         self.transformer = TwoWayTransformer(channels, feedforward)
-        self.obj_score_token = nn.Embedding(1, channels)
         self.iou_token = nn.Embedding(1, channels)
         self.mask_tokens = nn.Embedding(masks, channels)
-        self.conv_s0 = nn.Conv2d(channels, channels // 8, 1)
-        self.conv_s1 = nn.Conv2d(channels, channels // 4, 1)
+        if sam2:
+            self.obj_score_token = nn.Embedding(1, channels)
+            self.conv_s0 = nn.Conv2d(channels, channels // 8, 1)
+            self.conv_s1 = nn.Conv2d(channels, channels // 4, 1)
+            self.pred_obj_score_head = MLP(channels, channels, 1, layers=3)
         self.output_upscaling = nn.Sequential(
             nn.ConvTranspose2d(channels, channels // 4, 2, stride=2),
             LayerNorm2d(channels // 4),
@@ -33,10 +42,14 @@ class MaskDecoder(nn.Module):
             MLP(channels, channels, channels // 8, layers=3) for _ in range(masks)
         )
         self.iou_prediction_head = MLP(channels, iou_hidden, masks, layers=3)
-        self.pred_obj_score_head = MLP(channels, channels, 1, layers=3)
 
     def forward(
-        self, image: Tensor, image_position: Tensor, prompts: Tensor, mid: Tensor, fine: Tensor
+        self,
+        image: Tensor,
+        image_position: Tensor,
+        prompts: Tensor,
+        mid: Tensor | None = None,
+        fine: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Let prompts and image read each other, then draw.
 
@@ -44,19 +57,23 @@ class MaskDecoder(nn.Module):
             image: (B, C, h, w) conditioned features with the dense prompt added.
             image_position: (1, C, h, w).
             prompts: (B, P, C) prompt tokens.
-            mid, fine: (B or 1, C / 4, 2h, 2w) and (B or 1, C / 8, 4h, 4w), through `conv_s1` and `conv_s0`.
+            mid, fine: (B or 1, C / 4, 2h, 2w) and (B or 1, C / 8, 4h, 4w), through `conv_s1` and `conv_s0`; none of
+                them for SAM 1.
 
         Returns:
-            Mask logits (B, T, 4h, 4w), predicted IoU (B, T), mask tokens (B, T, C) and object scores (B,).
+            Mask logits (B, T, 4h, 4w), predicted IoU (B, T), mask tokens (B, T, C) and object scores (B,), which are
+            positive for SAM 1: it takes the object for granted.
         """
         batch, _, height, width = image.shape
-        own = torch.cat([self.obj_score_token.weight, self.iou_token.weight, self.mask_tokens.weight])
-        tokens = torch.cat([own.expand(batch, -1, -1), prompts], 1)  # (B, 2 + T + P, C)
+        scores = [self.obj_score_token.weight] if self.sam2 else []
+        own = torch.cat([*scores, self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat([own.expand(batch, -1, -1), prompts], 1)  # (B, 1 or 2 + T + P, C)
         tokens, pixels = self.transformer(
             tokens, image.flatten(2).transpose(1, 2), image_position.flatten(2).transpose(1, 2)
         )
-        score_token, iou_token = tokens[:, 0], tokens[:, 1]
-        mask_tokens = tokens[:, 2 : 2 + self.mask_tokens.num_embeddings]  # (B, T, C)
+        first = len(scores)
+        iou_token = tokens[:, first]
+        mask_tokens = tokens[:, first + 1 : first + 1 + self.mask_tokens.num_embeddings]  # (B, T, C)
 
         pixels = self.upscale(
             pixels.transpose(1, 2).unflatten(2, (height, width)), mid, fine
@@ -65,14 +82,18 @@ class MaskDecoder(nn.Module):
             [mlp(mask_tokens[:, index]) for index, mlp in enumerate(self.output_hypernetworks_mlps)], 1
         )  # (B, T, C / 8)
         masks = (brushes @ pixels.flatten(2)).unflatten(2, pixels.shape[-2:])
-        iou = self.iou_prediction_head(iou_token).sigmoid()
-        return masks, iou, mask_tokens, self.pred_obj_score_head(score_token)[:, 0]
+        iou = self.iou_prediction_head(iou_token)
+        if not self.sam2:
+            return masks, iou, mask_tokens, iou.new_ones(batch)
+        return masks, iou.sigmoid(), mask_tokens, self.pred_obj_score_head(tokens[:, 0])[:, 0]
 
-    def upscale(self, pixels: Tensor, mid: Tensor, fine: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, C / 8, 4h, 4w), with the image's finer features let in on the way."""
+    def upscale(self, pixels: Tensor, mid: Tensor | None, fine: Tensor | None) -> Tensor:
+        """(B, C, h, w) -> (B, C / 8, 4h, 4w), with the image's finer features let in on the way, if there are any."""
         double, norm, activation, quadruple, last_activation = self.output_upscaling
-        pixels = activation(norm(double(pixels) + mid))
-        out: Tensor = last_activation(quadruple(pixels) + fine)
+        doubled = double(pixels)
+        pixels = activation(norm(doubled if mid is None else doubled + mid))
+        quadrupled = quadruple(pixels)
+        out: Tensor = last_activation(quadrupled if fine is None else quadrupled + fine)
         return out
 
 

@@ -34,11 +34,18 @@ class PromptEncoder(nn.Module):
         )
 
     def forward(
-        self, points: Tensor | None, labels: Tensor | None, mask: Tensor | None, batch: int, side: int
+        self,
+        points: Tensor | None,
+        labels: Tensor | None,
+        mask: Tensor | None,
+        batch: int,
+        side: int,
+        padded: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """Encode what there is of points (B, P, 2) in pixels, labels (B, P) and mask logits (B, 1, 4h, 4w).
 
-        `side` is the image's, in pixels. A "not a point" token always ends the list; without points there are two.
+        `side` is the image's, in pixels. A "not a point" token ends the list; without points there are two. SAM 1 wants
+        none of them beside a box: `padded` false.
 
         Raises:
             ValueError: If only one of points and labels is given, or their shapes do not fit.
@@ -56,12 +63,14 @@ class PromptEncoder(nn.Module):
                 f"Points must be ({batch}, P, 2) and labels ({batch}, P), got {got[0]} and {got[1]}"
             )
         dense = weight.view(1, -1, 1, 1) if mask is None else self.mask_downscaling(mask.to(weight.dtype))
-        return self.tokens(points, labels, side), dense
+        return self.tokens(points, labels, side, padded), dense
 
-    def tokens(self, points: Tensor, labels: Tensor, side: int) -> Tensor:
-        """(B, P, 2) and (B, P) -> (B, P + 1, C)."""
-        points = torch.cat([points, points.new_zeros(len(points), 1, 2)], 1)
-        labels = torch.cat([labels, labels.new_full((len(labels), 1), -1)], 1)[:, :, None]
+    def tokens(self, points: Tensor, labels: Tensor, side: int, padded: bool = True) -> Tensor:
+        """(B, P, 2) and (B, P) -> (B, P + 1, C), or (B, P, C) when not padded."""
+        if padded:
+            points = torch.cat([points, points.new_zeros(len(points), 1, 2)], 1)
+            labels = torch.cat([labels, labels.new_full((len(labels), 1), -1)], 1)
+        labels = labels[:, :, None]
         position: Tensor = self.pe_layer((points + 0.5) / side)
         tokens = position.where(labels >= 0, self.not_a_point_embed.weight)
         for label, embedding in enumerate(self.point_embeddings):

@@ -245,12 +245,18 @@ def _train(args: argparse.Namespace) -> int:
 
 def _opened(args: argparse.Namespace) -> tuple[SAM2, dict[str, str]]:
     """The network to start from, and what its successors say of their origin."""
-    from ...cli.compute import load_checkpoint
     from ...models import Registry
+    from ...sam2.checkpoint import load_named
+    from ...sam2.model import SAM2
 
     file = Registry.from_environment().open(args.checkpoint, confirmation(args.yes), loads)
+    network = load_named(file.path, file.checkpoint.config)
+    if not isinstance(network, SAM2):
+        raise UsageError(
+            f"{file.checkpoint.id} has no memory, and only networks of SAM 2 can be trained on here."
+        )
     data = "generated volumes" if args.data is None else "labelled volumes of the user's"
-    return load_checkpoint(file), {
+    return network, {
         "licence": file.checkpoint.licence,
         "base": file.checkpoint.id,
         "base_sha256": file.sha256,

@@ -15,6 +15,7 @@ from ...models.registry import CheckpointFile
 
 if TYPE_CHECKING:
     from ...sam2.model import SAM2
+    from ...sam2.sam1 import SAM1
     from .runners import Runner
 
 ENGINE, SAM2_PACKAGE, TRANSFORMERS, OWN = "engine", "sam2", "transformers", "own"
@@ -143,7 +144,7 @@ def _own(said: str) -> Runner:
     return runner
 
 
-def _model(spec: RunnerSpec) -> SAM2:
+def _model(spec: RunnerSpec) -> SAM2 | SAM1:
     from ...sam2.checkpoint import load_named
 
     path = Path(str(spec.file))

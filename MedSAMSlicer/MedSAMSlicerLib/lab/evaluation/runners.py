@@ -18,6 +18,7 @@ from ...engine.segmenter import VolumeSegmenter
 from ...engine.slice_mask import SliceMask
 from ...io.volumes import Volume
 from ...sam2.model import SAM2
+from ...sam2.sam1 import SAM1
 from .peak_memory import DeviceMemory
 from .protocol import BACKWARD, FORWARD
 from .protocol import Protocol as WayOfWorking
@@ -96,7 +97,7 @@ class EngineRunner:
     def __init__(
         self,
         name: str,
-        model: SAM2,
+        model: SAM2 | SAM1,
         about: Mapping[str, Any] | None = None,
         *,
         tier: str | None = None,
