@@ -16,7 +16,7 @@ from MedSAMSlicerLib.engine.crop import CropPolicy
 from MedSAMSlicerLib.engine.features import SliceFeatures
 from MedSAMSlicerLib.engine.live import LiveSegmentation
 from MedSAMSlicerLib.engine.memory_attention import MemoryKeys
-from MedSAMSlicerLib.engine.network import SliceNetwork
+from MedSAMSlicerLib.engine.network import MemoryNetwork, NetworkFacts
 from MedSAMSlicerLib.engine.propagate import Propagator
 from MedSAMSlicerLib.engine.tracker import TrackingOptions
 from MedSAMSlicerLib.engine.view import FrameView
@@ -39,11 +39,21 @@ class BrightModel:
         return MaskOutput(logits, torch.ones(1), torch.full((1,), 10.0), torch.zeros(1, 4))
 
 
-class BrightNetwork(SliceNetwork):
+class BrightNetwork(MemoryNetwork):
     """Draws every voxel brighter than 128; keeps a diary of what it was shown and what was remembered."""
 
     def __init__(self, array: npt.NDArray[np.uint8], axis: SliceAxis = SliceAxis.K) -> None:
-        self.model, self.config, self.device = BrightModel(), CONFIG, torch.device("cpu")  # type: ignore[assignment]
+        self.model, self.device = BrightModel(), torch.device("cpu")  # type: ignore[assignment]
+        self.facts = NetworkFacts(
+            CONFIG.name,
+            SIZE,
+            CONFIG.stride,
+            CONFIG.crop_margin,
+            CONFIG.num_memories,
+            CONFIG.max_object_pointers,
+            4,
+            CONFIG.dense_prompts,
+        )
         self.slice_count = array.shape[axis]
         self.array, self.axis = array, axis
         self.looked: list[tuple[int, FrameView]] = []

@@ -260,7 +260,11 @@ class TestMemoryOfTheOfficialPredictor:
             return SliceMemory(torch.zeros(1, 4), object())  # type: ignore[arg-type]
 
         return MemoryBank(
-            TINY, slice_count, {n: memory() for n in conditioning}, {n: memory() for n in history}
+            TINY.num_memories,
+            TINY.max_object_pointers,
+            slice_count,
+            {n: memory() for n in conditioning},
+            {n: memory() for n in history},
         )
 
     def test_conditioning_slices_share_the_last_index_and_the_nearest_history_has_index_zero(self) -> None:

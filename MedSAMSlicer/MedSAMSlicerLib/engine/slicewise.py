@@ -152,11 +152,11 @@ def _with_points(
     labels: Sequence[int],
     box: tuple[float, float, float, float] | None,
 ) -> tuple[float, float, float, float] | None:
-    """The box that was drawn; else the box so far, made to hold the points inside. None without either."""
+    """The box that was drawn, else the box so far, made to hold the points inside. None without either."""
     corners = [point for point, label in zip(points, labels, strict=True) if label >= BOX_CORNER]
     if corners:
         (left, top), (right, bottom) = corners[:2]
-        return left, top, right + 1, bottom + 1
+        box = left, top, right + 1, bottom + 1
     if box is None:
         return None
     inside = [point for point, label in zip(points, labels, strict=True) if label == 1]

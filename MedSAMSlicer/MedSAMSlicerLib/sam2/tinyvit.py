@@ -209,7 +209,7 @@ class AttentionBlock(nn.Module):
         side = self.window
         windows = tokens.reshape(count, height // side, side, width // side, side, channels).transpose(2, 3)
         out = self.attn(windows.reshape(-1, side * side, channels))
-        grid = out.reshape(count, height // side, width // side, side, side, channels).transpose(2, 3)
+        grid: Tensor = out.reshape(count, height // side, width // side, side, side, channels).transpose(2, 3)
         return grid.reshape(count, height, width, channels)
 
 

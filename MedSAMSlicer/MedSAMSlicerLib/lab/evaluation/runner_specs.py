@@ -112,8 +112,11 @@ def build(spec: RunnerSpec) -> Runner:
             threads=spec.threads,
             volume_stage=spec.volume_stage or "auto",
         )
+    from ...sam2.model import SAM2
     from .official_runners import Sam2Runner, TransformersRunner
 
+    if not isinstance(model, SAM2):
+        raise MedSAMError(f"{spec.model} has no memory: the published video predictors cannot run it.")
     made = Sam2Runner if spec.kind == SAM2_PACKAGE else TransformersRunner
     return made(spec.name, model, about, device=spec.device, threads=spec.threads)
 
