@@ -219,7 +219,7 @@ def recognise(weights: Mapping[str, Tensor], file_name: str) -> Config | Sam1Con
 
 def _is_safetensors(path: Path) -> bool:
     """Whether a file is to be read as safetensors: by its name, or by its first bytes under any other name."""
-    if _is_safetensors(path):
+    if path.suffix == ".safetensors":
         return True
     with contextlib.suppress(OSError), path.open("rb") as file:
         start = file.read(9)
