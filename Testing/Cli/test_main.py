@@ -63,6 +63,7 @@ def test_the_version_is_told(cli: Any) -> None:
     assert cli("--version").out.strip() == f"medsamslicer {__version__}"
 
 
+ACCURACY = ("benchmark", "accuracy", "--data", "volumes")
 SEGMENT = ("segment", "ct.nii.gz", "-o", "out.seg.nrrd")
 
 
@@ -82,6 +83,11 @@ SEGMENT = ("segment", "ct.nii.gz", "-o", "out.seg.nrrd")
             "medsamslicer segment",
         ),
         ([*SEGMENT, "--threads", "-2"], "not '-2'", "medsamslicer segment"),
+        ([*SEGMENT, "--threads", "100000"], "are possible on this computer", "medsamslicer segment"),
+        ([*ACCURACY, "--threads", "100000"], "are possible", "medsamslicer benchmark accuracy"),
+        ([*ACCURACY, "--processes", "100000"], "are possible", "medsamslicer benchmark accuracy"),
+        (["benchmark", "engine", "--threads", "100000"], "are possible", "medsamslicer benchmark engine"),
+        (["train", "--out", "run", "--threads", "100000"], "are possible", "medsamslicer train"),
         (
             [*SEGMENT, "--cache-mb", "much"],
             "--cache-mb: a whole number of 1 or more is needed, not 'much'",

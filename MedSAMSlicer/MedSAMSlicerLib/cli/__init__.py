@@ -12,7 +12,6 @@ import contextlib
 import importlib
 import importlib.util
 import logging
-import os
 import re
 import sys
 import textwrap
@@ -21,7 +20,8 @@ from typing import NoReturn
 
 from .. import __version__
 from ..core.errors import Cancelled, MedSAMError
-from .exit_codes import CANCELLED, FAILED, OK, USAGE, UsageError
+from .exit_codes import FAILED, OK, USAGE, UsageError
+from .process import EndingSignals, sturdy_streams
 
 _LIBRARY = __name__.partition(".")[0]
 _COMMANDS = tuple(f"{__name__}.{name}" for name in ("segment", "models", "demo"))
@@ -34,13 +34,23 @@ _EPILOG = """examples:
   medsamslicer demo
 
 `medsamslicer COMMAND --help` tells more, with examples.
-exit codes: 0 done, 1 failed (one line on the error output says why), 2 wrong usage, 130 stopped by Ctrl-C"""
+exit codes: 0 done, 1 failed (one line on the error output says why), 2 wrong usage, 128 + N stopped by
+signal N: 130 by Ctrl-C"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line `argv` (that of the program when None) and return the exit code."""
-    _open_closed_streams()
-    words = join_negative_values(sys.argv[1:] if argv is None else argv)
+    """Run the command line `argv` and return the exit code.
+
+    Without `argv` the process belongs to the program: its arguments, streams and signals are used.
+    """
+    if argv is not None:
+        return _main(argv, EndingSignals())
+    with sturdy_streams(), EndingSignals() as signals:
+        return _main(sys.argv[1:], signals)
+
+
+def _main(argv: Sequence[str], signals: EndingSignals) -> int:
+    words = join_negative_values(argv)
     parser = build_parser()
     try:
         arguments, unknown = parser.parse_known_args(words)
@@ -55,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return OK
     with _log_to_stderr(arguments.debug):
-        return _run(arguments)
+        return _run(arguments, signals)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -63,13 +73,6 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
-
-
-def _open_closed_streams() -> None:
-    """Give programs that are started without output or error stream (`>&-`, pythonw) somewhere to write to."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123 - open as long as the program runs
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -113,33 +116,30 @@ def join_negative_values(words: Sequence[str]) -> list[str]:
     return joined
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace, signals: EndingSignals) -> int:
     try:
         code = int(arguments.run(arguments))
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # whoever read the output has closed it: `medsamslicer models list | head -1`
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - so that Python's own flush at the end succeeds
-        return OK
-    except (KeyboardInterrupt, Cancelled):
-        if arguments.debug:
+    except (KeyboardInterrupt, Exception) as error:
+        if arguments.debug and not isinstance(error, UsageError):
             raise
-        return _say("cancelled; no file was left half-written.", CANCELLED)
-    except UsageError as error:
-        return _say(f"{error} (see {arguments.program} --help)", USAGE)
-    except MedSAMError as error:
-        if arguments.debug:
-            raise
-        return _say(str(error), FAILED)
-    except MemoryError:
-        if arguments.debug:
-            raise
-        return _say("there is not enough memory for this volume.", FAILED)
-    except Exception as error:  # a fault of this program is told in one line as well
-        if arguments.debug:
-            raise
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-        return _say(f"a fault of the program ({reason}); --debug shows where.", FAILED)
+        # Some libraries turn the interruption into an error of their own, such as a damaged file.
+        if signals.received is not None or isinstance(error, KeyboardInterrupt | Cancelled):
+            return _say("cancelled; no file was left half-written.", signals.exit_code)
+        return _say(*_sentence(error, arguments.program))
+
+
+def _sentence(error: Exception, program: str) -> tuple[str, int]:
+    """What to say about an error, and the exit code."""
+    if isinstance(error, UsageError):
+        return f"{error} (see {program} --help)", USAGE
+    if isinstance(error, MedSAMError):
+        return str(error), FAILED
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this volume.", FAILED
+    reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+    return f"a fault of the program ({reason}); --debug shows where.", FAILED
 
 
 def _say(sentence: str, code: int) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 OK = 0
 FAILED = 1
 USAGE = 2
-CANCELLED = 130
 
 
 class UsageError(Exception):

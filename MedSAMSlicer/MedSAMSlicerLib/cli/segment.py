@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import CheckpointError, OutputError, PromptError, VolumeError
 from ..models.registry import BUNDLED_ID, CheckpointFile, Registry
-from .argument_types import expanded, positive
+from .argument_types import expanded, positive, threads
 from .exit_codes import OK, UsageError
 from .models import loads
 from .outputs import check_targets, draw_result, needs_dicom, reserved_targets, write_masks
@@ -78,7 +78,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--tier", choices=("auto", "exact", "balanced", "fast"), help="arithmetic (default: auto)"
     )
     network.add_argument(
-        "--threads", type=positive, metavar="N", help="CPU threads (default: leaves one free)"
+        "--threads", type=threads, metavar="N", help="CPU threads (default: leaves one free)"
     )
     network.add_argument("--cache-mb", type=positive, metavar="MB", help="memory for encoded slices")
     network.add_argument(

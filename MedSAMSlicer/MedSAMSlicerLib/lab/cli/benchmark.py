@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ...cli.argument_types import not_negative, positive
+from ...cli.argument_types import not_negative, positive, threads
 from ...cli.exit_codes import OK
 from ...cli.terminal import UNTRIED_DEVICES, say
 from . import benchmark_accuracy
@@ -116,7 +116,7 @@ def _add_engine_options(parser: argparse.ArgumentParser) -> None:
 def _add_machine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads",
-        type=positive,
+        type=threads,
         default=os.cpu_count() or 1,
         metavar="N",
         help="CPU threads (default: all)",

@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...cli.argument_types import not_negative, positive
+from ...cli.argument_types import not_negative, threads
 from ...cli.exit_codes import OK, UsageError
 from ...cli.models import loads
 from ...cli.terminal import UNTRIED_DEVICES, ProgressBar, confirmation, say, warn
@@ -170,12 +170,12 @@ def _add_work_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("work")
     group.add_argument(
         "--threads",
-        type=positive,
+        type=threads,
         metavar="N",
         help="CPU threads (default: all; 1 with --processes, --scheduler)",
     )
     group.add_argument(
-        "--processes", type=positive, default=1, metavar="N", help="cases measured at once (default: 1)"
+        "--processes", type=threads, default=1, metavar="N", help="cases measured at once (default: 1)"
     )
     group.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that measures")
 

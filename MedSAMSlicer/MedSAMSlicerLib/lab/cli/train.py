@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...cli.argument_types import not_negative, positive
+from ...cli.argument_types import not_negative, positive, threads
 from ...cli.exit_codes import UsageError
 from ...cli.models import loads
 from ...cli.terminal import confirmation, say
@@ -73,7 +73,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the state in --out")
     parser.add_argument("--seed", type=not_negative, default=0)
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--threads", type=positive, default=2, help="CPU threads of the trainer (default: 2)")
+    parser.add_argument("--threads", type=threads, default=2, help="CPU threads of the trainer (default: 2)")
     parser.add_argument(
         "--workers",
         type=not_negative,
