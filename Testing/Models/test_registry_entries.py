@@ -11,7 +11,7 @@ from record_bundled import record
 
 from MedSAMSlicerLib import models
 from MedSAMSlicerLib.core.errors import CheckpointError
-from MedSAMSlicerLib.models import BUNDLED_ID, Registry, read_entries, sha256_of
+from MedSAMSlicerLib.models import BUNDLED_ID, Checkpoint, Registry, read_entries, sha256_of
 from MedSAMSlicerLib.sam2 import checkpoint as checkpoints
 from MedSAMSlicerLib.sam2 import config
 
@@ -45,24 +45,28 @@ def test_every_download_names_a_revision_that_does_not_change_and_what_is_known_
             assert 0 < least < most < 1.2 * least
 
 
-def test_exactly_the_bundled_checkpoint_is_bundled() -> None:
-    assert [e.id for e in read_entries() if e.bundled] == [BUNDLED_ID]
+BUNDLED = [entry for entry in read_entries() if entry.bundled]
 
 
-def test_the_bundled_file_is_the_one_the_registry_describes() -> None:
-    registry = Registry(cache=Path("unused"))
-    entry = next(e for e in read_entries() if e.bundled)
-    path = registry.path_of(entry)
+def test_the_own_network_and_litemedsam_are_bundled() -> None:
+    assert [entry.id for entry in BUNDLED] == [BUNDLED_ID, "litemedsam"]
+
+
+@pytest.mark.parametrize("entry", BUNDLED, ids=lambda entry: entry.id)
+def test_the_bundled_file_is_the_one_the_registry_describes(entry: Checkpoint) -> None:
+    path = Registry(cache=Path("unused")).path_of(entry)
     assert path is not None
     said = "run: python Testing/Models/record_bundled.py"
     assert (entry.bytes, entry.sha256) == (path.stat().st_size, sha256_of(path)), said
 
 
-def test_the_registry_names_the_network_and_the_size_that_the_bundled_file_was_trained_for() -> None:
-    entry = next(e for e in read_entries() if e.bundled)
+@pytest.mark.parametrize("entry", BUNDLED, ids=lambda entry: entry.id)
+def test_the_registry_names_the_network_and_the_size_that_the_bundled_file_was_trained_for(
+    entry: Checkpoint,
+) -> None:
     path = Registry(cache=Path("unused")).path_of(entry)
     assert path is not None
-    _, trained_for = checkpoints.load(path)
+    trained_for = checkpoints.load_network(path).config
     assert (entry.config, entry.image_size) == (trained_for.name, trained_for.image_size)
 
 
@@ -78,7 +82,9 @@ def test_a_new_bundled_checkpoint_is_recorded_and_nothing_else_is_changed(tmp_pa
 
 
 def test_every_configuration_of_the_registry_exists() -> None:
-    names = {value.name for value in vars(config).values() if isinstance(value, config.Config)}
+    names = {
+        value.name for value in vars(config).values() if isinstance(value, config.Config | config.Sam1Config)
+    }
     assert {e.config for e in read_entries()} <= names
 
 

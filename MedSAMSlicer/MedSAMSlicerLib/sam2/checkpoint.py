@@ -8,6 +8,7 @@ pixels. A file whose name begins with "MedSAM2" is therefore taken for one; the 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import pickle
@@ -148,10 +149,20 @@ def save(
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         # Not save_file: what it writes is private to the user, unlike any other new file.
-        temporary.write_bytes(serialised(weights, {**(metadata or {}), "config": model.config.to_json()}))
+        described = {**(metadata or {}), "config": model.config.to_json()}
+        temporary.write_bytes(_in_order(serialised(weights, described)))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its header in the order of the alphabet, so that equal weights are equal files."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
 class _Unfilled(TorchFunctionMode):
