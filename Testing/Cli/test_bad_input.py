@@ -450,5 +450,5 @@ def test_a_second_run_with_the_same_output_is_refused_in_one_sentence(
     with reserved(taken):
         done = segment("-o", tmp_path / "out.seg.nrrd", option, taken)
     assert (done.code, done.err.count("\n")) == (1, 1)
-    assert f"Cannot write {taken}: another run is writing it" in done.err
+    assert f"Cannot write {taken}: another run is writing there" in done.err
     assert list(tmp_path.iterdir()) == []

@@ -186,7 +186,7 @@ def test_hidden_files_of_others_are_not_swept(tmp_path: Path) -> None:
 def test_the_second_run_with_one_output_gets_one_sentence(tmp_path: Path) -> None:
     first = holder("reserved", tmp_path / "out.nrrd")
     with (
-        pytest.raises(OutputError, match=r"out\.nrrd: another run is writing it"),
+        pytest.raises(OutputError, match=r"out\.nrrd: another run is writing there"),
         reserved(tmp_path / "out.nrrd"),
     ):
         pass

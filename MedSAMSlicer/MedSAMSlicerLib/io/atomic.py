@@ -140,9 +140,10 @@ def check_replaceable(path: str | Path) -> Path:
 
 @contextlib.contextmanager
 def reserved(path: str | Path) -> Iterator[None]:
-    """Reserve the output `path` for this process for the length of a `with` block.
+    """Reserve the output `path`, a file or a folder, for this process for the length of a `with` block.
 
-    The lock file `.NAME.medsamslicer-lock` lies beside the output and is deleted at the end.
+    The lock file `.NAME.medsamslicer-lock` lies beside a file, `.medsamslicer-lock` in a folder; it is deleted at the
+    end.
 
     Raises:
         OutputError: when another process has reserved it, or the folder cannot be written.
@@ -150,13 +151,14 @@ def reserved(path: str | Path) -> Iterator[None]:
     given = Path(path)
     try:
         target = given.resolve()
-        lock = target.with_name(f".{target.name[:80]}{MARK}lock")
+        beside = target.with_name(f".{target.name[:80]}{MARK}lock")
+        lock = target / f"{MARK}lock" if target.is_dir() else beside
         descriptor = _opened_and_locked(lock, os.O_RDWR | os.O_CREAT)
     except (OSError, RuntimeError) as error:
         raise output_error(given, error) from error
     if descriptor is None:
         raise OutputError(
-            f"Cannot write {given}: another run is writing it; wait for it or choose another name."
+            f"Cannot write {given}: another run is writing there; wait for it or choose another name."
         )
     try:
         yield

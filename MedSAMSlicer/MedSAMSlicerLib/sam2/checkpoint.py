@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialised
+from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -138,6 +138,20 @@ def save(
         OSError: If the file cannot be written.
     """
     path = Path(path)
+    content = serialized(model, path.name, metadata, half)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        # Not save_file: what it writes is private to the user, unlike any other new file.
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def serialized(
+    model: SAM2 | SAM1, file_name: str, metadata: Mapping[str, str] | None = None, half: bool = False
+) -> bytes:
+    """The content of a safetensors file of that name; see :func:`save`."""
     weights = {}
     for name, weight in model.state_dict().items():
         halved = half and (
@@ -145,15 +159,8 @@ def save(
         )  # statistics of batch norms span too much
         weight = weight.detach().cpu().to(torch.float16 if halved else torch.float32).contiguous()
         weights[name] = weight.clone()  # parameters that share memory are refused by the format
-    _check_finite(weights, path.name)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        # Not save_file: what it writes is private to the user, unlike any other new file.
-        described = {**(metadata or {}), "config": model.config.to_json()}
-        temporary.write_bytes(_in_order(serialised(weights, described)))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    _check_finite(weights, file_name)
+    return _in_order(to_safetensors(weights, {**(metadata or {}), "config": model.config.to_json()}))
 
 
 def _in_order(content: bytes) -> bytes:

@@ -12,6 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from MedSAMSlicerLib.core.errors import CheckpointError, OutputError  # noqa: E402
+from MedSAMSlicerLib.io.atomic import reserved  # noqa: E402
 from MedSAMSlicerLib.lab.training.feed import ClipStream  # noqa: E402
 from MedSAMSlicerLib.lab.training.loop import train  # noqa: E402
 from MedSAMSlicerLib.lab.training.settings import TrainSettings  # noqa: E402
@@ -106,6 +107,27 @@ def test_a_leg_judges_the_best_weights_again_before_it_replaces_them(tmp_path: P
     torch.save({**state, "best": 2.0}, tmp_path / "state.pt")  # a score on some other scale
     train(leg(tmp_path), TINY_NETWORK, resume=True)
     assert 0 < torch.load(tmp_path / "state.pt", weights_only=True)["best"] < 1
+
+
+def test_a_second_run_in_the_same_folder_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    with reserved(out), pytest.raises(OutputError, match=r"run: another run is writing there"):
+        train(leg(out, minutes=0.001), TINY_NETWORK, resume=True)
+    assert list(out.iterdir()) == []
+
+
+def test_a_line_of_the_log_that_a_killed_run_left_half_written_is_dropped(tmp_path: Path) -> None:
+    train(leg(tmp_path, minutes=0.001), TINY_NETWORK, resume=False)
+    log = tmp_path / "log.csv"
+    whole = log.read_bytes()
+    log.write_bytes(whole + whole[whole.index(b"\n") + 1 : -5])
+    train(leg(tmp_path, minutes=0.001), TINY_NETWORK, resume=True)
+    with log.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2
+    assert int(rows[1]["step"]) > int(rows[0]["step"])
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_resumed_trainer_is_the_saved_one(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import shutil
 import sys
 from collections import deque
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import MedSAMError
-from ...io.atomic import output_error
+from ...io.atomic import output_error, write_bytes
 from .settings import TrainSettings
 from .trainer import Trainer
 from .validation import Scores
@@ -132,12 +133,15 @@ def _fitted(line: str) -> str:
 
 
 def _append(path: Path, row: dict[str, float | int | str]) -> None:
+    """Add a row to the log, all of it or nothing: a killed run leaves no half of a line."""
     try:
-        fresh = not path.exists()
-        with path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(row))
-            if fresh:
-                writer.writeheader()
-            writer.writerow(row)
+        before = path.read_bytes() if path.exists() else b""
     except OSError as error:
         raise output_error(path, error) from error
+    before = before[: before.rfind(b"\n") + 1]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(row))
+    if not before:
+        writer.writeheader()
+    writer.writerow(row)
+    write_bytes(path, before + text.getvalue().encode())

@@ -5,14 +5,14 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from ...core.errors import OutputError
-from ...io.atomic import output_error
+from ...io.atomic import output_error, reserved
 from ...sam2.checkpoint import load
 from ...sam2.config import Config
 from ...sam2.model import SAM2
@@ -51,11 +51,12 @@ def train(
         provenance: What the written files say of their origin; None = that of generated volumes.
 
     Raises CheckpointError when there is a state that does not fit, VolumeError when labelled volumes cannot be used,
-    OutputError when the folder cannot be written.
+    OutputError when the folder cannot be written or another run is writing there.
     """
     begun = time.monotonic()
     torch.set_num_threads(settings.threads)
-    with _folder(settings.out), distributed.process_group(settings.device) as device:
+    alone = reserved(settings.out) if distributed.is_first() else nullcontext()
+    with _folder(settings.out), alone, distributed.process_group(settings.device) as device:
         settings = replace(settings, device=device)
         trainer = Trainer(settings, config, start, GENERATED if provenance is None else provenance)
         resumed = resume and trainer.resume()

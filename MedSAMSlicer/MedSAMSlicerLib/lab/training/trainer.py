@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ...core.errors import CheckpointError
-from ...io.atomic import output_error
-from ...sam2.checkpoint import save
+from ...io.atomic import write_bytes
+from ...sam2.checkpoint import serialized
 from ...sam2.config import Config
 from ...sam2.model import SAM2, MaskOutput
 from . import distributed
@@ -234,7 +234,4 @@ class Trainer:
         }
         if scores is not None:
             metadata["validation"] = repr({name: round(value, 4) for name, value in asdict(scores).items()})
-        try:
-            save(merged(self.average), path, metadata, half=True)
-        except OSError as error:
-            raise output_error(path, error) from error
+        write_bytes(path, serialized(merged(self.average), path.name, metadata, half=True))
