@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..core.bundled import bundled_folders
 from ..core.errors import CheckpointError
 from .contents import check_is_checkpoint
 from .download import MOST_BYTES, DownloadSettings, Expected, Progress, download, sha256_of
@@ -24,7 +25,6 @@ logger = logging.getLogger(__name__)
 
 BUNDLED_ID = "medsamslicer-nano"
 SCHEMA_VERSION = 1
-_PACKAGE = Path(__file__).resolve().parent.parent
 _SUFFIXES = (".pt", ".pth", ".safetensors")
 
 
@@ -120,11 +120,6 @@ def _temporary_cache() -> Path:
 def _without_tilde(name: str) -> Path:
     """The path with ~ replaced by the home folder, where there is one."""
     return Path(os.path.expanduser(name))  # noqa: PTH111 - Path.expanduser fails without a home folder
-
-
-def bundled_folders() -> tuple[Path, ...]:
-    """Where the bundled checkpoint can lie: beside the package (Slicer), inside it (pip install)."""
-    return _PACKAGE.parent / "Resources" / "Models", _PACKAGE / "Resources" / "Models"
 
 
 def read_entries(path: Path | None = None) -> tuple[Checkpoint, ...]:

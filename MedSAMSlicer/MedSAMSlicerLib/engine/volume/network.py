@@ -37,6 +37,7 @@ class VolumeNet(nn.Module):
 
     def __init__(self, channels: int = IN_CHANNELS, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
+        self.widths = widths
         self.stem = nn.Conv3d(channels * 4, widths[0], 1)
         self.down = nn.ModuleList(nn.Conv3d(a, b, 1) for a, b in pairwise(widths))
         self.encode = nn.ModuleList(nn.Sequential(Block(w), Block(w)) for w in widths)

@@ -22,6 +22,7 @@ from .evidence import VolumeEvidence
 from .field import mean_field
 from .network import VolumeNet
 from .stack import fused, stacked
+from .weights import bundled_stage
 
 Floats = npt.NDArray[np.float32]
 
@@ -83,7 +84,7 @@ class VolumeStage:
         """Logits of the whole part around an object; None where there is nothing to refine from."""
         if evidence.last - evidence.first + 1 < _SHALLOWEST:
             return None
-        factor = _factor(evidence.shape)
+        factor = working_factor(evidence.shape)
         found = channels(evidence, factor)
         if found is None:
             return None
@@ -114,11 +115,15 @@ def checked_stage(name: str) -> str:
 
 
 def make_stage(name: str, device: torch.device | str = "cpu") -> VolumeStage:
-    """The stage of one of `STAGES` but "off"."""
-    return VolumeStage(None, device)
+    """The stage of one of `STAGES` but "off".
+
+    Raises:
+        CheckpointError: If the learned part that comes with the program is damaged.
+    """
+    return VolumeStage(bundled_stage() if name == "auto" else None, device)
 
 
-def _factor(shape: tuple[int, int, int]) -> int:
+def working_factor(shape: tuple[int, int, int]) -> int:
     """Pixels along each side of a slice that are binned into one."""
     factor = math.ceil(max(shape[1:]) / _SIDE)
     return max(factor, math.ceil(math.sqrt(math.prod(shape) / _VOXELS)), 1)

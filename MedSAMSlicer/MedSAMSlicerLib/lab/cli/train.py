@@ -37,8 +37,16 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "  medsamslicer train --recipe bundled --out run --device cuda --minutes 9 --compact-state\n"
         "  medsamslicer train --data volumes --checkpoint medsamslicer-nano --tune decoder --out tuned\n"
         "  medsamslicer train --data volumes --checkpoint medsam2-latest --tune lora --device cuda --out tuned\n"
+        "  medsamslicer train volume --data volumes --out stage --minutes 60\n"
         "  medsamslicer train --curves curves.png --out run",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=("network", "volume"),
+        default="network",
+        help="the network of slices, or the volume stage that looks at all of them together (default: network)",
     )
     _add_run_options(parser)
     _add_tuning_options(parser)
@@ -173,6 +181,8 @@ def run(args: argparse.Namespace) -> int:
         draw_curves(args.curves, args.out)
         return 0
     _check(args)
+    if args.what == "volume":
+        return _volume(args)
     return _recipe(args) if args.recipe is not None else _train(args)
 
 
@@ -192,6 +202,30 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("--only and --leave-out go with --data.")
     if args.checkpoint is None and args.tune != "all":
         raise UsageError(f"--tune {args.tune} needs a --checkpoint to start from.")
+
+
+def _volume(args: argparse.Namespace) -> int:
+    """Train the volume stage on what the checkpoint tracks; the same command goes on with a run."""
+    import torch
+
+    from ...models.registry import BUNDLED_ID
+    from ..training.volume_stage import VolumeTraining, train_volume_stage
+
+    if args.recipe is not None or args.steps is not None:
+        raise UsageError("train volume goes by --minutes: leave out --recipe and --steps.")
+    torch.set_num_threads(args.threads)
+    args.checkpoint = args.checkpoint or BUNDLED_ID
+    model, _ = _opened(args)
+    settings = VolumeTraining(
+        args.out,
+        args.data,
+        args.minutes or 60.0,
+        validation=args.validation,
+        learning_rate=args.lr or 2e-3,
+        seed=args.seed,
+    )
+    _print(asdict(train_volume_stage(settings, model)))
+    return 0
 
 
 def _recipe(args: argparse.Namespace) -> int:

@@ -1,0 +1,73 @@
+"""Weights of the learned volume stage on disk: safetensors, with what they were trained on."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialised
+
+from ...core.bundled import bundled_folders
+from ...core.errors import CheckpointError
+from ...sam2.checkpoint import MALFORMED
+from .network import VolumeNet
+
+BUNDLED = "medsamslicer_volume.safetensors"
+FORMAT = "medsamslicer volume stage 1"
+"""Which channels the network takes in; a file of another format is refused."""
+
+
+def save_stage(network: VolumeNet, metadata: Mapping[str, str] | None = None) -> bytes:
+    """The content of a file that :func:`load_stage` reads, in float16.
+
+    Args:
+        network: with finite weights.
+        metadata: more text to keep, such as licence and training data.
+
+    Raises:
+        CheckpointError: If a weight is not finite as float16.
+    """
+    weights = {name: value.detach().cpu().half().contiguous() for name, value in network.state_dict().items()}
+    for name, value in weights.items():
+        if not bool(torch.isfinite(value).all()):
+            raise CheckpointError(f"The weight {name} of the volume stage is not a finite number.")
+    widths = json.dumps(network.widths)
+    content: bytes = serialised(weights, {**(metadata or {}), "format": FORMAT, "widths": widths})
+    return content
+
+
+def load_stage(path: Path) -> VolumeNet:
+    """The network of a file, in float32 and evaluation mode.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, of another format, or does not fit its own description.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"There are no weights of the volume stage at {path}.")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a mapping
+        if metadata.get("format") != FORMAT:
+            raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
+        network = VolumeNet(widths=tuple(int(width) for width in json.loads(metadata["widths"])))
+        network.load_state_dict(weights)
+    except (SafetensorError, ArithmeticError, *MALFORMED) as error:
+        raise CheckpointError(f"{path.name} holds no volume stage that can be used: {error}.") from error
+    for name, value in weights.items():
+        if not bool(torch.isfinite(value).all()):
+            raise CheckpointError(f"The weight {name} in {path.name} is not a finite number.")
+    return network.eval()
+
+
+@functools.cache
+def bundled_stage() -> VolumeNet | None:
+    """The network that comes with the program; None where there is none."""
+    for folder in bundled_folders():
+        if (folder / BUNDLED).is_file():
+            return load_stage(folder / BUNDLED)
+    return None
