@@ -18,7 +18,7 @@ STAMPS := $(VENV)/.stamps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo host screenshots test soak check format cmake-lists clean
+.PHONY: help demo host screenshots test soak check format cmake-lists lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ format: $(STAMPS)/test  ## format the code and repair what lint can repair
 
 cmake-lists:  ## write the file lists of MedSAMSlicer/CMakeLists.txt anew from the tree
 	$(PYTHON) Testing/Packaging/cmake_lists.py
+
+lock: $(STAMPS)/test  ## write requirements.lock: the installed versions, after all tests have passed with them
+	$(PIP) install uv
+	PATH="$(abspath $(BIN)):$$PATH" $(PY) Testing/Packaging/lock.py
 
 clean:  ## remove .venv, caches and builds
 	rm -rf $(VENV) build dist MedSAMSlicer/medsamslicer.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

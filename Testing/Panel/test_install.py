@@ -19,7 +19,7 @@ def install(host):
 def test_versions_are_compared_as_numbers(install, monkeypatch):
     versions = {"torch": "2.13.0+cpu", "safetensors": "0.4.2"}
     monkeypatch.setattr(install.importlib.metadata, "version", lambda name: versions[name])
-    assert install.is_installed("torch>=2.5.1")
+    assert install.is_installed("torch>=2.6")
     assert not install.is_installed("safetensors>=0.4.3")
     assert not install.is_installed("torch>=2.14")
     assert install.missing() == install.Missing(torch=False, packages=("safetensors>=0.4.3",))
@@ -66,7 +66,7 @@ def test_the_extension_pytorch_asks_the_user_itself_and_a_no_installs_nothing(in
     monkeypatch.setitem(sys.modules, "PyTorchUtils", types.SimpleNamespace(PyTorchUtilsLogic=Logic))
     with pytest.raises(install.InstallError, match="Nothing was installed"):
         install.install(install.Missing(torch=True, packages=()))
-    assert asked == [(True, ">=2.5.1")]
+    assert asked == [(True, ">=2.6")]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from ..core.errors import MedSAMError
 
 logger = logging.getLogger(__name__)
 
-TORCH = "torch>=2.5.1"
+TORCH = "torch>=2.6"
 DICOM_PACKAGES = ("highdicom>=0.25",)
 _REQUIREMENTS = Path(__file__).resolve().parents[2] / "Resources" / "requirements.txt"
 _SIZE_CPU, _SIZE_GPU = "0.3 GB", "3 GB"  # to download; unpacked about three times as much
