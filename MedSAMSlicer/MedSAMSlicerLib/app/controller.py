@@ -14,6 +14,7 @@ and masks into session and scene), :mod:`.running` (propagation), :mod:`.changes
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from .reasons import reason
 from .running import Running
 from .scene_sync import SceneSync
 from .verbs import Topic, Verb
+from .worker import Worker
 from .workspace import Settings, Workspace
 
 
@@ -47,10 +49,19 @@ class Controller(ControllerState):
         scene: the vtkMRMLScene.
         timers: makes the timer that collects results; None = `pump` is called by hand.
         settings: this computer's choices (device, threads, memory for features, folders of checkpoints).
+        worker: computes; None = the network on a thread of its own.
+        clock: the time in seconds, by which small things are done later.
     """
 
-    def __init__(self, scene: Any, timers: Timers | None = None, settings: Settings | None = None) -> None:
-        work = self._work = Workspace(scene, timers, settings or Settings())
+    def __init__(
+        self,
+        scene: Any,
+        timers: Timers | None = None,
+        settings: Settings | None = None,
+        worker: Worker | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        work = self._work = Workspace(scene, timers, settings or Settings(), worker, clock)
         sync = SceneSync(work)
         self._editing = Editing(work, sync)
         self._running = Running(work, sync)

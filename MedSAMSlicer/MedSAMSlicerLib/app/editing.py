@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
+import logging
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core.cleanups import Cleanup
-from ..core.errors import MedSAMError, SessionError
+from ..core.errors import GeometryError, MedSAMError, SessionError
+from ..core.geometry import SliceAxis
 from ..core.masks import MaskState
 from ..core.prompts import MaskPrompt, Prompt, SliceRef, in_slice
 from ..core.segment_object import SegmentObject
@@ -25,6 +25,7 @@ from .scene_sync import SceneSync
 from .verbs import Level, Topic
 from .workspace import Workspace
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 DRAG_SECONDS = 1.0
 """Changes of one prompt that follow each other this fast are one step of undo."""
@@ -41,7 +42,6 @@ class Editing:
         self.sync = sync
         self.on_prompts_changed: Callable[[int], None] = lambda object_id: None
         self._drag: tuple[int, int, int, float] | None = None  # object, position, run, when
-        self._edited: set[str] = set()
         work.on_prompt_edit = self.hear
         work.on_void = self._again
         work.take_edits = self.take_edits
@@ -59,12 +59,26 @@ class Editing:
             name = unused_name(session, work.masks.name(segment_id))
             known = session.adopt_object(name, work.masks.color(segment_id), work.masks.locked(segment_id))
             work.object_ids[segment_id] = known
+            self._adopt_masks(segment_id, known)
         return known
+
+    def _adopt_masks(self, segment_id: str, object_id: int) -> None:
+        """Masks that a segment had before anything was said of it are the user's own."""
+        work, session = self._work, self._session()
+        assert work.masks is not None
+        shown = work.shown()
+        axis = SliceAxis.K if shown is None else shown.axis
+        there = work.masks.read_slices(segment_id, axis)
+        if there:
+            session.adopt_masks(object_id, there, axis)
+            work.masks.set_axis(segment_id, axis)
+            self.sync.shown_masks.start_from(session.object(object_id))
 
     def selected(self) -> int:
         """The object of the selected segment; a sentence when none is selected or it is locked."""
         if self._work.segment_id is None:
             raise SessionError(_("Add or select a segment first."))
+        self.take_edits()
         object_id = self.object_of(self._work.segment_id)
         entry = self._session().object(object_id)
         if entry.locked:
@@ -135,6 +149,7 @@ class Editing:
 
     def _take(self, edit: PromptEdit) -> None:
         session = self._work.usable_volume()[1]
+        self.take_edits()
         entry = session.object(edit.object_id)
         if entry.locked:
             raise SessionError(_('"{segment}" is locked: unlock it first.').format(segment=entry.name))
@@ -145,7 +160,7 @@ class Editing:
         if edit.prompt is None:
             return
         prompt, ranged, slice_range = edit.prompt, edit.range_changed, edit.slice_range
-        self._take_segment(entry, prompt)
+        self._check_free(entry, prompt)
         others = [said for place, said in enumerate(entry.said.prompts) if place != edit.position]
         before = slice_range if ranged else entry.said.slice_range
         reaching = covering(before, (*others, prompt))
@@ -179,12 +194,12 @@ class Editing:
         shown = shown or self._shown()
         session = self._session()
         entry = session.object(object_id)
-        if entry.axis not in (None, shown.axis):
+        if not entry.is_free and entry.axis not in (None, shown.axis):
             text = _('This view lies across the slices of "{segment}": paint on the {slices}.')
             raise SessionError(text.format(segment=entry.name, slices=self._slices(entry)))
         place = SliceRef(shown.axis, shown.index)
         prompt = scribble_from_mask(session.geometry, place, mask, positive)
-        self._take_segment(entry, prompt)
+        self._check_free(entry, prompt)
         reaching = covering(entry.said.slice_range, (prompt,))
         ranged = reaching != entry.said.slice_range
         if ranged:
@@ -246,36 +261,57 @@ class Editing:
             raise SessionError(text.format(segment=entry.name, slices=self._slices(entry)))
         return shown.index
 
-    def edited_elsewhere(self, segment_id: str) -> None:
-        """Somebody else changed voxels of a segment: take that over in a moment."""
-        self._edited.add(segment_id)
+    def edited_elsewhere(self) -> None:
+        """Somebody else changed voxels, or may have: take that over in a moment."""
         self._work.pump.later("edits", EDIT_SECONDS, self.take_edits)
 
     def take_edits(self) -> None:
-        """Edits of other modules become accepted key slices, one step each segment."""
+        """Masks that somebody else changed become the user's own, one step each segment.
+
+        To be called before the session changes and before anything is written: the voxels are compared with what was
+        written, so that no edit is missed, whether or not Slicer told of it.
+        """
         work = self._work
         work.pump.forget("edits")
-        if work.masks is None or work.session is None or not self._edited:
+        if work.masks is None or work.session is None:
             return
-        edits, self._edited = work.masks.edits(), set()
+        try:
+            edits = work.masks.edits()
+        except GeometryError as error:  # nothing can be written either
+            logger.warning("Edits cannot be followed: %s", error)
+            return
         for segment_id, masks in edits.items():
+            work.masks.settle(segment_id)
             known = work.object_ids.get(segment_id)
             entry = next((entry for entry in work.session.objects if entry.id == known), None)
-            work.masks.settle(segment_id)
-            if entry is None or entry.axis is None or known is None:
-                continue  # taken over with the first prompt
-            self.sync.shown_masks.wrote(entry, masks)
-            if entry.locked:
-                work.session.adopt_masks(known, masks, entry.axis)
-                self.sync.after_change([known])
-            else:
-                self.change(known, partial(_edited, known, masks))
+            if entry is not None:  # else it is taken over with the first prompt
+                self._take_edit(segment_id, entry, masks)
+
+    def _take_edit(
+        self, segment_id: str, entry: SegmentObject, masks: Mapping[int, npt.NDArray[np.bool_]]
+    ) -> None:
+        work, axis = self._work, entry.axis
+        assert work.session is not None
+        assert work.masks is not None
+        if axis is None:  # all that is there, across the slices that the user sees
+            shown = work.shown()
+            axis = SliceAxis.K if shown is None else shown.axis
+            masks = work.masks.read_slices(segment_id, axis)
+        if not masks:
+            return
+        self.sync.shown_masks.wrote(entry.id, axis, masks)
+        if entry.locked:
+            work.session.adopt_masks(entry.id, masks, axis)
+        else:
+            work.session.edit_masks(entry.id, masks, axis)
+        self.sync.after_change([entry.id])
 
     # ------------------------------------------------------------------------------------------------- inside
 
     def change(self, object_id: int, act: Callable[[Session], T]) -> T:
         """Do one thing to the session, show it, and let a run of that object be planned anew."""
         session = self._session()
+        self.take_edits()
         before = session.object(object_id)
         done = act(session)
         self.sync.after_change([object_id])
@@ -311,15 +347,13 @@ class Editing:
         assert entry.axis is not None
         return slices_in_words(self._work.scene, self._work.volume_node, entry.axis)
 
-    def _take_segment(self, entry: SegmentObject, prompt: Prompt) -> None:
-        """Masks that the segment had before its first prompt are the user's own; slices of the user take no prompt."""
-        work, axis, index = self._work, prompt.slice.axis, prompt.slice.index
-        session, segment_id = self._session(), work.segment_of(entry.id)
-        there: dict[int, npt.NDArray[np.bool_]] = {}
-        if entry.axis is None and work.masks is not None and segment_id is not None:
-            there = work.masks.read_slices(segment_id, axis)
-        if index in entry.kept_slices or index in there:
-            stored = entry.masks.get(index)
+    def _check_free(self, entry: SegmentObject, prompt: Prompt) -> None:
+        """Slices of the user take no prompt."""
+        axis, index = prompt.slice.axis, prompt.slice.index
+        session = self._session()
+        along = entry.turned(axis, session.geometry.shape) if entry.is_free else entry
+        if index in along.kept_slices:
+            stored = along.masks.get(index)
             accepted = stored is not None and stored.state is MaskState.ACCEPTED
             kept = _(
                 'The mask of "{segment}" on slice {index} is accepted and stays as it is: release the slice to correct '
@@ -330,13 +364,10 @@ class Editing:
                 "correct it with prompts."
             )
             raise SessionError((kept if accepted else drawn).format(segment=entry.name, index=index))
-        if there:
-            session.adopt_masks(entry.id, there, axis)
-            self.sync.shown_masks.start_from(session.object(entry.id))
 
     def _drag_run(self, object_id: int, position: int) -> int:
         """Changes of one prompt that follow each other fast share a run, and with it their step of undo."""
-        now, session = time.perf_counter(), self._session()
+        now, session = self._work.clock(), self._session()
         last = self._drag
         if (
             last is not None
@@ -358,10 +389,6 @@ class Editing:
             if segment_id is not None:
                 states[segment_id] = state_of(entry)
         return states
-
-
-def _edited(object_id: int, masks: Mapping[int, npt.NDArray[np.bool_]], session: Session) -> None:
-    session.edit_masks(object_id, masks)
 
 
 def covering(slice_range: tuple[int, int] | None, prompts: Iterable[Prompt]) -> tuple[int, int] | None:

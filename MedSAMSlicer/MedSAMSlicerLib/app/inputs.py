@@ -95,8 +95,7 @@ class Inputs:
                 work.object_ids.update(read_state(text, work.session, work.masks))
             except MedSAMError as error:
                 work.complain(error)
-            for entry in work.session.objects:
-                self._sync.shown_masks.start_from(entry)
+            self._sync.restored()
             work.parameter.use_session_of(node, chosen)
         self._sync.prompts()
         if text and work.session.objects:
@@ -172,8 +171,7 @@ class Inputs:
                     object_id=entry.id,
                 )
             work.object_ids.update(ids)
-            for entry in work.session.objects:
-                self._sync.shown_masks.start_from(entry)
+            self._sync.restored()
             self._sync.prompts()
             text = _(
                 'The voxels of "{volume}" were changed: your prompts and masks stay, but Undo begins anew.'
@@ -227,7 +225,8 @@ class Inputs:
         work.masks = SegmentMasks(
             node,
             work.volume_node,
-            on_edit=editing.edited_elsewhere,
+            on_edit=lambda segment_id: editing.edited_elsewhere(),
+            on_modified=editing.edited_elsewhere,
             on_added=self._segment_added,
             on_removed=self._segment_removed,
             on_renamed=self._segment_looks,
@@ -328,7 +327,7 @@ class Inputs:
             return
         said = any(entry.said.prompts or entry.masks for entry in work.session.objects)
         text = (
-            write_state(work.session, work.object_ids, work.network, work.window, work.stale)
+            write_state(work.session, work.masks, work.object_ids, work.network, work.window, work.stale)
             if said
             else None
         )

@@ -63,13 +63,16 @@ class Pump:
     Args:
         work: the worker.
         timers: None = `turn` is called by hand.
+        clock: the time in seconds.
 
     `on_error` hears of what could not be done with a result, such as when a mask cannot be written any more; without
     it such an error is raised.
     """
 
-    def __init__(self, work: Work, timers: Timers | None = None) -> None:
-        self._work = work
+    def __init__(
+        self, work: Work, timers: Timers | None = None, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._work, self._clock = work, clock
         self._timer = timers(self._tick, INTERVAL_MS) if timers else None
         self._due: dict[str, tuple[float, Callable[[], None]]] = {}
         self._turning = self._closed = False
@@ -90,7 +93,7 @@ class Pump:
         if self._closed:
             return
         if again or key not in self._due:
-            self._due[key] = (time.perf_counter() + seconds, action)
+            self._due[key] = (self._clock() + seconds, action)
         self.kick()
 
     def forget(self, key: str) -> None:
@@ -107,7 +110,7 @@ class Pump:
                 self._attempt(lambda: self._work.dispatch(wait))
             elif wait and (self._work.filling or self._due):
                 time.sleep(min(wait, FILL_WAIT_SECONDS))
-            now = time.perf_counter()
+            now = self._clock()
             for key in [key for key, (at, _) in self._due.items() if at <= now]:
                 found = self._due.pop(key, None)
                 if found is not None:

@@ -31,10 +31,18 @@ class SceneSync:
         object_ids = [*object_ids]
         self._segments(object_ids)
         self._locks(object_ids)
+        self._axes(object_ids)
         self.shown_masks.refresh(object_ids)
         self.prompts()
         self.ask_previews()
         self._work.tell(Topic.PROMPTS, Topic.MASKS, Topic.HISTORY, Topic.SEGMENTS)
+
+    def restored(self) -> None:
+        """The session has the masks of the segments, such as those of a scene that was loaded."""
+        work = self._work
+        for entry in work.session.objects if work.session else ():
+            self._axes([entry.id])
+            self.shown_masks.start_from(entry)
 
     def start(self) -> None:
         """Nothing is known of the scene: a session began or ended."""
@@ -66,6 +74,7 @@ class SceneSync:
             said.prompts,
             said.slice_range,
             segment_id == self._work.segment_id,
+            None if entry.is_free else entry.axis,
         )
 
     def ask_previews(self) -> None:
@@ -101,6 +110,17 @@ class SceneSync:
                 if there:
                     work.masks.remove(segment_id)
 
+    def _axes(self, object_ids: Iterable[int]) -> None:
+        """Compare the segments slice by slice across the axes of their objects."""
+        work, chosen = self._work, {*object_ids}
+        for entry in work.session.objects if work.session else ():
+            segment_id = work.segment_of(entry.id)
+            there = work.masks is not None and segment_id in work.segment_ids
+            if entry.id in chosen and entry.axis is not None and there:
+                assert work.masks is not None
+                assert segment_id is not None
+                work.masks.set_axis(segment_id, entry.axis)
+
     def _locks(self, object_ids: Iterable[int]) -> None:
         work = self._work
         chosen = {*object_ids}
@@ -132,6 +152,8 @@ class SceneSync:
         def end(error: MedSAMError | None) -> None:
             if error is None or isinstance(error, Cancelled):
                 self._asked.discard(key)  # one that failed is not asked again: it would fail again
+                if session is work.session:
+                    self.ask_previews()  # prompts may be again those whose preview was given up or came too early
             else:
                 work.complain(error)
             if not work.run_is_on():

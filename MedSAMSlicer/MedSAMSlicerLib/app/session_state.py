@@ -22,6 +22,7 @@ from ..core.prompts import ObjectPrompts, PromptSet
 from ..core.segment_object import SegmentObject
 from ..core.session import Session
 from ..core.translation import tr as _
+from ..scene.edits import EMPTY, digest_of
 from ..scene.segments import SegmentMasks
 from .workspace import Network
 
@@ -29,9 +30,14 @@ SCHEMA, VERSION = "medsamslicer-session", 1
 
 
 def write_state(
-    session: Session, object_ids: Mapping[str, int], network: Network, window: Window | None, stale: set[int]
+    session: Session,
+    masks: SegmentMasks,
+    object_ids: Mapping[str, int],
+    network: Network,
+    window: Window | None,
+    stale: set[int],
 ) -> str:
-    """The session as JSON text."""
+    """The session as JSON text, with a digest of each slice that was written into a segment."""
     segments = {object_id: segment_id for segment_id, object_id in object_ids.items()}
     objects = [
         {
@@ -52,6 +58,7 @@ def write_state(
                 for index, stored in entry.masks.items()
             ],
             "raw": _raw(entry),
+            "written": masks.digests(segments.get(entry.id, "")),
             "prompts": json.loads(_prompts(session, entry).to_json()),
         }
         for entry in session.objects
@@ -122,14 +129,10 @@ def _restore(said: Mapping[str, Any], session: Session, masks: SegmentMasks) -> 
     axis = None if said["axis"] is None else SliceAxis.parse(said["axis"])
     cleanup = Cleanup(**{name: bool(value) for name, value in said["cleanup"].items()})
     stored: dict[int, StoredMask] = {}
+    if axis is None and masks.read_slices(said["segment"], SliceAxis.K):
+        axis = SliceAxis.K  # painted since: nothing was there along any axis
     if axis is not None:
-        indices = [int(index) for index, *_more in said["slices"]]
-        arrays = masks.read_slices(said["segment"], axis, indices)
-        raw = {int(index): _unpacked(packed) for index, packed in said["raw"].items()}
-        shape = session.geometry.slice_shape(axis)
-        for index, state, confidence, turn in said["slices"]:
-            mask = raw.get(index) or PackedMask.from_array(arrays.get(index, np.zeros(shape, np.bool_)))
-            stored[index] = StoredMask(mask, MaskState(state), confidence, turn)
+        stored = _stored(said, session, masks, axis)
         masks.set_axis(said["segment"], axis)
     return session.restore_object(
         entry,
@@ -142,6 +145,27 @@ def _restore(said: Mapping[str, Any], session: Session, masks: SegmentMasks) -> 
         changed=None if "changed" not in said else [int(index) for index in said["changed"]],
         object_id=int(said["id"]),
     )
+
+
+def _stored(
+    said: Mapping[str, Any], session: Session, masks: SegmentMasks, axis: SliceAxis
+) -> dict[int, StoredMask]:
+    """The masks of a segment; those that were changed since the session was written are the user's own."""
+    empty = np.zeros(session.geometry.slice_shape(axis), np.bool_)
+    arrays = masks.read_slices(said["segment"], axis)
+    raw = {int(index): _unpacked(packed) for index, packed in said["raw"].items()}
+    stored: dict[int, StoredMask] = {}
+    for index, state, confidence, turn in said["slices"]:
+        mask = raw.get(index) or PackedMask.from_array(arrays.get(index, empty))
+        stored[index] = StoredMask(mask, MaskState(state), confidence, turn)
+    if "written" in said:  # sessions of earlier versions do not say
+        written = {int(index): digest for index, digest in said["written"].items()}
+        for index in arrays.keys() | written.keys():
+            array = arrays.get(index, empty)
+            if digest_of(array) != written.get(index, EMPTY):
+                mask = PackedMask.from_array(array)
+                stored[index] = StoredMask(mask, MaskState.EDITED, None, int(said["propagations"]))
+    return stored
 
 
 def _prompts(session: Session, entry: SegmentObject) -> PromptSet:

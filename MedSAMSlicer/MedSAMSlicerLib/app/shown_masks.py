@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..core.cleanups import Cleanup
 from ..core.errors import MedSAMError
 from ..core.geometry import SliceAxis
-from ..core.masks import PackedMask, StoredMask
+from ..core.masks import PackedMask, StoredMask, slices_of, volume_of
 from ..core.moving import Mover
 from ..core.segment_object import SegmentObject
 from .engine_jobs import CleanJob
@@ -51,11 +51,11 @@ class ShownMasks:
             masks = {index: stored.mask for index, stored in entry.masks.items()}
             self._written[entry.id] = (entry.axis, masks)
 
-    def wrote(self, entry: SegmentObject, masks: Mapping[int, npt.NDArray[np.bool_]]) -> None:
-        """Somebody else has written slices of the segment."""
-        if entry.axis is not None:
-            _, known = self._written.setdefault(entry.id, (entry.axis, {}))
-            known.update((index, PackedMask.from_array(mask)) for index, mask in masks.items())
+    def wrote(self, object_id: int, axis: SliceAxis, masks: Mapping[int, npt.NDArray[np.bool_]]) -> None:
+        """Somebody else has written slices across `axis` of the segment."""
+        known = self._along(object_id, axis)
+        known.update((index, PackedMask.from_array(mask)) for index, mask in masks.items())
+        self._written[object_id] = (axis, known)
 
     def move(self, move: Mover) -> None:
         """The volume lies elsewhere, and with it all prompts; the masks are of voxels and stay."""
@@ -79,6 +79,7 @@ class ShownMasks:
                 that other segments took since, where the overlap allows that. None for undo and redo.
         """
         work = self._work
+        work.take_edits()
         if work.session is None or work.masks is None:
             return
         for object_id in object_ids:
@@ -98,14 +99,18 @@ class ShownMasks:
         if work.masks is None or work.geometry is None or segment_id not in work.segment_ids:
             return
         assert segment_id is not None
-        axis, written = self._written.get(entry.id, (entry.axis, {}))
-        if axis is not None and entry.axis is not None and axis != entry.axis:
-            self._put(entry, segment_id, axis, written, {}, None)
-            axis, written = entry.axis, {}
+        axis = entry.axis if entry.axis is not None else self._written.get(entry.id, (None, {}))[0]
         if axis is None:
             return
-        self._put(entry, segment_id, axis, written, wanted, asked)
+        self._put(entry, segment_id, axis, self._along(entry.id, axis), wanted, asked)
         self._written[entry.id] = (axis, dict(wanted))
+
+    def _along(self, object_id: int, axis: SliceAxis) -> dict[int, PackedMask]:
+        """What was written for an object, by slice across `axis`."""
+        before, written = self._written.get(object_id, (axis, {}))
+        if before == axis or self._work.geometry is None:
+            return written
+        return slices_of(volume_of(written, before, self._work.geometry.shape), axis)
 
     def _put(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,12 +66,20 @@ class Network:
 class Workspace:
     """Shared by the parts of one controller; each attribute is changed by the part that its comment names."""
 
-    def __init__(self, scene: Any, timers: Timers | None, settings: Settings) -> None:
+    def __init__(
+        self,
+        scene: Any,
+        timers: Timers | None,
+        settings: Settings,
+        worker: Worker | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self.scene = scene
         self.settings = settings  # inputs
         self.parameter = ParameterNode(scene)
-        self.worker = Worker(Engine)
-        self.pump = Pump(self.worker, timers)
+        self.clock = clock
+        self.worker = worker or Worker(Engine)
+        self.pump = Pump(self.worker, timers, clock)
         self.pump.on_error = self.complain
         self.prompt_nodes = PromptNodes(scene, self._prompt_edited, self._soon if timers else None)
         self.placing = Placing(scene, self.prompt_nodes, self._left_placing)

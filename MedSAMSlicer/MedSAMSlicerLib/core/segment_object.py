@@ -221,9 +221,14 @@ class SegmentObject:
     def with_preview(
         self, index: int, prompts: tuple[Prompt, ...], seen: StoredMask | None, mask: StoredMask
     ) -> SegmentObject:
-        """The object with a preview for the prompts of a slice that showed `seen` until now, else the same."""
+        """The object with a preview for the prompts of a slice that showed `seen` until now, else the same.
+
+        Prompts that a propagation began with need none: its result counts.
+        """
         begins = self.prompts_on(index)[: len(prompts)] == prompts
         if self.locked or index in self.kept_slices or self.masks.get(index) != seen or not begins:
+            return self
+        if index not in self.changed_slices():
             return self
         under = self.previews[index].under if index in self.previews else seen
         masks = dict(sorted({**self.masks, index: mask}.items()))

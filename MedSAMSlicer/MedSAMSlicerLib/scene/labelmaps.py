@@ -280,9 +280,24 @@ def give_reference(segmentation_node: Any, volume_node: Any) -> None:
         segmentation_node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
 
 
-def own_labelmap(segment: Any) -> None:
-    """Give a segment without voxels a labelmap that it shares with no other segment."""
+def place_empty_labelmaps(segmentation_node: Any, grid: Grid) -> None:
+    """Let labelmaps without voxels lie on those of the volume.
+
+    Slicer loads them with a grid of their own, and when it saves the scene it may resample all others to that.
+    """
+    for segment_id in segment_ids(segmentation_node):
+        image = labelmap_of(segmentation_node, segment_id)
+        if image is not None and is_empty(image):
+            image.SetImageToWorldMatrix(vtk_matrix(grid.ijk_to_segmentation))
+
+
+def own_labelmap(segment: Any, grid: Grid) -> None:
+    """Give a segment without voxels a labelmap that it shares with no other segment.
+
+    It lies on the voxels of the volume: when a scene is saved, Slicer may take the grid of this labelmap for all.
+    """
     image = slicer.vtkOrientedImageData()
+    image.SetImageToWorldMatrix(vtk_matrix(grid.ijk_to_segmentation))
     image.SetExtent(0, -1, 0, -1, 0, -1)
     segment.SetLabelValue(1)
     segment.AddRepresentation(LABELMAP, image)

@@ -28,6 +28,7 @@ class SegmentEvents:
         volume_node: Any,
         *,
         on_voxels: Callable[[], None],
+        on_modified: Callable[[], None],
         on_added: SegmentCallback,
         on_removed: SegmentCallback,
         on_renamed: SegmentCallback,
@@ -36,7 +37,7 @@ class SegmentEvents:
         self._scene = segmentation_node.GetScene()
         self._segmentation_id: str = segmentation_node.GetID()
         self._volume_id: str = volume_node.GetID()
-        self._on_voxels = on_voxels
+        self._on_voxels, self._on_modified = on_voxels, on_modified
         self._on_added, self._on_removed = on_added, on_removed
         self._on_renamed, self._on_recoloured = on_renamed, on_recoloured
         self._looks = _looks(segmentation_node)
@@ -55,6 +56,8 @@ class SegmentEvents:
             self._observe(segmentation_node, event, self._table_changed)
         for event in (segmentation.SourceRepresentationModified, node_class.SegmentationChangedEvent):
             self._observe(segmentation_node, event, self._representation_changed)
+        # After a scene was loaded, Slicer tells of an edit by this event alone; it also comes in the middle of changes.
+        self._observe(segmentation_node, segmentation.SegmentModified, self._segment_modified)
         self._observe(
             volume_node, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._transform_changed
         )
@@ -76,6 +79,9 @@ class SegmentEvents:
 
     def _representation_changed(self, _caller: Any, _event: str) -> None:
         self._on_voxels()
+
+    def _segment_modified(self, _caller: Any, _event: str) -> None:
+        self._on_modified()
 
     def _table_changed(self, caller: Any, _event: str) -> None:
         """Compare with what was there: one event may stand for several changes, or for none."""

@@ -49,8 +49,8 @@ class SegmentVoxels:
         if indices is None:
             if not labels.size:
                 return {}
-            planes = np.moveaxis(labels, axis, 0)
-            indices = [first[axis] + n for n, plane in enumerate(planes) if (plane == value).any()]
+            others = tuple(other for other in range(3) if other != axis)
+            indices = (first[axis] + np.flatnonzero((labels == value).any(axis=others))).tolist()
         return {index: self._mask(labels, first, value, axis, index) for index in indices}
 
     def write(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,11 +16,16 @@ from ..core.errors import GeometryError, SessionError
 from ..core.geometry import SliceAxis
 from .edits import KnownSlices, Mask
 from .labelmaps import (
+    Grid,
+    Lattice,
     check_segmentation,
     create_segmentation,
     give_reference,
+    is_empty,
     labelmap_of,
     own_labelmap,
+    place_empty_labelmaps,
+    raw_array,
 )
 from .nodes import volume_geometry
 from .overlap import Ledger, Order
@@ -34,6 +40,10 @@ __all__ = ["SegmentMasks", "check_segmentation", "create_segmentation"]
 logger = logging.getLogger(__name__)
 
 SegmentCallback = Callable[[str], None]
+ImagePrint = tuple[
+    Lattice | None, tuple[int, ...], int
+]  # where voxels lie, the extent, a checksum of the labels
+Print = tuple[int, ImagePrint]  # the label value of a segment, and its labelmap
 
 
 class SegmentMasks(SegmentTable):
@@ -44,6 +54,7 @@ class SegmentMasks(SegmentTable):
     Args:
         segmentation_node, volume_node: in one scene.
         on_edit: called with the identifier of a segment whose voxels somebody else changed.
+        on_modified: called when somebody else may be changing a segment: `edits` tells once that is over.
         on_added, on_removed, on_renamed, on_recoloured: called with the identifier of the segment.
 
     Raises:
@@ -56,6 +67,7 @@ class SegmentMasks(SegmentTable):
         volume_node: Any,
         *,
         on_edit: SegmentCallback | None = None,
+        on_modified: Callable[[], None] | None = None,
         on_added: SegmentCallback | None = None,
         on_removed: SegmentCallback | None = None,
         on_renamed: SegmentCallback | None = None,
@@ -63,18 +75,21 @@ class SegmentMasks(SegmentTable):
     ) -> None:
         check_segmentation(segmentation_node, volume_node)
         give_reference(segmentation_node, volume_node)
+        place_empty_labelmaps(segmentation_node, Grid(segmentation_node, volume_node))
         super().__init__(segmentation_node, volume_node)
         self._ledger = Ledger()
         self._surfaces = Surfaces()
         self._known: dict[str, KnownSlices] = {}
-        self._seen: dict[str, int] = {}  # modification time of each labelmap when it was compared last
+        self._prints: dict[str, Print] = {}  # of each labelmap when its slices were compared last
         self._on_edit, self._on_added, self._on_removed = on_edit, on_added, on_removed
+        self._on_modified = on_modified
         self._streaming = self._writing = 0
         self.settle()
         self._events = SegmentEvents(
             segmentation_node,
             volume_node,
             on_voxels=self._voxels_changed,
+            on_modified=self._segments_modified,
             on_added=self._segment_added,
             on_removed=self._segment_removed,
             on_renamed=on_renamed or _ignore,
@@ -96,7 +111,7 @@ class SegmentMasks(SegmentTable):
                 segmentation.AddEmptySegment(segment_id, name)
             else:
                 segmentation.AddEmptySegment(segment_id, name, color)
-            own_labelmap(segmentation.GetSegment(segment_id))
+            own_labelmap(segmentation.GetSegment(segment_id), self._voxels().grid)
         self._look_at(segment_id)
         return segment_id
 
@@ -134,13 +149,14 @@ class SegmentMasks(SegmentTable):
         checked = _checked(masks, axis, voxels.shape)
         locked = frozenset(other for other in self.segment_ids() if self.locked(other))
         self.set_axis(segment_id, axis)
+        as_known = self._as_known()
         with self._own_write():
             takeable = self._takeable(segment_id, overlap, locked)
             changes = voxels.write(segment_id, axis, checked, takeable, locked, retake)
         for index, mask in checked.items():
             lent = changes.lent.get(index)
             self._known[segment_id].put(index, mask if lent is None else mask & ~lent)
-        self._finish(changes)
+        self._finish(changes, as_known)
 
     def orders(self, segment_id: str, axis: SliceAxis, indices: Iterable[int]) -> dict[int, Order]:
         """Who came when on the voxels that a segment contests, by slice; to be put back when a `retake` is undone."""
@@ -153,18 +169,36 @@ class SegmentMasks(SegmentTable):
     def put_back(self, orders: Sequence[Order]) -> None:
         """After masks were written as they were before a `retake`, let all segments have what they had then."""
         locked = frozenset(other for other in self.segment_ids() if self.locked(other))
+        as_known = self._as_known()
         with self._own_write():
             changes = self._voxels().put_back(orders, locked)
-        self._finish(changes)
+        self._finish(changes, as_known)
 
     def edits(self) -> dict[str, dict[int, Mask]]:
         """The masks of slices that somebody else changed since they were written or settled, by segment.
 
-        Slices are those across `axis_of` the segment. They stay edits until `settle` or the next write.
+        The voxels themselves are compared, so that no event is needed. Slices are those across `axis_of` the segment.
+        They stay edits until `settle` or the next write.
+
+        Raises:
+            GeometryError: segmentation and volume no longer lie on the same voxels.
         """
-        return {
-            segment_id: edits for segment_id in self.segment_ids() if (edits := self._edits_of(segment_id))
-        }
+        same = self._as_known()
+        found = {}
+        for segment_id in self.segment_ids():
+            if segment_id in same or segment_id not in self._known:
+                continue
+            edits = self._edits_of(segment_id)
+            if edits:
+                found[segment_id] = edits
+            else:
+                self._prints[segment_id] = self._print(segment_id)
+        return found
+
+    def digests(self, segment_id: str) -> dict[int, str]:
+        """Digests of the slices across `axis_of` the segment that are not empty, as written or settled last."""
+        known = self._known.get(segment_id)
+        return {} if known is None else {index: known.digest(index) for index in sorted(known.indices())}
 
     def settle(self, segment_id: str | None = None) -> None:
         """What is in a segment now, or in all, counts as known: it is no edit any more.
@@ -221,8 +255,6 @@ class SegmentMasks(SegmentTable):
             return
         with self._own_write():
             self._surfaces.update(self.segmentation_node)
-        for segment_id in self.segment_ids():
-            self._seen[segment_id] = self._time(segment_id)
 
     def moved_with_volume(self) -> bool:
         """The volume lies elsewhere: whether every mask is on the same of its voxels as before."""
@@ -262,12 +294,19 @@ class SegmentMasks(SegmentTable):
         finally:
             self._writing -= 1
 
-    def _finish(self, changes: Changes) -> None:
-        """Remember what an own write did to all segments, and tell the views."""
-        shape = volume_geometry(self.volume_node).shape
-        for places_of, value in ((changes.taken, False), (changes.returned, True)):
+    def _finish(self, changes: Changes, as_known: frozenset[str]) -> None:
+        """Remember what an own write did to all segments, and tell the views.
+
+        Args:
+            changes: what the write did.
+            as_known: the segments whose voxels were as known before it; edits of the others stay to be found.
+        """
+        for places_of in (changes.taken, changes.returned):
             for owner, places in places_of.items():
-                self._known[owner].set_voxels(places, value, shape)
+                known = self._known[owner]
+                indices = np.unique(places[:, known.axis]).tolist()
+                for index, mask in self._voxels().read(owner, known.axis, indices).items():
+                    known.put(index, mask)
         node = self.segmentation_node
         with self._own_write():
             self._surfaces.drop(node, changes.segments)
@@ -277,11 +316,11 @@ class SegmentMasks(SegmentTable):
             for segment_id in sorted(changes.segments):
                 for event in ("SourceRepresentationModified", "RepresentationModified"):
                     node.GetSegmentation().InvokeEvent(getattr(slicer.vtkSegmentation, event), segment_id)
-        for segment_id in self._sharing_times(changes.segments):
-            self._seen[segment_id] = self._time(segment_id)
+        for segment_id in as_known.intersection(self._sharing(changes.segments)):
+            self._prints[segment_id] = self._print(segment_id)
 
-    def _sharing_times(self, changed: set[str]) -> list[str]:
-        """The segments whose labelmaps got a new time by a write to `changed`."""
+    def _sharing(self, changed: set[str]) -> list[str]:
+        """The segments whose labelmaps were written with those of `changed`."""
         node = self.segmentation_node
         images = [labelmap_of(node, segment_id) for segment_id in changed]
         return [
@@ -294,11 +333,26 @@ class SegmentMasks(SegmentTable):
         known = self._known[segment_id] = KnownSlices(axis)
         for index, mask in self._voxels().read(segment_id, axis).items():
             known.put(index, mask)
-        self._seen[segment_id] = self._time(segment_id)
+        self._prints[segment_id] = self._print(segment_id)
 
-    def _time(self, segment_id: str) -> int:
-        image = labelmap_of(self.segmentation_node, segment_id)
-        return 0 if image is None else int(image.GetMTime())
+    def _print(self, segment_id: str) -> Print:
+        """What tells whether the labelmap of a segment holds the same voxels at the same places as before."""
+        node = self.segmentation_node
+        image = _image_print(labelmap_of(node, segment_id), self._voxels().grid)
+        return node.GetSegmentation().GetSegment(segment_id).GetLabelValue(), image
+
+    def _as_known(self) -> frozenset[str]:
+        """The segments whose labelmaps are as they were when their slices were compared last."""
+        found, images = [], dict[int, ImagePrint]()
+        node, grid = self.segmentation_node, self._voxels().grid
+        for segment_id in self.segment_ids():
+            image = labelmap_of(node, segment_id)
+            if id(image) not in images:
+                images[id(image)] = _image_print(image, grid)
+            value = node.GetSegmentation().GetSegment(segment_id).GetLabelValue()
+            if self._prints.get(segment_id) == (value, images[id(image)]):
+                found.append(segment_id)
+        return frozenset(found)
 
     def _edits_of(self, segment_id: str) -> dict[int, Mask]:
         known = self._known[segment_id]
@@ -313,17 +367,18 @@ class SegmentMasks(SegmentTable):
     def _voxels_changed(self) -> None:
         if self._writing or self._scene.IsClosing():
             return
-        for segment_id in self.segment_ids():
-            if segment_id not in self._known or self._seen.get(segment_id) == self._time(segment_id):
-                continue
-            self._seen[segment_id] = self._time(segment_id)
-            try:
-                edited = bool(self._edits_of(segment_id))
-            except GeometryError as error:
-                logger.warning("The edit of segment %s cannot be followed: %s", segment_id, error)
-                continue
-            if edited and self._on_edit is not None:
+        try:
+            edited = self.edits()
+        except GeometryError as error:
+            logger.warning("The edit of a segment cannot be followed: %s", error)
+            return
+        for segment_id in edited:
+            if self._on_edit is not None:
                 self._on_edit(segment_id)
+
+    def _segments_modified(self) -> None:
+        if self._on_modified is not None and not self._writing and not self._scene.IsClosing():
+            self._on_modified()
 
     def _segment_added(self, segment_id: str) -> None:
         if not self._writing:
@@ -336,19 +391,21 @@ class SegmentMasks(SegmentTable):
             self.settle(segment_id)
         except GeometryError as error:  # a segment of another grid, added by somebody else
             self._known.pop(segment_id, None)
+            self._prints.pop(segment_id, None)
             logger.warning("Segment %s is left alone: %s", segment_id, error)
 
     def _segment_removed(self, segment_id: str) -> None:
         self._known.pop(segment_id, None)
-        self._seen.pop(segment_id, None)
+        self._prints.pop(segment_id, None)
         self._surfaces.forget(segment_id)
         returned = self._ledger.remove(segment_id)
         if returned and not self._scene.IsClosing():
             changes = Changes()
             locked = frozenset(other for other in self.segment_ids() if self.locked(other))
+            as_known = self._as_known()
             with self._own_write():
                 self._voxels().hand_back(returned, locked, changes)
-            self._finish(changes)
+            self._finish(changes, as_known)
         if self._on_removed is not None:
             self._on_removed(segment_id)
 
@@ -363,6 +420,12 @@ def _checked(masks: Mapping[int, Mask], axis: SliceAxis, shape: tuple[int, int, 
             text = _("The mask of slice {index} must be bool {wanted}, got {dtype} {shape}.")
             raise SessionError(text.format(index=index, wanted=wanted, dtype=mask.dtype, shape=mask.shape))
     return dict(masks)
+
+
+def _image_print(image: Any, grid: Grid) -> ImagePrint:
+    if image is None or is_empty(image):
+        return None, (), 0
+    return grid.lattice(image), tuple(image.GetExtent()), zlib.crc32(raw_array(image).data)
 
 
 def _ignore(_segment_id: str) -> None:

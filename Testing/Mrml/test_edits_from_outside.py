@@ -1,0 +1,218 @@
+"""Voxels that other modules, scripts and notebooks change are the user's own, whichever way the change came."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from MedSAMSlicerLib.app.verbs import NetworkState
+from MedSAMSlicerLib.core.geometry import SliceAxis
+from MedSAMSlicerLib.scene.prompt_edits import PromptEdit
+
+from .controllers import LEFT, SHAPE, Driver
+from .test_scene_saving import save_and_load
+
+pytestmark = pytest.mark.slicer
+
+
+def paint(driver: Driver, segment_id: str, voxels: npt.NDArray[np.bool_]) -> None:
+    """As a script does it: all voxels of a segment at once."""
+    driver.mrml.slicer.util.updateSegmentBinaryLabelmapFromArray(
+        voxels.astype(np.uint8), driver.controller.segmentation_node, segment_id, driver.volume
+    )
+
+
+def stroke(*places: slice) -> npt.NDArray[np.bool_]:
+    voxels = np.zeros(SHAPE, bool)
+    voxels[places] = True
+    return voxels
+
+
+def test_edit_after_the_scene_was_reopened_is_kept(driver: Driver, tmp_path: Path) -> None:
+    driver.prompted()
+    controller = driver.controller
+    controller.propagate()
+    driver.settle()
+    save_and_load(driver.mrml, tmp_path, bundle=True)
+    driver.settle()
+    driver.volume = controller.volume_node
+    segment = controller.segment_id
+    assert segment is not None
+    edited = driver.mask()
+    edited[5, 20:26, 30:34] = True
+    paint(driver, segment, edited)
+    driver.settle()
+    assert controller.undo_label == "Edit slice 5"
+    driver.say(driver.point(3, 17, 24))
+    driver.settle()
+    controller.propagate()
+    driver.settle()
+    assert np.array_equal(driver.mask()[5], edited[5])
+
+
+def test_edit_without_any_event_is_kept_by_the_next_action(driver: Driver) -> None:
+    driver.prompted()
+    controller = driver.controller
+    controller.propagate()
+    driver.settle()
+    segment = controller.segment_id
+    assert segment is not None
+    labels = driver.mrml.slicer.util.arrayFromSegmentInternalBinaryLabelmap(
+        controller.segmentation_node, segment
+    )
+    before = driver.mask()
+    labels[labels.shape[0] // 2, :2, :2] = 1 - labels[labels.shape[0] // 2, :2, :2]
+    edited = driver.mask()
+    [index] = np.flatnonzero((edited != before).any(axis=(1, 2)))
+    driver.say(driver.point(index - 1 if index > 6 else index + 1, 17, 24))
+    assert controller._work.session.object(1).kept_slices == {index}
+    driver.settle()
+    controller.propagate()
+    driver.settle()
+    assert np.array_equal(driver.mask()[index], edited[index])
+
+
+@pytest.mark.parametrize("axis", [SliceAxis.J, SliceAxis.I])
+def test_painting_before_the_first_mask_is_read_along_the_axis_of_the_prompt(
+    driver: Driver, axis: SliceAxis
+) -> None:
+    controller = driver.ready().controller
+    segment = controller.add_segment("left")
+    index = {SliceAxis.J: 24, SliceAxis.I: 17}[axis]
+    driver.say(driver.point(index, 20, 7, axis=axis))  # its preview has not come yet
+    painted = stroke(slice(3, 5), slice(18, 20), slice(10, 12))
+    paint(driver, segment, painted)
+    controller._editing.take_edits()
+    entry = controller._work.session.object(1)
+    assert entry.axis is axis
+    assert entry.kept_slices == {*np.flatnonzero(np.moveaxis(painted, int(axis), 0).any(axis=(1, 2)))}
+    assert np.array_equal(driver.session_mask(), painted)
+
+
+def test_painting_on_a_segment_without_prompts_is_kept_from_redo(driver: Driver) -> None:
+    driver.prompted()
+    controller = driver.controller
+    segment = controller.segment_id
+    assert segment is not None
+    controller.undo()
+    painted = stroke(slice(6, 9), slice(18, 20), slice(10, 12))
+    paint(driver, segment, painted)
+    driver.settle()
+    assert controller.undo_label == "Edit 3 slices"
+    assert controller.redo_label is None
+    assert np.array_equal(driver.mask(), painted)
+    controller.undo()
+    assert not driver.mask().any()
+    controller.redo()
+    assert np.array_equal(driver.mask(), painted)
+
+
+def test_painting_without_prompts_takes_a_prompt_of_another_view(driver: Driver) -> None:
+    driver.prompted()
+    controller = driver.controller
+    segment = controller.segment_id
+    assert segment is not None
+    controller.undo()
+    painted = stroke(slice(6, 9), slice(18, 20), slice(10, 12))
+    paint(driver, segment, painted)
+    driver.settle()
+    driver.say(driver.point(22, 24, 7, axis=SliceAxis.I))
+    driver.settle()
+    assert controller.axis is SliceAxis.I
+    assert np.array_equal(driver.mask()[:, :, 10:12], painted[:, :, 10:12])
+    controller.propagate()
+    driver.settle()
+    assert np.array_equal(driver.mask()[:, :, 10:12], painted[:, :, 10:12])
+    for _ in range(2):
+        controller.undo()
+    assert np.array_equal(driver.mask(), painted)
+
+
+def test_edit_made_while_the_session_was_away_is_the_users_own(driver: Driver) -> None:
+    driver.prompted()
+    controller = driver.controller
+    controller.propagate()
+    driver.settle()
+    segment, edited = controller.segment_id, driver.mask()
+    assert segment is not None
+    edited[4, 20:23, 14:17] ^= True
+    edited[13, 2:4, 2:4] = True
+    segmentation = controller._work.parameter.segmentation
+    controller.set_volume(None)
+    driver.mrml.slicer.util.updateSegmentBinaryLabelmapFromArray(
+        edited.astype(np.uint8), segmentation, segment, driver.volume
+    )
+    controller.set_volume(driver.volume)
+    assert controller._work.session.object(1).kept_slices == {4, 13}
+    driver.until(lambda: controller.network_state is NetworkState.READY)
+    driver.say(driver.point(3, 17, 24))
+    driver.settle()
+    controller.propagate()
+    driver.settle()
+    assert np.array_equal(driver.mask()[[4, 13]], edited[[4, 13]])
+    assert (driver.mask() & LEFT).any()
+
+
+def test_a_session_with_a_range_on_an_object_without_prompts_is_saved(driver: Driver) -> None:
+    controller = driver.ready().controller
+    controller.add_segment("left")
+    driver.say(driver.point(40, 20, 7, axis=SliceAxis.I))
+    controller.set_range(30, 45)
+    object_id = controller._work.object_id
+    controller._editing.change(object_id, lambda session: session.remove_prompt(object_id, 0))
+    other = controller.add_segment("right")
+    driver.say(driver.box(7, 8, 14, 27, 35), other)
+    driver.settle()
+    controller.set_volume(None)
+    controller.set_volume(driver.volume)
+    entries = controller._work.session.objects
+    assert [(entry.name, entry.said.slice_range) for entry in entries] == [
+        ("left", (30, 45)),
+        ("right", None),
+    ]
+    assert entries[1].said.prompts
+
+
+def test_an_empty_segment_moves_no_voxel_of_the_others_when_the_scene_is_saved(
+    driver: Driver, tmp_path: Path
+) -> None:
+    controller = driver.ready().controller
+    controller.add_segment("empty")
+    painted = stroke(slice(8, 9), slice(12, 15), slice(15, 18))
+    segment = controller.segmentation_node.GetSegmentation().AddEmptySegment("painted")
+    paint(driver, segment, painted)
+    save_and_load(driver.mrml, tmp_path, bundle=True)
+    assert np.array_equal(driver.mask(segment), painted)
+
+
+def test_segments_that_were_loaded_empty_move_no_voxel_when_the_scene_is_saved(
+    driver: Driver, tmp_path: Path
+) -> None:
+    controller = driver.ready().controller
+    for name in ("empty", "empty, too"):
+        controller.add_segment(name)
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+    save_and_load(driver.mrml, tmp_path / "first", bundle=True)
+    driver.volume = controller.volume_node
+    segment = controller.add_segment("painted")
+    painted = stroke(slice(8, 9), slice(12, 15), slice(15, 18))
+    paint(driver, segment, painted)
+    save_and_load(driver.mrml, tmp_path / "second", bundle=True)
+    assert np.array_equal(driver.mask(segment), painted)
+
+
+def test_preview_of_a_prompt_that_came_back_by_undo_comes(driver: Driver) -> None:
+    controller = driver.ready().controller
+    controller.add_segment("left")
+    driver.say(driver.point(7, 17, 24))
+    entry = controller._work.session.object(1)
+    moved = driver.point(7, 18, 25)
+    controller._work.on_prompt_edit(PromptEdit("change", entry.id, 0, moved))  # no preview has come yet
+    controller.undo()
+    driver.settle()
+    assert driver.mask()[7].any()
+    assert controller._work.session.pending_previews(entry.id) == ()
