@@ -35,7 +35,7 @@ screenshots: $(STAMPS)/test  ## set up, then take the pictures of README and tut
 test: $(STAMPS)/test  ## set up, then run every test
 	$(PY) -m pytest -m "not network and not soak" $(PYTEST_FLAGS)
 
-soak: $(STAMPS)/test  ## set up, then close the scene at many random moments while the network runs
+soak: $(STAMPS)/test  ## set up, then close the scene at many random moments, and play 1,200 sequences of random actions
 	$(PY) -m pytest -m soak $(PYTEST_FLAGS)
 
 check: $(STAMPS)/test  ## set up, then formatting, lint and types

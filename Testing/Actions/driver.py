@@ -94,17 +94,22 @@ def shortened(
     return shortest, reason
 
 
-def check(start: Callable[[], User], weights: Mapping[str, int], seed: int, count: int) -> None:
-    """Play a seeded sequence; AssertionError with the shortest failing list of actions, ready to be replayed."""
+def failure_of(start: Callable[[], User], weights: Mapping[str, int], seed: int, count: int) -> str | None:
+    """Play a seeded sequence; the shortest failing list of actions, ready to be replayed, or None."""
     actions = random_actions(weights, seed, count)
     failure = play(start, actions)
     if failure is None:
-        return
+        return None
     shortest, reason = shortened(start, actions, failure)
     listed = "\n".join(f"    {action!r}," for action in shortest)
-    raise AssertionError(
-        f"seed {seed} fails with these {len(shortest)} actions:\n[\n{listed}\n]\n{reason.text}"
-    )
+    return f"seed {seed} fails with these {len(shortest)} actions:\n[\n{listed}\n]\n{reason.text}"
+
+
+def check(start: Callable[[], User], weights: Mapping[str, int], seed: int, count: int) -> None:
+    """Play a seeded sequence; AssertionError with the shortest failing list of actions."""
+    text = failure_of(start, weights, seed, count)
+    if text is not None:
+        raise AssertionError(text)
 
 
 def replay(start: Callable[[], User], actions: Sequence[Action]) -> None:

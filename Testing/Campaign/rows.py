@@ -1,0 +1,21 @@
+"""One line of the campaign's table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """How often something was tried and how often it failed.
+
+    Attributes:
+        what: that was tried, in a few words.
+        tried, failed: how often.
+        first: what the first failure said, empty when there was none.
+    """
+
+    what: str
+    tried: int
+    failed: int
+    first: str = ""
