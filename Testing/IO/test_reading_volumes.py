@@ -79,7 +79,7 @@ def test_contradicting_positions_follow_slicer_and_are_reported(tmp_path: Path) 
     write_raw_nifti(path, ramp(), SHEARED, qform_offset=(10, -20, 30), spacing=(1, 1.25, 2.5))
     volume = read_volume(path)
     np.testing.assert_allclose(np.diag(volume.geometry.ijk_to_ras), [1, 1.25, 2.5, 1])
-    assert "differs by up to 1.50 mm" in volume.warnings[0]
+    assert "differs by up to 1.5 mm (1.5 voxels)" in volume.warnings[0]
 
 
 def test_nifti_without_a_position_lies_as_slicer_shows_it(tmp_path: Path) -> None:

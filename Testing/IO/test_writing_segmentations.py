@@ -165,8 +165,11 @@ def test_real_label_stored_upside_down_is_put_in_place(shared_data: Path) -> Non
     [
         (VolumeGeometry.from_spacing((4, 5, 7), (0.5, 0.75, 3.0), (7, -8, 9)), r"it has 4 x 5 x 7 voxels"),
         (VolumeGeometry.from_spacing(SHAPE, (0.5, 0.75, 2.0), (7, -8, 9)), r"0.5 x 0.75 x 2 mm, those of"),
-        (VolumeGeometry.from_spacing(SHAPE, (0.5, 0.75, 3.0), (7, -7.8, 9)), r"lies 0.20 mm away"),
-        (VolumeGeometry.from_spacing(SHAPE, (0.5, 0.75, 3.0), (7, -8, 12)), r"lies 3.00 mm away"),
+        (
+            VolumeGeometry.from_spacing(SHAPE, (0.5, 0.75, 3.0), (7, -7.8, 9)),
+            r"lies 0.2 mm .0.4 voxels. away",
+        ),
+        (VolumeGeometry.from_spacing(SHAPE, (0.5, 0.75, 3.0), (7, -8, 12)), r"lies 3 mm .6 voxels. away"),
         (VolumeGeometry(SHAPE, SHEARED), "mm, those of the volume"),
     ],
 )

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.cleanups import Cleanup
-from ..core.errors import InsufficientMemoryError, MedSAMError
+from ..core.errors import InsufficientMemoryError
 from ..core.geometry import SliceAxis, VolumeGeometry
+from ..core.input_files import read_prompts
 from ..core.intensity import Window, choose_window
 from ..core.masks import PackedMask
 from ..core.prompts import ObjectPrompts, PromptSet
@@ -355,9 +356,4 @@ def _updated(tools: Engine, entry: ObjectToRun, cancelled: IsCancelled) -> Itera
 
 def load_prompts(path: Path, geometry: VolumeGeometry) -> PromptSet:
     """The prompts of a file, made on this volume. Raises MedSAMError with the file's name."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # some editors of Windows put a mark before it
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise MedSAMError(f"The prompts {path} cannot be read: {why}.") from error
-    return PromptSet.from_json(text, geometry)
+    return read_prompts(path, geometry)

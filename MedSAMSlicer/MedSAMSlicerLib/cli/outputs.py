@@ -44,7 +44,7 @@ def check_targets(
         raise OutputError(f"Cannot write {output}: its name must end in one of {', '.join(kinds)}.")
     targets = [path for path in (output, picture, prompts, names_file(output)) if path is not None]
     taken = {
-        path.resolve(): f"that is {said}" for path, said in {**(inputs or {}), volume: "the volume"}.items()
+        _place(path): f"that is {said}" for path, said in {**(inputs or {}), volume: "the volume"}.items()
     }
     for path in targets:
         _check_writable(path)
@@ -112,6 +112,14 @@ def draw_result(path: Path, volume: Volume, result: Segmented) -> None:
         prompts={entry.name: entry.prompts for entry in prompts.objects},
         title=volume.name,
     )
+
+
+def _place(path: Path) -> Path:
+    """Where an input is, links followed; a loop of links stays as it is, and is refused when it is read."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path.absolute()
 
 
 def _check_writable(path: Path) -> None:

@@ -22,7 +22,6 @@ from .prompt_text import PromptText
 from .terminal import UNTRIED_DEVICES, confirmation, duration, say, warn
 
 if TYPE_CHECKING:
-    from ..core.geometry import VolumeGeometry
     from ..core.prompts import PromptSet
     from ..io.volumes import Volume
     from .compute import Segmented
@@ -211,12 +210,13 @@ def _read_volume(path: Path, series_uid: str | None) -> Volume:
 def _prompts(arguments: argparse.Namespace, volume: Volume) -> PromptSet:
     """Prompts of the file, then those of the command line, on the volume; its window chosen."""
     from ..core.geometry import SliceAxis
+    from ..core.input_files import read_prompts
     from ..core.intensity import choose_window
     from ..core.prompts import PromptSet
     from .prompt_arguments import check_range, objects_from_arguments, parse_range
 
     geometry = volume.geometry
-    read = _read_prompts(arguments.prompts, geometry) if arguments.prompts else PromptSet(geometry)
+    read = read_prompts(arguments.prompts, geometry) if arguments.prompts else PromptSet(geometry)
     axis = SliceAxis.parse(arguments.axis) if arguments.axis else read.axis
     if read.objects and axis != read.axis:
         raise PromptError(
@@ -241,21 +241,6 @@ def _prompts(arguments: argparse.Namespace, volume: Volume) -> PromptSet:
         raise PromptError(f"{arguments.prompts} holds no prompts.")
     check_range(prompts.objects)
     return prompts
-
-
-def _read_prompts(path: Path, geometry: VolumeGeometry) -> PromptSet:
-    from ..core.prompts import PromptSet
-
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # some editors of Windows put a mark before it
-    except OSError as error:
-        raise PromptError(f"The prompts {path} cannot be read: {error.strerror or error}.") from error
-    except UnicodeDecodeError as error:
-        raise PromptError(f"The prompts {path} are not text.") from error
-    try:
-        return PromptSet.from_json(text, geometry)
-    except PromptError as error:
-        raise PromptError(f"{path}: {error}") from error
 
 
 def _checkpoint(arguments: argparse.Namespace, prompts: PromptSet) -> CheckpointFile:

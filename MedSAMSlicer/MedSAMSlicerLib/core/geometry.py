@@ -25,6 +25,9 @@ from .errors import GeometryError
 
 FloatArray = npt.NDArray[np.float64]
 
+SAME_PLACE_VOXELS = 0.1
+"""Two grids whose voxels lie no further apart than this are the same: headers of 32-bit numbers round."""
+
 _SMALLEST_SINE = 1e-6  # of the parallelepiped of the unit axes: below it the axes lie in one plane
 _LONGEST_MM = 1e12
 _EDGE_TOLERANCE = 1e-6  # voxels; forgives the rounding of one matrix product at the outer faces

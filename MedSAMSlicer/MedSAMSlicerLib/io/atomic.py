@@ -115,7 +115,8 @@ def check_replaceable(path: str | Path) -> Path:
     """The file that writing to `path` will create or replace, symbolic links followed.
 
     Raises:
-        OutputError: when there is something that must not be replaced: a folder, or a file that is read-only.
+        OutputError: when there is something that must not be replaced: a folder, a device, pipe or socket, or a file
+            that is read-only.
     """
     given = Path(path)
     try:
@@ -126,6 +127,8 @@ def check_replaceable(path: str | Path) -> Path:
             return target
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, "is a folder")
+        if not stat.S_ISREG(mode):
+            raise OutputError(f"Cannot write {given}: it is a device, pipe or socket, no regular file.")
     except (
         OSError,
         RuntimeError,

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 
 from ..core.errors import GeometryError, VolumeError
-from ..core.geometry import SliceAxis, VolumeGeometry
-from .volumes import itk_header, quiet_itk, read_image
+from ..core.geometry import SAME_PLACE_VOXELS, SliceAxis, VolumeGeometry
+from ..core.input_files import check_input
+from .image_file import ImageFile
+from .picture_files import is_picture, read_picture
+from .volumes import open_image, place_of, telling
 
-_SAME_PLACE_VOXELS = 0.01
+logger = logging.getLogger(__name__)
+
+_MOST_VOXELS, _MOST_TIMES = 1 << 28, 64  # of a segmentation that is larger than its volume
 
 
 def read_label(path: str | Path, geometry: VolumeGeometry) -> npt.NDArray[np.integer[Any]]:
     """The labels of a file on the grid of a volume, (K, J, I).
 
     A file that stores the same grid with other axis order or direction, or, for a .seg.nrrd of 3D Slicer, only
-    a part of it, is put in place voxel by voxel, never resampled.
+    a part of it, is put in place voxel by voxel, never resampled. A tenth of a voxel off counts as in place.
 
     Args:
         path: NIfTI, NRRD or MetaImage with whole numbers; of a .seg.nrrd, one without overlapping segments.
@@ -31,11 +38,11 @@ def read_label(path: str | Path, geometry: VolumeGeometry) -> npt.NDArray[np.int
         GeometryError: when the file is on another grid, with the difference.
     """
     path = Path(path)
-    array, own, _ = read_image(path)
-    labels = _whole_numbers(path, array)
-    if own.distance_to(geometry) <= _SAME_PLACE_VOXELS * min(geometry.spacing):
-        return labels
-    return _placed(path, labels, own, geometry)
+    with telling(path):
+        result, outside = _labels(open_image(path), geometry)
+    if outside:
+        raise GeometryError(f"{path} does not fit the volume: some of its labels lie outside it.")
+    return result
 
 
 def read_slice_mask(
@@ -48,30 +55,26 @@ def read_slice_mask(
         GeometryError: when it has another size or grid, with the difference.
     """
     path = Path(path)
-    picture = _read_2d(path)
-    if picture is None:
-        return np.asarray(np.take(read_label(path, geometry), index, axis=axis) != 0)
-    if picture.shape != geometry.slice_shape(axis):
-        raise GeometryError(
-            f"{path} has {_size(picture.shape)} pixels, but a slice along {axis.name.lower()} has "
-            f"{_size(geometry.slice_shape(axis))}."
-        )
-    return np.asarray(picture != 0)
-
-
-def _read_2d(path: Path) -> npt.NDArray[Any] | None:
-    """(rows, columns) grey values of a 2-D image, None for a file that is not one."""
-    if not path.is_file():
-        raise VolumeError(f"{path} does not exist.")
-    with quiet_itk():
-        try:
-            reader = itk_header(path)
-            if reader.GetDimension() != 2:
-                return None
-            array = sitk.GetArrayFromImage(reader.Execute())
-        except RuntimeError:
-            return None
-    return np.asarray(array if array.ndim == 2 else array[..., :3].max(axis=-1))
+    shape = geometry.slice_shape(axis)
+    with telling(path):
+        check_input(path, VolumeError)
+        with path.open("rb") as file:
+            start = file.read(16)
+        if is_picture(start):
+            return np.asarray(read_picture(path, shape, f"a slice along {axis.name.lower()}") != 0)
+        image = open_image(path)
+        if len(image.size) == 2:
+            if (image.size[1], image.size[0]) != shape:
+                raise GeometryError(
+                    f"{path} has {_size((image.size[1], image.size[0]))} pixels, but a slice along "
+                    f"{axis.name.lower()} has {_size(shape)}."
+                )
+            array, _ = image.read()
+            return np.asarray(array != 0 if array.ndim == 2 else array[..., :3].max(axis=-1) != 0)
+        result, outside = _labels(image, geometry)
+    if outside:
+        logger.warning("%d labelled voxels of %s lie outside the volume; they were left out.", outside, path)
+    return np.asarray(np.take(result, index, axis=axis) != 0)
 
 
 def _whole_numbers(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[np.integer[Any]]:
@@ -82,36 +85,74 @@ def _whole_numbers(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[np.intege
     return array.astype(np.int32)
 
 
-def _placed(
-    path: Path, labels: npt.NDArray[np.integer[Any]], own: VolumeGeometry, geometry: VolumeGeometry
-) -> npt.NDArray[np.integer[Any]]:
-    """The labels of a grid that shares its voxel centres with that of `geometry`."""
+@dataclass(frozen=True)
+class _Placement:
+    """How an array on one grid lies on the grid of a volume.
+
+    Attributes:
+        flips: array axes to turn round first.
+        order: array axes in the order of (K, J, I) of the volume.
+        first: (k, j, i) in the volume of the first voxel of the turned array.
+    """
+
+    flips: tuple[int, ...]
+    order: tuple[int, ...]
+    first: tuple[int, int, int]
+
+    def turned(self, labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.asarray(np.flip(labels, self.flips).transpose(self.order))
+
+
+def _labels(image: ImageFile, geometry: VolumeGeometry) -> tuple[npt.NDArray[np.integer[Any]], int]:
+    """The labels on the grid of the volume, and how many labelled voxels lie outside it.
+
+    What does not fit is refused before any voxel is read.
+    """
+    own, _ = place_of(image)
+    path = image.path
+    placement = _placement(path, own, geometry)
+    if math.prod(own.shape) > max(_MOST_VOXELS, _MOST_TIMES * math.prod(geometry.shape)):
+        raise GeometryError(f"{path} does not fit the volume: {_difference(own, geometry)}.")
+    array, warnings = image.read()
+    for sentence in warnings:
+        logger.warning("%s", sentence)
+    labels = placement.turned(_whole_numbers(path, array))
+    if labels.shape == geometry.shape and not any(placement.first):
+        return np.ascontiguousarray(labels), 0
+    there = [
+        slice(max(n, 0), max(n + size, 0)) for n, size in zip(placement.first, labels.shape, strict=True)
+    ]
+    here = [
+        slice(max(-n, 0), max(limit - n, 0)) for n, limit in zip(placement.first, geometry.shape, strict=True)
+    ]
+    inside = labels[tuple(here)]
+    result = np.zeros(geometry.shape, dtype=labels.dtype)
+    result[tuple(there)] = inside
+    return result, int(np.count_nonzero(labels) - np.count_nonzero(inside))
+
+
+def _placement(path: Path, own: VolumeGeometry, geometry: VolumeGeometry) -> _Placement:
+    """Of a grid that shares its voxel centers with that of `geometry`; GeometryError for any other."""
+    misfit = GeometryError(f"{path} does not fit the volume: {_difference(own, geometry)}.")
+    tolerance = SAME_PLACE_VOXELS * min(geometry.spacing)
+    if own.distance_to(geometry) <= tolerance:
+        return _Placement((), (0, 1, 2), (0, 0, 0))
     steps = np.round(geometry.ras_to_ijk @ own.ijk_to_ras)  # own (i, j, k, 1) to (i, j, k, 1) of the volume
     axes = steps[:3, :3]
-    misfit = GeometryError(f"{path} does not fit the volume: {_difference(own, geometry)}.")
     if [np.abs(axes).sum(axis=n).tolist() for n in (0, 1)] != [[1.0, 1.0, 1.0]] * 2:
         raise misfit
-    on_grid = VolumeGeometry(own.shape, geometry.ijk_to_ras @ steps)
-    if own.distance_to(on_grid) > _SAME_PLACE_VOXELS * min(geometry.spacing):
+    if own.distance_to(VolumeGeometry(own.shape, geometry.ijk_to_ras @ steps)) > tolerance:
         raise misfit
-    for n in range(3):  # turn the array so that its axes run as those of the volume
-        if axes[:, n].sum() < 0:
-            labels = np.flip(labels, 2 - n)
-    labels = labels.transpose([2 - int(np.abs(axes[2 - axis]).argmax()) for axis in range(3)])
     corners = np.array([[0, 0, 0], [size - 1 for size in reversed(own.shape)]]) @ axes.T + steps[:3, 3]
-    first = corners.min(axis=0).astype(int)[::-1]  # (k, j, i) in the volume of the first voxel of `labels`
-    if not path.name.lower().endswith((".seg.nrrd", ".seg.nhdr")) and (
-        labels.shape != geometry.shape or first.any()
-    ):
+    first = [int(n) for n in corners.min(axis=0)[::-1]]
+    order = tuple(2 - int(np.abs(axes[2 - axis]).argmax()) for axis in range(3))
+    shape = tuple(own.shape[n] for n in order)
+    if not path.name.lower().endswith((".seg.nrrd", ".seg.nhdr")) and (shape != geometry.shape or any(first)):
         raise misfit
-    filled = np.argwhere(labels)
-    result = np.zeros(geometry.shape, dtype=labels.dtype)
-    if len(filled):
-        place = filled + first
-        if (place < 0).any() or (place >= geometry.shape).any():
-            raise GeometryError(f"{path} does not fit the volume: some of its labels lie outside it.")
-        result[tuple(place.T)] = labels[tuple(filled.T)]
-    return result
+    flips = tuple(
+        2 - n for n in range(3) if axes[:, n].sum() < 0
+    )  # so that the axes run as those of the volume
+    return _Placement(flips, order, (first[0], first[1], first[2]))
 
 
 def _difference(own: VolumeGeometry, geometry: VolumeGeometry) -> str:
@@ -122,7 +163,8 @@ def _difference(own: VolumeGeometry, geometry: VolumeGeometry) -> str:
     turn = own.ijk_to_ras[:3, :3] / own.spacing - geometry.ijk_to_ras[:3, :3] / geometry.spacing
     if np.abs(turn).max() > 1e-3:
         return "its axes point in other directions than those of the volume"
-    return f"it lies {own.distance_to(geometry):.2f} mm away from the volume"
+    apart = own.distance_to(geometry)
+    return f"it lies {apart:.3g} mm ({apart / min(geometry.spacing):.2g} voxels) away from the volume"
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -1,14 +1,13 @@
-"""NIfTI-1 and NIfTI-2 in one file (.nii, .nii.gz): header, voxels, and writing of labelmaps.
+"""NIfTI-1 and NIfTI-2 (.nii, .nii.gz, and pairs of .hdr and .img): header, voxels, and writing of labelmaps.
 
-The voxels are decoded here because SimpleITK fills a truncated file with zeros without a word, and refuses a
-sheared sform altogether. Format: https://nifti.nimh.nih.gov/nifti-1 and nifti-2.
+The voxels are decoded here because SimpleITK fills a truncated file with zeros without a word, verifies no checksum,
+and refuses a sheared sform altogether. Format: https://nifti.nimh.nih.gov/nifti-1 and nifti-2.
 """
 
 from __future__ import annotations
 
 import gzip
 import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +19,8 @@ from ..core.errors import VolumeError
 from ..core.geometry import FloatArray, VolumeGeometry
 from .atomic import replacing
 from .conventions import ras_from_lps
+from .image_file import ImageFile, voxel_bytes, without_trailing_ones
+from .voxel_bytes import GZIP, RAW, Part, Stored, first_bytes, is_gzip
 
 _VERSION_1 = "i35xb8h3f4h8f3fh2B2f16x80x24x2h6f12f16x4s"  # fields from sizeof_hdr to magic
 _VERSION_2 = "i8s2h8q3d8dq2d4d2q80x24x2i6d12d3i32x"
@@ -31,6 +32,8 @@ _COLOUR = {128: "RGB", 2304: "RGBA", 32: "complex", 1792: "complex", 2048: "comp
 _MILLIMETRES = {1: 1000.0, 3: 0.001}
 _NO_EXTENSIONS = b"\0\0\0\0"
 _MAGIC_1, _MAGIC_2 = b"n+1\0", b"n+2\0\r\n\032\n"
+_MAGIC_PAIR_1, _MAGIC_PAIR_2 = b"ni1\0", b"ni2\0\r\n\032\n"
+_HEADER_BYTES = 540
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class NiftiHeader:
         slope, intercept: of the stored values; (1, 0) when they are to be taken as they are.
         spacing: mm along i, j, k.
         sform, qform: (4, 4) IJK to RAS in mm, None where the header has no such form.
+        pair: whether the voxels are in a file of their own.
+        same_space: whether sform and qform are said to lead to the same space.
     """
 
     shape: tuple[int, ...]
@@ -54,63 +59,93 @@ class NiftiHeader:
     spacing: tuple[float, float, float]
     sform: FloatArray | None
     qform: FloatArray | None
+    pair: bool
+    same_space: bool
+
+    @property
+    def places(self) -> tuple[FloatArray, ...]:
+        """What the header says of the one place that :attr:`affine` is, in all its ways."""
+        other = self.qform is not None and self.same_space and self.affine is not self.qform
+        return (self.affine, self.qform) if other and self.qform is not None else (self.affine,)
 
     @property
     def affine(self) -> FloatArray:
-        """IJK to RAS by the sform, else the qform, else as ITK takes a file without: axes along LPS."""
-        if self.sform is not None:
+        """IJK to RAS by the sform, else the qform, else as ITK takes a file without: axes along LPS.
+
+        A sform that cannot be inverted, such as one of zeros, gives way to a qform.
+        """
+        if self.sform is not None and (self.qform is None or _is_invertible(self.sform)):
             return self.sform
         if self.qform is not None:
             return self.qform
         return ras_from_lps(np.diag([*self.spacing, 1.0]))
 
 
-def is_nifti(path: Path) -> bool:
-    """Whether the file begins as a single-file NIfTI, compressed or not."""
-    try:
-        with _opened(path) as file:
-            start = file.read(348)
-    except (OSError, EOFError, zlib.error):
-        return False
+def is_nifti(path: Path, start: bytes) -> bool:
+    """Whether a file is NIfTI, or the .img beside its header.
+
+    Args:
+        path: of the file.
+        start: its first 348 bytes or more, uncompressed.
+    """
     version, _ = _version(start)
-    return start[4:12] == _MAGIC_2 if version == 2 else start[344:348] == _MAGIC_1
+    if version == 2 and start[4:12] in (_MAGIC_2, _MAGIC_PAIR_2):
+        return True
+    if version == 1 and start[344:348] in (_MAGIC_1, _MAGIC_PAIR_1):
+        return True
+    return _ending(path) in (".img", ".img.gz") and header_of_pair(path) is not None
 
 
-def read_header(path: Path) -> NiftiHeader:
-    """The header of a single-file NIfTI; VolumeError naming the file when it cannot be used."""
-    try:
-        with _opened(path) as file:
-            start = file.read(540)
-    except (OSError, EOFError, zlib.error) as error:
-        raise VolumeError(f"{path} is truncated or damaged: {error}.") from error
+def header_of_pair(path: Path) -> Path | None:
+    """The header (.hdr, .hdr.gz) beside the voxels (.img, .img.gz) of a NIfTI pair; None when there is none."""
+    for ending in (".hdr", ".hdr.gz"):
+        header = _beside(path, ending)
+        if header.is_file():
+            start = first_bytes(header, 348)
+            if start[344:348] == _MAGIC_PAIR_1 or start[4:12] == _MAGIC_PAIR_2:
+                return header
+    return None
+
+
+def open_nifti(path: Path) -> ImageFile:
+    """The header of a NIfTI file; VolumeError naming what is wrong with it."""
+    source = path
+    if _ending(path) in (".img", ".img.gz"):
+        source = header_of_pair(path) or path
+    start = first_bytes(source, _HEADER_BYTES)
+    header = read_header(source, start)
+    data, offset = source, header.offset
+    if header.pair:
+        names = [_beside(source, ending) for ending in (".img", ".img.gz")]
+        data = next((name for name in names if name.is_file()), names[0])
+        if not data.is_file():
+            raise VolumeError(f"{source} keeps its voxels in {data.name}, which is not there.")
+    count = voxel_bytes(header.shape, 1, header.dtype)
+    compressed = is_gzip(data)
+    stored = Stored(
+        [Part(data, 0 if compressed else offset)],
+        GZIP if compressed else RAW,
+        count,
+        offset if compressed else 0,
+    )
+    return ImageFile(
+        path=path,
+        size=header.shape,
+        components=1,
+        dtype=header.dtype,
+        stored=stored,
+        ijk_to_ras=header.affine if len(header.shape) >= 3 else None,
+        scale=(header.slope, header.intercept),
+        places=header.places,
+    )
+
+
+def read_header(path: Path, start: bytes) -> NiftiHeader:
+    """The header in the first bytes of a NIfTI file; VolumeError naming the file when it cannot be used."""
     version, order = _version(start)
-    if version is None or len(start) < (348 if version == 1 else 540):
+    if version is None or len(start) < (348 if version == 1 else _HEADER_BYTES):
         raise VolumeError(f"{path} is not a NIfTI file, or is cut off inside its header.")
     return _parsed_1(path, start, order) if version == 1 else _parsed_2(path, start, order)
-
-
-def read_voxels(path: Path, header: NiftiHeader) -> npt.NDArray[Any]:
-    """Voxels in (K, J, I) order, in the stored type, or floating point where the header scales them.
-
-    Raises:
-        VolumeError: naming the file, when it holds fewer voxels than its header says.
-    """
-    count = int(np.prod(header.shape, dtype=np.int64))
-    expected = count * header.dtype.itemsize
-    try:
-        with _opened(path) as file:
-            file.seek(header.offset)
-            data = file.read(expected)
-    except (OSError, EOFError, zlib.error) as error:
-        raise VolumeError(f"{path} is truncated or damaged: {error}.") from error
-    if len(data) < expected:
-        raise VolumeError(f"{path} is truncated: {len(data)} of {expected} bytes of voxels are there.")
-    array = np.frombuffer(data, header.dtype).reshape(header.shape[::-1])
-    native = array.astype(header.dtype.newbyteorder("="), copy=False)
-    if (header.slope, header.intercept) == (1.0, 0.0):
-        return native
-    wide = np.float64 if native.dtype.itemsize > 4 else np.float32
-    return np.asarray(native.astype(np.float64) * header.slope + header.intercept, dtype=wide)
 
 
 def write_nifti(path: str | Path, array: npt.NDArray[Any], geometry: VolumeGeometry) -> None:
@@ -156,11 +191,15 @@ def encode_nifti(
         stream.write(voxels)
 
 
-def _opened(path: Path) -> BinaryIO | gzip.GzipFile:
-    """The file's bytes, uncompressed: some files carry the wrong ending, so the content decides."""
-    with path.open("rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if compressed else path.open("rb")
+def _ending(path: Path) -> str:
+    name = path.name.lower()
+    return name[name.rfind(".", 0, -3) :] if name.endswith(".gz") else path.suffix.lower()
+
+
+def _beside(path: Path, ending: str) -> Path:
+    """The file of a pair with another ending, in upper case where the given one is."""
+    name = path.name[: -len(_ending(path))]
+    return path.with_name(name + (ending.upper() if path.suffix.isupper() else ending))
 
 
 def _version(start: bytes) -> tuple[int | None, str]:
@@ -176,16 +215,18 @@ def _parsed_1(path: Path, start: bytes, order: str) -> NiftiHeader:
     values = struct.unpack(order + _VERSION_1, start[:348])
     dim, dtype, pixdim = values[2:10], values[14], values[17:25]
     offset, slope, intercept, units = values[25], values[26], values[27], values[30]
-    forms = values[33:35]
-    return _header(path, order, dim, dtype, pixdim, offset, slope, intercept, units, forms, values[35:53])
+    forms, pair = values[33:35], values[53] == _MAGIC_PAIR_1
+    return _header(
+        path, order, dim, dtype, pixdim, offset, slope, intercept, units, forms, values[35:53], pair
+    )
 
 
 def _parsed_2(path: Path, start: bytes, order: str) -> NiftiHeader:
     values = struct.unpack(order + _VERSION_2, start[:540])
     dtype, dim, pixdim = values[2], values[4:12], values[15:23]
     offset, slope, intercept = values[23:26]
-    forms, numbers, units = values[32:34], values[34:52], values[53]
-    return _header(path, order, dim, dtype, pixdim, offset, slope, intercept, units, forms, numbers)
+    forms, numbers, units, pair = values[32:34], values[34:52], values[53], values[1] == _MAGIC_PAIR_2
+    return _header(path, order, dim, dtype, pixdim, offset, slope, intercept, units, forms, numbers, pair)
 
 
 def _header(
@@ -200,13 +241,15 @@ def _header(
     units: int,
     forms: tuple[int, ...],
     numbers: tuple[float, ...],
+    pair: bool,
 ) -> NiftiHeader:
     """Gathers what both versions have; `numbers` are the quaternion, the offset and the sform's rows."""
     if not 1 <= dim[0] <= 7:
         raise VolumeError(f"{path} is not an image: its header says it has {dim[0]} dimensions.")
-    shape = list(dim[1 : dim[0] + 1])
-    while len(shape) > 3 and shape[-1] == 1:
-        shape.pop()
+    # A fourth or later axis of 0 voxels is taken as one of 1, as niftilib (and so 3D Slicer) and FSL do.
+    shape = without_trailing_ones(
+        (*dim[1 : min(dim[0], 3) + 1], *(size or 1 for size in dim[4 : dim[0] + 1]))
+    )
     if min(shape) < 1:
         raise VolumeError(f"{path} is empty: its size is {' x '.join(str(size) for size in shape)} voxels.")
     if code not in _DTYPES:
@@ -218,15 +261,24 @@ def _header(
     spacing = tuple(abs(float(size)) * scale or 1.0 for size in pixdim[1:4])
     raw = slope == 0.0 or not np.isfinite([slope, intercept]).all()
     return NiftiHeader(
-        shape=tuple(shape),
+        shape=shape,
         dtype=np.dtype(order + _DTYPES[code]),
-        offset=max(int(offset), 348),
+        offset=max(int(offset), 0 if pair else 348),
         slope=1.0 if raw else float(slope),
         intercept=0.0 if raw else float(intercept),
         spacing=(spacing[0], spacing[1], spacing[2]),
         sform=_sform(numbers[6:18], scale) if forms[1] > 0 else None,
         qform=_qform(numbers[:6], -1.0 if pixdim[0] < 0 else 1.0, spacing, scale) if forms[0] > 0 else None,
+        pair=pair,
+        same_space=forms[0] == forms[1],
     )
+
+
+def _is_invertible(matrix: FloatArray) -> bool:
+    lengths = np.linalg.norm(matrix[:3, :3], axis=0)
+    if not np.isfinite(matrix).all() or not lengths.min() > 0:
+        return False
+    return bool(abs(np.linalg.det(matrix[:3, :3] / lengths)) > 1e-6)
 
 
 def _sform(rows: tuple[float, ...], scale: float) -> FloatArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,19 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from ..core.errors import GeometryError, VolumeError
-from ..core.geometry import VolumeGeometry
+from ..core.geometry import SAME_PLACE_VOXELS, VolumeGeometry
+from ..core.input_files import check_input
 from . import dicom, metaimage, nifti
 from .conventions import affine_from_lps, itk_name
+from .image_file import ImageFile
+from .native_output import quiet_itk
+from .nrrd_header import is_nrrd, open_nrrd
+from .picture_files import is_picture, picture_size
+from .voxel_bytes import first_bytes
 
 _SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm")
 _FORMATS = "NIfTI, NRRD, MetaImage or DICOM"
-_SAME_FORM_MM = 0.01
+_START = 352  # bytes by which a format is recognized
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,23 +64,75 @@ def read_volume(path: str | Path, series_uid: str | None = None) -> Volume:
             holds nothing to segment (no voxels, no finite value, one value only).
     """
     path = Path(path)
-    if path.is_dir() or dicom.is_dicom(path):
-        with _telling(path):
+    with telling(path):
+        check_input(path, VolumeError, folder=True)
+        if path.is_dir() or dicom.is_dicom(path):
             volume = _from_dicom(path, series_uid)
-    else:
-        array, geometry, warnings = read_image(path)
-        volume = Volume(array, geometry, stem(path), path, warnings=warnings)
-    _check_content(volume.array, path)
+        else:
+            image = open_image(path)
+            geometry, warnings = place_of(image)
+            array, more = image.read(check_ratio=True)
+            volume = Volume(array, geometry, stem(path), path, warnings=warnings + more)
+        _check_content(volume.array, path)
     volume.array.setflags(write=False)
     return volume
 
 
 def read_image(path: Path) -> tuple[npt.NDArray[Any], VolumeGeometry, tuple[str, ...]]:
     """Voxels (K, J, I), geometry and warnings of an image file that is not DICOM, whatever it holds."""
-    with _telling(path):
-        if path.stat().st_size == 0:
-            raise VolumeError(f"{path} is empty.")
-        return _from_nifti(path) if nifti.is_nifti(path) else _from_itk(path)
+    with telling(path):
+        image = open_image(path)
+        geometry, warnings = place_of(image)
+        array, more = image.read()
+        return array, geometry, warnings + more
+
+
+def open_image(path: Path) -> ImageFile:
+    """The header of a NIfTI, NRRD or MetaImage file; nothing of the size of its voxels is allocated.
+
+    Raises:
+        VolumeError: one sentence that names the file, for any other file.
+        OSError: when it cannot be read; see :func:`telling`.
+    """
+    check_input(path, VolumeError)
+    itk_name(path)
+    if path.stat().st_size == 0:
+        raise VolumeError(f"{path} is empty.")
+    start = first_bytes(path, _START)
+    if nifti.is_nifti(path, start):
+        return nifti.open_nifti(path)
+    if is_nrrd(start):
+        return open_nrrd(path)
+    if metaimage.is_metaimage(path, start):
+        return metaimage.open_metaimage(path)
+    if is_picture(start):
+        size = picture_size(path)
+        said = " x ".join(str(number) for number in size)
+        raise VolumeError(
+            f"{path} is {len(size)}-D ({said} pixels), but a 3-D volume is needed ({_FORMATS})."
+        )
+    raise VolumeError(f"{path} is not an image ({_FORMATS}), or its header is damaged.")
+
+
+def place_of(image: ImageFile) -> tuple[VolumeGeometry, tuple[str, ...]]:
+    """Where the voxels of an image of three axes and one value a voxel are, and warnings; VolumeError for any other."""
+    path, size = image.path, image.size
+    if image.components != 1:
+        if path.name.lower().endswith((".seg.nrrd", ".seg.nhdr")):
+            raise VolumeError(
+                f"{path} holds segments that overlap ({image.components} layers), but one label per voxel is needed."
+            )
+        raise VolumeError(f"{path} holds {image.components} values per voxel (colour?), but one is needed.")
+    said = " x ".join(str(number) for number in size)
+    if len(size) < 3:
+        raise VolumeError(f"{path} is {len(size)}-D ({said} pixels), but a 3-D volume is needed.")
+    if len(size) > 3:
+        raise VolumeError(
+            f"{path} is {len(size)}-D ({said} voxels), but a 3-D volume is needed: save one time point of it."
+        )
+    if image.places:
+        return _nifti_place(image)
+    return image.geometry, ()
 
 
 def stem(path: Path) -> str:
@@ -94,19 +152,8 @@ def itk_header(path: Path) -> sitk.ImageFileReader:
 
 
 @contextlib.contextmanager
-def quiet_itk() -> Iterator[None]:
-    """Keeps ITK's warnings off the terminal for a while; what matters of them is said in Volume.warnings."""
-    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(shown)
-
-
-@contextlib.contextmanager
-def _telling(path: Path) -> Iterator[None]:
-    """Turns what can go wrong with a file into the user's sentence."""
+def telling(path: Path) -> Iterator[None]:
+    """Turns what can go wrong with a file into the user's sentence, a VolumeError."""
     try:
         yield
     except FileNotFoundError as error:
@@ -115,13 +162,16 @@ def _telling(path: Path) -> Iterator[None]:
         raise VolumeError(f"{path} may not be read by this user.") from error
     except OSError as error:
         raise VolumeError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except GeometryError as error:
-        raise VolumeError(f"{path} has no usable geometry: {error}") from error
+    except MemoryError as error:
+        raise VolumeError(f"{path} needs more memory than is free.") from error
 
 
 def _from_dicom(path: Path, series_uid: str | None) -> Volume:
-    with quiet_itk():
-        series = dicom.read_series(path, series_uid)
+    try:
+        with quiet_itk():
+            series = dicom.read_series(path, series_uid)
+    except GeometryError as error:
+        raise VolumeError(f"{path} has no usable geometry: {error}") from error
     return Volume(
         array=series.array,
         geometry=series.geometry,
@@ -133,17 +183,9 @@ def _from_dicom(path: Path, series_uid: str | None) -> Volume:
     )
 
 
-def _from_nifti(path: Path) -> tuple[npt.NDArray[Any], VolumeGeometry, tuple[str, ...]]:
-    header = nifti.read_header(path)
-    _check_shape(path, header.shape)
-    geometry, warnings = _nifti_geometry(path, header)
-    return nifti.read_voxels(path, header), geometry, warnings
-
-
-def _nifti_geometry(path: Path, header: nifti.NiftiHeader) -> tuple[VolumeGeometry, tuple[str, ...]]:
+def _nifti_place(image: ImageFile) -> tuple[VolumeGeometry, tuple[str, ...]]:
     """The place that ITK, and so 3D Slicer, takes; the sform itself where ITK refuses the file (a shear)."""
-    shape = (header.shape[2], header.shape[1], header.shape[0])
-    stated = VolumeGeometry(shape, header.affine)
+    path, stated = image.path, image.geometry
     try:
         with quiet_itk():
             reader = itk_header(path)
@@ -154,13 +196,13 @@ def _nifti_geometry(path: Path, header: nifti.NiftiHeader) -> tuple[VolumeGeomet
         )
         return stated, () if _perpendicular(stated) else (tilted,)
     matrix = affine_from_lps(reader.GetOrigin(), reader.GetSpacing(), reader.GetDirection())
-    taken = VolumeGeometry(shape, matrix)
-    apart = taken.distance_to(stated)
-    if apart <= _SAME_FORM_MM:
+    taken = replace(image, ijk_to_ras=matrix).geometry
+    apart = max(taken.distance_to(replace(image, ijk_to_ras=place).geometry) for place in image.places)
+    if apart <= SAME_PLACE_VOXELS * min(taken.spacing):
         return taken, ()
     contradiction = (
         f"What the header of {path} says of the voxels' place (sform, qform, voxel size) differs by up to "
-        f"{apart:.2f} mm; they were put where 3D Slicer shows them."
+        f"{apart:.2g} mm ({apart / min(taken.spacing):.2g} voxels); they were put where 3D Slicer shows them."
     )
     return taken, (contradiction,)
 
@@ -168,47 +210,6 @@ def _nifti_geometry(path: Path, header: nifti.NiftiHeader) -> tuple[VolumeGeomet
 def _perpendicular(geometry: VolumeGeometry) -> bool:
     axes = geometry.ijk_to_ras[:3, :3] / geometry.spacing
     return bool(np.abs(axes.T @ axes - np.eye(3)).max() < 1e-4)
-
-
-def _from_itk(path: Path) -> tuple[npt.NDArray[Any], VolumeGeometry, tuple[str, ...]]:
-    if path.suffix.lower() in (".mha", ".mhd"):
-        metaimage.check_complete(path)
-    with quiet_itk():
-        try:
-            reader = itk_header(path)
-        except RuntimeError as error:
-            raise VolumeError(f"{path} is not an image ({_FORMATS}), or its header is damaged.") from error
-        components = reader.GetNumberOfComponents()
-        if components != 1 or "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
-            if path.name.lower().endswith((".seg.nrrd", ".seg.nhdr")):
-                raise VolumeError(
-                    f"{path} holds segments that overlap ({components} layers), but one label per voxel is needed."
-                )
-            raise VolumeError(f"{path} holds {components} values per voxel (colour?), but one is needed.")
-        size = list(reader.GetSize())
-        while len(size) > 3 and size[-1] == 1:
-            size.pop()
-        _check_shape(path, tuple(size))
-        matrix = affine_from_lps(reader.GetOrigin(), reader.GetSpacing(), reader.GetDirection())
-        geometry = VolumeGeometry((size[2], size[1], size[0]), matrix)
-        try:
-            array = sitk.GetArrayFromImage(reader.Execute())
-        except RuntimeError as error:
-            raise VolumeError(f"{path} is truncated or damaged: its voxels cannot be read.") from error
-    return array.reshape(geometry.shape), geometry, ()
-
-
-def _check_shape(path: Path, size: tuple[int, ...]) -> None:
-    """Raises VolumeError unless `size`, voxels along i, j, k ..., is that of a volume."""
-    said = " x ".join(str(number) for number in size)
-    if min(size) < 1:
-        raise VolumeError(f"{path} is empty: its size is {said} voxels.")
-    if len(size) < 3:
-        raise VolumeError(f"{path} is {len(size)}-D ({said} pixels), but a 3-D volume is needed.")
-    if len(size) > 3:
-        raise VolumeError(
-            f"{path} is {len(size)}-D ({said} voxels), but a 3-D volume is needed: save one time point of it."
-        )
 
 
 def _check_content(array: npt.NDArray[Any], path: Path) -> None:

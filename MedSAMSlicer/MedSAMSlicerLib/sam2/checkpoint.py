@@ -8,6 +8,7 @@ pixels. A file whose name begins with "MedSAM2" is therefore taken for one; the 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -138,6 +139,8 @@ def save(
         OSError: If the file cannot be written.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "there is something of that name that is no regular file", str(path))
     content = serialized(model, path.name, metadata, half)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:

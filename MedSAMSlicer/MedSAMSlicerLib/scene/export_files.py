@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 
 from ..core.errors import OutputError
 from ..core.geometry import SliceAxis, VolumeGeometry
-from ..io.atomic import output_error
+from ..io.atomic import check_replaceable, output_error
 from ..io.dicom_seg import write_dicom_seg
 from ..io.segmentations import Color, Mask, write_labelmap
 from ..io.volumes import read_volume
@@ -29,8 +29,9 @@ def export_segmentation(segmentation_node: Any, path: Path) -> None:
     """Write a segmentation as .seg.nrrd with everything Slicer keeps: names, colours, terminology, overlaps.
 
     Raises:
-        OutputError: Slicer could not write the file.
+        OutputError: Slicer could not write the file, or there is something else of that name.
     """
+    check_replaceable(path)
     try:
         with tempfile.TemporaryDirectory(prefix=".MedSAMSlicer-", dir=path.parent) as folder:
             part = (

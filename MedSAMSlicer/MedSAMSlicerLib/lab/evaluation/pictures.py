@@ -29,7 +29,8 @@ import SimpleITK as sitk
 from ...core.errors import MedSAMError, VolumeError
 from ...core.geometry import FloatArray
 from ...io.conventions import affine_from_lps, itk_name
-from ...io.volumes import itk_header, quiet_itk
+from ...io.native_output import quiet_itk
+from ...io.volumes import itk_header
 
 Array = npt.NDArray[Any]
 

@@ -1,0 +1,115 @@
+"""Pictures of one slice (PNG, JPEG, BMP, TIFF) as masks: checked before a native library reads them."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from ..core.errors import GeometryError, VolumeError
+from .conventions import itk_name
+from .native_output import quiet_itk
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_KINDS = {
+    _PNG: "PNGImageIO",
+    b"\xff\xd8\xff": "JPEGImageIO",
+    b"BM": "BMPImageIO",
+    b"II*\0": "TIFFImageIO",
+    b"MM\0*": "TIFFImageIO",
+}
+_JPEG_END = b"\xff\xd9"
+_CHUNK = 1 << 20
+_TAIL = 1 << 16
+
+
+def is_picture(start: bytes) -> bool:
+    """Whether a file begins as one of these pictures does."""
+    return _kind(start) is not None
+
+
+def picture_size(path: Path) -> tuple[int, ...]:
+    """Columns, rows, and pages where there are several; VolumeError naming a file that cannot be read."""
+    with quiet_itk():
+        return tuple(_reader(path).GetSize())
+
+
+def read_picture(path: Path, shape: tuple[int, int], what: str) -> npt.NDArray[Any]:
+    """Grey values, (rows, columns), of a picture that must have the shape of `what`; of colours the brightest channel.
+
+    Raises:
+        GeometryError: when it has another shape, before anything of its size is allocated.
+        VolumeError: when it is damaged.
+    """
+    _check_whole(path)
+    with quiet_itk():
+        reader = _reader(path)
+        size = tuple(reader.GetSize())
+        if len(size) != 2 or (size[1], size[0]) != shape:
+            said = " x ".join(str(n) for n in reversed(size))
+            raise GeometryError(f"{path} has {said} pixels, but {what} has {shape[0]} x {shape[1]}.")
+        try:
+            array = sitk.GetArrayFromImage(reader.Execute())
+        except RuntimeError as error:
+            raise VolumeError(f"{path} is truncated or damaged: its pixels cannot be read.") from error
+    return np.asarray(array if array.ndim == 2 else array[..., :3].max(axis=-1))
+
+
+def _kind(start: bytes) -> str | None:
+    return next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), None)
+
+
+def _reader(path: Path) -> sitk.ImageFileReader:
+    with path.open("rb") as file:
+        kind = _kind(file.read(16))
+    if kind is None:
+        raise VolumeError(f"{path} is no picture that can be read (PNG, JPEG, BMP or TIFF).")
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(kind)
+    reader.SetFileName(itk_name(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise VolumeError(f"{path} is damaged: it begins as a picture, but cannot be read.") from error
+    return reader
+
+
+def _check_whole(path: Path) -> None:
+    """Verify what the format offers: the checksums of a PNG, the end mark of a JPEG; VolumeError otherwise."""
+    with path.open("rb") as file:
+        start = file.read(len(_PNG))
+        if start == _PNG:
+            _check_chunks(path, file)
+        elif start.startswith(b"\xff\xd8\xff"):
+            file.seek(max(0, path.stat().st_size - _TAIL))
+            if _JPEG_END not in file.read():
+                raise VolumeError(f"{path} is truncated: it has no end mark.")
+
+
+def _check_chunks(path: Path, file: BinaryIO) -> None:
+    kind = b""
+    while kind != b"IEND":
+        head = file.read(8)
+        if len(head) < 8:
+            raise VolumeError(f"{path} is truncated: it has no end mark.")
+        length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        found = _checksum(file, length, zlib.crc32(kind))
+        if found is None:
+            raise VolumeError(f"{path} is truncated: a part of it is missing.")
+        if found != int.from_bytes(file.read(4), "big"):
+            raise VolumeError(f"{path} is damaged: a checksum in it does not fit.")
+
+
+def _checksum(file: BinaryIO, length: int, checksum: int) -> int | None:
+    """The CRC of `length` bytes on top of another; None when they are not there."""
+    while length:
+        data = file.read(min(length, _CHUNK))
+        if not data:
+            return None
+        checksum = zlib.crc32(data, checksum)
+        length -= len(data)
+    return checksum
