@@ -35,7 +35,7 @@ BATCH = 3
 
 # Actions that may change masks of the user, of a locked object, or of several objects.
 _OWN_MASKS = {"edit", "edit_outside", "accept", "release", "delete"}
-_EVEN_LOCKED = {"lock", "rename", "describe", "recolor", "edit_outside", "delete_outside"}
+_EVEN_LOCKED = {"lock", "rename", "describe", "edit_outside", "delete_outside"}
 _ANYTHING = {"undo", "redo", "undo_some", "redo_some", "cancel", "reopen", "move", "import_prompts"}
 
 
@@ -52,7 +52,6 @@ class CoreUser:
         "adopt": 2,
         "rename": 1,
         "describe": 1,
-        "recolor": 1,
         "lock": 3,
         "clean_up": 1,
         "delete": 1,
@@ -245,12 +244,6 @@ class CoreUser:
         """Rename by the scene, which is no step."""
         object_id = self._pick(number)
         self.session.describe(object_id, NAMES[name % len(NAMES)], (0.0, color / 999, 0.0))
-        return {object_id}
-
-    def recolor(self, number: int, color: int, _c: int, _d: int) -> set[int]:
-        """Give another color."""
-        object_id = self._pick(number)
-        self.session.recolor(object_id, (0.0, 0.0, color / 999))
         return {object_id}
 
     def lock(self, number: int, locked: int, _c: int, _d: int) -> set[int]:

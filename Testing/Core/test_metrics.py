@@ -16,7 +16,6 @@ from MedSAMSlicerLib.core.metrics import (
     dice_of_slices,
     hd95,
     normalised_surface_dice,
-    number_of_interactions,
 )
 
 EMPTY = np.zeros((6, 8, 10), dtype=bool)
@@ -81,13 +80,6 @@ def test_masks_of_different_shape_are_refused(measure: object) -> None:
         measure(EMPTY, EMPTY[:, :, 1:])
     with pytest.raises(MedSAMError, match="volumes of one shape"):
         measure(EMPTY[0], EMPTY[0])
-
-
-def test_interactions_are_counted_until_the_threshold() -> None:
-    assert number_of_interactions([0.5, 0.84, 0.85, 0.7], 0.85) == 3
-    assert number_of_interactions([0.9], 0.85) == 1
-    assert number_of_interactions([0.5, math.nan], 0.85) is None
-    assert number_of_interactions([], 0.85) is None
 
 
 def test_missing_package_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:

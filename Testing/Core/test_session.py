@@ -72,9 +72,9 @@ def test_unknown_object_slice_and_prompt_are_refused_with_their_value() -> None:
     with pytest.raises(SessionError, match="number 99"):
         session.rename(99, "x")
     with pytest.raises(SessionError, match="Slice 12 does not exist: there are slices 0 to 11"):
-        session.edit_mask(liver, 12, filled(1))
+        session.edit_masks(liver, {12: filled(1)})
     with pytest.raises(SessionError, match=r"slice 3 has shape \(7, 6\), the slice \(6, 7\)"):
-        session.edit_mask(liver, 3, filled(1).T)
+        session.edit_masks(liver, {3: filled(1).T})
     with pytest.raises(SessionError, match="no mask on slice 5"):
         session.accept(liver, [5])
     with pytest.raises(SessionError, match="has 1 prompts, none at -1"):
@@ -117,7 +117,7 @@ def test_locked_object_refuses_every_change_but_name_and_colour() -> None:
         lambda: session.add_prompt(liver, point(4)),
         lambda: session.replace_prompt(liver, 0, point(4)),
         lambda: session.remove_prompt(liver, 0),
-        lambda: session.edit_mask(liver, 2, filled(2)),
+        lambda: session.edit_masks(liver, {2: filled(2)}),
         lambda: session.accept(liver, [3]),
         lambda: session.release(liver, [3]),
         lambda: session.begin_propagation(liver),
@@ -127,7 +127,7 @@ def test_locked_object_refuses_every_change_but_name_and_colour() -> None:
         with pytest.raises(SessionError, match="'liver' is locked"):
             change()
     session.rename(liver, "Liver")
-    session.recolor(liver, (0, 0, 1))
+    session.describe(liver, "Liver", (0, 0, 1))
     session.set_locked(liver, False)
     session.add_prompt(liver, point(4))
 
@@ -149,7 +149,7 @@ def test_propagation_leaves_accepted_and_edited_slices_unchanged() -> None:
     session, liver = with_object(3)
     propagate(session, liver, 1)
     session.accept(liver, [6, 7])
-    session.edit_mask(liver, 9, filled(30))
+    session.edit_masks(liver, {9: filled(30)})
     run = session.begin_propagation(liver)
     taken = session.apply_predictions(run, liver, {index: filled(2) for index in range(SLICES)})
     assert taken == (0, 1, 2, 3, 4, 5, 8, 10, 11)
@@ -264,7 +264,7 @@ def test_slices_accepted_as_they_were_computed_change_nothing_beside_them() -> N
     session.add_prompt(liver, point(10))
     assert session.pending_slices(liver) == {9, 10, 11}, "the accepted slice 8 bounds what is computed again"
     session.undo()
-    session.edit_mask(liver, 8, filled(3))
+    session.edit_masks(liver, {8: filled(3)})
     assert session.pending_slices(liver) == {6, 7, 9, 10, 11}
 
 
@@ -285,7 +285,7 @@ def test_confidence_of_each_slice_is_kept() -> None:
     session, liver = with_object(5)
     propagate(session, liver, 1)
     assert {stored.confidence for stored in session.object(liver).masks.values()} == {0.5}
-    session.edit_mask(liver, 5, filled(3))
+    session.edit_masks(liver, {5: filled(3)})
     assert session.object(liver).masks[5].confidence is None
 
 
@@ -309,10 +309,10 @@ def test_accepted_and_edited_masks_are_exported_with_their_round() -> None:
     session, liver = with_object(3)
     propagate(session, liver, 1)
     session.accept(liver, [4])
-    session.edit_mask(liver, 9, filled(0))
+    session.edit_masks(liver, {9: filled(0)})
     session.add_prompt(liver, point(6))
     propagate(session, liver, 2)
-    session.edit_mask(liver, 7, filled(20))
+    session.edit_masks(liver, {7: filled(20)})
     exported = session.prompt_set().objects[0].prompts
     assert [(type(prompt), prompt.slice.index, prompt.round) for prompt in exported] == [
         (Point, 3, 0),

@@ -71,10 +71,6 @@ class Histories(RuleBasedStateMachine):
     def rename(self, number: int, name: str) -> None:
         self.act(lambda: self.session.rename(self.pick(number), name))
 
-    @rule(number=objects, level=st.floats(0, 1))
-    def recolor(self, number: int, level: float) -> None:
-        self.act(lambda: self.session.recolor(self.pick(number), (level, 0, 0)))
-
     @rule(number=objects)
     def delete(self, number: int) -> None:
         self.act(lambda: self.session.delete_object(self.pick(number)))
@@ -101,7 +97,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(number=objects, index=slices, value=st.integers(0, 40))
     def edit(self, number: int, index: int, value: int) -> None:
-        self.act(lambda: self.session.edit_mask(self.pick(number), index, filled(value)))
+        self.act(lambda: self.session.edit_masks(self.pick(number), {index: filled(value)}))
 
     @rule(number=objects, indices=st.sets(slices, max_size=4))
     def accept(self, number: int, indices: set[int]) -> None:

@@ -104,7 +104,7 @@ def test_removed_correction_gives_the_slice_its_propagated_mask_back() -> None:
 
 def test_preview_never_replaces_a_mask_of_the_user() -> None:
     session, liver = with_object(3)
-    session.edit_mask(liver, 3, filled(11))
+    session.edit_masks(liver, {3: filled(11)})
     assert not preview(session, liver, 3, 5)
     session.set_locked(liver, True)
     assert session.pending_previews(liver) == ()
@@ -129,7 +129,7 @@ def test_first_prompt_fixes_the_slice_axis_of_its_object_only() -> None:
         session.add_prompt(liver, across)
     session.add_prompt(spleen, across)
     assert session.axes == (SliceAxis.K, SliceAxis.J)
-    session.edit_mask(spleen, 5, np.ones((SLICES, COLUMNS), bool))
+    session.edit_masks(spleen, {5: np.ones((SLICES, COLUMNS), bool)})
     assert [session.prompt_set(axis=axis).objects[0].name for axis in session.axes] == ["liver", "spleen"]
     with pytest.raises(SessionError, match="2 slice axes"):
         session.prompt_set()
@@ -216,7 +216,7 @@ def test_masks_adopted_along_another_axis_than_before_an_undo_are_there_after_it
 def test_edit_of_an_object_without_axis_needs_one() -> None:
     session, liver = with_object()
     with pytest.raises(SessionError, match="no slice axis yet"):
-        session.edit_mask(liver, 3, filled(4))
+        session.edit_masks(liver, {3: filled(4)})
     session.edit_masks(liver, {3: filled(4), 4: filled(5)}, SliceAxis.K)
     assert session.undo_label == "Edit 2 slices"
     assert session.object(liver).axis is SliceAxis.K
@@ -322,7 +322,7 @@ def test_reverted_run_is_a_step_that_spares_the_users_masks() -> None:
     preview(session, liver, 3, 5)
     before = session.object(liver)
     propagate(session, liver, 7)
-    session.edit_mask(liver, 8, filled(20))
+    session.edit_masks(liver, {8: filled(20)})
     session.restore_masks(liver, before, "Revert liver")
     assert values(session, liver) == {**dict.fromkeys(range(SLICES), 0), 3: 5, 8: 20}
     session.undo()

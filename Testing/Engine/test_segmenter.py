@@ -23,10 +23,8 @@ from MedSAMSlicerLib.core.prompts import (
     point_from_voxel,
 )
 from MedSAMSlicerLib.engine.live import LiveSegmentation
-from MedSAMSlicerLib.engine.preview import Preview
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
 from MedSAMSlicerLib.engine.slice_mask import SliceMask
-from MedSAMSlicerLib.engine.slice_prompts import slice_prompts
 from MedSAMSlicerLib.sam2 import NANO, SAM2, ConvTrunkConfig
 from MedSAMSlicerLib.sam2.checkpoint import seeded
 
@@ -263,8 +261,6 @@ def test_the_preview_is_what_a_propagation_starts_from(
     key = next(iter(live.update(PromptSet(geometry, K, (said,)))))
     assert isinstance(key, SliceMask)
     assert np.array_equal(shown.logits, key.logits)
-    alone = Preview(segmenter.network(K), segmenter.whole(K), segmenter.options.crop, segmenter.settings)
-    assert np.array_equal(alone.show("a", 8, slice_prompts(said.prompts, geometry)).logits, key.logits)
 
 
 def test_a_preview_leaves_what_is_settled_as_it_was(
@@ -285,18 +281,6 @@ def test_a_preview_leaves_what_is_settled_as_it_was(
     assert np.array_equal(after.masks["a"], before.masks["a"])
     assert after.objects[0].iou == before.objects[0].iou
     assert list(live.update(_set(geometry, a=[_box(geometry, 4), mask]))) == []
-
-
-def test_a_refined_preview_starts_from_the_mask_shown_before(
-    segmenter: VolumeSegmenter, geometry: VolumeGeometry
-) -> None:
-    preview = Preview(segmenter.network(K), segmenter.whole(K), segmenter.options.crop, segmenter.settings)
-    first = preview.show("a", 8, slice_prompts([_box(geometry, 8)], geometry))
-    both = slice_prompts([_box(geometry, 8), _point(geometry, 8, 30, 30, False, round=1)], geometry)
-    refined = preview.show("a", 8, both, first)
-    if segmenter.options.crop is None:
-        assert refined.view == first.view
-    assert not np.array_equal(refined.logits, preview.show("a", 8, both).logits)
 
 
 def test_objects_on_whole_slices_share_features_and_do_not_see_each_other(

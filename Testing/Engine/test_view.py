@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given
@@ -29,9 +30,16 @@ def views(draw: st.DrawFn) -> FrameView:
     return FrameView.around(geometry, K, center, draw(st.floats(2.0, 300.0)), size)
 
 
+def voxels_of(view: FrameView, pixels: npt.ArrayLike) -> np.ndarray:
+    """(N, 2) network pixels -> (N, 2) column, row indices, from the middle and the side of the square in mm."""
+    rows_mm, columns_mm = view.spacing
+    mm = (np.asarray(pixels, np.float64) + 0.5) * view.side_mm / view.size - view.side_mm / 2
+    return mm / (columns_mm, rows_mm) + view.center
+
+
 @given(views(), st.lists(st.tuples(st.floats(-50, 150), st.floats(-50, 150)), min_size=1, max_size=5))
 def test_points_come_back_from_the_network(view: FrameView, points: list[tuple[float, float]]) -> None:
-    back = view.from_network(view.to_network(points).astype(np.float64))
+    back = voxels_of(view, view.to_network(points))
     assert back == pytest.approx(np.array(points), abs=1e-2)
 
 
@@ -106,7 +114,7 @@ def test_nothing_is_drawn_where_a_view_does_not_look() -> None:
 @given(views())
 def test_what_lies_beyond_the_slice_is_black(view: FrameView) -> None:
     frame = view.frame(np.full(view.shape, 200, np.uint8))
-    centers = view.from_network([(n, n) for n in range(view.size)])
+    centers = voxels_of(view, [(n, n) for n in range(view.size)])
     columns = (centers[:, 0] >= -0.5) & (centers[:, 0] <= view.shape[1] - 0.5)
     rows = (centers[:, 1] >= -0.5) & (centers[:, 1] <= view.shape[0] - 0.5)
     assert (frame[np.ix_(rows, columns)] == 200).all()

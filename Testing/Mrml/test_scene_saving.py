@@ -133,8 +133,6 @@ def test_the_choices_of_a_study_live_in_one_node(mrml: MrmlScene) -> None:
     remove()
     parameters.tier, parameters.checkpoint = "fast", "/models/my file; 1.safetensors"
     assert (parameters.tier, parameters.checkpoint) == ("fast", "/models/my file; 1.safetensors")
-    parameters.set_choice("strip", "hidden")
-    assert (parameters.choice("strip"), parameters.choice("other", "x")) == ("hidden", "x")
     with pytest.raises(ValueError, match="overlap"):
         parameters.overlap = "some"
     masks = create_segmentation(mrml.scene, first)

@@ -147,11 +147,6 @@ class Worker:
                 self._waiting.remove(ticket)
                 self._outcomes.put(_Outcome(ticket, ended=True, error=_gone()))
 
-    def cancel_all(self) -> None:
-        """Give every job up."""
-        for ticket in [*self._open]:
-            self.cancel(ticket)
-
     def dispatch(self, wait: float = 0.0, at_most: float = 0.03) -> bool:
         """Take in what there is, waiting up to `wait` seconds for the first and going on for `at_most` seconds.
 

@@ -82,12 +82,6 @@ class SessionMasks:
 
     # -- masks of the user
 
-    def edit_mask(
-        self, object_id: int, index: int, mask: npt.NDArray[np.bool_], axis: SliceAxis | None = None
-    ) -> None:
-        """Keep `mask`, bool (rows, columns), which the user drew on slice `index`; see :meth:`edit_masks`."""
-        self.edit_masks(object_id, {index: mask}, axis)
-
     def edit_masks(
         self,
         object_id: int,
@@ -270,16 +264,6 @@ class SessionMasks:
         """A number that makes steps which follow each other one step, such as those of one drag."""
         run, self._next_run = self._next_run, self._next_run + 1
         return run
-
-    def before_run(self, run: int, object_id: int) -> SegmentObject | None:
-        """The object as it was before a run began; None when that is forgotten or the run was undone."""
-        position = self._run_at(run)
-        first = None if position is None else self._history.done[position]
-        for command in self._history.done:
-            if command.run == run and object_id in command.before:
-                first = command
-                break
-        return None if first is None else first.before.get(object_id)
 
     # -- inside
 

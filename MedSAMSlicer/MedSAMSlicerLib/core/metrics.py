@@ -90,16 +90,6 @@ def check_surface_metrics() -> None:
     _import_monai()
 
 
-def number_of_interactions(scores: Sequence[float], threshold: float) -> int | None:
-    """How many interactions it took until a score reached `threshold`, None when it never did.
-
-    Args:
-        scores: after the first, second, ... interaction.
-        threshold: such as a Dice of 0.85.
-    """
-    return next((count for count, score in enumerate(scores, start=1) if score >= threshold), None)
-
-
 def _check_shapes(mask: Mask, reference: Mask) -> None:
     if mask.shape != reference.shape or mask.ndim != 3:
         raise MedSAMError(

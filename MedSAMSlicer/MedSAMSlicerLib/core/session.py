@@ -143,11 +143,6 @@ class Session(SessionMasks):
             self._check_name(name)
         self._change(f"Rename {entry.name}", replace(entry, said=replace(entry.said, name=name)))
 
-    def recolor(self, object_id: int, color: tuple[float, float, float]) -> None:
-        """Give the object another colour, red, green and blue in 0..1."""
-        entry = self.object(object_id)
-        self._change(f"Recolour {entry.name}", replace(entry, said=replace(entry.said, color=color)))
-
     def describe(self, object_id: int, name: str, color: tuple[float, float, float]) -> None:
         """Follow a name and colour that were changed elsewhere, in the past as well; no step of undo."""
         if name != self.object(object_id).name:

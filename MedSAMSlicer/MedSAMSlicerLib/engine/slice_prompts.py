@@ -29,8 +29,6 @@ from .view import FrameView
 SCRIBBLE_POINTS = 6
 RECIST_SHORT_AXIS = 0.75
 
-XY = tuple[float, float]
-
 
 @dataclass(frozen=True)
 class SlicePrompts:

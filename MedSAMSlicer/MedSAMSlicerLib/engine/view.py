@@ -101,12 +101,6 @@ class FrameView:
         """(N, 2) column, row indices -> (N, 2) network pixels; a voxel's centre lands on its pixel's centre."""
         return np.asarray((self._edges(xy) * self._pixels_per_voxel - 0.5), np.float32)
 
-    def from_network(self, pixels: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """(N, 2) network pixels -> (N, 2) column, row indices; the inverse of :meth:`to_network`."""
-        points = np.asarray(pixels, np.float64).reshape(-1, 2)
-        edges: npt.NDArray[np.float64] = (points + 0.5) / self._pixels_per_voxel + (self.left, self.top)
-        return edges - 0.5
-
     def box_to_network(self, first_xy: Sequence[float], far_xy: Sequence[float]) -> FloatArray:
         """The first and the last network pixel inside a box, (2, 2).
 

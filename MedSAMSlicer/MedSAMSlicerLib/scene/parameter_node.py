@@ -167,14 +167,6 @@ class ParameterNode:
             if self._is_lost(slot):
                 self._drop(slot)
 
-    def choice(self, name: str, default: str = "") -> str:
-        """A display choice of the panel."""
-        return self._text(f"Choice.{name}") or default
-
-    def set_choice(self, name: str, value: str) -> None:
-        """Keep a display choice of the panel."""
-        self._set(f"Choice.{name}", value)
-
     def observe(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back whenever a value changes, until the returned function is called."""
         node = self.node

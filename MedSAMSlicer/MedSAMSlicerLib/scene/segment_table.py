@@ -49,10 +49,6 @@ class SegmentTable:
         """Give a segment another name."""
         self._segment(segment_id).SetName(name)
 
-    def recolour(self, segment_id: str, color: tuple[float, float, float]) -> None:
-        """Give a segment another colour, red, green and blue in 0..1."""
-        self._segment(segment_id).SetColor(*color)
-
     def remove(self, segment_id: str) -> None:
         """Delete a segment; what it had taken from others goes back to them."""
         self._segment(segment_id)

@@ -15,7 +15,6 @@ Floats = npt.NDArray[np.float32]
 Masks = npt.NDArray[np.bool_]
 
 _BINS = 32
-_RING = 0.3  # of the box's shorter side
 _LENGTH = 0.02
 _CLICK = 0.5  # reach of a click / half width of the object
 _SEED = 0.6  # heat of a click from which it is a seed
