@@ -180,3 +180,32 @@ def test_oldest_steps_are_forgotten_beyond_the_limit() -> None:
     assert session.undo()
     assert session.undo() is None
     assert [entry.name for entry in session.objects] == ["a"]
+
+
+def test_an_object_that_a_cancel_brings_back_shares_no_name_with_one_that_was_called_so_meanwhile() -> None:
+    session = Session(GEOMETRY)
+    liver = session.add_object("liver", RED)
+    session.add_prompt(liver, point(3))
+    run = session.begin_propagation(liver)
+    session.delete_object(liver)
+    other = session.add_object("liver", RED)
+    session.rename(other, "tumor")
+    session.cancel_propagation(run)
+    assert [entry.name for entry in session.objects] == ["liver (2)", "tumor"]
+    session.undo()
+    assert [entry.name for entry in session.objects] == ["liver (2)", "liver"]
+
+
+def test_no_redo_after_a_cancel_brings_a_name_that_another_object_took() -> None:
+    session = Session(GEOMETRY)
+    first = session.add_object("liver", RED)
+    session.add_prompt(first, point(3))
+    run = session.begin_propagation(first)
+    session.rename(first, "tumor")
+    session.rename(first, "kidney")
+    session.add_object("tumor", RED)
+    session.cancel_propagation(run)
+    while session.redo() is not None:
+        names = [entry.name for entry in session.objects]
+        assert len({*names}) == len(names)
+    assert [entry.name for entry in session.objects] == ["kidney", "tumor"]

@@ -253,11 +253,8 @@ class SessionMasks:
                 keys.update(command.after)
         for position in reversed(withdrawn):
             self._objects = self._history.withdraw(position).revert(self._objects)
-        for entry in self.objects:
-            if entry.id not in keys and any(
-                self._objects[key].name == entry.name for key in keys & {*self._objects}
-            ):
-                self._make_way(entry.name, entry.id)  # it took the name of one that comes back
+        if withdrawn:
+            self._free_names(frozenset(keys), withdrawn[0])
         return tuple(sorted(keys))
 
     def new_run(self) -> int:
@@ -272,25 +269,48 @@ class SessionMasks:
 
         For a name that comes without a step of undo, such as from the scene: no undo may bring a name twice.
         """
-        commands = (*self._history.done, *self._history.undone)
-        known = {
-            (key, value.name)
-            for command in commands
-            for key, value in (*command.before.items(), *command.after.items())
-            if value is not None
+        self._rename_everywhere(name, {key for key, _ in self._known_names()} - {object_id})
+
+    def _free_names(self, keys: frozenset[int], position: int) -> None:
+        """Give other names to the objects `keys`, whose steps were withdrawn, where others took theirs since.
+
+        Args:
+            keys: identifiers of the objects.
+            position: of the first step in `done` that follows what was withdrawn.
+        """
+        taken = {
+            value.name
+            for command in self._history.done[position:]
+            for key, value in command.after.items()
+            if value is not None and key not in keys
         }
-        taken = {name, *(entry.name for entry in self.objects), *(other for _, other in known)}
+        for name in sorted(taken & {name for key, name in self._known_names() if key in keys}):
+            self._rename_everywhere(name, keys)
+
+    def _known_names(self) -> set[tuple[int, str]]:
+        """Identifier and name of all objects, as they are now and at each step of the history."""
+        commands = (*self._history.done, *self._history.undone)
+        values = [*self.objects]
+        for command in commands:
+            values += [
+                value for value in (*command.before.values(), *command.after.values()) if value is not None
+            ]
+        return {(value.id, value.name) for value in values}
+
+    def _rename_everywhere(self, name: str, object_ids: Iterable[int]) -> None:
+        """Give a new name to those of the objects that are called `name`, now or at some step; no step of undo."""
+        known = self._known_names()
+        taken = {name, *(other for _, other in known)}
         numbered = (f"{name} ({number})" for number in range(2, len(taken) + 3))
         free = next(each for each in numbered if each not in taken)
 
         def renamed(entry: SegmentObject) -> SegmentObject:
             return replace(entry, said=replace(entry.said, name=free)) if entry.name == name else entry
 
-        for key in {key for key, other in known if other == name and key != object_id}:
+        for key in {key for key, other in known if other == name} & {*object_ids}:
             self._history.amend(-1, key, renamed)
-        self._objects = {
-            key: entry if key == object_id else renamed(entry) for key, entry in self._objects.items()
-        }
+            if key in self._objects:
+                self._objects[key] = renamed(self._objects[key])
 
     def _do(self, command: Command[SegmentObject]) -> None:
         if command.before != command.after:
