@@ -18,7 +18,7 @@ STAMPS := $(VENV)/.stamps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo host screenshots test soak check format cmake-lists lock clean
+.PHONY: help demo host screenshots test soak campaign check format cmake-lists lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: $(STAMPS)/test  ## set up, then run every test
 
 soak: $(STAMPS)/test  ## set up, then close the scene at many random moments, and play 1,200 sequences of random actions
 	$(PY) -m pytest -m soak $(PYTEST_FLAGS)
+
+campaign: $(STAMPS)/test  ## set up, then run the fault campaign: kills, damaged files, random actions; an hour
+	$(PY) -m Testing.Campaign
 
 check: $(STAMPS)/test  ## set up, then formatting, lint and types
 	$(BIN)/ruff format --check .

@@ -9,6 +9,7 @@ from Testing.Actions.driver import failure_of
 
 from .rows import Row
 
+COUNT = 1000
 CORE_ACTIONS, SCENE_ACTIONS = 60, 45
 SCENE_SHARE = 5
 """One sequence on the scene for this many on the session."""

@@ -1,7 +1,8 @@
-"""One line of the campaign's table."""
+"""The lines of the campaign's table."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -19,3 +20,9 @@ class Row:
     tried: int
     failed: int
     first: str = ""
+
+
+def as_table(rows: Sequence[Row]) -> str:
+    """A Markdown table of what was tried and how often it failed."""
+    lines = ["| tried | times | failed |", "|---|---:|---:|"]
+    return "\n".join([*lines, *(f"| {row.what} | {row.tried:,} | {row.failed:,} |" for row in rows)])
