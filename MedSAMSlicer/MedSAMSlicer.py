@@ -41,7 +41,7 @@ class MedSAMSlicer(ScriptedLoadableModule):
         ).format(homepage=HOMEPAGE)
         parent.acknowledgementText = _(
             "Licensed under Apache-2.0. The network is SAM 2 by Ravi et al. (arXiv:2408.00714); its use on medical "
-            "volumes follows MedSAM2 by Ma et al. (arXiv:2504.03600). Each checkpoint has a licence of its own."
+            "volumes follows MedSAM2 by Ma et al. (arXiv:2504.03600). Each checkpoint has a license of its own."
         )
         slicer.app.connect("startupCompleted()", self.registerSampleData)
 

@@ -28,11 +28,11 @@ def mirror(random_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
         yield server
 
 
-def test_list_shows_every_checkpoint_with_state_size_and_licence(cli: Any) -> None:
+def test_list_shows_every_checkpoint_with_state_size_and_license(cli: Any) -> None:
     done = cli("models", "list")
     assert done.code == 0
     lines = done.out.splitlines()
-    assert lines[0].split() == ["NAME", "STATE", "SIZE", "LICENCE"]
+    assert lines[0].split() == ["NAME", "STATE", "SIZE", "LICENSE"]
     assert [line.split()[0] for line in lines[1:]] == [entry.id for entry in read_entries()]
     (tiny,) = [line for line in lines if line.startswith("sam2.1-tiny")]
     assert "not downloaded  156 MB" in tiny
@@ -47,7 +47,7 @@ def test_list_as_json_can_be_read_by_a_program(cli: Any) -> None:
 
 def test_show_tells_all_of_one_checkpoint(cli: Any) -> None:
     content = json.loads(cli("models", "show", "medsam2-latest").out)
-    assert content["licence"] == "CC-BY-SA-4.0"
+    assert content["license"] == "CC-BY-SA-4.0"
     assert "MedSAM2" in content["citation"]
 
 

@@ -64,7 +64,7 @@ def test_json_tells_result_and_timings(segment: Any, tmp_path: Path, random_chec
     mask = read(tmp_path / "out.nii.gz") > 0
     (entry,) = content["objects"]
     assert entry["voxels"] == mask.sum()
-    assert entry["millilitres"] == pytest.approx(mask.sum() * 1.5 * 1.5 * 3 / 1000)
+    assert entry["milliliters"] == pytest.approx(mask.sum() * 1.5 * 1.5 * 3 / 1000)
     filled = np.flatnonzero(mask.any(axis=(1, 2)))
     assert (entry["first_slice"], entry["last_slice"]) == (filled[0], filled[-1])
     assert entry["key_slices"] == [6]

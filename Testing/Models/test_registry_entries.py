@@ -16,14 +16,14 @@ from MedSAMSlicerLib.sam2 import checkpoint as checkpoints
 from MedSAMSlicerLib.sam2 import config
 
 
-def test_every_entry_says_licence_citation_and_how_it_is_loaded() -> None:
+def test_every_entry_says_license_citation_and_how_it_is_loaded() -> None:
     entries = read_entries()
     assert len({e.id for e in entries}) == len({e.file for e in entries}) == len(entries)
     for entry in entries:
         assert entry.title
         assert entry.citation
         assert entry.config
-        assert entry.licence in {"Apache-2.0", "CC-BY-SA-4.0"}
+        assert entry.license in {"Apache-2.0", "CC-BY-SA-4.0"}
         assert entry.bundled or (entry.url or "").startswith("https://")
         assert entry.bundled or (entry.url or "").endswith("/" + entry.file)
 

@@ -44,12 +44,12 @@ def test_links_lead_to_files_that_are_there(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-def test_readme_names_every_checkpoint_and_licence_of_the_registry():
+def test_readme_names_every_checkpoint_and_license_of_the_registry():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for entry in read_entries():
         family, _, size = entry.id.partition("-")
         assert entry.id in readme or (f"`{family}-" in readme and f"`-{size}`" in readme), entry.id
-        assert entry.licence in readme, entry.licence
+        assert entry.license in readme, entry.license
 
 
 def test_makefile_help_names_the_commands_of_the_readme():

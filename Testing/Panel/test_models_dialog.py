@@ -32,7 +32,7 @@ def registry_of(server: FileServer, folder: Path, sha256: str | None = None) -> 
         file="weights.pt",
         bytes=len(CONTENT),
         sha256=sha256,
-        licence="Apache-2.0",
+        license="Apache-2.0",
         citation="Nobody.",
         url=server.url(),
     )
@@ -108,7 +108,7 @@ def test_closing_the_dialog_ends_a_download_and_its_thread(host, opened, server)
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("download")] == []
 
 
-def test_the_question_names_size_licence_and_address_and_warns_without_a_checksum(host, server, tmp_path):
+def test_the_question_names_size_license_and_address_and_warns_without_a_checksum(host, server, tmp_path):
     from MedSAMSlicerLib.panel.models_dialog import question
 
     (unknown,) = registry_of(server, tmp_path)

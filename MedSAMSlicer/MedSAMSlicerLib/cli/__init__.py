@@ -33,7 +33,7 @@ _EPILOG = """examples:
   medsamslicer models list
   medsamslicer demo
 
-`medsamslicer COMMAND --help` tells more, with examples.
+`medsamslicer COMMAND --help` shows every option, with examples.
 exit codes: 0 done, 1 failed (one line on the error output says why), 2 wrong usage, 128 + N stopped by
 signal N: 130 by Ctrl-C"""
 

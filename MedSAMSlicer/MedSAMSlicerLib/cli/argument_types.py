@@ -1,4 +1,4 @@
-"""Types of options that argparse checks, so that a wrong value is told in one sentence before anything is loaded."""
+"""Types of options that argparse checks, so that a wrong value is reported before anything is loaded."""
 
 from __future__ import annotations
 

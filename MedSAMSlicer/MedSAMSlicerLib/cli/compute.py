@@ -26,7 +26,7 @@ from .terminal import ProgressBar, duration, say
 
 @dataclass(frozen=True)
 class Settings:
-    """How to compute: what the options of the same names say. None = the engine's own choice."""
+    """How to compute: the options of the same names. None = the engine's own choice."""
 
     device: str = "auto"
     tier: str | None = None
@@ -94,20 +94,20 @@ def segment_volume(volume: Volume, prompts: PromptSet, file: CheckpointFile, set
     )
 
 
-def chosen_device(said: str) -> str:
+def chosen_device(name: str) -> str:
     """The device to use for `auto`, or the one that was named. Raises MedSAMError when that is not there."""
-    if said == "auto":
+    if name == "auto":
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        kind = torch.device(said).type
+        kind = torch.device(name).type
     except RuntimeError as error:
-        raise MedSAMError(f"The device must be auto, cpu, cuda, cuda:1 or mps, not {said!r}.") from error
+        raise MedSAMError(f"The device must be auto, cpu, cuda, cuda:1 or mps, not {name!r}.") from error
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(kind, False):
-        raise MedSAMError(f"The device {said} is not on this computer; --device cpu always is.")
-    return said
+        raise MedSAMError(f"The device {name} is not on this computer; --device cpu always is.")
+    return name
 
 
 def _described(entry: ObjectResult, result: SegmentationResult, geometry: VolumeGeometry) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def _described(entry: ObjectResult, result: SegmentationResult, geometry: Volume
         "name": entry.name,
         "color": list(entry.color),
         "voxels": voxels,
-        "millilitres": voxels * voxel_ml,
+        "milliliters": voxels * voxel_ml,
         "slices": len(filled),
         "first_slice": int(filled[0]) if filled.size else None,
         "last_slice": int(filled[-1]) if filled.size else None,

@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         }
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
     else:
-        _tell(scores, mean, result.seconds, files)
+        _print(scores, mean, result.seconds, files)
     return OK if mean >= REQUIRED_DICE else FAILED
 
 
@@ -127,7 +127,7 @@ def _write(folder: Path, volume: Volume, result: Segmented) -> list[Path]:
     return [volume_file, segmentation, picture]
 
 
-def _tell(scores: dict[str, float], mean: float, seconds: dict[str, float], files: list[Path]) -> None:
+def _print(scores: dict[str, float], mean: float, seconds: dict[str, float], files: list[Path]) -> None:
     lines = [f"{name.replace('_', ' '):15s} Dice {score:.3f}" for name, score in scores.items()]
     lines.append(
         f"{'mean':15s} Dice {mean:.3f} ({'at least' if mean >= REQUIRED_DICE else 'below'} {REQUIRED_DICE})"

@@ -40,7 +40,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="every checkpoint with size, licence and state")
+    listing = actions.add_parser("list", help="every checkpoint with size, license and state")
     listing.add_argument("--json", action="store_true", help="as JSON")
     listing.set_defaults(action=_list)
     show = actions.add_parser("show", help="all that is known of one checkpoint, as JSON")
@@ -87,11 +87,11 @@ def _list(arguments: argparse.Namespace, registry: Registry) -> int:
     if arguments.json:
         _print_json([_description(entry, registry) for entry in entries])
         return OK
-    rows = [("NAME", "STATE", "SIZE", "LICENCE", "")]
+    rows = [("NAME", "STATE", "SIZE", "LICENSE", "")]
     for entry in entries:
         path = registry.path_of(entry)
         known = entry.bytes if path is None else path.stat().st_size
-        rows.append((entry.id, registry.state(entry).value, size(known), entry.licence, entry.title))
+        rows.append((entry.id, registry.state(entry).value, size(known), entry.license, entry.title))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     for row in rows:
         sys.stdout.write(
@@ -113,7 +113,7 @@ def _download(arguments: argparse.Namespace, registry: Registry) -> int:
     for name in arguments.model:
         checkpoint = registry.find(name)
         if registry.state(checkpoint) is State.NOT_ON_DISK:
-            say(f"{checkpoint.title}: {size(checkpoint.bytes)}, licence {checkpoint.licence}")
+            say(f"{checkpoint.title}: {size(checkpoint.bytes)}, license {checkpoint.license}")
         with ProgressBar(checkpoint.file) as bar:
             file = registry.download(
                 checkpoint,
@@ -147,10 +147,10 @@ def _delete(arguments: argparse.Namespace, registry: Registry) -> int:
         checkpoint = registry.find(name)
         path = registry.delete(checkpoint, forget=arguments.forget)
         if checkpoint.path is not None:
-            said = f"no longer listed; {checkpoint.path} is still there"
+            done = f"no longer listed; {checkpoint.path} is still there"
         else:
-            said = "was not on this computer" if path is None else f"deleted {path}"
-        sys.stdout.write(f"{checkpoint.id}: {said}\n")
+            done = "was not on this computer" if path is None else f"deleted {path}"
+        sys.stdout.write(f"{checkpoint.id}: {done}\n")
     return OK
 
 

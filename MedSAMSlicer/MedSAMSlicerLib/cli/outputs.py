@@ -44,7 +44,7 @@ def check_targets(
         raise OutputError(f"Cannot write {output}: its name must end in one of {', '.join(kinds)}.")
     targets = [path for path in (output, picture, prompts, names_file(output)) if path is not None]
     taken = {
-        _place(path): f"that is {said}" for path, said in {**(inputs or {}), volume: "the volume"}.items()
+        _place(path): f"that is {role}" for path, role in {**(inputs or {}), volume: "the volume"}.items()
     }
     for path in targets:
         _check_writable(path)

@@ -21,7 +21,7 @@ def sturdy_streams() -> Iterator[None]:
     """Give the program streams that never end it: for the length of a `with` block.
 
     Streams that are closed (`<&-`, `>&-`, pythonw) lead to nowhere. A pipe whose reader has gone (`| head -1`,
-    `2>&1 | true`) takes the rest without an error, so that the work goes on and the exit code tells how it went. When
+    `2>&1 | true`) takes the rest without an error, so that the work goes on and the exit code reports its result. When
     standard output cannot be written for another reason, such as a full disk, that is an OutputError.
     """
     before = (sys.stdin, sys.stdout, sys.stderr)

@@ -42,24 +42,24 @@ class _Object:
 
 
 def objects_from_arguments(
-    said: Sequence[PromptText],
+    texts: Sequence[PromptText],
     geometry: VolumeGeometry,
     axis: SliceAxis,
     ras: bool,
     slice_range: Range | None,
     given: Sequence[ObjectPrompts] = (),
 ) -> tuple[ObjectPrompts, ...]:
-    """Objects in the order in which their names appear, coloured in turn, prompts in the order they were said.
+    """Objects in the order in which their names first appear, colored in turn; prompts in the order of `texts`.
 
     ras: places are mm instead of voxel indices. slice_range: first and last slice for every object.
-    given: objects to begin with, such as those of a prompts file; what is said of the same name is added to them.
+    given: objects to begin with, such as those of a prompts file; prompts of the same name are added to them.
 
     Raises:
         UsageError: text that cannot be understood.
         PromptError, GeometryError, VolumeError: a prompt that does not fit the volume, or a mask file.
     """
     objects = {entry.name: _Object(list(entry.prompts), entry.slice_range, entry.color) for entry in given}
-    for text in said:
+    for text in texts:
         entry = objects.setdefault(text.name or DEFAULT_NAME, _Object())
         if text.kind == "mask":
             entry.prompts.append(_mask(text, geometry, axis))
@@ -108,7 +108,7 @@ def _in_voxels(text: PromptText, geometry: VolumeGeometry, axis: SliceAxis) -> P
 
 
 def _in_mm(text: PromptText, geometry: VolumeGeometry, axis: SliceAxis) -> tuple[Prompt, Range | None]:
-    """The prompt, and for a box with depth the slices whose centres lie in it."""
+    """The prompt, and for a box with depth the slices whose centers lie in it."""
     if text.kind == "point":
         positive, place = text.polarity()
         return point_from_ras(geometry, axis, place.numbers(3), positive=positive), None

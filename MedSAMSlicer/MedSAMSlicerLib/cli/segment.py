@@ -82,7 +82,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     network.add_argument("--cache-mb", type=positive, metavar="MB", help="memory for encoded slices")
     network.add_argument(
         "--window",
-        help="grey values: auto, soft-tissue, lung, bone, brain, liver, mediastinum, percentile, pet, full or "
+        help="gray values: auto, soft-tissue, lung, bone, brain, liver, mediastinum, percentile, pet, full or "
         "LOWER,UPPER (default: auto)",
     )
     network.add_argument(
@@ -122,7 +122,7 @@ def _add_prompts(parser: argparse.ArgumentParser) -> None:
     ):
         prompts.add_argument(
             f"--{kind}",
-            dest="said",
+            dest="given",
             action="append",
             default=[],
             type=partial(PromptText.parse, kind),
@@ -139,7 +139,7 @@ def _add_prompts(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
-    if not arguments.said and arguments.prompts is None:
+    if not arguments.given and arguments.prompts is None:
         raise UsageError("segment needs a prompt: --box, --point, --line, --mask or --prompts")
     start = time.perf_counter()
     check_targets(
@@ -184,7 +184,7 @@ def _run(arguments: argparse.Namespace, start: float) -> int:
 
 def _other_inputs(arguments: argparse.Namespace) -> dict[Path, str]:
     """Files beside the volume that must stay as they are; the prompts may be saved where they came from."""
-    masks = [text.body.partition(",")[2].strip() for text in arguments.said if text.kind == "mask"]
+    masks = [text.body.partition(",")[2].strip() for text in arguments.given if text.kind == "mask"]
     inputs = {expanded(name): "the file of a --mask" for name in masks if name}
     if arguments.model is not None:
         inputs[expanded(arguments.model)] = "the --model"
@@ -223,7 +223,9 @@ def _prompts(arguments: argparse.Namespace, volume: Volume) -> PromptSet:
             f"{arguments.prompts} is for slice axis {read.axis.name.lower()}, not {arguments.axis}."
         )
     slice_range = parse_range(arguments.range) if arguments.range else None
-    said = objects_from_arguments(arguments.said, geometry, axis, arguments.ras, slice_range, read.objects)
+    objects = objects_from_arguments(
+        arguments.given, geometry, axis, arguments.ras, slice_range, read.objects
+    )
     window = read.window
     if window is None or arguments.window is not None:
         window = choose_window(volume.array, arguments.window or "auto", volume.modality)
@@ -231,7 +233,7 @@ def _prompts(arguments: argparse.Namespace, volume: Volume) -> PromptSet:
     prompts = replace(
         read,
         axis=axis,
-        objects=said,
+        objects=objects,
         window=window,
         tier=None if tier == "auto" else tier,
         cleanup=arguments.cleanup or read.cleanup or "none",
@@ -257,11 +259,13 @@ def _checkpoint(arguments: argparse.Namespace, prompts: PromptSet) -> Checkpoint
                 f"{arguments.prompts} was made with {prompts.checkpoint_id}: {error}"
             ) from error
     if prompts.checkpoint_sha256 not in (None, file.sha256):
-        said = f"{arguments.prompts} was made with another checkpoint ({prompts.checkpoint_id}, SHA-256"
-        said = f"{said} {str(prompts.checkpoint_sha256)[:16]}…) than {file.path.name} ({file.sha256[:16]}…)"
+        differs = f"{arguments.prompts} was made with another checkpoint ({prompts.checkpoint_id}, SHA-256"
+        differs = (
+            f"{differs} {str(prompts.checkpoint_sha256)[:16]}…) than {file.path.name} ({file.sha256[:16]}…)"
+        )
         if arguments.model is None:
-            raise CheckpointError(f"{said}; name one with --model.")
-        warn(f"{said}; the masks will differ.")
+            raise CheckpointError(f"{differs}; name one with --model.")
+        warn(f"{differs}; the masks will differ.")
     return file
 
 
@@ -292,10 +296,10 @@ def _report(
 ) -> None:
     for sentence in result.notes:
         warn(sentence)
-    for said in result.objects:
-        say(f"{said['name']}: {said['millilitres']:.1f} ml on {said['slices']} slices")
-        if said["ended"]:
-            say(where_lost(said["name"], said["ended"]))
+    for entry in result.objects:
+        say(f"{entry['name']}: {entry['milliliters']:.1f} ml on {entry['slices']} slices")
+        if entry["ended"]:
+            say(where_lost(entry["name"], entry["ended"]))
     say(f"{arguments.output} written in {duration(timings['total'])}.")
     if arguments.json:
         content = {

@@ -1,4 +1,4 @@
-"""Talking to a person on a terminal, and keeping silent in a pipe."""
+"""Progress, remarks and questions on a terminal; silence in a pipe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ProgressBar:
     Use as a context manager, so that the line is cleared whatever happens.
 
     Args:
-        label: what goes on.
+        label: what is going on.
         stream: None = the error output.
         lines_every_s: seconds between two lines where it is not a terminal; None = silence there.
         clock: seconds.
@@ -62,26 +62,26 @@ class ProgressBar:
         if self._every_s is None or (recent and not (finished and self._rewrites)):
             return
         self._last = now
-        said = f"{text}"
+        line = f"{text}"
         if total:
             if left is None and done:
                 left = (now - self._start) * (total - done) / done
-            said = f"{100 * min(done / total, 1.0):3.0f} %  {text}" + (
+            line = f"{100 * min(done / total, 1.0):3.0f} %  {text}" + (
                 f"  {duration(left)} left" if left else ""
             )
         if not self._rewrites:
-            self._stream.write(f"{self._label} {said.strip()}\n")
+            self._stream.write(f"{self._label} {line.strip()}\n")
         else:
             if total:
                 filled = int(_WIDTH * min(done / total, 1.0))
-                said = f"{'█' * filled}{'·' * (_WIDTH - filled)} {said}"
+                line = f"{'█' * filled}{'·' * (_WIDTH - filled)} {line}"
             columns = shutil.get_terminal_size().columns
-            self._stream.write(f"\r\x1b[K{f'{self._label} {said}'[: columns - 1]}")
+            self._stream.write(f"\r\x1b[K{f'{self._label} {line}'[: columns - 1]}")
         self._stream.flush()
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it: `3.2 s`, `41 s`, `2 min 05 s`, `3 h 20 min`."""
+    """A time in the units of everyday use: `3.2 s`, `41 s`, `2 min 05 s`, `3 h 20 min`."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -91,7 +91,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: int | None) -> str:
-    """Bytes as people say them; `size not known` for None."""
+    """A number of bytes in MB; `size not known` for None."""
     return (
         "size not known"
         if count is None
@@ -102,24 +102,24 @@ def size(count: int | None) -> str:
 
 
 def say(sentence: str) -> None:
-    """A remark for the person at the terminal; silence in a pipe."""
+    """Write a remark to the terminal; nothing where there is none."""
     if sys.stderr.isatty():
         sys.stderr.write(sentence + "\n")
 
 
 def warn(sentence: str) -> None:
-    """Something the user must know, on the error output, terminal or not."""
+    """Write a warning to the error output, terminal or not."""
     sys.stderr.write(f"medsamslicer: warning: {sentence}\n")
 
 
 def confirmation(yes: bool) -> Confirm:
-    """Who answers questions: --yes, the person at the terminal, or else nobody, which counts as no."""
+    """The answer to questions: yes with --yes, what the user types at a terminal, else no."""
 
     def confirm(question: Question) -> bool:
         if yes:
             return True
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            sys.stderr.write(f"{question.text} Nobody can be asked here: --yes says so.\n")
+            sys.stderr.write(f"{question.text} There is no terminal to answer on: --yes accepts it.\n")
             return False
         sys.stderr.write(f"{question.text} [y/N] ")
         sys.stderr.flush()

@@ -29,7 +29,7 @@ METADATA = {
 
 
 def bundle(source: Path, target: Path) -> None:
-    """Write the published weights as float16 safetensors with licence and source.
+    """Write the published weights as float16 safetensors with license and source.
 
     Raises:
         CheckpointError: If `source` is another file than the published one.

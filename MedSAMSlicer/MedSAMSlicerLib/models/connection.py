@@ -283,14 +283,14 @@ def _failure(address: str, error: Exception) -> Exception:
     if isinstance(error, DownloadError):
         return error
     if isinstance(error, urllib.error.HTTPError):
-        said = f"the server answered {error.code} {error.reason}"
+        answered = f"the server answered {error.code} {error.reason}"
         if error.code == 416 or error.code in _TRY_AGAIN:
-            return Interrupted(said, error.code)
+            return Interrupted(answered, error.code)
         if error.code in _REDIRECTS:
             return DownloadError(
                 f"{address}: the server redirects without end, or to an address that is not http or https."
             )
-        return DownloadError(f"{address}: {said}.")
+        return DownloadError(f"{address}: {answered}.")
     if isinstance(error, http.client.InvalidURL | ValueError):
         return DownloadError(f"{address}: the address, or one that it leads to, cannot be read ({error}).")
     reason = error.reason if isinstance(error, urllib.error.URLError) else error

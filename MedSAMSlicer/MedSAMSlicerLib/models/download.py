@@ -26,7 +26,7 @@ from .partial import PartialFile
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, "int | None"], None]
-"""Called with the bytes on disk so far and the bytes in all (None while the server has not said)."""
+"""Called with the bytes on disk so far and the bytes in all (None where the server sends no length)."""
 
 MOST_BYTES = 4_000_000_000
 """The largest checkpoint that is downloaded when its size is not known."""

@@ -14,7 +14,7 @@ class PartialFile:
     """A file `<target>.part` and its note `<target>.part.json` {address, validator, total}.
 
     validator: the server's strong ETag, or its Last-Modified date; it goes into If-Range, so that a file that
-    has changed on the server comes whole instead of as a tail that does not fit. total: bytes of the whole file,
+    has changed on the server comes whole instead of as a rest that does not fit. total: bytes of the whole file,
     None = the server did not say.
     """
 
@@ -43,7 +43,7 @@ class PartialFile:
     def range_headers(self, hash_known: bool) -> dict[str, str]:
         """Headers that ask for the rest; none when the file must come from its start.
 
-        Without a validator only a known hash can tell a tail that does not fit, so only then is it asked for.
+        Without a validator only a known hash can reveal a rest that does not fit, so only then is it asked for.
         """
         validator = self._read_note().get("validator")
         if self.received == 0 or not (validator or hash_known):
@@ -62,7 +62,7 @@ class PartialFile:
     def is_of_another_file(self, headers: Message, total: int | None) -> bool:
         """Whether the rest that an answer brings belongs to another file than this part: some servers ignore If-Range.
 
-        Also true when the answer cannot tell, although the first one did.
+        Also true when the answer has no validator although the first one had.
         """
         note = self._read_note()
         known = note.get("total")

@@ -43,7 +43,7 @@ class Checkpoint:
     id: name for `--model`. file: name on disk. bytes, sha256: what the file must have, None = not known.
     bytes_between: least and most bytes that are plausible where the size is not known.
     config: name of the network's configuration and image_size: pixels of its square input, None = to be
-    recognised from the file. path: set for a file of the user's outside the cache folder.
+    recognized from the file. path: set for a file of the user's outside the cache folder.
     """
 
     id: str
@@ -52,7 +52,7 @@ class Checkpoint:
     bytes: int | None = None
     bytes_between: tuple[int, int] | None = None
     sha256: str | None = None
-    licence: str = "not known"
+    license: str = "not known"
     citation: str = ""
     url: str | None = None
     config: str | None = None
@@ -446,6 +446,6 @@ def _missing_sentence(checkpoint: Checkpoint) -> str:
         return f"The checkpoint file {checkpoint.path} does not exist any more."
     size = f", {checkpoint.bytes / 1e6:.0f} MB" if checkpoint.bytes else ""
     return (
-        f"The checkpoint {checkpoint.id} is not on this computer ({checkpoint.licence}{size}); "
+        f"The checkpoint {checkpoint.id} is not on this computer ({checkpoint.license}{size}); "
         f"download it first: medsamslicer models download {checkpoint.id}"
     )

@@ -247,7 +247,7 @@ class Inputs:
             State.ON_DISK: _("On this computer"),
             State.NOT_ON_DISK: _("Not downloaded"),
         }
-        said = [states[registry.state(checkpoint)], size_text(checkpoint), checkpoint.licence]
+        said = [states[registry.state(checkpoint)], size_text(checkpoint), checkpoint.license]
         return ", ".join(part for part in said if part) + "."
 
     def _show_picture(self) -> None:

@@ -1,4 +1,4 @@
-"""The dialog of models: what there is, its size and licence; download, delete, use a file of one's own."""
+"""The dialog of models: what there is, its size and license; download, delete, use a file of one's own."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ class ModelsDialog:
         dialog.resize(760, 400)
         layout = qt.QVBoxLayout(dialog)
         self.table = qt.QTreeWidget()
-        self.table.setHeaderLabels([_("Model"), _("Size"), _("Licence"), _("State")])
+        self.table.setHeaderLabels([_("Model"), _("Size"), _("License"), _("State")])
         self.table.rootIsDecorated = False
-        self.table.toolTip = _("The networks that MedSAMSlicer can use. Each has a licence of its own.")
+        self.table.toolTip = _("The networks that MedSAMSlicer can use. Each has a license of its own.")
         self.table.connect("itemSelectionChanged()", self._show_buttons)
         layout.addWidget(self.table)
         self.note = qt.QLabel()
@@ -131,7 +131,7 @@ class ModelsDialog:
         return (
             checkpoint.title.split(":")[0],
             size,
-            checkpoint.licence,
+            checkpoint.license,
             states[self._registry.state(checkpoint)],
         )
 
@@ -235,10 +235,10 @@ class ModelsDialog:
 
 
 def question(checkpoint: Checkpoint) -> str:
-    """What the user is asked before a download: what, how big, from where, under which licence."""
+    """What the user is asked before a download: what, how big, from where, under which license."""
     size = f"{checkpoint.bytes / 1e6:.0f} MB" if checkpoint.bytes else _("size not known")
-    text = _("Download {title} ({size}, licence {licence}) from {url}?").format(
-        title=checkpoint.title, size=size, licence=checkpoint.licence, url=checkpoint.url
+    text = _("Download {title} ({size}, license {license}) from {url}?").format(
+        title=checkpoint.title, size=size, license=checkpoint.license, url=checkpoint.url
     )
     if checkpoint.sha256 is None:
         text += "\n\n" + _(

@@ -131,7 +131,7 @@ def save(
     Args:
         model: The network; its config goes into the metadata as "config".
         path: Replaced only once everything is written.
-        metadata: More text to keep with the weights, such as the licence.
+        metadata: More text to keep with the weights, such as the license.
         half: Store float16, half the size; the network computes in float32 all the same.
 
     Raises:

@@ -158,7 +158,7 @@ def test_a_state_of_another_network_is_refused(tmp_path: Path) -> None:
         Trainer(leg(tmp_path), replace(TINY_NETWORK, memory_attention_layers=2)).resume()
 
 
-def test_the_best_weights_load_with_config_and_licence(tmp_path: Path) -> None:
+def test_the_best_weights_load_with_config_and_license(tmp_path: Path) -> None:
     from safetensors import safe_open
 
     train(leg(tmp_path), TINY_NETWORK, resume=False)

@@ -26,7 +26,7 @@ def save_stage(network: VolumeNet, metadata: Mapping[str, str] | None = None) ->
 
     Args:
         network: with finite weights.
-        metadata: more text to keep, such as licence and training data.
+        metadata: more text to keep, such as license and training data.
 
     Raises:
         CheckpointError: If a weight is not finite as float16.

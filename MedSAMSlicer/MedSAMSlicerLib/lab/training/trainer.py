@@ -53,7 +53,7 @@ class Trainer:
         settings: of the leg.
         config: of the network.
         start: weights to start from; None = random ones from the seed.
-        provenance: what the file of the weights says of where they come from (licence, what they were made from).
+        provenance: what the file of the weights says of where they come from (license, what they were made from).
     """
 
     def __init__(
@@ -220,7 +220,7 @@ class Trainer:
         return True
 
     def export(self, path: Path, scores: Scores | None) -> None:
-        """Write the moving average as float16 safetensors of an ordinary network, with config, licence and scores.
+        """Write the moving average as float16 safetensors of an ordinary network, with config, license and scores.
 
         Raises OutputError when the file cannot be written.
         """
