@@ -126,6 +126,28 @@ def test_a_volume_that_left_the_voxels_of_its_series_is_refused(segmented, tmp_p
         export_dicom(segmentation, volume, tmp_path / "out.dcm")
 
 
+def test_segments_that_no_dicom_seg_can_hold_are_written_beside_it(segmented, tmp_path, monkeypatch):
+    pydicom = pytest.importorskip("pydicom")
+    pytest.importorskip("highdicom")
+    import slicer
+
+    from MedSAMSlicerLib.scene.export_files import export_dicom
+
+    volume, segmentation, _told = segmented
+    files = write_series(tmp_path / "series", slicer.util.arrayFromVolume(volume))
+    known = {pydicom.dcmread(file).SOPInstanceUID: str(file) for file in files}
+    database = types.SimpleNamespace(fileForInstance=lambda uid: known.get(uid, ""))
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    volume.SetAttribute("DICOM.instanceUIDs", " ".join(known))
+    (tmp_path / "out.seg.nrrd").write_bytes(b"an older result")
+    files[2].write_bytes(files[2].read_bytes()[:-30])
+    with pytest.raises(OutputError, match=r"written to .*out-2\.seg\.nrrd instead"):
+        export_dicom(segmentation, volume, tmp_path / "out.dcm")
+    assert b"Segment1_Name:=Lesion" in (tmp_path / "out-2.seg.nrrd").read_bytes()
+    assert (tmp_path / "out.seg.nrrd").read_bytes() == b"an older result"
+    assert not (tmp_path / "out.dcm").exists()
+
+
 def test_file_that_cannot_be_written_leaves_the_one_before_as_it_was(segmented, tmp_path, monkeypatch):
     import slicer
 

@@ -12,7 +12,7 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from ..core.errors import OutputError
+from ..core.errors import OutputError, VolumeError
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..io.atomic import check_replaceable, output_error
 from ..io.dicom_seg import write_dicom_seg
@@ -60,9 +60,23 @@ def export_nifti(segmentation_node: Any, volume_node: Any, path: Path) -> int:
 def export_dicom(segmentation_node: Any, volume_node: Any, path: Path) -> None:
     """Write all segments as a DICOM segmentation of the series that the volume was loaded from.
 
+    Where the series does not allow that, the segments are written beside `path` as .seg.nrrd, under a free name.
+
     Raises:
-        OutputError: The volume did not come from Slicer's DICOM database, or is not on the series' voxels any more.
+        OutputError: The volume did not come from Slicer's DICOM database, is not on the series' voxels any more, or
+            the series does not allow a DICOM segmentation. The message names the .seg.nrrd that was written instead.
     """
+    check_replaceable(path)
+    try:
+        _write_dicom(segmentation_node, volume_node, path)
+    except (OutputError, VolumeError) as error:
+        beside = _unused_path(path)
+        export_segmentation(segmentation_node, beside)
+        text = _("{error} The segments were written to {path} instead.")
+        raise OutputError(text.format(error=error, path=beside)) from error
+
+
+def _write_dicom(segmentation_node: Any, volume_node: Any, path: Path) -> None:
     files = series_files(volume_node)
     if not files:
         raise OutputError(
@@ -113,6 +127,14 @@ def series_files(volume_node: Any) -> list[Path]:
         return []
     files = [str(database.fileForInstance(uid)) for uid in said.split()]
     return [Path(file) for file in files if file and Path(file).is_file()]
+
+
+def _unused_path(path: Path) -> Path:
+    """The name of `path` with the ending .seg.nrrd, and a number where a file of that name exists."""
+    number, beside = 2, path.with_name(path.stem + _SEG_NRRD)
+    while os.path.lexists(beside):
+        number, beside = number + 1, path.with_name(f"{path.stem}-{number}{_SEG_NRRD}")
+    return beside
 
 
 def _unused(name: str, taken: Sequence[str]) -> str:
