@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from MedSAMSlicerLib.core.errors import VolumeError
-from MedSAMSlicerLib.core.intensity import CT_PRESETS, Window, choose_window, mr_percentiles, pet_suv
+from MedSAMSlicerLib.core.intensity import (
+    CT_PRESETS,
+    Window,
+    choose_window,
+    mr_percentiles,
+    pet_suv,
+    with_contrast,
+)
 
 REAL_TYPES = [
     "int8",
@@ -275,10 +282,52 @@ def test_auto_knows_a_padded_ct() -> None:
 
 @pytest.mark.parametrize("modality", ["CT", " ct"])
 def test_auto_believes_the_file_about_its_modality(modality: str) -> None:
-    raw = np.rint(1000 + 100 * noise(11)).astype(np.uint16)
-    assert choose_window(raw, modality=modality) == CT_PRESETS["soft-tissue"]
+    rescaled = np.rint(40 + 100 * noise(11)).astype(np.int16)
+    assert choose_window(rescaled, modality=modality) == CT_PRESETS["soft-tissue"]
     assert choose_window(ct_like(), modality="MR").name == "percentile"
     assert choose_window(np.abs(noise(12)), modality="PT") == pet_suv() == Window(0.0, 10.0, "pet")
+
+
+def unscaled_ct() -> np.ndarray:
+    """A CT whose file does not say how its values become HU: a body of about 1,100 in air of about 30."""
+    return np.rint(np.clip(ct_like() + 1024, 0, None)).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("volume", "spec", "modality"),
+    [
+        (unscaled_ct(), "auto", "CT"),
+        (unscaled_ct(), "soft-tissue", None),
+        (4095 - unscaled_ct(), "auto", "CT"),  # MONOCHROME1
+        (unscaled_ct() * 50, "auto", "PT"),  # counts, not SUV
+        (np.abs(noise(18)), "liver", "MR"),  # all of it is one grey
+        (ct_like(), "5000,6000", "CT"),
+        (ct_like(), "-3000,-2000", "CT"),
+    ],
+)
+def test_a_window_that_shows_nothing_gives_way_to_percentiles_and_it_is_reported(
+    volume: np.ndarray, spec: str, modality: str | None
+) -> None:
+    notes: list[str] = []
+    window = choose_window(volume, spec, modality, notes.append)
+    assert window == mr_percentiles(volume)
+    assert [f"{window.lower:g} to {window.upper:g} was taken instead" in note for note in notes] == [True]
+    given = (
+        Window(*(float(n) for n in spec.split(","))) if "," in spec else CT_PRESETS.get(spec, pet_suv(1e-3))
+    )
+    assert with_contrast(given, volume, notes.append) == window
+
+
+def test_windows_that_show_something_stay() -> None:
+    notes: list[str] = []
+    for spec in CT_PRESETS:
+        assert choose_window(ct_like(), spec, "CT", notes.append) == CT_PRESETS[spec]
+    two_values = np.zeros((4, 8, 8), np.uint8)
+    two_values[:, :4] = 255
+    for spec in ("auto", "full", "percentile", "0,255"):
+        assert choose_window(two_values, spec, None, notes.append).upper == 255
+    assert with_contrast(Window(0.0, 1.0), np.full((2, 2, 2), np.nan), notes.append) == Window(0.0, 1.0)
+    assert notes == []
 
 
 def test_auto_takes_phase_and_difference_images_for_mr() -> None:

@@ -106,6 +106,31 @@ def test_volume_saved_with_float32_coordinates_is_the_same_volume() -> None:
     assert read.objects == prompts.objects
 
 
+def test_tiny_voxels_and_far_origins_are_compared_in_voxels() -> None:
+    def at(size: float, origin: float) -> VolumeGeometry:
+        return VolumeGeometry.from_spacing((4, 5, 6), (size,) * 3, (origin, 0.0, 0.0))
+
+    tiny, far = at(0.001, 0.0), at(1.0, 3e5)
+    text = PromptSet(
+        at(0.001, 0.0005)
+    ).to_json()  # half a voxel, though less than a hundredth of a millimetre
+    with pytest.raises(PromptError, match=r"0\.0005 mm \(0\.5 voxels\)"):
+        PromptSet.from_json(text, tiny)
+    rounded = PromptSet(at(1.0, 3e5 + 0.03)).to_json()  # as 32 bits round that far out
+    assert PromptSet.from_json(rounded, far).geometry == far
+
+
+def test_very_many_keys_and_names_take_no_time_that_grows_with_their_square() -> None:
+    """A quadratic search would compare 400 million pairs, which takes minutes."""
+    keys = ",".join(f'"k{n}": 0' for n in range(20_000))
+    with pytest.raises(PromptError, match="'k19999' comes twice"):
+        PromptSet.from_json('{"k19999": 0,' + keys + "}")
+    objects = tuple(ObjectPrompts(f"object {n}", (0.0, 0.0, 0.0)) for n in range(20_000))
+    assert len(PromptSet(VolumeGeometry((4, 5, 6), np.eye(4)), objects=objects).objects) == 20_000
+    with pytest.raises(PromptError, match="Two objects have the same name, 'object 7'"):
+        PromptSet(VolumeGeometry((4, 5, 6), np.eye(4)), objects=(*objects, objects[7]))
+
+
 def test_prompts_of_another_volume_are_refused_with_the_difference() -> None:
     text = sample().to_json()
     with pytest.raises(
@@ -114,7 +139,8 @@ def test_prompts_of_another_volume_are_refused_with_the_difference() -> None:
         PromptSet.from_json(text, VolumeGeometry((6, 8, 7), GEOMETRY.ijk_to_ras))
     moved = VolumeGeometry.from_spacing((6, 7, 8), (0.8, 0.9, 5.0), (-20.0, 10.0, 103.0))
     with pytest.raises(
-        PromptError, match="geometry is of another volume: its voxels lie up to 3 mm from those here"
+        PromptError,
+        match=r"geometry is of another volume: its voxels lie up to 3 mm .3.8 voxels. from those here",
     ):
         PromptSet.from_json(text, moved)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -240,9 +241,40 @@ def test_a_description_that_cannot_be_read_is_refused(tmp_path: Path, nano: SAM2
         checkpoint.load(path)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("image_size", 20_000),
+        ("image_size", None),
+        ("image_size", 1e400),
+        ("hidden_dim", 10**9),
+        ("hidden_dim", -128),
+        ("memory_attention_layers", 10**8),
+        ("dense_prompts", 1),
+        ("crop_margin", float("nan")),
+        ("name", "x" * 100_000),
+        ("name", None),
+        ("trunk", {"kind": "convolutional", "channels": [32, 64, 96, 128], "blocks": [1, 2, 3, 10**8]}),
+        ("trunk", {"kind": "convolutional", "channels": [32, 64, 96], "blocks": [1, 2, 3, 1]}),
+        ("trunk", {"kind": "convolutional", "channels": None, "blocks": None}),
+        ("trunk", {"kind": "hiera", "embed_dim": 96, "num_heads": 1, "stages": [1, 1, 1, 1],
+                   "global_attention_blocks": [0] * 1000}),
+    ],
+)  # fmt: skip
+def test_a_description_is_bounded_before_a_network_is_built(
+    tmp_path: Path, nano: SAM2, monkeypatch: pytest.MonkeyPatch, field: str, value: object
+):
+    path = tmp_path / "huge.safetensors"
+    save_file(nano.state_dict(), path, {"config": json.dumps({**json.loads(NANO.to_json()), field: value})})
+    monkeypatch.setattr(checkpoint, "SAM2", None)
+    with pytest.raises(CheckpointError, match="description of the network") as error:
+        checkpoint.load(path)
+    assert len(str(error.value)) < 300
+
+
 def test_a_described_network_that_cannot_be_built_is_refused(tmp_path: Path, nano: SAM2):
     path = tmp_path / "odd.safetensors"
-    save_file(nano.state_dict(), path, {"config": replace(NANO, hidden_dim=-128).to_json()})
+    save_file(nano.state_dict(), path, {"config": replace(NANO, stride=0).to_json()})
     with pytest.raises(CheckpointError, match=r"odd\.safetensors describes a network that cannot be built"):
         checkpoint.load(path)
 

@@ -425,6 +425,23 @@ def test_labels_a_little_off_fit_and_others_are_refused_with_the_distance(
             read_label(path, geometry)
 
 
+def test_a_nifti_that_rounds_a_far_origin_by_a_tenth_of_a_voxel_says_so_and_fits_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    matrix = np.diag([0.008, 0.008, 0.008, 1.0])
+    matrix[0, 3] = 30000.00088  # the nearest number of 32 bits is 30000, 0.11 voxels away
+    far = VolumeGeometry(SHAPE, matrix)
+    write_labelmap(tmp_path / "far.nii.gz", {"a": NOISE > 0}, far)
+    assert "0.11 voxels" in caplog.text
+    caplog.clear()
+    matrix[0, 3] = 30000.0
+    near = VolumeGeometry(SHAPE, matrix)
+    write_labelmap(tmp_path / "near.nii.gz", {"a": NOISE > 0}, near)
+    write_labelmap(tmp_path / "far.nrrd", {"a": NOISE > 0}, far)
+    assert caplog.text == ""
+    np.testing.assert_array_equal(read_label(tmp_path / "near.nii.gz", near), NOISE > 0)
+
+
 def test_a_mask_of_a_larger_segmentation_counts_within_the_volume(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -16,7 +16,7 @@ from ..core.cleanups import Cleanup
 from ..core.errors import InsufficientMemoryError
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.input_files import read_prompts
-from ..core.intensity import Window, choose_window
+from ..core.intensity import Window, choose_window, with_contrast
 from ..core.masks import PackedMask
 from ..core.prompts import ObjectPrompts, PromptSet
 from .engine_state import Engine, NetworkChoice, Prepared
@@ -90,14 +90,22 @@ class ObjectFinished:
 
 
 class WindowJob(Job):
-    """Find the window of a volume; needs no network."""
+    """Find the window of a volume, or check a given one; needs no network.
 
-    def __init__(self, array: npt.NDArray[np.generic], spec: str, modality: str | None) -> None:
-        self._array, self._spec, self._modality = array, spec, modality
+    Attributes:
+        notes: sentences for the user, once it ran.
+    """
+
+    def __init__(self, array: npt.NDArray[np.generic], wanted: str | Window, modality: str | None) -> None:
+        self._array, self._wanted, self._modality = array, wanted, modality
+        self.notes: list[str] = []
 
     def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[Window]:
         """Yields the window."""
-        yield choose_window(self._array, self._spec, self._modality)
+        if isinstance(self._wanted, Window):
+            yield with_contrast(self._wanted, self._array, self.notes.append)
+        else:
+            yield choose_window(self._array, self._wanted, self._modality, self.notes.append)
 
     def replaces(self, waiting: Job) -> bool:
         """An earlier choice is of no interest."""

@@ -56,16 +56,17 @@ class NetworkInputs:
             return
         displayed = display_window(work.volume_node) if work.window_spec == "display" else None
         if displayed is not None:
-            self._use_window(displayed)
-            return
-        spec = "auto" if work.window_spec == "display" else work.window_spec
+            self._use_window(displayed)  # at once; the job below looks whether it shows anything
+        wanted = displayed or ("auto" if work.window_spec == "display" else work.window_spec)
         session = work.session
 
         def use(window: Window) -> None:
-            if session is work.session:
+            if session is work.session and window != displayed:
                 self._use_window(window)
+                for sentence in job.notes:
+                    work.say(sentence, Level.WARNING)
 
-        job = WindowJob(work.array, spec, work.volume_node.GetAttribute("DICOM.Modality"))
+        job = WindowJob(work.array, wanted, work.volume_node.GetAttribute("DICOM.Modality"))
         work.worker.submit(job, use, self._tell_failure)
         work.pump.kick()
 

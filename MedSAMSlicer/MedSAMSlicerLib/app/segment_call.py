@@ -11,6 +11,7 @@ array = slicer.util.arrayFromSegmentBinaryLabelmap(done.segmentation_node, done.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -47,6 +48,8 @@ from .worker import Job, Worker
 
 # Union, since Python 3.10 is served and an alias is evaluated.
 Said = Union[PromptSet, str, Path, Sequence[Prompt]]  # noqa: UP007
+
+logger = logging.getLogger(__name__)
 
 _COLOR = (0.5, 0.8, 0.3)
 _WAIT_SECONDS = 0.05
@@ -106,16 +109,17 @@ def segment(
     said = _prompt_set(prompts, geometry)
     with closing(_Runner(cancel)) as runner:
         chosen = window if window is not None else said.window or "auto"
-        if not isinstance(chosen, Window):
-            modality = volume_node.GetAttribute("DICOM.Modality")
-            [chosen] = runner.run(WindowJob(array, chosen, modality))
+        choosing = WindowJob(array, chosen, volume_node.GetAttribute("DICOM.Modality"))
+        [used] = runner.run(choosing)
+        for sentence in choosing.notes:
+            logger.warning("%s", sentence)
         named = checkpoint if checkpoint is not None else said.checkpoint_id or BUNDLED_ID
         sha256 = said.checkpoint_sha256 if checkpoint is None else None
         choice = NetworkChoice(str(named), sha256, device, tier or said.tier)
-        [ready] = runner.run(PrepareJob(array, geometry, chosen, choice))
+        [ready] = runner.run(PrepareJob(array, geometry, used, choice))
         said = replace(
             said,
-            window=chosen,
+            window=used,
             checkpoint_id=ready.checkpoint_id,
             checkpoint_sha256=ready.sha256,
             tier=ready.tier,

@@ -211,7 +211,7 @@ def _prompts(arguments: argparse.Namespace, volume: Volume) -> PromptSet:
     """Prompts of the file, then those of the command line, on the volume; its window chosen."""
     from ..core.geometry import SliceAxis
     from ..core.input_files import read_prompts
-    from ..core.intensity import choose_window
+    from ..core.intensity import choose_window, with_contrast
     from ..core.prompts import PromptSet
     from .prompt_arguments import check_range, objects_from_arguments, parse_range
 
@@ -228,7 +228,9 @@ def _prompts(arguments: argparse.Namespace, volume: Volume) -> PromptSet:
     )
     window = read.window
     if window is None or arguments.window is not None:
-        window = choose_window(volume.array, arguments.window or "auto", volume.modality)
+        window = choose_window(volume.array, arguments.window or "auto", volume.modality, warn)
+    else:
+        window = with_contrast(window, volume.array, warn)
     tier = arguments.tier or read.tier
     prompts = replace(
         read,

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import MedSAMError, PromptError
-from .geometry import SliceAxis, VolumeGeometry
+from .geometry import SAME_PLACE_VOXELS, SliceAxis, VolumeGeometry
 from .intensity import Window
 from .prompts import (
     RAS,
@@ -36,6 +36,7 @@ from .prompts import (
 SCHEMA = "medsamslicer-prompts"
 # The same volume saved in another format may differ by the rounding of float32 coordinates.
 _SAME_PLACE_MM = 1e-3
+_FLOAT32_ROUNDING = 2.0**-22  # of the largest coordinate
 
 T = TypeVar("T")
 
@@ -130,9 +131,11 @@ def _read_geometry(field: _Field, volume: VolumeGeometry | None) -> VolumeGeomet
         return volume or said
     if volume.shape != said.shape:
         field.refuse(f"is of another volume: {said.shape} voxels along K, J, I, here {volume.shape}")
-    distance = volume.distance_to(said)
-    if not distance <= _SAME_PLACE_MM:
-        field.refuse(f"is of another volume: its voxels lie up to {distance:.4g} mm from those here")
+    distance, voxel = volume.distance_to(said), min(volume.spacing)
+    rounding = _FLOAT32_ROUNDING * float(np.abs(volume.ijk_to_ras[:3]).max())
+    if not distance <= min(max(_SAME_PLACE_MM, rounding), SAME_PLACE_VOXELS * voxel):
+        apart = f"{distance:.4g} mm ({distance / voxel:.2g} voxels)"
+        field.refuse(f"is of another volume: its voxels lie up to {apart} from those here")
     return volume
 
 
@@ -220,8 +223,9 @@ def _refuse_constant(name: str) -> NoReturn:
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) != len(pairs):
-        repeated = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
-        raise ValueError(f"the key {repeated!r} comes twice")
+        seen: set[str] = set()
+        repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {_shown(repeated)} comes twice")
     return content
 
 

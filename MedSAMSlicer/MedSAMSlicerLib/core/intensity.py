@@ -8,8 +8,9 @@ even sample of them.
 from __future__ import annotations
 
 import json
+import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ import numpy.typing as npt
 
 from .errors import VolumeError
 
+logger = logging.getLogger(__name__)
+
 Array = npt.NDArray[Any]
 
 _BLOCK = 1 << 18  # voxels converted at a time
@@ -25,6 +28,9 @@ _SAMPLE = 1 << 21  # voxels looked at for percentiles
 # A background is one value that fills this share of the volume, and this many times more than the next value.
 _BACKGROUND_SHARE = 0.02
 _BACKGROUND_RATIO = 4.0
+# A window shows nothing when the greys of the volume span fewer levels, or this share of its bright part is at one end.
+_FEWEST_LEVELS = 8
+_SATURATED_SHARE = 0.95
 
 
 def _number(value: object) -> float:
@@ -128,8 +134,13 @@ CT_PRESETS: dict[str, Window] = {
 }
 
 
-def choose_window(volume: Array, spec: str = "auto", modality: str | None = None) -> Window:
-    """The window of a whole volume.
+def choose_window(
+    volume: Array,
+    spec: str = "auto",
+    modality: str | None = None,
+    notify: Callable[[str], None] = logger.warning,
+) -> Window:
+    """The window of a whole volume; percentiles instead of one that would show nothing of it.
 
     Args:
         volume: (K, J, I) voxel values of any integer, float or bool type.
@@ -137,10 +148,64 @@ def choose_window(volume: Array, spec: str = "auto", modality: str | None = None
             "auto" keeps 0..255 for images that were windowed to 8 bits before, takes soft-tissue for CT,
             the SUV range for what `modality` calls PET, and percentiles for everything else.
         modality: what the file says it is ("CT", "MR", "PT", ...), when it says so.
+        notify: takes the sentence that another window was taken.
 
     Raises:
         VolumeError: an unknown spec, or a volume that is empty, constant or without a finite voxel.
     """
+    return with_contrast(_window_of(volume, spec, modality), volume, notify)
+
+
+def with_contrast(window: Window, volume: Array, notify: Callable[[str], None] = logger.warning) -> Window:
+    """The window itself, or percentiles where it would show nothing of the volume and they do.
+
+    A CT whose values were not rescaled to HU, for example, is white all over in the soft-tissue window.
+
+    Args:
+        window: whoever chose it.
+        volume: (K, J, I) voxel values.
+        notify: takes the sentence that another window was taken.
+    """
+    sample = _sample(volume)
+    if not sample.size or not _shows_nothing(window, sample):
+        return window
+    instead = mr_percentiles(volume)
+    if _shows_nothing(instead, sample):
+        return window
+    notify(
+        f"The window {window.name} ({window.lower:g} to {window.upper:g}) shows next to nothing of this volume; "
+        f"{instead.lower:g} to {instead.upper:g} was taken instead."
+    )
+    return instead
+
+
+def _shows_nothing(window: Window, sample: npt.NDArray[np.float64]) -> bool:
+    grey = window.apply(sample)
+    darkest, brightest = np.percentile(grey, (0.5, 99.5), method="nearest")
+    if float(brightest) - float(darkest) < _FEWEST_LEVELS:
+        return True
+    bright = grey[sample > _threshold(sample)]
+    return (
+        bool(max(np.mean(bright == 0), np.mean(bright == 255)) > _SATURATED_SHARE) if bright.size else False
+    )
+
+
+def _threshold(sample: npt.NDArray[np.float64]) -> float:
+    """The value that parts the dark from the bright voxels (Otsu 1979), extremes left out."""
+    low, high = (float(value) for value in np.percentile(sample, (0.5, 99.5), method="nearest"))
+    if not 0.0 < high - low < math.inf:
+        return low
+    counts, edges = np.histogram(sample, bins=256, range=(low, high))
+    centers = (edges[:-1] / 2 + edges[1:] / 2) / (high - low)
+    below = np.cumsum(counts)[:-1].astype(np.float64)
+    above = below[-1] + counts[-1] - below
+    sums = np.cumsum(counts * centers)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = below * above * (sums[:-1] / below - (sums[-1] - sums[:-1]) / above) ** 2
+    return float(edges[1 + int(np.nanargmax(apart))])
+
+
+def _window_of(volume: Array, spec: str, modality: str | None) -> Window:
     lowest, highest = _finite_range(volume)
     chosen = spec.strip().lower()
     if chosen in CT_PRESETS:

@@ -136,10 +136,11 @@ class PromptSet:
     def __post_init__(self) -> None:
         object.__setattr__(self, "axis", SliceAxis(self.axis))
         object.__setattr__(self, "objects", tuple(self.objects))
-        names = [entry.name for entry in self.objects]
-        for name in names:
-            if names.count(name) > 1:
-                raise PromptError(f"Two objects have the same name, {name!r}.")
+        names: set[str] = set()
+        for entry in self.objects:
+            if entry.name in names:
+                raise PromptError(f"Two objects have the same name, {entry.name!r}.")
+            names.add(entry.name)
         _check_choice("tier", self.tier, TIERS)
         _check_choice("clean-up", self.cleanup, CLEANUPS)
         _check_choice("way with overlaps", self.overlap, OVERLAPS)

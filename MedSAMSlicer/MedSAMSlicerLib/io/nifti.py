@@ -162,6 +162,12 @@ def is_readable_by_slicer(geometry: VolumeGeometry) -> bool:
     return _quaternion(geometry.ijk_to_ras[:3, :3])[2]
 
 
+def rounding_mm(geometry: VolumeGeometry) -> float:
+    """How far, in mm, the 32-bit numbers of a NIfTI-1 file put a voxel from its place."""
+    rounded = geometry.ijk_to_ras.astype(np.float32).astype(np.float64)
+    return VolumeGeometry(geometry.shape, rounded).distance_to(geometry)
+
+
 def encode_nifti(
     file: BinaryIO, array: npt.NDArray[Any], geometry: VolumeGeometry, compress: bool = False
 ) -> None:

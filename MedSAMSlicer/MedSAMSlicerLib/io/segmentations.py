@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import OutputError
-from ..core.geometry import VolumeGeometry
+from ..core.geometry import SAME_PLACE_VOXELS, VolumeGeometry
 from .atomic import replacing
 from .metaimage import encode_mha
-from .nifti import encode_nifti, is_readable_by_slicer
+from .nifti import encode_nifti, is_readable_by_slicer, rounding_mm
 from .nrrd import write_nrrd
 
 logger = logging.getLogger(__name__)
@@ -173,6 +173,13 @@ def write_labelmap(
         logger.warning(
             "%s has a shear (gantry tilt), which 3D Slicer does not read from NIfTI; .seg.nrrd keeps it.",
             path,
+        )
+    if suffix != ".mha" and (apart := rounding_mm(geometry)) > SAME_PLACE_VOXELS * min(geometry.spacing):
+        logger.warning(
+            "%s puts the voxels %.2g mm (%.2g voxels) from their place, as its numbers have 32 bits; .nrrd keeps it.",
+            path,
+            apart,
+            apart / min(geometry.spacing),
         )
     names = names_file(path)
     assert names is not None  # only an NRRD file holds them itself

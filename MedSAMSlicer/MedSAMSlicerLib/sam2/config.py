@@ -8,8 +8,8 @@ computed from the features, so `image_size` is the size a checkpoint was trained
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any, get_args, get_origin, get_type_hints
 
 from ..core.errors import CheckpointError
 
@@ -111,7 +111,7 @@ class Sam1Config:
             CheckpointError: If the text is not JSON, or a field is unknown, missing or of another type.
         """
         try:
-            values = json.loads(text)
+            values = _loaded(text)
             if values.pop("decoder") != "sam1":
                 raise ValueError("it is not one of SAM 1")
             config: Sam1Config = _build(cls, {**values, "trunk": _build(TinyViTConfig, values["trunk"])})
@@ -176,7 +176,7 @@ class Config:
             CheckpointError: If the text is not JSON, or a field is unknown, missing or of another type.
         """
         try:
-            values = json.loads(text)
+            values = _loaded(text)
             trunk = dict(values["trunk"])
             trunk_class = _TRUNK_CLASSES[trunk.pop("kind")]
             config: Config = _build(cls, {**values, "trunk": _build(trunk_class, trunk)})
@@ -194,19 +194,83 @@ _TRUNK_CLASSES: dict[str, type[HieraConfig] | type[ConvTrunkConfig]] = {
 _TRUNK_NAMES: dict[type, str] = {trunk_class: name for name, trunk_class in _TRUNK_CLASSES.items()}
 
 
+_LONGEST_TEXT = 65536
+# The highest values of whole numbers, several times those of the largest network there is: a description in a file is
+# checked before any network is built from it.
+_HIGHEST = {
+    "image_size": 4096,
+    "stages": 128,
+    "blocks": 128,
+    "depths": 128,
+    "memory_attention_layers": 128,
+    "num_heads": 128,
+    "window_sizes": 256,
+    "windows": 256,
+    "position_embedding_size": 256,
+    "num_memories": 256,
+    "max_object_pointers": 1024,
+    "num_multimask_outputs": 64,
+    "stem_kernel": 16,
+    "stem_stride": 16,
+    "stride": 64,
+}
+_HIGHEST_OF_ALL = 16384
+_MOST_NUMBERS = 256
+
+
+def _loaded(text: str) -> dict[str, Any]:
+    """The JSON object in a description; ValueError when it is none."""
+    if len(text) > _LONGEST_TEXT:
+        raise ValueError(f"it has {len(text)} characters")
+    try:
+        values = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(values, dict):
+        raise TypeError("it is not an object")
+    return values
+
+
 def _build(dataclass_type: Any, values: dict[str, Any]) -> Any:
-    """Make a dataclass from JSON values: lists become tuples, and every number must be a number."""
-    unknown = sorted(set(values) - {field.name for field in fields(dataclass_type)})
+    """Make a dataclass from JSON values: lists become tuples, and every value must be of its type and within bounds."""
+    types = get_type_hints(dataclass_type)
+    unknown = sorted(set(values) - set(types))
     if unknown:
         raise ValueError(f"unknown field {unknown[0]!r}")
-    for name, value in values.items():
-        if isinstance(value, list):
-            if not all(type(item) is int for item in value):
-                raise TypeError(f"field {name!r} must be whole numbers, got {value}")
-            values = {**values, name: tuple(value)}
-        elif isinstance(value, dict) or (isinstance(value, str) and name != "name"):
-            raise TypeError(f"field {name!r} must be a number, got {value!r}")
-    return dataclass_type(**values)
+    return dataclass_type(**{name: _checked(name, types[name], value) for name, value in values.items()})
+
+
+def _checked(name: str, wanted: Any, value: Any) -> Any:
+    """The value of a field; TypeError or ValueError when it is of another type or out of bounds."""
+    if is_dataclass(value):  # built before
+        return value
+    if get_origin(wanted) is tuple:
+        length = None if ... in get_args(wanted) else len(get_args(wanted))
+        fits = isinstance(value, list) and (
+            len(value) <= _MOST_NUMBERS if length is None else len(value) == length
+        )
+        if not fits:
+            raise TypeError(f"field {name!r} must be {length or 'some'} whole numbers, got {_shown(value)}")
+        return tuple(_checked(name, int, item) for item in value)
+    if wanted is int:
+        highest = _HIGHEST.get(name, _HIGHEST_OF_ALL)
+        if type(value) is not int or not 0 <= value <= highest:
+            raise ValueError(f"field {name!r} must be a whole number up to {highest}, got {_shown(value)}")
+    elif wanted in (bool, str):
+        if type(value) is not wanted or (wanted is str and len(value) > _MOST_NUMBERS):
+            raise TypeError(
+                f"field {name!r} must be {'text' if wanted is str else 'true or false'}, got {_shown(value)}"
+            )
+    elif value is None and type(None) in get_args(wanted):
+        return None
+    elif type(value) not in (int, float) or not 0 <= value <= _MOST_NUMBERS:
+        raise ValueError(f"field {name!r} must be a number up to {_MOST_NUMBERS}, got {_shown(value)}")
+    return value
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 TINY = Config(

@@ -17,6 +17,7 @@ from ...sam2.checkpoint import MALFORMED
 from .network import VolumeNet
 
 BUNDLED = "medsamslicer_volume.safetensors"
+_LONGEST_DESCRIPTION, _MOST_LEVELS, _WIDEST = 1000, 8, 1024
 FORMAT = "medsamslicer volume stage 1"
 """Which channels the network takes in; a file of another format is refused."""
 
@@ -54,7 +55,7 @@ def load_stage(path: Path) -> VolumeNet:
             weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a mapping
         if metadata.get("format") != FORMAT:
             raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
-        network = VolumeNet(widths=tuple(int(width) for width in json.loads(metadata["widths"])))
+        network = VolumeNet(widths=_widths(metadata["widths"]))
         network.load_state_dict(weights)
     except (SafetensorError, ArithmeticError, *MALFORMED) as error:
         raise CheckpointError(f"{path.name} holds no volume stage that can be used: {error}.") from error
@@ -62,6 +63,16 @@ def load_stage(path: Path) -> VolumeNet:
         if not bool(torch.isfinite(value).all()):
             raise CheckpointError(f"The weight {name} in {path.name} is not a finite number.")
     return network.eval()
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    """The description of a network, checked before it is built; ValueError for one that cannot be."""
+    widths = json.loads(text) if len(text) < _LONGEST_DESCRIPTION else None
+    if not isinstance(widths, list) or not 1 <= len(widths) <= _MOST_LEVELS:
+        raise ValueError(f"its widths are {text[:60]!r}")
+    if not all(type(width) is int and 1 <= width <= _WIDEST for width in widths):
+        raise ValueError(f"its widths are {text[:60]!r}")
+    return tuple(widths)
 
 
 @functools.cache
