@@ -22,11 +22,12 @@ from MedSAMSlicerLib.core.prompts import (
 )
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
 from MedSAMSlicerLib.engine.slice_mask import SliceMask
-from MedSAMSlicerLib.engine.volume.evidence import LOGIT_LIMIT, VolumeEvidence
+from MedSAMSlicerLib.engine.volume.evidence import LOGIT_LIMIT, VolumeEvidence, gather
 from MedSAMSlicerLib.engine.volume.field import mean_field
 from MedSAMSlicerLib.engine.volume.geodesic import FAR, distances, step_costs
 from MedSAMSlicerLib.engine.volume.shapes import interpolated
 from MedSAMSlicerLib.engine.volume.stage import VolumeStage
+from MedSAMSlicerLib.engine.volume.weights import bundled_stage
 from MedSAMSlicerLib.sam2 import NANO, SAM2, ConvTrunkConfig
 from MedSAMSlicerLib.sam2.checkpoint import seeded
 
@@ -67,6 +68,7 @@ def _evidence(
         (2.5, 0.7, 0.9),
         grey,
         drawn,
+        flags,
         flags,
         np.full(SHAPE[0], 0.8, np.float32),
         int(filled[0]),
@@ -121,6 +123,7 @@ def test_a_thin_stack_is_left_alone(ball: tuple[np.ndarray, np.ndarray]) -> None
         evidence.grey[8:9],
         evidence.logits[8:9],
         evidence.keys[8:9],
+        evidence.fixed[8:9],
         evidence.iou[8:9],
         0,
         0,
@@ -196,11 +199,12 @@ def _prompts(segmenter: VolumeSegmenter, ball: tuple[np.ndarray, np.ndarray], *m
     return PromptSet(segmenter.geometry, axis, (entry,))
 
 
+@pytest.mark.parametrize("stage", ["fused", "auto"])
 def test_key_slices_stay_as_they_were_and_the_rest_is_refined(
-    ball: tuple[np.ndarray, np.ndarray], segment: Callable[..., VolumeSegmenter]
+    ball: tuple[np.ndarray, np.ndarray], segment: Callable[..., VolumeSegmenter], stage: str
 ) -> None:
     plain, refined = (
-        (made := segment(stage)).segment(_prompts(made, ball)).objects[0] for stage in ("off", "fused")
+        (made := segment(name)).segment(_prompts(made, ball)).objects[0] for name in ("off", stage)
     )
     for index in plain.key_slices:
         assert np.array_equal(plain.slices[index].mask, refined.slices[index].mask)
@@ -226,6 +230,43 @@ def test_the_same_prompts_give_the_same_masks_at_once_and_round_by_round(
         pass
     fresh = segment()
     assert np.array_equal(live.result().masks["ball"], fresh.segment(_prompts(fresh, ball)).masks["ball"])
+
+
+def test_a_corrected_slice_stays_as_it_is_but_does_not_bind_its_neighbours(
+    ball: tuple[np.ndarray, np.ndarray], segment: Callable[..., VolumeSegmenter]
+) -> None:
+    made = segment()
+    click = point_from_voxel(made.geometry, SliceRef(K, 6), 24, 20, True, 1)
+    prompts = _prompts(made, ball, click)
+    live = made.live()
+    streamed = {
+        event.index: event.mask
+        for said in (_prompts(made, ball), prompts)
+        for event in live.update(said)
+        if isinstance(event, SliceMask) and event.is_key
+    }
+    result = live.result()
+    assert np.array_equal(result.masks["ball"][6], streamed[6])
+    found = gather(
+        prompts.objects[0],
+        result.objects[0].slices,
+        made.geometry,
+        K,
+        lambda index, rows, columns: ball[0][index, rows, columns],
+    )
+    assert found is not None
+    assert (found.fixed & ~found.keys).nonzero()[0].tolist() == [6 - found.corner[0]]
+
+
+def test_the_bundled_weights_are_read_and_bring_drifted_masks_back(
+    ball: tuple[np.ndarray, np.ndarray],
+) -> None:
+    network = bundled_stage()
+    assert network is not None
+    drifted = _shifted(ball[1])
+    refined = VolumeStage(network).refine(_evidence(ball, drifted, (8,)))
+    assert refined is not None
+    assert _dice(refined.logits > 0, ball[1]) > _dice(drifted > 0, ball[1]) + 0.1
 
 
 def test_another_object_changes_nothing(
@@ -298,8 +339,6 @@ def test_an_unknown_stage_is_refused(segment: Callable[..., VolumeSegmenter]) ->
 def test_logits_of_the_evidence_are_limited(
     ball: tuple[np.ndarray, np.ndarray], segment: Callable[..., VolumeSegmenter]
 ) -> None:
-    from MedSAMSlicerLib.engine.volume.evidence import gather
-
     made = segment("off")
     prompts = _prompts(made, ball)
     slices = made.segment(prompts).objects[0].slices

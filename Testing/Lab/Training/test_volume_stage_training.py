@@ -113,7 +113,7 @@ def _example() -> Example:
     truth[2:7, 20:50, 20:50] = 255
     fused = np.where(truth > 0, 2.0, -2.0) + random.normal(0, 1, truth.shape)
     return Example(
-        random.normal(0, 1, (18, *truth.shape)).astype(np.float16),
+        random.normal(0, 1, (16, *truth.shape)).astype(np.float16),
         fused.astype(np.float16),
         truth,
         np.ones(9, np.bool_),
@@ -149,7 +149,7 @@ def test_weights_come_back_as_they_were_written_and_damage_is_named(tmp_path: Pa
     network, path = VolumeNet(), tmp_path / "stage.safetensors"
     path.write_bytes(save_stage(network, {"licence": "Apache-2.0"}))
     back = load_stage(path)
-    x = torch.randn(1, 18, 5, 11, 13)
+    x = torch.randn(1, 16, 5, 11, 13)
     with torch.inference_mode():
         assert torch.allclose(back(x, 3.0), network(x, 3.0), atol=1e-2)
     assert back(x, 3.0).shape == (1, 1, 5, 11, 13)

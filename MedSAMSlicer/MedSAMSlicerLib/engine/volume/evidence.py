@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.geometry import SliceAxis, VolumeGeometry
-from ...core.prompts import ObjectPrompts
+from ...core.prompts import ObjectPrompts, Point, Scribble
 from ..crop import Bounds, bounds_of, joined
 from ..result import StoredSlice
 from ..slice_prompts import SlicePrompts, slice_prompts
@@ -37,14 +37,15 @@ class VolumeEvidence:
         spacing: mm between slices, rows and columns.
         grey: uint8, through the window; one slice beyond each end of a given range where there is one.
         logits: float32 within `LOGIT_LIMIT`, > 0 inside.
-        keys: (slices,) bool, the prompted slices.
+        keys: (slices,) bool, the slices whose masks bind their neighbours: those with a box, a line or a mask, and
+            those that were clicked on before anything was propagated.
+        fixed: (slices,) bool, all prompted slices. What the network makes of a click that corrects a slice stays on
+            that slice as it is; beyond it the click counts, not the whole mask.
         iou: (slices,) float32, the network's own estimate; 0 where it was not asked.
         first, last: the slices of the range within the part, or all of them.
         ranged: whether the range was given by the user.
         boxes: (slice, left, top, right, bottom) in index coordinates of the part, on voxel edges.
         points: (slice, x, y, positive) in index coordinates of the part.
-        second: float32 logits of a second network, NaN on slices where there are none; None = no second network.
-        others: bool, voxels of other objects that cannot belong to this one; None = none known.
     """
 
     corner: tuple[int, int, int]
@@ -52,14 +53,13 @@ class VolumeEvidence:
     grey: npt.NDArray[np.uint8]
     logits: npt.NDArray[np.float32]
     keys: npt.NDArray[np.bool_]
+    fixed: npt.NDArray[np.bool_]
     iou: npt.NDArray[np.float32]
     first: int
     last: int
     ranged: bool
     boxes: tuple[tuple[int, float, float, float, float], ...] = ()
     points: tuple[tuple[int, float, float, bool], ...] = ()
-    second: npt.NDArray[np.float32] | None = None
-    others: npt.NDArray[np.bool_] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -102,7 +102,13 @@ def gather(
     shape = (stop - start, rows.stop - rows.start, columns.stop - columns.start)
     grey = np.empty(shape, np.uint8)
     logits = np.full(shape, -LOGIT_LIMIT, np.float32)
-    keys, iou = np.zeros(shape[0], np.bool_), np.zeros(shape[0], np.float32)
+    keys, fixed = np.zeros(shape[0], np.bool_), np.zeros(shape[0], np.bool_)
+    iou = np.zeros(shape[0], np.float32)
+    binding = {
+        prompt.slice.index
+        for prompt in prompts.prompts
+        if not isinstance(prompt, Point | Scribble) or not prompt.round
+    }
     for place, index in enumerate(range(start, stop)):
         grey[place] = frame(index, rows, columns)
         stored = slices.get(index)
@@ -112,7 +118,8 @@ def gather(
             if searched is not None and index not in searched:
                 logits[place] = 0
             continue
-        keys[place], iou[place] = stored.is_key, stored.iou
+        fixed[place], iou[place] = stored.is_key, stored.iou
+        keys[place] = stored.is_key and index in binding
         logits[place] = _logits(stored)[rows, columns]
     spacing = (geometry.spacing[2 - axis], *geometry.in_plane_spacing(axis))
     return VolumeEvidence(
@@ -121,6 +128,7 @@ def gather(
         grey,
         logits,
         keys,
+        fixed,
         iou,
         first - start,
         last - start,

@@ -59,8 +59,6 @@ def stacked(found: Channels, evidence: VolumeEvidence, fused_logit: Floats, grey
         found.edge,
         found.clicks,
         fused_logit / 4,
-        np.zeros(shape, np.float32),  # logits of a second network
-        np.zeros(shape, np.float32),  # whether there are any
         *(values[:, None, None] for values in flat),
         np.full(shape, ratio, np.float32),
     ]

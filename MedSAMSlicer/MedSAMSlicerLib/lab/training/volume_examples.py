@@ -120,7 +120,7 @@ def _example(
     together = fused(found, evidence)
     part = tuple(slice(at, at + size) for at, size in zip(evidence.corner, evidence.shape, strict=True))
     truth = binned(np.moveaxis(target.mask, int(target.axis), 0)[part], factor)
-    counted = ~evidence.keys
+    counted = ~evidence.fixed
     counted[: evidence.first] = counted[evidence.last + 1 :] = False
     stack = stacked(found, evidence, together, binned(evidence.grey, factor))
     return Example(
