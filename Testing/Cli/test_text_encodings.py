@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from MedSAMSlicerLib.cli.segment import _read_prompts
 from MedSAMSlicerLib.core.geometry import VolumeGeometry
+from MedSAMSlicerLib.core.input_files import read_prompts
 from MedSAMSlicerLib.core.prompts import PromptSet
 
 MODULE = Path(__file__).resolve().parents[2] / "MedSAMSlicer"
@@ -21,7 +21,7 @@ def test_a_prompts_file_may_begin_with_a_byte_order_mark(tmp_path: Path, ct_geom
     prompts = PromptSet(ct_geometry, tier="exact")
     path = tmp_path / "prompts.json"
     path.write_text(prompts.to_json(), encoding="utf-8-sig")
-    assert _read_prompts(path, ct_geometry) == prompts
+    assert read_prompts(path, ct_geometry) == prompts
 
 
 @pytest.mark.parametrize("command", ["segment", "models"])
