@@ -73,7 +73,8 @@ class SessionMasks:
 
     def pending_key_slices(self, object_id: int) -> tuple[int, ...]:
         """The prompted slices whose own masks a propagation of the object has to compute now."""
-        return self.object(object_id).pending_key_slices()
+        entry = self.object(object_id)
+        return entry.pending_key_slices(self._count(entry)) if entry.axis is not None else ()
 
     def pending_slices(self, object_id: int) -> frozenset[int]:
         """All slices that a propagation of the object has to compute now."""

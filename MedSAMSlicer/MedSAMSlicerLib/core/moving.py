@@ -42,7 +42,7 @@ def mover(before: VolumeGeometry, after: VolumeGeometry) -> Mover:
 def moved_object(entry: SegmentObject, move: Mover) -> SegmentObject:
     """The object with all its prompts moved, those of its past as well; masks are of voxels and stay."""
     propagated, settled = (
-        {index: (tuple(map(move, prompts)), mask) for index, (prompts, mask) in content.items()}
+        {index: (tuple(map(move, prompts)), mask, turn) for index, (prompts, mask, turn) in content.items()}
         for content in (entry.propagated, entry.settled)
     )
     previews = {

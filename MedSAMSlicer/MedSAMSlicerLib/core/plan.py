@@ -3,15 +3,26 @@
 A key slice has prompts or a mask that the user accepted. Every other slice belongs to its nearest key slice
 and is reached from there slice by slice. A track depends on its bounding key slices alone, so the outcome
 does not depend on the order in which prompts were given, and a change stays between the neighbouring ones.
+
+Prompts come in rounds: those of round 0 were given before anything was propagated, those of round n correct what
+was seen after the n-th propagation. A key slice of round 0 depends on its own slice alone. A correction depends,
+besides, on the mask that it corrects and on the nearest key slices at both sides, as they were at its time. `replay`
+gives every key slice an id that stands for all it depends on: what has the same id is the same and need not be
+computed again. The session finds with it what is pending, the engine what it knows already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import bisect
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from .errors import PromptError
+from .masks import PackedMask
+from .prompts import Box, MaskPrompt, Prompt, RecistLine, SliceRef
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,100 @@ class Track:
     step: int
     slices: tuple[int, ...]
     other_key: int | None
+
+
+@dataclass(frozen=True)
+class KeptMask:
+    """A mask of the user as a prompt, without its pixels at hand."""
+
+    slice: SliceRef
+    mask: PackedMask
+    round: int
+
+
+Said = Prompt | KeptMask
+"""What makes a slice a key slice."""
+
+
+@dataclass(frozen=True)
+class KeyStep:
+    """The mask of a key slice as something to compute.
+
+    Attributes:
+        id: stands for everything that the mask depends on.
+        index: the slice.
+        prompts: all that was said on it until its round.
+        corrects: the id of the track or key slice whose mask the prompts correct; None for a slice of its own.
+        step: the direction in which that mask was tracked; 0 when it was a key slice.
+        beside: the nearest other key slices below and above, when it is a correction.
+    """
+
+    id: str
+    index: int
+    prompts: tuple[Said, ...]
+    corrects: str | None = None
+    step: int = 0
+    beside: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of prompts.
+
+    Attributes:
+        number: 0 for the prompts before the first propagation.
+        before: the key slices until then, by index.
+        new: those that get prompts in this round.
+    """
+
+    number: int
+    before: Mapping[int, KeyStep]
+    new: tuple[KeyStep, ...]
+
+    @property
+    def keys(self) -> dict[int, KeyStep]:
+        """The key slices after this round, by index."""
+        return {**self.before, **{step.index: step for step in self.new}}
+
+
+def replay(
+    prompts: Sequence[Said], first: int, last: int, tapers: bool = False, refined: bool = False
+) -> list[Round]:
+    """What prompts lead to, round by round.
+
+    Args:
+        prompts: of one object, those of masks included.
+        first, last: the inclusive range to compute.
+        tapers: whether a track depends on the end of the range that it reaches.
+        refined: whether every mask that is shown depends on all key slices.
+    """
+    rounds: list[Round] = []
+    keys: dict[int, KeyStep] = {}
+    for number in sorted({prompt.round for prompt in prompts}):
+        until = [prompt for prompt in prompts if prompt.round <= number]
+        new = []
+        for index in sorted({prompt.slice.index for prompt in until if prompt.round == number}):
+            said = tuple(prompt for prompt in until if prompt.slice.index == index)
+            new.append(_key_step(index, said, keys, (first, last), tapers, refined))
+        rounds.append(Round(number, keys, tuple(new)))
+        keys = rounds[-1].keys
+    return rounds
+
+
+def track_id(track: Track, ids: Mapping[int, str], tapers: bool = False) -> str:
+    """What stands for everything that the masks of a track depend on; `ids` are those of the key slices."""
+    other = "" if track.other_key is None else ids[track.other_key]
+    end = track.slices[-1] if tapers and track.other_key is None else ""
+    return _digest("track", ids[track.key], other, str(track.step), str(end))
+
+
+def starts_anew(prompts: Sequence[Said]) -> bool:
+    """Whether a box, line or mask was said last on a slice: what was computed there before no longer counts."""
+    latest = max(prompt.round for prompt in prompts)
+    return any(
+        isinstance(prompt, (Box, RecistLine, MaskPrompt, KeptMask)) and prompt.round == latest
+        for prompt in prompts
+    )
 
 
 def tracks(key_slices: Iterable[int], first: int, last: int) -> tuple[Track, ...]:
@@ -86,3 +191,40 @@ def tracks_after_change(
 
 def _track(key: int, step: int, end: int, other_key: int | None) -> Track:
     return Track(key, step, tuple(range(key + step, end + step, step)), other_key)
+
+
+def _key_step(
+    index: int,
+    said: tuple[Said, ...],
+    keys: Mapping[int, KeyStep],
+    limits: tuple[int, int],
+    tapers: bool,
+    refined: bool,
+) -> KeyStep:
+    own = tuple(map(_prompt_id, said))
+    if not keys or starts_anew(said) or max(prompt.round for prompt in said) == 0:
+        return KeyStep(_digest("key", *own), index, said)
+    ids = {at: keys[at].id for at in sorted(keys)}
+    others = [at for at in ids if at != index]
+    place = bisect.bisect(others, index)
+    beside = tuple(others[max(place - 1, 0) : place + 1])
+    step = 0
+    if index in keys:
+        corrects = ids[index]
+    else:
+        track = next((track for track in tracks(keys, *limits) if index in track.slices), None)
+        corrects = "" if track is None else track_id(track, ids, tapers)
+        step = 0 if track is None else track.step
+    among = [f"{limits}", *(f"{at} {ids[at]}" for at in ids)] if refined else []
+    content = (*own, "of", corrects, "beside", *(ids[at] for at in beside), "among", *among)
+    return KeyStep(_digest("correction", *content), index, said, corrects, step, beside)
+
+
+@lru_cache(maxsize=4096)
+def _prompt_id(prompt: Said) -> str:
+    content = prompt.mask.tobytes() if isinstance(prompt, MaskPrompt) else b""
+    return hashlib.blake2b(repr(prompt).encode() + content, digest_size=16).hexdigest()
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()

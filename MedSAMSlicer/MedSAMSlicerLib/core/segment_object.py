@@ -11,11 +11,11 @@ import numpy as np
 from .cleanups import Cleanup
 from .geometry import SliceAxis
 from .masks import MaskState, PackedMask, StoredMask, slices_of, volume_of
-from .plan import Track, tracks, tracks_after_change
-from .prompts import ObjectPrompts, Prompt
+from .plan import KeptMask, Track, replay, tracks, tracks_after_change
+from .prompts import ObjectPrompts, Prompt, SliceRef
 
-# What a key slice says: its prompts, and its mask when that belongs to the user.
-KeyContent = tuple[tuple[Prompt, ...], PackedMask | None]
+# What a key slice says: its prompts, and its mask with its round when that belongs to the user.
+KeyContent = tuple[tuple[Prompt, ...], PackedMask | None, int]
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,27 @@ class SegmentObject:
         content: dict[int, KeyContent] = {}
         for index in sorted(self.key_slices):
             stored = self.masks.get(index)
-            content[index] = (self.prompts_on(index), stored.mask if stored and stored.is_kept else None)
+            kept = stored is not None and stored.is_kept
+            mask, turn = (stored.mask, stored.round) if stored is not None and kept else (None, 0)
+            content[index] = (self.prompts_on(index), mask, turn)
         return content
 
     def changed_slices(self) -> set[int]:
         """Slices whose content as key slices is not what the last propagation began with."""
         now, then = self.key_content(), self._known_content()
-        return {index for index in {*now, *then} if now.get(index) != then.get(index)}
+        none: KeyContent = ((), None, 0)
+        return {index for index in {*now, *then} if now.get(index, none)[:2] != then.get(index, none)[:2]}
+
+    def outdated_slices(self, slice_count: int) -> set[int]:
+        """Changed slices, and corrections of what is another mask by these changes or beside another key slice."""
+        changed = self.changed_slices()
+        if not changed or self.axis is None or all(prompt.round == 0 for prompt in self.said.prompts):
+            return changed
+        limits = self.said.slice_range or (0, slice_count - 1)
+        now, then = self.key_content(), self._known_content()
+        then.update((index, now[index]) for index in then.keys() & now.keys() if index not in changed)
+        ids, known = (_key_ids(content, self.axis, limits) for content in (now, then))
+        return changed | {index for index in ids.keys() & known.keys() if ids[index] != known[index]}
 
     def pending_tracks(self, slice_count: int) -> tuple[Track, ...]:
         """The tracks that a propagation has to compute now, given the one before.
@@ -102,7 +116,7 @@ class SegmentObject:
         cancelled.
         """
         first, last = self.said.slice_range or (0, slice_count - 1)
-        now, changed = self.key_content(), self.changed_slices()
+        now, changed = self.key_content(), self.outdated_slices(slice_count)
         beside = set(tracks_after_change(self._known_content(), now, changed, first, last, self.kept_slices))
         done = self.masks.keys() - self.unfinished
         return tuple(
@@ -111,15 +125,15 @@ class SegmentObject:
             if track in beside or not done.issuperset(track.slices)
         )
 
-    def pending_key_slices(self) -> tuple[int, ...]:
+    def pending_key_slices(self, slice_count: int) -> tuple[int, ...]:
         """The prompted slices whose own masks a propagation has to compute now, in ascending order."""
-        pending = self.changed_slices() | self.unfinished | (self.key_slices - self.masks.keys())
+        pending = self.outdated_slices(slice_count) | self.unfinished | (self.key_slices - self.masks.keys())
         return tuple(sorted((pending & self.key_slices) - self.kept_slices))
 
     def pending_slices(self, slice_count: int) -> frozenset[int]:
         """All slices that a propagation has to compute now."""
         pending = {index for track in self.pending_tracks(slice_count) for index in track.slices}
-        return frozenset(pending.union(self.pending_key_slices()))
+        return frozenset(pending.union(self.pending_key_slices(slice_count)))
 
     def pending_previews(self) -> tuple[int, ...]:
         """Slices whose prompts changed since they were propagated or previewed, in ascending order."""
@@ -254,3 +268,15 @@ class SegmentObject:
 
     def _previewed(self, index: int) -> tuple[Prompt, ...]:
         return self.previews[index].prompts if index in self.previews else ()
+
+
+def _key_ids(content: Mapping[int, KeyContent], axis: SliceAxis, limits: tuple[int, int]) -> dict[int, str]:
+    """What stands for the masks of key slices, by index."""
+    said = [prompt for prompts, _, _ in content.values() for prompt in prompts]
+    kept = [
+        KeptMask(SliceRef(axis, index), mask, turn)
+        for index, (_, mask, turn) in content.items()
+        if mask is not None and not (mask.is_empty and turn == 0)
+    ]
+    rounds = replay((*said, *kept), *limits)
+    return {index: step.id for index, step in rounds[-1].keys.items()} if rounds else {}

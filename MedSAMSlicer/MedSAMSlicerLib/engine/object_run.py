@@ -1,17 +1,13 @@
 """One object of a segmentation: its key slices, which of its tracks are done, and what must be computed next.
 
-Prompts come in rounds: those of round 0 were given before anything was propagated, those of round n correct what
-was seen after the n-th propagation. A key slice of round 0 depends on its own slice alone. A correction depends,
-besides, on the mask it corrects and on the nearest key slices at both sides, as they were at its time. Every key
-slice gets a number that stands for all it depends on, and every track is known by the numbers of the key slices
-that bound it: what has the same numbers is the same and need not be computed again, and replaying the rounds from
-a file gives the same masks, bit for bit.
+`core.plan` says which key slices and tracks prompts lead to, each with an id that stands for all it depends on. What
+has the same id is the same and is not computed again, and replaying the rounds from a file gives the same masks, bit
+for bit.
 """
 
 from __future__ import annotations
 
-import bisect
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,8 +15,8 @@ import numpy as np
 from ..core import plan
 from ..core.errors import PromptError
 from ..core.geometry import SliceAxis, VolumeGeometry
-from ..core.plan import Track
-from ..core.prompts import ObjectPrompts, Prompt
+from ..core.plan import KeptMask, KeyStep, Track
+from ..core.prompts import ObjectPrompts
 from .crop import CropPolicy
 from .key_slice import KeySlice, Prior, make_key
 from .propagate import Cancel, Event, Job, ProgressCounter, Propagator, stop_if
@@ -31,24 +27,11 @@ from .slice_prompts import slice_prompts
 from .view import FrameView
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Where a slice's mask comes from: a key slice (number, None, 0) or a track (numbers of its bounds, direction).
-
-    `end` is the last slice of a track out of the range, for networks to which it matters (see `taper`).
-    """
-
-    key: int
-    other: int | None = None
-    step: int = 0
-    end: int | None = None
-
-
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """A key slice and the number that stands for all it depends on."""
+    """A key slice that was computed, and the id that stands for all it depends on."""
 
-    number: int
+    id: str
     key: KeySlice
 
 
@@ -78,12 +61,12 @@ class ObjectRun:
         self._earlier: tuple[Hashable, dict[int, StoredSlice]] | None = None
         self._propagator, self._geometry, self._axis, self._whole = propagator, geometry, axis, whole
         self.result = ObjectResult(prompts.name, prompts.color, geometry, axis)
-        self._numbers: dict[Hashable, int] = {}
-        self._cache: dict[int, KeySlice] = {}
+        self._tapers = propagator.network.facts.shown_previous
+        self._cache: dict[str, KeySlice] = {}
         self._keys: dict[int, _Known] = {}
         self._range = self._replayed_range = (0, geometry.slice_count(axis) - 1)
-        self._owner: dict[int, _Source] = {}
-        self._ended: dict[_Source, TrackEnded] = {}
+        self._owner: dict[int, str] = {}  # by slice, the id of the key slice or track that its mask is of
+        self._ended: dict[str, TrackEnded] = {}
         self._tracks: dict[int, Track] = {}
 
     # ------------------------------------------------------------------------------------------------ what was said
@@ -107,13 +90,11 @@ class ObjectRun:
         """
         keys = self._replay(prompts, cancel, counter)
         self._prompts = prompts
-        changed = [
-            known for index, known in sorted(keys.items()) if self._owner.get(index) != _Source(known.number)
-        ]
+        changed = [known for index, known in sorted(keys.items()) if self._owner.get(index) != known.id]
         self._settle(keys)
         for known in changed:
             mask = known.key.as_mask(self.result.name)
-            self._store(mask, _Source(known.number))
+            self._store(mask, known.id)
             yield mask
 
     def preview(self, prompts: ObjectPrompts, index: int, cancel: Cancel | None = None) -> SliceMask:
@@ -127,8 +108,8 @@ class ObjectRun:
         keys = self._replay(prompts, cancel)
         if index not in keys:
             raise PromptError(f"Nothing is said about {prompts.name!r} on slice {index}.")
-        kept = {known.number for known in (*keys.values(), *self._keys.values())}
-        self._cache = {number: key for number, key in self._cache.items() if number in kept}
+        kept = {known.id for known in (*keys.values(), *self._keys.values())}
+        self._cache = {known_id: key for known_id, key in self._cache.items() if known_id in kept}
         return keys[index].key.as_mask(self.result.name)
 
     def _replay(
@@ -139,52 +120,43 @@ class ObjectRun:
         self._replayed_range = prompts.slice_range or (0, self._geometry.slice_count(self._axis) - 1)
         self._check_range(prompts)
         keys: dict[int, _Known] = {}
-        for number in sorted({prompt.round for prompt in prompts.prompts}):
-            heard = dict(keys)
-            before = replace(prompts, prompts=tuple(p for p in prompts.prompts if p.round < number))
-            for index in sorted({prompt.slice.index for prompt in prompts.prompts if prompt.round == number}):
-                said = tuple(p for p in prompts.prompts if p.slice.index == index and p.round <= number)
-                heard[index] = self._hear_slice(index, said, before, keys, cancel, counter)
-            keys = heard
+        refined = self._refiner is not None
+        for part in plan.replay(prompts.prompts, *self._replayed_range, self._tapers, refined):
+            before = replace(prompts, prompts=tuple(p for p in prompts.prompts if p.round < part.number))
+            new = {step.index: self._key(step, before, keys, cancel, counter) for step in part.new}
+            keys = {**keys, **new}
         return keys
 
-    def _hear_slice(
+    def _key(
         self,
-        index: int,
-        said: tuple[Prompt, ...],
+        step: KeyStep,
         before: ObjectPrompts,
         keys: Mapping[int, _Known],
         cancel: Cancel | None,
         counter: ProgressCounter,
     ) -> _Known:
+        """A key slice as it is at hand, or computed now."""
+        if step.id in self._cache:
+            return _Known(step.id, self._cache[step.id])
+        said = [prompt for prompt in step.prompts if not isinstance(prompt, KeptMask)]  # of pixels here
         together = slice_prompts(said, self._geometry, self.result.name)
-        corrects = bool(keys) and not together.anew and max(prompt.round for prompt in said) > 0
-        if not corrects:
-            number = self._number((said,))
-            if known := self._cached(number):
-                return known
-            stop_if(cancel)
-            alone = make_key(self._propagator.network, index, self._whole, together, self._crop)
-            return self._keep(number, alone, counter)
-        neighbours = _beside(index, keys)
-        source = self._source_of(index, keys)
-        shown = None if self._refiner is None else self._state(keys)
-        number = self._number((said, source, tuple(known.number for known in neighbours), shown))
-        if known := self._cached(number):
-            return known
-        prior = self._prior(index, before, keys, source, cancel, counter)
+        prior: Prior | None = None
+        if step.corrects is not None:
+            prior = self._prior(step, before, keys, cancel, counter)
         stop_if(cancel)
         key = make_key(
             self._propagator.network,
-            index,
+            step.index,
             self._whole,
             together,
             self._crop,
             prior,
-            [known.key for known in neighbours],
-            source.step or 1,
+            [keys[index].key for index in step.beside],
+            step.step or 1,
         )
-        return self._keep(number, key, counter)
+        self._cache[step.id] = key
+        counter.add(step.index)
+        return _Known(step.id, key)
 
     # ------------------------------------------------------------------------------------------------- what is to do
 
@@ -195,10 +167,9 @@ class ObjectRun:
     def take(self, event: Event) -> None:
         """Note what a job of :meth:`jobs` brought."""
         if isinstance(event, SliceMask):
-            self._store(event, self._source(self._tracks[event.index], self._keys))
+            self._store(event, self._id_of(self._tracks[event.index], self._keys))
             return
-        source = self._source(self._tracks[event.skipped[0]], self._keys)
-        self._end(event, source)
+        self._end(event, self._id_of(self._tracks[event.skipped[0]], self._keys))
 
     def refine(self, cancel: Cancel | None = None) -> Iterator[SliceMask]:
         """Look at all slices together, once the tracks are done; key slices stay as they are.
@@ -227,8 +198,8 @@ class ObjectRun:
 
     def settled(self) -> ObjectResult:
         """The result, with the tracks that ended early."""
-        current = {self._source(track, self._keys): track for track in self._current()}
-        self.result.ended = [self._ended[source] for source in current if source in self._ended]
+        current = [self._id_of(track, self._keys) for track in self._current()]
+        self.result.ended = [self._ended[track] for track in current if track in self._ended]
         return self.result
 
     # -------------------------------------------------------------------------------------------------------- inside
@@ -246,18 +217,6 @@ class ObjectRun:
     def _crop(self) -> CropPolicy | None:
         return self._propagator.options.crop
 
-    def _number(self, content: Hashable) -> int:
-        return self._numbers.setdefault(content, len(self._numbers))
-
-    def _cached(self, number: int) -> _Known | None:
-        key = self._cache.get(number)
-        return None if key is None else _Known(number, key)
-
-    def _keep(self, number: int, key: KeySlice, counter: ProgressCounter) -> _Known:
-        self._cache[number] = key
-        counter.add(key.index)
-        return _Known(number, key)
-
     def _current(self, keys: Mapping[int, _Known] | None = None) -> tuple[Track, ...]:
         """The tracks of the settled key slices, or of others while prompts are replayed."""
         return (
@@ -266,41 +225,34 @@ class ObjectRun:
             else plan.tracks(keys, *self._replayed_range)
         )
 
-    def _source(self, track: Track, keys: Mapping[int, _Known]) -> _Source:
-        other = None if track.other_key is None else keys[track.other_key].number
-        tapers = other is None and self._propagator.network.facts.shown_previous
-        return _Source(keys[track.key].number, other, track.step, track.slices[-1] if tapers else None)
-
-    def _source_of(self, index: int, keys: Mapping[int, _Known]) -> _Source:
-        if index in keys:
-            return _Source(keys[index].number)
-        track = next(track for track in self._current(keys) if index in track.slices)
-        return self._source(track, keys)
+    def _id_of(self, track: Track, keys: Mapping[int, _Known]) -> str:
+        ids = {index: keys[index].id for index in (track.key, track.other_key) if index is not None}
+        return plan.track_id(track, ids, self._tapers)
 
     def _job(self, track: Track, keys: Mapping[int, _Known]) -> Job:
         other = None if track.other_key is None else keys[track.other_key].key
         return Job(self.result.name, track, keys[track.key].key, other)
 
     def _is_done(self, track: Track) -> bool:
-        source = self._source(track, self._keys)
-        return all(self._owner.get(index) == source for index in track.slices)
+        wanted = self._id_of(track, self._keys)
+        return all(self._owner.get(index) == wanted for index in track.slices)
 
     def _prior(
         self,
-        index: int,
+        step: KeyStep,
         before: ObjectPrompts,
         keys: Mapping[int, _Known],
-        source: _Source,
         cancel: Cancel | None,
         counter: ProgressCounter,
     ) -> Prior | None:
         """What was shown on a slice when it was corrected; tracked again up to it if it is not at hand."""
+        index = step.index
         if index in keys:
             return StoredSlice.of(keys[index].key.as_mask(self.result.name)).prior
         stored: StoredSlice | None
         if self._refiner is not None:
             stored = self._shown_with(before, keys, cancel, counter).get(index)
-        elif self._owner.get(index) == source:
+        elif self._owner.get(index) == step.corrects:
             stored = self.result.slices.get(index)
         else:
             stored = self._tracked_again(index, keys, cancel, counter)
@@ -320,7 +272,7 @@ class ObjectRun:
     def _state(self, keys: Mapping[int, _Known]) -> Hashable:
         """What stands for all that the refined slices depend on."""
         span = self._range if keys is self._keys else self._replayed_range
-        return span, tuple((index, keys[index].number) for index in sorted(keys))
+        return span, tuple((index, keys[index].id) for index in sorted(keys))
 
     def _shown_with(
         self,
@@ -341,9 +293,9 @@ class ObjectRun:
             jobs = []
             searched = {*keys}
             for track in self._current(keys):
-                source = self._source(track, keys)
+                wanted = self._id_of(track, keys)
                 searched.update(track.slices)
-                if all(self._owner.get(index) == source for index in track.slices):
+                if all(self._owner.get(index) == wanted for index in track.slices):
                     tracked.update({n: self._tracked[n] for n in track.slices if n in self._tracked})
                 else:
                     jobs.append(self._job(track, keys))
@@ -367,30 +319,23 @@ class ObjectRun:
         for index in [*self._owner]:
             if index not in keys and index not in self._tracks:
                 self._drop(index)
-        current = {known.number for known in keys.values()}
-        self._cache = {number: key for number, key in self._cache.items() if number in current}
-        sources = set(self._owner.values())
-        self._ended = {source: event for source, event in self._ended.items() if source in sources}
+        current = {known.id for known in keys.values()}
+        self._cache = {known_id: key for known_id, key in self._cache.items() if known_id in current}
+        owners = set(self._owner.values())
+        self._ended = {track: event for track, event in self._ended.items() if track in owners}
 
-    def _store(self, mask: SliceMask, source: _Source) -> None:
+    def _store(self, mask: SliceMask, owner: str) -> None:
         self._tracked[mask.index] = self.result.slices[mask.index] = StoredSlice.of(mask)
-        self._owner[mask.index] = source
+        self._owner[mask.index] = owner
 
-    def _end(self, event: TrackEnded, source: _Source) -> None:
-        self._ended[source] = event
+    def _end(self, event: TrackEnded, owner: str) -> None:
+        self._ended[owner] = event
         for index in event.skipped:
             self.result.slices.pop(index, None)
             self._tracked.pop(index, None)
-            self._owner[index] = source
+            self._owner[index] = owner
 
     def _drop(self, index: int) -> None:
         self.result.slices.pop(index, None)
         self._tracked.pop(index, None)
         self._owner.pop(index, None)
-
-
-def _beside(index: int, keys: Mapping[int, _Known]) -> Sequence[_Known]:
-    """The nearest other key slices below and above a slice."""
-    others = sorted(at for at in keys if at != index)
-    place = bisect.bisect(others, index)
-    return [keys[at] for at in others[max(place - 1, 0) : place + 1]]
