@@ -302,6 +302,17 @@ def test_programs_that_confirm_at_the_same_time_lose_nothing(tmp_path: Path) -> 
     assert set(content["files"]) == set(map(str, files))
 
 
+@pytest.mark.skipif(os.name != "posix", reason="folder permissions of Unix")
+def test_a_confirmed_file_is_used_although_its_hash_cannot_be_recorded(
+    registry: Registry, own: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (registry.cache / ".confirmed.json.lock").mkdir()  # not even root can open a lock file there
+    assert registry.open(own, yes).path == own
+    assert "cannot be recorded" in caplog.text
+    with pytest.raises(CheckpointError, match="cannot be recorded"):
+        registry.add(own)
+
+
 # --- downloading ---
 
 
@@ -449,6 +460,19 @@ def test_the_refusal_of_a_changed_file_says_how_to_accept_another_one(registry: 
     with pytest.raises(CheckpointError, match="not the file it should be") as published:
         registry.open("known", yes)
     assert "--forget" not in str(published.value)
+
+
+def test_parts_that_nobody_has_continued_for_a_month_are_deleted_by_the_next_download(
+    online: Registry, quick: DownloadSettings
+) -> None:
+    month = 31 * 24 * 3600
+    for name, age in (("old.pt.part", month), ("old.pt.part.json", month), ("new.pt.part", 0)):
+        path = online.cache / name
+        path.write_bytes(b"x")
+        os.utime(path, (path.stat().st_atime - age, path.stat().st_mtime - age))
+    online.download(online.find("known"), settings=quick)
+    visible = {path.name for path in online.cache.iterdir() if not path.name.startswith(".")}
+    assert visible == {"known.pt", "new.pt.part"}
 
 
 # --- verifying and deleting ---

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
 from typing import IO, Any
+
+FORGOTTEN_AFTER_S = 30 * 24 * 3600.0
 
 
 @dataclass
@@ -89,6 +93,18 @@ class PartialFile:
         except (OSError, ValueError):
             return {}
         return note if isinstance(note, dict) else {}
+
+
+def sweep_parts(folder: Path) -> None:
+    """Delete what interrupted downloads left in a folder and nobody has continued for a month."""
+    try:
+        parts = [path for path in folder.iterdir() if path.name.endswith((".part", ".part.json"))]
+    except OSError:
+        return
+    for path in parts:
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > FORGOTTEN_AFTER_S:
+                path.unlink()
 
 
 def _validator(headers: Message) -> str:

@@ -15,6 +15,10 @@ from .file_lock import exclusive
 SCHEMA_VERSION = 1
 
 
+class RecordError(CheckpointError):
+    """A confirmed hash cannot be recorded, for instance in a folder that is only read."""
+
+
 @dataclass(frozen=True)
 class RecordedFile:
     """A checkpoint file of the user: name in `--model`, size in bytes and SHA-256 when confirmed."""
@@ -80,8 +84,9 @@ class RecordedHashes:
                 yield recorded
                 self._write(recorded)
         except (OSError, DownloadError) as error:
-            raise CheckpointError(
-                f"The confirmed checkpoint cannot be recorded in {self.path}: {error}"
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise RecordError(
+                f"The confirmed checkpoint cannot be recorded in {self.path} ({reason.rstrip('.')})."
             ) from error
 
     def _write(self, recorded: Recorded) -> None:
@@ -91,5 +96,11 @@ class RecordedHashes:
             "files": {path: asdict(entry) for path, entry in recorded.files.items()},
         }
         temporary = self.path.with_name(self.path.name + ".new")
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, self.path)
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(json.dumps(content, indent=2) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path)
+        finally:
+            temporary.unlink(missing_ok=True)

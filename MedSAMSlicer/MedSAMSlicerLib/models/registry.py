@@ -19,7 +19,8 @@ from ..core.bundled import bundled_folders
 from ..core.errors import CheckpointError
 from .contents import check_is_checkpoint
 from .download import MOST_BYTES, DownloadSettings, Expected, Progress, download, sha256_of
-from .recorded import RecordedFile, RecordedHashes
+from .partial import sweep_parts
+from .recorded import RecordedFile, RecordedHashes, RecordError
 
 logger = logging.getLogger(__name__)
 
@@ -238,7 +239,10 @@ class Registry:
                 "Only its numbers are read, never code in it. Use it and remember the hash?"
             )
             _ask(confirm, checkpoint, text)
-            checkpoint = self._record(checkpoint, path, digest)
+            try:
+                checkpoint = self._record(checkpoint, path, digest)
+            except RecordError as error:  # it was confirmed, so it may be used
+                logger.warning("%s It will be asked about again.", error)
         return CheckpointFile(replace(checkpoint, sha256=digest), path, digest)
 
     def open_saved(
@@ -299,6 +303,7 @@ class Registry:
                 "Only its numbers are read, never code in it. Download it and remember its hash?"
             )
             _ask(confirm, checkpoint, text)
+        sweep_parts(self.cache)
         path = self.cache / checkpoint.file
         expected = Expected(
             size=checkpoint.bytes,
