@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from MedSAMSlicerLib.core.session import Session
+from MedSAMSlicerLib.core.timeline import Timeline
 
-from .core_user import GEOMETRY, CoreUser
+from .core_user import CoreUser
 from .driver import check, play, random_actions, shortened
 
 ACTIONS = 60
@@ -29,8 +29,8 @@ def test_a_thousand_random_sequences_on_a_session_lose_nothing(tenth: int) -> No
     check_seeds(100 * tenth, 1000 // TENTHS)
 
 
-class _OneObjectARun(Session):
-    """A session with a fault: late results of a run are noted at its last step, whichever object that has."""
+class _OneObjectARun(Timeline):
+    """A history with a fault: late results of a run are noted at its last step, whichever object that has."""
 
     def _run_at(self, run: int, object_id: int | None = None) -> int | None:
         return super()._run_at(run)
@@ -39,7 +39,7 @@ class _OneObjectARun(Session):
 class _FaultyUser(CoreUser):
     def __init__(self) -> None:
         super().__init__()
-        self.session = _OneObjectARun(GEOMETRY)
+        self.session._timeline = _OneObjectARun()
 
 
 def test_a_fault_of_the_history_is_found_and_shortened() -> None:

@@ -44,7 +44,7 @@ class Histories(RuleBasedStateMachine):
         """Do a change that may be refused, and write down the state when there is a new one."""
         before = self.session.objects
         label = self.session.undo_label
-        steps = len(self.session._history._done)
+        steps = self.session.step_count
         try:
             change()
         except SessionError:
@@ -52,7 +52,7 @@ class Histories(RuleBasedStateMachine):
             assert self.session.undo_label == label
             return
         if self.session.objects != before:
-            if len(self.session._history._done) == steps:  # part of a step that was done before
+            if self.session.step_count == steps:  # part of a step that was done before
                 [key] = [
                     entry.id for entry in self.session.objects if all(entry is not old for old in before)
                 ]

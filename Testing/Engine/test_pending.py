@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from MedSAMSlicerLib.core.errors import MedSAMError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.prompts import Point, PromptSet, SliceRef, point_from_voxel
-from MedSAMSlicerLib.core.session import Session, kept_as_prompts
+from MedSAMSlicerLib.core.segment_object import kept_as_prompts
+from MedSAMSlicerLib.core.session import Session
 from MedSAMSlicerLib.engine.live import LiveSegmentation
 from MedSAMSlicerLib.engine.slice_mask import SliceMask
 

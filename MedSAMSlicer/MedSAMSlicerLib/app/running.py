@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import Cancelled, InsufficientMemoryError, MedSAMError, SessionError
-from ..core.segment_object import SegmentObject
-from ..core.session import Session, kept_as_prompts
+from ..core.segment_object import SegmentObject, kept_as_prompts
+from ..core.session import Session
 from ..core.translation import tr as _
 from .engine_jobs import Advance, EstimateJob, ObjectToRun, PropagateJob, SliceFound, SlicesGone
 from .reasons import reason

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from ..core.errors import Cancelled, MedSAMError
 from ..core.prompts import Prompt
-from ..core.segment_object import SegmentObject
-from ..core.session import Session, kept_as_prompts
+from ..core.segment_object import SegmentObject, kept_as_prompts
+from ..core.session import Session
 from ..scene.prompt_nodes import PromptsOf
 from .engine_jobs import FillJob, ForgetJob, ObjectToRun, PreviewJob, SliceFound
 from .overlap_notes import OverlapNotes

@@ -12,7 +12,7 @@ from .cleanups import Cleanup
 from .geometry import SliceAxis
 from .masks import MaskState, PackedMask, StoredMask, slices_of, volume_of
 from .plan import KeptMask, Track, replay, tracks, tracks_after_change
-from .prompts import ObjectPrompts, Prompt, SliceRef
+from .prompts import MaskPrompt, ObjectPrompts, Prompt, SliceRef
 
 # What a key slice says: its prompts, and its mask with its round when that belongs to the user.
 KeyContent = tuple[tuple[Prompt, ...], PackedMask | None, int]
@@ -268,6 +268,21 @@ class SegmentObject:
 
     def _previewed(self, index: int) -> tuple[Prompt, ...]:
         return self.previews[index].prompts if index in self.previews else ()
+
+
+def kept_as_prompts(entry: SegmentObject) -> ObjectPrompts:
+    """What is said about an object, the masks that the user accepted or edited within its range as mask prompts."""
+    first, last = entry.said.slice_range or (0, max(entry.masks, default=0))
+    kept = [
+        MaskPrompt(SliceRef(entry.axis, index), stored.mask.to_array(), stored.round)
+        for index, stored in entry.masks.items()
+        if entry.axis is not None
+        and stored.is_kept
+        and not (stored.mask.is_empty and stored.round == 0)
+        and first <= index <= last
+    ]
+    prompts = sorted((*entry.said.prompts, *kept), key=lambda prompt: prompt.round)
+    return replace(entry.said, prompts=tuple(prompts))
 
 
 def _key_ids(content: Mapping[int, KeyContent], axis: SliceAxis, limits: tuple[int, int]) -> dict[int, str]:

@@ -9,18 +9,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from ._session_masks import SessionMasks
+import numpy as np
+import numpy.typing as npt
+
 from .cleanups import Cleanup
 from .errors import PromptError, SessionError
-from .geometry import SliceAxis
+from .geometry import SliceAxis, VolumeGeometry
 from .history import Command
 from .intensity import Window
-from .masks import StoredMask
-from .prompts import MaskPrompt, ObjectPrompts, Prompt, PromptSet, SliceRef, validate
-from .segment_object import SegmentObject
+from .masks import MaskState, PackedMask, StoredMask
+from .moving import Mover, moved_object, mover
+from .plan import Track
+from .prompts import ObjectPrompts, Prompt, PromptSet, validate
+from .segment_object import SegmentObject, kept_as_prompts
+from .timeline import Timeline
 
 
-class Session(SessionMasks):
+class Session:
     """All objects on one volume, each with its own slice axis, which is that of its first prompt.
 
     Every method that changes something is one step of undo, unless it says otherwise.
@@ -29,6 +34,227 @@ class Session(SessionMasks):
         SessionError: from every change: an unknown object or slice, a locked object, a name in use.
         PromptError: from every change that brings a prompt which does not fit the volume.
     """
+
+    def __init__(self, geometry: VolumeGeometry, history_limit: int = 500) -> None:
+        self.geometry = geometry
+        self._timeline = Timeline(history_limit)
+        self._next_id = 1
+
+    def move(self, geometry: VolumeGeometry) -> Mover:
+        """The volume lies elsewhere now, its voxels are the same: prompts go along, also those of the history.
+
+        Returns what moved them; no step of undo.
+
+        Raises:
+            SessionError: the volume has another shape.
+        """
+        if geometry.shape != self.geometry.shape:
+            shapes = f"{self.geometry.shape}, not {geometry.shape}"
+            raise SessionError(f"The volume has other voxels than the session, which has {shapes}.")
+        move = mover(self.geometry, geometry)
+        self._timeline.change_all(lambda entry: moved_object(entry, move))
+        self.geometry = geometry
+        return move
+
+    # -- what there is
+
+    @property
+    def objects(self) -> tuple[SegmentObject, ...]:
+        """All objects in the order in which they were added."""
+        return self._timeline.objects
+
+    def object(self, object_id: int) -> SegmentObject:
+        """The object with this identifier."""
+        return self._timeline.object(object_id)
+
+    def mask(self, object_id: int, index: int) -> npt.NDArray[np.bool_] | None:
+        """The mask of slice `index`, a new bool array (rows, columns), or None."""
+        stored = self.object(object_id).masks.get(index)
+        return None if stored is None else stored.mask.to_array()
+
+    def pending_tracks(self, object_id: int) -> tuple[Track, ...]:
+        """The tracks that a propagation of the object has to compute now."""
+        entry = self.object(object_id)
+        return entry.pending_tracks(self._count(entry)) if entry.axis is not None else ()
+
+    def pending_key_slices(self, object_id: int) -> tuple[int, ...]:
+        """The prompted slices whose own masks a propagation of the object has to compute now."""
+        entry = self.object(object_id)
+        return entry.pending_key_slices(self._count(entry)) if entry.axis is not None else ()
+
+    def pending_slices(self, object_id: int) -> frozenset[int]:
+        """All slices that a propagation of the object has to compute now."""
+        entry = self.object(object_id)
+        return entry.pending_slices(self._count(entry)) if entry.axis is not None else frozenset()
+
+    # -- masks of the user
+
+    def edit_masks(
+        self,
+        object_id: int,
+        masks: Mapping[int, npt.NDArray[np.bool_]],
+        axis: SliceAxis | None = None,
+        label: str | None = None,
+    ) -> None:
+        """Keep masks, bool (rows, columns) by slice, which the user drew.
+
+        Args:
+            object_id: of the object.
+            masks: by slice index.
+            axis: along which the slices are counted; needed only for an object without prompts and masks.
+            label: what the user did, for the undo button.
+        """
+        entry = self._along(self._unlocked(object_id), axis, turning=True)
+        edited = {
+            index: StoredMask(self._packed(entry, index, mask), MaskState.EDITED, None, entry.propagations)
+            for index, mask in masks.items()
+        }
+        said = f"Edit slice {next(iter(masks))}" if len(masks) == 1 else f"Edit {len(masks)} slices"
+        self._timeline.change(label or said, entry.with_masks(edited))
+
+    def adopt_masks(
+        self, object_id: int, masks: Mapping[int, npt.NDArray[np.bool_]], axis: SliceAxis
+    ) -> None:
+        """Take masks in that the user made before or elsewhere, as if they had always been there; no step of undo."""
+        entry = self._along(self.object(object_id), axis)
+        packed = {index: self._packed(entry, index, mask) for index, mask in masks.items()}
+
+        def adopted(value: SegmentObject) -> SegmentObject:
+            edited = {
+                index: StoredMask(mask, MaskState.EDITED, None, value.propagations)
+                for index, mask in packed.items()
+            }
+            if value.axis not in (None, axis):
+                return value.with_voxels(packed, axis, self.geometry.shape)
+            return replace(value, axis=axis).with_masks(edited)
+
+        self._timeline.change_everywhere(object_id, adopted)
+
+    def accept(self, object_id: int, indices: Iterable[int]) -> None:
+        """Keep the masks of these slices as they are; where they are as computed, nothing becomes pending by that."""
+        entry = self._unlocked(object_id)
+        masks = {index: self._stored(entry, index) for index in indices}
+        kept = {
+            index: stored
+            if stored.state is MaskState.ACCEPTED
+            else replace(stored, state=MaskState.ACCEPTED, round=entry.propagations)
+            for index, stored in masks.items()
+        }
+        self._timeline.change("Accept slices", entry.accepted(kept))
+
+    def release(self, object_id: int, indices: Iterable[int]) -> None:
+        """Let propagations replace the masks of these slices again."""
+        entry = self._unlocked(object_id)
+        masks = {index: self._stored(entry, index) for index in indices}
+        freed = {index: replace(mask, state=MaskState.PREDICTED, round=0) for index, mask in masks.items()}
+        self._timeline.change("Release slices", entry.with_masks(freed))
+
+    def restore_masks(self, object_id: int, before: SegmentObject, label: str) -> None:
+        """Bring back the masks that the object had as `before`, but for slices that the user keeps; one step."""
+        entry = self._unlocked(object_id)
+        nothing = StoredMask(self._empty(entry))
+        indices = (entry.masks.keys() | before.masks.keys()) - entry.kept_slices
+        changed = {index: before.masks.get(index, nothing) for index in sorted(indices)}
+        self._timeline.change(label, entry.with_masks(changed))
+
+    # -- previews
+
+    def pending_previews(self, object_id: int) -> tuple[int, ...]:
+        """Slices of the object whose prompts were neither propagated nor previewed as they are now."""
+        return self.object(object_id).pending_previews()
+
+    def apply_preview(
+        self,
+        object_id: int,
+        index: int,
+        prompts: tuple[Prompt, ...],
+        mask: npt.NDArray[np.bool_],
+        confidence: float | None = None,
+    ) -> bool:
+        """Show the mask, bool (rows, columns), that `prompts` draw on a slice, until it is propagated.
+
+        The preview belongs to the step that gave the prompts, whatever was done since: one undo takes both back. It
+        comes too late, and False is returned, when the prompts of the slice are others by now, the mask is the user's
+        own, or the object is locked or gone.
+        """
+        entry = self._timeline.get(object_id)
+        if entry is None or entry.prompts_on(index) != prompts or not prompts:
+            return False
+        stored = StoredMask(self._packed(entry, index, mask), MaskState.PREDICTED, confidence)
+        seen = entry.masks.get(index)
+
+        def previewed(value: SegmentObject) -> SegmentObject:
+            return value.with_preview(index, prompts, seen, stored)
+
+        if previewed(entry) is entry:
+            return False
+        self._timeline.amend_prompts(object_id, index, prompts, previewed)
+        return True
+
+    # -- propagation
+
+    def begin_propagation(self, *object_ids: int, anew: bool = False) -> int:
+        """Say that what is pending of these objects is now computed; returns the run its results belong to.
+
+        With `anew` every slice counts as pending but the user's own, as after a change of the network.
+        """
+        entries = [self._unlocked(object_id) for object_id in object_ids]
+        run = self._timeline.new_run()
+        label = "Propagate " + ", ".join(entry.name for entry in entries)
+        after = {entry.id: entry.begun(run, self._count(entry), anew) for entry in entries}
+        self._timeline.do(Command(label, {entry.id: entry for entry in entries}, after, run))
+        return run
+
+    def apply_predictions(
+        self,
+        run: int,
+        object_id: int,
+        masks: Mapping[int, npt.NDArray[np.bool_]],
+        confidences: Mapping[int, float] | None = None,
+    ) -> tuple[int, ...]:
+        """Store what a run found, bool (rows, columns) by slice index, and say which slices took it.
+
+        Slices the user accepted or edited keep their masks. An object that was locked, deleted or propagated anew
+        meanwhile takes nothing, nor does one whose propagation was undone. All results of a run are one step of
+        undo together with its begin, unless the user did something else to the object in between.
+        """
+        entry = self._awaiting(run, object_id)
+        if entry is None:
+            return ()
+        packed = {index: self._packed(entry, index, mask) for index, mask in masks.items()}
+        said = confidences or {}
+        taken = {
+            index: StoredMask(mask, MaskState.PREDICTED, said.get(index))
+            for index, mask in sorted(packed.items())
+            if index not in entry.kept_slices
+        }
+        self._timeline.add_to_run(run, entry, entry.with_masks(taken))
+        return tuple(taken)
+
+    def end_propagation(self, run: int, object_id: int) -> tuple[int, ...]:
+        """Say that a run is complete: where it brought no mask the object is gone. Returns those slices.
+
+        Not to be called for a run that was cancelled: what it has not brought then stays pending.
+        """
+        entry = self._awaiting(run, object_id)
+        if entry is None:
+            return ()
+        gone = tuple(sorted(entry.unfinished - entry.kept_slices))
+        emptied = entry.with_masks(dict.fromkeys(gone, StoredMask(self._empty(entry))))
+        self._timeline.add_to_run(run, entry, replace(emptied, unfinished=frozenset()))
+        return gone
+
+    def cancel_propagation(self, run: int) -> tuple[int, ...]:
+        """Take a run back with all it has brought; `redo` brings that again. Returns the objects that changed.
+
+        What the user did meanwhile to other objects stays. What was done to these objects goes with the run, each as
+        a step of its own to redo.
+        """
+        return self._timeline.cancel(run)
+
+    def new_run(self) -> int:
+        """A number that makes steps which follow each other one step, such as those of one drag."""
+        return self._timeline.new_run()
 
     # -- export
 
@@ -72,9 +298,8 @@ class Session(SessionMasks):
         """Take an object in as if it had always been there, such as a segment of the scene; no step of undo."""
         self._check_name(name)
         entry = SegmentObject(self._next_id, ObjectPrompts(name, color), locked=locked)
-        self._make_way(name, entry.id)
         self._next_id += 1
-        self._objects[entry.id] = entry
+        self._timeline.put(entry)
         return entry.id
 
     def restore_object(
@@ -102,7 +327,7 @@ class Session(SessionMasks):
             object_id: its identifier; None = the next one.
         """
         self._check_name(said.name)
-        if object_id in self._objects:
+        if object_id is not None and self._timeline.get(object_id) is not None:
             raise SessionError(f"There is an object with the number {object_id} already.")
         if axis is None and not said.prompts:
             said = replace(said, slice_range=None)  # a range counts slices of an axis
@@ -123,8 +348,7 @@ class Session(SessionMasks):
             known = {index: what for index, what in entry.key_content().items() if index not in others}
             entry = replace(entry, propagated=MappingProxyType(known), unfinished=waiting)
         self._next_id = max(self._next_id, entry.id + 1)
-        self._make_way(entry.name, entry.id)
-        self._objects[entry.id] = entry
+        self._timeline.put(entry)
         return entry.id
 
     def add_objects(self, prompts: PromptSet) -> tuple[int, ...]:
@@ -141,38 +365,38 @@ class Session(SessionMasks):
         entry = self.object(object_id)
         if name != entry.name:
             self._check_name(name)
-        self._change(f"Rename {entry.name}", replace(entry, said=replace(entry.said, name=name)))
+        self._timeline.change(f"Rename {entry.name}", replace(entry, said=replace(entry.said, name=name)))
 
     def describe(self, object_id: int, name: str, color: tuple[float, float, float]) -> None:
         """Follow a name and colour that were changed elsewhere, in the past as well; no step of undo."""
         if name != self.object(object_id).name:
             self._check_name(name)
-        self._make_way(name, object_id)
-        self._change_everywhere(
+        self._timeline.make_way(name, object_id)
+        self._timeline.change_everywhere(
             object_id, lambda entry: replace(entry, said=replace(entry.said, name=name, color=color))
         )
 
     def set_locked(self, object_id: int, locked: bool) -> None:
         """Keep prompts and masks of the object from changing, or allow it again."""
         entry = self.object(object_id)
-        self._change(f"{'Lock' if locked else 'Unlock'} {entry.name}", replace(entry, locked=locked))
+        self._timeline.change(f"{'Lock' if locked else 'Unlock'} {entry.name}", replace(entry, locked=locked))
 
     def set_cleanup(self, object_id: int, cleanup: Cleanup) -> None:
         """Clean the masks of the object, or no more, where they are shown; those kept here stay as they are."""
         entry = self._unlocked(object_id)
-        self._change(f"Clean up {entry.name}", replace(entry, cleanup=cleanup))
+        self._timeline.change(f"Clean up {entry.name}", replace(entry, cleanup=cleanup))
 
     def delete_object(self, object_id: int, even_locked: bool = False) -> None:
         """Remove the object with all it has."""
         entry = self.object(object_id) if even_locked else self._unlocked(object_id)
-        self._do(Command(f"Delete {entry.name}", {object_id: entry}, {object_id: None}))
+        self._timeline.do(Command(f"Delete {entry.name}", {object_id: entry}, {object_id: None}))
 
     def set_slice_range(self, object_id: int, slice_range: tuple[int, int] | None) -> None:
         """Propagate over these slices only (first and last, inclusive); None for all."""
         entry = self._unlocked(object_id)
         said = replace(entry.said, slice_range=slice_range)
         PromptSet(self.geometry, self._axis(entry), (said,))  # refuses a range beyond the last slice
-        self._change("Change the slice range", replace(entry, said=said).with_prompts(said.prompts))
+        self._timeline.change("Change the slice range", replace(entry, said=said).with_prompts(said.prompts))
 
     # -- prompts
 
@@ -191,7 +415,7 @@ class Session(SessionMasks):
         along = entry.turned(prompt.slice.axis, self.geometry.shape) if entry.is_free else entry
         fitting = self._fitting(along, prompt)
         after = self._ranged(along, slice_range, fitting) if ranged else along
-        self._say(after, f"Add {_kind(prompt)}", (*entry.said.prompts, fitting))
+        self._timeline.change(f"Add {_kind(prompt)}", after.with_prompts((*entry.said.prompts, fitting)))
 
     def replace_prompt(
         self,
@@ -215,66 +439,58 @@ class Session(SessionMasks):
         fitting = self._fitting(along, prompt)
         prompts[self._position(entry, position)] = fitting
         after = self._ranged(along, slice_range, fitting) if ranged else along
-        self._say(after, f"Change {_kind(prompt)}", tuple(prompts), run)
+        self._timeline.change(f"Change {_kind(prompt)}", after.with_prompts(tuple(prompts)), run)
 
     def remove_prompt(self, object_id: int, position: int) -> None:
         """Remove the prompt at `position`."""
         entry = self._unlocked(object_id)
         prompts = list(entry.said.prompts)
         removed = prompts.pop(self._position(entry, position))
-        self._say(entry, f"Remove {_kind(removed)}", tuple(prompts))
+        self._timeline.change(f"Remove {_kind(removed)}", entry.with_prompts(tuple(prompts)))
 
     def remove_prompts(self, object_id: int) -> None:
         """Remove all prompts and the slice range of the object."""
         entry = self._unlocked(object_id)
         free = replace(entry, said=replace(entry.said, slice_range=None))
-        self._say(free, "Remove prompts", ())
+        self._timeline.change("Remove prompts", free.with_prompts(()))
 
     # -- undo
 
     @property
     def undo_label(self) -> str | None:
         """What `undo` would take back, None when there is nothing."""
-        return self._history.undo_label
+        return self._timeline.undo_label
 
     @property
     def step_count(self) -> int:
         """How many steps can be undone."""
-        return len(self._history.done)
+        return self._timeline.step_count
 
     @property
     def redo_label(self) -> str | None:
         """What `redo` would do again, None when there is nothing."""
-        return self._history.redo_label
+        return self._timeline.redo_label
 
     @property
     def last_run(self) -> int | None:
         """The run that `undo` would take back, None when the last step is none."""
-        done = self._history.done
-        return done[-1].run if done else None
+        return self._timeline.last_run
 
     def has_run(self, run: int) -> bool:
         """Whether a run is among the steps that can be taken back."""
-        return self._run_at(run) is not None
+        return self._timeline.has_run(run)
 
     def next_undo(self) -> frozenset[int]:
         """The objects that `undo` would change."""
-        done = self._history.done
-        return frozenset(done[-1].after) if done else frozenset()
+        return self._timeline.next_undo()
 
     def undo(self) -> Command[SegmentObject] | None:
         """Take back the last step and return it; None when there is nothing to take back."""
-        command = self._history.undo()
-        if command is not None:
-            self._objects = command.revert(self._objects)
-        return command
+        return self._timeline.undo()
 
     def redo(self) -> Command[SegmentObject] | None:
         """Do the step again that was taken back last and return it; None when there is none."""
-        command = self._history.redo()
-        if command is not None:
-            self._objects = command.apply(self._objects)
-        return command
+        return self._timeline.redo()
 
     # -- inside
 
@@ -293,13 +509,8 @@ class Session(SessionMasks):
                 self._next_id, entry, propagations=rounds, axis=along, cleanup=cleanup or Cleanup()
             )
             self._next_id += 1
-        self._do(Command(label, dict.fromkeys(added), added))
+        self._timeline.do(Command(label, dict.fromkeys(added), added))
         return tuple(added)
-
-    def _say(
-        self, entry: SegmentObject, label: str, prompts: tuple[Prompt, ...], run: int | None = None
-    ) -> None:
-        self._change(label, entry.with_prompts(prompts), run)
 
     def _ranged(
         self, entry: SegmentObject, slice_range: tuple[int, int] | None, prompt: Prompt
@@ -331,23 +542,58 @@ class Session(SessionMasks):
             raise SessionError(f"{entry.name!r} has {len(entry.said.prompts)} prompts, none at {position}.")
         return position
 
+    def _awaiting(self, run: int, object_id: int) -> SegmentObject | None:
+        entry = self._timeline.get(object_id)
+        return entry if entry is not None and entry.run == run and not entry.locked else None
 
-def kept_as_prompts(entry: SegmentObject) -> ObjectPrompts:
-    """What is said about an object, the masks that the user accepted or edited within its range as mask prompts."""
-    first, last = entry.said.slice_range or (0, max(entry.masks, default=0))
-    kept = [
-        MaskPrompt(SliceRef(entry.axis, index), stored.mask.to_array(), stored.round)
-        for index, stored in entry.masks.items()
-        if entry.axis is not None
-        and stored.is_kept
-        and not (stored.mask.is_empty and stored.round == 0)
-        and first <= index <= last
-    ]
-    prompts = sorted((*entry.said.prompts, *kept), key=lambda prompt: prompt.round)
-    return replace(entry.said, prompts=tuple(prompts))
+    def _unlocked(self, object_id: int) -> SegmentObject:
+        entry = self.object(object_id)
+        if entry.locked:
+            raise SessionError(f"{entry.name!r} is locked.")
+        return entry
+
+    def _along(self, entry: SegmentObject, axis: SliceAxis | None, turning: bool = False) -> SegmentObject:
+        """The object with its slice axis, or with `axis` where it has none; `turning` one that is free for another."""
+        if entry.axis is None and axis is None:
+            raise SessionError(f"{entry.name!r} has no slice axis yet: give it a prompt first.")
+        if axis is not None and turning and entry.is_free:
+            entry = entry.turned(axis, self.geometry.shape)
+        if axis is not None and entry.axis not in (None, axis):
+            raise SessionError(f"{entry.name!r} has slice axis {_letter(entry.axis)}, not {_letter(axis)}.")
+        return replace(entry, axis=entry.axis if axis is None else axis)
+
+    def _count(self, entry: SegmentObject) -> int:
+        if entry.axis is None:
+            raise SessionError(f"Nothing was said about {entry.name!r} yet.")
+        return self.geometry.slice_count(entry.axis)
+
+    def _stored(self, entry: SegmentObject, index: int) -> StoredMask:
+        if index not in entry.masks:
+            raise SessionError(f"{entry.name!r} has no mask on slice {index}.")
+        return entry.masks[index]
+
+    def _empty(self, entry: SegmentObject) -> PackedMask:
+        self._count(entry)
+        assert entry.axis is not None
+        return PackedMask.from_array(np.zeros(self.geometry.slice_shape(entry.axis), dtype=np.bool_))
+
+    def _packed(self, entry: SegmentObject, index: int, mask: npt.NDArray[np.bool_]) -> PackedMask:
+        last = self._count(entry) - 1
+        if not 0 <= index <= last:
+            raise SessionError(f"Slice {index} does not exist: there are slices 0 to {last}.")
+        packed = PackedMask.from_array(np.asarray(mask))
+        assert entry.axis is not None
+        wanted = self.geometry.slice_shape(entry.axis)
+        if packed.shape != wanted:
+            raise SessionError(f"The mask of slice {index} has shape {packed.shape}, the slice {wanted}.")
+        return packed
 
 
 def _kind(prompt: Prompt) -> str:
     return {"RecistLine": "line", "MaskPrompt": "mask"}.get(
         type(prompt).__name__, type(prompt).__name__.lower()
     )
+
+
+def _letter(axis: SliceAxis | None) -> str:
+    return "none" if axis is None else axis.name.lower()
