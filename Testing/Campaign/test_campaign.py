@@ -18,6 +18,7 @@ def campaign(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals and forks of POSIX systems")
 def test_killed_runs_lose_nothing_and_leave_nothing() -> None:
     done = campaign("kills", "--count", "2", "--seed", "1")

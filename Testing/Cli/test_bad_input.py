@@ -452,3 +452,11 @@ def test_a_second_run_with_the_same_output_is_refused_in_one_sentence(
     assert (done.code, done.err.count("\n")) == (1, 1)
     assert f"Cannot write {taken}: another run is writing there" in done.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_runs_that_would_share_a_file_of_names_are_told_apart(segment: Any, tmp_path: Path) -> None:
+    names = tmp_path / "out.labels.json"  # of out.nii.gz and of out.mha
+    with reserved(names):
+        done = segment("-o", tmp_path / "out.mha")
+    assert done.code == 1
+    assert f"Cannot write {names}: another run is writing there" in done.err

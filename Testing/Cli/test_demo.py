@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from MedSAMSlicerLib.cli.demo import REQUIRED_DICE, STRUCTURES
+from MedSAMSlicerLib.io.atomic import reserved
 from MedSAMSlicerLib.phantom import ct as phantom
 
 
@@ -50,3 +51,10 @@ def test_a_demo_folder_that_cannot_be_made_is_named(cli: Any, tmp_path: Path) ->
     done = cli("demo", "--output", tmp_path / "file" / "demo")
     assert done.code == 1
     assert f"The folder {tmp_path / 'file' / 'demo'} cannot be made" in done.err
+
+
+def test_a_second_demo_into_the_same_folder_is_refused_in_one_sentence(cli: Any, tmp_path: Path) -> None:
+    with reserved(tmp_path):
+        done = cli("demo", "--output", tmp_path)
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert f"Cannot write {tmp_path}: another run is writing there" in done.err

@@ -57,6 +57,18 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; returns the exit code."""
+    from ..io.atomic import reserved
+
+    folder = arguments.output
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
+    with reserved(folder):
+        return _run(arguments, folder)
+
+
+def _run(arguments: argparse.Namespace, folder: Path) -> int:
     from ..core.intensity import choose_window
     from ..core.metrics import dice
     from ..core.prompts import PromptSet
@@ -64,11 +76,6 @@ def run(arguments: argparse.Namespace) -> int:
     from ..phantom.ct import ct_phantom
     from .compute import Settings, segment_volume
 
-    folder = arguments.output
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
     checkpoint = Registry.from_environment().open(arguments.model, confirmation(arguments.yes), loads)
     array, geometry, truth = ct_phantom(seed=arguments.seed)
     volume = Volume(array, geometry, "phantom", folder / "volume.nii.gz", modality="CT")

@@ -57,15 +57,16 @@ def check_targets(
 
 
 @contextlib.contextmanager
-def reserved_targets(*paths: Path | None) -> Iterator[None]:
+def reserved_targets(output: Path, *others: Path | None) -> Iterator[None]:
     """Reserve outputs for this run, so that a second run with the same output is refused before it computes.
 
     Raises OutputError.
     """
     from ..io.atomic import reserved
+    from ..io.segmentations import names_file
 
     with contextlib.ExitStack() as held:
-        for path in paths:
+        for path in (output, names_file(output), *others):
             if path is not None:
                 held.enter_context(reserved(path))
         yield
