@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from MedSAMSlicerLib.core.errors import OutputError
-from MedSAMSlicerLib.io.dicom_seg import write_dicom_seg
+from MedSAMSlicerLib.io.dicom_seg import check_dicom_seg, unique_labels, write_dicom_seg
 from MedSAMSlicerLib.io.volumes import Volume, read_volume
 
 from .dicom_files import ROOT, write_series
@@ -164,3 +165,50 @@ def test_missing_highdicom_says_what_to_install(tmp_path: Path, monkeypatch: pyt
     volume = read_volume(tmp_path / "ct")
     with pytest.raises(OutputError, match=r"pip install 'medsamslicer\[dicom\]'"):
         write_dicom_seg(tmp_path / "out.dcm", masks_for(volume), volume.geometry, volume.dicom_files)
+
+
+# ------------------------------------------------------------------------------ what real series have and lack
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"SliceThickness": None},
+        {"SliceThickness": ""},
+        {"SpecificCharacterSet": ""},
+        {"PatientBirthDate": "1970-01-02"},
+        {"StudyDate": "unknown", "PatientAge": "35", "PatientSex": "male"},
+    ],
+    ids=lambda change: ", ".join(f"{name} {value!r}" for name, value in change.items()),
+)
+def test_what_a_series_lacks_or_holds_wrongly_is_mended(tmp_path: Path, change: dict[str, Any]) -> None:
+    for file in write_series(tmp_path / "series", ramp((7, 9, 10))):
+        dataset = pydicom.dcmread(file)
+        for name, value in change.items():
+            if value is None:
+                del dataset[name]
+            else:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    dataset[name] = pydicom.DataElement(
+                        name, pydicom.datadict.dictionary_VR(name), value, validation_mode=0
+                    )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset.save_as(file, enforce_file_format=True)
+    volume = read_volume(tmp_path / "series")
+    masks = masks_for(volume)
+    check_dicom_seg(tmp_path / "a.dcm", list(masks), volume.geometry, volume.dicom_files)
+    assert not (tmp_path / "a.dcm").exists()
+    write_dicom_seg(tmp_path / "a.dcm", masks, volume.geometry, volume.dicom_files)
+    read = assert_places(tmp_path / "a.dcm", volume, masks)
+    assert float(read.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness) == 2.5
+    assert hd.seg.segread(tmp_path / "a.dcm").number_of_segments == 3
+
+
+def test_labels_are_short_and_unlike_and_without_backslash(caplog: pytest.LogCaptureFixture) -> None:
+    long = "x" * 70
+    with caplog.at_level(logging.WARNING):
+        labels = unique_labels([long + " first", long + " second", "a\\b", "liver"])
+    assert labels == ["x" * 64, "x" * 60 + " (2)", "a/b", "liver"]
+    assert len(caplog.records) == 3

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from MedSAMSlicerLib.core.errors import VolumeError
+from MedSAMSlicerLib.core.errors import SpacingUnknownError, VolumeError
 from MedSAMSlicerLib.io.dicom_frames import frame_order
 from MedSAMSlicerLib.io.volumes import read_volume
 
@@ -177,9 +177,15 @@ def test_jpeg_2000_series_lies_where_its_label_says(
     assert capfd.readouterr() == ("", "")
 
 
-def test_film_without_positions_is_read_with_a_warning(shared_data: Path) -> None:
-    volume = read_volume(shared_data / "multiframe_mr_cine" / "dicom" / "MR-MONO2-8-16x-heart.dcm")
+def test_film_without_positions_is_read_with_a_warning_once_its_pixel_size_is_known(
+    shared_data: Path,
+) -> None:
+    film = shared_data / "multiframe_mr_cine" / "dicom" / "MR-MONO2-8-16x-heart.dcm"
+    with pytest.raises(SpacingUnknownError, match="does not tell how large its pixels are"):
+        read_volume(film)
+    volume = read_volume(film, spacing=(1.4, 1.4))
     assert volume.geometry.shape == (16, 256, 256)
+    assert volume.geometry.spacing[:2] == pytest.approx((1.4, 1.4))
     assert "no positions for its 16 frames" in volume.warnings[0]
 
 
@@ -243,3 +249,113 @@ def test_orientation_that_spans_no_plane_is_an_error(tmp_path: Path) -> None:
     write_series(tmp_path, SLICES, ImageOrientationPatient=["1", "0", "0", "1", "0", "0"])
     with pytest.raises(VolumeError, match="without usable positions"):
         read_volume(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------ how large pixels are
+
+
+def without(*names: str) -> Any:
+    """A tag function of `write_series` cannot take a tag away; so the files are written again."""
+
+    def strip(folder: Path, **tags: Any) -> None:
+        pydicom = pytest.importorskip("pydicom")
+        for file in folder.iterdir():
+            dataset = pydicom.dcmread(file)
+            for name in names:
+                del dataset[name]
+            for name, value in tags.items():
+                setattr(dataset, name, value)
+            dataset.save_as(file, enforce_file_format=True)
+
+    return strip
+
+
+def test_without_any_pixel_size_a_series_is_refused_and_read_with_the_one_given(tmp_path: Path) -> None:
+    write_series(tmp_path, SLICES)
+    without("PixelSpacing")(tmp_path)
+    with pytest.raises(SpacingUnknownError, match="does not tell how large its pixels are"):
+        read_volume(tmp_path)
+    assert read_volume(tmp_path, spacing=(0.5, 0.75)).geometry.spacing == pytest.approx((0.5, 0.75, 2.5))
+
+
+def test_a_pixel_size_that_the_series_tells_itself_is_not_overruled(tmp_path: Path) -> None:
+    write_series(tmp_path, SLICES)
+    with pytest.raises(VolumeError, match=r"says itself that its pixels measure 0\.5 x 0\.75 mm"):
+        read_volume(tmp_path, spacing=(1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("tags", "spacing", "warned"),
+    [
+        ({"NominalScannedPixelSpacing": [0.6, 0.4]}, (0.4, 0.6), False),
+        ({"ImagerPixelSpacing": [0.6, 0.4]}, (0.4, 0.6), True),
+        (
+            {"ImagerPixelSpacing": [0.6, 0.4], "EstimatedRadiographicMagnificationFactor": 2},
+            (0.2, 0.3),
+            False,
+        ),
+    ],
+    ids=["scanned film", "detector", "detector and magnification"],
+)
+def test_the_pixel_size_is_looked_for_where_the_standard_has_it(
+    tmp_path: Path, tags: dict[str, Any], spacing: tuple[float, float], warned: bool
+) -> None:
+    write_series(tmp_path, SLICES)
+    without("PixelSpacing")(tmp_path, **tags)
+    volume = read_volume(tmp_path)
+    assert volume.geometry.spacing[:2] == pytest.approx(spacing)
+    assert any("at the detector only" in sentence for sentence in volume.warnings) == warned
+
+
+def test_the_pixel_size_of_an_enhanced_file_stands_with_its_frames(tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    legacy = pytest.importorskip("highdicom.legacy", reason="the extra `dicom` is not installed")
+    files = write_series(tmp_path / "series", SLICES, spacing=(0.8, 0.6))
+    enhanced = legacy.LegacyConvertedEnhancedCTImage(
+        legacy_datasets=[pydicom.dcmread(file) for file in files],
+        series_instance_uid=ROOT + "7",
+        series_number=7,
+        sop_instance_uid=ROOT + "8",
+        instance_number=1,
+    )
+    enhanced.save_as(tmp_path / "enhanced.dcm")
+    assert read_volume(tmp_path / "enhanced.dcm").geometry.spacing == pytest.approx((0.6, 0.8, 2.5))
+
+
+def test_slices_that_differ_by_less_than_a_pixel_at_their_edge_are_parallel(tmp_path: Path) -> None:
+    turned = lambda k: [1, 0.0003 * (k > 4), 0, 0, 1, 0]  # noqa: E731
+    write_series(tmp_path, SLICES, ImageOrientationPatient=turned)
+    assert read_volume(tmp_path).geometry.shape[0] == len(SLICES)
+
+
+def test_ct_numbers_stay_what_they_are_where_black_is_said_to_be_high(tmp_path: Path) -> None:
+    tags = {"RescaleIntercept": "-1024", "RescaleSlope": "1", "BitsStored": 12, "HighBit": 11}
+    write_series(tmp_path / "plain", SLICES, **tags)
+    write_series(tmp_path / "turned", SLICES, PhotometricInterpretation="MONOCHROME1", **tags)
+    plain, turned = read_volume(tmp_path / "plain"), read_volume(tmp_path / "turned")
+    np.testing.assert_array_equal(turned.array, plain.array)
+
+
+def test_more_pixels_than_the_file_could_hold_are_refused_before_they_are_given_memory(
+    tmp_path: Path,
+) -> None:
+    files = write_series(tmp_path, SLICES[:1])
+    pydicom = pytest.importorskip("pydicom")
+    dataset = pydicom.dcmread(files[0])
+    dataset.Rows = dataset.Columns = 65535
+    dataset.save_as(files[0], enforce_file_format=True)
+    with pytest.raises(VolumeError, match="truncated or damaged"):
+        read_volume(tmp_path)
+
+
+@pytest.mark.parametrize("syntax", ["ExplicitVRLittleEndian", "ImplicitVRLittleEndian"])
+def test_files_without_preamble_and_ending_are_a_series(tmp_path: Path, syntax: str) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    for number, file in enumerate(write_series(tmp_path / "made", SLICES)):
+        dataset = pydicom.dcmread(file)
+        implicit = syntax.startswith("Implicit")
+        plain = pydicom.Dataset(dataset)
+        del plain.file_meta
+        (tmp_path / "bare").mkdir(exist_ok=True)
+        plain.save_as(tmp_path / "bare" / f"x{number}", implicit_vr=implicit, little_endian=True)
+    np.testing.assert_array_equal(read_volume(tmp_path / "bare" / "x3").array, SLICES)

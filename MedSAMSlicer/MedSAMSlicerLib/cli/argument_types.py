@@ -36,3 +36,12 @@ def not_negative(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"a whole number of 0 or more is needed, not {text!r}")
     return int(text)
+
+
+def split_label(text: str) -> tuple[Path, str | None]:
+    """`FILE` or `FILE,LABEL`: the file, and which label of it is meant. A file name may itself hold commas."""
+    whole = expanded(text.strip())
+    name, comma, label = text.strip().rpartition(",")
+    if not comma or whole.exists() or not label.strip():
+        return whole, None
+    return expanded(name), label.strip()

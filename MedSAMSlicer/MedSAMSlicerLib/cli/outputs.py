@@ -77,6 +77,27 @@ def needs_dicom(output: Path) -> bool:
     return output.name.lower().endswith(_DICOM)
 
 
+def check_dicom(output: Path, names: Sequence[str], volume: Volume) -> None:
+    """Find out before any computing whether the series allows the DICOM SEG `output`. Raises OutputError."""
+    from ..io.dicom_seg import check_dicom_seg
+
+    check_dicom_seg(output, names, volume.geometry, volume.dicom_files)
+
+
+def rescue_masks(
+    output: Path, masks: Mapping[str, Mask], volume: Volume, objects: Sequence[ObjectPrompts]
+) -> Path:
+    """Write masks that `output` could not take beside it, as .seg.nrrd under a name that is free; returns the path.
+
+    Raises OutputError when that is not possible either.
+    """
+    stem = output.name.removesuffix(_DICOM)
+    names = (f"{stem}{number}{_SEGMENTATION}" for number in ("", *(f"-{n}" for n in range(2, 1000))))
+    beside = next(path for name in names if not (path := output.with_name(name)).exists())
+    write_masks(beside, masks, volume, objects)
+    return beside
+
+
 def write_masks(
     output: Path, masks: Mapping[str, Mask], volume: Volume, objects: Sequence[ObjectPrompts]
 ) -> None:

@@ -24,7 +24,7 @@ from ..core.prompts import (
 )
 from ..io.labels import read_slice_mask
 from ..io.segmentations import color_of
-from .argument_types import expanded
+from .argument_types import split_label
 from .exit_codes import UsageError
 from .prompt_text import PromptText
 
@@ -94,6 +94,17 @@ def parse_range(text: str) -> Range:
     return int(found[1]), int(found[2])
 
 
+def parse_spacing(text: str) -> tuple[float, ...]:
+    """`X,Y` or `X,Y,Z` in mm. Raises UsageError."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) not in (2, 3) or not all(math.isfinite(value) and value > 0 for value in values):
+        raise UsageError(f"--spacing needs X,Y or X,Y,Z in mm, not {text!r}")
+    return values
+
+
 def _in_voxels(text: PromptText, geometry: VolumeGeometry, axis: SliceAxis) -> Prompt:
     slice_ref = SliceRef(axis, text.whole(0))
     if text.kind == "box":
@@ -142,8 +153,8 @@ def _mask(text: PromptText, geometry: VolumeGeometry, axis: SliceAxis) -> MaskPr
         raise PromptError(
             f"Slice {slice_ref.index} does not exist: axis {axis.name.lower()} has slices 0 to {last}."
         )
-    path = expanded(text.rest_after_slice())
-    mask = read_slice_mask(path, geometry, axis, slice_ref.index)
+    path, label = split_label(text.rest_after_slice())
+    mask = read_slice_mask(path, geometry, axis, slice_ref.index, label, text.name)
     if not mask.any():
         raise PromptError(f"{path} has nothing marked on slice {slice_ref.index}.")
     prompt = MaskPrompt(slice_ref, mask)

@@ -12,12 +12,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import CheckpointError, OutputError, PromptError, VolumeError
+from ..core.errors import CheckpointError, OutputError, PromptError, SpacingUnknownError, VolumeError
 from ..models.registry import BUNDLED_ID, CheckpointFile, Registry
-from .argument_types import expanded, positive, threads
+from .argument_types import expanded, positive, split_label, threads
 from .exit_codes import OK, UsageError
 from .models import loads
-from .outputs import check_targets, draw_result, needs_dicom, reserved_targets, write_masks
+from .outputs import (
+    check_dicom,
+    check_targets,
+    draw_result,
+    needs_dicom,
+    rescue_masks,
+    reserved_targets,
+    write_masks,
+)
 from .prompt_text import PromptText
 from .terminal import UNTRIED_DEVICES, confirmation, duration, say, warn
 
@@ -63,6 +71,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     out.help = ".seg.nrrd (segmentation of 3D Slicer), .nii.gz .nii .nrrd .mha (labels), .dcm (DICOM SEG)"
     parser.add_argument(
         "--series", metavar="UID", help="SeriesInstanceUID, where a DICOM folder holds several"
+    )
+    parser.add_argument(
+        "--spacing",
+        metavar="X,Y[,Z]",
+        help="mm between columns, rows and slices of a DICOM series that does not tell",
     )
     _add_prompts(parser)
     network = parser.add_argument_group("network")
@@ -118,7 +131,11 @@ def _add_prompts(parser: argparse.ArgumentParser) -> None:
         ("box", "[NAME=]SLICE,X0,Y0,X1,Y1", "a box around the object on one slice"),
         ("point", "[NAME=]SLICE,X,Y[,+|-]", "a click on the object (+, the default) or beside it (-)"),
         ("line", "[NAME=]SLICE,X0,Y0,X1,Y1", "the longest diameter of a lesion (RECIST)"),
-        ("mask", "[NAME=]SLICE,FILE", "the object on one slice: a label volume or a picture of that slice"),
+        (
+            "mask",
+            "[NAME=]SLICE,FILE[,LABEL]",
+            "the object on one slice: a label volume or a picture of that slice",
+        ),
     ):
         prompts.add_argument(
             f"--{kind}",
@@ -154,7 +171,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, start: float) -> int:
-    volume = _read_volume(arguments.volume, arguments.series)
+    volume = _read_volume(arguments.volume, arguments.series, arguments.spacing)
     for sentence in volume.warnings:
         warn(sentence)
     if needs_dicom(arguments.output) and not volume.dicom_files:
@@ -162,6 +179,8 @@ def _run(arguments: argparse.Namespace, start: float) -> int:
     prompts = _prompts(arguments, volume)
     checkpoint = _checkpoint(arguments, prompts)
     prompts = replace(prompts, checkpoint_id=checkpoint.checkpoint.id, checkpoint_sha256=checkpoint.sha256)
+    if needs_dicom(arguments.output):
+        check_dicom(arguments.output, [entry.name for entry in prompts.objects], volume)
     read_s = time.perf_counter() - start
 
     from .compute import Settings, segment_volume
@@ -184,8 +203,8 @@ def _run(arguments: argparse.Namespace, start: float) -> int:
 
 def _other_inputs(arguments: argparse.Namespace) -> dict[Path, str]:
     """Files beside the volume that must stay as they are; the prompts may be saved where they came from."""
-    masks = [text.body.partition(",")[2].strip() for text in arguments.given if text.kind == "mask"]
-    inputs = {expanded(name): "the file of a --mask" for name in masks if name}
+    masks = [split_label(text.rest_after_slice())[0] for text in arguments.given if text.kind == "mask"]
+    inputs = dict.fromkeys(masks, "the file of a --mask")
     if arguments.model is not None:
         inputs[expanded(arguments.model)] = "the --model"
     if arguments.prompts is not None and arguments.prompts != arguments.save_prompts:
@@ -193,11 +212,14 @@ def _other_inputs(arguments: argparse.Namespace) -> dict[Path, str]:
     return inputs
 
 
-def _read_volume(path: Path, series_uid: str | None) -> Volume:
+def _read_volume(path: Path, series_uid: str | None, spacing: str | None) -> Volume:
     from ..io.volumes import read_volume
+    from .prompt_arguments import parse_spacing
 
     try:
-        volume = read_volume(path, series_uid)
+        volume = read_volume(path, series_uid, None if spacing is None else parse_spacing(spacing))
+    except SpacingUnknownError as error:
+        raise VolumeError(f"{error} Give it with --spacing X,Y or X,Y,Z.") from error
     except VolumeError as error:  # the library knows of no option
         raise VolumeError(
             str(error).replace("choose one by its UID", "choose one with --series UID")
@@ -279,7 +301,13 @@ def _write(arguments: argparse.Namespace, volume: Volume, result: Segmented) -> 
         write_bytes(arguments.save_prompts, result.prompts.to_json().encode())
     if arguments.picture is not None:
         draw_result(arguments.picture, volume, result)
-    write_masks(arguments.output, result.masks, volume, result.prompts.objects)
+    try:
+        write_masks(arguments.output, result.masks, volume, result.prompts.objects)
+    except OutputError as error:
+        if not needs_dicom(arguments.output):
+            raise
+        beside = rescue_masks(arguments.output, result.masks, volume, result.prompts.objects)
+        raise OutputError(f"{error} The masks were written to {beside} instead.") from error
 
 
 def where_lost(name: str, ended: Sequence[Mapping[str, int]]) -> str:

@@ -19,6 +19,10 @@ class VolumeError(MedSAMError):
     """An image that cannot be read or holds nothing to segment."""
 
 
+class SpacingUnknownError(VolumeError):
+    """A volume does not tell how large its voxels are, and nobody else did."""
+
+
 class CheckpointError(MedSAMError):
     """A file of network weights that is damaged, unknown or of another network."""
 

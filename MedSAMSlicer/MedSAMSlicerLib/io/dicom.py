@@ -7,6 +7,7 @@ place and a missing slice is noticed.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,14 @@ import numpy.typing as npt
 from ..core.errors import VolumeError
 from ..core.geometry import VolumeGeometry
 from .conventions import ras_from_lps
-from .dicom_frames import read_frames
+from .dicom_frames import known_spacing, read_frames
 from .dicom_slices import Series, Slice, read_header, read_pixels, slice_step
 
-_BARE_STARTS = (b"\x08\x00\x05\x00", b"\x08\x00\x08\x00", b"\x08\x00\x00\x00")  # tags of group 0008
+_BARE_GROUP = b"\x08\x00"  # files without a preamble begin with a tag of group 0008
+_LONGEST_VALUE = 1 << 10  # bytes of such a first value
+_SAME_PLACE = (
+    0.25  # of a pixel: by so little may the edge of a slice be off that still is parallel to the others
+)
 _PIXEL_DATA = b"\xe0\x7f\x10\x00"  # the tag of the pixels, little endian
 _NOT_IMAGES = ("SEG", "RTSTRUCT", "RTPLAN", "SR", "PR", "KO", "REG")
 _RIVAL = 0.5  # a second series with this share of the largest makes the choice the user's
@@ -32,11 +37,30 @@ def is_dicom(path: Path) -> bool:
             start = file.read(132)
     except OSError:
         return False
-    return start[128:132] == b"DICM" or start[:4] in _BARE_STARTS
+    return start[128:132] == b"DICM" or _begins_with_a_tag(start)
 
 
-def read_series(path: Path, series_uid: str | None = None) -> Series:
-    """The volume of a folder, or of the series that the file `path` belongs to; VolumeError naming `path`."""
+def _begins_with_a_tag(start: bytes) -> bool:
+    """Whether bytes begin with a short element of group 0008, with its value representation or without."""
+    if len(start) < 12 or start[:2] != _BARE_GROUP:
+        return False
+    explicit = start[4:6].isalpha() and start[4:6].isupper()
+    length = int.from_bytes(start[6:8] if explicit else start[4:8], "little")
+    return length <= _LONGEST_VALUE
+
+
+def read_series(path: Path, series_uid: str | None = None, spacing: Sequence[float] | None = None) -> Series:
+    """The volume of a folder, or of the series that the file `path` belongs to.
+
+    Args:
+        path: A file or folder.
+        series_uid: Which series, where there are several.
+        spacing: Mm between columns, between rows and maybe between slices, where the files do not tell.
+
+    Raises:
+        SpacingUnknownError: The files do not tell how large their pixels are, and `spacing` does not either.
+        VolumeError: Naming `path`, for all else.
+    """
     warnings: list[str] = []
     slices, unreadable = _scan(path)
     if path.is_file():
@@ -55,8 +79,8 @@ def read_series(path: Path, series_uid: str | None = None) -> Series:
     if many:
         if len(many) > 1:
             raise VolumeError(f"{path} holds {len(many)} multi-frame files of one series; name one of them.")
-        return read_frames(many[0], warnings)
-    return _from_slices(path, slices, warnings)
+        return read_frames(many[0], warnings, spacing)
+    return _from_slices(path, slices, warnings, spacing)
 
 
 def _scan(path: Path) -> tuple[list[Slice], list[Path]]:
@@ -130,9 +154,13 @@ def _said(group: list[Slice]) -> str:
     return f"{group[0].description or group[0].modality or 'unnamed'} ({count} image{'s' * (count != 1)})"
 
 
-def _from_slices(path: Path, slices: list[Slice], warnings: list[str]) -> Series:
+def _from_slices(
+    path: Path, slices: list[Slice], warnings: list[str], given: Sequence[float] | None
+) -> Series:
     slices = _same_plane(path, slices, warnings)
     first = slices[0]
+    spacing = known_spacing(path, first, warnings, given)
+    thickness = first.thickness if first.thickness is not None or given is None else (*given, None)[2]
     places = [s.place for s in slices if s.place is not None]
     if places:
         row, column = places[0].row, places[0].column
@@ -141,7 +169,7 @@ def _from_slices(path: Path, slices: list[Slice], warnings: list[str]) -> Series
         order = np.argsort(positions @ normal, kind="stable")
         slices = [slices[n] for n in order]
         position = positions[order[0]]
-        step = slice_step(path, positions[order], normal, first.thickness, warnings)
+        step = slice_step(path, positions[order], normal, thickness, warnings)
     else:
         if len(slices) > 1:
             raise VolumeError(
@@ -149,10 +177,10 @@ def _from_slices(path: Path, slices: list[Slice], warnings: list[str]) -> Series
             )
         warnings.append(f"{path} has no position; it was put at the origin, as an axial slice.")
         position, (row, column, normal) = np.zeros(3), np.eye(3)
-        step = normal * (first.thickness or 1.0)
+        step = normal * (thickness or 1.0)
     matrix = np.eye(4)
-    matrix[:3, 0] = row * first.spacing[0]
-    matrix[:3, 1] = column * first.spacing[1]
+    matrix[:3, 0] = row * spacing[0]
+    matrix[:3, 1] = column * spacing[1]
     matrix[:3, 2] = step
     matrix[:3, 3] = position
     geometry = VolumeGeometry((len(slices), first.size[1], first.size[0]), ras_from_lps(matrix))
@@ -187,14 +215,17 @@ def _same_plane(path: Path, slices: list[Slice], warnings: list[str]) -> list[Sl
 
 
 def _parallel(a: Slice, b: Slice) -> bool:
-    if a.size != b.size or not np.allclose(a.spacing, b.spacing, rtol=1e-4):
+    if a.size != b.size or (a.spacing is None) != (b.spacing is None):
+        return False
+    if a.spacing is not None and not np.allclose(a.spacing, b.spacing or (), rtol=1e-4):
         return False
     if a.place is None or b.place is None:
         return a.place is b.place
-    return bool(
-        np.allclose(a.place.row, b.place.row, atol=1e-4)
-        and np.allclose(a.place.column, b.place.column, atol=1e-4)
+    # in pixels: how far the last pixels of both slices are apart when their first ones coincide
+    apart = a.size[0] * np.abs(a.place.row - b.place.row) + a.size[1] * np.abs(
+        a.place.column - b.place.column
     )
+    return bool(apart.max() <= _SAME_PLACE)
 
 
 def _stacked(planes: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:

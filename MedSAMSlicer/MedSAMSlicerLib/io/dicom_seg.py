@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import __version__
 from ..core.errors import OutputError
@@ -21,6 +23,14 @@ from .segmentations import Color, Mask, color_of
 
 logger = logging.getLogger(__name__)
 
+_LONGEST_LABEL = 64  # letters of a long string (LO)
+_SMALLEST_FRAME = 8  # pixels: readers differ in how they pack smaller frames
+_PLAIN = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID")
+_COPIED = (
+    *_PLAIN, "StudyDate", "StudyTime", "PatientAge", "PatientSize", "PatientWeight", "PatientBirthTime",
+    "ReferringPhysicianName", "StudyDescription", "EthnicGroup", "PatientComments", "AdditionalPatientHistory",
+    "SeriesDate", "SeriesTime", "SeriesNumber", "ContentDate", "ContentTime", "AcquisitionDate", "Occupation",
+)  # fmt: skip
 _ROOT = "2.25."  # UIDs derived from a number need no registered root
 
 
@@ -46,13 +56,7 @@ def write_dicom_seg(
         OutputError: naming `path`, when highdicom is missing, the volume did not come from DICOM, the masks are
             empty, or the series lacks what the standard asks for.
     """
-    hd, pydicom = _libraries(path)
-    if not dicom_files:
-        raise OutputError(
-            f"Cannot write {path}: DICOM SEG needs a DICOM series as its source; write a .seg.nrrd instead."
-        )
-    names = list(masks)
-    planes = len(dicom_files) if len(dicom_files) > 1 else geometry.shape[0]
+    planes = len(dicom_files or ()) if len(dicom_files or ()) > 1 else geometry.shape[0]
     for name, mask in masks.items():
         if mask.shape != geometry.shape or planes != geometry.shape[0]:
             raise OutputError(
@@ -60,8 +64,53 @@ def write_dicom_seg(
             )
     if not any(mask.any() for mask in masks.values()):
         raise OutputError(f"Cannot write {path}: DICOM SEG cannot hold an empty segmentation.")
-    sources = _sources(dicom_files, pydicom)
-    pixels = np.stack([np.asarray(masks[name], dtype=np.uint8) for name in names], axis=-1)
+    pixels = np.stack([np.asarray(mask, dtype=np.uint8) for mask in masks.values()], axis=-1)
+    content = _encoded(path, list(masks), pixels, geometry, dicom_files, colors or {}, series_description)
+    write_bytes(path, content)
+
+
+def check_dicom_seg(
+    path: str | Path,
+    names: Sequence[str],
+    geometry: VolumeGeometry,
+    dicom_files: Sequence[Path] | None,
+) -> None:
+    """Find out before anything is computed whether a series allows a DICOM SEG: one is made of a few voxels.
+
+    Args:
+        path, geometry, dicom_files: as for :func:`write_dicom_seg`; nothing is written.
+        names: of the segments.
+
+    Raises:
+        OutputError: as :func:`write_dicom_seg`.
+    """
+    pixels = np.zeros((*geometry.shape, len(names)), dtype=np.uint8)
+    pixels[geometry.shape[0] // 2, :2, :2] = 1
+    with _quiet():
+        _encoded(path, names, pixels, geometry, dicom_files, {}, "check")
+
+
+def _encoded(
+    path: str | Path,
+    names: Sequence[str],
+    pixels: npt.NDArray[np.uint8],
+    geometry: VolumeGeometry,
+    dicom_files: Sequence[Path] | None,
+    colors: Mapping[str, Color],
+    series_description: str,
+) -> bytes:
+    """The file of segments (K, J, I, names)."""
+    hd, pydicom = _libraries(path)
+    if not dicom_files:
+        raise OutputError(
+            f"Cannot write {path}: DICOM SEG needs a DICOM series as its source; write a .seg.nrrd instead."
+        )
+    if geometry.shape[1] * geometry.shape[2] < _SMALLEST_FRAME:
+        raise OutputError(
+            f"Cannot write {path}: DICOM SEG packs eight pixels into a byte, and slices of {geometry.shape[1]} x "
+            f"{geometry.shape[2]} pixels are fewer; write a .seg.nrrd instead."
+        )
+    sources = _sources(dicom_files, pydicom, geometry)
     if len(sources) == 1 and "NumberOfFrames" in sources[0]:
         pixels = pixels[np.argsort(frame_order(Path(dicom_files[0])))]
     try:
@@ -73,7 +122,7 @@ def write_dicom_seg(
                 source_images=sources,
                 pixel_array=pixels,
                 segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-                segment_descriptions=_descriptions(names, colors or {}, hd),
+                segment_descriptions=_descriptions(names, colors, hd),
                 series_instance_uid=hd.UID(),
                 series_number=_series_number(sources[0]),
                 sop_instance_uid=hd.UID(),
@@ -89,9 +138,23 @@ def write_dicom_seg(
             )
             buffer = io.BytesIO()
             segmentation.save_as(buffer)
-    except (AttributeError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(f"Cannot write {path}: the series does not allow a DICOM SEG ({error}).") from error
-    write_bytes(path, buffer.getvalue())
+    except (AttributeError, ValueError, KeyError, TypeError, OverflowError) as error:
+        reason = " ".join(str(error).split())
+        raise OutputError(
+            f"Cannot write {path}: the series does not allow a DICOM SEG ({reason}); write a .seg.nrrd instead."
+        ) from error
+    return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing of this file is logged inside: what is mended is told when the file is written."""
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _libraries(path: str | Path) -> tuple[Any, Any]:
@@ -106,13 +169,39 @@ def _libraries(path: str | Path) -> tuple[Any, Any]:
     return highdicom, pydicom
 
 
-def _sources(dicom_files: Sequence[Path], pydicom: Any) -> list[Any]:
-    """The headers of the series; what a careless anonymisation emptied is filled in, the same in every file.
+def _sources(dicom_files: Sequence[Path], pydicom: Any, geometry: VolumeGeometry) -> list[Any]:
+    """The headers of the series; what anonymization emptied or a program wrote wrongly is mended, alike in every file.
 
     The SOP instance stands in the file's own header too, so that references stay right; the UIDs of study and
-    series can only be new ones.
+    series can only be new ones. What had to be changed is logged as a warning.
     """
-    datasets = [pydicom.dcmread(file, stop_before_pixels=True) for file in dicom_files]
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # of pydicom, about values that break the standard: they are mended here
+        datasets = [pydicom.dcmread(file, stop_before_pixels=True, force=True) for file in dicom_files]
+        dropped: set[str] = set()
+        for dataset in datasets:
+            _mend_values(dataset, pydicom, dropped)
+            if not dataset.get("NumberOfFrames") and not dataset.get("SliceThickness"):
+                dataset.SliceThickness = f"{geometry.spacing[2]:.6g}"
+                dropped.add("SliceThickness")
+    missing = _fill_identity(datasets)
+    if dropped:
+        logger.warning(
+            "Of the series, %s could not be taken over as written; the DICOM SEG leaves them out or fills them in.",
+            ", ".join(sorted(dropped)),
+        )
+    if missing:
+        said = ", ".join(sorted(missing))
+        logger.warning(
+            "The series has no %s; the DICOM SEG refers to its images by their own UIDs only.", said
+        )
+    return datasets
+
+
+def _fill_identity(datasets: Sequence[Any]) -> set[str]:
+    """Fill in UIDs and names that a segmentation must have; returns which UIDs were made."""
     meta = {"SOPClassUID": "MediaStorageSOPClassUID", "SOPInstanceUID": "MediaStorageSOPInstanceUID"}
     fresh = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
     seed = "".join(str(dataset.file_meta.get("MediaStorageSOPInstanceUID", "")) for dataset in datasets)
@@ -126,25 +215,39 @@ def _sources(dicom_files: Sequence[Path], pydicom: Any) -> list[Any]:
                 digest = hashlib.sha256(f"{name} {seed}".encode()).digest()
                 setattr(dataset, name, _ROOT + str(int.from_bytes(digest[:16], "big")))
                 missing.add(name)
-        for name in (
-            "PatientID",
-            "PatientName",
-            "PatientBirthDate",
-            "PatientSex",
-            "AccessionNumber",
-            "StudyID",
-        ):
+        for name in _PLAIN:
             if name not in dataset:
                 setattr(dataset, name, "")
         for name in ("StudyDate", "StudyTime"):
             if name not in dataset:
                 setattr(dataset, name, None)
-    if missing:
-        said = ", ".join(sorted(missing))
-        logger.warning(
-            "The series has no %s; the DICOM SEG refers to its images by their own UIDs only.", said
-        )
-    return datasets
+    return missing
+
+
+def _mend_values(dataset: Any, pydicom: Any, dropped: set[str]) -> None:
+    """Decode text as Unicode and empty the values of patient and study that do not follow the standard."""
+    try:
+        dataset.decode()
+    except (LookupError, ValueError, TypeError, AttributeError):
+        dropped.add("SpecificCharacterSet")
+    dataset.SpecificCharacterSet = "ISO_IR 192"  # Unicode holds every name
+    for name in _COPIED:
+        if name not in dataset:
+            continue
+        try:
+            element = dataset[name]
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                pydicom.dataelem.DataElement(
+                    element.tag, element.VR, element.value, validation_mode=pydicom.config.RAISE
+                )
+            if element.VR == "DA" and element.value:
+                pydicom.valuerep.DA(str(element.value))
+        except (ValueError, TypeError, UserWarning, OverflowError, AttributeError):
+            del dataset[name]
+            if name in _PLAIN or name in ("StudyDate", "StudyTime"):
+                setattr(dataset, name, "" if name in _PLAIN else None)
+            dropped.add(name)
 
 
 def _series_number(dataset: Any) -> int:
@@ -155,11 +258,12 @@ def _series_number(dataset: Any) -> int:
 def _descriptions(names: Sequence[str], colors: Mapping[str, Color], hd: Any) -> list[Any]:
     tissue = hd.sr.CodedConcept("85756007", "SCT", "Tissue")
     descriptions = []
+    labels = unique_labels(names)
     for number, name in enumerate(names):
         color = colors.get(name, color_of(number))
         description = hd.seg.SegmentDescription(
             segment_number=number + 1,
-            segment_label=name[:64],
+            segment_label=labels[number],
             segmented_property_category=tissue,
             segmented_property_type=tissue,
             algorithm_type=hd.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC,
@@ -172,3 +276,21 @@ def _descriptions(names: Sequence[str], colors: Mapping[str, Color], hd: Any) ->
         )
         descriptions.append(description)
     return descriptions
+
+
+def unique_labels(names: Sequence[str]) -> list[str]:
+    """Segment labels as DICOM takes them: at most 64 letters, without backslashes, each once.
+
+    Of equal labels the later ones end in a number.
+    """
+    labels: list[str] = []
+    for name in names:
+        plain = name.replace("\\", "/")
+        label, number = plain[:_LONGEST_LABEL].rstrip(), 2
+        while label in labels:
+            ending = f" ({number})"
+            label, number = plain[: _LONGEST_LABEL - len(ending)].rstrip() + ending, number + 1
+        if label != name:
+            logger.warning("In the DICOM SEG the segment %r is called %r.", name, label)
+        labels.append(label)
+    return labels

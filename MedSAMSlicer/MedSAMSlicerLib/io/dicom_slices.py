@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,14 @@ from .conventions import itk_name
 
 _SERIES, _MODALITY, _DESCRIPTION = "0020|000e", "0008|0060", "0008|103e"
 _POSITION, _ORIENTATION = "0020|0032", "0020|0037"
+_PIXEL_SPACING, _NOMINAL, _IMAGER, _MAGNIFICATION = "0028|0030", "0018|2010", "0018|1164", "0018|1114"
+_PHOTOMETRIC, _BITS, _SIGNED, _SLOPE, _INTERCEPT = (
+    "0028|0004",
+    "0028|0101",
+    "0028|0103",
+    "0028|1053",
+    "0028|1052",
+)
 _THICKNESS, _BETWEEN, _FRAMES, _CLASS = "0018|0050", "0018|0088", "0028|0008", "0008|0016"
 _ENHANCED = (
     tuple(  # classes whose frames carry positions of their own: enhanced and legacy converted CT, MR, PET
@@ -24,6 +34,7 @@ _ENHANCED = (
     )
 )
 
+_SMALL, _LEAST_BITS = 1 << 22, 0.02  # pixels that are never too many; bits a pixel takes at least
 _EXACT_MM = 0.01  # positions are decimal text; scanners round them to about this
 _UNEVEN = 0.1  # of the slice distance: beyond it a slice is missing or the spacing changes
 
@@ -52,7 +63,10 @@ class Slice:
     frames: int
     components: int
     enhanced: bool
-    spacing: tuple[float, float]  # mm between columns, between rows
+    spacing: (
+        tuple[float, float] | None
+    )  # mm between columns, between rows; None where the header does not tell
+    at_detector: bool  # the spacing is that of the detector, not that in the patient
     thickness: float | None
     place: Place | None
 
@@ -91,10 +105,10 @@ def read_header(path: Path) -> Slice:
         return str(reader.GetMetaData(tag)).strip(" \0") if reader.HasMetaDataKey(tag) else ""
 
     def numbers(tag: str, count: int) -> FloatArray | None:
-        values = [float(part) for part in text(tag).split("\\") if part.strip()]
-        return np.array(values) if len(values) == count and np.isfinite(values).all() else None
+        return _numbers(text(tag), count)
 
-    size, spacing = reader.GetSize(), reader.GetSpacing()
+    size = reader.GetSize()
+    spacing, at_detector = _pixel_spacing(numbers)
     position, orientation = numbers(_POSITION, 3), numbers(_ORIENTATION, 6)
     between, thickness = numbers(_BETWEEN, 1), numbers(_THICKNESS, 1)
     gap = between if between is not None else thickness
@@ -111,10 +125,36 @@ def read_header(path: Path) -> Slice:
         frames=int(frames) if frames.isdigit() else 1,
         components=reader.GetNumberOfComponents(),
         enhanced=text(_CLASS) in _ENHANCED,
-        spacing=(spacing[0], spacing[1]),
+        spacing=spacing,
+        at_detector=at_detector,
         thickness=abs(float(gap[0])) if gap is not None and gap[0] != 0 else None,
         place=place,
     )
+
+
+def _numbers(text: str, count: int) -> FloatArray | None:
+    """Decimal numbers between backslashes, with a comma for the point where a careless program wrote one."""
+    parts = [part.strip() for part in text.split("\\") if part.strip()]
+    try:
+        values = [float(part.replace(",", ".")) for part in parts]
+    except ValueError:
+        return None
+    return np.array(values) if len(values) == count and np.isfinite(values).all() else None
+
+
+def _pixel_spacing(
+    numbers: Callable[[str, int], FloatArray | None],
+) -> tuple[tuple[float, float] | None, bool]:
+    """Mm between columns and between rows, and whether that is at the detector; in the order of the standard."""
+    for tag in (_PIXEL_SPACING, _NOMINAL, _IMAGER):
+        found = numbers(tag, 2)
+        if found is None or (found <= 0).any():
+            continue
+        magnification = numbers(_MAGNIFICATION, 1) if tag == _IMAGER else None
+        if magnification is not None and magnification[0] > 0:
+            found = found / magnification[0]
+        return (float(found[1]), float(found[0])), tag == _IMAGER and magnification is None
+    return None, False
 
 
 def _perpendicular(orientation: FloatArray) -> bool:
@@ -130,10 +170,45 @@ def _unit(vector: FloatArray) -> FloatArray:
 def read_pixels(path: Path) -> npt.NDArray[Any]:
     """(frames, rows, columns) with the rescaling of the file applied; VolumeError naming the file."""
     try:
-        array = sitk.GetArrayFromImage(itk_reader(path).Execute())
+        reader = itk_reader(path)
+        check_size(path, reader)
+        array = sitk.GetArrayFromImage(reader.Execute())
     except RuntimeError as error:
         raise VolumeError(f"{path} is truncated or damaged: its pixels cannot be read.") from error
-    return np.asarray(array)
+    return _as_rescaled(np.asarray(array), reader)
+
+
+def check_size(path: Path, reader: sitk.ImageFileReader) -> None:
+    """Refuse a file whose pixels could not be as many as its header says, before they are given memory.
+
+    No compression of DICOM packs a pixel into less than a few bits in practice; `_LEAST_BITS` is far below that.
+
+    Raises:
+        VolumeError: naming the file and both sizes.
+    """
+    pixels = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
+    size = path.stat().st_size
+    if pixels > _SMALL and pixels * _LEAST_BITS > 8 * size:
+        said = " x ".join(str(number) for number in reader.GetSize())
+        raise VolumeError(f"{path} is truncated or damaged: it says {said} pixels, but holds {size} bytes.")
+
+
+def _as_rescaled(array: npt.NDArray[Any], reader: sitk.ImageFileReader) -> npt.NDArray[Any]:
+    """The values that RescaleSlope gives, which GDCM turns round where black is said to be high (MONOCHROME1).
+
+    That is a matter of display; a CT number stays what it is. Files without rescaling stay as 3D Slicer shows them.
+    """
+
+    def tag(name: str) -> str:
+        return str(reader.GetMetaData(name)).strip(" \0") if reader.HasMetaDataKey(name) else ""
+
+    slope, intercept = _numbers(tag(_SLOPE), 1), _numbers(tag(_INTERCEPT), 1)
+    if tag(_PHOTOMETRIC) != "MONOCHROME1" or slope is None or intercept is None:
+        return array
+    top = (1 << int(tag(_BITS))) - 1
+    turned = 2 * float(intercept[0]) + float(slope[0]) * top - array.astype(np.float64)
+    whole = np.issubdtype(array.dtype, np.integer)
+    return np.rint(turned).astype(np.int32) if whole else turned.astype(array.dtype)
 
 
 def slice_step(

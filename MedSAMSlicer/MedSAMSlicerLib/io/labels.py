@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +18,10 @@ from ..core.errors import GeometryError, VolumeError
 from ..core.geometry import SAME_PLACE_VOXELS, SliceAxis, VolumeGeometry
 from ..core.input_files import check_input
 from .image_file import ImageFile
+from .native_output import quiet_itk
 from .picture_files import is_picture, read_picture
-from .volumes import open_image, place_of, telling
+from .segmentations import names_file
+from .volumes import itk_header, open_image, place_of, telling
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +51,23 @@ def read_label(path: str | Path, geometry: VolumeGeometry) -> npt.NDArray[np.int
 
 
 def read_slice_mask(
-    path: str | Path, geometry: VolumeGeometry, axis: SliceAxis, index: int
+    path: str | Path,
+    geometry: VolumeGeometry,
+    axis: SliceAxis,
+    index: int,
+    label: str | None = None,
+    name: str | None = None,
 ) -> npt.NDArray[np.bool_]:
     """The mask of one slice, (rows, columns), from a 2-D picture of that size or from a 3-D label image.
 
+    Args:
+        path: of the file.
+        geometry, axis, index: of the volume, its slices and the slice.
+        label: which label of a 3-D label image is meant: its value, or its name where the file names its segments.
+        name: of the object; a segment of that name is meant where no label was given.
+
     Raises:
-        VolumeError: when the file cannot be read.
+        VolumeError: when the file cannot be read, or it does not tell which of several labels is meant.
         GeometryError: when it has another size or grid, with the difference.
     """
     path = Path(path)
@@ -74,7 +90,60 @@ def read_slice_mask(
         result, outside = _labels(image, geometry)
     if outside:
         logger.warning("%d labelled voxels of %s lie outside the volume; they were left out.", outside, path)
-    return np.asarray(np.take(result, index, axis=axis) != 0)
+    plane = np.take(result, index, axis=axis)
+    value = _value_of(path, plane, label, name)
+    return np.asarray(plane != 0 if value is None else plane == value)
+
+
+def segment_names(path: Path) -> dict[str, int]:
+    """Names and label values of the segments of a .seg.nrrd, or of a label map with its names beside it."""
+    names: dict[str, int] = {}
+    if path.name.lower().endswith((".seg.nrrd", ".seg.nhdr")):
+        with quiet_itk():
+            header = itk_header(path)
+        said = {key: str(header.GetMetaData(key)) for key in header.GetMetaDataKeys()}
+        for key, text in said.items():
+            number = key.removesuffix("_Name")
+            if key != number and key.startswith("Segment"):
+                names[text] = int(said.get(f"{number}_LabelValue", "1"))
+        return names
+    beside = names_file(path)
+    if beside is not None and beside.is_file():
+        content = json.loads(beside.read_text(encoding="utf-8"))
+        names = {
+            str(entry["name"] if isinstance(entry, dict) else entry): int(value)
+            for value, entry in content.get("labels", content).items()
+        }
+    return names
+
+
+def _value_of(path: Path, plane: npt.NDArray[Any], label: str | None, name: str | None) -> int | None:
+    """The label that is meant on a slice; None = all that is not 0, which is then one label."""
+    try:
+        names = segment_names(path)
+    except (OSError, ValueError, RuntimeError, AttributeError, KeyError, TypeError):
+        names = {}  # a list of names that cannot be read: the values are left
+    if label is not None:
+        if label in names:
+            return names[label]
+        if re.fullmatch(r"\d+", label):
+            return int(label)
+        raise VolumeError(f"{path} has no label {label!r}{_listed(names)}.")
+    if name is not None and name in names:
+        return names[name]
+    values = [int(value) for value in np.unique(plane) if value != 0]
+    if len(values) > 1:
+        said = ", ".join(str(value) for value in values[:8])
+        raise VolumeError(
+            f"{path} has several labels on that slice ({said}): name one as FILE,LABEL{_listed(names)}."
+        )
+    return None
+
+
+def _listed(names: Mapping[str, int]) -> str:
+    if not names:
+        return ""
+    return "; its segments are " + ", ".join(f"{name} ({value})" for name, value in list(names.items())[:8])
 
 
 def _whole_numbers(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[np.integer[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,14 +52,18 @@ class Volume:
     warnings: tuple[str, ...] = ()
 
 
-def read_volume(path: str | Path, series_uid: str | None = None) -> Volume:
+def read_volume(
+    path: str | Path, series_uid: str | None = None, spacing: Sequence[float] | None = None
+) -> Volume:
     """Reads a volume that can be segmented.
 
     Args:
         path: an image file, or a folder with a DICOM series. One slice of a series stands for all of it.
         series_uid: which SeriesInstanceUID to take where a folder holds several.
+        spacing: mm between columns, between rows and maybe between slices of a DICOM series that does not tell.
 
     Raises:
+        SpacingUnknownError: a DICOM series does not tell how large its pixels are, and `spacing` does not either.
         VolumeError: one sentence that names the file, when it is missing, damaged, not a 3-D scalar image, or
             holds nothing to segment (no voxels, no finite value, one value only).
     """
@@ -67,7 +71,9 @@ def read_volume(path: str | Path, series_uid: str | None = None) -> Volume:
     with telling(path):
         check_input(path, VolumeError, folder=True)
         if path.is_dir() or dicom.is_dicom(path):
-            volume = _from_dicom(path, series_uid)
+            volume = _from_dicom(path, series_uid, spacing)
+        elif spacing is not None:
+            raise VolumeError(f"{path} is not DICOM: its header tells the size of its voxels.")
         else:
             image = open_image(path)
             geometry, warnings = place_of(image)
@@ -166,10 +172,10 @@ def telling(path: Path) -> Iterator[None]:
         raise VolumeError(f"{path} needs more memory than is free.") from error
 
 
-def _from_dicom(path: Path, series_uid: str | None) -> Volume:
+def _from_dicom(path: Path, series_uid: str | None, spacing: Sequence[float] | None) -> Volume:
     try:
         with quiet_itk():
-            series = dicom.read_series(path, series_uid)
+            series = dicom.read_series(path, series_uid, spacing)
     except GeometryError as error:
         raise VolumeError(f"{path} has no usable geometry: {error}") from error
     return Volume(
