@@ -11,11 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from MedSAMSlicerLib.cli.exit_codes import UsageError
-from MedSAMSlicerLib.cli.prompt_arguments import check_range, objects_from_arguments, parse_range
+from MedSAMSlicerLib.cli.prompt_arguments import (
+    check_range,
+    objects_from_arguments,
+    parse_range,
+    parse_spacing,
+)
 from MedSAMSlicerLib.cli.prompt_text import PromptText
-from MedSAMSlicerLib.core.errors import GeometryError, PromptError
+from MedSAMSlicerLib.core.errors import GeometryError, PromptError, VolumeError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.prompts import Box, MaskPrompt, ObjectPrompts, Point, RecistLine, in_slice
+from MedSAMSlicerLib.io.segmentations import write_labelmap, write_seg_nrrd
 
 GEOMETRY = VolumeGeometry.from_spacing(
     (12, 40, 48), (1.5, 1.5, 3.0), (-10.0, 20.0, 30.0), np.diag([-1.0, -1.0, 1.0])
@@ -185,6 +191,53 @@ def test_a_mask_with_nothing_on_its_slice_is_refused(tmp_path: Path) -> None:
     path = label_file(tmp_path / "empty.nii.gz", np.zeros(GEOMETRY.shape))
     with pytest.raises(PromptError, match=rf"{path} has nothing marked on slice 4"):
         objects(("mask", f"4,{path}"))
+
+
+def two_organs() -> np.ndarray:
+    """Labels 1 and 2 on slice 4, and only 2 on slice 5."""
+    labels = np.zeros(GEOMETRY.shape)
+    labels[4, 10:15, 20:30] = 1
+    labels[4:6, 20:25, 20:30] = 2
+    return labels
+
+
+@pytest.mark.parametrize("index", [4, 5])
+def test_a_label_volume_of_several_organs_needs_to_know_which_is_meant(tmp_path: Path, index: int) -> None:
+    labels = two_organs()
+    path = label_file(tmp_path / "organs.nii.gz", labels)
+    with pytest.raises(VolumeError, match=r"several labels \(1, 2\).*FILE,LABEL"):
+        objects(("mask", f"liver={index},{path}"))
+    (entry,) = objects(("mask", f"liver={index},{path},2"))
+    (prompt,) = entry.prompts
+    assert isinstance(prompt, MaskPrompt)
+    np.testing.assert_array_equal(prompt.mask, labels[index] == 2)
+    with pytest.raises(PromptError, match="nothing marked"):
+        objects(("mask", f"liver={index},{path},3"))
+    with pytest.raises(VolumeError, match="no label 'liver'"):
+        objects(("mask", f"liver={index},{path},liver"))
+
+
+@pytest.mark.parametrize("ending", [".seg.nrrd", ".nrrd", ".nii.gz"])
+def test_the_segment_that_is_named_like_the_object_is_its_mask(tmp_path: Path, ending: str) -> None:
+    labels = two_organs()
+    path = tmp_path / f"old{ending}"
+    masks = {"spleen": labels == 1, "liver": labels == 2}
+    (write_seg_nrrd if ending == ".seg.nrrd" else write_labelmap)(path, masks, GEOMETRY)
+    for text in (f"liver=4,{path}", f"a=4,{path},liver", f"spleen=4,{path},2"):
+        (entry,) = objects(("mask", text))
+        (prompt,) = entry.prompts
+        assert isinstance(prompt, MaskPrompt)
+        np.testing.assert_array_equal(prompt.mask, labels[4] == 2)
+    with pytest.raises(VolumeError, match=r"its segments are spleen \(1\), liver \(2\)"):
+        objects(("mask", f"kidney=4,{path}"))
+
+
+@pytest.mark.parametrize("text", ["1", "1,2,3,4", "0,1", "-1,1", "a,b", "1,inf", ""])
+def test_a_spacing_is_two_or_three_lengths(text: str) -> None:
+    with pytest.raises(UsageError, match="--spacing needs X,Y or X,Y,Z in mm"):
+        parse_spacing(text)
+    assert parse_spacing("0.5,0.75") == (0.5, 0.75)
+    assert parse_spacing("0.5, 0.75, 3") == (0.5, 0.75, 3.0)
 
 
 # --- ranges and given objects ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import pty
@@ -10,6 +11,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MedSAMSlicerLib.cli.segment import where_lost
+from MedSAMSlicerLib.cli.segment import where_lost, write_results
+from MedSAMSlicerLib.core.errors import OutputError
 from MedSAMSlicerLib.core.geometry import VolumeGeometry
 from MedSAMSlicerLib.core.prompts import PromptSet
+from MedSAMSlicerLib.io.volumes import read_volume
 
 PACKAGE = Path(__file__).parents[2] / "MedSAMSlicer"
 
@@ -306,6 +310,43 @@ def test_a_series_of_a_file_that_is_not_dicom_is_refused(segment: Any, ct_file: 
 
 
 # --- on a terminal ---
+
+
+@pytest.fixture
+def one_series(ct_file: Path, tmp_path: Path) -> Path:
+    write_series = runpy.run_path(str(Path(__file__).parents[1] / "IO" / "dicom_files.py"))["write_series"]
+    write_series(tmp_path / "dicom", read(ct_file))
+    return tmp_path / "dicom"
+
+
+def test_masks_that_no_dicom_seg_can_hold_are_written_beside_it(one_series: Path, tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    volume = read_volume(one_series)
+    (tmp_path / "out.seg.nrrd").write_bytes(b"an older result")
+    assert volume.dicom_files is not None
+    volume.dicom_files[1].unlink()  # while the network ran
+    mask = volume.array > np.median(volume.array)
+    arguments = argparse.Namespace(save_prompts=None, picture=None, output=tmp_path / "out.dcm")
+    result: Any = types.SimpleNamespace(masks={"a": mask}, prompts=types.SimpleNamespace(objects=()))
+    with pytest.raises(OutputError, match=r"masks were written to .*out-2\.seg\.nrrd instead"):
+        write_results(arguments, volume, result)
+    assert (read(tmp_path / "out-2.seg.nrrd") > 0).sum() == mask.sum()
+    assert (tmp_path / "out.seg.nrrd").read_bytes() == b"an older result"
+
+
+def test_a_series_without_pixel_size_names_the_option(segment: Any, one_series: Path, tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    for file in one_series.iterdir():
+        dataset = pydicom.dcmread(file)
+        del dataset.PixelSpacing
+        dataset.save_as(file)
+    words = ("--range", "5,7", "-o", tmp_path / "out.nii.gz")
+    refused = segment(*words, volume=one_series)
+    assert refused.code == 1
+    assert "Give it with --spacing X,Y" in refused.err
+    done = segment(*words, "--spacing", "1.5,1.25", volume=one_series)
+    assert done.code == 0, done
+    assert sitk.ReadImage(str(tmp_path / "out.nii.gz")).GetSpacing() == pytest.approx((1.5, 1.25, 2.5))
 
 
 def test_where_an_object_was_lost_is_one_sentence() -> None:

@@ -355,7 +355,6 @@ def test_files_without_preamble_and_ending_are_a_series(tmp_path: Path, syntax: 
         dataset = pydicom.dcmread(file)
         implicit = syntax.startswith("Implicit")
         plain = pydicom.Dataset(dataset)
-        del plain.file_meta
         (tmp_path / "bare").mkdir(exist_ok=True)
         plain.save_as(tmp_path / "bare" / f"x{number}", implicit_vr=implicit, little_endian=True)
     np.testing.assert_array_equal(read_volume(tmp_path / "bare" / "x3").array, SLICES)

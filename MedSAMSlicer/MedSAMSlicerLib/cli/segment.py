@@ -190,7 +190,7 @@ def _run(arguments: argparse.Namespace, start: float) -> int:
     )
     result = segment_volume(volume, prompts, checkpoint, settings)
     write_start = time.perf_counter()
-    _write(arguments, volume, result)
+    write_results(arguments, volume, result)
     timings = {
         "read": read_s,
         **result.seconds,
@@ -293,8 +293,11 @@ def _checkpoint(arguments: argparse.Namespace, prompts: PromptSet) -> Checkpoint
     return file
 
 
-def _write(arguments: argparse.Namespace, volume: Volume, result: Segmented) -> None:
-    """Write all that was asked for, the segmentation last: when it is there, everything is."""
+def write_results(arguments: argparse.Namespace, volume: Volume, result: Segmented) -> None:
+    """Write all that was asked for, the segmentation last: when it is there, everything is.
+
+    Masks that a DICOM SEG cannot hold are written beside it as .seg.nrrd. Raises OutputError, which names that file.
+    """
     from ..io.atomic import write_bytes
 
     if arguments.save_prompts is not None:

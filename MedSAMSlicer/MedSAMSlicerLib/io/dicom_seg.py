@@ -15,16 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import __version__
-from ..core.errors import OutputError
+from ..core.errors import OutputError, VolumeError
 from ..core.geometry import VolumeGeometry
 from .atomic import write_bytes
+from .conventions import lps_from_ras
 from .dicom_frames import frame_order
 from .segmentations import Color, Mask, color_of
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_LABEL = 64  # letters of a long string (LO)
-_SMALLEST_FRAME = 8  # pixels: readers differ in how they pack smaller frames
+_SMALLEST_FRAME = 8  # pixels: highdicom and pydicom misplace those of smaller frames
 _PLAIN = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID")
 _COPIED = (
     *_PLAIN, "StudyDate", "StudyTime", "PatientAge", "PatientSize", "PatientWeight", "PatientBirthTime",
@@ -110,9 +111,12 @@ def _encoded(
             f"Cannot write {path}: DICOM SEG packs eight pixels into a byte, and slices of {geometry.shape[1]} x "
             f"{geometry.shape[2]} pixels are fewer; write a .seg.nrrd instead."
         )
-    sources = _sources(dicom_files, pydicom, geometry)
-    if len(sources) == 1 and "NumberOfFrames" in sources[0]:
-        pixels = pixels[np.argsort(frame_order(Path(dicom_files[0])))]
+    try:
+        sources = _sources(dicom_files, pydicom, geometry)
+        if len(sources) == 1 and "NumberOfFrames" in sources[0]:
+            pixels = pixels[np.argsort(frame_order(Path(dicom_files[0])))]
+    except (OSError, EOFError, RuntimeError, VolumeError) as error:
+        raise OutputError(f"Cannot write {path}: the series cannot be read any more ({error}).") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(
@@ -181,11 +185,10 @@ def _sources(dicom_files: Sequence[Path], pydicom: Any, geometry: VolumeGeometry
         )  # of pydicom, about values that break the standard: they are mended here
         datasets = [pydicom.dcmread(file, stop_before_pixels=True, force=True) for file in dicom_files]
         dropped: set[str] = set()
-        for dataset in datasets:
+        for index, dataset in enumerate(datasets):
             _mend_values(dataset, pydicom, dropped)
-            if not dataset.get("NumberOfFrames") and not dataset.get("SliceThickness"):
-                dataset.SliceThickness = f"{geometry.spacing[2]:.6g}"
-                dropped.add("SliceThickness")
+            if not dataset.get("NumberOfFrames"):
+                _mend_place(dataset, geometry, index, dropped)
     missing = _fill_identity(datasets)
     if dropped:
         logger.warning(
@@ -248,6 +251,42 @@ def _mend_values(dataset: Any, pydicom: Any, dropped: set[str]) -> None:
             if name in _PLAIN or name in ("StudyDate", "StudyTime"):
                 setattr(dataset, name, "" if name in _PLAIN else None)
             dropped.add(name)
+
+
+def _mend_place(dataset: Any, geometry: VolumeGeometry, index: int, dropped: set[str]) -> None:
+    """Replace what a slice lacks of its place, or has in no valid numbers, by what the volume was read with."""
+    spacing = geometry.spacing
+    lps = lps_from_ras(geometry.ijk_to_ras)
+    axes = lps[:3, :2] / np.linalg.norm(lps[:3, :2], axis=0)
+    values = {
+        "SliceThickness": (spacing[2],),
+        "PixelSpacing": (spacing[1], spacing[0]),
+        "ImagePositionPatient": tuple(lps[:3, 3] + index * lps[:3, 2]),
+        "ImageOrientationPatient": (*axes[:, 0], *axes[:, 1]),
+    }
+    for name, numbers in values.items():
+        try:
+            found = np.atleast_1d(np.asarray(dataset.get(name), dtype=np.float64))
+        except (ValueError, TypeError, OverflowError):
+            found = np.full(len(numbers), np.nan)
+        lengths = name in ("SliceThickness", "PixelSpacing")
+        if (
+            found.shape == (len(numbers),)
+            and np.isfinite(found).all()
+            and not (lengths and (found <= 0).any())
+        ):
+            continue
+        if name in dataset:
+            del dataset[name]
+        text = [f"{value + 0.0:.9g}" for value in numbers]
+        setattr(dataset, name, text if len(text) > 1 else text[0])
+        dropped.add(name)
+    if "SpacingBetweenSlices" in dataset:
+        try:
+            float(dataset.SpacingBetweenSlices)
+        except (ValueError, TypeError):
+            del dataset.SpacingBetweenSlices
+            dropped.add("SpacingBetweenSlices")
 
 
 def _series_number(dataset: Any) -> int:

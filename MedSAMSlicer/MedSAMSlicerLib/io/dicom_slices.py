@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +21,8 @@ from .conventions import itk_name
 _SERIES, _MODALITY, _DESCRIPTION = "0020|000e", "0008|0060", "0008|103e"
 _POSITION, _ORIENTATION = "0020|0032", "0020|0037"
 _PIXEL_SPACING, _NOMINAL, _IMAGER, _MAGNIFICATION = "0028|0030", "0018|2010", "0018|1164", "0018|1114"
-_PHOTOMETRIC, _BITS, _SIGNED, _SLOPE, _INTERCEPT = (
-    "0028|0004",
-    "0028|0101",
-    "0028|0103",
-    "0028|1053",
-    "0028|1052",
-)
+_PHOTOMETRIC, _ALLOCATED, _STORED = "0028|0004", "0028|0100", "0028|0101"
+_SIGNED, _SLOPE = "0028|0103", "0028|1053"
 _THICKNESS, _BETWEEN, _FRAMES, _CLASS = "0018|0050", "0018|0088", "0028|0008", "0008|0016"
 _ENHANCED = (
     tuple(  # classes whose frames carry positions of their own: enhanced and legacy converted CT, MR, PET
@@ -34,6 +31,12 @@ _ENHANCED = (
     )
 )
 
+# The element Pixel Data with its length: little endian with or without value representation, and big endian.
+_PIXEL_ELEMENT = re.compile(
+    rb"\xe0\x7f\x10\x00(?:(?:O[BW]|UN)\0\0)?(.{4})|\x7f\xe0\x00\x10(?:O[BW]|UN)\0\0(.{4})", re.DOTALL
+)
+_UNDEFINED_LENGTH = 0xFFFFFFFF  # of compressed pixels
+_MONOCHROME1 = re.compile(rb"((?:\x28\x00\x04\x00|\x00\x28\x00\x04).{4})MONOCHROME1", re.DOTALL)
 _SMALL, _LEAST_BITS = 1 << 22, 0.02  # pixels that are never too many; bits a pixel takes at least
 _EXACT_MM = 0.01  # positions are decimal text; scanners round them to about this
 _UNEVEN = 0.1  # of the slice distance: beyond it a slice is missing or the spacing changes
@@ -102,7 +105,7 @@ def read_header(path: Path) -> Slice:
     reader = itk_reader(path)
 
     def text(tag: str) -> str:
-        return str(reader.GetMetaData(tag)).strip(" \0") if reader.HasMetaDataKey(tag) else ""
+        return _tag(reader, tag)
 
     def numbers(tag: str, count: int) -> FloatArray | None:
         return _numbers(text(tag), count)
@@ -172,43 +175,78 @@ def read_pixels(path: Path) -> npt.NDArray[Any]:
     try:
         reader = itk_reader(path)
         check_size(path, reader)
-        array = sitk.GetArrayFromImage(reader.Execute())
+        if _tag(reader, _PHOTOMETRIC) != "MONOCHROME1":
+            return np.asarray(sitk.GetArrayFromImage(reader.Execute()))
+        return _monochrome1(path, reader)
     except RuntimeError as error:
         raise VolumeError(f"{path} is truncated or damaged: its pixels cannot be read.") from error
-    return _as_rescaled(np.asarray(array), reader)
 
 
 def check_size(path: Path, reader: sitk.ImageFileReader) -> None:
-    """Refuse a file whose pixels could not be as many as its header says, before they are given memory.
+    """Refuse a file that holds fewer pixels than its header promises, before memory is allocated for them.
 
-    No compression of DICOM packs a pixel into less than a few bits in practice; `_LEAST_BITS` is far below that.
+    GDCM fills what is missing with uninitialized memory. Of compressed pixels only the plausibility is checked: they
+    take more than `_LEAST_BITS` each.
 
     Raises:
         VolumeError: naming the file and both sizes.
     """
+    size = " x ".join(str(number) for number in reader.GetSize())
     pixels = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
-    size = path.stat().st_size
-    if pixels > _SMALL and pixels * _LEAST_BITS > 8 * size:
-        said = " x ".join(str(number) for number in reader.GetSize())
-        raise VolumeError(f"{path} is truncated or damaged: it says {said} pixels, but holds {size} bytes.")
+    content = path.read_bytes()
+    present = _uncompressed_bytes(content)
+    bits = _tag(reader, _ALLOCATED)
+    if present is not None and bits.isdigit():
+        needed = -(-pixels * int(bits) // 8)
+        if present < needed:
+            raise VolumeError(
+                f"{path} is truncated or damaged: {present} of {needed} bytes are there for {size} pixels."
+            )
+    elif pixels > _SMALL and pixels * _LEAST_BITS > 8 * len(content):
+        raise VolumeError(
+            f"{path} is truncated or damaged: it promises {size} pixels, but has {len(content)} bytes."
+        )
 
 
-def _as_rescaled(array: npt.NDArray[Any], reader: sitk.ImageFileReader) -> npt.NDArray[Any]:
-    """The values that RescaleSlope gives, which GDCM turns round where black is said to be high (MONOCHROME1).
+def _uncompressed_bytes(content: bytes) -> int | None:
+    """Length of the element Pixel Data of a file; None where it is compressed or not found.
 
-    That is a matter of display; a CT number stays what it is. Files without rescaling stay as 3D Slicer shows them.
+    The tag is searched for, since any bytes may come before it, an icon with pixels of its own too: the longest counts.
     """
+    lengths = []
+    for found in _PIXEL_ELEMENT.finditer(content):
+        little, big = found.group(1), found.group(2)
+        length = int.from_bytes(little, "little") if little is not None else int.from_bytes(big, "big")
+        if length == _UNDEFINED_LENGTH:
+            return None
+        if found.end() + length <= len(content):
+            lengths.append(length)
+    return max(lengths, default=None)
 
-    def tag(name: str) -> str:
-        return str(reader.GetMetaData(name)).strip(" \0") if reader.HasMetaDataKey(name) else ""
 
-    slope, intercept = _numbers(tag(_SLOPE), 1), _numbers(tag(_INTERCEPT), 1)
-    if tag(_PHOTOMETRIC) != "MONOCHROME1" or slope is None or intercept is None:
+def _monochrome1(path: Path, reader: sitk.ImageFileReader) -> npt.NDArray[Any]:
+    """The pixels of a file in which high values are shown dark.
+
+    That is a matter of display: where the file has a rescaling, its values are those that RescaleSlope gives, such as
+    HU. GDCM inverts them, and refuses some signed ones, so a copy of the file is read that claims MONOCHROME2. Without
+    a rescaling the values are inverted, as 3D Slicer shows them.
+    """
+    content, count = _MONOCHROME1.subn(rb"\g<1>MONOCHROME2", path.read_bytes(), count=1)
+    if not count:  # the header is compressed
+        return np.asarray(sitk.GetArrayFromImage(reader.Execute()))
+    with tempfile.TemporaryDirectory(prefix="medsamslicer-") as folder:
+        copy = Path(folder) / "copy.dcm"
+        copy.write_bytes(content)
+        array = np.asarray(sitk.GetArrayFromImage(itk_reader(copy).Execute()))
+    if _tag(reader, _SLOPE):
         return array
-    top = (1 << int(tag(_BITS))) - 1
-    turned = 2 * float(intercept[0]) + float(slope[0]) * top - array.astype(np.float64)
-    whole = np.issubdtype(array.dtype, np.integer)
-    return np.rint(turned).astype(np.int32) if whole else turned.astype(array.dtype)
+    signed, bits = _tag(reader, _SIGNED) == "1", _tag(reader, _STORED)
+    top = -1 if signed else (1 << int(bits)) - 1 if bits.isdigit() else int(np.iinfo(array.dtype).max)
+    return np.asarray(top - array.astype(np.int32)).astype(array.dtype)
+
+
+def _tag(reader: sitk.ImageFileReader, name: str) -> str:
+    return str(reader.GetMetaData(name)).strip(" \0") if reader.HasMetaDataKey(name) else ""
 
 
 def slice_step(

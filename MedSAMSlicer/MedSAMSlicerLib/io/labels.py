@@ -18,10 +18,9 @@ from ..core.errors import GeometryError, VolumeError
 from ..core.geometry import SAME_PLACE_VOXELS, SliceAxis, VolumeGeometry
 from ..core.input_files import check_input
 from .image_file import ImageFile
-from .native_output import quiet_itk
 from .picture_files import is_picture, read_picture
 from .segmentations import names_file
-from .volumes import itk_header, open_image, place_of, telling
+from .volumes import open_image, place_of, telling
 
 logger = logging.getLogger(__name__)
 
@@ -91,51 +90,63 @@ def read_slice_mask(
     if outside:
         logger.warning("%d labelled voxels of %s lie outside the volume; they were left out.", outside, path)
     plane = np.take(result, index, axis=axis)
-    value = _value_of(path, plane, label, name)
+    value = _value_of(image, result, label, name)
     return np.asarray(plane != 0 if value is None else plane == value)
 
 
-def segment_names(path: Path) -> dict[str, int]:
-    """Names and label values of the segments of a .seg.nrrd, or of a label map with its names beside it."""
-    names: dict[str, int] = {}
-    if path.name.lower().endswith((".seg.nrrd", ".seg.nhdr")):
-        with quiet_itk():
-            header = itk_header(path)
-        said = {key: str(header.GetMetaData(key)) for key in header.GetMetaDataKeys()}
-        for key, text in said.items():
-            number = key.removesuffix("_Name")
-            if key != number and key.startswith("Segment"):
-                names[text] = int(said.get(f"{number}_LabelValue", "1"))
-        return names
-    beside = names_file(path)
-    if beside is not None and beside.is_file():
-        content = json.loads(beside.read_text(encoding="utf-8"))
-        names = {
-            str(entry["name"] if isinstance(entry, dict) else entry): int(value)
-            for value, entry in content.get("labels", content).items()
-        }
-    return names
+def segment_names(image: ImageFile) -> dict[str, int]:
+    """Names and label values of the segments of an NRRD of 3D Slicer, or of a label map with its names beside it.
+
+    A file that names none, or whose names cannot be read, gives an empty dictionary.
+    """
+    found = {
+        text: image.keys.get(f"{key.removesuffix('_Name')}_LabelValue", "1")
+        for key, text in image.keys.items()
+        if re.fullmatch(r"Segment\d+_Name", key)
+    }
+    if not found:
+        beside = names_file(image.path)
+        found = _names_beside(beside) if beside is not None and beside.is_file() else {}
+    return {name: int(value) for name, value in found.items() if value.isdecimal()}
 
 
-def _value_of(path: Path, plane: npt.NDArray[Any], label: str | None, name: str | None) -> int | None:
-    """The label that is meant on a slice; None = all that is not 0, which is then one label."""
+def _names_beside(path: Path) -> dict[str, str]:
+    """Names and label values of NAME.labels.json, which is written beside a label map."""
     try:
-        names = segment_names(path)
-    except (OSError, ValueError, RuntimeError, AttributeError, KeyError, TypeError):
-        names = {}  # a list of names that cannot be read: the values are left
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    entries = content.get("labels", content) if isinstance(content, dict) else {}
+    if not isinstance(entries, dict):
+        return {}
+    return {
+        str(entry.get("name") if isinstance(entry, dict) else entry): str(value)
+        for value, entry in entries.items()
+    }
+
+
+def _value_of(
+    image: ImageFile, labels: npt.NDArray[np.integer[Any]], label: str | None, name: str | None
+) -> int | None:
+    """The label that is meant; None for every voxel that is not 0, where the volume holds one label only.
+
+    Raises VolumeError when there is no such label, or several and none is named.
+    """
+    names = segment_names(image)
     if label is not None:
         if label in names:
             return names[label]
-        if re.fullmatch(r"\d+", label):
+        if re.fullmatch(r"[0-9]{1,18}", label):
             return int(label)
-        raise VolumeError(f"{path} has no label {label!r}{_listed(names)}.")
+        raise VolumeError(f"{image.path} has no label {label!r}{_listed(names)}.")
     if name is not None and name in names:
         return names[name]
-    values = [int(value) for value in np.unique(plane) if value != 0]
+    values = [int(value) for value in np.unique(labels) if value != 0]
     if len(values) > 1:
-        said = ", ".join(str(value) for value in values[:8])
+        first = ", ".join(str(value) for value in values[:8]) + (", ..." if len(values) > 8 else "")
         raise VolumeError(
-            f"{path} has several labels on that slice ({said}): name one as FILE,LABEL{_listed(names)}."
+            f"{image.path} has several labels ({first}), and none is named like the object: name one as "
+            f"FILE,LABEL{_listed(names)}."
         )
     return None
 
