@@ -7,6 +7,7 @@ VENV            ?= .venv
 TORCH           ?= torch==2.13.0
 PIP_TORCH_FLAGS ?=
 PYTEST_FLAGS    ?=
+TEST_PROCESSES  ?= 2
 DEMO_FLAGS      ?=
 VOLUME          ?=
 HOST_FLAGS      ?=
@@ -18,7 +19,7 @@ STAMPS := $(VENV)/.stamps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo host screenshots test soak campaign check format cmake-lists lock clean
+.PHONY: help demo host screenshots test test-fast soak campaign check format cmake-lists lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +34,14 @@ screenshots: $(STAMPS)/test  ## set up, then take the pictures of README and tut
 	$(PY) -m Testing.Host.screenshots
 
 test: $(STAMPS)/test  ## set up, then run every test
-	$(PY) -m pytest -m "not network and not soak" $(PYTEST_FLAGS)
+	$(PARALLEL) -m "not network and not soak" $(PYTEST_FLAGS)
+
+# A file goes to one process, so that what its tests share is made once.
+PARALLEL = OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
+FAST     = Testing/Core Testing/IO Testing/Models Testing/Packaging Testing/Engine
+
+test-fast: $(STAMPS)/test  ## set up, then run what answers quickly: no parity, no window, no process of its own
+	$(PARALLEL) -m "not network and not soak and not slow and not parity" $(FAST) $(PYTEST_FLAGS)
 
 soak: $(STAMPS)/test  ## set up, then close the scene at many random moments, and play 1,200 sequences of random actions
 	$(PY) -m pytest -m soak $(PYTEST_FLAGS)

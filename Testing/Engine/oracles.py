@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from MedSAMSlicerLib.lab.evaluation.official import OfficialSession, build_official_predictor
@@ -23,12 +25,28 @@ __all__ = [
     "phantom",
     "relative_error",
     "seeded_at",
+    "shaken",
 ]
 
 
 def seeded_at(config: Config, size: int, seed: int = 0) -> SAM2:
     """A network with the weights of `seeded`, for images of another size."""
     return seeded(replace(config, image_size=size), seed)
+
+
+def shaken(model: SAM2, seed: int = 0) -> SAM2:
+    """The same network with every weight moved by at most one unit in the last place.
+
+    What comes out differently is the noise of the computation itself: another processor, which adds in another order,
+    gives as much. Seeded networks magnify it much more than trained ones.
+    """
+    moved = copy.deepcopy(model)
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in moved.parameters():
+            step = torch.randint(-1, 2, weight.shape, generator=random)
+            weight.mul_(1 + step * torch.finfo(torch.float32).eps)
+    return moved
 
 
 def phantom(slices: int, size: int, seed: int = 0) -> npt.NDArray[np.uint8]:

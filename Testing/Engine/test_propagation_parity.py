@@ -26,6 +26,7 @@ from MedSAMSlicerLib.core.prompts import (
     box_from_voxels,
     point_from_voxel,
 )
+from MedSAMSlicerLib.engine.bank import MemoryBank, Recollection
 from MedSAMSlicerLib.engine.precision import Tier, choose
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
 from MedSAMSlicerLib.engine.slice_mask import SliceMask
@@ -40,12 +41,14 @@ from .oracles import (
     phantom,
     relative_error,
     seeded_at,
+    shaken,
 )
 
 pytestmark = [pytest.mark.parity, pytest.mark.slow]
 
 SIZE, SLICES, KEY, SECOND_KEY = 512, 7, 2, 5
-TOLERANCE = 1e-4
+TOLERANCE = 1e-4  # of the largest logit, or more where the network itself is noisier, see `Volume.tolerance`
+TIMES_NOISE = 8.0
 
 Answers = dict[str, list[tuple[int, Tensor]]]
 """By object: (slice, (S, S) logits) in the order of computation."""
@@ -78,6 +81,19 @@ class Volume:
     def segmenter(self, tier: Tier = Tier.EXACT) -> VolumeSegmenter:
         window = Window(0, 255, "full")
         return VolumeSegmenter(self.frames, self.geometry, self.model, window, tier=tier, patience=0)
+
+    def tolerance(self, objects: dict[str, Sequence[Prompt]], ours: Answers) -> float:
+        """How far two right answers may be apart: some times the noise of the network, at least `TOLERANCE`.
+
+        The noise is what changes when every weight is moved by one unit in the last place.
+        """
+        moved = Volume(self.frames, shaken(self.model)).ours(objects)
+        noise = max(
+            relative_error(mine, again)
+            for name, slices in ours.items()
+            for (_, mine), (_, again) in zip(slices, moved[name], strict=True)
+        )
+        return max(TOLERANCE, TIMES_NOISE * noise)
 
     def ours(self, objects: dict[str, Sequence[Prompt]], tier: Tier = Tier.EXACT) -> Answers:
         """Our engine in the official order, round by round: forward, then backward."""
@@ -156,17 +172,22 @@ def _propagate(session: OfficialSession, names: Sequence[str]) -> Answers:
     return answers
 
 
-def _assert_agree(ours: Answers, theirs: Answers, names: Sequence[str]) -> None:
+@pytest.fixture(scope="module")
+def tolerance(volume: Volume, objects: dict[str, Sequence[Prompt]], ours: Answers) -> float:
+    return volume.tolerance(objects, ours)
+
+
+def _assert_agree(ours: Answers, theirs: Answers, names: Sequence[str], tolerance: float) -> None:
     for name in names:
         assert [index for index, _ in ours[name]] == [index for index, _ in theirs[name]]
         for (index, mine), (_, other) in zip(ours[name], theirs[name], strict=True):
-            assert relative_error(mine, other) <= TOLERANCE, (name, index)
-            assert _decided_alike(mine, other), (name, index)
+            assert relative_error(mine, other) <= tolerance, (name, index)
+            assert _decided_alike(mine, other, tolerance), (name, index)
 
 
-def _decided_alike(ours: Tensor, theirs: Tensor) -> bool:
+def _decided_alike(ours: Tensor, theirs: Tensor, tolerance: float) -> bool:
     """IoU 1.0, not counting pixels whose logits lie within the tolerance of zero: a seeded network has such pixels."""
-    decided = theirs.abs() > TOLERANCE * theirs.abs().max()
+    decided = theirs.abs() > tolerance * theirs.abs().max()
     return (
         intersection_over_union(ours[decided], theirs[decided]) == 1.0
         and intersection_over_union(ours, theirs) > 0.9999
@@ -184,9 +205,34 @@ def official(volume: Volume, objects: dict[str, Sequence[Prompt]]) -> Answers:
 
 @pytest.mark.parametrize("name", ["points", "box", "box and points", "mask"])
 def test_both_directions_agree_with_the_official_predictor(
-    name: str, ours: Answers, official: Answers
+    name: str, ours: Answers, official: Answers, tolerance: float
 ) -> None:
-    _assert_agree(ours, official, [name])
+    _assert_agree(ours, official, [name], tolerance)
+
+
+def test_two_memories_in_each_others_place_would_be_seen(
+    volume: Volume,
+    objects: dict[str, Sequence[Prompt]],
+    official: Answers,
+    tolerance: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recall = MemoryBank.recall
+
+    def swapped(bank: MemoryBank, index: int, step: int) -> Recollection:
+        found = recall(bank, index, step)
+        if len(found.memories) > 2:
+            (older, at), (newer, then) = found.memories[-2:]
+            found.memories[-2:] = [(newer, at), (older, then)]
+        return found
+
+    monkeypatch.setattr(MemoryBank, "recall", swapped)
+    wrong = volume.ours({"points": objects["points"]})
+    errors = [
+        relative_error(mine, other)
+        for (_, mine), (_, other) in zip(wrong["points"], official["points"], strict=True)
+    ]
+    assert max(errors) > 3 * tolerance
 
 
 def test_each_object_of_several_is_what_it_would_be_alone(
@@ -253,7 +299,7 @@ def _assert_alike(ours: list[tuple[int, Tensor]], theirs: list[tuple[int, Tensor
 # Nor for the box alone: its masks of this random network magnify the other order of transformers' arithmetic to 5e-4.
 @pytest.mark.parametrize("name", ["points", "box and points"])
 def test_propagation_agrees_with_transformers(
-    name: str, volume: Volume, objects: dict[str, Sequence[Prompt]], ours: Answers
+    name: str, volume: Volume, objects: dict[str, Sequence[Prompt]], ours: Answers, tolerance: float
 ) -> None:
     session = TransformersSession(build_transformers_model(volume.model), volume.frames)
     for key in sorted({prompt.slice.index for prompt in objects[name]}):
@@ -267,7 +313,7 @@ def test_propagation_agrees_with_transformers(
     for index, reverse in order:
         logits = session.logits(index, reverse=reverse)
         answers[name].append((index, _enlarged(logits[0, 0])))
-    _assert_agree(ours, answers, [name])
+    _assert_agree(ours, answers, [name], tolerance)
 
 
 def _enlarged(low: Tensor) -> Tensor:
@@ -294,10 +340,10 @@ def official_corrected(volume: Volume) -> list[tuple[int, Tensor]]:
 
 
 def test_corrections_in_the_middle_agree_with_the_official_predictor(
-    volume: Volume, official_corrected: list[tuple[int, Tensor]]
+    volume: Volume, official_corrected: list[tuple[int, Tensor]], tolerance: float
 ) -> None:
     mine = volume.ours({"object": _corrected(volume)})
-    _assert_agree(mine, {"object": official_corrected}, ["object"])
+    _assert_agree(mine, {"object": official_corrected}, ["object"], tolerance)
 
 
 @pytest.fixture(scope="module")
@@ -321,12 +367,12 @@ def official_gone(gone: tuple[Volume, dict[str, Sequence[Prompt]]]) -> Answers:
 
 
 def test_an_object_that_disappears_and_returns_agrees_with_the_official_predictor(
-    gone: tuple[Volume, dict[str, Sequence[Prompt]]], official_gone: Answers
+    gone: tuple[Volume, dict[str, Sequence[Prompt]]], official_gone: Answers, tolerance: float
 ) -> None:
     volume, prompts = gone
     mine = {"object": volume.ours(prompts)["object"][:5]}
     assert [bool((logits > 0).any()) for _, logits in mine["object"]] == [True, True, False, True, True]
-    _assert_agree(mine, official_gone, ["object"])
+    _assert_agree(mine, official_gone, ["object"], tolerance)
 
 
 def test_balanced_arithmetic_loses_and_finds_the_same_object(
@@ -359,4 +405,5 @@ def test_one_volume_at_1024_pixels_agrees_with_the_official_predictor() -> None:
     with torch.inference_mode():
         _say(session, prompts["object"], volume, 0)
         theirs = [(index, logits[0, 0]) for index, logits in session.propagate()]
-    _assert_agree({"object": mine["object"][:3]}, {"object": theirs}, ["object"])
+    tolerance = volume.tolerance(prompts, mine)
+    _assert_agree({"object": mine["object"][:3]}, {"object": theirs}, ["object"], tolerance)
