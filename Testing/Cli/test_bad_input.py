@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -395,7 +396,9 @@ def test_a_read_only_output_folder(
         "from MedSAMSlicerLib.cli import build_parser; build_parser()\n"
         "if os.geteuid() == 0: os.setgroups([]); os.setresuid(65534, 65534, 65534)"
     )
-    opened = [ct_file.parent, random_checkpoint.parent, tmp_path, *ct_file.parent.parents[:2]]
+    temporary = Path(tempfile.gettempdir())
+    above = [parent for parent in ct_file.parent.parents if temporary in parent.parents]
+    opened = [ct_file.parent, random_checkpoint.parent, tmp_path, *above]
     modes = [(path, path.stat().st_mode) for path in opened]
     try:
         for path, mode in modes:
