@@ -80,7 +80,9 @@ class Volume:
 
     def segmenter(self, tier: Tier = Tier.EXACT) -> VolumeSegmenter:
         window = Window(0, 255, "full")
-        return VolumeSegmenter(self.frames, self.geometry, self.model, window, tier=tier, patience=0)
+        return VolumeSegmenter(
+            self.frames, self.geometry, self.model, window, tier=tier, patience=0, volume_stage="off"
+        )
 
     def tolerance(self, objects: dict[str, Sequence[Prompt]], ours: Answers) -> float:
         """How far two right answers may be apart: some times the noise of the network, at least `TOLERANCE`.

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -357,7 +358,8 @@ except DownloadError as error:
     folder = tmp_path / "models"
     folder.mkdir()
     folder.chmod(0o555)
-    for readable in (tmp_path, *tmp_path.parents[:2]):
+    temporary = Path(tempfile.gettempdir())
+    for readable in (tmp_path, *(parent for parent in tmp_path.parents if temporary in parent.parents)):
         readable.chmod(0o755)
     assert f"The folder {folder} cannot be written" in run_python(program, str(folder / "weights.pt"))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from slicer import i18n
+from slicer.i18n import getContext, translate
 
 from ..core.translation import install_translator
 
 
 def _translated(file: str, text: str) -> str:
-    return str(i18n.translate(i18n.getContext(file), text))
+    return str(translate(getContext(file), text))
 
 
 install_translator(_translated)

@@ -189,7 +189,7 @@ def network() -> SAM2:
 
 
 def answer_of(network: SAM2, protocol: Protocol, target: Target) -> Answer:
-    runner = EngineRunner("net", network, tier="exact", threads=1)
+    runner = EngineRunner("net", network, tier="exact", threads=1, volume_stage="off")
     volume = volume_of(target.mask)
     prompts = protocol.first(target, GEOMETRY, [0])
     said = ObjectPrompts(NAME, (1, 0, 0), prompts, protocol.slice_range(target))
