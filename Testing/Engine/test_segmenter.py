@@ -168,7 +168,15 @@ def test_saved_prompts_replay_to_the_same_mask_bit_for_bit(
         _run(live, _set(geometry, a=said))
     text = _set(geometry, a=said).to_json()
     fresh = VolumeSegmenter(
-        volume, geometry, model, WINDOW, tier="exact", threads=1, crop_margin=_margin(segmenter), patience=0
+        volume,
+        geometry,
+        model,
+        WINDOW,
+        tier="exact",
+        threads=1,
+        crop_margin=_margin(segmenter),
+        patience=0,
+        volume_stage="off",
     )
     replayed = fresh.segment(PromptSet.from_json(text, geometry))
     assert np.array_equal(replayed.masks["a"], live.result().masks["a"])

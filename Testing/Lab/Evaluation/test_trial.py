@@ -216,7 +216,9 @@ def test_with_every_slice_prompted_each_mask_is_that_of_its_slice_alone(network:
     assert sorted(answer.confidence) == [prompt.slice.index for prompt in prompts]
     assert not answer.mask[6].any()
     for said in prompts:
-        alone = VolumeSegmenter(volume.array, GEOMETRY, network, tier="exact", threads=1).live()
+        alone = VolumeSegmenter(
+            volume.array, GEOMETRY, network, tier="exact", threads=1, volume_stage="off"
+        ).live()
         seen = alone.preview(ObjectPrompts("alone", (1, 0, 0), (said,)), said.slice.index)
         assert np.array_equal(seen.mask, answer.mask[said.slice.index])
 
