@@ -245,7 +245,7 @@ def test_files_are_exported_where_the_user_says(host, opened, tmp_path):
     host.dialogs.answer(str(tmp_path / "gone.json"))
     ui.loadPromptsButton.click()
     host.process_events(0.1)
-    assert ui.messageLabel.text.endswith("gone.json cannot be read: No such file or directory.")
+    assert ui.messageLabel.text.endswith("gone.json does not exist.")
 
 
 def test_what_was_told_goes_with_the_next_step_of_the_user(host, opened):

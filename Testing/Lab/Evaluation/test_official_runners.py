@@ -56,7 +56,7 @@ def model() -> SAM2:
 
 @pytest.fixture(scope="module")
 def engine(model: SAM2) -> EngineRunner:
-    return EngineRunner("ours", model, tier="exact", threads=1)
+    return EngineRunner("ours", model, tier="exact", threads=1, volume_stage="off")
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,9 @@ def test_a_correction_is_carried_both_ways_as_our_engine_does_in_the_published_o
     clicks = tuple((replace(said[0], round=number),) for number, said in enumerate(clicks, start=1))
     theirs = answer_of(sam2, target, protocol, clicks).mask
     volume = volume_of(target.mask)
-    segmenter = VolumeSegmenter(volume.array, GEOMETRY, model, LastWindow()(volume), tier="exact", threads=1)
+    segmenter = VolumeSegmenter(
+        volume.array, GEOMETRY, model, LastWindow()(volume), tier="exact", volume_stage="off", threads=1
+    )
     prompts = sum(clicks, protocol.first(target, GEOMETRY, [0]))
     ours = segmenter.segment(
         PromptSet(GEOMETRY, SliceAxis.K, (_said(prompts, target, protocol),)), scope="video"

@@ -99,12 +99,12 @@ def test_the_manifest_names_objects_windows_and_what_has_no_label(tmp_path: Path
         "image": "scan.nii.gz",
         "label": "truth.nii.gz",
         "objects": [[1, 3]],
-        "window": "0,100",
+        "window": "0,2880",
     }
     (tmp_path / "manifest.json").write_text(json.dumps([entry, {"image": "other.nii.gz", "label": None}]))
     [case] = find_cases(tmp_path)
     volume = read_case(case)
-    assert (volume.name, volume.window.upper) == ("one", 100.0)
+    assert (volume.name, volume.window.upper) == ("one", 2880.0)
     assert {target.name for target in volume.targets} == {"1+3"}
 
 
