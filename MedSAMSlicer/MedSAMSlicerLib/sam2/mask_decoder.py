@@ -24,13 +24,13 @@ class MaskDecoder(nn.Module):
         masks = 1 + alternatives
         self.sam2 = sam2
         self.transformer = TwoWayTransformer(channels, feedforward)
+        if sam2:
+            self.obj_score_token = nn.Embedding(1, channels)
         self.iou_token = nn.Embedding(1, channels)
         self.mask_tokens = nn.Embedding(masks, channels)
         if sam2:
-            self.obj_score_token = nn.Embedding(1, channels)
             self.conv_s0 = nn.Conv2d(channels, channels // 8, 1)
             self.conv_s1 = nn.Conv2d(channels, channels // 4, 1)
-            self.pred_obj_score_head = MLP(channels, channels, 1, layers=3)
         self.output_upscaling = nn.Sequential(
             nn.ConvTranspose2d(channels, channels // 4, 2, stride=2),
             LayerNorm2d(channels // 4),
@@ -42,6 +42,8 @@ class MaskDecoder(nn.Module):
             MLP(channels, channels, channels // 8, layers=3) for _ in range(masks)
         )
         self.iou_prediction_head = MLP(channels, iou_hidden, masks, layers=3)
+        if sam2:
+            self.pred_obj_score_head = MLP(channels, channels, 1, layers=3)
 
     def forward(
         self,
