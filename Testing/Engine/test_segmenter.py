@@ -370,7 +370,7 @@ def test_a_thousand_slices_keep_a_bounded_state(model: SAM2) -> None:
             del event
             kept[len(kept)] = _bytes_of_tensors()
     assert len(kept) == 2
-    assert kept[1] <= kept[0] * 1.02
+    assert kept[1] <= kept[0] * 1.02 + (1 << 20)  # tensors of other tests come and go beside this one
 
 
 def _bytes_of_tensors() -> int:

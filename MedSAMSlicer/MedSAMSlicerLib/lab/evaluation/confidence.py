@@ -66,7 +66,9 @@ def judge(model: SAM2, seed: int, shape: tuple[int, int, int] = SHAPE, threads: 
     """Segment every organ of a generated volume, slice by slice."""
     array, geometry, truth = ct_phantom(shape, seed)
     window = choose_window(array, "auto", "CT")
-    segmenter = VolumeSegmenter(array, geometry, model, window, tier="exact", threads=threads)
+    segmenter = VolumeSegmenter(
+        array, geometry, model, window, tier="exact", threads=threads, volume_stage="off"
+    )
     for organ, mask in truth.items():
         if np.count_nonzero(mask.any(axis=(1, 2))) < _FEWEST:
             continue
