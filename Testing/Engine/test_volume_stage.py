@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,22 +27,14 @@ from MedSAMSlicerLib.engine.volume.geodesic import FAR, distances, step_costs
 from MedSAMSlicerLib.engine.volume.shapes import interpolated
 from MedSAMSlicerLib.engine.volume.stage import VolumeStage
 from MedSAMSlicerLib.engine.volume.weights import bundled_stage
-from MedSAMSlicerLib.sam2 import NANO, SAM2, ConvTrunkConfig
+from MedSAMSlicerLib.sam2 import SAM2
 from MedSAMSlicerLib.sam2.checkpoint import seeded
+
+from .small_network import SMALL
 
 K = SliceAxis.K
 SHAPE = (16, 40, 48)
 SPACING = (0.9, 0.7, 2.5)
-SMALL = replace(
-    NANO,
-    image_size=64,
-    trunk=ConvTrunkConfig(channels=(16, 24, 32, 32), blocks=(1, 1, 1, 1)),
-    hidden_dim=64,
-    memory_dim=32,
-    memory_attention_feedforward=128,
-    decoder_feedforward=128,
-    iou_hidden_dim=64,
-)
 
 
 @pytest.fixture(scope="module")

@@ -92,15 +92,20 @@ def test_painting_before_the_first_mask_is_read_along_the_axis_of_the_prompt(
     assert np.array_equal(driver.session_mask(), painted)
 
 
-def test_painting_on_a_segment_without_prompts_is_kept_from_redo(driver: Driver) -> None:
+def painted_without_prompts(driver: Driver) -> np.ndarray:
+    """A segment whose prompt was undone, and what was then painted on it."""
     driver.prompted()
-    controller = driver.controller
-    segment = controller.segment_id
+    segment = driver.controller.segment_id
     assert segment is not None
-    controller.undo()
+    driver.controller.undo()
     painted = stroke(slice(6, 9), slice(18, 20), slice(10, 12))
     paint(driver, segment, painted)
     driver.settle()
+    return painted
+
+
+def test_painting_on_a_segment_without_prompts_is_kept_from_redo(driver: Driver) -> None:
+    controller, painted = driver.controller, painted_without_prompts(driver)
     assert controller.undo_label == "Edit 3 slices"
     assert controller.redo_label is None
     assert np.array_equal(driver.mask(), painted)
@@ -111,14 +116,7 @@ def test_painting_on_a_segment_without_prompts_is_kept_from_redo(driver: Driver)
 
 
 def test_painting_without_prompts_takes_a_prompt_of_another_view(driver: Driver) -> None:
-    driver.prompted()
-    controller = driver.controller
-    segment = controller.segment_id
-    assert segment is not None
-    controller.undo()
-    painted = stroke(slice(6, 9), slice(18, 20), slice(10, 12))
-    paint(driver, segment, painted)
-    driver.settle()
+    controller, painted = driver.controller, painted_without_prompts(driver)
     driver.say(driver.point(22, 24, 7, axis=SliceAxis.I))
     driver.settle()
     assert controller.axis is SliceAxis.I

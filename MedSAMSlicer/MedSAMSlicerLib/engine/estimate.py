@@ -17,7 +17,6 @@ import torch
 from ..core.errors import InsufficientMemoryError
 from ..core.geometry import SliceAxis
 from ..core.prompts import PromptSet
-from ..sam2.config import Config
 from ..sam2.model import DecoderPrompts
 from .bank import Recollection
 from .features import SliceFeatures
@@ -116,7 +115,7 @@ def estimate(
         "now": measured.resident_bytes,
         "network": measured.working_bytes,
         "features": min(segmenter.cache_bytes, encoded * measured.features_bytes),
-        "memories": _memories_bytes(segmenter, len(lengths), measured),
+        "memories": _memories_bytes(segmenter, axis, len(lengths), measured),
         "results": _results_bytes(segmenter, axis, lengths),
     }
     seconds = encoded * measured.encode_seconds + sum(lengths) * measured.step_seconds
@@ -189,15 +188,11 @@ def _ranges(prompts: PromptSet, count: int) -> list[range]:
     return [range(first, last + 1) for first, last in bounds]
 
 
-def _memories_bytes(segmenter: VolumeSegmenter, objects: int, probe: Probe) -> int:
+def _memories_bytes(segmenter: VolumeSegmenter, axis: SliceAxis, objects: int, probe: Probe) -> int:
     """Memories of the trackers under way: on the CPU one direction at a time."""
     directions = 1 if segmenter.precision.device.type == "cpu" else 2
-    return objects * directions * (_num_memories(segmenter) + 1) * probe.keys_bytes
-
-
-def _num_memories(segmenter: VolumeSegmenter) -> int:
-    config = segmenter.model.config
-    return config.num_memories if isinstance(config, Config) else 0
+    memories = segmenter.network(axis).facts.num_memories
+    return objects * directions * (memories + 1) * probe.keys_bytes
 
 
 def _results_bytes(segmenter: VolumeSegmenter, axis: SliceAxis, lengths: list[int]) -> int:

@@ -113,7 +113,7 @@ class _Link:
     def __init__(self, request: urllib.request.Request, proxy: str | None, timeout_s: float) -> None:
         self._items: queue.Queue[tuple[int, Message] | bytes | Exception] = queue.Queue(_BLOCKS_AHEAD)
         self._ended = threading.Event()
-        self._connections: list[_Connection | _SecureConnection] = []
+        self._connections: list[_Connection] = []
         arguments = (request, proxy, timeout_s)
         threading.Thread(target=self._run, args=arguments, name="HTTP answer", daemon=True).start()
 
@@ -127,7 +127,7 @@ class _Link:
                 if time.monotonic() >= deadline:
                     return None
 
-    def keep(self, connection: _Connection | _SecureConnection) -> None:
+    def keep(self, connection: _Connection) -> None:
         """Remember a connection, so that it can be shut down from another thread."""
         self._connections.append(connection)
 
@@ -180,18 +180,8 @@ class _Connection(http.client.HTTPConnection):
         self.kept = self.sock
 
 
-class _SecureConnection(http.client.HTTPSConnection):
+class _SecureConnection(_Connection, http.client.HTTPSConnection):
     """The same over TLS."""
-
-    def __init__(self, host: str, *, link: _Link, **options: Any) -> None:
-        super().__init__(host, **options)
-        self.kept: socket.socket | None = None
-        link.keep(self)
-
-    def connect(self) -> None:
-        """Connect and remember the socket."""
-        super().connect()
-        self.kept = self.sock
 
 
 class _Http(urllib.request.HTTPHandler):
