@@ -196,3 +196,25 @@ def test_the_second_run_with_one_output_gets_one_sentence(tmp_path: Path) -> Non
     with reserved(tmp_path / "out.nrrd"):  # a killed run holds nothing
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+FORKED = """
+import os, pathlib, sys
+sys.path.insert(0, sys.argv[1])
+from MedSAMSlicerLib.io.atomic import MARK, write_bytes
+folder = pathlib.Path(sys.argv[2])
+write_bytes(folder / "of the parent", b"x")
+(folder / f".killed{MARK}00000000.part").write_bytes(b"left by another process since")
+child = os.fork()
+if child == 0:
+    write_bytes(folder / "of the child", b"x")
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+@posix
+def test_a_forked_process_sweeps_although_its_parent_has(tmp_path: Path) -> None:
+    done = run(FORKED, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["of the child", "of the parent"]

@@ -40,6 +40,8 @@ _HELD = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)  # another process has the l
 _ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _ATTEMPTS = 5
 _swept: set[Path] = set()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_swept.clear)  # the parent may have swept long ago
 
 
 if sys.platform == "win32":  # not run on the machines that test this project
