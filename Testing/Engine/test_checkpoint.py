@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -224,6 +225,18 @@ def test_altered_bytes_never_end_in_anything_but_a_sentence(tmp_path: Path):
         path.write_bytes(altered)
         with pytest.raises(CheckpointError, match=r"altered\.pt"):
             checkpoint.load(path)
+
+
+def test_an_archive_that_grows_when_it_is_unpacked_is_refused_unread(
+    tmp_path: Path, official: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "bomb.pt"
+    with zipfile.ZipFile(official) as sound, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in sound.namelist():
+            packed.writestr(name, sound.read(name))
+    monkeypatch.setattr(torch, "load", None)
+    with pytest.raises(CheckpointError, match=r"bomb\.pt is damaged, incomplete or not a checkpoint"):
+        checkpoint.load(path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path):

@@ -373,6 +373,34 @@ def test_a_sform_of_zeros_gives_way_to_the_qform(tmp_path: Path) -> None:
     np.testing.assert_allclose(matrix, [[1, 0, 0, 10], [0, 1.25, 0, -20], [0, 0, 2.5, 30], [0, 0, 0, 1]])
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf, 3e38])
+def test_a_qform_of_no_numbers_gives_way_to_the_sform_and_is_refused_without_one(
+    tmp_path: Path, number: float
+) -> None:
+    for sform in (np.diag([-1.0, 1.0, 1.0, 1.0]), None):
+        path = tmp_path / "odd.nii"
+        write_raw_nifti(path, ramp(), sform, qform_offset=(number, 0, 0))
+        content = bytearray(path.read_bytes())
+        struct.pack_into("<3f", content, 256, number, -number, 1.0)  # the quaternion
+        path.write_bytes(content)
+        if sform is None:
+            refused(path, "no usable geometry")
+        else:
+            np.testing.assert_array_equal(read_volume(path).geometry.ijk_to_ras, sform)
+
+
+def test_bmp_and_jpeg_masks_that_are_cut_off_are_refused(tmp_path: Path) -> None:
+    for name in ("mask.bmp", "mask.jpg"):
+        path = tmp_path / name
+        write_with_itk(path, (NOISE[0] > 0).astype(np.uint8) * np.uint8(255))
+        good = path.read_bytes()
+        assert read_slice_mask(path, GEOMETRY, SliceAxis.K, 0).shape == (20, 24)
+        for length in (len(good) - 2, len(good) // 2, 20):
+            path.write_bytes(good[:length])
+            with pytest.raises(VolumeError, match=r"is truncated|is damaged"):
+                read_slice_mask(path, GEOMETRY, SliceAxis.K, 0)
+
+
 @pytest.mark.parametrize("dim", [(4, 6, 5, 4, 0), (5, 6, 5, 4, 0, 0), (4, 6, 5, 4, 1)])
 def test_a_fourth_axis_of_no_voxels_counts_as_one(tmp_path: Path, dim: tuple[int, ...]) -> None:
     write_raw_nifti(tmp_path / "four.nii", ramp(), np.eye(4), dim=dim)

@@ -107,14 +107,14 @@ def segment_names(image: ImageFile) -> dict[str, int]:
     if not found:
         beside = names_file(image.path)
         found = _names_beside(beside) if beside is not None and beside.is_file() else {}
-    return {name: int(value) for name, value in found.items() if value.isdecimal()}
+    return {name: int(value) for name, value in found.items() if re.fullmatch(r"[0-9]{1,18}", value)}
 
 
 def _names_beside(path: Path) -> dict[str, str]:
     """Names and label values of NAME.labels.json, which is written beside a label map."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     entries = content.get("labels", content) if isinstance(content, dict) else {}
     if not isinstance(entries, dict):

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from ..core.errors import VolumeError
+from ..core.errors import GeometryError, VolumeError
 from ..core.geometry import FloatArray, VolumeGeometry
 from .atomic import replacing
 from .conventions import ras_from_lps
@@ -65,8 +65,9 @@ class NiftiHeader:
     @property
     def places(self) -> tuple[FloatArray, ...]:
         """What the header says of the one place that :attr:`affine` is, in all its ways."""
-        other = self.qform is not None and self.same_space and self.affine is not self.qform
-        return (self.affine, self.qform) if other and self.qform is not None else (self.affine,)
+        if self.qform is None or not self.same_space or not _is_usable(self.qform):
+            return (self.affine,)
+        return self.affine, self.qform
 
     @property
     def affine(self) -> FloatArray:
@@ -74,7 +75,7 @@ class NiftiHeader:
 
         A sform that cannot be inverted, such as one of zeros, gives way to a qform.
         """
-        if self.sform is not None and (self.qform is None or _is_invertible(self.sform)):
+        if self.sform is not None and (self.qform is None or _is_usable(self.sform)):
             return self.sform
         if self.qform is not None:
             return self.qform
@@ -280,24 +281,30 @@ def _header(
     )
 
 
-def _is_invertible(matrix: FloatArray) -> bool:
-    lengths = np.linalg.norm(matrix[:3, :3], axis=0)
-    if not np.isfinite(matrix).all() or not lengths.min() > 0:
+def _is_usable(matrix: FloatArray) -> bool:
+    try:
+        VolumeGeometry((1, 1, 1), matrix)
+    except GeometryError:
         return False
-    return bool(abs(np.linalg.det(matrix[:3, :3] / lengths)) > 1e-6)
+    return True
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _sform(rows: tuple[float, ...], scale: float) -> FloatArray:
     matrix = np.eye(4)
     matrix[:3] = np.asarray(rows, dtype=np.float64).reshape(3, 4) * scale
     return matrix
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is no number afterwards cannot be used, and is refused
 def _qform(numbers: tuple[float, ...], qfac: float, spacing: tuple[float, ...], scale: float) -> FloatArray:
     """(4, 4) IJK to RAS from the quaternion (b, c, d) and offset of the header."""
-    b, c, d = numbers[:3]
-    a = np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
-    b, c, d = np.array([b, c, d]) / max(1.0, np.sqrt(b * b + c * c + d * d))
+    vector = np.asarray(numbers[:3], dtype=np.float64)
+    length = float(np.linalg.norm(vector))
+    if length > 1.0:  # by rounding
+        vector = vector / length
+    b, c, d = vector
+    a = np.sqrt(max(0.0, 1.0 - min(length, 1.0) ** 2))
     matrix = np.eye(4)
     matrix[:3, :3] = [
         [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,6 +26,7 @@ _KINDS = {
 _JPEG_END = b"\xff\xd9"
 _CHUNK = 1 << 20
 _TAIL = 1 << 16
+_BMP_HEADER = 38
 
 
 def is_picture(start: bytes) -> bool:
@@ -79,7 +81,7 @@ def _reader(path: Path) -> sitk.ImageFileReader:
 
 
 def _check_whole(path: Path) -> None:
-    """Verify what the format offers: the checksums of a PNG, the end mark of a JPEG; VolumeError otherwise."""
+    """Verify what the format offers: checksums of a PNG, end of a JPEG, size of a BMP; else VolumeError."""
     with path.open("rb") as file:
         start = file.read(len(_PNG))
         if start == _PNG:
@@ -88,6 +90,18 @@ def _check_whole(path: Path) -> None:
             file.seek(max(0, path.stat().st_size - _TAIL))
             if _JPEG_END not in file.read():
                 raise VolumeError(f"{path} is truncated: it has no end mark.")
+        elif start.startswith(b"BM"):
+            head = start + file.read(_BMP_HEADER - len(start))
+            if len(head) < _BMP_HEADER or path.stat().st_size < _bmp_size(head):
+                raise VolumeError(f"{path} is truncated: it holds fewer pixels than its header says.")
+
+
+def _bmp_size(head: bytes) -> int:
+    """Bytes that a BMP file must have, by its first bytes."""
+    offset, _, width, height, _, bits, compression, size = struct.unpack("<IIiiHHII", head[10:38])
+    if compression:  # the header says how long its compressed pixels are
+        return int(offset + size)
+    return int(offset + (width * bits + 31) // 32 * 4 * abs(height))
 
 
 def _check_chunks(path: Path, file: BinaryIO) -> None:

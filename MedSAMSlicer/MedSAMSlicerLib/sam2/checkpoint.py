@@ -14,6 +14,7 @@ import logging
 import os
 import pickle
 import secrets
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -253,12 +254,17 @@ def _read_official(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as file:
             if file.read(4) != ZIP_MAGIC:  # the older formats of torch.save are plain pickles
                 raise ValueError("not a zip archive")
+        with zipfile.ZipFile(
+            path
+        ) as archive:  # torch stores without compression, so that nothing can grow in reading
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("a compressed archive")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path.name} is damaged or holds more than weights, and was not opened, since that could run a program."
         ) from error
-    except MALFORMED as error:
+    except (zipfile.BadZipFile, *MALFORMED) as error:
         raise CheckpointError(f"{path.name} is damaged, incomplete or not a checkpoint.") from error
     weights = content.get("model") if isinstance(content, dict) else None
     if (
@@ -296,7 +302,12 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Config | Sam1Confi
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, *MALFORMED) as error:
         raise CheckpointError(f"{path.name} is damaged, incomplete or not a checkpoint.") from error
-    return weights, None if description is None else any_config(description)
+    if description is None:
+        return weights, None
+    try:
+        return weights, any_config(description)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path.name} cannot be used. {error}") from error
 
 
 def _check(

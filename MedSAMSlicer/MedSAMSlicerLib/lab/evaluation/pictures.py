@@ -28,9 +28,11 @@ import SimpleITK as sitk
 
 from ...core.errors import MedSAMError, VolumeError
 from ...core.geometry import FloatArray
+from ...core.input_files import check_input
 from ...io.conventions import affine_from_lps, itk_name
+from ...io.image_file import ImageFile
 from ...io.native_output import quiet_itk
-from ...io.volumes import itk_header
+from ...io.volumes import itk_header, open_image, telling
 
 Array = npt.NDArray[Any]
 
@@ -127,9 +129,12 @@ def read_with_itk(path: Path) -> Pixels:
     Raises:
         VolumeError: one sentence that names the file.
     """
+    checked = _checked_by_us(path)
+    if checked is not None and len(checked.size) == 3 and checked.ijk_to_ras is not None:
+        with telling(path):
+            array, _ = checked.read()
+        return Pixels(array if checked.components == 1 else _eight_bits(path, array), checked.ijk_to_ras)
     with _telling(path), quiet_itk():
-        if not path.is_file():
-            raise VolumeError(f"{path} does not exist.")
         try:
             image = sitk.ReadImage(itk_name(path))
         except RuntimeError as error:
@@ -146,13 +151,25 @@ def read_with_itk(path: Path) -> Pixels:
 
 
 def header_of(path: Path) -> tuple[tuple[int, ...], int] | None:
-    """Size along i, j, k, ... and values a pixel, as SimpleITK reads the header; None when it cannot."""
+    """Size along i, j, k, ... and values a pixel, as the header says; None when it cannot be read."""
     with quiet_itk():
         try:
+            checked = _checked_by_us(path)
+            if checked is not None:
+                return checked.size, checked.components
             reader = itk_header(path)
         except (RuntimeError, VolumeError):
             return None
         return tuple(reader.GetSize()), int(reader.GetNumberOfComponents())
+
+
+def _checked_by_us(path: Path) -> ImageFile | None:
+    """The header of an NRRD or MetaImage file, None for others; VolumeError when it cannot be used."""
+    check_input(path, VolumeError)
+    if path.suffix.lower() not in (".nrrd", ".nhdr", ".mha", ".mhd"):
+        return None
+    with telling(path):
+        return open_image(path)
 
 
 def without_needless_colour(array: Array) -> Array:
@@ -218,6 +235,7 @@ def _eight_bits(path: Path, array: Array) -> Array:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """The image in Pillow's hands, turned as EXIF says; None where Pillow does not know the format (16-bit colour)."""
+    check_input(path, VolumeError)
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
