@@ -178,10 +178,10 @@ class CoreUser:
         for entry in session.objects:
             if entry.axis is None:
                 assert not entry.masks
-                assert not entry.said.prompts
-                assert entry.said.slice_range is None
+                assert not entry.prompts
+                assert entry.slice_range is None
                 continue
-            assert all(prompt.slice.axis == entry.axis for prompt in entry.said.prompts)
+            assert all(prompt.slice.axis == entry.axis for prompt in entry.prompts)
             count, shape = session.geometry.slice_count(entry.axis), session.geometry.slice_shape(entry.axis)
             assert all(0 <= index < count for index in (*entry.masks, *entry.unfinished))
             assert all(stored.mask.shape == shape for stored in entry.masks.values())
@@ -199,7 +199,7 @@ class CoreUser:
         again = Session(self.session.geometry)
         for entry in self.session.objects:
             axis = SliceAxis.K if entry.axis is None else entry.axis
-            text = PromptSet(self.session.geometry, axis, (entry.said,)).to_json()
+            text = PromptSet(self.session.geometry, axis, (entry.object_prompts,)).to_json()
             again.restore_object(
                 PromptSet.from_json(text, again.geometry).objects[0],
                 entry.axis,
@@ -212,7 +212,15 @@ class CoreUser:
                 object_id=entry.id,
             )
             same = again.object(entry.id)
-            for name in ("said", "axis", "masks", "locked", "cleanup", "propagations", "kept_slices"):
+            for name in (
+                "object_prompts",
+                "axis",
+                "masks",
+                "locked",
+                "cleanup",
+                "propagations",
+                "kept_slices",
+            ):
                 assert getattr(same, name) == getattr(entry, name), f"{name} of {entry.name} was not kept"
             assert again.pending_slices(entry.id) == self.session.pending_slices(entry.id)
         return again
@@ -290,7 +298,7 @@ class CoreUser:
     def move_prompt(self, number: int, position: int, index: int, axis: int) -> set[int]:
         """Put another prompt in the place of one."""
         object_id = self._pick(number)
-        count = len(self.session.object(object_id).said.prompts)
+        count = len(self.session.object(object_id).prompts)
         prompt = self._prompt(self._axis(object_id, axis), index, position)
         ranged = axis % 4 == 0
         self.session.replace_prompt(object_id, position % max(count, 1), prompt, ranged)
@@ -299,7 +307,7 @@ class CoreUser:
     def remove_prompt(self, number: int, position: int, _c: int, _d: int) -> set[int]:
         """Take one prompt away."""
         object_id = self._pick(number)
-        count = len(self.session.object(object_id).said.prompts)
+        count = len(self.session.object(object_id).prompts)
         self.session.remove_prompt(object_id, position % max(count, 1))
         return {object_id}
 
@@ -476,7 +484,7 @@ class CoreUser:
         if self.run is not None or not object_ids:
             return set()
         before = {object_id: self.session.object(object_id) for object_id in object_ids}
-        run = self.session.begin_propagation(*object_ids, anew=again)
+        run = self.session.begin_propagation(*object_ids, recompute=again)
         self.run, self.older = run, {**self.older, **before}
         columns = [sorted(self.session.object(object_id).unfinished) for object_id in object_ids]
         self.wanted = [

@@ -13,7 +13,7 @@ from Testing.Mrml.conftest import MrmlScene
 from Testing.Mrml.test_scene_saving import save_and_load
 
 from MedSAMSlicerLib.app.controller import Controller
-from MedSAMSlicerLib.app.verbs import Level, NetworkState, Topic
+from MedSAMSlicerLib.app.state import Level, NetworkState, Topic
 from MedSAMSlicerLib.app.workspace import Settings
 from MedSAMSlicerLib.core.cleanups import Cleanup
 from MedSAMSlicerLib.core.errors import MedSAMError
@@ -239,7 +239,7 @@ class SceneUser:
         """Take in everything the worker still brings, so that nothing comes in between."""
         for _ in range(TURNS):
             self.clock.tick()
-            if not self.controller.pump(0.0):
+            if not self.controller.poll(0.0):
                 return
         raise AssertionError("the worker never ends")
 
@@ -308,21 +308,21 @@ class SceneUser:
 
     def move_point(self, number: int, x: int, y: int, _d: int) -> str | None:
         """Drag a prompt elsewhere on its slice."""
-        entry = self.work.entry
-        if entry is None or not entry.said.prompts:
+        entry = self.work.selected_object
+        if entry is None or not entry.prompts:
             return None
-        position = number % len(entry.said.prompts)
-        place = entry.said.prompts[position].slice
+        position = number % len(entry.prompts)
+        place = entry.prompts[position].slice
         prompt = point_from_voxel(self._geometry, place, x % 9, y % 9)
         self.work.on_prompt_edit(PromptEdit("change", entry.id, position, prompt))
         return self.controller.segment_id
 
     def delete_point(self, number: int, _b: int, _c: int, _d: int) -> str | None:
         """Delete a prompt."""
-        entry = self.work.entry
-        if entry is None or not entry.said.prompts:
+        entry = self.work.selected_object
+        if entry is None or not entry.prompts:
             return None
-        position = number % len(entry.said.prompts)
+        position = number % len(entry.prompts)
         self.work.on_prompt_edit(PromptEdit("remove", entry.id, position, None))
         return self.controller.segment_id
 
@@ -344,7 +344,7 @@ class SceneUser:
 
     def accept(self, index: int, _b: int, _c: int, _d: int) -> str | None:
         """Accept a slice."""
-        entry = self.work.entry
+        entry = self.work.selected_object
         masks = [*entry.masks] if entry is not None else []
         if masks:
             self.controller.accept_slice(masks[index % len(masks)])
@@ -357,7 +357,7 @@ class SceneUser:
 
     def release(self, index: int, _b: int, _c: int, _d: int) -> str | None:
         """Release a slice."""
-        entry = self.work.entry
+        entry = self.work.selected_object
         kept = sorted(entry.kept_slices) if entry is not None else []
         if kept:
             self.controller.release_slice(kept[index % len(kept)])
@@ -383,7 +383,7 @@ class SceneUser:
         """Some results come in."""
         for _ in range(1 + count % 6):
             self.clock.tick()
-            self.controller.pump(0.0)
+            self.controller.poll(0.0)
 
     def settle(self, _a: int, _b: int, _c: int, _d: int) -> None:
         """Everything comes in."""
@@ -407,7 +407,7 @@ class SceneUser:
         self.controller.redo()
 
     def window(self, width: int, _b: int, _c: int, _d: int) -> None:
-        """Choose another grey window."""
+        """Choose another gray window."""
         self.controller.set_window(f"{-100},{100 + width}")
 
     # -- other modules
@@ -459,7 +459,7 @@ class SceneUser:
 
     def view(self, axis: int, index: int, _c: int, _d: int) -> None:
         """Another view and slice are shown."""
-        entry = self.work.entry
+        entry = self.work.selected_object
         if entry is not None and entry.axis is not None:
             self.controller.show_slice(index % 10)
 
@@ -515,10 +515,10 @@ class SceneUser:
         now = {entry.id: entry for entry in self._objects()}
         self._assert_same(self._shown(), shown, "saving and opening changed a segment")
         for entry in before:
-            if not (entry.said.prompts or entry.masks) and entry.id not in now:
+            if not (entry.prompts or entry.masks) and entry.id not in now:
                 continue
             same = now[entry.id]
-            for name in ("said", "axis", "locked", "cleanup", "propagations"):
+            for name in ("object_prompts", "axis", "locked", "cleanup", "propagations"):
                 assert getattr(same, name) == getattr(entry, name), f"{name} of {entry.name} was not kept"
             if not self.took:
                 assert same.masks == entry.masks, f"masks of {entry.name} were not kept"

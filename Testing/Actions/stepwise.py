@@ -75,7 +75,7 @@ class StepwiseWorker(Worker):
             self._step()
         if self._outcomes.empty():
             return False
-        self._tell(self._outcomes.get())
+        self._deliver(self._outcomes.get())
         return True
 
     def _step(self) -> None:

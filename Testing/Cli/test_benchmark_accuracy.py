@@ -40,7 +40,7 @@ def pairs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def benchmark(cli: Any, pairs: Path, random_checkpoint: Path, tmp_path: Path) -> Any:
-    """The command on the folder, with random weights, one quick rival and quick ways of working."""
+    """The command on the folder, with random weights, one quick baseline and quick protocols."""
 
     def run(*words: Any, what: str = "accuracy", out: str = "out") -> Any:
         given = [
@@ -61,7 +61,7 @@ def benchmark(cli: Any, pairs: Path, random_checkpoint: Path, tmp_path: Path) ->
 
 
 def test_a_folder_of_pairs_gives_a_report(benchmark: Any, tmp_path: Path) -> None:
-    done = benchmark("--rival", "box")
+    done = benchmark("--baseline", "box")
     assert done.code == 0, done
     assert "| loose box+range | box |" in done.out
     assert "warning: skipped odd: " in done.err
@@ -78,11 +78,11 @@ def test_a_folder_of_pairs_gives_a_report(benchmark: Any, tmp_path: Path) -> Non
 
 
 def test_the_same_command_again_gives_the_same_report_at_once(benchmark: Any) -> None:
-    assert benchmark("--no-rivals").out == benchmark("--no-rivals").out
+    assert benchmark("--no-baselines").out == benchmark("--no-baselines").out
 
 
 def test_the_same_seed_gives_the_same_scores_in_another_folder(benchmark: Any) -> None:
-    words = ("--json", "--seed", "5", "--rival", "ellipsoid")
+    words = ("--json", "--seed", "5", "--baseline", "ellipsoid")
     first, second = (json.loads(benchmark(*words, out=out).out) for out in ("a", "b"))
     assert [[step["dice"] for step in row["steps"]] for row in first["measurements"]] == [
         [step["dice"] for step in row["steps"]] for row in second["measurements"]
@@ -94,20 +94,20 @@ def test_the_same_seed_gives_the_same_scores_in_another_folder(benchmark: Any) -
     assert len(first["run"]["runners"]) == 2
 
 
-def test_without_rivals_only_the_network_is_measured(benchmark: Any) -> None:
-    report = json.loads(benchmark("--json", "--no-rivals").out)
+def test_without_baselines_only_the_network_is_measured(benchmark: Any) -> None:
+    report = json.loads(benchmark("--json", "--no-baselines").out)
     assert len({row["runner"] for row in report["measurements"]}) == 1
     assert len(next(iter(report["run"]["runners"].values()))["sha256"]) == 64
 
 
 def test_effort_measures_prompts_and_leads_with_them(benchmark: Any) -> None:
-    done = benchmark("--rival", "box", what="effort")
+    done = benchmark("--baseline", "box", what="effort")
     assert done.code == 0, done
     assert "10 clicks" in done.out
 
 
 def test_published_runners_that_cannot_compute_a_network_are_left_out_with_a_warning(benchmark: Any) -> None:
-    done = benchmark("--official", "--no-rivals")
+    done = benchmark("--official", "--no-baselines")
     assert done.code == 0, done
     assert done.err.count(" is left out: ") == 2
     assert ", sam2 is left out: " in done.err
@@ -121,7 +121,7 @@ def test_the_report_goes_into_a_document(benchmark: Any, tmp_path: Path) -> None
     document = tmp_path / "page.md"
     places = "\n".join(f"<!-- begin {name} -->\n<!-- end {name} -->" for name in names)
     document.write_text(f"# Page\n{places}\nthe end\n", encoding="utf-8")
-    done = benchmark("--rival", "box", "--into", document)
+    done = benchmark("--baseline", "box", "--into", document)
     assert done.code == 0, done
     text = document.read_text(encoding="utf-8")
     assert "| loose box+range | box |" in text
@@ -132,16 +132,16 @@ def test_the_report_goes_into_a_document(benchmark: Any, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--protocol", "telepathy"], "'telepathy' is no way of working: box+range; box; "),
-        (["--suite", "all"], "'all' is no suite of ways of working: standard, prompts, pipelines, effort"),
-        (["--rival", "doctor"], "'doctor'"),
+        (["--protocol", "telepathy"], "'telepathy' is no protocol: box+range; box; "),
+        (["--suite", "all"], "'all' is no suite of protocols: standard, prompts, pipelines, effort"),
+        (["--baseline", "doctor"], "'doctor'"),
         (["--tier", "best"], "'best'"),
         (["--threads", "0"], "--threads: a whole number of 1 or more is needed, not '0'"),
         (["--processes", "0"], "--processes: a whole number of 1 or more is needed, not '0'"),
         (["--processes", "-3"], "not '-3'"),
         (["--seed", "-1"], "--seed: a whole number of 0 or more is needed, not '-1'"),
         (["--scheduler", "tcp://127.0.0.1:9", "--processes", "2"], "do not go together"),
-        (["--rival", "box", "--no-rivals"], "do not go together"),
+        (["--baseline", "box", "--no-baselines"], "do not go together"),
     ],
 )
 def test_wrong_words_are_told_in_one_line(benchmark: Any, words: list[str], said: str) -> None:
@@ -215,7 +215,7 @@ def test_the_command_in_the_report_names_no_place_of_this_computer() -> None:
     words += [
         "--suite",
         "prompts",
-        "--rival",
+        "--baseline",
         "random walker",
         "--processes",
         "3",
@@ -226,19 +226,21 @@ def test_the_command_in_the_report_names_no_place_of_this_computer() -> None:
     said = command_of(build_parser().parse_args(["benchmark", "accuracy", *words]))
     assert said == (
         "medsamslicer benchmark accuracy --data DATA --out out --suite prompts --model net.pt --model sam2.1-tiny "
-        "--rival 'random walker' --processes 3 --seed 4 --keep-masks"
+        "--baseline 'random walker' --processes 3 --seed 4 --keep-masks"
     )
 
 
 def test_a_folder_of_another_seed_is_refused(benchmark: Any) -> None:
-    benchmark("--no-rivals")
-    done = benchmark("--no-rivals", "--seed", "1")
+    benchmark("--no-baselines")
+    done = benchmark("--no-baselines", "--seed", "1")
     assert done.code == 1
     assert "holds results with seed 0, not 1" in done.err
 
 
 def test_data_that_are_not_there_are_told(cli: Any, tmp_path: Path) -> None:
-    done = cli("benchmark", "accuracy", "--data", tmp_path / "gone", "--out", tmp_path / "out", "--no-rivals")
+    done = cli(
+        "benchmark", "accuracy", "--data", tmp_path / "gone", "--out", tmp_path / "out", "--no-baselines"
+    )
     assert (done.code, done.err.count("\n")) == (1, 1)
     assert "does not exist" in done.err
     assert not (tmp_path / "out").exists()
@@ -275,7 +277,7 @@ def test_ctrl_c_on_the_terminal_ends_all_processes_with_one_line(
     ]
     words += [
         "--yes",
-        "--no-rivals",
+        "--no-baselines",
         "--runner",
         "waiting:Waiting",
         "--processes",

@@ -72,7 +72,7 @@ def test_the_same_name_twice_is_one_object_with_two_prompts_in_order() -> None:
     assert [type(prompt) for prompt in first.prompts] == [Point, Box]
 
 
-def test_objects_get_different_colours() -> None:
+def test_objects_get_different_colors() -> None:
     assert len({entry.color for entry in objects(*[("point", f"{n}=3,5,6") for n in "abcdefg"])}) == 7
 
 
@@ -96,7 +96,7 @@ def test_the_sign_of_a_point_comes_last(ending: str, positive: bool) -> None:
     np.testing.assert_allclose(in_slice(point, GEOMETRY), [[10, 20]])
 
 
-def test_a_line_joins_two_voxel_centres() -> None:
+def test_a_line_joins_two_voxel_centers() -> None:
     (entry,) = objects(("line", "3,10,20,30,25"))
     (line,) = entry.prompts
     assert isinstance(line, RecistLine)
@@ -252,7 +252,7 @@ def test_the_range_holds_for_every_object() -> None:
     ]
 
 
-def test_prompts_are_added_to_objects_of_a_file_that_keep_colour_and_range() -> None:
+def test_prompts_are_added_to_objects_of_a_file_that_keep_color_and_range() -> None:
     before = ObjectPrompts("a", (0.1, 0.2, 0.3), objects(("point", "3,5,6"))[0].prompts, (1, 9))
     old, new = objects(("point", "a=4,5,6"), ("point", "b=4,5,6"), given=(before,))
     assert (old.color, old.slice_range, len(old.prompts)) == ((0.1, 0.2, 0.3), (1, 9), 2)

@@ -363,7 +363,7 @@ def test_a_terminal_is_told_where_an_object_was_lost(
     monkeypatch: pytest.MonkeyPatch, segment: Any, tmp_path: Path
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr("MedSAMSlicerLib.cli.segment.say", said.append)
+    monkeypatch.setattr("MedSAMSlicerLib.cli.segment.show_message", said.append)
     done = segment("-o", tmp_path / "out.nii.gz", "--json")
     (entry,) = json.loads(done.out)["objects"]
     lost = [sentence for sentence in said if "not seen" in sentence]

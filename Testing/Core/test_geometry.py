@@ -47,7 +47,7 @@ def test_slice_coordinates_are_array_indices(
 
 
 @given(geometries(), axes)
-def test_in_plane_spacing_is_the_distance_between_neighbouring_voxels(
+def test_in_plane_spacing_is_the_distance_between_neighboring_voxels(
     geometry: VolumeGeometry, axis: SliceAxis
 ) -> None:
     corner, right, below = geometry.slice_to_ras([(0, 0), (1, 0), (0, 1)], 0, axis)
@@ -144,7 +144,7 @@ def test_slice_shape_and_spacing_follow_the_array(axis: SliceAxis, shape: tuple,
     assert geometry.slice_count(axis) == (10, 20, 30)[axis]
 
 
-def test_slices_reach_half_a_voxel_beyond_their_centres() -> None:
+def test_slices_reach_half_a_voxel_beyond_their_centers() -> None:
     geometry = VolumeGeometry.from_spacing((4, 2, 2), (1, 1, 2))
     assert geometry.slice_index((0, 0, -1.0), SliceAxis.K) == 0
     assert geometry.slice_index((0, 0, 0.99), SliceAxis.K) == 0

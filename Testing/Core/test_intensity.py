@@ -66,16 +66,16 @@ def test_window_spans_black_to_white_for_every_voxel_type(dtype: str, byte_order
     st.floats(-1e5, 1e5),
     st.floats(1e-2, 1e6),
 )
-def test_grey_is_within_half_a_level_of_the_exact_value(
+def test_gray_is_within_half_a_level_of_the_exact_value(
     volume: np.ndarray, lower: float, width: float
 ) -> None:
     window = Window(lower, lower + width)
-    grey = window.apply(volume)
+    gray = window.apply(volume)
     clipped = np.clip(volume.astype(np.float64), window.lower, window.upper)
     exact = (clipped - window.lower) / (window.upper - window.lower) * 255
-    assert grey.dtype == np.uint8
-    assert grey.shape == volume.shape
-    assert np.abs(grey - exact).max(initial=0.0) <= 0.5 + 1e-6
+    assert gray.dtype == np.uint8
+    assert gray.shape == volume.shape
+    assert np.abs(gray - exact).max(initial=0.0) <= 0.5 + 1e-6
 
 
 def test_not_a_number_is_black_and_infinity_an_end() -> None:
@@ -106,13 +106,13 @@ def test_extreme_values_neither_overflow_nor_warn() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
-def test_any_memory_layout_gives_the_same_grey_values_in_c_order(dtype: type) -> None:
+def test_any_memory_layout_gives_the_same_gray_values_in_c_order(dtype: type) -> None:
     volume = (100 * noise(1)).astype(dtype)
     wanted = Window(-100, 100).apply(volume)
     for view in (np.asfortranarray(volume), volume.transpose(2, 0, 1), volume[::-1, ::2, ::-3]):
-        grey = Window(-100, 100).apply(view)
-        assert grey.flags.c_contiguous
-        assert np.array_equal(grey, Window(-100, 100).apply(view.copy()))
+        gray = Window(-100, 100).apply(view)
+        assert gray.flags.c_contiguous
+        assert np.array_equal(gray, Window(-100, 100).apply(view.copy()))
     assert np.array_equal(Window(-100, 100).apply(np.asfortranarray(volume)), wanted)
     assert all(np.array_equal(Window(-100, 100).apply(volume[k]), wanted[k]) for k in range(len(volume)))
 
@@ -135,7 +135,7 @@ def test_voxels_that_are_not_real_numbers_are_refused(dtype: object) -> None:
 def test_a_large_volume_is_windowed_without_a_copy_of_it(dtype: type, limit_mb: int) -> None:
     volume = np.zeros((300, 512, 512), dtype=dtype)
     volume[:, 100:400, 100:400] = np.arange(300, dtype=dtype)
-    grey_mb = volume.size / 2**20
+    gray_mb = volume.size / 2**20
     tracemalloc.start()
     window = choose_window(volume, "auto")
     chosen_mb = tracemalloc.get_traced_memory()[1] / 2**20
@@ -144,7 +144,7 @@ def test_a_large_volume_is_windowed_without_a_copy_of_it(dtype: type, limit_mb: 
     applied_mb = tracemalloc.get_traced_memory()[1] / 2**20
     tracemalloc.stop()
     assert chosen_mb < 100  # two million sampled float64 voxels, sorted: not the 600 MB of a float64 volume
-    assert applied_mb < grey_mb + limit_mb
+    assert applied_mb < gray_mb + limit_mb
 
 
 # -- choosing
@@ -214,8 +214,8 @@ def test_huge_ranges_are_no_obstacle(spec: str) -> None:
     assert np.ptp(window.apply(floats)) > 200
     extremes = np.array([[[-(2**63), 0, 5, 2**63 - 1]]], dtype=np.int64)
     assert choose_window(extremes, "full").apply(extremes).tolist() == [[[0, 128, 128, 255]]]
-    neighbours = np.array([[[2**63 - 2, 2**63 - 1]]], dtype=np.int64)
-    assert choose_window(neighbours, spec).lower == 2.0**63
+    neighbors = np.array([[[2**63 - 2, 2**63 - 1]]], dtype=np.int64)
+    assert choose_window(neighbors, spec).lower == 2.0**63
 
 
 def test_one_hot_voxel_does_not_darken_the_rest() -> None:
@@ -236,7 +236,7 @@ def test_percentiles_leave_a_constant_background_out_wherever_it_lies(background
 
 
 def test_percentiles_keep_a_common_tissue_value() -> None:
-    # A peak of white matter is no background: its neighbours are nearly as common.
+    # A peak of white matter is no background: its neighbors are nearly as common.
     volume = np.rint(66 + 5 * noise(5)).astype(np.int16)
     window = mr_percentiles(volume)
     assert window.lower < 55
@@ -300,7 +300,7 @@ def unscaled_ct() -> np.ndarray:
         (unscaled_ct(), "soft-tissue", None),
         (4095 - unscaled_ct(), "auto", "CT"),  # MONOCHROME1
         (unscaled_ct() * 50, "auto", "PT"),  # counts, not SUV
-        (np.abs(noise(18)), "liver", "MR"),  # all of it is one grey
+        (np.abs(noise(18)), "liver", "MR"),  # all of it is one gray
         (ct_like(), "5000,6000", "CT"),
         (ct_like(), "-3000,-2000", "CT"),
     ],

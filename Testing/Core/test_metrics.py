@@ -15,7 +15,7 @@ from MedSAMSlicerLib.core.metrics import (
     dice,
     dice_of_slices,
     hd95,
-    normalised_surface_dice,
+    normalized_surface_dice,
 )
 
 EMPTY = np.zeros((6, 8, 10), dtype=bool)
@@ -61,7 +61,7 @@ def test_empty_masks_agree_with_each_other_and_with_nothing_else() -> None:
     full = ~EMPTY
     assert (
         dice(EMPTY, EMPTY),
-        normalised_surface_dice(EMPTY, EMPTY, (1, 1, 1), 1),
+        normalized_surface_dice(EMPTY, EMPTY, (1, 1, 1), 1),
         hd95(EMPTY, EMPTY, (1, 1, 1)),
     ) == (
         1.0,
@@ -70,7 +70,7 @@ def test_empty_masks_agree_with_each_other_and_with_nothing_else() -> None:
     )
     for one, other in ((EMPTY, full), (full, EMPTY)):
         assert dice(one, other) == 0.0
-        assert normalised_surface_dice(one, other, (1, 1, 1), 1) == 0.0
+        assert normalized_surface_dice(one, other, (1, 1, 1), 1) == 0.0
         assert hd95(one, other, (1, 1, 1)) == math.inf
 
 
@@ -113,8 +113,8 @@ class TestSurfaces:
         cube = block(slice(5, 12), slice(10, 30), slice(10, 30))
         moved = np.roll(cube, 1, axis=axis)
         assert hd95(cube, moved, spacing) == pytest.approx(distance, abs=1e-5)
-        assert normalised_surface_dice(cube, moved, spacing, distance + 0.01) == 1.0
-        assert normalised_surface_dice(cube, moved, spacing, distance - 0.01) < 1.0
+        assert normalized_surface_dice(cube, moved, spacing, distance + 0.01) == 1.0
+        assert normalized_surface_dice(cube, moved, spacing, distance - 0.01) < 1.0
         assert hd95(cube, cube, spacing) == 0.0
 
     def test_surface_dice_weighs_by_area_in_thick_slices(self) -> None:
@@ -124,7 +124,7 @@ class TestSurfaces:
         longer = block(slice(5, 10), slice(10, 30), slice(10, 34))
         face = 20 * 20
         surfaces, apart = 6 * face + 2 * face + 4 * 20 * 24, face + face + 4 * 20 * 4
-        score = normalised_surface_dice(cube, longer, (1, 1, 4), 0.5)
+        score = normalized_surface_dice(cube, longer, (1, 1, 4), 0.5)
         assert score == pytest.approx(1 - apart / surfaces, abs=0.03)
 
     def test_border_of_the_volume_closes_a_surface(self) -> None:
@@ -135,8 +135,8 @@ class TestSurfaces:
         at_border, grown_at_border = (mask[5:11, 10:20, 10:20] for mask in (inside, grown))
         wanted = surface_dice_by_monai(inside, grown, spacing, 2.0)
         assert 0 < wanted < 1
-        assert normalised_surface_dice(inside, grown, spacing, 2.0) == pytest.approx(wanted)
-        assert normalised_surface_dice(at_border, grown_at_border, spacing, 2.0) == pytest.approx(wanted)
+        assert normalized_surface_dice(inside, grown, spacing, 2.0) == pytest.approx(wanted)
+        assert normalized_surface_dice(at_border, grown_at_border, spacing, 2.0) == pytest.approx(wanted)
         assert hd95(at_border, grown_at_border, spacing) == pytest.approx(5.0)
 
     @pytest.mark.parametrize("seed", range(4))
@@ -148,13 +148,13 @@ class TestSurfaces:
         spacing = (0.8, 1.0, 2.5)
         pair, mm = ((one[0], other[0]), spacing[:2]) if seed == 3 else ((one, other), spacing)
         wanted = surface_dice_by_monai(*pair, mm, tolerance_mm)
-        assert normalised_surface_dice(one, other, spacing, tolerance_mm) == pytest.approx(wanted, abs=1e-6)
+        assert normalized_surface_dice(one, other, spacing, tolerance_mm) == pytest.approx(wanted, abs=1e-6)
 
     def test_single_voxels_have_a_distance(self) -> None:
         one = block(slice(3, 4), slice(3, 4), slice(3, 4))
         other = block(slice(3, 4), slice(3, 4), slice(7, 8))
         assert hd95(one, other, (2, 1, 1)) == pytest.approx(8.0)
-        assert normalised_surface_dice(one, other, (2, 1, 1), 1.0) == 0.0
+        assert normalized_surface_dice(one, other, (2, 1, 1), 1.0) == 0.0
 
     @pytest.mark.parametrize("thin", SliceAxis)
     @pytest.mark.parametrize("between_mm", [0.1, 100.0])
@@ -168,16 +168,16 @@ class TestSurfaces:
         spacing[2 - thin] = between_mm
         assert hd95(one, other, spacing) == pytest.approx(4.0)
         assert hd95(one, one, spacing) == 0.0
-        score = normalised_surface_dice(one, other, spacing, 0.5)
+        score = normalized_surface_dice(one, other, spacing, 0.5)
         assert score == pytest.approx(1 - (20 + 20 + 2 * 4) / (80 + 88), abs=0.02)
-        assert normalised_surface_dice(one, other, spacing, 4.01) == 1.0
+        assert normalized_surface_dice(one, other, spacing, 4.01) == 1.0
 
     def test_outlines_in_pictures_are_not_filled(self) -> None:
         # Taken as a volume of one slice, every pixel of the discs would be surface, and the two far apart seem close.
         y, x = np.indices((100, 100))
         large, small = (((y - 50) ** 2 + (x - 50) ** 2 <= radius**2)[None] for radius in (40, 20))
         assert hd95(large, small, (1, 1, 1)) == pytest.approx(20, abs=1)
-        assert normalised_surface_dice(large, small, (1, 1, 1), 2) == 0.0
+        assert normalized_surface_dice(large, small, (1, 1, 1), 2) == 0.0
         assert hd95(large, small, (0.5, 0.5, 7)) == pytest.approx(10, abs=0.5)
 
     def test_spheres_are_as_far_apart_as_their_radii(self) -> None:
@@ -186,8 +186,8 @@ class TestSurfaces:
             ((2 * (k - 15)) ** 2 + (j - 30) ** 2 + (i - 30) ** 2 <= radius**2) for radius in (24, 20)
         )
         assert hd95(large, small, (1, 1, 2)) == pytest.approx(4, abs=1)
-        assert normalised_surface_dice(large, small, (1, 1, 2), 6) == 1.0
-        assert normalised_surface_dice(large, small, (1, 1, 2), 1) == pytest.approx(0, abs=0.02)
+        assert normalized_surface_dice(large, small, (1, 1, 2), 6) == 1.0
+        assert normalized_surface_dice(large, small, (1, 1, 2), 1) == pytest.approx(0, abs=0.02)
 
     @pytest.mark.parametrize("spacing", [(1, 1), (1, 1, 0), (1, 1, math.nan)])
     def test_spacing_must_be_three_lengths(self, spacing: tuple) -> None:

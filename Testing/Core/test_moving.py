@@ -45,7 +45,7 @@ def session() -> tuple[Session, int]:
 def test_prompts_stay_on_their_voxels() -> None:
     made, number = session()
     made.move(ELSEWHERE)
-    after = made.object(number).said.prompts
+    after = made.object(number).prompts
     for prompt, moved in zip(PROMPTS, after, strict=True):
         validate(moved, ELSEWHERE)
         if isinstance(prompt, MaskPrompt):
@@ -71,10 +71,10 @@ def test_nothing_becomes_pending_and_the_history_leads_back_and_forth() -> None:
     assert made.pending_slices(number) == pending == frozenset()
     assert made.object(number).masks is before.masks
     made.redo()
-    assert np.allclose(in_slice(made.object(number).said.prompts[-1], ELSEWHERE), [(3, 2)])  # type: ignore[arg-type]
+    assert np.allclose(in_slice(made.object(number).prompts[-1], ELSEWHERE), [(3, 2)])  # type: ignore[arg-type]
     while made.undo() is not None:
         for entry in made.objects:
-            for prompt in entry.said.prompts:
+            for prompt in entry.prompts:
                 validate(prompt, ELSEWHERE)
     assert made.objects == ()
 

@@ -75,7 +75,7 @@ def test_what_is_not_computed_again_is_what_a_fresh_run_would_give(
 
 
 @given(key_sets, indices, ranges)
-def test_new_key_slice_touches_only_the_tracks_between_its_neighbours(
+def test_new_key_slice_touches_only_the_tracks_between_its_neighbors(
     keys: set[int], new: int, limits: list[int]
 ) -> None:
     first, last = limits
@@ -101,6 +101,6 @@ def test_edited_key_slice_renews_the_tracks_that_run_towards_it() -> None:
     assert [(track.key, track.other_key) for track in again] == [(10, 20), (20, 10)]
 
 
-def test_removed_key_slice_is_given_back_to_its_neighbours() -> None:
+def test_removed_key_slice_is_given_back_to_its_neighbors() -> None:
     again = tracks_after_change([0, 4, 20], [0, 20], [4], 0, 20)
     assert again == (Track(0, 1, tuple(range(1, 11)), 20), Track(20, -1, tuple(range(19, 10, -1)), 0))

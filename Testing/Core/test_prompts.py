@@ -78,7 +78,7 @@ def test_ras_point_belongs_to_the_slice_that_holds_it(
     assert point.ras == tuple(ras)
 
 
-def test_line_ends_lie_at_voxel_centres() -> None:
+def test_line_ends_lie_at_voxel_centers() -> None:
     line = line_from_voxels(GEOMETRY, SLICE, 3, 4, 30, 31)
     assert line.start == pytest.approx((-20 + 3 * 0.8, 10 + 4 * 0.9, 100 + 12 * 5))
     assert in_slice(line, GEOMETRY) == pytest.approx(np.array([(3, 4), (30, 31)]))

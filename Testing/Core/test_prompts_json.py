@@ -113,7 +113,7 @@ def test_tiny_voxels_and_far_origins_are_compared_in_voxels() -> None:
     tiny, far = at(0.001, 0.0), at(1.0, 3e5)
     text = PromptSet(
         at(0.001, 0.0005)
-    ).to_json()  # half a voxel, though less than a hundredth of a millimetre
+    ).to_json()  # half a voxel, though less than a hundredth of a millimeter
     with pytest.raises(PromptError, match=r"0\.0005 mm \(0\.5 voxels\)"):
         PromptSet.from_json(text, tiny)
     rounded = PromptSet(at(1.0, 3e5 + 0.03)).to_json()  # as 32 bits round that far out
@@ -208,7 +208,7 @@ POINT, BOX, LINE, SCRIBBLE, MASK = (("objects", 0, "prompts", i) for i in range(
         (edit("objects", 0, "name", value=""), r"objects\[0\]: An object needs a name"),
         (
             edit("objects", 0, "color", value=[1, 2, 3]),
-            r"objects\[0\]: The colour of 'liver'.*\(1\.0, 2\.0, 3\.0\)",
+            r"objects\[0\]: The color of 'liver'.*\(1\.0, 2\.0, 3\.0\)",
         ),
         (
             edit("objects", 0, "slice_range", value=[0, 6]),

@@ -91,9 +91,9 @@ def test_unknown_object_slice_and_prompt_are_refused_with_their_value() -> None:
 def test_prompts_can_be_replaced_and_removed() -> None:
     session, liver = with_object(3, 5)
     session.replace_prompt(liver, 0, point(4))
-    assert [prompt.slice.index for prompt in session.object(liver).said.prompts] == [4, 5]
+    assert [prompt.slice.index for prompt in session.object(liver).prompts] == [4, 5]
     session.remove_prompt(liver, 1)
-    assert [prompt.slice.index for prompt in session.object(liver).said.prompts] == [4]
+    assert [prompt.slice.index for prompt in session.object(liver).prompts] == [4]
     assert session.undo_label == "Remove point"
 
 
@@ -103,13 +103,13 @@ def test_prompts_know_after_how_many_propagations_they_were_given() -> None:
     session.add_prompt(liver, point(8))
     propagate(session, liver, 2)
     session.replace_prompt(liver, 0, point(2))
-    assert [prompt.round for prompt in session.object(liver).said.prompts] == [2, 1]
+    assert [prompt.round for prompt in session.object(liver).prompts] == [2, 1]
 
 
 # -- locks
 
 
-def test_locked_object_refuses_every_change_but_name_and_colour() -> None:
+def test_locked_object_refuses_every_change_but_name_and_color() -> None:
     session, liver = with_object(3)
     propagate(session, liver, 1)
     session.set_locked(liver, True)
@@ -268,9 +268,9 @@ def test_slices_accepted_as_they_were_computed_change_nothing_beside_them() -> N
     assert session.pending_slices(liver) == {6, 7, 9, 10, 11}
 
 
-def test_slice_accepted_before_it_was_computed_is_new_to_its_neighbours() -> None:
+def test_slice_accepted_before_it_was_computed_is_new_to_its_neighbors() -> None:
     session, liver = with_object(5)
-    session.apply_preview(liver, 5, session.object(liver).said.prompts, filled(4))
+    session.apply_preview(liver, 5, session.object(liver).prompts, filled(4))
     session.accept(liver, [5])
     assert session.pending_slices(liver) == {*range(12)} - {5}
     session.undo()
@@ -297,7 +297,7 @@ def test_exported_prompts_are_those_of_the_session() -> None:
     session.add_prompt(liver, box_from_voxels(GEOMETRY, SliceRef(SliceAxis.K, 4), 1, 1, 5, 5))
     session.set_slice_range(liver, (2, 8))
     exported = session.prompt_set(checkpoint_id="nano", tier="exact")
-    assert exported.objects == (session.object(liver).said,)
+    assert exported.objects == (session.object(liver).object_prompts,)
     again = Session(GEOMETRY)
     again.add_objects(PromptSet.from_json(exported.to_json(), GEOMETRY))
     assert again.prompt_set(checkpoint_id="nano", tier="exact") == exported

@@ -67,7 +67,7 @@ class Histories(RuleBasedStateMachine):
     def add(self, name: str) -> None:
         self.act(lambda: self.session.add_object(name, RED))
 
-    @rule(number=objects, name=st.sampled_from(["liver", "spleen", "tumour"]))
+    @rule(number=objects, name=st.sampled_from(["liver", "spleen", "tumor"]))
     def rename(self, number: int, name: str) -> None:
         self.act(lambda: self.session.rename(self.pick(number), name))
 

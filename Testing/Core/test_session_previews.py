@@ -157,7 +157,7 @@ def test_range_keeps_the_axis_of_an_object_whose_only_prompt_is_removed() -> Non
     session.set_slice_range(liver, (1, ROWS - 1))
     session.remove_prompt(liver, 0)
     entry = session.object(liver)
-    assert (entry.axis, entry.said.slice_range) == (SliceAxis.J, (1, ROWS - 1))
+    assert (entry.axis, entry.slice_range) == (SliceAxis.J, (1, ROWS - 1))
     assert session.prompt_set().objects[0].slice_range == (1, ROWS - 1)
     session.set_slice_range(liver, None)
     assert session.object(liver).axis is None
@@ -168,12 +168,12 @@ def test_range_goes_when_its_object_gets_a_prompt_along_another_axis() -> None:
     session.set_slice_range(liver, (8, 11))
     across = point_from_voxel(GEOMETRY, SliceRef(SliceAxis.J, 2), 3, 4)
     session.replace_prompt(liver, 0, across)
-    assert session.object(liver).said.slice_range is None
+    assert session.object(liver).slice_range is None
     assert session.prompt_set().objects[0].slice_range is None
     session.undo()
     session.remove_prompt(liver, 0)
     session.add_prompt(liver, across)
-    assert session.object(liver).said.slice_range is None
+    assert session.object(liver).slice_range is None
     assert session.object(liver).axis is SliceAxis.J
 
 
@@ -249,7 +249,7 @@ def test_cancelled_run_leaves_what_was_done_to_other_objects() -> None:
     assert session.undo_label == "Add point"
     session.cancel_propagation(run)
     assert values(session, liver) == {}
-    assert session.object(spleen).said.prompts
+    assert session.object(spleen).prompts
     session.redo()
     assert values(session, liver) == {4: 6, 5: 6}
 
@@ -274,7 +274,7 @@ def test_cancelled_run_spares_what_was_done_to_others_between_its_steps() -> Non
     session.accept(liver, [4])
     session.add_prompt(spleen, point(7))
     session.cancel_propagation(run)
-    assert session.object(spleen).said.prompts
+    assert session.object(spleen).prompts
     assert session.undo_label == "Add point"
 
 
@@ -311,7 +311,7 @@ def test_run_made_anew_computes_everything_but_the_users_own() -> None:
     propagate(session, liver, 7)
     session.accept(liver, [5])
     propagate(session, liver, 7)
-    run = session.begin_propagation(liver, anew=True)
+    run = session.begin_propagation(liver, recompute=True)
     assert session.object(liver).unfinished == frozenset(range(SLICES)) - {5}
     session.end_propagation(run, liver)
     assert values(session, liver) == {**dict.fromkeys(range(SLICES), 0), 5: 7}
@@ -339,17 +339,17 @@ def test_drag_of_a_prompt_is_one_step() -> None:
         session.replace_prompt(liver, 0, point(3, x=x), run=run)
     assert session.undo_label == "Change point"
     session.undo()
-    assert session.object(liver).said.prompts == (point(3),)
+    assert session.object(liver).prompts == (point(3),)
 
 
-def test_name_and_colour_of_the_scene_are_followed_without_a_step() -> None:
+def test_name_and_color_of_the_scene_are_followed_without_a_step() -> None:
     session, liver = with_object(3)
     session.describe(liver, "Leber", (0.0, 1.0, 0.0))
     assert session.undo_label == "Add point"
     session.undo()
     assert session.object(liver).name == "Leber"
     session.redo()
-    assert session.object(liver).said.color == (0.0, 1.0, 0.0)
+    assert session.object(liver).color == (0.0, 1.0, 0.0)
 
 
 def test_name_of_the_scene_is_never_brought_twice_by_undo() -> None:
@@ -384,7 +384,7 @@ def test_object_restored_in_the_middle_of_a_run_has_the_same_to_do() -> None:
     entry, again = session.object(liver), Session(GEOMETRY)
     pending = session.pending_slices(liver)
     again.restore_object(
-        entry.said,
+        entry.object_prompts,
         entry.axis,
         entry.masks,
         pending=pending,
@@ -402,7 +402,7 @@ def test_restored_object_goes_on_where_it_was() -> None:
     entry = session.object(liver)
     again = Session(GEOMETRY)
     same = again.restore_object(
-        entry.said,
+        entry.object_prompts,
         entry.axis,
         entry.masks,
         cleanup=entry.cleanup,

@@ -94,20 +94,20 @@ def test_mr_and_pet_are_shown_between_percentiles_of_their_foreground(shared_dat
 @pytest.mark.parametrize("name", [name for name in CT + WINDOWED + MR + OTHER if name not in UNLABELLED])
 def test_target_is_neither_black_nor_white(shared_data: Path, name: str) -> None:
     volume, label = volume_of(shared_data, name), volume_of(shared_data, name, "label")
-    grey = choose_window(volume).apply(volume)[label > 0]
-    # Lungs, the rim of a lung tumour and bowel gas are black in soft tissue.
+    gray = choose_window(volume).apply(volume)[label > 0]
+    # Lungs, the rim of a lung tumor and bowel gas are black in soft tissue.
     holds_air = {"ct_abdomen_ts": 0.12, "dicom_ct_abdomen": 0.3, "ct_lungtumour_ibsi": 0.18}
-    assert np.mean(grey == 0) < holds_air.get(name, 0.01)
-    # Lesions on FLAIR and tumours on PET are the brightest of all: their brightest voxels saturate.
+    assert np.mean(gray == 0) < holds_air.get(name, 0.01)
+    # Lesions on FLAIR and tumors on PET are the brightest of all: their brightest voxels saturate.
     brightest = {
         "ms_flair_p26": 0.31,
         "sts006_pet": 0.09,
         "brats13_0001_flair": 0.07,
         "brats13_0005_flair": 0.07,
     }
-    assert np.mean(grey == 255) < brightest.get(name, 0.05)
+    assert np.mean(gray == 255) < brightest.get(name, 0.05)
     if name not in holds_air:
-        assert 10 < np.median(grey) < 245
+        assert 10 < np.median(gray) < 245
 
 
 @pytest.mark.parametrize("name", ["brats13_0001_flair", "brats13_0005_t1c", "ms_flair_p26"])
@@ -115,6 +115,6 @@ def test_stripped_skull_is_black_and_the_brain_is_not(shared_data: Path, name: s
     volume = volume_of(shared_data, name)
     values, counts = np.unique(volume, return_counts=True)
     background = volume == values[counts.argmax()]
-    grey = choose_window(volume).apply(volume)
-    assert grey[background].max() <= 12
-    assert np.median(grey[~background]) > 60
+    gray = choose_window(volume).apply(volume)
+    assert gray[background].max() <= 12
+    assert np.median(gray[~background]) > 60

@@ -143,14 +143,14 @@ def test_disabled_buttons_say_why(user: User) -> None:
 def test_second_press_of_propagate_does_not_start_a_second_run(user: User) -> None:
     index = user.box_around(KIDNEY)
     user.choose_range(index - 3, index + 3)
-    runs = user.controller._running
+    runs = user.controller._propagation
     user.host.press(user.ui.propagateButton)
     first = runs._run
     assert first is not None
     user.ui.propagateButton.click()
     user.host.key("Ctrl+Return", view="Red")
     assert runs._run is first
-    assert "under way" in user.said
+    assert "under way" in user.object_prompts
     user.until(lambda: not user.controller.busy)
     user.settled()
     assert user.controller.undo_label.startswith("Propagate")

@@ -1,4 +1,4 @@
-"""What belongs to the user: accepted slices, edits of Segment Editor, locked segments, and neighbours."""
+"""What belongs to the user: accepted slices, edits of Segment Editor, locked segments, and neighbors."""
 
 from __future__ import annotations
 
@@ -162,14 +162,14 @@ def test_locked_segment_takes_no_prompt_and_says_why(user: User) -> None:
     assert user.ui.positiveButton.enabled
 
 
-def test_overlap_none_leaves_the_neighbour_bit_by_bit(user: User) -> None:
+def test_overlap_none_leaves_the_neighbor_bit_by_bit(user: User) -> None:
     first, mask, second = overlapping(user)
     assert same(user.mask(first), mask)
     assert (user.mask(second) & mask).any()
 
 
 @pytest.mark.parametrize("policy", ["all", "visible"])
-def test_overlap_policy_takes_voxels_of_the_neighbour_and_undo_gives_them_back(
+def test_overlap_policy_takes_voxels_of_the_neighbor_and_undo_gives_them_back(
     user: User, policy: str
 ) -> None:
     choose_overlap(user, policy)
@@ -185,30 +185,34 @@ def test_overlap_policy_takes_voxels_of_the_neighbour_and_undo_gives_them_back(
 def test_mask_on_another_segment_is_told_with_whose_voxels_it_has(user: User) -> None:
     _, low, high = largest(user.truth[KIDNEY])
     user.box(low, high)
-    assert "Segment" not in user.said
+    assert "Segment" not in user.object_prompts
     user.press("addSegmentButton")
     user.settled()
     user.box(low, high)
-    assert user.said.startswith('The mask of "Segment_2" lies on "Segment_1", which keeps its voxels')
+    assert user.object_prompts.startswith(
+        'The mask of "Segment_2" lies on "Segment_1", which keeps its voxels'
+    )
     user.picture("overlap-said")
     user.press("undoButton")
     user.settled()
-    assert "lies on" not in user.said
+    assert "lies on" not in user.object_prompts
     choose_overlap(user, "all")
     user.press("addSegmentButton")
     user.settled()
     user.box(low, high)
     index = int(low[2])
-    assert user.said.startswith(f'The mask of "Segment_3" took voxels of "Segment_1" on slice {index}')
+    assert user.object_prompts.startswith(
+        f'The mask of "Segment_3" took voxels of "Segment_1" on slice {index}'
+    )
     user.press("undoButton")
     user.settled()
     _, low, high = largest(user.truth["aorta"])
     user.box(low, high)
-    assert "took" not in user.said
-    assert "lies on" not in user.said
+    assert "took" not in user.object_prompts
+    assert "lies on" not in user.object_prompts
 
 
-def test_overlap_visible_leaves_a_hidden_neighbour_alone(user: User) -> None:
+def test_overlap_visible_leaves_a_hidden_neighbor_alone(user: User) -> None:
     choose_overlap(user, "visible")
     _, low, high = largest(user.truth[KIDNEY])
     user.box(low, high)

@@ -63,9 +63,9 @@ class BrightNetwork(MemoryNetwork):
     def features(self, slices: list[tuple[int, FrameView]]) -> SliceFeatures:  # type: ignore[override]
         self.looked += slices
         frames = [view.frame(np.take(self.array, index, axis=int(self.axis))) for index, view in slices]
-        grey = torch.from_numpy(np.stack(frames))[:, None].float()
+        gray = torch.from_numpy(np.stack(frames))[:, None].float()
         side = 4 * SIZE // CONFIG.stride
-        low = torch.nn.functional.interpolate(grey, (side, side), mode="area")
+        low = torch.nn.functional.interpolate(gray, (side, side), mode="area")
         return SliceFeatures(low, low, low, low)
 
     def condition(self, features: SliceFeatures, recollections: list[Recollection], span: int) -> Tensor:  # type: ignore[override]

@@ -90,16 +90,16 @@ def test_weights_too_large_for_half_precision_are_not_written(tmp_path: Path):
 
 
 @pytest.mark.parametrize("config", [TINY, SMALL, BASE_PLUS, LARGE, NANO], ids=lambda config: config.name)
-def test_the_network_is_recognised_from_its_weights(config: Config):
+def test_the_network_is_recognized_from_its_weights(config: Config):
     with torch.device("meta"):
         weights = SAM2(config).state_dict()
-    assert checkpoint.recognise(weights, "weights.pt") == config
+    assert checkpoint.recognize(weights, "weights.pt") == config
 
 
 def test_medsam2_is_told_from_the_tiny_network_by_its_file_name():
     with torch.device("meta"):
         weights = SAM2(MEDSAM2).state_dict()
-    assert checkpoint.recognise(weights, "MedSAM2_latest.pt") == MEDSAM2
+    assert checkpoint.recognize(weights, "MedSAM2_latest.pt") == MEDSAM2
 
 
 def test_a_given_config_counts_more_than_what_the_file_says(official: Path):

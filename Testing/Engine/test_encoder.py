@@ -24,7 +24,7 @@ def network(config: Config) -> SAM2:
 def frames(side: int, count: int = 1) -> Tensor:
     generator = torch.Generator().manual_seed(5)
     coarse = torch.rand(count, 1, 9, 9, generator=generator)
-    return SAM2.normalise(
+    return SAM2.normalize(
         functional.interpolate(coarse, (side, side), mode="bicubic")[:, 0].clamp(0, 1) * 255
     )
 

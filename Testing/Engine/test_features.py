@@ -81,7 +81,7 @@ def test_features_are_those_of_the_network():
     model = network()
     features = store.get(3, VIEW)
     with torch.inference_mode():
-        plain = model.encode_image(model.normalise(torch.from_numpy(VIEW.frame(VOLUME[3]))[None]))
+        plain = model.encode_image(model.normalize(torch.from_numpy(VIEW.frame(VOLUME[3]))[None]))
         for part, truth in zip(features[:3], plain, strict=True):
             assert (part - truth).abs().max() <= 1e-5 * truth.abs().max()
         assert torch.equal(features.attended, store.attention.prepare(features.top))

@@ -41,7 +41,7 @@ class Scene:
         coarse = torch.rand(1, 1, 12, 12, generator=generator)
         image = functional.interpolate(coarse, (side, side), mode="bicubic")[0]
         images = image + 0.03 * torch.randn(slices, side, side, generator=generator)
-        self.features = model.encode_image(model.normalise(images.clamp(0, 1) * 255))
+        self.features = model.encode_image(model.normalize(images.clamp(0, 1) * 255))
         self.top = self.features.top
         last = model.config.num_memories - 1
         self.memories = []

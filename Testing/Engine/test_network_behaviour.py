@@ -23,7 +23,7 @@ def nano() -> SAM2:
 
 def _two_slices(model: SAM2, frames: Tensor, present: Tensor | None = None) -> tuple[MaskOutput, MaskOutput]:
     """Prompt the first of two slices with a box and track to the second."""
-    features = model.encode_image(model.normalise(frames))
+    features = model.encode_image(model.normalize(frames))
     first_slice, second_slice = ([part[index : index + 1] for part in features] for index in (0, 1))
     top, mid, fine = first_slice
     first = model.decode(model.condition_first(top), mid, fine, BOX, present=present)
@@ -97,7 +97,7 @@ def test_gradients_reach_every_weight_that_takes_part():
 
 def test_the_mask_of_an_absent_object_is_empty_and_its_memory_and_pointer_say_so(nano: SAM2):
     with torch.inference_mode():
-        features = nano.encode_image(nano.normalise(_frames(128)[:1]))
+        features = nano.encode_image(nano.normalize(_frames(128)[:1]))
         there, gone = (
             nano.decode(
                 nano.condition_first(features.top),
@@ -129,7 +129,7 @@ def test_only_networks_with_alternatives_choose_among_them(nano: SAM2):
 def test_an_unstable_single_mask_gives_way_to_the_best_alternative_but_not_while_training():
     model = seeded(TINY)
     with torch.inference_mode():
-        features = model.encode_image(model.normalise(_frames(128)[:1]))
+        features = model.encode_image(model.normalize(_frames(128)[:1]))
         conditioned = model.condition_first(features.top)
         candidates = model.candidates(conditioned, features.mid, features.fine, BOX)
         best = candidates.iou[:, 1:].argmax(1) + 1

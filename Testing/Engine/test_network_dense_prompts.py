@@ -106,10 +106,10 @@ def test_every_box_is_drawn_where_it_is(x0: float, y0: float, x1: float, y1: flo
     drawn = _map(*_box(x0, y0, x1, y1))[0, 0]
     rows, columns = (drawn > 0).any(1).nonzero(), (drawn > 0).any(0).nonzero()
     if len(rows):
-        centre = SIDE / GRID / 2
-        assert 2 * columns.min() + centre >= x0
-        assert 2 * columns.max() + centre <= x1 + 1
-        assert 2 * rows.min() + centre >= y0
-        assert 2 * rows.max() + centre <= y1 + 1
+        center = SIDE / GRID / 2
+        assert 2 * columns.min() + center >= x0
+        assert 2 * columns.max() + center <= x1 + 1
+        assert 2 * rows.min() + center >= y0
+        assert 2 * rows.max() + center <= y1 + 1
     else:
         assert min(x1 - x0, y1 - y0) < 2

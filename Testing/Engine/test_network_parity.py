@@ -64,7 +64,7 @@ def setup() -> Setup:
     ours = seeded_at(TINY, SIZE)
     frames = phantom(4, SIZE)
     return Setup(
-        ours, official_predictor(ours), frames, ours.encode_image(ours.normalise(torch.from_numpy(frames)))
+        ours, official_predictor(ours), frames, ours.encode_image(ours.normalize(torch.from_numpy(frames)))
     )
 
 
@@ -110,17 +110,17 @@ def _assert_same(ours: MaskOutput, theirs: MaskOutput) -> None:
 )
 def test_every_published_image_encoder_gives_the_official_features(config: Config, size: int):
     ours = seeded_at(config, size, seed=1)
-    frames = ours.normalise(torch.from_numpy(phantom(1, size)))
+    frames = ours.normalize(torch.from_numpy(phantom(1, size)))
     fine, mid, top = official_predictor(ours).forward_image(frames)["backbone_fpn"]
     for mine, theirs in zip(ours.encode_image(frames), (top, mid, fine), strict=True):
         assert relative_error(mine, theirs) <= TOLERANCE
 
 
-def test_frames_are_normalised_as_the_official_predictor_does():
-    grey = torch.tensor([[[0, 128], [200, 255]]], dtype=torch.uint8)
+def test_frames_are_normalized_as_the_official_predictor_does():
+    gray = torch.tensor([[[0, 128], [200, 255]]], dtype=torch.uint8)
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    expected = (grey[0, :, :, None] / 255 - mean) / deviation
-    torch.testing.assert_close(SAM2.normalise(grey)[0].permute(1, 2, 0), expected)
+    expected = (gray[0, :, :, None] / 255 - mean) / deviation
+    torch.testing.assert_close(SAM2.normalize(gray)[0].permute(1, 2, 0), expected)
 
 
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)

@@ -41,9 +41,9 @@ def act(session: Session, object_id: int, name: str, index: int, x: int) -> None
     if name == "point":
         session.add_prompt(object_id, point(index, x))
     elif name == "move":
-        session.replace_prompt(object_id, x % max(1, len(entry.said.prompts)), point(index, x))
+        session.replace_prompt(object_id, x % max(1, len(entry.prompts)), point(index, x))
     elif name == "remove":
-        session.remove_prompt(object_id, x % max(1, len(entry.said.prompts)))
+        session.remove_prompt(object_id, x % max(1, len(entry.prompts)))
     elif name == "edit":
         drawn = np.zeros((SIDE, SIDE), np.bool_)
         drawn[4:8, 4:x] = True
@@ -53,9 +53,9 @@ def act(session: Session, object_id: int, name: str, index: int, x: int) -> None
     elif name == "release":
         session.release(object_id, sorted(entry.kept_slices)[:1])
     elif name == "limit":
-        reached = [index, *(prompt.slice.index for prompt in entry.said.prompts)]
+        reached = [index, *(prompt.slice.index for prompt in entry.prompts)]
         session.set_slice_range(object_id, (min(reached), max(reached)) if x % 2 else None)
-    said = session.object(object_id).said
+    said = session.object(object_id).object_prompts
     if said.slice_range is not None and said.prompts:  # as the module does it: the range holds every prompt
         reached = [*said.slice_range, *(prompt.slice.index for prompt in said.prompts)]
         session.set_slice_range(object_id, (min(reached), max(reached)))

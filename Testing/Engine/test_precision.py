@@ -236,7 +236,7 @@ def test_mask_decoder_and_memory_encoder_give_the_same_in_the_arithmetic_of_a_ti
     generator = torch.Generator().manual_seed(2)
     frame = torch.rand(1, 64, 64, generator=generator) * 255
     with torch.inference_mode():
-        top, mid, fine = nano.encode_image(nano.normalise(frame))
+        top, mid, fine = nano.encode_image(nano.normalize(frame))
         plain = nano.decode(nano.condition_first(top), mid, fine)
         with arithmetic.decoding():
             fast = nano.decode(nano.condition_first(top), mid, fine)

@@ -198,7 +198,7 @@ def test_a_file_comes_back_with_its_config_and_keeps_statistics_in_full(model: S
         assert torch.allclose(found.state_dict()[name], weight, atol=2e-3), name
 
 
-def test_a_published_table_of_weights_is_recognised(tmp_path: Path) -> None:
+def test_a_published_table_of_weights_is_recognized(tmp_path: Path) -> None:
     for config in (LITEMEDSAM, MOBILE_SAM):
         weights = SAM1(config).state_dict()
         weights["image_encoder.layers.3.blocks.0.local_conv.bn.num_batches_tracked"] = torch.tensor(7)
@@ -242,7 +242,7 @@ class Painter(torch.nn.Module):
 
 
 class PaintedSlices(BoxNetwork):
-    """The features are the grey values themselves."""
+    """The features are the gray values themselves."""
 
     def __init__(self, array: np.ndarray) -> None:
         super().__init__(Painter(), None, array.shape[0])  # type: ignore[arg-type]

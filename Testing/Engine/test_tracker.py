@@ -316,20 +316,20 @@ class TestWhatIsSaidOnASlice:
         first, second = _box(self.geometry, 5), _box(self.geometry, 5, x=30, round=1)
         said = slice_prompts([first, second], self.geometry)
         assert said.box == pytest.approx((29.5, 29.5, 45.5, 45.5))
-        assert said.anew
+        assert said.replaces
         click = point_from_voxel(self.geometry, self.ref, 3, 4, False, round=2)
-        assert not slice_prompts([first, second, click], self.geometry).anew
+        assert not slice_prompts([first, second, click], self.geometry).replaces
 
     def test_two_boxes_at_once_on_one_slice_are_refused_with_a_way_out(self) -> None:
-        with pytest.raises(PromptError, match=r"Slice 5 has two boxes or lines for 'tumour'.*two objects"):
-            slice_prompts([_box(self.geometry, 5), _box(self.geometry, 5, x=40)], self.geometry, "tumour")
+        with pytest.raises(PromptError, match=r"Slice 5 has two boxes or lines for 'tumor'.*two objects"):
+            slice_prompts([_box(self.geometry, 5), _box(self.geometry, 5, x=40)], self.geometry, "tumor")
 
     def test_only_a_click_outside_is_refused_until_there_is_something_to_correct(self) -> None:
         outside = point_from_voxel(self.geometry, self.ref, 3, 4, False)
-        with pytest.raises(PromptError, match="nothing is said to be inside 'tumour'"):
-            slice_prompts([outside], self.geometry, "tumour")
+        with pytest.raises(PromptError, match="nothing is said to be inside 'tumor'"):
+            slice_prompts([outside], self.geometry, "tumor")
         later = point_from_voxel(self.geometry, self.ref, 3, 4, False, round=1)
-        [(x, y, positive)] = slice_prompts([later], self.geometry, "tumour").points
+        [(x, y, positive)] = slice_prompts([later], self.geometry, "tumor").points
         assert (round(x, 6), round(y, 6), positive) == (3.0, 4.0, False)
 
     def test_a_mask_is_taken_voxel_by_voxel(self) -> None:

@@ -44,7 +44,7 @@ def test_points_come_back_from_the_network(view: FrameView, points: list[tuple[f
 
 
 @pytest.mark.parametrize("axis", list(SliceAxis))
-def test_a_click_at_a_voxel_centre_lands_at_the_pixel_centre(axis: SliceAxis) -> None:
+def test_a_click_at_a_voxel_center_lands_at_the_pixel_center(axis: SliceAxis) -> None:
     geometry = VolumeGeometry.from_spacing((16, 16, 16), (1.0, 1.0, 1.0))
     view = FrameView.whole(geometry, axis, 16)
     assert view.to_network([(5, 9)]).tolist() == [[5.0, 9.0]]

@@ -42,14 +42,14 @@ def ball() -> tuple[np.ndarray, np.ndarray]:
     """A bright ball in noise, and where it is."""
     z, y, x = np.ogrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]
     truth = ((z - 8) / 6.5) ** 2 + ((y - 20) / 12) ** 2 + ((x - 24) / 14) ** 2 < 1
-    grey = np.where(truth, 150, 90) + np.random.default_rng(0).normal(0, 12, SHAPE)
-    return grey.clip(0, 255).astype(np.uint8), truth
+    gray = np.where(truth, 150, 90) + np.random.default_rng(0).normal(0, 12, SHAPE)
+    return gray.clip(0, 255).astype(np.uint8), truth
 
 
 def _evidence(
     ball: tuple[np.ndarray, np.ndarray], logits: np.ndarray, keys: tuple[int, ...]
 ) -> VolumeEvidence:
-    grey, truth = ball
+    gray, truth = ball
     flags = np.isin(np.arange(SHAPE[0]), keys)
     drawn = np.where(flags[:, None, None], np.where(truth, 6.0, -6.0), logits).astype(np.float32)
     filled = np.flatnonzero(truth.any((1, 2)))
@@ -57,7 +57,7 @@ def _evidence(
     return VolumeEvidence(
         (0, 0, 0),
         (2.5, 0.7, 0.9),
-        grey,
+        gray,
         drawn,
         flags,
         flags,
@@ -111,7 +111,7 @@ def test_a_thin_stack_is_left_alone(ball: tuple[np.ndarray, np.ndarray]) -> None
     single = VolumeEvidence(
         (8, 0, 0),
         evidence.spacing,
-        evidence.grey[8:9],
+        evidence.gray[8:9],
         evidence.logits[8:9],
         evidence.keys[8:9],
         evidence.fixed[8:9],
@@ -149,7 +149,7 @@ def test_a_shape_between_two_discs_has_the_radius_between_and_ends_with_the_rang
     assert widths[6] == pytest.approx((widths[4] + widths[8]) / 2)
 
 
-def test_a_lonely_voxel_yields_to_its_neighbours_but_not_across_an_edge() -> None:
+def test_a_lonely_voxel_yields_to_its_neighbors_but_not_across_an_edge() -> None:
     unary = np.full((3, 5, 5), -1.0, np.float32)
     unary[1, 2, 2] = 1.0
     flat = np.zeros(unary.shape, np.float32)
@@ -170,12 +170,12 @@ def model() -> SAM2:
 @pytest.fixture(scope="module")
 def segment(ball: tuple[np.ndarray, np.ndarray], model: SAM2) -> Callable[..., VolumeSegmenter]:
     def made(stage: str = "fused", turned: bool = False) -> VolumeSegmenter:
-        grey = np.ascontiguousarray(np.moveaxis(ball[0], 0, 2)) if turned else ball[0]
+        gray = np.ascontiguousarray(np.moveaxis(ball[0], 0, 2)) if turned else ball[0]
         spacing = (2.5, 0.9, 0.7) if turned else SPACING
         oblique = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
-        geometry = VolumeGeometry.from_spacing(grey.shape, spacing, direction=oblique)
+        geometry = VolumeGeometry.from_spacing(gray.shape, spacing, direction=oblique)
         return VolumeSegmenter(
-            grey, geometry, model, Window(0, 255), tier="exact", threads=1, patience=0, volume_stage=stage
+            gray, geometry, model, Window(0, 255), tier="exact", threads=1, patience=0, volume_stage=stage
         )
 
     return made
@@ -223,7 +223,7 @@ def test_the_same_prompts_give_the_same_masks_at_once_and_round_by_round(
     assert np.array_equal(live.result().masks["ball"], fresh.segment(_prompts(fresh, ball)).masks["ball"])
 
 
-def test_a_corrected_slice_stays_as_it_is_but_does_not_bind_its_neighbours(
+def test_a_corrected_slice_stays_as_it_is_but_does_not_bind_its_neighbors(
     ball: tuple[np.ndarray, np.ndarray], segment: Callable[..., VolumeSegmenter]
 ) -> None:
     made = segment()
@@ -345,4 +345,4 @@ def test_logits_of_the_evidence_are_limited(
     assert found.keys.nonzero()[0].tolist() == [index - found.corner[0] for index in (4, 8, 11)]
     top, left = found.corner[1:]
     shown = ball[0][found.corner[0] :, top : top + found.shape[1], left : left + found.shape[2]]
-    assert np.array_equal(found.grey, shown[: found.shape[0]])
+    assert np.array_equal(found.gray, shown[: found.shape[0]])

@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--module", type=Path, help="another scripted module's .py file")
     parser.add_argument("--screenshot", type=Path, help="write the window as a PNG and end")
-    parser.add_argument("--dark", action="store_true", help="Slicer's dark colours")
+    parser.add_argument("--dark", action="store_true", help="Slicer's dark colors")
     options = parser.parse_args(arguments)
     sys.path.insert(0, str(REPOSITORY / "MedSAMSlicer"))
 

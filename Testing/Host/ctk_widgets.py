@@ -110,10 +110,10 @@ class ctkCollapsibleButton(qt.QAbstractButton):
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """A bar with a triangle and the title, and a faint frame around the contents."""
         painter = QtGui.QPainter(self)
-        colours = QtWidgets.QWidget.palette(self)
+        colors = QtWidgets.QWidget.palette(self)
         bar = QtCore.QRect(0, 0, self.width, _HEADER - 2)
-        painter.fillRect(bar, colours.color(QtGui.QPalette.ColorRole.Button))
-        painter.setPen(colours.color(QtGui.QPalette.ColorRole.Mid))
+        painter.fillRect(bar, colors.color(QtGui.QPalette.ColorRole.Button))
+        painter.setPen(colors.color(QtGui.QPalette.ColorRole.Mid))
         painter.drawRect(bar.adjusted(0, 0, -1, -1))
         if not self._collapsed:
             painter.drawRect(0, bar.height() - 1, self.width - 1, self.height - bar.height())
@@ -123,7 +123,7 @@ class ctkCollapsibleButton(qt.QAbstractButton):
         arrow = QtWidgets.QStyle.PrimitiveElement
         shape = arrow.PE_IndicatorArrowRight if self._collapsed else arrow.PE_IndicatorArrowDown
         QtWidgets.QWidget.style(self).drawPrimitive(shape, option, painter, self)
-        painter.setPen(colours.color(QtGui.QPalette.ColorRole.ButtonText))
+        painter.setPen(colors.color(QtGui.QPalette.ColorRole.ButtonText))
         font = QtGui.QFont(self.font)
         font.setBold(True)
         painter.setFont(font)

@@ -194,7 +194,7 @@ class SlicerHost:
         return node
 
     def set_window(self, volume: Any, window: float, level: float) -> None:
-        """Choose the grey window of a volume's display."""
+        """Choose the gray window of a volume's display."""
         display = volume.GetDisplayNode()
         display.AutoWindowLevelOff()
         display.SetWindowLevel(window, level)

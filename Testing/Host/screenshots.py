@@ -24,7 +24,7 @@ import numpy.typing as npt
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / "Resources" / "Screenshots"
 LARGEST = 240_000
-"""Bytes that a picture may have before its colours are thinned out further."""
+"""Bytes that a picture may have before its colors are thinned out further."""
 
 WINDOW = (1440, 1010)
 SHOWN_MM = {"Red": 240.0, "Green": 215.0, "Yellow": 215.0}
@@ -67,10 +67,10 @@ class Photographer:
     # ------------------------------------------------------------------------------------------------ the camera
 
     def aim(
-        self, place: Place, millimetres: float | dict[str, float] = SHOWN_MM, middle: Place | None = None
+        self, place: Place, millimeters: float | dict[str, float] = SHOWN_MM, middle: Place | None = None
     ) -> None:
-        """Show the slices through a voxel (i, j, k), views `millimetres` high around it, or around `middle`."""
-        heights = millimetres if isinstance(millimetres, dict) else dict.fromkeys(SHOWN_MM, millimetres)
+        """Show the slices through a voxel (i, j, k), views `millimeters` high around it, or around `middle`."""
+        heights = millimeters if isinstance(millimeters, dict) else dict.fromkeys(SHOWN_MM, millimeters)
         for name, height in heights.items():
             node = self.host.view(name).mrmlSliceNode()
             width, depth = (
@@ -320,7 +320,7 @@ def models(camera: Photographer) -> None:
 
 
 def compressed(image: Any) -> bytes:
-    """A PNG of a QImage, with as many colours as fit into LARGEST bytes."""
+    """A PNG of a QImage, with as many colors as fit into LARGEST bytes."""
     from PIL import Image
     from PySide6 import QtCore
 
@@ -329,8 +329,8 @@ def compressed(image: Any) -> bytes:
     image.save(buffer, "PNG")
     picture = Image.open(io.BytesIO(bytes(buffer.data().data()))).convert("RGB")
     best = b""
-    for colours in (256, 160, 96):
-        palette = picture.quantize(colours, method=Image.Quantize.MAXCOVERAGE, kmeans=2)
+    for colors in (256, 160, 96):
+        palette = picture.quantize(colors, method=Image.Quantize.MAXCOVERAGE, kmeans=2)
         written = io.BytesIO()
         reduced = picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
         reduced.save(written, "PNG", optimize=True)

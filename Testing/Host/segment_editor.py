@@ -157,13 +157,13 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         matrix = slicer.util.arrayFromVTKMatrix(to_ijk)
         node = widget.mrmlSliceNode()
         right, up = (slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())[:3, n] for n in (0, 1))
-        centre = np.array(widget.sliceView().convertXYZToRAS((*position, 0.0)))
+        center = np.array(widget.sliceView().convertXYZToRAS((*position, 0.0)))
         radius = self._paint.doubleParameter("BrushAbsoluteDiameter") / 2
         step = min(volume.GetSpacing()) / 2
         offsets = np.arange(-radius, radius + step, step)
         a, b = (part.ravel() for part in np.meshgrid(offsets, offsets))
         inside = a**2 + b**2 <= radius**2
-        places = centre + a[inside, None] * right + b[inside, None] * up
+        places = center + a[inside, None] * right + b[inside, None] * up
         i, j, k = np.rint(places @ matrix[:3, :3].T + matrix[:3, 3]).astype(int).T
         known = (
             (k >= 0)

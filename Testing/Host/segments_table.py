@@ -11,14 +11,14 @@ from PySide6.QtCore import Property, Signal
 from .qmrml_widgets import qMRMLWidget
 from .stand_ins import stand_in, stored
 
-_VISIBLE, _COLOUR, _OPACITY, _NAME, _STATUS, _LAYER = range(6)
+_VISIBLE, _COLOR, _OPACITY, _NAME, _STATUS, _LAYER = range(6)
 _FLAG = QtCore.Qt.ItemFlag
 _ID_ROLE = int(QtCore.Qt.ItemDataRole.UserRole) + 1
 
 
 @stand_in
 class qMRMLSegmentsTableView(qMRMLWidget):
-    """qMRMLSegmentsTableView.h: segments with eye, colour, opacity and name, which can be changed in place."""
+    """qMRMLSegmentsTableView.h: segments with eye, color, opacity and name, which can be changed in place."""
 
     SIGNALS = {
         "selectionChanged(QItemSelection,QItemSelection)": "selectionChanged",
@@ -35,7 +35,7 @@ class qMRMLSegmentsTableView(qMRMLWidget):
         self._table = QtWidgets.QTableWidget(0, 6)
         self._table.setSelectionBehavior(QtWidgets.QAbstractItemView.SelectionBehavior.SelectRows)
         self._table.setSelectionMode(QtWidgets.QAbstractItemView.SelectionMode.ExtendedSelection)
-        self._table.setHorizontalHeaderLabels(["👁", "Colour", "Opacity", "Name", "Status", "Layer"])
+        self._table.setHorizontalHeaderLabels(["👁", "Color", "Opacity", "Name", "Status", "Layer"])
         self._table.verticalHeader().setVisible(False)
         self._table.verticalHeader().setDefaultSectionSize(24)
         self._table.setShowGrid(False)
@@ -125,7 +125,7 @@ class qMRMLSegmentsTableView(qMRMLWidget):
     def _show_columns(self) -> None:
         shown = {
             _VISIBLE: self.visibilityColumnVisible,
-            _COLOUR: self.colorColumnVisible,
+            _COLOR: self.colorColumnVisible,
             _OPACITY: self.opacityColumnVisible,
             _STATUS: self.statusColumnVisible,
             _LAYER: self.layerColumnVisible,
@@ -171,7 +171,7 @@ class qMRMLSegmentsTableView(qMRMLWidget):
             item.setText(texts.get(column, ""))
         self._table.item(row, _NAME).setData(_ID_ROLE, segment_id)
         self._table.item(row, _VISIBLE).setIcon(eye_icon(bool(visible)))
-        self._table.item(row, _COLOUR).setIcon(colour_icon(QtGui.QColor.fromRgbF(*segment.GetColor())))
+        self._table.item(row, _COLOR).setIcon(color_icon(QtGui.QColor.fromRgbF(*segment.GetColor())))
 
     def _selected(self, selected: Any, deselected: Any) -> None:
         if not self._table.signalsBlocked():
@@ -196,14 +196,14 @@ class qMRMLSegmentsTableView(qMRMLWidget):
             display.SetSegmentVisibility(segment_id, not display.GetSegmentVisibility(segment_id))
 
     def _double_clicked(self, row: int, column: int) -> None:
-        """In Slicer the terminology selector opens; here Qt's colour dialog."""
-        if column != _COLOUR or self.readOnly:
+        """In Slicer the terminology selector opens; here Qt's color dialog."""
+        if column != _COLOR or self.readOnly:
             return
         segment = self._node.GetSegmentation().GetSegment(self.segmentIDForRow(row))
-        colour = QtWidgets.QColorDialog.getColor(QtGui.QColor.fromRgbF(*segment.GetColor()), self)
-        if colour.isValid():
+        color = QtWidgets.QColorDialog.getColor(QtGui.QColor.fromRgbF(*segment.GetColor()), self)
+        if color.isValid():
             self.segmentAboutToBeModified(self.segmentIDForRow(row))
-            segment.SetColor(colour.redF(), colour.greenF(), colour.blueF())
+            segment.SetColor(color.redF(), color.greenF(), color.blueF())
 
 
 def _forget(state: dict[str, Any]) -> Any:
@@ -217,10 +217,10 @@ def _forget(state: dict[str, Any]) -> Any:
     return forget
 
 
-def colour_icon(colour: QtGui.QColor) -> QtGui.QIcon:
+def color_icon(color: QtGui.QColor) -> QtGui.QIcon:
     """A filled square."""
     pixmap = QtGui.QPixmap(16, 16)
-    pixmap.fill(colour)
+    pixmap.fill(color)
     icon = QtGui.QIcon(pixmap)
     icon.addPixmap(pixmap, QtGui.QIcon.Mode.Selected)  # not tinted in the selected row
     return icon
@@ -232,15 +232,15 @@ def eye_icon(visible: bool) -> QtGui.QIcon:
     pixmap.fill(QtCore.Qt.GlobalColor.transparent)
     painter = QtGui.QPainter(pixmap)
     painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
-    colour = QtWidgets.QApplication.palette().color(QtGui.QPalette.ColorRole.Text)
-    painter.setPen(QtGui.QPen(colour, 1.4))
+    color = QtWidgets.QApplication.palette().color(QtGui.QPalette.ColorRole.Text)
+    painter.setPen(QtGui.QPen(color, 1.4))
     lid = QtGui.QPainterPath(QtCore.QPointF(1, 8))
     lid.quadTo(QtCore.QPointF(8, 15 if not visible else 1), QtCore.QPointF(15, 8))
     if visible:
         lid.quadTo(QtCore.QPointF(8, 15), QtCore.QPointF(1, 8))
     painter.drawPath(lid)
     if visible:
-        painter.setBrush(colour)
+        painter.setBrush(color)
         painter.drawEllipse(QtCore.QPointF(8, 8), 2.2, 2.2)
     painter.end()
     return QtGui.QIcon(pixmap)

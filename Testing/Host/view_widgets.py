@@ -36,9 +36,9 @@ def _icon(kind: str) -> QtGui.QIcon:
 
 @stand_in
 class qMRMLViewControllerBar(qMRMLWidget):
-    """qMRMLViewControllerBar.h: the coloured bar that every view has."""
+    """qMRMLViewControllerBar.h: the colored bar that every view has."""
 
-    def __init__(self, letter: str, colour: QtGui.QColor, parent: Any = None) -> None:
+    def __init__(self, letter: str, color: QtGui.QColor, parent: Any = None) -> None:
         super().__init__(parent)
         outer = qt.QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
@@ -55,7 +55,7 @@ class qMRMLViewControllerBar(qMRMLWidget):
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Preferred, QtWidgets.QSizePolicy.Policy.Fixed)
         self._bar.setAttribute(QtCore.Qt.WidgetAttribute.WA_StyledBackground)
         self._bar.setStyleSheet(
-            f"#BarWidget {{ background: {colour.name()}; }} #BarWidget > QLabel {{ color: black; }}"
+            f"#BarWidget {{ background: {color.name()}; }} #BarWidget > QLabel {{ color: black; }}"
         )
 
     def barLayout(self) -> Any:
@@ -76,8 +76,8 @@ class qMRMLSliceControllerWidget(qMRMLViewControllerBar):
     """qMRMLSliceControllerWidget.h: which slice, with a slider in mm."""
 
     def __init__(self, logic: Any, node: Any, parent: Any = None) -> None:
-        colour = QtGui.QColor.fromRgbF(*node.GetLayoutColor())
-        super().__init__(node.GetLayoutLabel(), colour, parent)
+        color = QtGui.QColor.fromRgbF(*node.GetLayoutColor())
+        super().__init__(node.GetLayoutLabel(), color, parent)
         self._logic, self._node = logic, node
         self._updating = False
         self._fit = qt.QToolButton()
@@ -214,12 +214,12 @@ class qMRMLThreeDWidget(qMRMLWidget):
         application.logic.GetViewLogics().AddItem(self._logic)
         self._view = qMRMLThreeDView(self._logic, name)
         self._controller = qMRMLViewControllerBar(name, QtGui.QColor(140, 140, 190))
-        centre = qt.QToolButton()
-        centre.setIcon(_icon("centre"))
-        centre.setToolTip("Centre the 3-D view")
-        centre.setAutoRaise(True)
-        centre.connect("clicked()", lambda: (self._view.resetFocalPoint(), self._view.resetCamera()))
-        self._controller.barLayout().addWidget(centre)
+        center = qt.QToolButton()
+        center.setIcon(_icon("center"))
+        center.setToolTip("Center the 3-D view")
+        center.setAutoRaise(True)
+        center.connect("clicked()", lambda: (self._view.resetFocalPoint(), self._view.resetCamera()))
+        self._controller.barLayout().addWidget(center)
         self._controller.barLayout().addStretch(1)
         self.setMRMLScene(application.scene)
         layout = qt.QVBoxLayout(self)

@@ -22,7 +22,7 @@ _SLICE_MANAGERS = (
     "vtkMRMLTransformsDisplayableManager2D",
 )
 # vtkMRMLSliceNode.cxx, redColor() and the like, which Python cannot reach.
-_COLOURS = {
+_COLORS = {
     "Red": (0.952941, 0.290196, 0.2),
     "Green": (0.431373, 0.690196, 0.294118),
     "Yellow": (0.929412, 0.835294, 0.298039),
@@ -68,7 +68,7 @@ class qMRMLSliceView(RenderWidget):
         self._node = logic.AddSliceNode(name)
         self._node.SetOrientation(orientation)
         self._node.SetLayoutLabel(name[0])
-        self._node.SetLayoutColor(*_COLOURS[name])
+        self._node.SetLayoutColor(*_COLORS[name])
         self._node.SetMappedInLayout(1)
         self._style.SetInteractor(self._interactor)
         self._interactor.SetInteractorStyle(vtk.vtkInteractorStyleUser())

@@ -97,10 +97,10 @@ class qSlicerMainWindow(qt.QMainWindow):
 
 
 def slicer_palette(dark: bool) -> QtGui.QPalette:
-    """Colours of Slicer's light or dark style (Base/QTGUI/qSlicerLightPalette.cxx, qSlicerDarkPalette.cxx, by eye)."""
+    """Colors of Slicer's light or dark style (Base/QTGUI/qSlicerLightPalette.cxx, qSlicerDarkPalette.cxx, by eye)."""
     role = QtGui.QPalette.ColorRole
     if dark:
-        colours = {
+        colors = {
             role.Window: "#323232", role.WindowText: "#e6e6e6", role.Base: "#262626", role.AlternateBase: "#2d2d2d",
             role.Text: "#e6e6e6", role.Button: "#414141", role.ButtonText: "#e6e6e6", role.Mid: "#565656",
             role.Dark: "#202020", role.Light: "#5a5a5a", role.Midlight: "#4a4a4a", role.Shadow: "#141414",
@@ -108,7 +108,7 @@ def slicer_palette(dark: bool) -> QtGui.QPalette:
             role.ToolTipText: "#e6e6e6", role.PlaceholderText: "#909090", role.Link: "#7ab4f0",
         }  # fmt: skip
     else:
-        colours = {
+        colors = {
             role.Window: "#f0f0f0", role.WindowText: "#1c1c1c", role.Base: "#ffffff", role.AlternateBase: "#f5f7fa",
             role.Text: "#1c1c1c", role.Button: "#e4e7ec", role.ButtonText: "#1c1c1c", role.Mid: "#b9bec7",
             role.Dark: "#9299a5", role.Light: "#ffffff", role.Midlight: "#e9ecf1", role.Shadow: "#6f7680",
@@ -116,8 +116,8 @@ def slicer_palette(dark: bool) -> QtGui.QPalette:
             role.ToolTipText: "#1c1c1c", role.PlaceholderText: "#7a7f87", role.Link: "#1b63b0",
         }  # fmt: skip
     palette = QtGui.QPalette()
-    for name, colour in colours.items():
-        palette.setColor(name, QtGui.QColor(colour))
+    for name, color in colors.items():
+        palette.setColor(name, QtGui.QColor(color))
     disabled = QtGui.QPalette.ColorGroup.Disabled
     for name in (role.WindowText, role.Text, role.ButtonText):
         palette.setColor(disabled, name, QtGui.QColor("#808080" if dark else "#9a9fa8"))

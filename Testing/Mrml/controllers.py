@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from MedSAMSlicerLib.app.controller import Controller
-from MedSAMSlicerLib.app.verbs import Message, NetworkState, Topic
+from MedSAMSlicerLib.app.state import Message, NetworkState, Topic
 from MedSAMSlicerLib.app.workspace import Settings
 from MedSAMSlicerLib.core.geometry import SliceAxis
 from MedSAMSlicerLib.core.prompts import Point, Prompt, SliceRef, box_from_voxels, point_from_voxel
@@ -83,11 +83,11 @@ class Driver:
         end = time.perf_counter() + seconds
         while not condition():
             assert time.perf_counter() < end, f"waited {seconds} s in vain; {self.texts}"
-            self.controller.pump(0.02)
+            self.controller.poll(0.02)
 
     def settle(self) -> None:
         """Until nothing is under way."""
-        self.until(lambda: not self.controller.pump(0.02))
+        self.until(lambda: not self.controller.poll(0.02))
 
     def say(self, prompt: Prompt, segment_id: str | None = None) -> None:
         """What the markups tell when the user has placed something."""

@@ -1,4 +1,4 @@
-"""Where labelled voxels lie in the nodes of a scene."""
+"""Where labeled voxels lie in the nodes of a scene."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def node_matrix(node: Any) -> npt.NDArray[np.float64]:
 
 
 def volume_places(array: npt.NDArray[Any], ijk_to_ras: npt.NDArray[np.float64]) -> Places:
-    """(N, 3) RAS of the centres of the voxels of (K, J, I) that are not zero."""
+    """(N, 3) RAS of the centers of the voxels of (K, J, I) that are not zero."""
     ijk = np.argwhere(array)[:, ::-1]
     return np.asarray(ijk @ ijk_to_ras[:3, :3].T + ijk_to_ras[:3, 3])
 
 
 def segment_places(node: Any, segment_id: str) -> Places:
-    """(N, 3) RAS of the centres of the voxels of a segment, from the labelmap that the node keeps itself."""
+    """(N, 3) RAS of the centers of the voxels of a segment, from the labelmap that the node keeps itself."""
     import slicer.util
     import vtk
     from vtkmodules.util.numpy_support import vtk_to_numpy

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from MedSAMSlicerLib.app.doubtful import doubtful_slices
+from MedSAMSlicerLib.app.review import doubtful_slices
 from MedSAMSlicerLib.app.segment_call import segment
-from MedSAMSlicerLib.app.verbs import NetworkState, SliceMark, Verb
+from MedSAMSlicerLib.app.state import Action, NetworkState, SliceMark
 from MedSAMSlicerLib.core.cleanups import Cleanup
 from MedSAMSlicerLib.core.errors import SessionError
 from MedSAMSlicerLib.core.geometry import SliceAxis
@@ -83,7 +83,7 @@ def test_cancel_at_every_slice_leaves_the_segment_as_it_was_and_redo_brings_what
         assert controller.undo_label == "Add box"
         assert controller.redo_label == "Propagate left"
         controller.redo()
-        brought = controller._work.entry.masks
+        brought = controller._work.selected_object.masks
         assert len(brought) >= slices, "Redo has every slice that was told"
         assert (driver.mask() | before == driver.mask()).all()
         assert np.array_equal(driver.mask(), driver.session_mask())
@@ -113,9 +113,9 @@ def test_second_propagation_cannot_be_started_while_one_is_under_way(driver: Dri
     controller.propagate()
     with pytest.raises(SessionError, match="under way"):
         controller.propagate()
-    assert controller.reason(Verb.PROPAGATE)
+    assert controller.reason(Action.PROPAGATE)
     driver.settle()
-    assert controller.reason(Verb.PROPAGATE) == (
+    assert controller.reason(Action.PROPAGATE) == (
         "Every slice is computed: correct one with a prompt, and the slices beside it are computed again."
     )
 
@@ -256,7 +256,7 @@ def test_renamed_segment_is_not_computed_again(driver: Driver) -> None:
     controller.propagate()
     driver.settle()
     controller.segmentation_node.GetSegmentation().GetSegment(left).SetName("Leber")
-    assert controller.reason(Verb.PROPAGATE) is not None
+    assert controller.reason(Action.PROPAGATE) is not None
     assert controller.undo_label == "Propagate left"
     driver.say(driver.point(7, 17, 24, positive=False))
     assert controller.undo_label == "Add point"
@@ -269,7 +269,7 @@ def test_lock_keeps_a_segment_from_prompts_and_runs(driver: Driver) -> None:
     driver.say(driver.box(7, 8, 14, 27, 35))
     driver.settle()
     controller.set_locked(left, True)
-    assert controller.reason(Verb.PROPAGATE) == "The segment is locked: unlock it first."
+    assert controller.reason(Action.PROPAGATE) == "The segment is locked: unlock it first."
     driver.say(driver.point(7, 17, 24))
     assert "locked" in driver.texts[-1]
     controller.undo()
@@ -304,7 +304,7 @@ def test_doubtful_and_key_slices_are_listed_for_the_strip(driver: Driver) -> Non
     controller = driver.prompted().controller
     assert [state.index for state in controller.slices] == list(range(SHAPE[0]))
     assert {state.state for state in controller.slices} == {SliceMark.PROMPTED, SliceMark.PENDING}
-    assert controller.reason(Verb.NEXT_DOUBTFUL) is not None
+    assert controller.reason(Action.NEXT_DOUBTFUL) is not None
     with pytest.raises(SessionError, match="propagate first"):
         controller.next_doubtful()
     controller.propagate()
@@ -342,7 +342,7 @@ def doubtful(*slices: tuple[float | None, bool, MaskState]) -> list[int]:
     return [index for _, index in doubtful_slices(entry)]
 
 
-def test_doubtful_slices_come_worst_first_with_their_neighbours_and_without_those_seen_to() -> None:
+def test_doubtful_slices_come_worst_first_with_their_neighbors_and_without_those_seen_to() -> None:
     predicted = MaskState.PREDICTED
     assert doubtful(
         (0.7, True, predicted),
@@ -366,11 +366,11 @@ def test_window_change_makes_everything_due_again(driver: Driver) -> None:
     driver.settle()
     assert controller.window is not None
     assert (controller.window.lower, controller.window.upper) == (-150.0, 250.0)
-    assert controller.reason(Verb.PROPAGATE) is None
+    assert controller.reason(Action.PROPAGATE) is None
     controller.propagate()
     driver.settle()
     assert dice(driver.mask(), LEFT) > 0.8
-    assert controller.reason(Verb.PROPAGATE) is not None
+    assert controller.reason(Action.PROPAGATE) is not None
 
 
 def test_range_limits_the_run(driver: Driver) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from MedSAMSlicerLib.app import engine_jobs
+from MedSAMSlicerLib.app import jobs
 from MedSAMSlicerLib.app.controller import Controller
 from MedSAMSlicerLib.app.segment_call import segment
-from MedSAMSlicerLib.app.verbs import Level, NetworkState, SliceMark, Verb
+from MedSAMSlicerLib.app.state import Action, Level, NetworkState, SliceMark
 from MedSAMSlicerLib.app.workspace import Settings
 from MedSAMSlicerLib.core.errors import Cancelled, GeometryError, MedSAMError
 from MedSAMSlicerLib.core.geometry import SliceAxis
@@ -44,7 +44,7 @@ def test_closing_leaves_no_thread_and_no_observer(mrml: MrmlScene) -> None:
     controller = Controller(mrml.scene, None, Settings(device="cpu", threads=1))
     controller.set_volume(volume)
     segment_id = controller.add_segment("left")
-    while controller.pump(0.02):
+    while controller.poll(0.02):
         pass
     segmentation = controller.segmentation_node
     assert observers(mrml.scene, volume) > before
@@ -65,7 +65,7 @@ def test_volume_deleted_during_the_run_ends_the_session_with_a_sentence(driver: 
     assert not controller.busy
     assert controller.volume_node is None
     assert driver.texts == ['The volume "CT" was deleted: its session has ended, its masks stay.']
-    assert controller.reason(Verb.PROPAGATE) == "Choose a volume first."
+    assert controller.reason(Action.PROPAGATE) == "Choose a volume first."
     assert mask.any()
     assert node.GetSegmentation().GetSegment(segment_id) is not None
 
@@ -149,7 +149,7 @@ def test_exception_on_the_worker_ends_the_run_with_one_sentence(
     def broken(*_: Any) -> Any:
         raise RuntimeError("the oven is cold")
 
-    monkeypatch.setattr(engine_jobs, "_updated", broken)
+    monkeypatch.setattr(jobs, "_updated", broken)
     controller.propagate()
     driver.settle()
     assert not controller.busy
@@ -162,7 +162,7 @@ def test_exception_on_the_worker_ends_the_run_with_one_sentence(
 
 def test_lack_of_memory_is_told_and_less_is_offered(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     controller = driver.prompted().controller
-    estimate_of = engine_jobs.estimate_of
+    estimate_of = jobs.estimate_of
     calls: list[int] = []
 
     def short(tools: Any, entries: Any) -> Any:
@@ -170,7 +170,7 @@ def test_lack_of_memory_is_told_and_less_is_offered(driver: Driver, monkeypatch:
         found = estimate_of(tools, entries)
         return found if len(calls) > 1 else type(found)(found.seconds, found.peak_bytes, 1000, found.slices)
 
-    monkeypatch.setattr(engine_jobs, "estimate_of", short)
+    monkeypatch.setattr(jobs, "estimate_of", short)
     controller.propagate()
     driver.settle()
     assert controller.message is not None
@@ -245,10 +245,10 @@ def test_points_beside_the_object_alone_are_not_propagated(driver: Driver) -> No
     controller.add_segment("left")
     driver.say(driver.point(7, 40, 24, positive=False))
     driver.settle()
-    assert "click on the object, too" in controller.reason(Verb.PROPAGATE)
+    assert "click on the object, too" in controller.reason(Action.PROPAGATE)
     driver.say(driver.point(7, 17, 24))
     driver.settle()
-    assert controller.reason(Verb.PROPAGATE) is None
+    assert controller.reason(Action.PROPAGATE) is None
 
 
 def test_another_segmentation_and_back_brings_prompts_masks_and_marks_back(driver: Driver) -> None:
@@ -269,7 +269,7 @@ def test_another_segmentation_and_back_brings_prompts_masks_and_marks_back(drive
     assert np.array_equal(driver.session_mask(), mask)
     assert np.array_equal(driver.mask(), mask)
     controller.set_segmentation(second)
-    assert [len(entry.said.prompts) for entry in controller._work.session.objects] == [1]
+    assert [len(entry.prompts) for entry in controller._work.session.objects] == [1]
 
 
 def test_volume_of_another_grid_and_back_goes_on_where_it_was(driver: Driver) -> None:
@@ -291,7 +291,7 @@ def test_volume_of_another_grid_and_back_goes_on_where_it_was(driver: Driver) ->
     assert controller.slices == slices
     assert np.array_equal(driver.session_mask(), mask)
     controller.set_volume(other)
-    assert [len(entry.said.prompts) for entry in controller._work.session.objects] == [1]
+    assert [len(entry.prompts) for entry in controller._work.session.objects] == [1]
     assert [message.text for message in driver.messages[told:] if message.level is Level.ERROR] == []
 
 
@@ -329,11 +329,11 @@ def close_at_random(mrml: MrmlScene, seed: int) -> None:
     moments = int(random.integers(0, 60))
     began = False
     for _ in range(moments):
-        controller.pump(float(random.uniform(0, 0.03)))
+        controller.poll(float(random.uniform(0, 0.03)))
         if controller.network_state is NetworkState.READY and controller.segment_id is None:
             controller.add_segment("left")
             driver.say(driver.box(7, 8, 14, 27, 35))
-        if not began and controller.reason(Verb.PROPAGATE) is None:
+        if not began and controller.reason(Action.PROPAGATE) is None:
             controller.propagate()
             began = True
     mrml.scene.Clear(False)

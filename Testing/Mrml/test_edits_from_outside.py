@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from MedSAMSlicerLib.app.verbs import NetworkState
+from MedSAMSlicerLib.app.state import NetworkState
 from MedSAMSlicerLib.core.geometry import SliceAxis
 from MedSAMSlicerLib.scene.prompt_edits import PromptEdit
 
@@ -167,11 +167,11 @@ def test_a_session_with_a_range_on_an_object_without_prompts_is_saved(driver: Dr
     controller.set_volume(None)
     controller.set_volume(driver.volume)
     entries = controller._work.session.objects
-    assert [(entry.name, entry.said.slice_range) for entry in entries] == [
+    assert [(entry.name, entry.slice_range) for entry in entries] == [
         ("left", (30, 45)),
         ("right", None),
     ]
-    assert entries[1].said.prompts
+    assert entries[1].prompts
 
 
 def test_an_empty_segment_moves_no_voxel_of_the_others_when_the_scene_is_saved(

@@ -115,7 +115,7 @@ def test_surface_is_made_anew_once_the_previews_rest(driver: Driver) -> None:
     assert before > 0
     driver.say(driver.point(7, 10, 17, positive=False))
     driver.until(lambda: points(driver, segment) == 0)
-    assert controller.pump()
+    assert controller.poll()
     driver.settle()
     assert points(driver, segment) > 0
     masks = controller._work.masks

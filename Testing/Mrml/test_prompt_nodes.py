@@ -30,7 +30,7 @@ pytest.importorskip("slicer", reason="the slicer-core wheel is not installed")
 from MedSAMSlicerLib.scene import nodes
 from MedSAMSlicerLib.scene.placing import Placing, Tool
 from MedSAMSlicerLib.scene.prompt_markups import Kind
-from MedSAMSlicerLib.scene.prompt_nodes import PromptEdit, PromptNodes, PromptsOf
+from MedSAMSlicerLib.scene.prompt_nodes import ObjectMarkups, PromptEdit, PromptNodes
 
 pytestmark = pytest.mark.slicer
 ANY = settings(
@@ -51,14 +51,14 @@ def prompts_on(geometry: VolumeGeometry, axis: SliceAxis = SliceAxis.K, index: i
     )
 
 
-def of(prompts: tuple[Any, ...], object_id: int = 3, **more: Any) -> PromptsOf:
-    return PromptsOf(object_id, f"Segment_{object_id}", f"Läsion {object_id}", YELLOW, prompts, **more)
+def of(prompts: tuple[Any, ...], object_id: int = 3, **more: Any) -> ObjectMarkups:
+    return ObjectMarkups(object_id, f"Segment_{object_id}", f"Läsion {object_id}", YELLOW, prompts, **more)
 
 
 class Told:
     """PromptNodes whose session is a tuple of prompts that takes every edit, as the controller does."""
 
-    def __init__(self, mrml: MrmlScene, volume: Any, entry: PromptsOf, answer: bool = True) -> None:
+    def __init__(self, mrml: MrmlScene, volume: Any, entry: ObjectMarkups, answer: bool = True) -> None:
         self.edits: list[PromptEdit] = []
         self.volume, self.entry, self.answer = volume, entry, answer
         self.nodes = PromptNodes(mrml.scene, self.take)

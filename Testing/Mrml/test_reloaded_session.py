@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from MedSAMSlicerLib.app.verbs import NetworkState
+from MedSAMSlicerLib.app.state import NetworkState
 
 from .controllers import LEFT, SHAPE, Driver, dice
 
@@ -31,7 +31,7 @@ def run(driver: Driver) -> int:
     totals: list[int] = []
     driver.controller.propagate()
     while driver.controller.busy:
-        driver.controller.pump(0.02)
+        driver.controller.poll(0.02)
         if driver.controller.progress is not None:
             totals.append(driver.controller.progress.total)
     driver.settle()

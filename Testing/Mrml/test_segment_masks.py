@@ -165,7 +165,7 @@ def shared_pair(mrml: MrmlScene, geometry: VolumeGeometry, **callbacks: Any):
 
 
 def set_by_slicer(mrml: MrmlScene, segmentation: Any, segment_id: str, volume: Any, mask: np.ndarray) -> None:
-    """As Segment Editor does: through the logic, with the neighbours to be overwritten."""
+    """As Segment Editor does: through the logic, with the neighbors to be overwritten."""
     image = mrml.slicer.vtkSlicerSegmentationsModuleLogic.CreateOrientedImageDataFromVolumeNode(volume)
     image.UnRegister(None)
     image.AllocateScalars(3, 1)
@@ -231,11 +231,11 @@ def test_saving_which_brings_labelmaps_together_is_no_edit(mrml: MrmlScene, tmp_
 # -- the table, the surface, the end
 
 
-def test_names_colours_locks_and_terminology_are_slicers_own(mrml: MrmlScene) -> None:
+def test_names_colors_locks_and_terminology_are_slicers_own(mrml: MrmlScene) -> None:
     told: list[tuple[str, str]] = []
     callbacks = {
         f"on_{what}": (lambda segment_id, what=what: told.append((what, segment_id)))
-        for what in ("added", "removed", "renamed", "recoloured")
+        for what in ("added", "removed", "renamed", "recolored")
     }
     _, segmentation, masks = masks_on(mrml, case("as scanned"), **callbacks)
     ours = masks.add("Leber", (0.25, 0.5, 0.75))
@@ -252,7 +252,7 @@ def test_names_colours_locks_and_terminology_are_slicers_own(mrml: MrmlScene) ->
     masks.set_terminology(ours, entry)
     assert masks.terminology(ours) == entry
     segmentation.GetSegmentation().RemoveSegment(theirs)
-    assert told == [("renamed", ours), ("recoloured", theirs), ("removed", theirs)]
+    assert told == [("renamed", ours), ("recolored", theirs), ("removed", theirs)]
     assert masks.locked(ours)
     with pytest.raises(SessionError, match="There is no segment"):
         masks.name(theirs)

@@ -17,7 +17,7 @@ from .volumes import CASES, case
 pytestmark = pytest.mark.slicer
 
 
-def test_overlap_none_changes_no_voxel_of_a_neighbour_in_the_same_labelmap(mrml: MrmlScene) -> None:
+def test_overlap_none_changes_no_voxel_of_a_neighbor_in_the_same_labelmap(mrml: MrmlScene) -> None:
     geometry = case("oblique")
     _, masks, (left_id, right_id), (_, right) = shared_pair(mrml, geometry)
     wide = np.zeros(geometry.shape, bool)

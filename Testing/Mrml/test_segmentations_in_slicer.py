@@ -222,7 +222,7 @@ def test_nifti_labelmap_loads_as_a_volume_in_the_same_place(
         assert_same_volume(mrml, path, mrml.load_volume(path))
 
 
-def test_names_colours_and_overlaps_survive(mrml: MrmlScene, tmp_path: Path) -> None:
+def test_names_colors_and_overlaps_survive(mrml: MrmlScene, tmp_path: Path) -> None:
     geometry = VolumeGeometry.from_spacing((6, 7, 8), (1, 2, 3))
     masks = {
         name: np.zeros(geometry.shape, dtype=bool) for name in ("Tumör «links»", "a|b ~ c^d", "no voxels")

@@ -89,7 +89,7 @@ def test_voxels_that_start_elsewhere_than_at_zero_keep_their_places(mrml: MrmlSc
     np.testing.assert_allclose(nodes.volume_geometry(volume).to_ras([(0, 0, 0)]), [(2, 6, 12)])
 
 
-def test_colours_are_refused(mrml: MrmlScene) -> None:
+def test_colors_are_refused(mrml: MrmlScene) -> None:
     volume = mrml.scene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "photo")
     mrml.slicer.util.updateVolumeFromArray(volume, np.zeros((2, 3, 4, 3), dtype=np.uint8))
     with pytest.raises(VolumeError, match=r'"photo" has 3 values in each voxel'):

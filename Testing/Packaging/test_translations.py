@@ -12,7 +12,7 @@ import pytest
 
 LIBRARY = Path(__file__).resolve().parents[2] / "MedSAMSlicer/MedSAMSlicerLib"
 ROOMS = ("app", "panel", "scene")
-ON_THE_WORKER = {"worker.py", "engine_jobs.py", "engine_state.py"}
+ON_THE_WORKER = {"worker.py", "jobs.py", "engine_state.py"}
 FOR_DEVELOPERS = {"ValueError", "TypeError", "KeyError", "RuntimeError", "NotImplementedError", "ImportError"}
 FILES = sorted(
     path for room in ROOMS for path in (LIBRARY / room).rglob("*.py") if path.name not in ON_THE_WORKER

@@ -307,7 +307,7 @@ def test_model_that_is_gone_is_listed_as_missing_and_another_can_be_chosen(host,
     assert ui.modelSelector.findText("own.safetensors (missing)") < 0
 
 
-def test_colours_in_the_views_are_refused_with_a_sentence(host):
+def test_colors_in_the_views_are_refused_with_a_sentence(host):
     import slicer
     import vtk
 
@@ -319,7 +319,7 @@ def test_colours_in_the_views_are_refused_with_a_sentence(host):
     slicer.util.setSliceViewerLayers(background=video)
     widget = host.open_module()
     host.process_events(0.1)
-    assert "colours" in widget.ui.messageLabel.text
+    assert "colors" in widget.ui.messageLabel.text
     assert widget.controller.volume_node is None
 
 

@@ -22,7 +22,7 @@ def test_picture_has_true_proportions_and_fits_its_room(host, axis):
     assert picture.width() / picture.height() == pytest.approx(columns * wide / (rows * high), rel=0.03)
 
 
-def test_picture_shows_the_grey_values_of_the_window(host):
+def test_picture_shows_the_gray_values_of_the_window(host):
     from MedSAMSlicerLib.panel.slice_picture import pixmap_of
 
     geometry = VolumeGeometry.from_spacing((3, 64, 64), (1.0, 1.0, 1.0))
@@ -35,7 +35,7 @@ def test_picture_shows_the_grey_values_of_the_window(host):
 
 
 def test_a_large_slice_is_thinned_before_it_is_drawn(host):
-    from MedSAMSlicerLib.panel.slice_picture import grey_slice
+    from MedSAMSlicerLib.panel.slice_picture import gray_slice
 
-    grey = grey_slice(np.zeros((2, 1500, 700), dtype=np.uint8), SliceAxis.K, 0, Window(0, 1))
-    assert grey.shape == (500, 350)
+    gray = gray_slice(np.zeros((2, 1500, 700), dtype=np.uint8), SliceAxis.K, 0, Window(0, 1))
+    assert gray.shape == (500, 350)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from MedSAMSlicerLib.app.verbs import SliceMark, SliceState
+from MedSAMSlicerLib.app.state import SliceMark, SliceState
 from MedSAMSlicerLib.panel.strip_drawing import (
     CERTAIN,
     DOUBTFUL,
@@ -55,7 +55,7 @@ def test_nothing_is_drawn_outside_the_strip_but_the_corner_of_a_diamond(confiden
         assert block.x + block.width <= max(width, block.x + 1)
 
 
-def test_a_certain_slice_is_taller_and_of_another_colour_than_a_doubtful_one():
+def test_a_certain_slice_is_taller_and_of_another_color_than_a_doubtful_one():
     drawn = blocks(states((SliceMark.PREDICTED, 0.05), (SliceMark.PREDICTED, 0.95)), None, 200)
     doubtful, certain = drawn[1:]
     assert doubtful.height < certain.height
@@ -64,7 +64,7 @@ def test_a_certain_slice_is_taller_and_of_another_colour_than_a_doubtful_one():
     assert confidence_color(1.0) == CERTAIN
 
 
-def test_colours_stay_apart_for_people_who_cannot_tell_red_from_green():
+def test_colors_stay_apart_for_people_who_cannot_tell_red_from_green():
     """Without red against green what remains is blue against yellow and lightness."""
 
     def seen(color: tuple[int, int, int]) -> tuple[float, float]:

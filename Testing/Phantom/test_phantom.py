@@ -27,8 +27,8 @@ def test_array_geometry_and_masks_agree(phantom) -> None:
 
 def test_the_middle_of_the_volume_is_the_origin_of_space(phantom) -> None:
     _, geometry, _ = phantom
-    centre = (numpy.array(geometry.shape[::-1]) - 1) / 2
-    ras = geometry.ijk_to_ras @ numpy.append(centre, 1)
+    center = (numpy.array(geometry.shape[::-1]) - 1) / 2
+    ras = geometry.ijk_to_ras @ numpy.append(center, 1)
     assert ras[:3] == pytest.approx([0, 0, 0], abs=1e-6)
 
 

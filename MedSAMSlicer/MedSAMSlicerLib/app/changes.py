@@ -1,4 +1,4 @@
-"""Show what changed: the voxels that the last run added and removed, in two colours, to keep or to revert."""
+"""Show what changed: the voxels that the last run added and removed, in two colors, to keep or to revert."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
 from ..scene.segments import SegmentMasks, create_segmentation
 from .scene_sync import SceneSync
-from .verbs import ChangedVoxels, Topic
+from .state import ChangedVoxels, Topic
 from .workspace import Workspace
 
 NODE_NAME = "MedSAMSlicer changes"
@@ -32,8 +32,8 @@ class Changes:
 
     def finished(self, run: int, before: dict[int, SegmentObject]) -> None:
         """A run is complete."""
-        for object_id, entry in before.items():
-            self._before[object_id] = (run, entry)
+        for object_id, obj in before.items():
+            self._before[object_id] = (run, obj)
         self._draw()
 
     def forget(self) -> None:
@@ -58,7 +58,7 @@ class Changes:
             raise SessionError(_("There is no run of this segment whose changes could be shown."))
         self.shown = shown
         self._draw()
-        self._work.tell(Topic.MASKS)
+        self._work.notify(Topic.MASKS)
 
     def keep(self) -> None:
         """See the controller."""
@@ -92,7 +92,7 @@ class Changes:
 
     def _selected(self) -> tuple[SegmentObject, SegmentObject] | None:
         """The selected object before its last run, and now; None when the run was undone or there was none."""
-        now, session = self._work.entry, self._work.session
+        now, session = self._work.selected_object, self._work.session
         known = None if now is None else self._before.get(now.id)
         if now is None or known is None or session is None or not session.has_run(known[0]):
             return None

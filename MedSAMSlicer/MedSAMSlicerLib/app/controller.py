@@ -7,9 +7,10 @@ controller.start_placing(Tool.POINT_POSITIVE)      # the user clicks; the mask o
 controller.propagate()                             # streams into the segment
 controller.close()
 
-Every verb raises MedSAMError with one sentence when it cannot be done; `reason(verb)` says the same beforehand. What
-fails later, on the worker, arrives as a message. The parts: :mod:`.inputs` (volume, network), :mod:`.editing` (prompts
-and masks into session and scene), :mod:`.running` (propagation), :mod:`.changes`, :mod:`.doubtful`.
+Every action raises MedSAMError with one sentence when it cannot be done; `reason(action)` gives the same sentence
+beforehand. What fails later, on the worker, arrives as a message.
+ The parts: :mod:`.inputs` (volume, network), :mod:`.editing` (prompts
+and masks into session and scene), :mod:`.propagation` (propagation), :mod:`.changes`, :mod:`.review`.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ from ..scene.placing import Tool
 from ..scene.slice_views import ShownSlice
 from .changes import Changes
 from .controller_state import ControllerState
-from .doubtful import Doubtful
 from .editing import Editing
+from .enabled import reason
 from .inputs import Inputs
 from .network_inputs import NetworkInputs
+from .poller import Timers
 from .prompt_files import PromptFiles
-from .pump import Timers
-from .reasons import reason
-from .running import Running
+from .propagation import Propagation
+from .review import Review
 from .scene_sync import SceneSync
-from .verbs import Topic, Verb
+from .state import Action, Topic
 from .worker import Worker
 from .workspace import Settings, Workspace
 
@@ -47,7 +48,7 @@ class Controller(ControllerState):
 
     Args:
         scene: the vtkMRMLScene.
-        timers: makes the timer that collects results; None = `pump` is called by hand.
+        timers: makes the timer that collects results; None = `poll` is called by hand.
         settings: this computer's choices (device, threads, memory for features, folders of checkpoints).
         worker: computes; None = the network on a thread of its own.
         clock: the time in seconds, by which small things are done later.
@@ -64,12 +65,12 @@ class Controller(ControllerState):
         work = self._work = Workspace(scene, timers, settings or Settings(), worker, clock)
         sync = SceneSync(work)
         self._editing = Editing(work, sync)
-        self._running = Running(work, sync)
+        self._propagation = Propagation(work, sync)
         self._changes = Changes(work, sync)
-        self._doubtful = Doubtful(work)
+        self._review = Review(work)
         self._files = PromptFiles(work, sync)
-        self._editing.on_prompts_changed = self._running.prompts_changed
-        self._running.on_finished = self._changes.finished
+        self._editing.on_prompts_changed = self._propagation.prompts_changed
+        self._propagation.on_finished = self._changes.finished
         self._network = NetworkInputs(work, sync)
         self._inputs = Inputs(work, sync, self._editing, self._network)
         self._inputs.on_session_end = self._session_ends
@@ -78,23 +79,23 @@ class Controller(ControllerState):
     # ------------------------------------------------------------------------------------------------- observing
 
     def observe(self, callback: Callable[[Topic], None]) -> Callable[[], None]:
-        """Call `callback(topic)` after each change; returns what ends that. Never called from within a verb's raise."""
+        """Call `callback(topic)` after each change; returns what ends that. Never called while an action raises."""
         return self._work.observe(callback)
 
-    def reason(self, verb: Verb) -> str | None:
-        """Why `verb` is not possible now, one sentence for the tooltip of a disabled button; None = it is."""
-        return reason(self._work, verb)
+    def reason(self, action: Action) -> str | None:
+        """Why `action` is not possible now, one sentence for the tooltip of a disabled button; None = it is."""
+        return reason(self._work, action)
 
     def close(self) -> None:
         """End worker, timer and every observer; waits at most a few seconds. Safe to call twice."""
         self._work.close()
 
-    def pump(self, wait: float = 0.0) -> bool:
+    def poll(self, wait: float = 0.0) -> bool:
         """Take in what the worker has brought, waiting up to `wait` seconds for it; True while something is under way.
 
         The timer calls this; tests and blocking calls do so by hand.
         """
-        return self._work.pump.turn(wait)
+        return self._work.poller.poll(wait)
 
     # ---------------------------------------------------------------------------------------------------- inputs
 
@@ -221,19 +222,19 @@ class Controller(ControllerState):
         Raises:
             MedSAMError: Another run is under way, nothing is pending, the network is not there, ...
         """
-        self._running.propagate(all_segments)
+        self._propagation.propagate(all_segments)
 
     def cancel(self) -> None:
         """End the run within one slice; the segment is as before, Redo brings back what was computed."""
-        self._running.cancel()
+        self._propagation.cancel()
 
     def estimate(self) -> None:
         """Find out what the next propagation would take; it arrives as `run_estimate`."""
-        self._running.ask_estimate()
+        self._propagation.ask_estimate()
 
     def take_offer(self) -> None:
         """Do what the last message offered, such as to run with less memory."""
-        self._running.take_offer()
+        self._propagation.take_offer()
 
     # ------------------------------------------------------------------------------------------------ correcting
 
@@ -251,26 +252,26 @@ class Controller(ControllerState):
 
     def next_doubtful(self) -> int:
         """Show the slice whose mask is the least certain, then the next; returns its index."""
-        return self._doubtful.next_doubtful()
+        return self._review.next_doubtful()
 
     def previous_key_slice(self) -> int:
         """Show the next lower slice with prompts or a mask of the user; returns its index."""
-        return self._doubtful.key_slice(-1)
+        return self._review.key_slice(-1)
 
     def next_key_slice(self) -> int:
         """Show the next higher slice with prompts or a mask of the user; returns its index."""
-        return self._doubtful.key_slice(1)
+        return self._review.key_slice(1)
 
     def show_slice(self, index: int) -> None:
         """Show a slice of the selected segment in all views that cut its axis."""
-        self._doubtful.show(index)
+        self._review.show(index)
 
     def show_changes(self, shown: bool) -> None:
-        """Show in colour what the last run added and removed."""
+        """Show in color what the last run added and removed."""
         self._changes.show(shown)
 
     def keep_changes(self) -> None:
-        """Agree with what the last run changed; the colours go."""
+        """Agree with what the last run changed; the colors go."""
         self._changes.keep()
 
     def revert_changes(self) -> None:
@@ -279,14 +280,14 @@ class Controller(ControllerState):
 
     def undo(self) -> None:
         """Take back the last step, prompts and masks together; during a run, cancel it."""
-        self._running.undo()
+        self._propagation.undo()
 
     def redo(self) -> None:
         """Do again what was taken back last."""
-        self._running.redo()
+        self._propagation.redo()
 
     # ---------------------------------------------------------------------------------------------------- inside
 
     def _session_ends(self) -> None:
-        self._running.abandon()
+        self._propagation.abandon()
         self._changes.forget()

@@ -9,10 +9,10 @@ from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.intensity import Window
 from ..scene.placing import Tool
 from .changes import Changes
-from .doubtful import Doubtful
 from .editing import Editing
-from .running import Running
-from .verbs import ChangedVoxels, Message, NetworkState, Progress, RunEstimate, SliceState
+from .propagation import Propagation
+from .review import Review
+from .state import ChangedVoxels, Message, NetworkState, RunEstimate, RunProgress, SliceState
 from .workspace import Workspace
 
 
@@ -21,9 +21,9 @@ class ControllerState:
 
     _work: Workspace
     _editing: Editing
-    _running: Running
+    _propagation: Propagation
     _changes: Changes
-    _doubtful: Doubtful
+    _review: Review
 
     @property
     def volume_node(self) -> Any | None:
@@ -53,8 +53,8 @@ class ControllerState:
     @property
     def axis(self) -> SliceAxis | None:
         """The slice axis of the selected segment, None before its first prompt."""
-        entry = self._work.entry
-        return entry.axis if entry else None
+        obj = self._work.selected_object
+        return obj.axis if obj else None
 
     @property
     def window_spec(self) -> str:
@@ -63,7 +63,7 @@ class ControllerState:
 
     @property
     def window(self) -> Window | None:
-        """The grey values the network sees as black and white; None until they are known."""
+        """The gray values the network sees as black and white; None until they are known."""
         return self._work.window
 
     @property
@@ -119,17 +119,17 @@ class ControllerState:
     @property
     def busy(self) -> bool:
         """Whether a propagation is under way."""
-        return self._running.busy
+        return self._propagation.busy
 
     @property
-    def progress(self) -> Progress | None:
+    def progress(self) -> RunProgress | None:
         """How far the propagation under way is."""
-        return self._running.progress
+        return self._propagation.progress
 
     @property
     def run_estimate(self) -> RunEstimate | None:
         """What the next propagation would take, once `estimate` has found out."""
-        return self._running.run_estimate
+        return self._propagation.run_estimate
 
     @property
     def undo_label(self) -> str | None:
@@ -150,18 +150,18 @@ class ControllerState:
     @property
     def slices(self) -> tuple[SliceState, ...]:
         """Every slice of the selected segment along its axis; empty before its first prompt."""
-        return self._doubtful.slices
+        return self._review.slices
 
     @property
     def shown_index(self) -> int | None:
         """The slice along `axis` that the views show; None before the first prompt."""
-        return self._doubtful.shown_index
+        return self._review.shown_index
 
     @property
     def slice_range(self) -> tuple[int, int] | None:
         """First and last slice to propagate over; None = all."""
-        entry = self._work.entry
-        return entry.said.slice_range if entry else None
+        obj = self._work.selected_object
+        return obj.slice_range if obj else None
 
     @property
     def changes_shown(self) -> bool:

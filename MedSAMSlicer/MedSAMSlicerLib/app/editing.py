@@ -22,7 +22,7 @@ from ..scene.placing import Tool
 from ..scene.prompt_nodes import PromptEdit
 from ..scene.slice_views import ShownSlice, show_place_elsewhere, slices_in_words
 from .scene_sync import SceneSync
-from .verbs import Level, Topic
+from .state import Level, Topic
 from .workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -42,8 +42,8 @@ class Editing:
         self.sync = sync
         self.on_prompts_changed: Callable[[int], None] = lambda object_id: None
         self._drag: tuple[int, int, int, float] | None = None  # object, position, run, when
-        work.on_prompt_edit = self.hear
-        work.on_void = self._again
+        work.on_prompt_edit = self.apply_edit
+        work.on_too_small = self._place_again
         work.take_edits = self.take_edits
 
     # ------------------------------------------------------------------------------------------------ objects
@@ -55,7 +55,7 @@ class Editing:
         if work.masks is None or segment_id not in work.segment_ids:
             raise SessionError(_("There is no segment {segment!r}.").format(segment=segment_id))
         known = work.object_ids.get(segment_id)
-        if known is None or all(entry.id != known for entry in session.objects):
+        if known is None or all(obj.id != known for obj in session.objects):
             name = unused_name(session, work.masks.name(segment_id))
             known = session.adopt_object(name, work.masks.color(segment_id), work.masks.locked(segment_id))
             work.object_ids[segment_id] = known
@@ -80,18 +80,18 @@ class Editing:
             raise SessionError(_("Add or select a segment first."))
         self.take_edits()
         object_id = self.object_of(self._work.segment_id)
-        entry = self._session().object(object_id)
-        if entry.locked:
-            raise SessionError(_('"{segment}" is locked: unlock it first.').format(segment=entry.name))
+        obj = self._session().object(object_id)
+        if obj.locked:
+            raise SessionError(_('"{segment}" is locked: unlock it first.').format(segment=obj.name))
         return object_id
 
     def set_locked(self, segment_id: str, locked: bool) -> None:
         """See the controller."""
         object_id = self.object_of(segment_id)
-        entry = self._session().object(object_id)
-        if locked and entry.run and entry.unfinished and self._work.run_is_on():
+        obj = self._session().object(object_id)
+        if locked and obj.run and obj.unfinished and self._work.run_is_on():
             text = _("{name!r} is being propagated: cancel that or wait for its end, then lock it.")
-            raise SessionError(text.format(name=entry.name))
+            raise SessionError(text.format(name=obj.name))
         self.change(object_id, lambda session: session.set_locked(object_id, locked))
 
     def set_cleanup(self, segment_id: str, cleanup: Cleanup) -> None:
@@ -102,8 +102,8 @@ class Editing:
     def cleanup(self, segment_id: str) -> Cleanup:
         """See the controller."""
         session, known = self._work.session, self._work.object_ids.get(segment_id)
-        entries = session.objects if session else ()
-        return next((entry.cleanup for entry in entries if entry.id == known), Cleanup())
+        objects = session.objects if session else ()
+        return next((obj.cleanup for obj in objects if obj.id == known), Cleanup())
 
     # ------------------------------------------------------------------------------------------------ prompts
 
@@ -112,17 +112,17 @@ class Editing:
         volume = self._work.usable_volume()[0]
         if self._work.segment_id is None:
             add_segment()
-        entry = self._session().object(self.selected())
+        obj = self._session().object(self.selected())
         self.sync.prompts()
-        self._work.placing.start(tool, self.sync.prompts_of(entry), volume)
-        self._work.tell(Topic.TOOL)
+        self._work.placing.start(tool, self.sync.markups_of(obj), volume)
+        self._work.notify(Topic.TOOL)
 
     def stop_placing(self) -> None:
         """See the controller."""
         self._work.placing.stop()
-        self._work.tell(Topic.TOOL)
+        self._work.notify(Topic.TOOL)
 
-    def _again(self, tool: Tool) -> None:
+    def _place_again(self, tool: Tool) -> None:
         """Both clicks of a box or line were at one place: say so, and let the user draw it again."""
         if self._work.segment_id is None or self._work.placing_tool is not None:
             return
@@ -131,11 +131,11 @@ class Editing:
         try:
             self.start_placing(tool, lambda: self._work.segment_id or "")
         except MedSAMError as error:
-            self._work.complain(error)
+            self._work.show_error(error)
         else:
-            self._work.say(box if tool is Tool.BOX else line, Level.WARNING)
+            self._work.show_message(box if tool is Tool.BOX else line, Level.WARNING)
 
-    def hear(self, edit: PromptEdit) -> None:
+    def apply_edit(self, edit: PromptEdit) -> None:
         """Take over what the user did to a markup; what cannot be is told, and the markup goes back."""
         if self._work.session is None or self._work.volume_node is None:
             return
@@ -144,32 +144,32 @@ class Editing:
                 raise edit.error
             self._take(edit)
         except MedSAMError as error:
-            self._work.complain(error)
+            self._work.show_error(error)
             self.sync.prompts()
 
     def _take(self, edit: PromptEdit) -> None:
         session = self._work.usable_volume()[1]
         self.take_edits()
-        entry = session.object(edit.object_id)
-        if entry.locked:
-            raise SessionError(_('"{segment}" is locked: unlock it first.').format(segment=entry.name))
+        obj = session.object(edit.object_id)
+        if obj.locked:
+            raise SessionError(_('"{segment}" is locked: unlock it first.').format(segment=obj.name))
         if edit.kind == "remove" and edit.position is not None:
             position = edit.position
-            self.change(entry.id, lambda session: session.remove_prompt(entry.id, position))
+            self.change(obj.id, lambda session: session.remove_prompt(obj.id, position))
             return
         if edit.prompt is None:
             return
         prompt, ranged, slice_range = edit.prompt, edit.range_changed, edit.slice_range
-        self._check_free(entry, prompt)
-        others = [said for place, said in enumerate(entry.said.prompts) if place != edit.position]
-        before = slice_range if ranged else entry.said.slice_range
+        self._check_free(obj, prompt)
+        others = [other for place, other in enumerate(obj.prompts) if place != edit.position]
+        before = slice_range if ranged else obj.slice_range
         reaching = covering(before, (*others, prompt))
         if reaching != before:
             ranged, slice_range = True, reaching
-            self._say_range(reaching)
+            self._show_range(reaching)
         if edit.kind == "add":
-            self.change(entry.id, lambda session: session.add_prompt(entry.id, prompt, ranged, slice_range))
-            self._show_first(entry, prompt)
+            self.change(obj.id, lambda session: session.add_prompt(obj.id, prompt, ranged, slice_range))
+            self._show_first(obj, prompt)
             if edit.view is not None and edit.view.is_oblique:
                 text = _(
                     "The view {view} is turned by {degrees}° against the voxels: the prompt went to the nearest slice, "
@@ -179,13 +179,13 @@ class Editing:
                     degrees=f"{edit.view.off_degrees:.0f}",
                     index=prompt.slice.index,
                 )
-                self._work.say(text, Level.WARNING)
+                self._work.show_message(text, Level.WARNING)
         elif edit.position is not None:
             position = edit.position
-            run = self._drag_run(entry.id, position)
+            run = self._drag_run(obj.id, position)
             self.change(
-                entry.id,
-                lambda session: session.replace_prompt(entry.id, position, prompt, ranged, slice_range, run),
+                obj.id,
+                lambda session: session.replace_prompt(obj.id, position, prompt, ranged, slice_range, run),
             )
 
     def add_scribble(self, mask: npt.NDArray[np.bool_], positive: bool, shown: ShownSlice | None) -> None:
@@ -193,19 +193,19 @@ class Editing:
         object_id = self.selected()
         shown = shown or self._shown()
         session = self._session()
-        entry = session.object(object_id)
-        if not entry.is_free and entry.axis not in (None, shown.axis):
+        obj = session.object(object_id)
+        if not obj.is_free and obj.axis not in (None, shown.axis):
             text = _('This view lies across the slices of "{segment}": paint on the {slices}.')
-            raise SessionError(text.format(segment=entry.name, slices=self._slices(entry)))
+            raise SessionError(text.format(segment=obj.name, slices=self._slices(obj)))
         place = SliceRef(shown.axis, shown.index)
         prompt = scribble_from_mask(session.geometry, place, mask, positive)
-        self._check_free(entry, prompt)
-        reaching = covering(entry.said.slice_range, (prompt,))
-        ranged = reaching != entry.said.slice_range
+        self._check_free(obj, prompt)
+        reaching = covering(obj.slice_range, (prompt,))
+        ranged = reaching != obj.slice_range
         if ranged:
-            self._say_range(reaching)
+            self._show_range(reaching)
         self.change(object_id, lambda session: session.add_prompt(object_id, prompt, ranged, reaching))
-        self._show_first(entry, prompt)
+        self._show_first(obj, prompt)
 
     def use_current_mask(self) -> None:
         """See the controller."""
@@ -213,23 +213,23 @@ class Editing:
         shown, work = self._shown(), self._work
         assert work.masks is not None
         assert work.segment_id is not None
-        entry = self._session().object(object_id)
-        if entry.axis not in (None, shown.axis):
+        obj = self._session().object(object_id)
+        if obj.axis not in (None, shown.axis):
             text = _('"{segment}" is drawn on {slices}: show them in a view first.')
-            raise SessionError(text.format(segment=entry.name, slices=self._slices(entry)))
+            raise SessionError(text.format(segment=obj.name, slices=self._slices(obj)))
         mask = work.masks.read_slices(work.segment_id, shown.axis, [shown.index])[shown.index]
         if not mask.any():
             text = _('"{segment}" has no mask on slice {index}.')
-            raise SessionError(text.format(segment=entry.name, index=shown.index))
+            raise SessionError(text.format(segment=obj.name, index=shown.index))
         masks, label = {shown.index: mask}, _("Use the mask of slice {index}").format(index=shown.index)
         self.change(object_id, lambda session: session.edit_masks(object_id, masks, shown.axis, label))
 
     def set_range(self, slice_range: tuple[int, int] | None) -> None:
         """See the controller."""
         object_id = self.selected()
-        reaching = covering(slice_range, self._session().object(object_id).said.prompts)
+        reaching = covering(slice_range, self._session().object(object_id).prompts)
         if reaching != slice_range:
-            self._say_range(reaching)
+            self._show_range(reaching)
         self.change(object_id, lambda session: session.set_slice_range(object_id, reaching))
 
     def remove_prompts(self) -> None:
@@ -242,8 +242,8 @@ class Editing:
     def accept(self, indices: Iterable[int] | None) -> None:
         """Accept slices; None = all that have a mask."""
         object_id = self.selected()
-        entry = self._session().object(object_id)
-        chosen = [*entry.masks] if indices is None else [*indices]
+        obj = self._session().object(object_id)
+        chosen = [*obj.masks] if indices is None else [*indices]
         self.change(object_id, lambda session: session.accept(object_id, chosen))
 
     def release(self, indices: Iterable[int]) -> None:
@@ -255,15 +255,15 @@ class Editing:
         """The slice meant: `index`, or the shown one."""
         if index is not None:
             return index
-        shown, entry = self._shown(), self._work.entry
-        if entry is not None and entry.axis not in (None, shown.axis):
+        shown, obj = self._shown(), self._work.selected_object
+        if obj is not None and obj.axis not in (None, shown.axis):
             text = _('"{segment}" is drawn on {slices}: show them in a view first.')
-            raise SessionError(text.format(segment=entry.name, slices=self._slices(entry)))
+            raise SessionError(text.format(segment=obj.name, slices=self._slices(obj)))
         return shown.index
 
     def edited_elsewhere(self) -> None:
         """Somebody else changed voxels, or may have: take that over in a moment."""
-        self._work.pump.later("edits", EDIT_SECONDS, self.take_edits)
+        self._work.poller.schedule("edits", EDIT_SECONDS, self.take_edits)
 
     def take_edits(self) -> None:
         """Masks that somebody else changed become the user's own, one step each segment.
@@ -272,7 +272,7 @@ class Editing:
         written, so that no edit is missed, whether or not Slicer told of it.
         """
         work = self._work
-        work.pump.forget("edits")
+        work.poller.unschedule("edits")
         if work.masks is None or work.session is None:
             return
         try:
@@ -283,14 +283,14 @@ class Editing:
         for segment_id, masks in edits.items():
             work.masks.settle(segment_id)
             known = work.object_ids.get(segment_id)
-            entry = next((entry for entry in work.session.objects if entry.id == known), None)
-            if entry is not None:  # else it is taken over with the first prompt
-                self._take_edit(segment_id, entry, masks)
+            obj = next((obj for obj in work.session.objects if obj.id == known), None)
+            if obj is not None:  # else it is taken over with the first prompt
+                self._take_edit(segment_id, obj, masks)
 
     def _take_edit(
-        self, segment_id: str, entry: SegmentObject, masks: Mapping[int, npt.NDArray[np.bool_]]
+        self, segment_id: str, obj: SegmentObject, masks: Mapping[int, npt.NDArray[np.bool_]]
     ) -> None:
-        work, axis = self._work, entry.axis
+        work, axis = self._work, obj.axis
         assert work.session is not None
         assert work.masks is not None
         if axis is None:  # all that is there, across the slices that the user sees
@@ -299,12 +299,12 @@ class Editing:
             masks = work.masks.read_slices(segment_id, axis)
         if not masks:
             return
-        self.sync.shown_masks.wrote(entry.id, axis, masks)
-        if entry.locked:
-            work.session.adopt_masks(entry.id, masks, axis)
+        self.sync.shown_masks.wrote(obj.id, axis, masks)
+        if obj.locked:
+            work.session.adopt_masks(obj.id, masks, axis)
         else:
-            work.session.edit_masks(entry.id, masks, axis)
-        self.sync.after_change([entry.id])
+            work.session.edit_masks(obj.id, masks, axis)
+        self.sync.after_change([obj.id])
 
     # ------------------------------------------------------------------------------------------------- inside
 
@@ -315,15 +315,15 @@ class Editing:
         before = session.object(object_id)
         done = act(session)
         self.sync.after_change([object_id])
-        after = next((entry for entry in session.objects if entry.id == object_id), None)
-        if after is not None and after.said.prompts != before.said.prompts:
+        after = next((obj for obj in session.objects if obj.id == object_id), None)
+        if after is not None and after.prompts != before.prompts:
             self.on_prompts_changed(object_id)
         return done
 
-    def _say_range(self, reaching: tuple[int, int] | None) -> None:
+    def _show_range(self, reaching: tuple[int, int] | None) -> None:
         assert reaching is not None
         text = _("The range is slices {first} to {last} now: it holds every prompt of the segment.")
-        self._work.say(text.format(first=reaching[0], last=reaching[1]))
+        self._work.show_message(text.format(first=reaching[0], last=reaching[1]))
 
     def _session(self) -> Session:
         return self._work.usable_volume()[1]
@@ -334,24 +334,24 @@ class Editing:
             raise SessionError(_("No slice view shows the volume."))
         return shown
 
-    def _show_first(self, entry: SegmentObject, prompt: Prompt) -> None:
+    def _show_first(self, obj: SegmentObject, prompt: Prompt) -> None:
         """Where an object is begun, the other views show it, too."""
-        if entry.key_slices or isinstance(prompt, MaskPrompt):
+        if obj.key_slices or isinstance(prompt, MaskPrompt):
             return
         xy = in_slice(prompt, self._session().geometry).mean(axis=0)
         place = self._session().geometry.slice_to_ras([xy], prompt.slice.index, prompt.slice.axis)[0]
         show_place_elsewhere(self._work.scene, self._work.volume_node, place.tolist())
 
-    def _slices(self, entry: SegmentObject) -> str:
+    def _slices(self, obj: SegmentObject) -> str:
         """The slices of an object in words."""
-        assert entry.axis is not None
-        return slices_in_words(self._work.scene, self._work.volume_node, entry.axis)
+        assert obj.axis is not None
+        return slices_in_words(self._work.scene, self._work.volume_node, obj.axis)
 
-    def _check_free(self, entry: SegmentObject, prompt: Prompt) -> None:
+    def _check_free(self, obj: SegmentObject, prompt: Prompt) -> None:
         """Slices of the user take no prompt."""
         axis, index = prompt.slice.axis, prompt.slice.index
         session = self._session()
-        along = entry.turned(axis, session.geometry.shape) if entry.is_free else entry
+        along = obj.turned(axis, session.geometry.shape) if obj.is_free else obj
         if index in along.kept_slices:
             stored = along.masks.get(index)
             accepted = stored is not None and stored.state is MaskState.ACCEPTED
@@ -363,7 +363,7 @@ class Editing:
                 'The mask of "{segment}" on slice {index} was drawn by you and stays as it is: release the slice to '
                 "correct it with prompts."
             )
-            raise SessionError((kept if accepted else drawn).format(segment=entry.name, index=index))
+            raise SessionError((kept if accepted else drawn).format(segment=obj.name, index=index))
 
     def _drag_run(self, object_id: int, position: int) -> int:
         """Changes of one prompt that follow each other fast share a run, and with it their step of undo."""
@@ -384,10 +384,10 @@ class Editing:
     def segment_states(self) -> dict[str, str]:
         """See the controller."""
         session, states = self._work.session, {}
-        for entry in session.objects if session else ():
-            segment_id = self._work.segment_of(entry.id)
+        for obj in session.objects if session else ():
+            segment_id = self._work.segment_of(obj.id)
             if segment_id is not None:
-                states[segment_id] = state_of(entry)
+                states[segment_id] = state_of(obj)
         return states
 
 
@@ -399,12 +399,12 @@ def covering(slice_range: tuple[int, int] | None, prompts: Iterable[Prompt]) -> 
     return min(indices), max(indices)
 
 
-def state_of(entry: SegmentObject) -> str:
+def state_of(obj: SegmentObject) -> str:
     """One short text for the table."""
-    filled = sum(not stored.mask.is_empty for stored in entry.masks.values())
-    states = [stored.state for stored in entry.masks.values()]
+    filled = sum(not stored.mask.is_empty for stored in obj.masks.values())
+    states = [stored.state for stored in obj.masks.values()]
     counts = (
-        (len(entry.said.prompts), _("1 prompt"), _("{count} prompts")),
+        (len(obj.prompts), _("1 prompt"), _("{count} prompts")),
         (filled, _("1 slice"), _("{count} slices")),
         (states.count(MaskState.ACCEPTED), _("1 accepted"), _("{count} accepted")),
         (states.count(MaskState.EDITED), _("1 edited"), _("{count} edited")),
@@ -416,7 +416,7 @@ def state_of(entry: SegmentObject) -> str:
 
 def unused_name(session: Session, name: str) -> str:
     """`name`, numbered where the session has it already; Slicer allows segments of one name."""
-    taken = {entry.name for entry in session.objects}
+    taken = {obj.name for obj in session.objects}
     wanted = name.strip() or "Segment"
     candidates = (wanted, *(f"{wanted} ({number})" for number in range(2, len(taken) + 3)))
     return next(candidate for candidate in candidates if candidate not in taken)

@@ -15,11 +15,11 @@ from ..scene.scene_events import SceneEvents
 from ..scene.segments import SegmentMasks, check_segmentation, create_segmentation
 from ..scene.volume_watch import VolumeWatch
 from .editing import Editing, unused_name
-from .moved_volume import goes_along
+from .moved_volume import follow_volume
 from .network_inputs import NetworkInputs
+from .persistence import read_state, saved_network, write_state
 from .scene_sync import SceneSync
-from .session_state import read_state, saved_network, write_state
-from .verbs import Level, NetworkState, Topic
+from .state import Level, NetworkState, Topic
 from .workspace import Workspace
 
 _SAVED = (Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.HISTORY, Topic.NETWORK)
@@ -63,7 +63,7 @@ class Inputs:
         self._work.parameter.volume = node
         if node is not None:
             self._begin_session(node, restored=True)
-        self._work.tell(
+        self._work.notify(
             Topic.INPUTS, Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.HISTORY, Topic.NETWORK
         )
 
@@ -88,13 +88,13 @@ class Inputs:
             try:
                 self._attach(chosen)
             except MedSAMError as error:
-                work.complain(error)
+                work.show_error(error)
         text = work.parameter.session_of(node, chosen) if restored else None
         if text and work.masks is not None:
             try:
                 work.object_ids.update(read_state(text, work.session, work.masks))
             except MedSAMError as error:
-                work.complain(error)
+                work.show_error(error)
             self._sync.restored()
             work.parameter.use_session_of(node, chosen)
         self._sync.prompts()
@@ -107,14 +107,14 @@ class Inputs:
         if self._watch is not None:
             self._watch.close()
         calls = (self._volume_changed, self._moved, self._network.display_changed)
-        self._watch = VolumeWatch(node, volume_array(node), self._work.pump, *calls)
+        self._watch = VolumeWatch(node, volume_array(node), self._work.poller, *calls)
 
     def _end_session(self, closing: bool = False) -> None:
         """Forget session and volume; the scene stays as it is."""
         work = self._work
         self.on_session_end()
-        work.pump.forget("edits")
-        work.pump.forget("save")
+        work.poller.unschedule("edits")
+        work.poller.unschedule("save")
         if self._watch is not None:
             self._watch.close()
             self._watch = None
@@ -124,7 +124,7 @@ class Inputs:
         if not closing and work.placing_tool is not None:
             work.placing.stop()
         if not closing:
-            work.prompt_nodes.rest()
+            work.prompt_nodes.hide()
         work.volume_node = work.geometry = work.array = work.session = work.segment_id = work.window = None
         work.object_ids.clear()
         work.stale.clear()
@@ -145,13 +145,13 @@ class Inputs:
             same = volume_geometry(node) == before.geometry
         except MedSAMError as error:
             self._end_session()
-            work.complain(error)
-            work.tell(*Topic)
+            work.show_error(error)
+            work.notify(*Topic)
             return
-        if not same and self._watch and self._watch.voxels_are_the_same and goes_along(work, self._sync):
+        if not same and self._watch and self._watch.voxels_are_the_same and follow_volume(work, self._sync):
             self._watch_volume(node)
             self._network.prepare()
-            work.tell(*(topic for topic in Topic if topic is not Topic.MESSAGE))
+            work.notify(*(topic for topic in Topic if topic is not Topic.MESSAGE))
             return
         ids = dict(work.object_ids)
         self._end_session()
@@ -160,15 +160,15 @@ class Inputs:
             work.parameter.drop_sessions_of(node)
         self._begin_session(node)
         if same and work.session is not None:
-            for entry in before.objects:
+            for obj in before.objects:
                 work.session.restore_object(
-                    entry.said,
-                    entry.axis,
-                    entry.masks,
-                    locked=entry.locked,
-                    cleanup=entry.cleanup,
-                    propagations=entry.propagations,
-                    object_id=entry.id,
+                    obj.object_prompts,
+                    obj.axis,
+                    obj.masks,
+                    locked=obj.locked,
+                    cleanup=obj.cleanup,
+                    propagations=obj.propagations,
+                    object_id=obj.id,
                 )
             work.object_ids.update(ids)
             self._sync.restored()
@@ -180,8 +180,8 @@ class Inputs:
             text = _(
                 'The volume "{volume}" was given another grid of voxels: its prompts were removed, its masks stay.'
             ).format(volume=name)
-        work.say(text, Level.WARNING)
-        work.tell(*(topic for topic in Topic if topic is not Topic.MESSAGE))
+        work.show_message(text, Level.WARNING)
+        work.notify(*(topic for topic in Topic if topic is not Topic.MESSAGE))
 
     def _moved(self) -> None:
         """The volume came under another transform."""
@@ -193,8 +193,8 @@ class Inputs:
             self._sync.prompts()
         except MedSAMError as error:  # a non-linear one: the session rests until the volume is chosen again
             self.set_volume(None)
-            work.complain(error)
-        work.tell(Topic.INPUTS, Topic.VIEW)
+            work.show_error(error)
+        work.notify(Topic.INPUTS, Topic.VIEW)
 
     # ------------------------------------------------------------------------------------------ the segmentation
 
@@ -217,8 +217,8 @@ class Inputs:
             if work.segment_ids and work.session is not None and not work.session.objects:
                 name = node.GetName() if node is not None else ""
                 text = _('The masks of the segmentation "{name}" are taken as they are, without prompts.')
-                work.say(text.format(name=name))
-        work.tell(*(topic for topic in Topic if topic is not Topic.MESSAGE))
+                work.show_message(text.format(name=name))
+        work.notify(*(topic for topic in Topic if topic is not Topic.MESSAGE))
 
     def _attach(self, node: Any) -> None:
         work, editing = self._work, self._editing
@@ -230,7 +230,7 @@ class Inputs:
             on_added=self._segment_added,
             on_removed=self._segment_removed,
             on_renamed=self._segment_looks,
-            on_recoloured=self._segment_looks,
+            on_recolored=self._segment_looks,
         )
         ids = work.masks.segment_ids()
         saved = work.parameter.segment_id
@@ -243,7 +243,7 @@ class Inputs:
             node = create_segmentation(self._work.scene, volume)
             self._work.parameter.segmentation = node
             self._attach(node)
-            self._work.tell(Topic.INPUTS)
+            self._work.notify(Topic.INPUTS)
 
     def add_segment(self, name: str | None = None) -> str:
         """See the controller."""
@@ -253,9 +253,9 @@ class Inputs:
         taken = {work.masks.name(each) for each in work.masks.segment_ids()}
         numbered = (f"Segment_{number}" for number in range(1, len(taken) + 2))
         new = name or next(each for each in numbered if each not in taken)
-        segment_id = work.masks.add(new, color_of(len(taken)))  # Slicer's first colours are pale on CT and MR
+        segment_id = work.masks.add(new, color_of(len(taken)))  # Slicer's first colors are pale on CT and MR
         self.select_segment(segment_id)
-        work.tell(Topic.INPUTS, Topic.SEGMENTS)
+        work.notify(Topic.INPUTS, Topic.SEGMENTS)
         return segment_id
 
     def select_segment(self, segment_id: str) -> None:
@@ -272,13 +272,13 @@ class Inputs:
                 self._editing.start_placing(work.placing_tool, lambda: segment_id)
             except MedSAMError as error:
                 self._editing.stop_placing()
-                work.complain(error)
-        work.tell(Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.VIEW)
+                work.show_error(error)
+        work.notify(Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.VIEW)
 
     def _segment_added(self, segment_id: str) -> None:
         if self._work.segment_id is None:
             self._work.segment_id = segment_id
-        self._work.tell(Topic.SEGMENTS)
+        self._work.notify(Topic.SEGMENTS)
 
     def _segment_removed(self, segment_id: str) -> None:
         work = self._work
@@ -292,19 +292,19 @@ class Inputs:
             work.session.delete_object(object_id, even_locked=True)
             self._sync.after_change([object_id])
             self._editing.on_prompts_changed(object_id)
-        work.tell(Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.HISTORY)
+        work.notify(Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.HISTORY)
 
     def _segment_looks(self, segment_id: str) -> None:
-        """A segment was renamed or recoloured."""
+        """A segment was renamed or recolored."""
         work = self._work
         object_id = work.object_ids.get(segment_id)
         if object_id is not None and work.session is not None and work.masks is not None:
-            entry, name = work.session.object(object_id), work.masks.name(segment_id)
-            if name != entry.name:
+            obj, name = work.session.object(object_id), work.masks.name(segment_id)
+            if name != obj.name:
                 name = unused_name(work.session, name)
             work.session.describe(object_id, name, work.masks.color(segment_id))
             self._sync.prompts()
-        work.tell(Topic.SEGMENTS)
+        work.notify(Topic.SEGMENTS)
 
     # ----------------------------------------------------------------------------------------------------- scene
 
@@ -318,17 +318,17 @@ class Inputs:
         """Keep the session in the scene up to date: Slicer tells nobody before it saves a scene."""
         if topic in _SAVED:
             seconds = _SAVE_SECONDS * (10 if self._work.run_is_on() else 1)
-            self._work.pump.later("save", seconds, self._write)
+            self._work.poller.schedule("save", seconds, self._write)
 
     def _write(self) -> None:
         work = self._work
-        work.pump.forget("save")
+        work.poller.unschedule("save")
         if work.volume_node is None or work.session is None or work.masks is None or work.scene.IsClosing():
             return
-        said = any(entry.said.prompts or entry.masks for entry in work.session.objects)
+        has_content = any(obj.prompts or obj.masks for obj in work.session.objects)
         text = (
             write_state(work.session, work.masks, work.object_ids, work.network, work.window, work.stale)
-            if said
+            if has_content
             else None
         )
         pair = (work.volume_node, work.segmentation_node)
@@ -344,23 +344,25 @@ class Inputs:
             self._end_session()
             work.prompt_nodes.sync((), None)
             text = _('The volume "{volume}" was deleted: its session has ended, its masks stay.')
-            work.say(text.format(volume=name), Level.WARNING)
+            work.show_message(text.format(volume=name), Level.WARNING)
         elif work.masks is not None and work.parameter.segmentation is None:
             volume = work.volume_node
             self._end_session()
             work.prompt_nodes.sync((), volume)
             work.parameter.drop_lost_sessions()
             self._begin_session(volume)
-            work.say(_("The segmentation was deleted, and with it the session on it."), Level.WARNING)
+            work.show_message(
+                _("The segmentation was deleted, and with it the session on it."), Level.WARNING
+            )
         else:
             return
-        work.tell(*(topic for topic in Topic if topic is not Topic.MESSAGE))
+        work.notify(*(topic for topic in Topic if topic is not Topic.MESSAGE))
 
     def _scene_closes(self) -> None:
         self._end_session(closing=True)
 
     def _scene_closed(self) -> None:
-        self._work.tell(*(topic for topic in Topic if topic is not Topic.MESSAGE))
+        self._work.notify(*(topic for topic in Topic if topic is not Topic.MESSAGE))
 
     def _scene_loaded(self) -> None:
         """Take over the choices of a scene that was loaded, and its session."""
@@ -372,7 +374,7 @@ class Inputs:
             try:
                 self.set_volume(saved.volume)
             except MedSAMError as error:
-                work.complain(error)
+                work.show_error(error)
 
     def _close(self) -> None:
         if not self._work.scene.IsClosing():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ..scene.nodes import volume_geometry
+from .persistence import moved_state
 from .scene_sync import SceneSync
-from .session_state import moved_state
 from .workspace import Workspace
 
 
-def goes_along(work: Workspace, sync: SceneSync) -> bool:
+def follow_volume(work: Workspace, sync: SceneSync) -> bool:
     """Let the session go with its volume, and say whether it does: not when its masks lie beside the volume then.
 
     Raises:

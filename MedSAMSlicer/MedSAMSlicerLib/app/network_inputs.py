@@ -10,10 +10,10 @@ from ..core.errors import Cancelled, MedSAMError, SessionError
 from ..core.intensity import CT_PRESETS, Window
 from ..core.translation import tr as _
 from ..models.registry import Registry
-from .engine_jobs import PrepareJob, WindowJob
 from .engine_state import NetworkChoice, Prepared
+from .jobs import PrepareJob, WindowJob
 from .scene_sync import SceneSync
-from .verbs import Level, NetworkState, Topic
+from .state import Level, NetworkState, Topic
 from .workspace import Workspace
 
 
@@ -38,7 +38,7 @@ class NetworkInputs:
             Window(lower, upper)  # refuses one that is upside down
         self._work.window_spec = self._work.parameter.window_spec = chosen
         self.choose_window()
-        self._work.tell(Topic.NETWORK)
+        self._work.notify(Topic.NETWORK)
 
     def go_on_with(self, sha256: str | None, window: Window | None) -> None:
         """Go on with a saved session: with its window, and a warning if its network is not here any more."""
@@ -64,24 +64,24 @@ class NetworkInputs:
             if session is work.session and window != displayed:
                 self._use_window(window)
                 for sentence in job.notes:
-                    work.say(sentence, Level.WARNING)
+                    work.show_message(sentence, Level.WARNING)
 
         job = WindowJob(work.array, wanted, work.volume_node.GetAttribute("DICOM.Modality"))
-        work.worker.submit(job, use, self._tell_failure)
-        work.pump.kick()
+        work.worker.submit(job, use, self._failed)
+        work.poller.start()
 
     def _use_window(self, window: Window) -> None:
         work = self._work
         if window != work.window:
             self._mark_stale()
         work.window = window
-        work.tell(Topic.NETWORK)
+        work.notify(Topic.NETWORK)
         self.prepare()
 
     def display_changed(self) -> None:
         """The user turned the display window: the network follows as long as nothing was said."""
         work = self._work
-        untouched = work.session is not None and not any(entry.said.prompts for entry in work.session.objects)
+        untouched = work.session is not None and not any(obj.prompts for obj in work.session.objects)
         if work.window_spec == "display" and untouched and not work.run_is_on():
             window = display_window(work.volume_node)
             if window is not None and window != work.window:
@@ -121,7 +121,7 @@ class NetworkInputs:
             text = _("Other segments are kept with none, or give way with visible or all, not {policy!r}.")
             raise MedSAMError(text.format(policy=policy))
         self._work.overlap = self._work.parameter.overlap = policy
-        self._work.tell(Topic.INPUTS)
+        self._work.notify(Topic.INPUTS)
 
     def prepare(self) -> None:
         """See the controller."""
@@ -133,20 +133,20 @@ class NetworkInputs:
             self._network_is(NetworkState.NOT_INSTALLED)
             return
         self._network_is(NetworkState.PREPARING)
-        said = work.settings
+        settings = work.settings
         choice = NetworkChoice(
             work.checkpoint,
             work.checkpoint_sha256,
-            said.device,
+            settings.device,
             work.tier,
-            said.threads,
-            said.cache_bytes,
-            said.models,
+            settings.threads,
+            settings.cache_bytes,
+            settings.models,
         )
         work.worker.submit(
-            PrepareJob(work.array, work.geometry, work.window, choice), self._prepared, self._tell_failure
+            PrepareJob(work.array, work.geometry, work.window, choice), self._prepared, self._failed
         )
-        work.pump.kick()
+        work.poller.start()
 
     def _prepared(self, found: Prepared) -> None:
         work, network = self._work, self._work.network
@@ -157,26 +157,26 @@ class NetworkInputs:
         if self._saved_sha256 not in (None, found.sha256):
             self._mark_stale()
             text = _("The session was made with another network: what is computed from now on will differ.")
-            work.say(text, Level.WARNING)
+            work.show_message(text, Level.WARNING)
         self._saved_sha256 = None
         self._network_is(NetworkState.READY)
         self._sync.network_changed()
 
-    def _tell_failure(self, error: MedSAMError | None) -> None:
+    def _failed(self, error: MedSAMError | None) -> None:
         if error is None or isinstance(error, Cancelled):
             return
         self._work.network.failure = str(error)
         self._network_is(NetworkState.FAILED)
-        self._work.complain(error)
+        self._work.show_error(error)
 
     def _network_is(self, state: NetworkState) -> None:
         self._work.network.state = state
-        self._work.tell(Topic.NETWORK)
+        self._work.notify(Topic.NETWORK)
 
     def _mark_stale(self) -> None:
         """What was computed so far was computed otherwise."""
         session = self._work.session
-        self._work.stale.update(entry.id for entry in session.objects if entry.masks) if session else None
+        self._work.stale.update(obj.id for obj in session.objects if obj.masks) if session else None
 
     def _check_idle(self) -> None:
         if self._work.run_is_on():
@@ -184,7 +184,7 @@ class NetworkInputs:
 
 
 def display_window(node: Any) -> Window | None:
-    """The grey values that the views show as black and white; None when nothing says so."""
+    """The gray values that the views show as black and white; None when nothing says so."""
     display = node.GetScalarVolumeDisplayNode() if node is not None else None
     if display is None or not display.GetWindow() > 0:
         return None

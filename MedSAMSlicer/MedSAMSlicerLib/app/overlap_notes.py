@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from ..core.geometry import SliceAxis
 from ..core.translation import tr as _
-from .verbs import Level
+from .state import Level
 from .workspace import Workspace
 
 _MUCH = 0.5
@@ -21,11 +21,11 @@ class OverlapNotes:
 
     def __init__(self, work: Workspace) -> None:
         self._work = work
-        self._told: set[tuple[str, str, int]] = set()
+        self._shown: set[tuple[str, str, int]] = set()
 
     def forget(self) -> None:
         """The session ends."""
-        self._told.clear()
+        self._shown.clear()
 
     def others(self, segment_id: str | None, axis: SliceAxis, index: int) -> Masks:
         """The masks of all segments but one on a slice, as they are now."""
@@ -52,12 +52,12 @@ class OverlapNotes:
             if not taken and shared.sum() < _MUCH * mask.sum():
                 continue
             pair = (segment_id, other, index)
-            if pair not in self._told:
-                self._told.add(pair)
-                self._say(segment_id, other, index, taken)
+            if pair not in self._shown:
+                self._shown.add(pair)
+                self._show(segment_id, other, index, taken)
                 return
 
-    def _say(self, segment_id: str, other: str, index: int, taken: bool) -> None:
+    def _show(self, segment_id: str, other: str, index: int, taken: bool) -> None:
         masks = self._work.masks
         assert masks is not None
         took = _(
@@ -69,4 +69,4 @@ class OverlapNotes:
             '"{other}", select it in the table.'
         )
         names = {"segment": masks.name(segment_id), "other": masks.name(other), "index": index}
-        self._work.say((took if taken else both).format(**names), Level.WARNING)
+        self._work.show_message((took if taken else both).format(**names), Level.WARNING)

@@ -10,7 +10,7 @@ from ..core.prompts import PromptSet
 from ..core.translation import tr as _
 from ..io.atomic import write_bytes
 from ..scene.slice_views import orientation
-from .engine_jobs import load_prompts
+from .jobs import load_prompts
 from .scene_sync import SceneSync
 from .workspace import Workspace
 
@@ -55,8 +55,8 @@ class PromptFiles:
     def add(self, prompts: PromptSet) -> tuple[str, ...]:
         """Add the objects of a prompt set as new segments."""
         session = self._work.usable_volume()[1]
-        taken = Names(tuple(entry.name for entry in session.objects))
-        named = tuple(replace(entry, name=taken.next(entry.name)) for entry in prompts.objects)
+        taken = Names(tuple(obj.name for obj in session.objects))
+        named = tuple(replace(obj, name=taken.next(obj.name)) for obj in prompts.objects)
         ids = session.add_objects(replace(prompts, objects=named))
         self._sync.after_change(ids)
         found = [self._work.segment_of(object_id) for object_id in ids]

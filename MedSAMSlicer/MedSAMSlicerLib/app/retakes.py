@@ -25,21 +25,21 @@ class Asked:
     prompts: tuple[Prompt, ...] | None = None
     run: int = 0
 
-    def stands(self, entry: SegmentObject) -> bool:
+    def stands(self, obj: SegmentObject) -> bool:
         """Whether the object is one for which this was asked, and that was not undone."""
-        return entry.run >= self.run if self.prompts is None else self._is_said(entry)
+        return obj.run >= self.run if self.prompts is None else self._is_said(obj)
 
-    def is_back(self, entry: SegmentObject) -> bool:
+    def is_back(self, obj: SegmentObject) -> bool:
         """Whether it was undone and is done again."""
-        return entry.run == self.run if self.prompts is None else self._is_said(entry)
+        return obj.run == self.run if self.prompts is None else self._is_said(obj)
 
     def moved(self, move: Mover) -> Asked:
         """The same with its prompts moved."""
         return self if self.prompts is None else replace(self, prompts=tuple(map(move, self.prompts)))
 
-    def _is_said(self, entry: SegmentObject) -> bool:
+    def _is_said(self, obj: SegmentObject) -> bool:
         prompts = self.prompts or ()
-        return all(entry.prompts_on(index)[: len(prompts)] == prompts for index in self.indices)
+        return all(obj.prompts_on(index)[: len(prompts)] == prompts for index in self.indices)
 
 
 class Retakes:
@@ -60,20 +60,20 @@ class Retakes:
         """The user did something new: what was undone is not done again."""
         self._undone.pop(object_id, None)
 
-    def undone(self, entry: SegmentObject) -> list[Order]:
+    def undone(self, obj: SegmentObject) -> list[Order]:
         """The orders that are to be put back, the earliest first, since what changed them was undone."""
         orders: list[Order] = []
-        standing = self._standing.get(entry.id, [])
-        while standing and not standing[-1][0].stands(entry):
+        standing = self._standing.get(obj.id, [])
+        while standing and not standing[-1][0].stands(obj):
             asked, held = standing.pop()
-            self._undone.setdefault(entry.id, []).append(asked)
+            self._undone.setdefault(obj.id, []).append(asked)
             orders = [*held.values(), *orders]
         return orders
 
-    def done_again(self, entry: SegmentObject) -> list[Asked]:
+    def done_again(self, obj: SegmentObject) -> list[Asked]:
         """What takes voxels back once more, since it is done again."""
-        undone, found = self._undone.get(entry.id, []), []
-        while undone and undone[-1].is_back(entry):
+        undone, found = self._undone.get(obj.id, []), []
+        while undone and undone[-1].is_back(obj):
             found.append(undone.pop())
         return found
 

@@ -8,12 +8,12 @@ from ..core.errors import Cancelled, MedSAMError
 from ..core.prompts import Prompt
 from ..core.segment_object import SegmentObject, kept_as_prompts
 from ..core.session import Session
-from ..scene.prompt_nodes import PromptsOf
-from .engine_jobs import FillJob, ForgetJob, ObjectToRun, PreviewJob, SliceFound
+from ..scene.prompt_nodes import ObjectMarkups
+from .jobs import FillJob, ForgetJob, ObjectToRun, PreviewJob, SliceFound
 from .overlap_notes import OverlapNotes
 from .retakes import Asked
 from .shown_masks import ShownMasks
-from .verbs import NetworkState, Topic
+from .state import NetworkState, Topic
 from .workspace import Workspace
 
 
@@ -35,14 +35,14 @@ class SceneSync:
         self.shown_masks.refresh(object_ids)
         self.prompts()
         self.ask_previews()
-        self._work.tell(Topic.PROMPTS, Topic.MASKS, Topic.HISTORY, Topic.SEGMENTS)
+        self._work.notify(Topic.PROMPTS, Topic.MASKS, Topic.HISTORY, Topic.SEGMENTS)
 
     def restored(self) -> None:
         """The session has the masks of the segments, such as those of a scene that was loaded."""
         work = self._work
-        for entry in work.session.objects if work.session else ():
-            self._axes([entry.id])
-            self.shown_masks.start_from(entry)
+        for obj in work.session.objects if work.session else ():
+            self._axes([obj.id])
+            self.shown_masks.start_from(obj)
 
     def start(self) -> None:
         """Nothing is known of the scene: a session began or ended."""
@@ -60,21 +60,21 @@ class SceneSync:
         work = self._work
         if work.session is None or work.volume_node is None:
             return
-        objects = [self.prompts_of(entry) for entry in work.session.objects]
+        objects = [self.markups_of(obj) for obj in work.session.objects]
         work.prompt_nodes.sync(objects, work.volume_node)
 
-    def prompts_of(self, entry: SegmentObject) -> PromptsOf:
+    def markups_of(self, obj: SegmentObject) -> ObjectMarkups:
         """An object for the markups."""
-        said, segment_id = entry.said, self._work.segment_of(entry.id) or ""
-        return PromptsOf(
-            entry.id,
+        segment_id = self._work.segment_of(obj.id) or ""
+        return ObjectMarkups(
+            obj.id,
             segment_id,
-            said.name,
-            said.color,
-            said.prompts,
-            said.slice_range,
+            obj.name,
+            obj.color,
+            obj.prompts,
+            obj.slice_range,
             segment_id == self._work.segment_id,
-            None if entry.is_free else entry.axis,
+            None if obj.is_free else obj.axis,
         )
 
     def ask_previews(self) -> None:
@@ -82,9 +82,9 @@ class SceneSync:
         work = self._work
         if work.session is None or work.network.state is not NetworkState.READY:
             return
-        for entry in work.session.objects:
-            for index in entry.pending_previews():
-                self._ask_preview(work.session, entry, index)
+        for obj in work.session.objects:
+            for index in obj.pending_previews():
+                self._ask_preview(work.session, obj, index)
 
     # -- inside
 
@@ -93,18 +93,18 @@ class SceneSync:
         work = self._work
         if work.session is None or work.masks is None:
             return
-        entries = {entry.id: entry for entry in work.session.objects}
+        objects = {obj.id: obj for obj in work.session.objects}
         for object_id in object_ids:
-            segment_id, entry = work.segment_of(object_id), entries.get(object_id)
+            segment_id, obj = work.segment_of(object_id), objects.get(object_id)
             there = segment_id is not None and segment_id in work.segment_ids
-            if entry is not None and not there:
+            if obj is not None and not there:
                 self.shown_masks.forget(object_id)
                 if segment_id is not None:
                     del work.object_ids[segment_id]
-                added = work.masks.add(entry.said.name, entry.said.color)
+                added = work.masks.add(obj.name, obj.color)
                 work.object_ids[added] = object_id
                 work.segment_id = work.segment_id or added
-            elif entry is None and segment_id is not None:
+            elif obj is None and segment_id is not None:
                 del work.object_ids[segment_id]
                 self.shown_masks.forget(object_id)
                 if there:
@@ -113,25 +113,25 @@ class SceneSync:
     def _axes(self, object_ids: Iterable[int]) -> None:
         """Compare the segments slice by slice across the axes of their objects."""
         work, chosen = self._work, {*object_ids}
-        for entry in work.session.objects if work.session else ():
-            segment_id = work.segment_of(entry.id)
+        for obj in work.session.objects if work.session else ():
+            segment_id = work.segment_of(obj.id)
             there = work.masks is not None and segment_id in work.segment_ids
-            if entry.id in chosen and entry.axis is not None and there:
+            if obj.id in chosen and obj.axis is not None and there:
                 assert work.masks is not None
                 assert segment_id is not None
-                work.masks.set_axis(segment_id, entry.axis)
+                work.masks.set_axis(segment_id, obj.axis)
 
     def _locks(self, object_ids: Iterable[int]) -> None:
         work = self._work
         chosen = {*object_ids}
-        for entry in work.session.objects if work.session else ():
-            segment_id = work.segment_of(entry.id)
-            if entry.id in chosen and work.masks is not None and segment_id is not None:
-                work.masks.set_locked(segment_id, entry.locked)
+        for obj in work.session.objects if work.session else ():
+            segment_id = work.segment_of(obj.id)
+            if obj.id in chosen and work.masks is not None and segment_id is not None:
+                work.masks.set_locked(segment_id, obj.locked)
 
-    def _ask_preview(self, session: Session, entry: SegmentObject, index: int) -> None:
-        axis, prompts = entry.axis, entry.prompts_on(index)
-        key = (entry.id, index, prompts)
+    def _ask_preview(self, session: Session, obj: SegmentObject, index: int) -> None:
+        axis, prompts = obj.axis, obj.prompts_on(index)
+        key = (obj.id, index, prompts)
         if axis is None or key in self._asked:
             return
         self._asked.add(key)
@@ -141,11 +141,11 @@ class SceneSync:
             if session is not work.session:
                 return
             work.take_edits()
-            if session.apply_preview(entry.id, index, prompts, found.mask, found.confidence):
-                segment_id = work.segment_of(entry.id)
+            if session.apply_preview(obj.id, index, prompts, found.mask, found.confidence):
+                segment_id = work.segment_of(obj.id)
                 others = self._notes.others(segment_id, axis, index)
-                self.shown_masks.refresh([entry.id], Asked(frozenset({index}), prompts))
-                work.tell(Topic.MASKS)
+                self.shown_masks.refresh([obj.id], Asked(frozenset({index}), prompts))
+                work.notify(Topic.MASKS)
                 if segment_id is not None:
                     self._notes.compare(segment_id, axis, index, found.mask, others)
 
@@ -155,19 +155,19 @@ class SceneSync:
                 if session is work.session:
                     self.ask_previews()  # prompts may be again those whose preview was given up or came too early
             else:
-                work.complain(error)
+                work.show_error(error)
             if not work.run_is_on():
                 work.worker.submit(FillJob(axis, index), _nothing, _nothing)
 
-        said = ObjectToRun(entry.id, axis, kept_as_prompts(entry))
-        work.worker.submit(PreviewJob(said, index), show, end)
-        work.pump.kick()
+        to_run = ObjectToRun(obj.id, axis, kept_as_prompts(obj))
+        work.worker.submit(PreviewJob(to_run, index), show, end)
+        work.poller.start()
 
     def forget_in_engine(self, object_ids: tuple[int, ...] | None) -> None:
         """Let the worker forget objects, or the volume."""
         if self._work.worker.started:
             self._work.worker.submit(ForgetJob(object_ids), _nothing, _nothing)
-            self._work.pump.kick()
+            self._work.poller.start()
 
 
 def _nothing(_: object) -> None:

@@ -31,7 +31,8 @@ from ..core.translation import tr as _
 from ..models.registry import BUNDLED_ID
 from ..scene.nodes import check_usable, volume_array, volume_geometry
 from ..scene.segments import SegmentMasks, create_segmentation
-from .engine_jobs import (
+from .engine_state import Engine, NetworkChoice
+from .jobs import (
     Advance,
     CleanJob,
     ObjectToRun,
@@ -42,12 +43,11 @@ from .engine_jobs import (
     WindowJob,
     load_prompts,
 )
-from .engine_state import Engine, NetworkChoice
 from .prompt_files import Names
 from .worker import Job, Worker
 
 # Union, since Python 3.10 is served and an alias is evaluated.
-Said = Union[PromptSet, str, Path, Sequence[Prompt]]  # noqa: UP007
+PromptsLike = Union[PromptSet, str, Path, Sequence[Prompt]]  # noqa: UP007
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ _WAIT_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
-class Segmented:
+class SegmentCallResult:
     """What `segment` made.
 
     Attributes:
@@ -74,7 +74,7 @@ class Segmented:
 
 def segment(
     volume_node: Any,
-    prompts: Said,
+    prompts: PromptsLike,
     segmentation_node: Any | None = None,
     *,
     window: str | Window | None = None,
@@ -85,7 +85,7 @@ def segment(
     cleanup: Cleanup | None = None,
     progress: Callable[[int, int], None] | None = None,
     cancel: Callable[[], bool] | None = None,
-) -> Segmented:
+) -> SegmentCallResult:
     """Segment everything that the prompts name; returns when it is done.
 
     Args:
@@ -106,36 +106,36 @@ def segment(
     """
     check_usable(volume_node)
     geometry, array = volume_geometry(volume_node), volume_array(volume_node)
-    said = _prompt_set(prompts, geometry)
+    prompt_set = _prompt_set(prompts, geometry)
     with closing(_Runner(cancel)) as runner:
-        chosen = window if window is not None else said.window or "auto"
+        chosen = window if window is not None else prompt_set.window or "auto"
         choosing = WindowJob(array, chosen, volume_node.GetAttribute("DICOM.Modality"))
         [used] = runner.run(choosing)
         for sentence in choosing.notes:
             logger.warning("%s", sentence)
-        named = checkpoint if checkpoint is not None else said.checkpoint_id or BUNDLED_ID
-        sha256 = said.checkpoint_sha256 if checkpoint is None else None
-        choice = NetworkChoice(str(named), sha256, device, tier or said.tier)
+        named = checkpoint if checkpoint is not None else prompt_set.checkpoint_id or BUNDLED_ID
+        sha256 = prompt_set.checkpoint_sha256 if checkpoint is None else None
+        choice = NetworkChoice(str(named), sha256, device, tier or prompt_set.tier)
         [ready] = runner.run(PrepareJob(array, geometry, used, choice))
-        said = replace(
-            said,
+        prompt_set = replace(
+            prompt_set,
             window=used,
             checkpoint_id=ready.checkpoint_id,
             checkpoint_sha256=ready.sha256,
             tier=ready.tier,
         )
-        masks, confidences = _propagated(runner, said, progress)
-        wanted = Cleanup.from_prompt_set(said.cleanup) if cleanup is None else cleanup
+        masks, confidences = _propagated(runner, prompt_set, progress)
+        wanted = Cleanup.from_prompt_set(prompt_set.cleanup) if cleanup is None else cleanup
         if wanted.is_on:
-            for number, entry in enumerate(said.objects):
-                keys = frozenset(prompt.slice.index for prompt in entry.prompts)
-                job = CleanJob(geometry, said.axis, masks[number], keys, frozenset(), wanted)
+            for number, obj in enumerate(prompt_set.objects):
+                keys = frozenset(prompt.slice.index for prompt in obj.prompts)
+                job = CleanJob(geometry, prompt_set.axis, masks[number], keys, frozenset(), wanted)
                 for changed in runner.run(job):
                     masks[number].update(changed)
-    return _written(volume_node, segmentation_node, said, masks, confidences, overlap)
+    return _written(volume_node, segmentation_node, prompt_set, masks, confidences, overlap)
 
 
-def _prompt_set(prompts: Said, geometry: VolumeGeometry) -> PromptSet:
+def _prompt_set(prompts: PromptsLike, geometry: VolumeGeometry) -> PromptSet:
     if isinstance(prompts, (str, Path)):
         prompts = load_prompts(Path(prompts), geometry)
     if not isinstance(prompts, PromptSet):
@@ -145,19 +145,21 @@ def _prompt_set(prompts: Said, geometry: VolumeGeometry) -> PromptSet:
         prompts = PromptSet(geometry, listed[0].slice.axis, (ObjectPrompts("Segment", _COLOR, listed),))
     if prompts.geometry != geometry:
         raise PromptError(_("The prompts were given on another volume."))
-    if not any(entry.prompts for entry in prompts.objects):
+    if not any(obj.prompts for obj in prompts.objects):
         raise PromptError(_("There are no prompts: give a point, a box, a line or a mask."))
-    return replace(prompts, objects=tuple(entry for entry in prompts.objects if entry.prompts))
+    return replace(prompts, objects=tuple(obj for obj in prompts.objects if obj.prompts))
 
 
 def _propagated(
-    runner: _Runner, said: PromptSet, progress: Callable[[int, int], None] | None
+    runner: _Runner, prompt_set: PromptSet, progress: Callable[[int, int], None] | None
 ) -> tuple[list[dict[int, PackedMask]], list[dict[int, float]]]:
     """Masks and confidences by slice, for each object."""
-    masks: list[dict[int, PackedMask]] = [{} for _entry in said.objects]
-    confidences: list[dict[int, float]] = [{} for _entry in said.objects]
-    entries = tuple(ObjectToRun(number, said.axis, entry) for number, entry in enumerate(said.objects))
-    empty: npt.NDArray[np.bool_] = np.zeros(said.geometry.slice_shape(said.axis), np.bool_)
+    masks: list[dict[int, PackedMask]] = [{} for _entry in prompt_set.objects]
+    confidences: list[dict[int, float]] = [{} for _entry in prompt_set.objects]
+    objects = tuple(
+        ObjectToRun(number, prompt_set.axis, obj) for number, obj in enumerate(prompt_set.objects)
+    )
+    empty: npt.NDArray[np.bool_] = np.zeros(prompt_set.geometry.slice_shape(prompt_set.axis), np.bool_)
 
     def take(value: Any) -> None:
         if isinstance(value, SliceFound):
@@ -169,32 +171,34 @@ def _propagated(
         elif isinstance(value, Advance) and progress is not None:
             progress(value.done, value.total)
 
-    runner.run(PropagateJob(entries), take, {number: entry.name for number, entry in enumerate(said.objects)})
+    runner.run(
+        PropagateJob(objects), take, {number: obj.name for number, obj in enumerate(prompt_set.objects)}
+    )
     return masks, confidences
 
 
 def _written(
     volume_node: Any,
     segmentation_node: Any | None,
-    said: PromptSet,
+    prompt_set: PromptSet,
     masks: list[dict[int, PackedMask]],
     confidences: list[dict[int, float]],
     overlap: str,
-) -> Segmented:
+) -> SegmentCallResult:
     node = segmentation_node or create_segmentation(volume_node.GetScene(), volume_node)
     segments = SegmentMasks(node, volume_node)
     try:
         names = Names(tuple(segments.name(each) for each in segments.segment_ids()))
         ids: dict[str, str] = {}
         with segments.streaming():
-            for entry, slices in zip(said.objects, masks, strict=True):
-                ids[entry.name] = segments.add(names.next(entry.name), entry.color)
+            for obj, slices in zip(prompt_set.objects, masks, strict=True):
+                ids[obj.name] = segments.add(names.next(obj.name), obj.color)
                 arrays = {index: mask.to_array() for index, mask in slices.items() if not mask.is_empty}
-                segments.write_slices(ids[entry.name], said.axis, arrays, overlap)
+                segments.write_slices(ids[obj.name], prompt_set.axis, arrays, overlap)
     finally:
         segments.close()
-    found = {entry.name: values for entry, values in zip(said.objects, confidences, strict=True)}
-    return Segmented(node, ids, found, said)
+    found = {obj.name: values for obj, values in zip(prompt_set.objects, confidences, strict=True)}
+    return SegmentCallResult(node, ids, found, prompt_set)
 
 
 class _Runner:

@@ -14,9 +14,9 @@ from ..core.geometry import SliceAxis
 from ..core.masks import PackedMask, StoredMask, slices_of, volume_of
 from ..core.moving import Mover
 from ..core.segment_object import SegmentObject
-from .engine_jobs import CleanJob
+from .jobs import CleanJob
 from .retakes import Asked, Retakes
-from .verbs import Topic
+from .state import Topic
 from .workspace import Workspace
 
 SURFACE_SECONDS = 0.5
@@ -45,11 +45,11 @@ class ShownMasks:
         self._retakes = Retakes()
         self._surface_seconds = 0.0
 
-    def start_from(self, entry: SegmentObject) -> None:
+    def start_from(self, obj: SegmentObject) -> None:
         """The segment shows the masks of the object already."""
-        if entry.axis is not None:
-            masks = {index: stored.mask for index, stored in entry.masks.items()}
-            self._written[entry.id] = (entry.axis, masks)
+        if obj.axis is not None:
+            masks = {index: stored.mask for index, stored in obj.masks.items()}
+            self._written[obj.id] = (obj.axis, masks)
 
     def wrote(self, object_id: int, axis: SliceAxis, masks: Mapping[int, npt.NDArray[np.bool_]]) -> None:
         """Somebody else has written slices across `axis` of the segment."""
@@ -83,27 +83,27 @@ class ShownMasks:
         if work.session is None or work.masks is None:
             return
         for object_id in object_ids:
-            entry = next((entry for entry in work.session.objects if entry.id == object_id), None)
-            if entry is not None:
-                self._clean(entry)
-                self._write(entry, self._wanted(entry), asked)
+            obj = next((obj for obj in work.session.objects if obj.id == object_id), None)
+            if obj is not None:
+                self._clean(obj)
+                self._write(obj, self._wanted(obj), asked)
 
-    def _wanted(self, entry: SegmentObject) -> dict[int, PackedMask]:
-        raw = {index: stored.mask for index, stored in entry.masks.items()}
-        known = self._cleaned.get(_key(entry))
-        return raw if known is None or not entry.cleanup.is_on else {**raw, **known[1]}
+    def _wanted(self, obj: SegmentObject) -> dict[int, PackedMask]:
+        raw = {index: stored.mask for index, stored in obj.masks.items()}
+        known = self._cleaned.get(_key(obj))
+        return raw if known is None or not obj.cleanup.is_on else {**raw, **known[1]}
 
-    def _write(self, entry: SegmentObject, wanted: Mapping[int, PackedMask], asked: Asked | None) -> None:
+    def _write(self, obj: SegmentObject, wanted: Mapping[int, PackedMask], asked: Asked | None) -> None:
         work = self._work
-        segment_id = work.segment_of(entry.id)
+        segment_id = work.segment_of(obj.id)
         if work.masks is None or work.geometry is None or segment_id not in work.segment_ids:
             return
         assert segment_id is not None
-        axis = entry.axis if entry.axis is not None else self._written.get(entry.id, (None, {}))[0]
+        axis = obj.axis if obj.axis is not None else self._written.get(obj.id, (None, {}))[0]
         if axis is None:
             return
-        self._put(entry, segment_id, axis, self._along(entry.id, axis), wanted, asked)
-        self._written[entry.id] = (axis, dict(wanted))
+        self._put(obj, segment_id, axis, self._along(obj.id, axis), wanted, asked)
+        self._written[obj.id] = (axis, dict(wanted))
 
     def _along(self, object_id: int, axis: SliceAxis) -> dict[int, PackedMask]:
         """What was written for an object, by slice across `axis`."""
@@ -114,7 +114,7 @@ class ShownMasks:
 
     def _put(
         self,
-        entry: SegmentObject,
+        obj: SegmentObject,
         segment_id: str,
         axis: SliceAxis,
         written: Mapping[int, PackedMask],
@@ -133,13 +133,13 @@ class ShownMasks:
             if before is not mask and before != mask and not (before is None and mask.is_empty):
                 changed[index] = mask.to_array()
         if asked is not None:
-            self._retakes.renew(entry.id)
-        retaking = self._retakes.done_again(entry) if asked is None else [asked]
+            self._retakes.renew(obj.id)
+        retaking = self._retakes.done_again(obj) if asked is None else [asked]
         indices = {index for each in retaking for index in each.indices if index in wanted}
         orders = work.masks.orders(segment_id, axis, indices) if work.overlap != "none" else {}
         again = {index: wanted[index].to_array() for index in orders}
         plain = {index: mask for index, mask in changed.items() if index not in again}
-        undone = self._retakes.undone(entry) if asked is None else []
+        undone = self._retakes.undone(obj) if asked is None else []
         if not (plain or again or undone):
             return
         locked = work.masks.locked(segment_id)
@@ -149,7 +149,7 @@ class ShownMasks:
                 work.masks.write_slices(segment_id, axis, plain, work.overlap)
             if again:
                 work.masks.write_slices(segment_id, axis, again, work.overlap, retake=True)
-                self._retakes.note(entry.id, retaking, orders)
+                self._retakes.note(obj.id, retaking, orders)
             if undone:
                 work.masks.put_back(undone)
         finally:
@@ -160,7 +160,7 @@ class ShownMasks:
         """Make surfaces that were shown anew once nothing changes any more for a moment."""
         masks = self._work.masks
         if masks is not None and masks.surface_lacks and not masks.is_streaming:
-            self._work.pump.later("surface", SURFACE_SECONDS, self._make_surface, again=True)
+            self._work.poller.schedule("surface", SURFACE_SECONDS, self._make_surface, restart=True)
 
     def _make_surface(self) -> None:
         masks = self._work.masks
@@ -173,34 +173,34 @@ class ShownMasks:
         masks.update_surface()
         self._surface_seconds = time.perf_counter() - began
 
-    def _clean(self, entry: SegmentObject) -> None:
+    def _clean(self, obj: SegmentObject) -> None:
         """Ask for the cleaned masks if they are wanted, not known, and nothing is streaming in."""
-        key, work = _key(entry), self._work
-        busy = work.run_is_on() and bool(entry.unfinished)
-        if not entry.cleanup.is_on or entry.axis is None or not entry.masks or busy:
+        key, work = _key(obj), self._work
+        busy = work.run_is_on() and bool(obj.unfinished)
+        if not obj.cleanup.is_on or obj.axis is None or not obj.masks or busy:
             return
         if key in self._cleaned or key in self._cleaning or work.geometry is None:
             return
         self._cleaning.add(key)
-        masks = {index: stored.mask for index, stored in entry.masks.items()}
+        masks = {index: stored.mask for index, stored in obj.masks.items()}
 
         def take(changed: dict[int, PackedMask]) -> None:
             while len(self._cleaned) >= _REMEMBERED:
                 del self._cleaned[next(iter(self._cleaned))]
-            self._cleaned[key] = (entry.masks, changed)
-            self.refresh([entry.id])
-            work.tell(Topic.MASKS)
+            self._cleaned[key] = (obj.masks, changed)
+            self.refresh([obj.id])
+            work.notify(Topic.MASKS)
 
         def end(error: MedSAMError | None) -> None:
             self._cleaning.discard(key)
             if error is not None:
-                work.complain(error)
+                work.show_error(error)
 
-        job = CleanJob(work.geometry, entry.axis, masks, entry.key_slices, entry.kept_slices, entry.cleanup)
+        job = CleanJob(work.geometry, obj.axis, masks, obj.key_slices, obj.kept_slices, obj.cleanup)
         work.worker.submit(job, take, end)
-        work.pump.kick()
+        work.poller.start()
 
 
-def _key(entry: SegmentObject) -> tuple[int, Cleanup, int]:
+def _key(obj: SegmentObject) -> tuple[int, Cleanup, int]:
     """Masks are immutable and kept alive beside the key, so that their address stands for them."""
-    return entry.id, entry.cleanup, id(entry.masks)
+    return obj.id, obj.cleanup, id(obj.masks)

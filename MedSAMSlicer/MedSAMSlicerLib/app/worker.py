@@ -161,7 +161,7 @@ class Worker:
             except queue.Empty:
                 return came
             came = True
-            self._tell(outcome)
+            self._deliver(outcome)
             if time.perf_counter() > until:
                 return True
 
@@ -188,7 +188,7 @@ class Worker:
         """The process ends: a thread that is still importing torch would be torn apart, and torch would complain."""
         self.close(EXIT_SECONDS)
 
-    def _tell(self, outcome: _Outcome) -> None:
+    def _deliver(self, outcome: _Outcome) -> None:
         if outcome.ticket not in self._open:
             return
         if outcome.ended:

@@ -26,8 +26,8 @@ from ..scene.prompt_nodes import PromptEdit, PromptNodes
 from ..scene.segments import SegmentMasks
 from ..scene.slice_views import ShownSlice, clicked_slice_node, first_slice_node, shown_slice, slice_nodes
 from .engine_state import Engine
-from .pump import Pump, Timers
-from .verbs import Level, Message, NetworkState, Topic
+from .poller import Poller, Timers
+from .state import Level, Message, NetworkState, Topic
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -79,8 +79,8 @@ class Workspace:
         self.parameter = ParameterNode(scene)
         self.clock = clock
         self.worker = worker or Worker(Engine)
-        self.pump = Pump(self.worker, timers, clock)
-        self.pump.on_error = self.complain
+        self.poller = Poller(self.worker, timers, clock)
+        self.poller.on_error = self.show_error
         self.prompt_nodes = PromptNodes(scene, self._prompt_edited, self._soon if timers else None)
         self.placing = Placing(scene, self.prompt_nodes, self._left_placing)
         self.network = Network()  # inputs
@@ -101,7 +101,7 @@ class Workspace:
         self.message: Message | None = None
         self.closed = False
         self.on_prompt_edit: Callable[[PromptEdit], None] = lambda edit: None
-        self.on_void: Callable[[Tool], None] = lambda tool: None  # two clicks at one place; editing
+        self.on_too_small: Callable[[Tool], None] = lambda tool: None  # two clicks at one place; editing
         self.on_close: list[Callable[[], None]] = []
         self.run_is_on: Callable[[], bool] = lambda: False
         self.take_edits: Callable[[], None] = lambda: None  # before anything is written over them
@@ -121,26 +121,26 @@ class Workspace:
 
         return remove
 
-    def tell(self, *topics: Topic) -> None:
+    def notify(self, *topics: Topic) -> None:
         """Something has changed."""
         for topic in topics:
             for callback in [*self._observers]:
                 if not self.closed:
                     callback(topic)
 
-    def say(self, text: str, level: Level = Level.INFO, offer: str | None = None) -> None:
+    def show_message(self, text: str, level: Level = Level.INFO, offer: str | None = None) -> None:
         """Tell the user one sentence."""
         self.message = Message(text, level, offer)
         (logger.info if level is Level.INFO else logger.warning)("%s", text)
-        self.tell(Topic.MESSAGE)
+        self.notify(Topic.MESSAGE)
 
-    def complain(self, error: MedSAMError) -> None:
+    def show_error(self, error: MedSAMError) -> None:
         """Tell the user what went wrong, objects by their names."""
         text = str(error)
         if self.session is not None:
-            for entry in self.session.objects:
-                text = text.replace(repr(f"object-{entry.id}"), repr(entry.name))
-        self.say(text, Level.ERROR)
+            for obj in self.session.objects:
+                text = text.replace(repr(f"object-{obj.id}"), repr(obj.name))
+        self.show_message(text, Level.ERROR)
 
     # -- looking
 
@@ -160,10 +160,10 @@ class Workspace:
         found = None if self.segment_id is None else self.object_ids.get(self.segment_id)
         if found is None or self.session is None:
             return None
-        return found if any(entry.id == found for entry in self.session.objects) else None
+        return found if any(obj.id == found for obj in self.session.objects) else None
 
     @property
-    def entry(self) -> SegmentObject | None:
+    def selected_object(self) -> SegmentObject | None:
         """The object of the selected segment."""
         object_id = self.object_id
         return None if object_id is None or self.session is None else self.session.object(object_id)
@@ -197,7 +197,7 @@ class Workspace:
         """What the views show: of the selected object's axis if it has one, else of the view under the mouse."""
         if self.volume_node is None or self.geometry is None:
             return None
-        axis = self.entry.axis if self.entry else None
+        axis = self.selected_object.axis if self.selected_object else None
         under_mouse = clicked_slice_node(self.scene)
         if axis is None:
             node = under_mouse or next(iter(slice_nodes(self.scene)), None)
@@ -217,7 +217,7 @@ class Workspace:
             action()
         self.closed = True
         self._observers.clear()
-        self.pump.close()
+        self.poller.close()
         self.worker.close()
         self.placing.close()
         self.prompt_nodes.close()
@@ -226,7 +226,7 @@ class Workspace:
         self.parameter.close()
         self.on_close.clear()
         self.on_prompt_edit = lambda edit: None
-        self.on_void = lambda tool: None
+        self.on_too_small = lambda tool: None
         self.masks = self.session = self.volume_node = self.array = self.geometry = None
         self.object_ids.clear()
 
@@ -239,9 +239,9 @@ class Workspace:
     def _soon(self, action: Callable[[], None]) -> None:
         """Do something once Slicer has finished with the event under way."""
         self._sooner += 1
-        self.pump.later(f"event {self._sooner}", 0.0, action)
+        self.poller.schedule(f"event {self._sooner}", 0.0, action)
 
-    def _left_placing(self, void: Tool | None) -> None:
-        self.tell(Topic.TOOL)
-        if void is not None:
-            self._soon(lambda: self.on_void(void))  # Slicer leaves place mode only after this
+    def _left_placing(self, too_small: Tool | None) -> None:
+        self.notify(Topic.TOOL)
+        if too_small is not None:
+            self._soon(lambda: self.on_too_small(too_small))  # Slicer leaves place mode only after this

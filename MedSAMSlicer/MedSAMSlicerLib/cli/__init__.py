@@ -55,12 +55,12 @@ def _main(argv: Sequence[str], signals: EndingSignals) -> int:
     try:
         arguments, unknown = parser.parse_known_args(words)
     except UsageError as error:
-        return _say(str(error), USAGE)
+        return _show_error(str(error), USAGE)
     except SystemExit as stop:  # argparse has shown the help or the version
         return stop.code if isinstance(stop.code, int) else USAGE
     if unknown:
         program = getattr(arguments, "program", parser.prog)
-        return _say(f"{unknown[0]!r} is not understood (see {program} --help)", USAGE)
+        return _show_error(f"{unknown[0]!r} is not understood (see {program} --help)", USAGE)
     if "run" not in arguments:
         parser.print_help()
         return OK
@@ -126,8 +126,8 @@ def _run(arguments: argparse.Namespace, signals: EndingSignals) -> int:
             raise
         # Some libraries turn the interruption into an error of their own, such as a damaged file.
         if signals.received is not None or isinstance(error, KeyboardInterrupt | Cancelled):
-            return _say("cancelled; no file was left half-written.", signals.exit_code)
-        return _say(*_sentence(error, arguments.program))
+            return _show_error("cancelled; no file was left half-written.", signals.exit_code)
+        return _show_error(*_sentence(error, arguments.program))
 
 
 def _sentence(error: Exception, program: str) -> tuple[str, int]:
@@ -142,7 +142,7 @@ def _sentence(error: Exception, program: str) -> tuple[str, int]:
     return f"a fault of the program ({reason}); --debug shows where.", FAILED
 
 
-def _say(sentence: str, code: int) -> int:
+def _show_error(sentence: str, code: int) -> int:
     one_line = " ".join(sentence.split())
     sys.stderr.write(f"medsamslicer: error: {one_line}\n")
     return code

@@ -21,11 +21,11 @@ from ..io.segmentations import Mask
 from ..io.volumes import Volume
 from ..models.registry import CheckpointFile
 from ..sam2.checkpoint import load_named
-from .terminal import ProgressBar, duration, say
+from .terminal import ProgressBar, duration, show_message
 
 
 @dataclass(frozen=True)
-class Settings:
+class ComputeSettings:
     """How to compute: the options of the same names. None = the engine's own choice."""
 
     device: str = "auto"
@@ -36,7 +36,7 @@ class Settings:
 
 
 @dataclass(frozen=True, eq=False)
-class Segmented:
+class SegmentedVolume:
     """A finished segmentation.
 
     Attributes:
@@ -56,7 +56,9 @@ class Segmented:
     notes: tuple[str, ...]
 
 
-def segment_volume(volume: Volume, prompts: PromptSet, file: CheckpointFile, settings: Settings) -> Segmented:
+def segment_volume(
+    volume: Volume, prompts: PromptSet, file: CheckpointFile, settings: ComputeSettings
+) -> SegmentedVolume:
     """Load the checkpoint, propagate, describe. Raises what the engine and the loader raise."""
     start = time.perf_counter()
     model = load_named(file.path, file.checkpoint.config)
@@ -75,7 +77,9 @@ def segment_volume(volume: Volume, prompts: PromptSet, file: CheckpointFile, set
     expected = estimate(segmenter, prompts)
     expected.check(available_bytes() if segmenter.precision.device.type == "cpu" else None)
     place = segmenter.precision.device
-    say(f"About {duration(expected.seconds)} and {expected.peak_bytes / 1e9:.1f} GB of memory on {place}.")
+    show_message(
+        f"About {duration(expected.seconds)} and {expected.peak_bytes / 1e9:.1f} GB of memory on {place}."
+    )
     with ProgressBar("segmenting") as bar:
         result = segmenter.segment(
             prompts,
@@ -84,10 +88,10 @@ def segment_volume(volume: Volume, prompts: PromptSet, file: CheckpointFile, set
             overlap=prompts.overlap or "keep",
         )
     precision = segmenter.precision
-    return Segmented(
+    return SegmentedVolume(
         prompts=replace(prompts, tier=precision.tier.value, window=segmenter.window),
         masks=result.masks,
-        objects=[_described(entry, result, volume.geometry) for entry in result.objects],
+        objects=[_described(obj, result, volume.geometry) for obj in result.objects],
         seconds={"load": loaded - start, "segment": time.perf_counter() - loaded},
         device=str(precision.device),
         notes=(precision.note,) if precision.note else (),
@@ -110,21 +114,21 @@ def chosen_device(name: str) -> str:
     return name
 
 
-def _described(entry: ObjectResult, result: SegmentationResult, geometry: VolumeGeometry) -> dict[str, Any]:
-    mask = result.masks[entry.name]
+def _described(obj: ObjectResult, result: SegmentationResult, geometry: VolumeGeometry) -> dict[str, Any]:
+    mask = result.masks[obj.name]
     voxels = int(np.count_nonzero(mask))
-    others = tuple(axis for axis in range(3) if axis != entry.axis)
+    others = tuple(axis for axis in range(3) if axis != obj.axis)
     filled = np.flatnonzero(mask.any(axis=others))
     voxel_ml = abs(float(np.linalg.det(geometry.ijk_to_ras[:3, :3]))) / 1000
     return {
-        "name": entry.name,
-        "color": list(entry.color),
+        "name": obj.name,
+        "color": list(obj.color),
         "voxels": voxels,
         "milliliters": voxels * voxel_ml,
         "slices": len(filled),
         "first_slice": int(filled[0]) if filled.size else None,
         "last_slice": int(filled[-1]) if filled.size else None,
-        "key_slices": list(entry.key_slices),
-        "ended": [{"direction": event.step, "last_seen": event.last_seen} for event in entry.ended],
-        "iou": {str(index): round(value, 4) for index, value in entry.iou.items()},
+        "key_slices": list(obj.key_slices),
+        "ended": [{"direction": event.step, "last_seen": event.last_seen} for event in obj.ended],
+        "iou": {str(index): round(value, 4) for index, value in obj.iou.items()},
     }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..core.geometry import VolumeGeometry
     from ..core.prompts import ObjectPrompts
     from ..io.volumes import Volume
-    from .compute import Segmented
+    from .compute import SegmentedVolume
 
 REQUIRED_DICE = 0.85
 STRUCTURES = ("right_kidney", "left_kidney", "aorta")  # the phantom's others are in docs/model-card.md
@@ -74,7 +74,7 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
     from ..core.prompts import PromptSet
     from ..io.volumes import Volume
     from ..phantom.ct import ct_phantom
-    from .compute import Settings, segment_volume
+    from .compute import ComputeSettings, segment_volume
 
     checkpoint = Registry.from_environment().open(arguments.model, confirmation(arguments.yes), loads)
     array, geometry, truth = ct_phantom(seed=arguments.seed)
@@ -86,7 +86,7 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
         checkpoint_id=checkpoint.checkpoint.id,
         checkpoint_sha256=checkpoint.sha256,
     )
-    result = segment_volume(volume, prompts, checkpoint, Settings(arguments.device))
+    result = segment_volume(volume, prompts, checkpoint, ComputeSettings(arguments.device))
     scores = {name: float(dice(result.masks[name], truth[name])) for name in STRUCTURES}
     mean = sum(scores.values()) / len(scores)
     files = _write(folder, volume, result)
@@ -122,7 +122,7 @@ def _one_box_and_range_each(
     return tuple(objects)
 
 
-def _write(folder: Path, volume: Volume, result: Segmented) -> list[Path]:
+def _write(folder: Path, volume: Volume, result: SegmentedVolume) -> list[Path]:
     """The volume, the segmentation and the picture; returns the files."""
     from ..io.nifti import write_nifti
     from .outputs import draw_result, write_masks

@@ -12,7 +12,7 @@ from typing import Any
 from ..core.errors import MedSAMError
 from ..models import Checkpoint, DownloadSettings, Registry, State
 from .exit_codes import FAILED, OK
-from .terminal import ProgressBar, confirmation, say, size
+from .terminal import ProgressBar, confirmation, show_message, size
 
 _EPILOG = """examples:
   medsamslicer models list
@@ -83,15 +83,23 @@ def loads(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def _list(arguments: argparse.Namespace, registry: Registry) -> int:
-    entries = list(registry)
+    checkpoints = list(registry)
     if arguments.json:
-        _print_json([_description(entry, registry) for entry in entries])
+        _print_json([_description(checkpoint, registry) for checkpoint in checkpoints])
         return OK
     rows = [("NAME", "STATE", "SIZE", "LICENSE", "")]
-    for entry in entries:
-        path = registry.path_of(entry)
-        known = entry.bytes if path is None else path.stat().st_size
-        rows.append((entry.id, registry.state(entry).value, size(known), entry.license, entry.title))
+    for checkpoint in checkpoints:
+        path = registry.path_of(checkpoint)
+        known = checkpoint.bytes if path is None else path.stat().st_size
+        rows.append(
+            (
+                checkpoint.id,
+                registry.state(checkpoint).value,
+                size(known),
+                checkpoint.license,
+                checkpoint.title,
+            )
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     for row in rows:
         sys.stdout.write(
@@ -113,7 +121,7 @@ def _download(arguments: argparse.Namespace, registry: Registry) -> int:
     for name in arguments.model:
         checkpoint = registry.find(name)
         if registry.state(checkpoint) is State.NOT_ON_DISK:
-            say(f"{checkpoint.title}: {size(checkpoint.bytes)}, license {checkpoint.license}")
+            show_message(f"{checkpoint.title}: {size(checkpoint.bytes)}, license {checkpoint.license}")
         with ProgressBar(checkpoint.file) as bar:
             file = registry.download(
                 checkpoint,
@@ -129,7 +137,9 @@ def _download(arguments: argparse.Namespace, registry: Registry) -> int:
 def _verify(arguments: argparse.Namespace, registry: Registry) -> int:
     chosen = [registry.find(name) for name in arguments.model]
     code = OK
-    for checkpoint in chosen or [entry for entry in registry if registry.path_of(entry) is not None]:
+    for checkpoint in chosen or [
+        checkpoint for checkpoint in registry if registry.path_of(checkpoint) is not None
+    ]:
         try:
             if checkpoint.bundled and checkpoint.sha256 is None:
                 registry.open(checkpoint)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..core.prompts import ObjectPrompts
     from ..io.segmentations import Mask
     from ..io.volumes import Volume
-    from .compute import Segmented
+    from .compute import SegmentedVolume
 
 _SEGMENTATION = ".seg.nrrd"
 _DICOM = ".dcm"
@@ -108,7 +108,7 @@ def write_masks(
     from ..io.dicom_seg import write_dicom_seg
     from ..io.segmentations import write_labelmap, write_seg_nrrd
 
-    colors = {entry.name: entry.color for entry in objects}
+    colors = {obj.name: obj.color for obj in objects}
     name = output.name.lower()
     if name.endswith(_SEGMENTATION):
         write_seg_nrrd(output, masks, volume.geometry, colors, volume.name)
@@ -118,7 +118,7 @@ def write_masks(
         write_labelmap(output, masks, volume.geometry, colors)
 
 
-def draw_result(path: Path, volume: Volume, result: Segmented) -> None:
+def draw_result(path: Path, volume: Volume, result: SegmentedVolume) -> None:
     """Write a PNG of slices with masks and prompts drawn on them. Raises OutputError."""
     from ..io.pictures import write_picture
 
@@ -130,8 +130,8 @@ def draw_result(path: Path, volume: Volume, result: Segmented) -> None:
         volume.geometry,
         prompts.axis,
         result.masks,
-        {entry.name: entry.color for entry in prompts.objects},
-        prompts={entry.name: entry.prompts for entry in prompts.objects},
+        {obj.name: obj.color for obj in prompts.objects},
+        prompts={obj.name: obj.prompts for obj in prompts.objects},
         title=volume.name,
     )
 

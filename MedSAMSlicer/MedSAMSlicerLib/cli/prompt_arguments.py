@@ -58,31 +58,31 @@ def objects_from_arguments(
         UsageError: text that cannot be understood.
         PromptError, GeometryError, VolumeError: a prompt that does not fit the volume, or a mask file.
     """
-    objects = {entry.name: _Object(list(entry.prompts), entry.slice_range, entry.color) for entry in given}
+    objects = {obj.name: _Object(list(obj.prompts), obj.slice_range, obj.color) for obj in given}
     for text in texts:
-        entry = objects.setdefault(text.name or DEFAULT_NAME, _Object())
+        obj = objects.setdefault(text.name or DEFAULT_NAME, _Object())
         if text.kind == "mask":
-            entry.prompts.append(_mask(text, geometry, axis))
+            obj.prompts.append(_mask(text, geometry, axis))
         elif ras:
             prompt, extent = _in_mm(text, geometry, axis)
-            entry.prompts.append(prompt)
-            entry.range = _joined(entry.range, extent)
+            obj.prompts.append(prompt)
+            obj.range = _joined(obj.range, extent)
         else:
-            entry.prompts.append(_in_voxels(text, geometry, axis))
+            obj.prompts.append(_in_voxels(text, geometry, axis))
     return tuple(
-        ObjectPrompts(name, entry.color or color_of(number), tuple(entry.prompts), slice_range or entry.range)
-        for number, (name, entry) in enumerate(objects.items())
+        ObjectPrompts(name, obj.color or color_of(number), tuple(obj.prompts), slice_range or obj.range)
+        for number, (name, obj) in enumerate(objects.items())
     )
 
 
 def check_range(objects: Sequence[ObjectPrompts]) -> None:
     """Raise PromptError when a prompt lies on a slice outside the range of its object."""
-    for entry in objects:
-        for prompt in entry.prompts if entry.slice_range else ():
-            first, last = entry.slice_range or (0, 0)
+    for obj in objects:
+        for prompt in obj.prompts if obj.slice_range else ():
+            first, last = obj.slice_range or (0, 0)
             if not first <= prompt.slice.index <= last:
                 raise PromptError(
-                    f"A prompt of {entry.name!r} is on slice {prompt.slice.index}, outside the range {first},{last}."
+                    f"A prompt of {obj.name!r} is on slice {prompt.slice.index}, outside the range {first},{last}."
                 )
 
 

@@ -27,12 +27,12 @@ from .outputs import (
     write_masks,
 )
 from .prompt_text import PromptText
-from .terminal import UNTRIED_DEVICES, confirmation, duration, say, warn
+from .terminal import UNTRIED_DEVICES, confirmation, duration, show_message, warn
 
 if TYPE_CHECKING:
     from ..core.prompts import PromptSet
     from ..io.volumes import Volume
-    from .compute import Segmented
+    from .compute import SegmentedVolume
 
 _DESCRIPTION = """Segment structures of a CT or MR volume from a few prompts, slice after slice, in both directions.
 
@@ -48,7 +48,7 @@ NAME is that of the segment; prompts of the same name belong to one object, thos
 _EPILOG = """examples:
   medsamslicer segment ct.nii.gz --box spleen=40,120,200,210,280 -o spleen.seg.nrrd
   medsamslicer segment ct.nii.gz --box spleen=40,120,200,210,280 --range 25,60 --window soft-tissue -o spleen.nii.gz
-  medsamslicer segment mr.nrrd --point tumour=12,80,95 --point tumour=12,60,90,- --picture tumour.png -o tumour.seg.nrrd
+  medsamslicer segment mr.nrrd --point tumor=12,80,95 --point tumor=12,60,90,- --picture tumor.png -o tumor.seg.nrrd
   medsamslicer segment mr.nrrd --axis i --line lesion=30,50,60,71,64 -o lesion.seg.nrrd
   medsamslicer segment dicom_folder --ras --box liver=-80,-40,10,60,70,10 -o liver.dcm
   medsamslicer segment ct.nii.gz --mask liver=31,liver_of_one_slice.nii.gz --json -o liver.seg.nrrd
@@ -180,12 +180,12 @@ def _run(arguments: argparse.Namespace, start: float) -> int:
     checkpoint = _checkpoint(arguments, prompts)
     prompts = replace(prompts, checkpoint_id=checkpoint.checkpoint.id, checkpoint_sha256=checkpoint.sha256)
     if needs_dicom(arguments.output):
-        check_dicom(arguments.output, [entry.name for entry in prompts.objects], volume)
+        check_dicom(arguments.output, [obj.name for obj in prompts.objects], volume)
     read_s = time.perf_counter() - start
 
-    from .compute import Settings, segment_volume
+    from .compute import ComputeSettings, segment_volume
 
-    settings = Settings(
+    settings = ComputeSettings(
         arguments.device, prompts.tier, arguments.threads, arguments.cache_mb, arguments.volume_stage
     )
     result = segment_volume(volume, prompts, checkpoint, settings)
@@ -263,7 +263,7 @@ def _prompts(arguments: argparse.Namespace, volume: Volume) -> PromptSet:
         cleanup=arguments.cleanup or read.cleanup or "none",
         overlap=arguments.overlap or read.overlap or "keep",
     )
-    if not any(entry.prompts for entry in prompts.objects):
+    if not any(obj.prompts for obj in prompts.objects):
         raise PromptError(f"{arguments.prompts} holds no prompts.")
     check_range(prompts.objects)
     return prompts
@@ -293,7 +293,7 @@ def _checkpoint(arguments: argparse.Namespace, prompts: PromptSet) -> Checkpoint
     return file
 
 
-def write_results(arguments: argparse.Namespace, volume: Volume, result: Segmented) -> None:
+def write_results(arguments: argparse.Namespace, volume: Volume, result: SegmentedVolume) -> None:
     """Write all that was asked for, the segmentation last: when it is there, everything is.
 
     Masks that a DICOM SEG cannot hold are written beside it as .seg.nrrd. Raises OutputError, which names that file.
@@ -323,17 +323,17 @@ def where_lost(name: str, ended: Sequence[Mapping[str, int]]) -> str:
 def _report(
     arguments: argparse.Namespace,
     volume: Volume,
-    result: Segmented,
+    result: SegmentedVolume,
     checkpoint: CheckpointFile,
     timings: dict[str, float],
 ) -> None:
     for sentence in result.notes:
         warn(sentence)
-    for entry in result.objects:
-        say(f"{entry['name']}: {entry['milliliters']:.1f} ml on {entry['slices']} slices")
-        if entry["ended"]:
-            say(where_lost(entry["name"], entry["ended"]))
-    say(f"{arguments.output} written in {duration(timings['total'])}.")
+    for obj in result.objects:
+        show_message(f"{obj['name']}: {obj['milliliters']:.1f} ml on {obj['slices']} slices")
+        if obj["ended"]:
+            show_message(where_lost(obj["name"], obj["ended"]))
+    show_message(f"{arguments.output} written in {duration(timings['total'])}.")
     if arguments.json:
         content = {
             "output": str(arguments.output),

@@ -101,7 +101,7 @@ def size(count: int | None) -> str:
     )
 
 
-def say(sentence: str) -> None:
+def show_message(sentence: str) -> None:
     """Write a remark to the terminal; nothing where there is none."""
     if sys.stderr.isatty():
         sys.stderr.write(sentence + "\n")

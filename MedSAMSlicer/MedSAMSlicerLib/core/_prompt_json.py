@@ -60,12 +60,12 @@ def dumps(prompts: PromptSet) -> str:
         "overlap": prompts.overlap,
         "objects": [
             {
-                "name": entry.name,
-                "color": list(entry.color),
-                "slice_range": entry.slice_range and list(entry.slice_range),
-                "prompts": [_prompt_content(prompt) for prompt in entry.prompts],
+                "name": item.name,
+                "color": list(item.color),
+                "slice_range": item.slice_range and list(item.slice_range),
+                "prompts": [_prompt_content(prompt) for prompt in item.prompts],
             }
-            for entry in prompts.objects
+            for item in prompts.objects
         ],
     }
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
@@ -109,7 +109,7 @@ def loads(text: str, geometry: VolumeGeometry | None = None) -> PromptSet:
         PromptSet,
         place,
         axis,
-        tuple(_read_object(entry, place, axis) for entry in fields["objects"].items()),
+        tuple(_read_object(item, place, axis) for item in fields["objects"].items()),
         fields["window"].optional(_read_window),
         checkpoint["id"].optional(_Field.text),
         checkpoint["sha256"].optional(_Field.text),
@@ -121,17 +121,17 @@ def loads(text: str, geometry: VolumeGeometry | None = None) -> PromptSet:
 
 def _read_geometry(field: _Field, volume: VolumeGeometry | None) -> VolumeGeometry:
     fields = field.members("shape ijk_to_ras digest")
-    shape = [entry.whole() for entry in fields["shape"].items(3)]
-    matrix = [[entry.number() for entry in row.items(4)] for row in fields["ijk_to_ras"].items(4)]
-    said = field.checked(VolumeGeometry, (shape[0], shape[1], shape[2]), np.array(matrix))
+    shape = [item.whole() for item in fields["shape"].items(3)]
+    matrix = [[item.number() for item in row.items(4)] for row in fields["ijk_to_ras"].items(4)]
+    stored = field.checked(VolumeGeometry, (shape[0], shape[1], shape[2]), np.array(matrix))
     digest = fields["digest"].text()
-    if digest != said.digest:
+    if digest != stored.digest:
         fields["digest"].refuse(f"does not belong to the shape and matrix beside it: {digest!r}")
-    if volume is None or volume.digest == said.digest:
-        return volume or said
-    if volume.shape != said.shape:
-        field.refuse(f"is of another volume: {said.shape} voxels along K, J, I, here {volume.shape}")
-    distance, voxel = volume.distance_to(said), min(volume.spacing)
+    if volume is None or volume.digest == stored.digest:
+        return volume or stored
+    if volume.shape != stored.shape:
+        field.refuse(f"is of another volume: {stored.shape} voxels along K, J, I, here {volume.shape}")
+    distance, voxel = volume.distance_to(stored), min(volume.spacing)
     rounding = _FLOAT32_ROUNDING * float(np.abs(volume.ijk_to_ras[:3]).max())
     if not distance <= min(max(_SAME_PLACE_MM, rounding), SAME_PLACE_VOXELS * voxel):
         apart = f"{distance:.4g} mm ({distance / voxel:.2g} voxels)"
@@ -146,20 +146,20 @@ def _read_window(field: _Field) -> Window:
 
 def _read_object(field: _Field, geometry: VolumeGeometry, axis: SliceAxis) -> ObjectPrompts:
     fields = field.members("name color slice_range prompts")
-    red, green, blue = (entry.number() for entry in fields["color"].items(3))
-    entry = field.checked(
+    red, green, blue = (item.number() for item in fields["color"].items(3))
+    item = field.checked(
         ObjectPrompts,
         fields["name"].text(),
         (red, green, blue),
         tuple(_read_prompt(prompt, geometry, axis) for prompt in fields["prompts"].items()),
         fields["slice_range"].optional(_read_range),
     )
-    field.checked(PromptSet, geometry, axis, (entry,))  # so that the reason names this object
-    return entry
+    field.checked(PromptSet, geometry, axis, (item,))  # so that the reason names this object
+    return item
 
 
 def _read_range(field: _Field) -> tuple[int, int]:
-    first, last = (entry.whole() for entry in field.items(2))
+    first, last = (item.whole() for item in field.items(2))
     return first, last
 
 
@@ -190,17 +190,17 @@ def _read_prompt(field: _Field, geometry: VolumeGeometry, axis: SliceAxis) -> Pr
         return field.checked(Scribble, place, points, positive, radius, turn)
     if kind == "line":
         return field.checked(RecistLine, place, _read_ras(fields["start"]), _read_ras(fields["end"]), turn)
-    rows, columns = (entry.whole() for entry in fields["shape"].items(2))
+    rows, columns = (item.whole() for item in fields["shape"].items(2))
     if (rows, columns) != geometry.slice_shape(axis):
         fields["shape"].refuse(f"is {(rows, columns)}, but slices have {geometry.slice_shape(axis)}")
-    runs = [entry.whole() for entry in fields["runs"].items()]
+    runs = [item.whole() for item in fields["runs"].items()]
     if sum(runs) != rows * columns:
         fields["runs"].refuse(f"cover {sum(runs)} pixels, but the mask has {rows * columns}")
     return field.checked(MaskPrompt, place, _from_run_lengths(runs, (rows, columns)), turn)
 
 
 def _read_ras(field: _Field) -> RAS:
-    right, anterior, superior = (entry.number() for entry in field.items(3))
+    right, anterior, superior = (item.number() for item in field.items(3))
     return right, anterior, superior
 
 

@@ -30,7 +30,7 @@ _SMALLEST_SIDE = 1e-3  # voxels; a box or line below it has no size
 def point_from_voxel(
     geometry: VolumeGeometry, slice: SliceRef, x: float, y: float, positive: bool = True, round: int = 0
 ) -> Point:
-    """A point at column `x` and row `y` (voxel centres at integers); PromptError when outside."""
+    """A point at column `x` and row `y` (voxel centers at integers); PromptError when outside."""
     point = Point(slice, _place(geometry, slice, [(x, y)])[0], positive, round)
     validate(point, geometry)
     return point
@@ -50,7 +50,7 @@ def box_from_voxels(
 def line_from_voxels(
     geometry: VolumeGeometry, slice: SliceRef, x0: float, y0: float, x1: float, y1: float, round: int = 0
 ) -> RecistLine:
-    """A RECIST line between two voxel centres; PromptError when outside or without length."""
+    """A RECIST line between two voxel centers; PromptError when outside or without length."""
     start, end = _place(geometry, slice, [(x0, y0), (x1, y1)])
     line = RecistLine(slice, start, end, round)
     validate(line, geometry)
@@ -88,7 +88,7 @@ def box_from_ras(
 
 
 def in_slice(prompt: PlacedPrompt, geometry: VolumeGeometry) -> FloatArray:
-    """Where a prompt lies in its slice: (N, 2) continuous (column, row) indices, voxel centres at integers.
+    """Where a prompt lies in its slice: (N, 2) continuous (column, row) indices, voxel centers at integers.
 
     N is 1 for a point, 2 for the corners of a box (voxel edges) and the ends of a line, and the number of
     points of a scribble. A mask prompt is in slice coordinates already.
@@ -129,11 +129,11 @@ def validate(prompt: Prompt, geometry: VolumeGeometry) -> None:
 def _check_size(prompt: PlacedPrompt, xy: FloatArray, index: int) -> None:
     if isinstance(prompt, Box):
         x0, y0, x1, y1 = (value + 0.5 for value in xy.ravel().tolist())
-        said = f"The box on slice {index} from column {x0:g}, row {y0:g} to column {x1:g}, row {y1:g}"
+        what = f"The box on slice {index} from column {x0:g}, row {y0:g} to column {x1:g}, row {y1:g}"
         if x1 - x0 < -_SMALLEST_SIDE or y1 - y0 < -_SMALLEST_SIDE:
-            raise PromptError(f"{said} is inverted: its second corner must have the higher indices.")
+            raise PromptError(f"{what} is inverted: its second corner must have the higher indices.")
         if min(x1 - x0, y1 - y0) < _SMALLEST_SIDE:
-            raise PromptError(f"{said} has no size.")
+            raise PromptError(f"{what} has no size.")
     elif isinstance(prompt, RecistLine) and math.dist(*xy.tolist()) < _SMALLEST_SIDE:
         x, y = xy[0].tolist()
         raise PromptError(

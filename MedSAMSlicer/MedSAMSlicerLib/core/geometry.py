@@ -1,7 +1,7 @@
-"""Where the voxels of a volume are: IJK <-> RAS in millimetres, and slices along any array axis.
+"""Where the voxels of a volume are: IJK <-> RAS in millimeters, and slices along any array axis.
 
 Arrays are ordered (K, J, I), as read from files; indices are ordered (i, j, k), as in the IJK-to-RAS matrix.
-Integer indices are voxel centres. RAS is right-anterior-superior, in mm. The matrix may be any invertible
+Integer indices are voxel centers. RAS is right-anterior-superior, in mm. The matrix may be any invertible
 affine: oblique, left-handed, permuted, mirrored, anisotropic or sheared (gantry tilt).
 
 In a slice, x is the column (the in-plane axis that varies faster in memory) and y the row.
@@ -93,7 +93,7 @@ class VolumeGeometry:
         Args:
             shape: number of voxels along (K, J, I).
             spacing: mm along (i, j, k).
-            origin: RAS of the centre of voxel (0, 0, 0), in mm.
+            origin: RAS of the center of voxel (0, 0, 0), in mm.
             direction: (3, 3); its columns are the RAS directions of i, j and k. Identity when absent.
         """
         cosines = np.eye(3) if direction is None else np.asarray(direction, dtype=np.float64)
@@ -125,7 +125,7 @@ class VolumeGeometry:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Distance in mm between the centres of neighbouring voxels along (i, j, k)."""
+        """Distance in mm between the centers of neighboring voxels along (i, j, k)."""
         i, j, k = np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0)
         return float(i), float(j), float(k)
 
@@ -219,16 +219,16 @@ def _checked_matrix(ijk_to_ras: npt.ArrayLike) -> FloatArray:
         raise GeometryError(f"The IJK-to-RAS matrix must hold numbers, got {ijk_to_ras!r}.") from None
     if matrix.shape != (4, 4):
         raise GeometryError(f"The IJK-to-RAS matrix must have shape (4, 4), got {matrix.shape}.")
-    said = matrix.tolist()
+    rows = matrix.tolist()
     if not np.isfinite(matrix).all() or np.abs(matrix).max() > _LONGEST_MM:
-        raise GeometryError(f"The IJK-to-RAS matrix holds a value that is not a length in mm: {said}.")
+        raise GeometryError(f"The IJK-to-RAS matrix holds a value that is not a length in mm: {rows}.")
     if matrix[3].tolist() != [0.0, 0.0, 0.0, 1.0]:
-        raise GeometryError(f"The last row of the IJK-to-RAS matrix must be 0 0 0 1, got {said[3]}.")
+        raise GeometryError(f"The last row of the IJK-to-RAS matrix must be 0 0 0 1, got {rows[3]}.")
     lengths = np.linalg.norm(matrix[:3, :3], axis=0)
     if lengths.min() < 1.0 / _LONGEST_MM:
-        raise GeometryError(f"The IJK-to-RAS matrix has an axis without length: {said}.")
+        raise GeometryError(f"The IJK-to-RAS matrix has an axis without length: {rows}.")
     if abs(np.linalg.det(matrix[:3, :3] / lengths)) < _SMALLEST_SINE:
-        raise GeometryError(f"The IJK-to-RAS matrix cannot be inverted, its axes lie in one plane: {said}.")
+        raise GeometryError(f"The IJK-to-RAS matrix cannot be inverted, its axes lie in one plane: {rows}.")
     return _frozen(matrix + 0.0)  # + 0.0 turns -0.0 into 0.0, so that equal matrices have equal bytes
 
 

@@ -1,4 +1,4 @@
-"""From stored voxel values to the 8-bit grey values the network sees: one window for a whole volume.
+"""From stored voxel values to the 8-bit gray values the network sees: one window for a whole volume.
 
 Values are those of the file after rescaling: HU for CT, SUV for PET, arbitrary units for MR. Nothing here
 copies a whole volume: voxels are read in blocks, and percentiles of more than two million voxels come from an
@@ -28,7 +28,7 @@ _SAMPLE = 1 << 21  # voxels looked at for percentiles
 # A background is one value that fills this share of the volume, and this many times more than the next value.
 _BACKGROUND_SHARE = 0.02
 _BACKGROUND_RATIO = 4.0
-# A window shows nothing when the greys of the volume span fewer levels, or this share of its bright part is at one end.
+# A window shows nothing when the grays of the volume span fewer levels, or this share of its bright part is at one end.
 _FEWEST_LEVELS = 8
 _SATURATED_SHARE = 0.95
 
@@ -70,7 +70,7 @@ class Window:
         object.__setattr__(self, "upper", upper)
 
     def apply(self, array: Array) -> npt.NDArray[np.uint8]:
-        """Grey values of `array`, uint8 in C order, same shape: linear, to the nearest, the ends clipped.
+        """Gray values of `array`, uint8 in C order, same shape: linear, to the nearest, the ends clipped.
 
         NaN becomes 0, +Inf 255 and -Inf 0. Any integer, float or bool type is taken.
 
@@ -78,13 +78,13 @@ class Window:
             VolumeError: voxels that are not real numbers.
         """
         _check_real(array)
-        grey = np.empty(array.shape, dtype=np.uint8)
-        for block, out in _blocks(array, grey):
-            out[...] = self._grey(block.astype(np.float64))
-        return grey
+        gray = np.empty(array.shape, dtype=np.uint8)
+        for block, out in _blocks(array, gray):
+            out[...] = self._gray(block.astype(np.float64))
+        return gray
 
-    def _grey(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
-        """Grey values of float64 `values`, which are overwritten."""
+    def _gray(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
+        """Gray values of float64 `values`, which are overwritten."""
         # The width of a window may itself overflow (-1e308 to 1e308): then everything is halved first.
         scale = 1.0 if math.isfinite(self.upper - self.lower) else 0.5
         lower, width = self.lower * scale, self.upper * scale - self.lower * scale
@@ -180,11 +180,11 @@ def with_contrast(window: Window, volume: Array, notify: Callable[[str], None] =
 
 
 def _shows_nothing(window: Window, sample: npt.NDArray[np.float64]) -> bool:
-    grey = window.apply(sample)
-    darkest, brightest = np.percentile(grey, (0.5, 99.5), method="nearest")
+    gray = window.apply(sample)
+    darkest, brightest = np.percentile(gray, (0.5, 99.5), method="nearest")
     if float(brightest) - float(darkest) < _FEWEST_LEVELS:
         return True
-    bright = grey[sample > _threshold(sample)]
+    bright = gray[sample > _threshold(sample)]
     return (
         bool(max(np.mean(bright == 0), np.mean(bright == 255)) > _SATURATED_SHARE) if bright.size else False
     )
@@ -226,17 +226,17 @@ def _window_of(volume: Array, spec: str, modality: str | None) -> Window:
     return Window(lower, upper, "custom")
 
 
-def luma(colour: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Grey values of red, green and blue, (..., 3) uint8 -> (...) uint8, to the nearest (ITU-R BT.601).
+def luma(color: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Gray values of red, green and blue, (..., 3) uint8 -> (...) uint8, to the nearest (ITU-R BT.601).
 
     Raises:
-        VolumeError: an array whose last axis is not that of colour.
+        VolumeError: an array whose last axis is not that of color.
     """
-    if not colour.ndim or colour.shape[-1] != 3:
+    if not color.ndim or color.shape[-1] != 3:
         raise VolumeError(
-            f"Colour needs red, green and blue along its last axis, got the shape {colour.shape}."
+            f"Color needs red, green and blue along its last axis, got the shape {color.shape}."
         )
-    weighted = colour @ np.array([299, 587, 114], np.int32)
+    weighted = color @ np.array([299, 587, 114], np.int32)
     return np.asarray((weighted + 500) // 1000, np.uint8)
 
 
@@ -331,7 +331,7 @@ def _finite_range(volume: Array) -> tuple[float, float]:
         raise VolumeError("The volume holds no finite voxel value, only NaN or infinity.")
     if constant:
         raise VolumeError(f"Every voxel of the volume has the value {lowest:g}: there is nothing to segment.")
-    if lowest == highest:  # neighbouring 64-bit integers that no float can tell apart
+    if lowest == highest:  # neighboring 64-bit integers that no float can tell apart
         highest = math.nextafter(highest, math.inf)
     return lowest, highest
 

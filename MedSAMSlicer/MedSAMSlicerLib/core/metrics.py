@@ -1,4 +1,4 @@
-"""How well a mask agrees with a reference: Dice, normalised surface Dice, HD95, interactions needed.
+"""How well a mask agrees with a reference: Dice, normalized surface Dice, HD95, interactions needed.
 
 Masks are (K, J, I) arrays of one shape, true where the object is; numbers count as true unless zero. Two empty
 masks agree perfectly (Dice 1, surface Dice 1, distance 0 mm); an empty mask against one that is not disagrees
@@ -49,7 +49,7 @@ def dice_of_slices(mask: Mask, reference: Mask, axis: SliceAxis = SliceAxis.K) -
     return scores
 
 
-def normalised_surface_dice(
+def normalized_surface_dice(
     mask: Mask, reference: Mask, spacing: Sequence[float], tolerance_mm: float
 ) -> float:
     """The share of both surfaces that lies within a tolerance of the other one, 0..1.

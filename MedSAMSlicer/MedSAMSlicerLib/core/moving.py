@@ -39,19 +39,19 @@ def mover(before: VolumeGeometry, after: VolumeGeometry) -> Mover:
     return moved
 
 
-def moved_object(entry: SegmentObject, move: Mover) -> SegmentObject:
+def moved_object(obj: SegmentObject, move: Mover) -> SegmentObject:
     """The object with all its prompts moved, those of its past as well; masks are of voxels and stay."""
     propagated, settled = (
         {index: (tuple(map(move, prompts)), mask, turn) for index, (prompts, mask, turn) in content.items()}
-        for content in (entry.propagated, entry.settled)
+        for content in (obj.propagated, obj.settled)
     )
     previews = {
         index: replace(preview, prompts=tuple(map(move, preview.prompts)))
-        for index, preview in entry.previews.items()
+        for index, preview in obj.previews.items()
     }
     return replace(
-        entry,
-        said=replace(entry.said, prompts=tuple(map(move, entry.said.prompts))),
+        obj,
+        object_prompts=replace(obj.object_prompts, prompts=tuple(map(move, obj.prompts))),
         propagated=MappingProxyType(propagated),
         settled=MappingProxyType(settled),
         previews=MappingProxyType(previews),
@@ -61,7 +61,7 @@ def moved_object(entry: SegmentObject, move: Mover) -> SegmentObject:
 def moved_prompts(prompts: PromptSet, geometry: VolumeGeometry) -> PromptSet:
     """A prompt set for the same voxels, which lie in `geometry` now."""
     move = mover(prompts.geometry, geometry)
-    objects = tuple(replace(entry, prompts=tuple(map(move, entry.prompts))) for entry in prompts.objects)
+    objects = tuple(replace(obj, prompts=tuple(map(move, obj.prompts))) for obj in prompts.objects)
     return replace(prompts, geometry=geometry, objects=objects)
 
 

@@ -2,7 +2,7 @@
 
 A key slice has prompts or a mask that the user accepted. Every other slice belongs to its nearest key slice
 and is reached from there slice by slice. A track depends on its bounding key slices alone, so the outcome
-does not depend on the order in which prompts were given, and a change stays between the neighbouring ones.
+does not depend on the order in which prompts were given, and a change stays between the neighboring ones.
 
 Prompts come in rounds: those of round 0 were given before anything was propagated, those of round n correct what
 was seen after the n-th propagation. A key slice of round 0 depends on its own slice alone. A correction depends,
@@ -51,7 +51,7 @@ class KeptMask:
     round: int
 
 
-Said = Prompt | KeptMask
+PlannedPrompt = Prompt | KeptMask
 """What makes a slice a key slice."""
 
 
@@ -70,7 +70,7 @@ class KeyStep:
 
     id: str
     index: int
-    prompts: tuple[Said, ...]
+    prompts: tuple[PlannedPrompt, ...]
     corrects: str | None = None
     step: int = 0
     beside: tuple[int, ...] = ()
@@ -97,7 +97,7 @@ class Round:
 
 
 def replay(
-    prompts: Sequence[Said], first: int, last: int, tapers: bool = False, refined: bool = False
+    prompts: Sequence[PlannedPrompt], first: int, last: int, tapers: bool = False, refined: bool = False
 ) -> list[Round]:
     """What prompts lead to, round by round.
 
@@ -113,8 +113,8 @@ def replay(
         until = [prompt for prompt in prompts if prompt.round <= number]
         new = []
         for index in sorted({prompt.slice.index for prompt in until if prompt.round == number}):
-            said = tuple(prompt for prompt in until if prompt.slice.index == index)
-            new.append(_key_step(index, said, keys, (first, last), tapers, refined))
+            given = tuple(prompt for prompt in until if prompt.slice.index == index)
+            new.append(_key_step(index, given, keys, (first, last), tapers, refined))
         rounds.append(Round(number, keys, tuple(new)))
         keys = rounds[-1].keys
     return rounds
@@ -127,7 +127,7 @@ def track_id(track: Track, ids: Mapping[int, str], tapers: bool = False) -> str:
     return _digest("track", ids[track.key], other, str(track.step), str(end))
 
 
-def starts_anew(prompts: Sequence[Said]) -> bool:
+def starts_over(prompts: Sequence[PlannedPrompt]) -> bool:
     """Whether a box, line or mask was said last on a slice: what was computed there before no longer counts."""
     latest = max(prompt.round for prompt in prompts)
     return any(
@@ -195,15 +195,15 @@ def _track(key: int, step: int, end: int, other_key: int | None) -> Track:
 
 def _key_step(
     index: int,
-    said: tuple[Said, ...],
+    given: tuple[PlannedPrompt, ...],
     keys: Mapping[int, KeyStep],
     limits: tuple[int, int],
     tapers: bool,
     refined: bool,
 ) -> KeyStep:
-    own = tuple(map(_prompt_id, said))
-    if not keys or starts_anew(said) or max(prompt.round for prompt in said) == 0:
-        return KeyStep(_digest("key", *own), index, said)
+    own = tuple(map(_prompt_id, given))
+    if not keys or starts_over(given) or max(prompt.round for prompt in given) == 0:
+        return KeyStep(_digest("key", *own), index, given)
     ids = {at: keys[at].id for at in sorted(keys)}
     others = [at for at in ids if at != index]
     place = bisect.bisect(others, index)
@@ -217,11 +217,11 @@ def _key_step(
         step = 0 if track is None else track.step
     among = [f"{limits}", *(f"{at} {ids[at]}" for at in ids)] if refined else []
     content = (*own, "of", corrects, "beside", *(ids[at] for at in beside), "among", *among)
-    return KeyStep(_digest("correction", *content), index, said, corrects, step, beside)
+    return KeyStep(_digest("correction", *content), index, given, corrects, step, beside)
 
 
 @lru_cache(maxsize=4096)
-def _prompt_id(prompt: Said) -> str:
+def _prompt_id(prompt: PlannedPrompt) -> str:
     content = prompt.mask.tobytes() if isinstance(prompt, MaskPrompt) else b""
     return hashlib.blake2b(repr(prompt).encode() + content, digest_size=16).hexdigest()
 

@@ -91,10 +91,10 @@ class ObjectPrompts:
         if any("\ud800" <= letter <= "\udfff" for letter in self.name):  # no file can hold it
             raise PromptError(f"The name {self.name!r} is not valid text (not UTF-8).")
         if len(self.color) != 3:
-            raise PromptError(f"A colour needs red, green and blue, got {self.color!r}.")
-        color = tuple(finite(value, "colour") for value in self.color)
+            raise PromptError(f"A color needs red, green and blue, got {self.color!r}.")
+        color = tuple(finite(value, "color") for value in self.color)
         if min(color) < 0.0 or max(color) > 1.0:
-            raise PromptError(f"The colour of {self.name!r} must lie within 0 and 1, got {color}.")
+            raise PromptError(f"The color of {self.name!r} must lie within 0 and 1, got {color}.")
         object.__setattr__(self, "color", color)
         object.__setattr__(self, "prompts", tuple(self.prompts))
         for prompt in self.prompts:
@@ -109,10 +109,10 @@ class PromptSet:
     """Everything needed to repeat a segmentation; a value of this type fits its volume.
 
     Attributes:
-        geometry: that of the volume; its digest and shape are what a file is recognised by.
+        geometry: that of the volume; its digest and shape are what a file is recognized by.
         axis: the slice axis of all prompts.
         objects: with distinct names.
-        window: the grey window of the volume.
+        window: the gray window of the volume.
         checkpoint_id, checkpoint_sha256: the network's weights.
         tier: "exact", "balanced" or "fast" arithmetic.
         cleanup: "none", "islands", "holes" or "both": what is done to the finished masks; None = not said.
@@ -137,28 +137,28 @@ class PromptSet:
         object.__setattr__(self, "axis", SliceAxis(self.axis))
         object.__setattr__(self, "objects", tuple(self.objects))
         names: set[str] = set()
-        for entry in self.objects:
-            if entry.name in names:
-                raise PromptError(f"Two objects have the same name, {entry.name!r}.")
-            names.add(entry.name)
+        for obj in self.objects:
+            if obj.name in names:
+                raise PromptError(f"Two objects have the same name, {obj.name!r}.")
+            names.add(obj.name)
         _check_choice("tier", self.tier, TIERS)
         _check_choice("clean-up", self.cleanup, CLEANUPS)
         _check_choice("way with overlaps", self.overlap, OVERLAPS)
         if self.checkpoint_sha256 is not None and not _is_sha256(self.checkpoint_sha256):
             raise PromptError(f"A SHA-256 is 64 hexadecimal digits, got {self.checkpoint_sha256!r}.")
-        for entry in self.objects:
-            self._check_object(entry)
+        for obj in self.objects:
+            self._check_object(obj)
 
-    def _check_object(self, entry: ObjectPrompts) -> None:
+    def _check_object(self, obj: ObjectPrompts) -> None:
         last = self.geometry.slice_count(self.axis) - 1
-        if entry.slice_range is not None and entry.slice_range[1] > last:
+        if obj.slice_range is not None and obj.slice_range[1] > last:
             raise PromptError(
-                f"The slice range {entry.slice_range} of {entry.name!r} exceeds the last slice, {last}."
+                f"The slice range {obj.slice_range} of {obj.name!r} exceeds the last slice, {last}."
             )
-        for prompt in entry.prompts:
+        for prompt in obj.prompts:
             if prompt.slice.axis != self.axis:
-                said, wanted = prompt.slice.axis.name.lower(), self.axis.name.lower()
-                raise PromptError(f"A prompt of {entry.name!r} is for slice axis {said}, not {wanted}.")
+                given, wanted = prompt.slice.axis.name.lower(), self.axis.name.lower()
+                raise PromptError(f"A prompt of {obj.name!r} is for slice axis {given}, not {wanted}.")
             validate(prompt, self.geometry)
 
     def to_json(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class SegmentObject:
 
     Attributes:
         id: never used again within a session.
-        said: name, colour, prompts and slice range.
+        object_prompts: name, color, prompts and slice range.
         masks: by slice index.
         axis: the slice axis of its prompts, masks and slice range, fixed by the first of them; None without any.
         cleanup: what is done to the masks before they are shown; the masks here are raw.
@@ -46,12 +47,12 @@ class SegmentObject:
         propagations: how many propagations began; the round of the next prompt.
         propagated: the content of each key slice when the last propagation began; empty before the first.
         run: the last propagation; results of an earlier one come too late.
-        settled: what slices say that were accepted since just as it had computed them: nothing new to their neighbours.
+        settled: what slices say that were accepted since just as it had computed them: nothing new to their neighbors.
         unfinished: slices that propagation was to compute and has not brought yet.
     """
 
     id: int
-    said: ObjectPrompts
+    object_prompts: ObjectPrompts
     masks: Mapping[int, StoredMask] = field(default_factory=lambda: MappingProxyType({}))
     locked: bool = False
     propagations: int = 0
@@ -66,7 +67,26 @@ class SegmentObject:
     @property
     def name(self) -> str:
         """Name of the segment."""
-        return self.said.name
+        return self.object_prompts.name
+
+    @property
+    def color(self) -> tuple[float, float, float]:
+        """Red, green and blue of the segment, 0..1."""
+        return self.object_prompts.color
+
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """All prompts, in the order in which they were given."""
+        return self.object_prompts.prompts
+
+    @property
+    def slice_range(self) -> tuple[int, int] | None:
+        """First and last slice to propagate over, both included; None for the whole volume."""
+        return self.object_prompts.slice_range
+
+    def with_fields(self, **changes: Any) -> SegmentObject:
+        """The object with other values of `name`, `color`, `prompts` or `slice_range`."""
+        return replace(self, object_prompts=replace(self.object_prompts, **changes))
 
     @property
     def kept_slices(self) -> frozenset[int]:
@@ -76,11 +96,11 @@ class SegmentObject:
     @property
     def key_slices(self) -> frozenset[int]:
         """Slices with prompts, or with a mask that the user accepted or edited."""
-        return self.kept_slices | {prompt.slice.index for prompt in self.said.prompts}
+        return self.kept_slices | {prompt.slice.index for prompt in self.prompts}
 
     def prompts_on(self, index: int) -> tuple[Prompt, ...]:
         """What is said on a slice."""
-        return tuple(prompt for prompt in self.said.prompts if prompt.slice.index == index)
+        return tuple(prompt for prompt in self.prompts if prompt.slice.index == index)
 
     def key_content(self) -> dict[int, KeyContent]:
         """What each key slice says."""
@@ -101,9 +121,9 @@ class SegmentObject:
     def outdated_slices(self, slice_count: int) -> set[int]:
         """Changed slices, and corrections of what is another mask by these changes or beside another key slice."""
         changed = self.changed_slices()
-        if not changed or self.axis is None or all(prompt.round == 0 for prompt in self.said.prompts):
+        if not changed or self.axis is None or all(prompt.round == 0 for prompt in self.prompts):
             return changed
-        limits = self.said.slice_range or (0, slice_count - 1)
+        limits = self.slice_range or (0, slice_count - 1)
         now, then = self.key_content(), self._known_content()
         then.update((index, now[index]) for index in then.keys() & now.keys() if index not in changed)
         ids, known = (_key_ids(content, self.axis, limits) for content in (now, then))
@@ -115,7 +135,7 @@ class SegmentObject:
         They are those beside a change, and those with a slice that was never computed or whose computation was
         cancelled.
         """
-        first, last = self.said.slice_range or (0, slice_count - 1)
+        first, last = self.slice_range or (0, slice_count - 1)
         now, changed = self.key_content(), self.outdated_slices(slice_count)
         beside = set(tracks_after_change(self._known_content(), now, changed, first, last, self.kept_slices))
         done = self.masks.keys() - self.unfinished
@@ -139,17 +159,17 @@ class SegmentObject:
         """Slices whose prompts changed since they were propagated or previewed, in ascending order."""
         if self.locked:
             return ()
-        changed = self.changed_slices() & {prompt.slice.index for prompt in self.said.prompts}
+        changed = self.changed_slices() & {prompt.slice.index for prompt in self.prompts}
         wanted = [
             index for index in changed - self.kept_slices if self._previewed(index) != self.prompts_on(index)
         ]
         return tuple(sorted(wanted))
 
-    def begun(self, run: int, slice_count: int, anew: bool = False) -> SegmentObject:
-        """The object when propagation `run` begins; `anew` = all slices are computed again, but for the user's own."""
+    def begun(self, run: int, slice_count: int, recompute: bool = False) -> SegmentObject:
+        """The object when propagation `run` begins. With `recompute`, of all slices but the user's own."""
         pending = self.pending_slices(slice_count)
-        if anew:
-            first, last = self.said.slice_range or (0, slice_count - 1)
+        if recompute:
+            first, last = self.slice_range or (0, slice_count - 1)
             pending |= frozenset(range(first, last + 1)) - self.kept_slices
         return replace(
             self,
@@ -168,7 +188,7 @@ class SegmentObject:
 
     def with_prompts(self, prompts: tuple[Prompt, ...]) -> SegmentObject:
         """The object with these prompts; where they are again those of the last propagation its masks come back."""
-        after = replace(self, said=replace(self.said, prompts=prompts))
+        after = self.with_fields(prompts=prompts)
         masks, previews = dict(self.masks), dict(self.previews)
         for index, preview in self.previews.items():
             settled = self.propagated.get(index, ((), None))[0]
@@ -185,12 +205,12 @@ class SegmentObject:
             )
         if prompts:
             return replace(after, axis=prompts[0].slice.axis)
-        return after if after.masks or after.said.slice_range else after.without_axis()
+        return after if after.masks or after.slice_range else after.without_axis()
 
     @property
     def is_free(self) -> bool:
         """Whether a prompt along another slice axis may come: there is none yet, and all masks are the user's."""
-        return not self.said.prompts and len(self.kept_slices) == len(self.masks)
+        return not self.prompts and len(self.kept_slices) == len(self.masks)
 
     def without_axis(self) -> SegmentObject:
         """The object without masks, free for any slice axis; what counts slices of the present one goes."""
@@ -198,7 +218,7 @@ class SegmentObject:
             self,
             axis=None,
             masks=MappingProxyType({}),
-            said=replace(self.said, slice_range=None),
+            object_prompts=replace(self.object_prompts, slice_range=None),
             propagated=MappingProxyType({}),
             settled=MappingProxyType({}),
             previews=MappingProxyType({}),
@@ -270,28 +290,28 @@ class SegmentObject:
         return self.previews[index].prompts if index in self.previews else ()
 
 
-def kept_as_prompts(entry: SegmentObject) -> ObjectPrompts:
+def kept_as_prompts(obj: SegmentObject) -> ObjectPrompts:
     """What is said about an object, the masks that the user accepted or edited within its range as mask prompts."""
-    first, last = entry.said.slice_range or (0, max(entry.masks, default=0))
+    first, last = obj.slice_range or (0, max(obj.masks, default=0))
     kept = [
-        MaskPrompt(SliceRef(entry.axis, index), stored.mask.to_array(), stored.round)
-        for index, stored in entry.masks.items()
-        if entry.axis is not None
+        MaskPrompt(SliceRef(obj.axis, index), stored.mask.to_array(), stored.round)
+        for index, stored in obj.masks.items()
+        if obj.axis is not None
         and stored.is_kept
         and not (stored.mask.is_empty and stored.round == 0)
         and first <= index <= last
     ]
-    prompts = sorted((*entry.said.prompts, *kept), key=lambda prompt: prompt.round)
-    return replace(entry.said, prompts=tuple(prompts))
+    prompts = sorted((*obj.prompts, *kept), key=lambda prompt: prompt.round)
+    return replace(obj.object_prompts, prompts=tuple(prompts))
 
 
 def _key_ids(content: Mapping[int, KeyContent], axis: SliceAxis, limits: tuple[int, int]) -> dict[int, str]:
     """What stands for the masks of key slices, by index."""
-    said = [prompt for prompts, _, _ in content.values() for prompt in prompts]
+    given = [prompt for prompts, _, _ in content.values() for prompt in prompts]
     kept = [
         KeptMask(SliceRef(axis, index), mask, turn)
         for index, (_, mask, turn) in content.items()
         if mask is not None and not (mask.is_empty and turn == 0)
     ]
-    rounds = replay((*said, *kept), *limits)
+    rounds = replay((*given, *kept), *limits)
     return {index: step.id for index, step in rounds[-1].keys.items()} if rounds else {}

@@ -52,7 +52,7 @@ class Session:
             shapes = f"{self.geometry.shape}, not {geometry.shape}"
             raise SessionError(f"The volume has other voxels than the session, which has {shapes}.")
         move = mover(self.geometry, geometry)
-        self._timeline.change_all(lambda entry: moved_object(entry, move))
+        self._timeline.change_all(lambda obj: moved_object(obj, move))
         self.geometry = geometry
         return move
 
@@ -74,18 +74,18 @@ class Session:
 
     def pending_tracks(self, object_id: int) -> tuple[Track, ...]:
         """The tracks that a propagation of the object has to compute now."""
-        entry = self.object(object_id)
-        return entry.pending_tracks(self._count(entry)) if entry.axis is not None else ()
+        obj = self.object(object_id)
+        return obj.pending_tracks(self._count(obj)) if obj.axis is not None else ()
 
     def pending_key_slices(self, object_id: int) -> tuple[int, ...]:
         """The prompted slices whose own masks a propagation of the object has to compute now."""
-        entry = self.object(object_id)
-        return entry.pending_key_slices(self._count(entry)) if entry.axis is not None else ()
+        obj = self.object(object_id)
+        return obj.pending_key_slices(self._count(obj)) if obj.axis is not None else ()
 
     def pending_slices(self, object_id: int) -> frozenset[int]:
         """All slices that a propagation of the object has to compute now."""
-        entry = self.object(object_id)
-        return entry.pending_slices(self._count(entry)) if entry.axis is not None else frozenset()
+        obj = self.object(object_id)
+        return obj.pending_slices(self._count(obj)) if obj.axis is not None else frozenset()
 
     # -- masks of the user
 
@@ -104,20 +104,20 @@ class Session:
             axis: along which the slices are counted; needed only for an object without prompts and masks.
             label: what the user did, for the undo button.
         """
-        entry = self._along(self._unlocked(object_id), axis, turning=True)
+        obj = self._along(self._unlocked(object_id), axis, turning=True)
         edited = {
-            index: StoredMask(self._packed(entry, index, mask), MaskState.EDITED, None, entry.propagations)
+            index: StoredMask(self._packed(obj, index, mask), MaskState.EDITED, None, obj.propagations)
             for index, mask in masks.items()
         }
-        said = f"Edit slice {next(iter(masks))}" if len(masks) == 1 else f"Edit {len(masks)} slices"
-        self._timeline.change(label or said, entry.with_masks(edited))
+        default_label = f"Edit slice {next(iter(masks))}" if len(masks) == 1 else f"Edit {len(masks)} slices"
+        self._timeline.change(label or default_label, obj.with_masks(edited))
 
     def adopt_masks(
         self, object_id: int, masks: Mapping[int, npt.NDArray[np.bool_]], axis: SliceAxis
     ) -> None:
         """Take masks in that the user made before or elsewhere, as if they had always been there; no step of undo."""
-        entry = self._along(self.object(object_id), axis)
-        packed = {index: self._packed(entry, index, mask) for index, mask in masks.items()}
+        obj = self._along(self.object(object_id), axis)
+        packed = {index: self._packed(obj, index, mask) for index, mask in masks.items()}
 
         def adopted(value: SegmentObject) -> SegmentObject:
             edited = {
@@ -132,30 +132,30 @@ class Session:
 
     def accept(self, object_id: int, indices: Iterable[int]) -> None:
         """Keep the masks of these slices as they are; where they are as computed, nothing becomes pending by that."""
-        entry = self._unlocked(object_id)
-        masks = {index: self._stored(entry, index) for index in indices}
+        obj = self._unlocked(object_id)
+        masks = {index: self._stored(obj, index) for index in indices}
         kept = {
             index: stored
             if stored.state is MaskState.ACCEPTED
-            else replace(stored, state=MaskState.ACCEPTED, round=entry.propagations)
+            else replace(stored, state=MaskState.ACCEPTED, round=obj.propagations)
             for index, stored in masks.items()
         }
-        self._timeline.change("Accept slices", entry.accepted(kept))
+        self._timeline.change("Accept slices", obj.accepted(kept))
 
     def release(self, object_id: int, indices: Iterable[int]) -> None:
         """Let propagations replace the masks of these slices again."""
-        entry = self._unlocked(object_id)
-        masks = {index: self._stored(entry, index) for index in indices}
+        obj = self._unlocked(object_id)
+        masks = {index: self._stored(obj, index) for index in indices}
         freed = {index: replace(mask, state=MaskState.PREDICTED, round=0) for index, mask in masks.items()}
-        self._timeline.change("Release slices", entry.with_masks(freed))
+        self._timeline.change("Release slices", obj.with_masks(freed))
 
     def restore_masks(self, object_id: int, before: SegmentObject, label: str) -> None:
         """Bring back the masks that the object had as `before`, but for slices that the user keeps; one step."""
-        entry = self._unlocked(object_id)
-        nothing = StoredMask(self._empty(entry))
-        indices = (entry.masks.keys() | before.masks.keys()) - entry.kept_slices
+        obj = self._unlocked(object_id)
+        nothing = StoredMask(self._empty(obj))
+        indices = (obj.masks.keys() | before.masks.keys()) - obj.kept_slices
         changed = {index: before.masks.get(index, nothing) for index in sorted(indices)}
-        self._timeline.change(label, entry.with_masks(changed))
+        self._timeline.change(label, obj.with_masks(changed))
 
     # -- previews
 
@@ -177,32 +177,32 @@ class Session:
         comes too late, and False is returned, when the prompts of the slice are others by now, the mask is the user's
         own, or the object is locked or gone.
         """
-        entry = self._timeline.get(object_id)
-        if entry is None or entry.prompts_on(index) != prompts or not prompts:
+        obj = self._timeline.get(object_id)
+        if obj is None or obj.prompts_on(index) != prompts or not prompts:
             return False
-        stored = StoredMask(self._packed(entry, index, mask), MaskState.PREDICTED, confidence)
-        seen = entry.masks.get(index)
+        stored = StoredMask(self._packed(obj, index, mask), MaskState.PREDICTED, confidence)
+        seen = obj.masks.get(index)
 
         def previewed(value: SegmentObject) -> SegmentObject:
             return value.with_preview(index, prompts, seen, stored)
 
-        if previewed(entry) is entry:
+        if previewed(obj) is obj:
             return False
         self._timeline.amend_prompts(object_id, index, prompts, previewed)
         return True
 
     # -- propagation
 
-    def begin_propagation(self, *object_ids: int, anew: bool = False) -> int:
+    def begin_propagation(self, *object_ids: int, recompute: bool = False) -> int:
         """Say that what is pending of these objects is now computed; returns the run its results belong to.
 
-        With `anew` every slice counts as pending but the user's own, as after a change of the network.
+        With `recompute` every slice counts as pending but the user's own, as after a change of the network.
         """
-        entries = [self._unlocked(object_id) for object_id in object_ids]
+        chosen = [self._unlocked(object_id) for object_id in object_ids]
         run = self._timeline.new_run()
-        label = "Propagate " + ", ".join(entry.name for entry in entries)
-        after = {entry.id: entry.begun(run, self._count(entry), anew) for entry in entries}
-        self._timeline.do(Command(label, {entry.id: entry for entry in entries}, after, run))
+        label = "Propagate " + ", ".join(obj.name for obj in chosen)
+        after = {obj.id: obj.begun(run, self._count(obj), recompute) for obj in chosen}
+        self._timeline.do(Command(label, {obj.id: obj for obj in chosen}, after, run))
         return run
 
     def apply_predictions(
@@ -218,17 +218,17 @@ class Session:
         meanwhile takes nothing, nor does one whose propagation was undone. All results of a run are one step of
         undo together with its begin, unless the user did something else to the object in between.
         """
-        entry = self._awaiting(run, object_id)
-        if entry is None:
+        obj = self._awaiting(run, object_id)
+        if obj is None:
             return ()
-        packed = {index: self._packed(entry, index, mask) for index, mask in masks.items()}
-        said = confidences or {}
+        packed = {index: self._packed(obj, index, mask) for index, mask in masks.items()}
+        known_confidences = confidences or {}
         taken = {
-            index: StoredMask(mask, MaskState.PREDICTED, said.get(index))
+            index: StoredMask(mask, MaskState.PREDICTED, known_confidences.get(index))
             for index, mask in sorted(packed.items())
-            if index not in entry.kept_slices
+            if index not in obj.kept_slices
         }
-        self._timeline.add_to_run(run, entry, entry.with_masks(taken))
+        self._timeline.add_to_run(run, obj, obj.with_masks(taken))
         return tuple(taken)
 
     def end_propagation(self, run: int, object_id: int) -> tuple[int, ...]:
@@ -236,12 +236,12 @@ class Session:
 
         Not to be called for a run that was cancelled: what it has not brought then stays pending.
         """
-        entry = self._awaiting(run, object_id)
-        if entry is None:
+        obj = self._awaiting(run, object_id)
+        if obj is None:
             return ()
-        gone = tuple(sorted(entry.unfinished - entry.kept_slices))
-        emptied = entry.with_masks(dict.fromkeys(gone, StoredMask(self._empty(entry))))
-        self._timeline.add_to_run(run, entry, replace(emptied, unfinished=frozenset()))
+        gone = tuple(sorted(obj.unfinished - obj.kept_slices))
+        emptied = obj.with_masks(dict.fromkeys(gone, StoredMask(self._empty(obj))))
+        self._timeline.add_to_run(run, obj, replace(emptied, unfinished=frozenset()))
         return gone
 
     def cancel_propagation(self, run: int) -> tuple[int, ...]:
@@ -261,7 +261,7 @@ class Session:
     @property
     def axes(self) -> tuple[SliceAxis, ...]:
         """The slice axes in use, that of the first object first."""
-        return tuple(dict.fromkeys(entry.axis for entry in self.objects if entry.axis is not None))
+        return tuple(dict.fromkeys(obj.axis for obj in self.objects if obj.axis is not None))
 
     def prompt_set(
         self,
@@ -279,9 +279,9 @@ class Session:
             raise SessionError(f"The objects lie along {len(self.axes)} slice axes: say which one.")
         first = self.axes[0] if self.axes else axis or SliceAxis.K
         wanted = first if axis is None else axis
-        entries = [entry for entry in self.objects if (first if entry.axis is None else entry.axis) == wanted]
-        objects = tuple(map(kept_as_prompts, entries))
-        cleanups = {entry.cleanup.prompt_set_name for entry in entries}
+        chosen = [obj for obj in self.objects if (first if obj.axis is None else obj.axis) == wanted]
+        objects = tuple(map(kept_as_prompts, chosen))
+        cleanups = {obj.cleanup.prompt_set_name for obj in chosen}
         cleanup = cleanups.pop() if len(cleanups) == 1 and cleanups != {"none"} else None
         return PromptSet(
             self.geometry, wanted, objects, window, checkpoint_id, checkpoint_sha256, tier, cleanup
@@ -297,14 +297,14 @@ class Session:
     def adopt_object(self, name: str, color: tuple[float, float, float], locked: bool = False) -> int:
         """Take an object in as if it had always been there, such as a segment of the scene; no step of undo."""
         self._check_name(name)
-        entry = SegmentObject(self._next_id, ObjectPrompts(name, color), locked=locked)
+        obj = SegmentObject(self._next_id, ObjectPrompts(name, color), locked=locked)
         self._next_id += 1
-        self._timeline.put(entry)
-        return entry.id
+        self._timeline.put(obj)
+        return obj.id
 
     def restore_object(
         self,
-        said: ObjectPrompts,
+        given: ObjectPrompts,
         axis: SliceAxis | None,
         masks: Mapping[int, StoredMask],
         *,
@@ -318,7 +318,7 @@ class Session:
         """Take an object in as it was saved; no step of undo.
 
         Args:
-            said: with prompts of this volume along `axis`.
+            given: with prompts of this volume along `axis`.
             axis: of prompts and masks.
             masks: by slice index.
             locked, cleanup, propagations: as in :class:`SegmentObject`.
@@ -326,16 +326,16 @@ class Session:
             changed: slices with other prompts or kept masks than the last propagation began with; None = those pending.
             object_id: its identifier; None = the next one.
         """
-        self._check_name(said.name)
+        self._check_name(given.name)
         if object_id is not None and self._timeline.get(object_id) is not None:
             raise SessionError(f"There is an object with the number {object_id} already.")
-        if axis is None and not said.prompts:
-            said = replace(said, slice_range=None)  # a range counts slices of an axis
-        PromptSet(self.geometry, SliceAxis.K if axis is None else axis, (said,))
-        rounds = max((prompt.round for prompt in said.prompts), default=0)
-        entry = SegmentObject(
+        if axis is None and not given.prompts:
+            given = replace(given, slice_range=None)  # a range counts slices of an axis
+        PromptSet(self.geometry, SliceAxis.K if axis is None else axis, (given,))
+        rounds = max((prompt.round for prompt in given.prompts), default=0)
+        obj = SegmentObject(
             self._next_id if object_id is None else object_id,
-            said,
+            given,
             MappingProxyType(dict(sorted(masks.items()))),
             locked,
             max(propagations, rounds),
@@ -345,58 +345,58 @@ class Session:
         if pending is not None:
             waiting = frozenset(pending)
             others = waiting if changed is None else frozenset(changed)
-            known = {index: what for index, what in entry.key_content().items() if index not in others}
-            entry = replace(entry, propagated=MappingProxyType(known), unfinished=waiting)
-        self._next_id = max(self._next_id, entry.id + 1)
-        self._timeline.put(entry)
-        return entry.id
+            known = {index: what for index, what in obj.key_content().items() if index not in others}
+            obj = replace(obj, propagated=MappingProxyType(known), unfinished=waiting)
+        self._next_id = max(self._next_id, obj.id + 1)
+        self._timeline.put(obj)
+        return obj.id
 
     def add_objects(self, prompts: PromptSet) -> tuple[int, ...]:
         """Add all objects of a prompt set made on this volume; returns their identifiers."""
         if prompts.geometry != self.geometry:
             raise SessionError("The prompts belong to another volume.")
-        for entry in prompts.objects:
-            self._check_name(entry.name)
+        for obj in prompts.objects:
+            self._check_name(obj.name)
         cleanup = Cleanup.from_prompt_set(prompts.cleanup)
         return self._add("Add prompts", prompts.objects, prompts.axis, cleanup)
 
     def rename(self, object_id: int, name: str) -> None:
         """Give the object another name."""
-        entry = self.object(object_id)
-        if name != entry.name:
+        obj = self.object(object_id)
+        if name != obj.name:
             self._check_name(name)
-        self._timeline.change(f"Rename {entry.name}", replace(entry, said=replace(entry.said, name=name)))
+        self._timeline.change(f"Rename {obj.name}", obj.with_fields(name=name))
 
     def describe(self, object_id: int, name: str, color: tuple[float, float, float]) -> None:
-        """Follow a name and colour that were changed elsewhere, in the past as well; no step of undo."""
+        """Follow a name and color that were changed elsewhere, in the past as well; no step of undo."""
         if name != self.object(object_id).name:
             self._check_name(name)
         self._timeline.make_way(name, object_id)
-        self._timeline.change_everywhere(
-            object_id, lambda entry: replace(entry, said=replace(entry.said, name=name, color=color))
-        )
+        self._timeline.change_everywhere(object_id, lambda obj: obj.with_fields(name=name, color=color))
 
     def set_locked(self, object_id: int, locked: bool) -> None:
         """Keep prompts and masks of the object from changing, or allow it again."""
-        entry = self.object(object_id)
-        self._timeline.change(f"{'Lock' if locked else 'Unlock'} {entry.name}", replace(entry, locked=locked))
+        obj = self.object(object_id)
+        self._timeline.change(f"{'Lock' if locked else 'Unlock'} {obj.name}", replace(obj, locked=locked))
 
     def set_cleanup(self, object_id: int, cleanup: Cleanup) -> None:
         """Clean the masks of the object, or no more, where they are shown; those kept here stay as they are."""
-        entry = self._unlocked(object_id)
-        self._timeline.change(f"Clean up {entry.name}", replace(entry, cleanup=cleanup))
+        obj = self._unlocked(object_id)
+        self._timeline.change(f"Clean up {obj.name}", replace(obj, cleanup=cleanup))
 
     def delete_object(self, object_id: int, even_locked: bool = False) -> None:
         """Remove the object with all it has."""
-        entry = self.object(object_id) if even_locked else self._unlocked(object_id)
-        self._timeline.do(Command(f"Delete {entry.name}", {object_id: entry}, {object_id: None}))
+        obj = self.object(object_id) if even_locked else self._unlocked(object_id)
+        self._timeline.do(Command(f"Delete {obj.name}", {object_id: obj}, {object_id: None}))
 
     def set_slice_range(self, object_id: int, slice_range: tuple[int, int] | None) -> None:
         """Propagate over these slices only (first and last, inclusive); None for all."""
-        entry = self._unlocked(object_id)
-        said = replace(entry.said, slice_range=slice_range)
-        PromptSet(self.geometry, self._axis(entry), (said,))  # refuses a range beyond the last slice
-        self._timeline.change("Change the slice range", replace(entry, said=said).with_prompts(said.prompts))
+        obj = self._unlocked(object_id)
+        given = replace(obj.object_prompts, slice_range=slice_range)
+        PromptSet(self.geometry, self._axis(obj), (given,))  # refuses a range beyond the last slice
+        self._timeline.change(
+            "Change the slice range", replace(obj, object_prompts=given).with_prompts(given.prompts)
+        )
 
     # -- prompts
 
@@ -411,11 +411,11 @@ class Session:
 
         With `ranged` the slice range becomes `slice_range` in the same step.
         """
-        entry = self._unlocked(object_id)
-        along = entry.turned(prompt.slice.axis, self.geometry.shape) if entry.is_free else entry
+        obj = self._unlocked(object_id)
+        along = obj.turned(prompt.slice.axis, self.geometry.shape) if obj.is_free else obj
         fitting = self._fitting(along, prompt)
         after = self._ranged(along, slice_range, fitting) if ranged else along
-        self._timeline.change(f"Add {_kind(prompt)}", after.with_prompts((*entry.said.prompts, fitting)))
+        self._timeline.change(f"Add {_kind(prompt)}", after.with_prompts((*obj.prompts, fitting)))
 
     def replace_prompt(
         self,
@@ -431,27 +431,27 @@ class Session:
         With `ranged` the slice range becomes `slice_range` in the same step. Steps with the same `run` (from
         :meth:`new_run`) that follow each other are one step: a drag.
         """
-        entry = self._unlocked(object_id)
-        prompts = list(entry.said.prompts)
-        along, rest = entry, entry.with_prompts(())
-        if len(prompts) == 1 and rest.is_free and prompt.slice.axis != entry.axis:
+        obj = self._unlocked(object_id)
+        prompts = list(obj.prompts)
+        along, rest = obj, obj.with_prompts(())
+        if len(prompts) == 1 and rest.is_free and prompt.slice.axis != obj.axis:
             along = rest.turned(prompt.slice.axis, self.geometry.shape)
         fitting = self._fitting(along, prompt)
-        prompts[self._position(entry, position)] = fitting
+        prompts[self._position(obj, position)] = fitting
         after = self._ranged(along, slice_range, fitting) if ranged else along
         self._timeline.change(f"Change {_kind(prompt)}", after.with_prompts(tuple(prompts)), run)
 
     def remove_prompt(self, object_id: int, position: int) -> None:
         """Remove the prompt at `position`."""
-        entry = self._unlocked(object_id)
-        prompts = list(entry.said.prompts)
-        removed = prompts.pop(self._position(entry, position))
-        self._timeline.change(f"Remove {_kind(removed)}", entry.with_prompts(tuple(prompts)))
+        obj = self._unlocked(object_id)
+        prompts = list(obj.prompts)
+        removed = prompts.pop(self._position(obj, position))
+        self._timeline.change(f"Remove {_kind(removed)}", obj.with_prompts(tuple(prompts)))
 
     def remove_prompts(self, object_id: int) -> None:
         """Remove all prompts and the slice range of the object."""
-        entry = self._unlocked(object_id)
-        free = replace(entry, said=replace(entry.said, slice_range=None))
+        obj = self._unlocked(object_id)
+        free = obj.with_fields(slice_range=None)
         self._timeline.change("Remove prompts", free.with_prompts(()))
 
     # -- undo
@@ -497,93 +497,93 @@ class Session:
     def _add(
         self,
         label: str,
-        said: Iterable[ObjectPrompts],
+        objects: Iterable[ObjectPrompts],
         axis: SliceAxis | None = None,
         cleanup: Cleanup | None = None,
     ) -> tuple[int, ...]:
         added = {}
-        for entry in said:
-            rounds = max((prompt.round for prompt in entry.prompts), default=0)
-            along = axis if entry.prompts or entry.slice_range else None
+        for obj in objects:
+            rounds = max((prompt.round for prompt in obj.prompts), default=0)
+            along = axis if obj.prompts or obj.slice_range else None
             added[self._next_id] = SegmentObject(
-                self._next_id, entry, propagations=rounds, axis=along, cleanup=cleanup or Cleanup()
+                self._next_id, obj, propagations=rounds, axis=along, cleanup=cleanup or Cleanup()
             )
             self._next_id += 1
         self._timeline.do(Command(label, dict.fromkeys(added), added))
         return tuple(added)
 
     def _ranged(
-        self, entry: SegmentObject, slice_range: tuple[int, int] | None, prompt: Prompt
+        self, obj: SegmentObject, slice_range: tuple[int, int] | None, prompt: Prompt
     ) -> SegmentObject:
-        said = replace(entry.said, prompts=(), slice_range=slice_range)
-        PromptSet(self.geometry, prompt.slice.axis, (said,))
-        return replace(entry, said=replace(entry.said, slice_range=slice_range))
+        given = replace(obj.object_prompts, prompts=(), slice_range=slice_range)
+        PromptSet(self.geometry, prompt.slice.axis, (given,))
+        return obj.with_fields(slice_range=slice_range)
 
-    def _axis(self, entry: SegmentObject) -> SliceAxis:
-        self._count(entry)
-        assert entry.axis is not None
-        return entry.axis
+    def _axis(self, obj: SegmentObject) -> SliceAxis:
+        self._count(obj)
+        assert obj.axis is not None
+        return obj.axis
 
     def _check_name(self, name: str) -> None:
-        if any(entry.name == name for entry in self.objects):
+        if any(obj.name == name for obj in self.objects):
             raise SessionError(f"There is an object named {name!r} already.")
 
-    def _fitting(self, entry: SegmentObject, prompt: Prompt) -> Prompt:
-        axis = entry.axis
+    def _fitting(self, obj: SegmentObject, prompt: Prompt) -> Prompt:
+        axis = obj.axis
         if axis is not None and prompt.slice.axis != axis:
-            said, wanted = prompt.slice.axis.name.lower(), axis.name.lower()
-            raise PromptError(f"The prompt is for slice axis {said}, {entry.name!r} is for {wanted}.")
-        fitting = replace(prompt, round=entry.propagations)
+            given, wanted = prompt.slice.axis.name.lower(), axis.name.lower()
+            raise PromptError(f"The prompt is for slice axis {given}, {obj.name!r} is for {wanted}.")
+        fitting = replace(prompt, round=obj.propagations)
         validate(fitting, self.geometry)
         return fitting
 
-    def _position(self, entry: SegmentObject, position: int) -> int:
-        if not 0 <= position < len(entry.said.prompts):
-            raise SessionError(f"{entry.name!r} has {len(entry.said.prompts)} prompts, none at {position}.")
+    def _position(self, obj: SegmentObject, position: int) -> int:
+        if not 0 <= position < len(obj.prompts):
+            raise SessionError(f"{obj.name!r} has {len(obj.prompts)} prompts, none at {position}.")
         return position
 
     def _awaiting(self, run: int, object_id: int) -> SegmentObject | None:
-        entry = self._timeline.get(object_id)
-        return entry if entry is not None and entry.run == run and not entry.locked else None
+        obj = self._timeline.get(object_id)
+        return obj if obj is not None and obj.run == run and not obj.locked else None
 
     def _unlocked(self, object_id: int) -> SegmentObject:
-        entry = self.object(object_id)
-        if entry.locked:
-            raise SessionError(f"{entry.name!r} is locked.")
-        return entry
+        obj = self.object(object_id)
+        if obj.locked:
+            raise SessionError(f"{obj.name!r} is locked.")
+        return obj
 
-    def _along(self, entry: SegmentObject, axis: SliceAxis | None, turning: bool = False) -> SegmentObject:
+    def _along(self, obj: SegmentObject, axis: SliceAxis | None, turning: bool = False) -> SegmentObject:
         """The object with its slice axis, or with `axis` where it has none; `turning` one that is free for another."""
-        if entry.axis is None and axis is None:
-            raise SessionError(f"{entry.name!r} has no slice axis yet: give it a prompt first.")
-        if axis is not None and turning and entry.is_free:
-            entry = entry.turned(axis, self.geometry.shape)
-        if axis is not None and entry.axis not in (None, axis):
-            raise SessionError(f"{entry.name!r} has slice axis {_letter(entry.axis)}, not {_letter(axis)}.")
-        return replace(entry, axis=entry.axis if axis is None else axis)
+        if obj.axis is None and axis is None:
+            raise SessionError(f"{obj.name!r} has no slice axis yet: give it a prompt first.")
+        if axis is not None and turning and obj.is_free:
+            obj = obj.turned(axis, self.geometry.shape)
+        if axis is not None and obj.axis not in (None, axis):
+            raise SessionError(f"{obj.name!r} has slice axis {_letter(obj.axis)}, not {_letter(axis)}.")
+        return replace(obj, axis=obj.axis if axis is None else axis)
 
-    def _count(self, entry: SegmentObject) -> int:
-        if entry.axis is None:
-            raise SessionError(f"Nothing was said about {entry.name!r} yet.")
-        return self.geometry.slice_count(entry.axis)
+    def _count(self, obj: SegmentObject) -> int:
+        if obj.axis is None:
+            raise SessionError(f"Nothing was said about {obj.name!r} yet.")
+        return self.geometry.slice_count(obj.axis)
 
-    def _stored(self, entry: SegmentObject, index: int) -> StoredMask:
-        if index not in entry.masks:
-            raise SessionError(f"{entry.name!r} has no mask on slice {index}.")
-        return entry.masks[index]
+    def _stored(self, obj: SegmentObject, index: int) -> StoredMask:
+        if index not in obj.masks:
+            raise SessionError(f"{obj.name!r} has no mask on slice {index}.")
+        return obj.masks[index]
 
-    def _empty(self, entry: SegmentObject) -> PackedMask:
-        self._count(entry)
-        assert entry.axis is not None
-        return PackedMask.from_array(np.zeros(self.geometry.slice_shape(entry.axis), dtype=np.bool_))
+    def _empty(self, obj: SegmentObject) -> PackedMask:
+        self._count(obj)
+        assert obj.axis is not None
+        return PackedMask.from_array(np.zeros(self.geometry.slice_shape(obj.axis), dtype=np.bool_))
 
-    def _packed(self, entry: SegmentObject, index: int, mask: npt.NDArray[np.bool_]) -> PackedMask:
-        last = self._count(entry) - 1
+    def _packed(self, obj: SegmentObject, index: int, mask: npt.NDArray[np.bool_]) -> PackedMask:
+        last = self._count(obj) - 1
         if not 0 <= index <= last:
             raise SessionError(f"Slice {index} does not exist: there are slices 0 to {last}.")
         packed = PackedMask.from_array(np.asarray(mask))
-        assert entry.axis is not None
-        wanted = self.geometry.slice_shape(entry.axis)
+        assert obj.axis is not None
+        wanted = self.geometry.slice_shape(obj.axis)
         if packed.shape != wanted:
             raise SessionError(f"The mask of slice {index} has shape {packed.shape}, the slice {wanted}.")
         return packed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from .errors import SessionError
 from .history import Command, History
@@ -99,10 +98,10 @@ class Timeline:
 
     # -- what is no step
 
-    def put(self, entry: SegmentObject) -> None:
+    def put(self, obj: SegmentObject) -> None:
         """Take an object in as if it had always been there."""
-        self.make_way(entry.name, entry.id)
-        self._objects[entry.id] = entry
+        self.make_way(obj.name, obj.id)
+        self._objects[obj.id] = obj
 
     def change_everywhere(self, object_id: int, change: Change) -> None:
         """Change the object as if it had always been so; no step of undo."""
@@ -114,7 +113,7 @@ class Timeline:
         commands = (*self._history.done, *self._history.undone)
         for object_id in {*self._objects, *(key for command in commands for key in command.after)}:
             self._history.amend(-1, object_id, change)
-        self._objects = {entry.id: change(entry) for entry in self.objects}
+        self._objects = {obj.id: change(obj) for obj in self.objects}
 
     def amend_prompts(self, object_id: int, index: int, prompts: tuple[Prompt, ...], change: Change) -> None:
         """Let the step that gave a slice these prompts have done `change` as well, whatever was done since."""
@@ -209,8 +208,8 @@ class Timeline:
         numbered = (f"{name} ({number})" for number in range(2, len(taken) + 3))
         free = next(each for each in numbered if each not in taken)
 
-        def renamed(entry: SegmentObject) -> SegmentObject:
-            return replace(entry, said=replace(entry.said, name=free)) if entry.name == name else entry
+        def renamed(obj: SegmentObject) -> SegmentObject:
+            return obj.with_fields(name=free) if obj.name == name else obj
 
         for key in {key for key, other in known if other == name} & {*object_ids}:
             self._history.amend(-1, key, renamed)

@@ -69,7 +69,7 @@ def smooth_between_slices(mask: BoolArray, axis: SliceAxis, spacing: tuple[float
     """A mask (K, J, I) whose outline no longer jumps from one slice across `axis` to the next.
 
     In each slice the distance to the outline is taken (mm, at most `_FARTHEST_MM`) and averaged with that of the
-    neighbouring slices by a Gaussian; a slice's own shape along its rows and columns is not blurred. First and last
+    neighboring slices by a Gaussian; a slice's own shape along its rows and columns is not blurred. First and last
     slice of the object stay those they were.
 
     Args:

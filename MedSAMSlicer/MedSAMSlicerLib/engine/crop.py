@@ -28,7 +28,7 @@ class CropPolicy:
     Args:
         margin: side of the square / longer side of the object's box.
         shrink, grow: the square is made anew when the object would need one smaller or larger by these factors.
-        drift: ... or when the object's centre has left the square's by more than this part of the side.
+        drift: ... or when the object's center has left the square's by more than this part of the side.
         border: ... or when the mask comes closer to the square's side than this part of it.
         smallest_voxels: the square is never smaller than this many voxels (of the finer in-plane spacing).
         smallest_part: while following, the square never becomes smaller than this part of its first side, so that the

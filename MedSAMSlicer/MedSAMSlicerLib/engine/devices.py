@@ -7,10 +7,10 @@ import torch
 from .process_memory import available_bytes
 
 
-def pick_device(said: str) -> str:
+def pick_device(wanted: str) -> str:
     """The device for "auto": a GPU where PyTorch finds one, else the processor; any other name as it is."""
-    if said != "auto":
-        return said
+    if wanted != "auto":
+        return wanted
     if torch.cuda.is_available():  # not run: no such device at hand
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"

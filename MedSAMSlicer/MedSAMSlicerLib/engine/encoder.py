@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..sam2.hiera import Block, Hiera, halve
+from ..sam2.hiera import Hiera, HieraBlock, halve
 from ..sam2.model import SAM2, ImageFeatures
 from ..sam2.neck import Lateral
 from ..sam2.sam1 import SAM1
@@ -60,7 +60,7 @@ class FastEncoder:
         """Encode frames.
 
         Args:
-            frames: (N, 3, S, S) float32, from :meth:`SAM2.normalise`.
+            frames: (N, 3, S, S) float32, from :meth:`SAM2.normalize`.
             pause: Called between the blocks, every few milliseconds; may block, or raise to give up.
 
         Returns:
@@ -90,7 +90,7 @@ class Sam1Encoder:
 
     @torch.inference_mode()
     def __call__(self, frames: Tensor, pause: Callable[[], object] | None = None) -> ImageFeatures:
-        """(N, 3, S, S) float32 frames from :meth:`SAM1.normalise` -> embeddings, float32; there are no finer maps."""
+        """(N, 3, S, S) float32 frames from :meth:`SAM1.normalize` -> embeddings, float32; there are no finer maps."""
         (pause or _never)()
         with self._arithmetic.encoding():
             top = self._encoder(frames.contiguous(memory_format=torch.channels_last)).float().contiguous()
@@ -115,7 +115,7 @@ class _FastHiera:
         self._dtype = precision.dtype
         self._arithmetic = Arithmetic(precision)
         self._patch = _cast(trunk.patch_embed.proj, precision.dtype)
-        self._blocks = [_FastBlock(cast(Block, block), self._arithmetic) for block in trunk.blocks]
+        self._blocks = [_FastBlock(cast(HieraBlock, block), self._arithmetic) for block in trunk.blocks]
         self._positions: dict[tuple[int, int], Tensor] = {}
         self._laterals = _laterals(model, precision.dtype)
 
@@ -141,7 +141,7 @@ class _FastHiera:
 class _FastBlock:
     """One transformer block, (N, H, W, C) -> the same or, where it pools, (N, H / 2, W / 2, 2 C)."""
 
-    def __init__(self, block: Block, arithmetic: Arithmetic) -> None:
+    def __init__(self, block: HieraBlock, arithmetic: Arithmetic) -> None:
         dtype = arithmetic.dtype
         self._arithmetic = arithmetic
         self._window, self._pool, self._heads = block.window, block.pool, block.attn.heads

@@ -184,7 +184,7 @@ def _step(
 
 def _ranges(prompts: PromptSet, count: int) -> list[range]:
     """Slices to compute for each object."""
-    bounds = [entry.slice_range or (0, count - 1) for entry in prompts.objects]
+    bounds = [obj.slice_range or (0, count - 1) for obj in prompts.objects]
     return [range(first, last + 1) for first, last in bounds]
 
 

@@ -66,7 +66,7 @@ class FeatureStore:
         model: On its device.
         precision: From :func:`~.precision.choose`.
         attention: Made from the same model; None for a network without memory.
-        frames: Gives a slice, (rows, columns) or in colour (rows, columns, 3) uint8, for an index; called by the
+        frames: Gives a slice, (rows, columns) or in color (rows, columns, 3) uint8, for an index; called by the
             thread that computes.
         limit_bytes: Of the kept features; 0 keeps nothing.
         threads: For the background, see :func:`~.precision.torch_settings`.
@@ -223,8 +223,8 @@ class FeatureStore:
     @torch.inference_mode()
     def _encode(self, keys: Sequence[Key], pause: Callable[[], object] | None) -> list[SliceFeatures]:
         frames = np.stack([view.frame(self._frames(index)) for index, view in keys])
-        normalised = self.model.normalise(torch.from_numpy(frames).to(self.precision.device))
-        features = self._encoder(normalised, pause)
+        normalized = self.model.normalize(torch.from_numpy(frames).to(self.precision.device))
+        features = self._encoder(normalized, pause)
         if pause is not None:
             pause()
         top = features.top

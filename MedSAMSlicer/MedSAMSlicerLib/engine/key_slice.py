@@ -135,7 +135,7 @@ def make_key(
     prompts: SlicePrompts,
     crop: CropPolicy | None = None,
     prior: Prior | None = None,
-    neighbours: Sequence[KeySlice] = (),
+    neighbors: Sequence[KeySlice] = (),
     step: int = 1,
 ) -> KeySlice:
     """Turn the prompts of one object on one slice into a key slice.
@@ -150,14 +150,14 @@ def make_key(
         prompts: everything said about the object on this slice.
         crop: the square that follows the object; None = whole slices.
         prior: what was computed here before, when these prompts correct it.
-        neighbours: the nearest other key slices to both sides: what a correction knows of the object.
+        neighbors: the nearest other key slices to both sides: what a correction knows of the object.
         step: the direction in which the slice was tracked.
     """
-    if prompts.anew:
-        prior, neighbours = None, ()
+    if prompts.replaces:
+        prior, neighbors = None, ()
     view = _view_for(network, index, whole, prompts, crop, prior)
     bank = MemoryBank(network.facts.num_memories, network.facts.max_object_pointers, network.slice_count)
-    for key in neighbours:
+    for key in neighbors:
         bank.conditioning[key.index] = key.memory(network, view)
     output = prompted(network, index, view, prompts, bank.recall(index, step), bank.pointer_span, prior)
     key = key_from_output(index, view, whole, output, prompts)

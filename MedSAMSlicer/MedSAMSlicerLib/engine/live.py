@@ -112,13 +112,13 @@ class LiveSegmentation:
         if prompts.geometry.shape != self.geometry.shape or prompts.geometry.digest != self.geometry.digest:
             raise PromptError("The prompts were given on another volume.")
         if prompts.axis != self.axis:
-            said, wanted = prompts.axis.name.lower(), self.axis.name.lower()
+            given, wanted = prompts.axis.name.lower(), self.axis.name.lower()
             raise PromptError(
-                f"The prompts are for slice axis {said}, this segmentation runs along {wanted}."
+                f"The prompts are for slice axis {given}, this segmentation runs along {wanted}."
             )
-        for entry in prompts.objects:
-            if not entry.prompts:
-                raise PromptError(f"Nothing was said about {entry.name!r}: give a point, box, line or mask.")
+        for obj in prompts.objects:
+            if not obj.prompts:
+                raise PromptError(f"Nothing was said about {obj.name!r}: give a point, box, line or mask.")
 
     def _run(self, prompts: ObjectPrompts) -> ObjectRun:
         run = self._runs.get(prompts.name) or self._previewed.get(prompts.name)
@@ -130,8 +130,8 @@ class LiveSegmentation:
     def _most(self, prompts: ObjectPrompts) -> int:
         """How many slices of an object are computed if nothing is known yet: each once, corrected ones again."""
         first, last = prompts.slice_range or (0, self.geometry.slice_count(self.axis) - 1)
-        said = {(prompt.round, prompt.slice.index) for prompt in prompts.prompts}
-        return last - first + 1 + len(said) - len({index for _, index in said})
+        prompted = {(prompt.round, prompt.slice.index) for prompt in prompts.prompts}
+        return last - first + 1 + len(prompted) - len({index for _, index in prompted})
 
     def _update(
         self,
@@ -140,15 +140,15 @@ class LiveSegmentation:
         cancel: Cancel | None,
         wanted: Mapping[str, Collection[int]] | None,
     ) -> Generator[Event, None, None]:
-        self._runs = {entry.name: self._run(entry) for entry in prompts.objects}
+        self._runs = {obj.name: self._run(obj) for obj in prompts.objects}
         self._previewed.clear()
         began, spent = time.perf_counter(), 0.0
-        counter = ProgressCounter(sum(self._most(entry) for entry in prompts.objects), progress)
+        counter = ProgressCounter(sum(self._most(obj) for obj in prompts.objects), progress)
         try:
-            for entry in prompts.objects:
+            for obj in prompts.objects:
                 stop_if(cancel)
-                self._runs[entry.name].result.color = entry.color
-                for mask in self._runs[entry.name].hear(entry, cancel, counter):
+                self._runs[obj.name].result.color = obj.color
+                for mask in self._runs[obj.name].update(obj, cancel, counter):
                     self._slices += 1
                     handed = time.perf_counter()
                     yield mask

@@ -19,7 +19,7 @@ from ..core.plan import KeptMask, KeyStep, Track
 from ..core.prompts import ObjectPrompts
 from .crop import CropPolicy
 from .key_slice import KeySlice, Prior, make_key
-from .propagate import Cancel, Event, Job, ProgressCounter, Propagator, stop_if
+from .propagate import Cancel, Event, ProgressCounter, Propagator, TrackJob, stop_if
 from .refining import Refiner
 from .result import ObjectResult, StoredSlice
 from .slice_mask import SliceMask, TrackEnded
@@ -42,7 +42,7 @@ class ObjectRun:
         propagator: of the volume.
         geometry, axis: of the volume and its slices.
         whole: the view of whole slices.
-        prompts: the object's name and colour are taken from here.
+        prompts: the object's name and color are taken from here.
         refiner: looks at all slices together once they are there; None = slices stay as they were tracked.
     """
 
@@ -71,7 +71,7 @@ class ObjectRun:
 
     # ------------------------------------------------------------------------------------------------ what was said
 
-    def hear(
+    def update(
         self, prompts: ObjectPrompts, cancel: Cancel | None = None, counter: ProgressCounter | None = None
     ) -> Iterator[SliceMask]:
         """Replay an object's prompts round by round, computing what is not known yet but no track in full.
@@ -100,10 +100,10 @@ class ObjectRun:
     def preview(self, prompts: ObjectPrompts, index: int, cancel: Cancel | None = None) -> SliceMask:
         """The mask that prompts draw on one of their slices, without changing what is settled.
 
-        What is computed here is at hand when the same prompts are heard.
+        What is computed here is at hand when the same prompts are given.
 
         Raises:
-            PromptError: As :meth:`hear`, and if nothing was said on the slice.
+            PromptError: As :meth:`update`, and if nothing was said on the slice.
         """
         keys = self._replay(prompts, cancel)
         if index not in keys:
@@ -138,8 +138,8 @@ class ObjectRun:
         """A key slice as it is at hand, or computed now."""
         if step.id in self._cache:
             return _Known(step.id, self._cache[step.id])
-        said = [prompt for prompt in step.prompts if not isinstance(prompt, KeptMask)]  # of pixels here
-        together = slice_prompts(said, self._geometry, self.result.name)
+        given = [prompt for prompt in step.prompts if not isinstance(prompt, KeptMask)]  # of pixels here
+        together = slice_prompts(given, self._geometry, self.result.name)
         prior: Prior | None = None
         if step.corrects is not None:
             prior = self._prior(step, before, keys, cancel, counter)
@@ -160,7 +160,7 @@ class ObjectRun:
 
     # ------------------------------------------------------------------------------------------------- what is to do
 
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[TrackJob]:
         """The tracks that are not computed with the key slices as they are now."""
         return [self._job(track, self._keys) for track in self._current() if not self._is_done(track)]
 
@@ -229,9 +229,9 @@ class ObjectRun:
         ids = {index: keys[index].id for index in (track.key, track.other_key) if index is not None}
         return plan.track_id(track, ids, self._tapers)
 
-    def _job(self, track: Track, keys: Mapping[int, _Known]) -> Job:
+    def _job(self, track: Track, keys: Mapping[int, _Known]) -> TrackJob:
         other = None if track.other_key is None else keys[track.other_key].key
-        return Job(self.result.name, track, keys[track.key].key, other)
+        return TrackJob(self.result.name, track, keys[track.key].key, other)
 
     def _is_done(self, track: Track) -> bool:
         wanted = self._id_of(track, self._keys)

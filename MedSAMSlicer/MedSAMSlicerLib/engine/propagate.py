@@ -39,7 +39,7 @@ def stop_if(cancel: Cancel | None) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class TrackJob:
     """One track of one object, with the key slices that bound it."""
 
     object: str
@@ -85,7 +85,7 @@ class Propagator:
         self.batched = network.device.type == "cuda" if batched is None else batched
 
     def run(
-        self, jobs: Sequence[Job], cancel: Cancel | None = None, counter: ProgressCounter | None = None
+        self, jobs: Sequence[TrackJob], cancel: Cancel | None = None, counter: ProgressCounter | None = None
     ) -> Iterator[Event]:
         """Compute all tracks.
 
@@ -115,7 +115,7 @@ class Propagator:
 class _Comb:
     """The tracks of one direction: those not begun, and the trackers of those under way."""
 
-    def __init__(self, propagator: Propagator, jobs: Sequence[Job], users: Counter[int]) -> None:
+    def __init__(self, propagator: Propagator, jobs: Sequence[TrackJob], users: Counter[int]) -> None:
         self._propagator, self._users = propagator, users
         self._waiting = sorted(jobs, key=lambda job: job.front, reverse=True)  # the next one last
         self._active: list[Tracker] = []
@@ -133,7 +133,7 @@ class _Comb:
             self._active.append(self._begin(self._waiting.pop()))
         return [tracker for tracker in self._active if tracker.track.step * tracker.remaining[0] == front]
 
-    def _begin(self, job: Job) -> Tracker:
+    def _begin(self, job: TrackJob) -> Tracker:
         tracker = Tracker(
             self._propagator.network, job.object, job.track, job.key, job.other, self._propagator.options
         )

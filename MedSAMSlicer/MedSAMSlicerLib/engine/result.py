@@ -51,7 +51,7 @@ class StoredSlice:
     def of(cls, mask: SliceMask) -> StoredSlice:
         """Pack a result."""
         strength = (mask.logits[mask.mask].clip(0, 31.875) * _STRENGTH_STEPS).astype(np.uint8)
-        low = None if mask.is_empty else quantised(mask.low)
+        low = None if mask.is_empty else quantized(mask.low)
         return cls(
             (mask.mask.shape[0], mask.mask.shape[1]),
             np.packbits(mask.mask),
@@ -80,7 +80,7 @@ class StoredSlice:
         return None if self.low is None else Prior(self.view, self.low.astype(np.float32) / _PRIOR_STEPS)
 
 
-def quantised(low: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
+def quantized(low: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
     """Logits in steps of a quarter, cut to -32..31.75: all that a correction needs of them."""
     return np.asarray(np.rint(low.clip(-32, 31.75) * _PRIOR_STEPS), np.int8)
 
@@ -157,7 +157,7 @@ class SegmentationResult:
     @property
     def ended(self) -> tuple[TrackEnded, ...]:
         """All tracks that ended early."""
-        return tuple(event for entry in self.objects for event in entry.ended)
+        return tuple(event for obj in self.objects for event in obj.ended)
 
 
 def finished_masks(objects: Sequence[ObjectResult], cleanup: str, overlap: str) -> dict[str, BoolVolume]:
@@ -176,14 +176,14 @@ def finished_masks(objects: Sequence[ObjectResult], cleanup: str, overlap: str) 
         raise MedSAMError(f"The clean-up must be one of {', '.join(CLEANUPS)}, got {cleanup!r}.")
     if overlap not in OVERLAPS:
         raise MedSAMError(f"Overlaps are resolved by one of {', '.join(OVERLAPS)}, got {overlap!r}.")
-    masks = {entry.name: clean(entry.mask, entry.axis, entry.key_slices, cleanup) for entry in objects}
+    masks = {obj.name: clean(obj.mask, obj.axis, obj.key_slices, cleanup) for obj in objects}
     if overlap == "keep" or len(objects) < 2:
         return masks
     best = np.zeros(objects[0].geometry.shape, np.uint8)
     owner = np.zeros(objects[0].geometry.shape, np.uint16)
-    for number, entry in enumerate(objects, start=1):
-        strength = entry.strength
-        strength[masks[entry.name] & (strength == 0)] = 1  # holes that were filled
-        wins = masks[entry.name] & (strength > best)
+    for number, obj in enumerate(objects, start=1):
+        strength = obj.strength
+        strength[masks[obj.name] & (strength == 0)] = 1  # holes that were filled
+        wins = masks[obj.name] & (strength > best)
         best[wins], owner[wins] = strength[wins], number
-    return {entry.name: owner == number for number, entry in enumerate(objects, start=1)}
+    return {obj.name: owner == number for number, obj in enumerate(objects, start=1)}

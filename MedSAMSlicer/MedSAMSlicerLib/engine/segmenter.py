@@ -45,8 +45,8 @@ from .view import FrameView
 from .volume.stage import checked_stage, make_stage
 
 DEFAULT_CACHE_BYTES = 2 << 30
-COLOUR_WINDOW = Window(0.0, 255.0, "colour")
-"""What stands for the window of frames in colour, which are shown as they are."""
+COLOR_WINDOW = Window(0.0, 255.0, "color")
+"""What stands for the window of frames in color, which are shown as they are."""
 
 FAST_CROP_MARGIN = 2.0
 """Width of the following square / the object's box for checkpoints trained on whole slices, in the fast tier."""
@@ -58,11 +58,11 @@ class VolumeSegmenter:
     """Segments objects in one volume with one network.
 
     Args:
-        array: (K, J, I) numbers of any kind; or (K, J, I, 3) uint8 for frames in colour (red, green, blue), which are
+        array: (K, J, I) numbers of any kind; or (K, J, I, 3) uint8 for frames in color (red, green, blue), which are
             shown as they are, without a window. Never changed.
         geometry: of the same shape.
         model: the network, in float32; it is moved to `device`.
-        window: grey values to show to the network; None = guessed once from the volume. Colour has none.
+        window: gray values to show to the network; None = guessed once from the volume. Color has none.
         tier: "exact", "balanced", "fast"; None = balanced where the device has bfloat16, else exact.
         device: "cpu", "cuda", "cuda:1", "mps".
         cache_bytes: how much memory features of slices may take; the slice in use is kept in any case.
@@ -72,10 +72,10 @@ class VolumeSegmenter:
         patience: slices in a row without the object after which a track out of the volume ends; 0 = never.
         batched: compute objects and directions as one batch; None = on CUDA only.
         volume_stage: what looks at all slices of an object together when they are there, one of
-            `volume.stage.STAGES`; "off" leaves the slices as the network drew them. Frames in colour have none.
+            `volume.stage.STAGES`; "off" leaves the slices as the network drew them. Frames in color have none.
 
     Raises:
-        VolumeError: If shape and geometry differ, or a fourth axis is not that of colour.
+        VolumeError: If shape and geometry differ, or a fourth axis is not that of color.
         MedSAMError: If device or tier are not there.
     """
 
@@ -95,9 +95,9 @@ class VolumeSegmenter:
         batched: bool | None = None,
         volume_stage: str = "auto",
     ) -> None:
-        self.colour = _is_colour(array, geometry)
+        self.color = _is_color(array, geometry)
         self.array, self.geometry = array, geometry
-        self.window = COLOUR_WINDOW if self.colour else window or choose_window(array, "auto")
+        self.window = COLOR_WINDOW if self.color else window or choose_window(array, "auto")
         self.precision: Precision = choose(device, tier, model)
         self.model = model.to(self.precision.device).eval()
         self.threads = threads
@@ -107,7 +107,7 @@ class VolumeSegmenter:
         sam2 = self.model if isinstance(self.model, SAM2) else None
         self._attention = None if sam2 is None else FastMemoryAttention(sam2, self.precision)
         self._networks: dict[SliceAxis, SliceNetwork] = {}
-        wanted = "off" if self.colour else checked_stage(volume_stage)
+        wanted = "off" if self.color else checked_stage(volume_stage)
         self._stage = None if wanted == "off" else make_stage(wanted, self.precision.device)
 
     # ----------------------------------------------------------------------------------------------------- at once
@@ -177,13 +177,13 @@ class VolumeSegmenter:
         return self._networks[axis]
 
     def frame(self, index: int, axis: SliceAxis = SliceAxis.K) -> npt.NDArray[np.uint8]:
-        """A slice as it goes to the network: (rows, columns) uint8 through the window, or in colour (rows, columns, 3).
+        """A slice as it goes to the network: (rows, columns) uint8 through the window, or in color (rows, columns, 3).
 
-        The bundled network learned from grey volumes alone, but it has three channels and is given colour too: on an
-        endoscopy video it did no worse with colour than with luma.
+        The bundled network learned from gray volumes alone, but it has three channels and is given color too: on an
+        endoscopy video it did no worse with color than with luma.
         """
         taken = np.take(self.array, index, axis=int(axis))
-        return np.asarray(taken, np.uint8) if self.colour else self.window.apply(taken)
+        return np.asarray(taken, np.uint8) if self.color else self.window.apply(taken)
 
     @contextmanager
     def settings(self) -> Iterator[None]:
@@ -234,8 +234,8 @@ class VolumeSegmenter:
     ) -> SegmentationResult:
         began = time.perf_counter()
         objects = {
-            entry.name: ObjectResult(entry.name, entry.color, self.geometry, prompts.axis)
-            for entry in prompts.objects
+            obj.name: ObjectResult(obj.name, obj.color, self.geometry, prompts.axis)
+            for obj in prompts.objects
         }
         computed = 0
         for event in self.stream_video(prompts, progress, cancel):
@@ -252,34 +252,32 @@ class VolumeSegmenter:
     ) -> Generator[Event, None, None]:
         network, whole = self.network(prompts.axis), self.whole(prompts.axis)
         last = self.geometry.slice_count(prompts.axis) - 1
-        rounds = {entry.name: sorted({p.round for p in entry.prompts}) for entry in prompts.objects}
+        rounds = {obj.name: sorted({p.round for p in obj.prompts}) for obj in prompts.objects}
         counter = ProgressCounter(sum(len(found) for found in rounds.values()) * (last + 2), progress)
-        for entry in prompts.objects:
-            corrected = frozenset(p.slice.index for p in entry.prompts if p.round > 0)
-            tracker = VideoTracker(network, entry.name, whole, corrected)
-            first, final = entry.slice_range or (0, last)
-            for number in rounds[entry.name]:
-                for index in sorted({p.slice.index for p in entry.prompts if p.round == number}):
-                    tracker.prompt(
-                        index, slice_prompts(_until(entry, index, number), self.geometry, entry.name)
-                    )
+        for obj in prompts.objects:
+            corrected = frozenset(p.slice.index for p in obj.prompts if p.round > 0)
+            tracker = VideoTracker(network, obj.name, whole, corrected)
+            first, final = obj.slice_range or (0, last)
+            for number in rounds[obj.name]:
+                for index in sorted({p.slice.index for p in obj.prompts if p.round == number}):
+                    tracker.prompt(index, slice_prompts(_until(obj, index, number), self.geometry, obj.name))
                 yield from tracker.propagate(1, final, cancel, counter)
                 yield from tracker.propagate(-1, first, cancel, counter)
 
 
-def _is_colour(array: npt.NDArray[np.generic], geometry: VolumeGeometry) -> bool:
-    """Whether the slices of an array are in colour; VolumeError when it is neither grey nor colour."""
+def _is_color(array: npt.NDArray[np.generic], geometry: VolumeGeometry) -> bool:
+    """Whether the slices of an array are in color; VolumeError when it is neither gray nor color."""
     if array.shape == geometry.shape:
         return False
     if array.shape != (*geometry.shape, 3):
         raise VolumeError(f"The volume has shape {array.shape}, but its geometry is for {geometry.shape}.")
     if array.dtype != np.uint8:
         raise VolumeError(
-            f"Frames in colour must hold whole numbers from 0 to 255 (uint8), not {array.dtype}."
+            f"Frames in color must hold whole numbers from 0 to 255 (uint8), not {array.dtype}."
         )
     return True
 
 
-def _until(entry: ObjectPrompts, index: int, number: int) -> list[Prompt]:
+def _until(obj: ObjectPrompts, index: int, number: int) -> list[Prompt]:
     """All that was said about a slice up to a round."""
-    return [p for p in entry.prompts if p.slice.index == index and p.round <= number]
+    return [p for p in obj.prompts if p.slice.index == index and p.round <= number]

@@ -38,13 +38,13 @@ class SlicePrompts:
         points: (x, y, positive) of every point, in the order in which they were given.
         box: left, top, right, bottom on voxel edges.
         mask: (rows, columns) bool.
-        anew: a box, line or mask was given last: what was computed on this slice before no longer counts.
+        replaces: a box, line or mask was given last: what was computed on this slice before no longer counts.
     """
 
     points: tuple[tuple[float, float, bool], ...]
     box: Bounds | None
     mask: npt.NDArray[np.bool_] | None
-    anew: bool
+    replaces: bool
 
     @property
     def bounds(self) -> Bounds | None:
@@ -118,13 +118,13 @@ def slice_prompts(prompts: Sequence[Prompt], geometry: VolumeGeometry, name: str
             if isinstance(prompt, Scribble):
                 xy = _along(xy, SCRIBBLE_POINTS)
             points += [(float(x), float(y), prompt.positive) for x, y in xy]
-    anew = bool(outlines) and valid == latest
+    replaces = bool(outlines) and valid == latest
     if not outlines and latest == 0 and not any(positive for _, _, positive in points):
         raise PromptError(
             f"On slice {prompts[0].slice.index} nothing is said to be inside {name!r}: give a point inside, "
             "a box, a line or a mask."
         )
-    return SlicePrompts(tuple(points), box, mask, anew)
+    return SlicePrompts(tuple(points), box, mask, replaces)
 
 
 def _outline(
@@ -152,7 +152,7 @@ def _outline(
 def _along(xy: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
     """Points at equal distances along a stroke (N, 2): the middles of equal parts, at most one part a voxel."""
     lengths = np.hypot(*np.diff(xy, axis=0).T)
-    travelled = np.concatenate([[0.0], np.cumsum(lengths)])
-    count = max(1, min(count, math.ceil(travelled[-1])))
-    at = (np.arange(count) + 0.5) / count * travelled[-1]
-    return np.stack([np.interp(at, travelled, xy[:, 0]), np.interp(at, travelled, xy[:, 1])], axis=1)
+    traveled = np.concatenate([[0.0], np.cumsum(lengths)])
+    count = max(1, min(count, math.ceil(traveled[-1])))
+    at = (np.arange(count) + 0.5) / count * traveled[-1]
+    return np.stack([np.interp(at, traveled, xy[:, 0]), np.interp(at, traveled, xy[:, 1])], axis=1)

@@ -49,7 +49,7 @@ def tapered(logits: Tensor, distance: int, last: Tensor, key_area: Tensor) -> Te
 
 
 def zoomed(logits: Tensor, factors: Tensor) -> Tensor:
-    """Masks (B, 1, h, w) made larger or smaller about their own centres; (B,) factors of length."""
+    """Masks (B, 1, h, w) made larger or smaller about their own centers; (B,) factors of length."""
     rows, columns = logits.shape[-2:]
     inside = logits.sigmoid()[:, 0]
     total = inside.sum((1, 2)).clamp(min=1e-3)

@@ -1,14 +1,14 @@
 """The square of a slice that the network sees, and the way between voxels, network pixels and mask logits.
 
-A network sees square frames of square pixels. A view cuts a square, square in millimetres, out of one slice and
+A network sees square frames of square pixels. A view cuts a square, square in millimeters, out of one slice and
 resamples it, so a circle in the patient is a circle in the frame, whatever the in-plane spacing. What a view holds
 beyond the slice is black, and no mask is drawn there.
 
 Three coordinates are used; x goes along columns, y along rows, both zero-based:
 
-- **index**: voxel centres at integers, as in :mod:`..core.geometry`;
+- **index**: voxel centers at integers, as in :mod:`..core.geometry`;
 - **edge**: index + 0.5, so that the first voxel reaches from 0 to 1;
-- **network pixel**: pixel centres at integers, in the resampled square of `size` x `size` pixels.
+- **network pixel**: pixel centers at integers, in the resampled square of `size` x `size` pixels.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class FrameView:
     # ------------------------------------------------------------------------------------------- points and boxes
 
     def to_network(self, xy: npt.ArrayLike) -> FloatArray:
-        """(N, 2) column, row indices -> (N, 2) network pixels; a voxel's centre lands on its pixel's centre."""
+        """(N, 2) column, row indices -> (N, 2) network pixels; a voxel's center lands on its pixel's center."""
         return np.asarray((self._edges(xy) * self._pixels_per_voxel - 0.5), np.float32)
 
     def box_to_network(self, first_xy: Sequence[float], far_xy: Sequence[float]) -> FloatArray:
@@ -121,7 +121,7 @@ class FrameView:
     def frame(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """A slice, (rows, columns) uint8 -> (size, size) uint8: antialiased where it shrinks, black outside.
 
-        A slice in colour, (rows, columns, 3), gives (size, size, 3), each channel as it would be alone.
+        A slice in color, (rows, columns, 3), gives (size, size, 3), each channel as it would be alone.
 
         Raises:
             GeometryError: If the slice has another shape than the view was made for.
@@ -135,7 +135,7 @@ class FrameView:
     def mask_from_logits(self, logits: npt.NDArray[np.floating]) -> FloatArray:
         """Logits of the whole view, (h, w) -> of the slice, (rows, columns) float32, OUTSIDE_LOGIT out of the view.
 
-        Bilinear between pixel centres, as the official predictor enlarges its masks.
+        Bilinear between pixel centers, as the official predictor enlarges its masks.
         """
         values = np.asarray(logits, np.float32)
         y, y_inside = self._taps(0, values.shape[0])
@@ -214,7 +214,7 @@ def _triangle_weights(start: float, extent: float, count: int, length: int) -> F
     """(count, length) weights that resample `length` voxels to `count` pixels spread over start..start + extent.
 
     A triangle as wide as the larger of voxel and pixel: linear interpolation when enlarging, antialiasing when
-    shrinking. Pixels whose centres lie outside the voxels get no weight at all.
+    shrinking. Pixels whose centers lie outside the voxels get no weight at all.
     """
     step = extent / count
     centers = start + (np.arange(count) + 0.5) * step  # edge coordinates

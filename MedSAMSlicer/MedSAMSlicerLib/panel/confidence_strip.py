@@ -15,7 +15,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..app.verbs import SliceMark, SliceState
+from ..app.state import SliceMark, SliceState
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..scene.nodes import MODIFIED
 from ..scene.slice_views import shown_slice
@@ -119,7 +119,7 @@ class ConfidenceStrip:
         if not self._slices:
             return
         index = index_at(x, len(self._slices), int(self.label.width), self._flipped)
-        self.label.toolTip = told(self._slices[index])
+        self.label.toolTip = slice_text(self._slices[index])
         if go:
             self._go_to(index)
 
@@ -217,7 +217,7 @@ def is_flipped(slice_node: Any, geometry: VolumeGeometry, axis: SliceAxis) -> bo
     return bool(normal @ geometry.ijk_to_ras[:3, column] < 0)
 
 
-def told(state: SliceState) -> str:
+def slice_text(state: SliceState) -> str:
     """One slice in words, for the tooltip."""
     if state.confidence is None and state.state is SliceMark.PREDICTED:
         return _("Slice {index}: the segment is not there").format(index=state.index)

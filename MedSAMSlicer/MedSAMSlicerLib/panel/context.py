@@ -10,7 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..app.verbs import Level, Message, Topic, Verb
+from ..app.state import Action, Level, Message, Topic
 from ..core.errors import Cancelled, MedSAMError
 from .settings import MachineSettings
 from .shortcuts import key_of
@@ -49,7 +49,7 @@ class Context:
         self.controller = controller
         self.resources = resources
         self.settings = settings
-        self.tell: Callable[[Message | None], None] = lambda message: None
+        self.show_message: Callable[[Message | None], None] = lambda message: None
         self.tool_hint: Callable[[], str | None] = lambda: None
         self._tips: dict[str, str] = {}
 
@@ -64,10 +64,10 @@ class Context:
             ):
                 why = _failed(action)
         except Exception:
-            self.tell(Message(_("That did not work; the details are in the error log."), Level.ERROR))
+            self.show_message(Message(_("That did not work; the details are in the error log."), Level.ERROR))
             raise
         if why is not None or not keep_message:
-            self.tell(why)
+            self.show_message(why)
         return why is None
 
     def icon(self, name: str) -> Any:
@@ -85,9 +85,9 @@ class Context:
             button.toolTip = f"{button.toolTip} ({key})"
         return button
 
-    def allow(self, widget_name: str, verb: Verb) -> None:
-        """Enable a widget when its verb is possible; otherwise its tooltip says why it is not."""
-        self.allow_unless(widget_name, self.controller.reason(verb))
+    def allow(self, widget_name: str, action: Action) -> None:
+        """Enable a widget when its action is possible; otherwise its tooltip says why it is not."""
+        self.allow_unless(widget_name, self.controller.reason(action))
 
     def allow_unless(self, widget_name: str, reason: str | None) -> None:
         """Enable a widget unless there is a reason against it, which its tooltip then says."""
@@ -108,7 +108,7 @@ def _failed(action: Callable[[], Any]) -> Message | None:
     return None
 
 
-class Quietly:
+class SignalsBlocked:
     """Within, signals of these widgets are not sent: for showing a state that did not come from the user."""
 
     def __init__(self, *widgets: Any) -> None:

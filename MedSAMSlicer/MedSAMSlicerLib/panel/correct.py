@@ -6,19 +6,19 @@ from collections.abc import Callable, Mapping
 
 from slicer.i18n import tr as _
 
-from ..app.verbs import SliceMark, SliceState, Topic, Verb
-from .context import Context, Quietly
+from ..app.state import Action, SliceMark, SliceState, Topic
+from .context import Context, SignalsBlocked
 from .strip_drawing import CERTAIN, DOUBTFUL, KEPT, KEY
 
 _BUTTONS = (
-    ("doubtfulButton", "NextDoubtful", "doubtful", Verb.NEXT_DOUBTFUL),
-    ("previousKeyButton", "PreviousKeySlice", "previous_key", Verb.PREVIOUS_KEY_SLICE),
-    ("nextKeyButton", "NextKeySlice", "next_key", Verb.NEXT_KEY_SLICE),
-    ("acceptAllButton", "AcceptAll", "accept_all", Verb.ACCEPT_ALL),
-    ("keepButton", "Accept", None, Verb.KEEP_CHANGES),
-    ("revertButton", "Undo", None, Verb.REVERT_CHANGES),
-    ("undoButton", "Undo", "undo", Verb.UNDO),
-    ("redoButton", "Redo", "redo", Verb.REDO),
+    ("doubtfulButton", "NextDoubtful", "doubtful", Action.NEXT_DOUBTFUL),
+    ("previousKeyButton", "PreviousKeySlice", "previous_key", Action.PREVIOUS_KEY_SLICE),
+    ("nextKeyButton", "NextKeySlice", "next_key", Action.NEXT_KEY_SLICE),
+    ("acceptAllButton", "AcceptAll", "accept_all", Action.ACCEPT_ALL),
+    ("keepButton", "Accept", None, Action.KEEP_CHANGES),
+    ("revertButton", "Undo", None, Action.REVERT_CHANGES),
+    ("undoButton", "Undo", "undo", Action.UNDO),
+    ("redoButton", "Redo", "redo", Action.REDO),
 )
 
 
@@ -29,13 +29,13 @@ _KEPT = (SliceMark.ACCEPTED, SliceMark.EDITED)
 """Slices that no propagation changes: they can be released."""
 
 
-class Correct:
+class CorrectSection:
     """The section, and the two buttons for undo and redo below the segments."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         controller = context.controller
-        verbs: dict[str, Callable[[], object]] = {
+        steps: dict[str, Callable[[], object]] = {
             "doubtfulButton": controller.next_doubtful,
             "previousKeyButton": controller.previous_key_slice,
             "nextKeyButton": controller.next_key_slice,
@@ -45,9 +45,9 @@ class Correct:
             "undoButton": controller.undo,
             "redoButton": controller.redo,
         }
-        self._steps = {name: self._attempting(verb) for name, verb in verbs.items()}
-        for name, icon, action, _verb in _BUTTONS:
-            context.dress(name, icon, action).connect("clicked()", self._steps[name])
+        self._steps = {name: self._attempting(step) for name, step in steps.items()}
+        for name, icon, shortcut, _action in _BUTTONS:
+            context.dress(name, icon, shortcut).connect("clicked()", self._steps[name])
         context.dress("acceptButton", "Accept", "accept").connect("clicked()", self.accept_or_release)
         context.dress("changesButton", "Changes", "changes").connect("clicked()", self.toggle_changes)
         context.ui.changesFrame.setVisible(False)
@@ -56,13 +56,13 @@ class Correct:
     def refresh(self, topics: frozenset[Topic]) -> None:
         """See Section."""
         ui, controller = self._context.ui, self._context.controller
-        for name, _icon, _action, verb in _BUTTONS:
-            self._context.allow(name, verb)
-        for button, verb, label in (
+        for name, _icon, _shortcut, action in _BUTTONS:
+            self._context.allow(name, action)
+        for button, word, label in (
             (ui.undoButton, _("Undo"), controller.undo_label),
             (ui.redoButton, _("Redo"), controller.redo_label),
         ):
-            button.text = _with_label(verb, label)
+            button.text = _with_label(word, label)
             if label and button.enabled:
                 button.toolTip = (
                     f"{button.toolTip}\n\n{label}"  # the button has no room for names of segments
@@ -75,7 +75,7 @@ class Correct:
 
     def actions(self) -> Mapping[str, Callable[[], object]]:
         """What the shortcuts of this section do."""
-        steps = {action: self._steps[name] for name, _icon, action, _verb in _BUTTONS if action}
+        steps = {shortcut: self._steps[name] for name, _icon, shortcut, _action in _BUTTONS if shortcut}
         return {**steps, "accept": self.accept_or_release, "changes": self.toggle_changes}
 
     def accept_or_release(self) -> None:
@@ -91,9 +91,9 @@ class Correct:
         self._context.attempt(lambda: controller.show_changes(not controller.changes_shown))
         self._show_changes()
 
-    def _attempting(self, verb: Callable[[], object]) -> Callable[[], None]:
+    def _attempting(self, step: Callable[[], object]) -> Callable[[], None]:
         def attempt() -> None:
-            self._context.attempt(verb)
+            self._context.attempt(step)
 
         return attempt
 
@@ -105,13 +105,13 @@ class Correct:
     def _show_accept(self) -> None:
         shown = self._shown()
         kept = shown is not None and shown.state in _KEPT
-        self._context.allow("acceptButton", Verb.RELEASE_SLICE if kept else Verb.ACCEPT_SLICE)
+        self._context.allow("acceptButton", Action.RELEASE_SLICE if kept else Action.ACCEPT_SLICE)
         self._context.ui.acceptButton.text = _("Release slice") if kept else _("Accept slice")
 
     def _show_changes(self) -> None:
         ui, controller = self._context.ui, self._context.controller
-        self._context.allow("changesButton", Verb.SHOW_CHANGES)
-        with Quietly(ui.changesButton):
+        self._context.allow("changesButton", Action.SHOW_CHANGES)
+        with SignalsBlocked(ui.changesButton):
             ui.changesButton.checked = controller.changes_shown
         changes = controller.changes
         ui.changesFrame.setVisible(changes is not None and controller.changes_shown)

@@ -9,7 +9,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..app.verbs import Message, Topic, Verb
+from ..app.state import Action, Message, Topic
 from ..scene.export_files import export_dicom, export_nifti, export_segmentation, series_files
 from .context import Context
 from .install import ensure_dicom_packages
@@ -17,7 +17,7 @@ from .install import ensure_dicom_packages
 _FOLDER = "MedSAMSlicer/ExportFolder"
 
 
-class Export:
+class ExportSection:
     """The section."""
 
     def __init__(self, context: Context) -> None:
@@ -37,13 +37,13 @@ class Export:
         none = None if controller.segment_ids else _("There is no segment yet.")
         for name in ("exportSegButton", "exportNiftiButton"):
             self._context.allow_unless(name, none)
-        self._context.allow("savePromptsButton", Verb.EXPORT_PROMPTS)
-        self._context.allow("loadPromptsButton", Verb.IMPORT_PROMPTS)
+        self._context.allow("savePromptsButton", Action.EXPORT_PROMPTS)
+        self._context.allow("loadPromptsButton", Action.IMPORT_PROMPTS)
         if topics & {Topic.INPUTS, Topic.SEGMENTS}:
             volume = controller.volume_node
             foreign = volume is None or not series_files(volume)
-            said = _("The volume was not loaded from Slicer's DICOM database.") if foreign else None
-            self._context.allow_unless("exportDicomButton", none or said)
+            found = _("The volume was not loaded from Slicer's DICOM database.") if foreign else None
+            self._context.allow_unless("exportDicomButton", none or found)
 
     def close(self) -> None:
         """See Section."""
@@ -103,16 +103,16 @@ class Export:
         if not name:
             return
         path = Path(name if name.lower().endswith(suffix) else name + suffix)
-        said: list[str | None] = []
-        if self._context.attempt(lambda: said.append(write(path))):
+        found: list[str | None] = []
+        if self._context.attempt(lambda: found.append(write(path))):
             qt.QSettings().setValue(_FOLDER, str(path.parent))
-            self._context.tell(Message(said[0] or _("Saved {path}.").format(path=path)))
+            self._context.show_message(Message(found[0] or _("Saved {path}.").format(path=path)))
 
 
 def _folder() -> str:
     """Where the user exported to last."""
-    said = qt.QSettings().value(_FOLDER)
-    return str(said) if said and Path(str(said)).is_dir() else str(Path.home())
+    found = qt.QSettings().value(_FOLDER)
+    return str(found) if found and Path(str(found)).is_dir() else str(Path.home())
 
 
 def _names(paths: tuple[Path, ...]) -> str:

@@ -12,20 +12,20 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..app.verbs import NetworkState, Topic
+from ..app.state import NetworkState, Topic
 from ..core.errors import MedSAMError
 from ..core.intensity import CT_PRESETS
 from ..models import Checkpoint, Registry, State
 from ..scene.nodes import volume_array
 from ..scene.slice_views import shown_slice
-from .context import Context, Quietly
+from .context import Context, SignalsBlocked
 from .settings import offered_devices
 from .slice_picture import pixmap_of
 
 _ROOM = 100  # pixels for the picture
 
 
-class Inputs:
+class InputsSection:
     """The section; `registry` says which models there are, `open_models` shows the dialog that gets more."""
 
     def __init__(
@@ -73,9 +73,7 @@ class Inputs:
     def suggest_volume(self) -> None:
         """Take the volume that the slice views show when the user has chosen none yet."""
         controller = self._context.controller
-        node = shown_volume() or shown_volume(
-            "vtkMRMLVectorVolumeNode"
-        )  # of colours: refused with a sentence
+        node = shown_volume() or shown_volume("vtkMRMLVectorVolumeNode")  # of colors: refused with a sentence
         self._in_view = node.GetID() if node is not None else None
         if node is not None and controller.volume_node is None:
             self._context.attempt(lambda: controller.set_volume(node))
@@ -94,7 +92,7 @@ class Inputs:
         """List the models that are on this computer."""
         selector = self._context.ui.modelSelector
         registry = self._registry()
-        with Quietly(selector):
+        with SignalsBlocked(selector):
             selector.clear()
             for checkpoint in registry:
                 if registry.state(checkpoint) is not State.NOT_ON_DISK:
@@ -186,19 +184,19 @@ class Inputs:
 
     def _show_nodes(self) -> None:
         ui, controller = self._context.ui, self._context.controller
-        with Quietly(ui.volumeSelector, ui.segmentationSelector):
+        with SignalsBlocked(ui.volumeSelector, ui.segmentationSelector):
             ui.volumeSelector.setCurrentNode(controller.volume_node)
             ui.segmentationSelector.setCurrentNode(controller.segmentation_node)
 
     def _show_choices(self) -> None:
         ui, controller = self._context.ui, self._context.controller
-        with Quietly(ui.windowSelector, ui.deviceSelector, ui.tierSelector, ui.modelSelector):
+        with SignalsBlocked(ui.windowSelector, ui.deviceSelector, ui.tierSelector, ui.modelSelector):
             self._show_window_choice()
             _select(ui.deviceSelector, controller.device)
             _select(ui.tierSelector, controller.tier or "")
             if self._listed != controller.checkpoint:
                 self.fill_models()
-        with Quietly(ui.windowLower, ui.windowUpper):
+        with SignalsBlocked(ui.windowLower, ui.windowUpper):
             if controller.window is not None:
                 ui.windowLower.value = controller.window.lower
                 ui.windowUpper.value = controller.window.upper
@@ -247,8 +245,8 @@ class Inputs:
             State.ON_DISK: _("On this computer"),
             State.NOT_ON_DISK: _("Not downloaded"),
         }
-        said = [states[registry.state(checkpoint)], size_text(checkpoint), checkpoint.license]
-        return ", ".join(part for part in said if part) + "."
+        facts = [states[registry.state(checkpoint)], size_text(checkpoint), checkpoint.license]
+        return ", ".join(part for part in facts if part) + "."
 
     def _show_picture(self) -> None:
         label, controller = self._context.ui.slicePicture, self._context.controller

@@ -187,7 +187,7 @@ class ModelsDialog:
         """Delete the selected model from this computer."""
         chosen = self.selected
         if chosen is not None:
-            self._told(lambda: self._registry.delete(chosen))
+            self._attempt(lambda: self._registry.delete(chosen))
             self._changed(None)
 
     def add_file(self) -> None:
@@ -197,10 +197,10 @@ class ModelsDialog:
         )
         name = answer[0] if isinstance(answer, (tuple, list)) else answer
         if name:
-            self._told(lambda: self._registry.add(str(name)))
+            self._attempt(lambda: self._registry.add(str(name)))
             self._changed(None)
 
-    def _told(self, action: Callable[[], object]) -> None:
+    def _attempt(self, action: Callable[[], object]) -> None:
         try:
             action()
         except MedSAMError as error:

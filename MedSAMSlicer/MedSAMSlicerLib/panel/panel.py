@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 import qt
 import slicer
 
-from ..app.verbs import Level, Message, Topic
+from ..app.state import Level, Message, Topic
 from ..models import Registry
 from .confidence_strip import SliceStrips
 from .context import Context
-from .correct import Correct
-from .export import Export
-from .inputs import Inputs
+from .correct import CorrectSection
+from .export import ExportSection
+from .inputs import InputsSection
 from .install import install
 from .models_dialog import ModelsDialog
-from .prompts import Prompts
-from .propagate import Propagate
-from .segments import Segments
+from .prompts import PromptsSection
+from .propagate import PropagateSection
+from .segments import SegmentsSection
 from .settings import MachineSettings
 from .shortcuts import Shortcuts, help_text
-from .status import Status
+from .status import StatusSection
 
 if TYPE_CHECKING:
     from ..app.controller import Controller
@@ -48,13 +48,13 @@ class Panel:
         self._topics: set[Topic] = set()
         self._models: ModelsDialog | None = None
         self._entered = False
-        self.status = Status(self._context)
-        self._inputs = Inputs(self._context, self.registry, self.open_models)
-        self._prompts = Prompts(self._context)
-        self._propagate = Propagate(self._context)
-        self._correct = Correct(self._context)
-        self._segments = Segments(self._context)
-        self._export = Export(self._context)
+        self.status = StatusSection(self._context)
+        self._inputs = InputsSection(self._context, self.registry, self.open_models)
+        self._prompts = PromptsSection(self._context)
+        self._propagate = PropagateSection(self._context)
+        self._correct = CorrectSection(self._context)
+        self._segments = SegmentsSection(self._context)
+        self._export = ExportSection(self._context)
         self._sections = (
             self._inputs,
             self._prompts,
@@ -88,7 +88,7 @@ class Panel:
         self._shortcuts.install(slicer.util.mainWindow())
         self._strips.enter()
         self._inputs.suggest_volume()
-        self.status.look_again()
+        self.status.check_again()
         self.refresh_all()
 
     def exit(self) -> None:
@@ -145,12 +145,12 @@ class Panel:
 
     def install(self) -> None:
         """Install what is missing; the user pressed the button."""
-        said: list[str] = []
-        if self._context.attempt(lambda: said.append(install(self.status.missing))):
-            self.status.look_again()
+        texts: list[str] = []
+        if self._context.attempt(lambda: texts.append(install(self.status.missing))):
+            self.status.check_again()
             self._context.attempt(self._controller.prepare)
-            self.status.tell(Message(said[0], Level.INFO))
-        self.status.look_again()
+            self.status.show_message(Message(texts[0], Level.INFO))
+        self.status.check_again()
         self.refresh_all()
 
     def registry(self) -> Registry:

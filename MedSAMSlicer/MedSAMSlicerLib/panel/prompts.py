@@ -11,11 +11,11 @@ import numpy.typing as npt
 import slicer
 from slicer.i18n import tr as _
 
-from ..app.verbs import Topic, Verb
+from ..app.state import Action, Topic
 from ..core.errors import MedSAMError
 from ..scene.placing import Tool
 from ..scene.slice_views import ShownSlice, orientation
-from .context import Context, Quietly
+from .context import Context, SignalsBlocked
 from .scribble import Scribbler
 
 _TOOLS = {
@@ -26,7 +26,7 @@ _TOOLS = {
 }
 
 
-class Prompts:
+class PromptsSection:
     """The section."""
 
     def __init__(self, context: Context) -> None:
@@ -53,14 +53,14 @@ class Prompts:
         if controller.placing is not None or controller.volume_node is None:
             self._stop_scribbling()
         for tool, (name, _icon, _action) in _TOOLS.items():
-            self._context.allow(name, Verb.PLACE)
+            self._context.allow(name, Action.PLACE)
             _check(getattr(ui, name), controller.placing is tool)
-        self._context.allow("scribbleButton", Verb.SCRIBBLE)
+        self._context.allow("scribbleButton", Action.SCRIBBLE)
         _check(ui.scribbleButton, self._scribbler.active)
         ui.scribbleFrame.setVisible(self._scribbler.active)
         self.on_tool(self.tool_in_hand)
-        self._context.allow("currentMaskButton", Verb.USE_CURRENT_MASK)
-        self._context.allow("removePromptsButton", Verb.REMOVE_PROMPTS)
+        self._context.allow("currentMaskButton", Action.USE_CURRENT_MASK)
+        self._context.allow("removePromptsButton", Action.REMOVE_PROMPTS)
         if topics & {Topic.INPUTS, Topic.SEGMENTS, Topic.PROMPTS, Topic.VIEW}:
             ui.promptLabel.text = self._about_segment()
 
@@ -125,7 +125,7 @@ class Prompts:
 
     def _start_scribbling(self) -> None:
         ui, controller = self._context.ui, self._context.controller
-        why = controller.reason(Verb.SCRIBBLE)
+        why = controller.reason(Action.SCRIBBLE)
         if why is not None:
             raise MedSAMError(why)
         if controller.placing is not None:
@@ -158,7 +158,7 @@ class Prompts:
         return _("Paint where the mask must not be; press the button again, or Escape, to stop.")
 
     def _about_segment(self) -> str:
-        """The segment that prompts go to, with its colour, and the direction of its slices."""
+        """The segment that prompts go to, with its color, and the direction of its slices."""
         controller = self._context.controller
         segmentation, segment_id = controller.segmentation_node, controller.segment_id
         segment = (
@@ -180,5 +180,5 @@ class Prompts:
 
 def _check(button: Any, checked: bool) -> None:
     if bool(button.checked) != checked:
-        with Quietly(button):
+        with SignalsBlocked(button):
             button.checked = checked

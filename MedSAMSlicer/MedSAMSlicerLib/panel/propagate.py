@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from slicer.i18n import tr as _
 
-from ..app.verbs import NetworkState, RunEstimate, Topic, Verb
-from .context import Context, Quietly
+from ..app.state import Action, NetworkState, RunEstimate, Topic
+from .context import Context, SignalsBlocked
 
 _PRIMARY = (
     "QPushButton:enabled {{ background-color: {color}; color: white; font-weight: bold; border: none; "
@@ -17,7 +17,7 @@ _PRIMARY = (
 )
 
 
-class Propagate:
+class PropagateSection:
     """The section."""
 
     def __init__(self, context: Context) -> None:
@@ -40,16 +40,16 @@ class Propagate:
     def refresh(self, topics: frozenset[Topic]) -> None:
         """See Section."""
         ui, controller = self._context.ui, self._context.controller
-        verb = Verb.PROPAGATE_ALL if ui.allSegmentsBox.checked else Verb.PROPAGATE
-        self._context.allow("propagateButton", verb)
+        action = Action.PROPAGATE_ALL if ui.allSegmentsBox.checked else Action.PROPAGATE
+        self._context.allow("propagateButton", action)
         ui.propagateButton.setIcon(self._icons[bool(ui.propagateButton.enabled)])
-        self._context.allow("cancelButton", Verb.CANCEL)
+        self._context.allow("cancelButton", Action.CANCEL)
         several = len(controller.segment_ids) > 1
         ui.allSegmentsBox.setVisible(several or bool(ui.allSegmentsBox.checked))
         self._show_progress()
         if topics & {Topic.INPUTS, Topic.SEGMENTS, Topic.PROMPTS, Topic.HISTORY}:
             self._show_range()
-        self._show_estimate(verb)
+        self._show_estimate(action)
 
     def close(self) -> None:
         """See Section."""
@@ -87,20 +87,20 @@ class Propagate:
 
     def _show_range(self) -> None:
         ui, controller = self._context.ui, self._context.controller
-        reason = controller.reason(Verb.SET_RANGE)
-        said = controller.slice_range
+        reason = controller.reason(Action.SET_RANGE)
+        slice_range = controller.slice_range
         self._context.allow_unless(
-            "rangeBox", reason if said is None else controller.reason(Verb.CLEAR_RANGE)
+            "rangeBox", reason if slice_range is None else controller.reason(Action.CLEAR_RANGE)
         )
         self._context.allow_unless(
-            "rangeWidget", reason or (None if said else _("Tick the box to choose slices."))
+            "rangeWidget", reason or (None if slice_range else _("Tick the box to choose slices."))
         )
-        with Quietly(ui.rangeBox, ui.rangeWidget):
-            ui.rangeBox.checked = said is not None
+        with SignalsBlocked(ui.rangeBox, ui.rangeWidget):
+            ui.rangeBox.checked = slice_range is not None
             if controller.axis is not None and controller.geometry is not None:
                 last = controller.geometry.slice_count(controller.axis) - 1
                 ui.rangeWidget.setRange(0, last)
-                ui.rangeWidget.setValues(*(said or (0, last)))
+                ui.rangeWidget.setValues(*(slice_range or (0, last)))
 
     def _all_toggled(self, _on: bool) -> None:
         self.refresh(frozenset())
@@ -131,17 +131,17 @@ class Propagate:
             else progress.text
         )
 
-    def _show_estimate(self, verb: Verb) -> None:
+    def _show_estimate(self, action: Action) -> None:
         """What the run will take; asked for once for each state in which one is possible."""
         ui, controller = self._context.ui, self._context.controller
         if controller.busy:
             return
-        if controller.reason(verb) is not None or controller.network_state is not NetworkState.READY:
+        if controller.reason(action) is not None or controller.network_state is not NetworkState.READY:
             self._asked = None
             ui.estimateLabel.text = ""
             return
         state = (controller.segment_id, controller.slice_range, controller.checkpoint, controller.undo_label)
-        if self._asked != state and controller.reason(Verb.ESTIMATE) is None:
+        if self._asked != state and controller.reason(Action.ESTIMATE) is None:
             self._asked = state
             self._context.controller.estimate()
         found = controller.run_estimate

@@ -7,14 +7,14 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from ..app.verbs import Topic, Verb
+from ..app.state import Action, Topic
 from ..core.cleanups import Cleanup
-from .context import Context, Quietly
+from .context import Context, SignalsBlocked
 
 _CLEANUPS = ("keepPromptedBox", "fillHolesBox", "smoothBox")
 
 
-class Segments:
+class SegmentsSection:
     """The section."""
 
     def __init__(self, context: Context) -> None:
@@ -43,15 +43,15 @@ class Segments:
         segment_id = controller.segment_id
         if topics & {Topic.INPUTS, Topic.SEGMENTS}:
             self._show_selection()
-        self._context.allow("addSegmentButton", Verb.ADD_SEGMENT)
+        self._context.allow("addSegmentButton", Action.ADD_SEGMENT)
         none = None if segment_id else _("Select a segment first.")
         locked = segment_id is not None and controller.is_locked(segment_id)
         self._context.allow_unless("deleteSegmentButton", none or (_("It is locked.") if locked else None))
-        self._context.allow_unless("lockButton", none or controller.reason(Verb.LOCK))
+        self._context.allow_unless("lockButton", none or controller.reason(Action.LOCK))
         self._context.allow_unless(
             "surfaceButton", None if controller.segment_ids else _("There is no segment yet.")
         )
-        with Quietly(
+        with SignalsBlocked(
             ui.lockButton, ui.surfaceButton, ui.overlapSelector, *(getattr(ui, name) for name in _CLEANUPS)
         ):
             ui.lockButton.checked = locked
@@ -63,7 +63,7 @@ class Segments:
             ui.keepPromptedBox.checked = cleanup.keep_prompted
             ui.fillHolesBox.checked = cleanup.fill_holes
             ui.smoothBox.checked = cleanup.smooth
-        reason = none or controller.reason(Verb.CLEANUP)
+        reason = none or controller.reason(Action.CLEANUP)
         for name in _CLEANUPS:
             self._context.allow_unless(name, reason)
         ui.segmentStateLabel.text = controller.segment_states.get(segment_id or "", "")
@@ -124,7 +124,7 @@ class Segments:
 
     def _show_selection(self) -> None:
         table, controller = self._context.ui.segmentsTable, self._context.controller
-        with Quietly(table):
+        with SignalsBlocked(table):
             table.setSegmentationNode(controller.segmentation_node)
             wanted = [controller.segment_id] if controller.segment_id else []
             if list(table.selectedSegmentIDs()) != wanted:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import slicer
 
-from ..app.verbs import SliceMark
+from ..app.state import SliceMark
 from ..phantom.ct import ct_phantom
 from ..scene.placing import Tool
 from ..scene.sample_data import load_generated

@@ -27,8 +27,8 @@ class MachineSettings:
     @property
     def device(self) -> str:
         """The device chosen last; "auto" when it is none of those that this kind of computer can have."""
-        said = str(self._read("Device") or "auto")
-        return said if said in offered_devices() else "auto"
+        stored = str(self._read("Device") or "auto")
+        return stored if stored in offered_devices() else "auto"
 
     @device.setter
     def device(self, device: str) -> None:
@@ -37,8 +37,8 @@ class MachineSettings:
     @property
     def models_folder(self) -> Path | None:
         """Where models are downloaded to; None = the usual place of this system."""
-        said = self._read("ModelsFolder")
-        return Path(str(said)).expanduser() if said else None
+        stored = self._read("ModelsFolder")
+        return Path(str(stored)).expanduser() if stored else None
 
     @models_folder.setter
     def models_folder(self, folder: Path | None) -> None:
@@ -47,9 +47,9 @@ class MachineSettings:
     @property
     def cache_bytes(self) -> int | None:
         """Memory for features of slices, in bytes; None = chosen by the engine."""
-        said = self._read("CacheBytes")
+        stored = self._read("CacheBytes")
         try:
-            return int(said) if said else None
+            return int(stored) if stored else None
         except (TypeError, ValueError):  # edited by hand
             return None
 

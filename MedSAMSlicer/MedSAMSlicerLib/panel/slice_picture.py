@@ -1,4 +1,4 @@
-"""A small picture of a slice as the network sees it: through the window, with square millimetres."""
+"""A small picture of a slice as the network sees it: through the window, with square millimeters."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ..core.intensity import Window
 _LARGEST = 512  # voxels along a side that are still shown one by one
 
 
-def grey_slice(array: npt.NDArray[Any], axis: SliceAxis, index: int, window: Window) -> npt.NDArray[np.uint8]:
-    """Slice `index` of an array (K, J, I) in grey values, uint8 (rows, columns), each side at most 512."""
+def gray_slice(array: npt.NDArray[Any], axis: SliceAxis, index: int, window: Window) -> npt.NDArray[np.uint8]:
+    """Slice `index` of an array (K, J, I) in gray values, uint8 (rows, columns), each side at most 512."""
     plane = np.take(array, index, axis=int(axis))
     rows, columns = (-(-side // _LARGEST) for side in plane.shape)
     return window.apply(plane[::rows, ::columns])
 
 
-def pgm(grey: npt.NDArray[np.uint8]) -> bytes:
-    """A grey image (rows, columns) as a PGM file, which every Qt reads without a plug-in."""
-    rows, columns = grey.shape
-    return f"P5 {columns} {rows} 255\n".encode("ascii") + np.ascontiguousarray(grey).tobytes()
+def pgm(gray: npt.NDArray[np.uint8]) -> bytes:
+    """A gray image (rows, columns) as a PGM file, which every Qt reads without a plug-in."""
+    rows, columns = gray.shape
+    return f"P5 {columns} {rows} 255\n".encode("ascii") + np.ascontiguousarray(gray).tobytes()
 
 
 def size_in(geometry: VolumeGeometry, axis: SliceAxis, room: int) -> tuple[int, int]:
@@ -46,6 +46,6 @@ def pixmap_of(
 ) -> Any:
     """A QPixmap of a slice that fits into a square of `room` pixels."""
     pixmap = qt.QPixmap()
-    pixmap.loadFromData(pgm(grey_slice(array, axis, index, window)), "PGM")
+    pixmap.loadFromData(pgm(gray_slice(array, axis, index, window)), "PGM")
     width, height = size_in(geometry, axis, room)
     return pixmap.scaled(width, height, qt.Qt.IgnoreAspectRatio, qt.Qt.SmoothTransformation)

@@ -9,7 +9,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..app.verbs import Level, Message, NetworkState, SliceMark, Topic, Verb
+from ..app.state import Action, Level, Message, NetworkState, SliceMark, Topic
 from ..scene.placing import Tool
 from .context import Context
 from .install import Missing, missing, needed_sentence
@@ -27,34 +27,34 @@ _READING_SECONDS = 8.0
 """A warning stays that long at least, unless the user does something else."""
 
 
-class Status:
+class StatusSection:
     """Shows the last message until the next step makes it old, then what to do next."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._told: Message | None = None
-        self._told_at = ""
-        self._told_when = 0.0
-        self._told_after: tuple[int, str | None] = (0, None)
+        self._message: Message | None = None
+        self._hint_then = ""
+        self._shown_at = 0.0
+        self._steps_then: tuple[int, str | None] = (0, None)
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(round(1000 * _READING_SECONDS) + 100)
         self._timer.connect("timeout()", self._look_at_the_time)
         self._missing: Missing | None = None
         self._shown: tuple[str, Level] | None = None
-        context.tell = self.tell
+        context.show_message = self.show_message
         ui = context.ui
         ui.offerButton.connect("clicked()", self._take_offer)
         ui.offerButton.setVisible(False)
         ui.installButton.setVisible(False)
 
-    def tell(self, message: Message | None) -> None:
+    def show_message(self, message: Message | None) -> None:
         """Show a message; None = what was told before is over."""
-        self._told = message
+        self._message = message
         self._note()
         self._show()
 
-    def look_again(self) -> None:
+    def check_again(self) -> None:
         """Find out anew what is installed."""
         self._missing = None
         self._show()
@@ -63,15 +63,15 @@ class Status:
         """See Section."""
         controller = self._context.controller
         if Topic.MESSAGE in topics and controller.message is not None:
-            self._told = controller.message
+            self._message = controller.message
             self._note()
         elif self._is_old():
-            self._told = None
+            self._message = None
         self._show()
 
     def close(self) -> None:
         """See Section."""
-        self._context.tell = lambda message: None
+        self._context.show_message = lambda message: None
         self._timer.stop()
 
     @property
@@ -83,27 +83,27 @@ class Status:
 
     def _note(self) -> None:
         """Remember when and where the user was told something."""
-        self._told_at, self._told_when = self._hint(), time.monotonic()
-        self._told_after = self._context.controller.steps
-        if self._told is not None:  # the message line may be scrolled out of sight
-            slicer.util.showStatusMessage(self._told.text, round(1000 * _READING_SECONDS))
+        self._hint_then, self._shown_at = self._hint(), time.monotonic()
+        self._steps_then = self._context.controller.steps
+        if self._message is not None:  # the message line may be scrolled out of sight
+            slicer.util.showStatusMessage(self._message.text, round(1000 * _READING_SECONDS))
         self._timer.start()
 
     def _look_at_the_time(self) -> None:
         if self._is_old():
-            self._told = None
+            self._message = None
             self._show()
 
     def _is_old(self) -> bool:
         """Whether what was told can go: the user went on, or there is a next step and there was time to read."""
-        told = self._told
-        if told is None or told.offer is not None:
+        message = self._message
+        if message is None or message.offer is not None:
             return False
-        if self._context.controller.steps != self._told_after:
+        if self._context.controller.steps != self._steps_then:
             return True
-        if self._hint() == self._told_at:
+        if self._hint() == self._hint_then:
             return False
-        return told.level is Level.INFO or time.monotonic() - self._told_when > _READING_SECONDS
+        return message.level is Level.INFO or time.monotonic() - self._shown_at > _READING_SECONDS
 
     def _hint(self) -> str:
         controller = self._context.controller
@@ -116,9 +116,9 @@ class Status:
         return next_step(controller)
 
     def _show(self) -> None:
-        ui, told = self._context.ui, self._told
-        text, level = (told.text, told.level) if told is not None else (self._hint(), Level.INFO)
-        offer = told.offer if told is not None else None
+        ui, message = self._context.ui, self._message
+        text, level = (message.text, message.level) if message is not None else (self._hint(), Level.INFO)
+        offer = message.offer if message is not None else None
         ui.offerButton.setVisible(bool(offer))
         if offer:
             ui.offerButton.text = offer
@@ -135,7 +135,7 @@ class Status:
         )
 
     def _take_offer(self) -> None:
-        self._told = None
+        self._message = None
         self._context.attempt(self._context.controller.take_offer)
 
 
@@ -154,7 +154,7 @@ def next_step(controller: Controller) -> str:
         return _("Green was added, magenta was removed: keep the changes or revert them.")
     if not marks & {SliceMark.PROMPTED, SliceMark.PREDICTED, SliceMark.ACCEPTED, SliceMark.EDITED}:
         return _("Choose a prompt tool and click on the organ in a slice view.")
-    if controller.reason(Verb.PROPAGATE) is None:
+    if controller.reason(Action.PROPAGATE) is None:
         if marks & {SliceMark.PREDICTED}:
             return _(
                 "Correct further, or press Propagate: only the gap beside the correction is computed again."

@@ -1,7 +1,7 @@
 """What the strip above a slice view looks like: which columns and marks, in pixels. No Slicer, no Qt.
 
-One bar for each slice, as high as the network is certain and coloured from orange (doubtful) to light blue (certain),
-two colours that people with any common colour blindness tell apart. No bar: nothing was found there, or, with a thin
+One bar for each slice, as high as the network is certain and colored from orange (doubtful) to light blue (certain),
+two colors that people with any common color blindness tell apart. No bar: nothing was found there, or, with a thin
 line, nothing was computed yet. White under a bar: the user accepted it. A diamond: the user prompted it. A white frame:
 the slice in view.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..app.verbs import SliceMark, SliceState
+from ..app.state import SliceMark, SliceState
 
 HEIGHT = 26
 """Of the strip in pixels."""
@@ -32,7 +32,7 @@ _LEAST = 0.12  # height of a bar without any confidence, as a part of the highes
 
 
 @dataclass(frozen=True)
-class Block:
+class Rectangle:
     """A filled rectangle in pixels from the upper left corner."""
 
     x: int
@@ -70,7 +70,7 @@ def blocks(
     width: int,
     flipped: bool = False,
     slice_range: tuple[int, int] | None = None,
-) -> list[Block]:
+) -> list[Rectangle]:
     """The rectangles of a strip, those on top last.
 
     Args:
@@ -80,11 +80,11 @@ def blocks(
         flipped: the first slice is on the right, where its view has it.
         slice_range: first and last slice to propagate over; bars outside are left out where there is no mask.
     """
-    found = [Block(0, 0, width, HEIGHT, BACKGROUND)]
+    found = [Rectangle(0, 0, width, HEIGHT, BACKGROUND)]
     count = len(slices)
     if not count or width < 1:
         return found
-    marks: list[Block] = []
+    marks: list[Rectangle] = []
     gap = 1 if width >= 4 * count else 0
     for state in slices:
         left, right = place_of(state.index, count, width, flipped)
@@ -98,32 +98,32 @@ def blocks(
     return found + marks
 
 
-def _bar(state: SliceState, left: int, width: int, slice_range: tuple[int, int] | None) -> list[Block]:
+def _bar(state: SliceState, left: int, width: int, slice_range: tuple[int, int] | None) -> list[Rectangle]:
     kept = state.state in (SliceMark.ACCEPTED, SliceMark.EDITED)
-    under = [Block(left, _BOTTOM + 1, width, 2, KEPT)] if kept else []
+    under = [Rectangle(left, _BOTTOM + 1, width, 2, KEPT)] if kept else []
     if state.confidence is None:
         waits = state.state in (SliceMark.PENDING, SliceMark.PROMPTED)
         outside = slice_range is not None and not slice_range[0] <= state.index <= slice_range[1]
-        return [Block(left, _BOTTOM - 1, width, 1, PENDING)] if waits and not outside else under
+        return [Rectangle(left, _BOTTOM - 1, width, 1, PENDING)] if waits and not outside else under
     part = _LEAST + (1 - _LEAST) * min(1.0, max(0.0, state.confidence))
     height = max(1, round(part * (_BOTTOM - _TOP)))
-    return [Block(left, _BOTTOM - height, width, height, confidence_color(state.confidence)), *under]
+    return [Rectangle(left, _BOTTOM - height, width, height, confidence_color(state.confidence)), *under]
 
 
-def _diamond(middle: int) -> list[Block]:
+def _diamond(middle: int) -> list[Rectangle]:
     rows = ((1, 0), (2, 1), (3, 2), (4, 3), (5, 2), (6, 1), (7, 0))
-    edge = [Block(middle - half - 1, y, 2 * half + 3, 1, BACKGROUND) for y, half in rows]
-    return edge + [Block(middle - half, y, 2 * half + 1, 1, KEY) for y, half in rows]
+    edge = [Rectangle(middle - half - 1, y, 2 * half + 3, 1, BACKGROUND) for y, half in rows]
+    return edge + [Rectangle(middle - half, y, 2 * half + 1, 1, KEY) for y, half in rows]
 
 
-def _frame(left: int, right: int, width: int) -> list[Block]:
+def _frame(left: int, right: int, width: int) -> list[Rectangle]:
     first, last = max(0, left - 2), min(width - 1, right + 1)
     across = last - first + 1
     return [
-        Block(first, 0, 1, HEIGHT, SHOWN),
-        Block(last, 0, 1, HEIGHT, SHOWN),
-        Block(first, 0, across, 1, SHOWN),
-        Block(first, HEIGHT - 1, across, 1, SHOWN),
+        Rectangle(first, 0, 1, HEIGHT, SHOWN),
+        Rectangle(last, 0, 1, HEIGHT, SHOWN),
+        Rectangle(first, 0, across, 1, SHOWN),
+        Rectangle(first, HEIGHT - 1, across, 1, SHOWN),
     ]
 
 

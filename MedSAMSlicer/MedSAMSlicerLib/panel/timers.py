@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import qt
 
-from ..app.pump import Timer
+from ..app.poller import Timer
 
 
 class QtTimers:
-    """Makes timers on the main thread; see :class:`..app.pump.Timers`."""
+    """Makes timers on the main thread; see :class:`..app.poller.Timers`."""
 
     def __call__(self, callback: Callable[[], None], interval_ms: int) -> Timer:
         """A stopped timer."""

@@ -212,16 +212,16 @@ def _kidney(painter: Painter, rng: numpy.random.Generator, side: int) -> None:
     """Cortex, pyramids around the sinus, sinus fat and pelvis, opening towards the midline and the front."""
     name = "left_kidney" if side > 0 else "right_kidney"
     height = -8.0 if side > 0 else -24.0
-    centre: Point = (side * 66.0, 36.0, height)
-    block = painter.block(centre, (44, 42, 64))
-    shape = painter.ellipsoid(block, centre, (29, 24, 53), side * 0.45, -side * 0.16)
+    center: Point = (side * 66.0, 36.0, height)
+    block = painter.block(center, (44, 42, 64))
+    shape = painter.ellipsoid(block, center, (29, 24, 53), side * 0.45, -side * 0.16)
     z = painter.z[block] - height
-    x, y = painter.x[block] - centre[0] + side * 0.16 * z, painter.y[block] - centre[1]
+    x, y = painter.x[block] - center[0] + side * 0.16 * z, painter.y[block] - center[1]
     sinus = painter.ellipsoid(
-        block, (centre[0] - side * 13, centre[1] - 7, height), (17, 10, 30), side * 0.45, -side * 0.16
+        block, (center[0] - side * 13, center[1] - 7, height), (17, 10, 30), side * 0.45, -side * 0.16
     )
     hilum = painter.ellipsoid(
-        block, (centre[0] - side * 30, centre[1] - 14, height), (15, 8, 15), side * 0.45
+        block, (center[0] - side * 30, center[1] - 14, height), (15, 8, 15), side * 0.45
     )
     painter.paint(block, shape, 196 + 6 * _texture(painter, rng, block, 6.0), name)
     angle = numpy.arctan2(y + 4, side * x + 5)
@@ -232,7 +232,7 @@ def _kidney(painter: Painter, rng: numpy.random.Generator, side: int) -> None:
     painter.paint(
         block, numpy.maximum(opening, shape - 1), -78 + 16 * _texture(painter, rng, block, 5.0), "sinus"
     )
-    pelvis = painter.ellipsoid(block, (centre[0] - side * 17, centre[1] - 9, height), (12, 5, 12), side * 0.5)
+    pelvis = painter.ellipsoid(block, (center[0] - side * 17, center[1] - 9, height), (12, 5, 12), side * 0.5)
     painter.paint(block, pelvis, 14.0)
     painter.masks.pop("sinus", None)
     block, ureter = painter.tube(

@@ -1,6 +1,6 @@
 """A CT-like abdomen that never was a patient: for the demo, for tests and for screenshots.
 
-Anatomy in millimetres, drawn by hand with smooth shapes, a soft organic warp and the noise of a scanner. It has nothing
+Anatomy in millimeters, drawn by hand with smooth shapes, a soft organic warp and the noise of a scanner. It has nothing
 in common with the generator of the training data, so that the demo is a case the bundled network has not seen.
 """
 

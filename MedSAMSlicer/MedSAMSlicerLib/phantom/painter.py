@@ -1,4 +1,4 @@
-"""Painting a phantom in millimetres: soft-edged organs, smooth noise and the scanner's blur, in numpy alone."""
+"""Painting a phantom in millimeters: soft-edged organs, smooth noise and the scanner's blur, in numpy alone."""
 
 from __future__ import annotations
 
@@ -81,21 +81,21 @@ class Painter:
     voxel: float
     masks: dict[str, NDArray[numpy.bool_]] = field(default_factory=dict)
 
-    def block(self, centre: Point, reach: float | Point) -> Block:
-        """The part of the volume within `reach` mm of a centre (x, y, z), the warp allowed for."""
+    def block(self, center: Point, reach: float | Point) -> Block:
+        """The part of the volume within `reach` mm of a center (x, y, z), the warp allowed for."""
         reaches = (reach, reach, reach) if isinstance(reach, (int, float)) else reach
         bounds = []
-        for axis, middle, extent in zip(self.axes, centre[::-1], reaches[::-1], strict=True):
+        for axis, middle, extent in zip(self.axes, center[::-1], reaches[::-1], strict=True):
             inside = numpy.flatnonzero(numpy.abs(axis - middle) <= extent + 12)
             bounds.append(slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0))
         return bounds[0], bounds[1], bounds[2]
 
     def ellipsoid(
-        self, block: Block, centre: Point, radii: Point, tilt: float = 0.0, lean: float = 0.0
+        self, block: Block, center: Point, radii: Point, tilt: float = 0.0, lean: float = 0.0
     ) -> Array:
         """Signed distance in mm (about) to an ellipsoid turned by `tilt` in the slice and leaning `lean` mm per mm."""
-        z = self.z[block] - centre[2]
-        x, y = self.x[block] - centre[0] - lean * z, self.y[block] - centre[1]
+        z = self.z[block] - center[2]
+        x, y = self.x[block] - center[0] - lean * z, self.y[block] - center[1]
         cosine, sine = numpy.float32(numpy.cos(tilt)), numpy.float32(numpy.sin(tilt))
         along, across = cosine * x + sine * y, cosine * y - sine * x
         radius = numpy.sqrt((along / radii[0]) ** 2 + (across / radii[1]) ** 2 + (z / radii[2]) ** 2)
@@ -105,8 +105,8 @@ class Painter:
     def tube(self, path: list[Point], radii: list[float]) -> tuple[Block, Array]:
         """Signed distance in mm to a tube through the points, and the block it was computed in."""
         low, high = numpy.min(path, 0), numpy.max(path, 0)
-        centre, half = (low + high) / 2, (high - low) / 2 + max(radii) + 2
-        block = self.block((centre[0], centre[1], centre[2]), (half[0], half[1], half[2]))
+        center, half = (low + high) / 2, (high - low) / 2 + max(radii) + 2
+        block = self.block((center[0], center[1], center[2]), (half[0], half[1], half[2]))
         x, y, z = self.x[block], self.y[block], self.z[block]
         distance = numpy.full(x.shape, 1e3, numpy.float32)
         for (start, end), (first, last) in zip(pairwise(path), pairwise(radii), strict=True):

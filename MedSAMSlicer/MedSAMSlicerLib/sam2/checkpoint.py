@@ -69,7 +69,7 @@ def load(path: str | os.PathLike[str], config: Config | None = None) -> tuple[SA
 
     Args:
         path: An official `.pt` file, or `.safetensors`.
-        config: The network the file must hold; None = recognise it (see the module's docstring).
+        config: The network the file must hold; None = recognize it (see the module's docstring).
 
     Raises:
         CheckpointError: If the file is missing, truncated, not a checkpoint, holds anything but tensors, belongs to
@@ -92,7 +92,7 @@ def load_network(path: str | os.PathLike[str], config: Config | Sam1Config | Non
         weights, described = _read_safetensors(path)
     else:
         weights = _read_official(path)
-    config = config or described or recognise(weights, path.name)
+    config = config or described or recognize(weights, path.name)
     if isinstance(config, Sam1Config):
         weights = _renamed(weights)
     try:
@@ -214,7 +214,7 @@ def seeded(config: Config, seed: int = 0) -> SAM2:
     return model.eval()
 
 
-def recognise(weights: Mapping[str, Tensor], file_name: str) -> Config | Sam1Config:
+def recognize(weights: Mapping[str, Tensor], file_name: str) -> Config | Sam1Config:
     """The config whose image trunk has the width and depth of these weights.
 
     Raises:

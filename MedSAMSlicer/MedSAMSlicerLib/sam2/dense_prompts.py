@@ -26,7 +26,7 @@ def dense_prompt(
     """Draw the map of B objects' prompts.
 
     Args:
-        points: (B, P, 2) x, y in network pixels, pixel centres at integers.
+        points: (B, P, 2) x, y in network pixels, pixel centers at integers.
         labels: (B, P): 1 inside, 0 outside, 2 and 3 the corner pixels of a box, -1 padding.
         mask: (B, 1, ., .) logits.
         side: The image's side in pixels.
@@ -49,8 +49,8 @@ def dense_prompt(
     return evidence * (1 - torch.maximum(inside, outside)) + LIMIT * (inside - outside)
 
 
-def _centres(side: int, grid: int, device: torch.device) -> Tensor:
-    """(grid,) coordinates of the cells' centres in pixels, measured from the image's edge."""
+def _centers(side: int, grid: int, device: torch.device) -> Tensor:
+    """(grid,) coordinates of the cells' centers in pixels, measured from the image's edge."""
     return (torch.arange(grid, device=device) + 0.5) * (side / grid)
 
 
@@ -61,8 +61,8 @@ def _box(points: Tensor, labels: Tensor, side: int, grid: int) -> Tensor:
     high = points.where(last[..., None], -torch.inf).amax(1) + 1  # right and bottom edge of the last pixel
     has_box = (first.any(1) & last.any(1))[:, None]
     low, high = low.where(has_box, 0.0), high.where(has_box, 0.0)
-    centres = _centres(side, grid, points.device)
-    depth = torch.minimum(centres - low[..., None], high[..., None] - centres) * (
+    centers = _centers(side, grid, points.device)
+    depth = torch.minimum(centers - low[..., None], high[..., None] - centers) * (
         grid / side
     )  # (B, 2, grid) in cells
     depth = depth.clamp(-1, 1)
@@ -71,9 +71,9 @@ def _box(points: Tensor, labels: Tensor, side: int, grid: int) -> Tensor:
 
 
 def _nearness(points: Tensor, which: Tensor, side: int, grid: int) -> Tensor:
-    """(B, 1, grid, grid): the Gaussian of the nearest of the chosen points, 1 at its centre."""
-    centres = _centres(side, grid, points.device)
-    offsets = (points[..., None] + 0.5 - centres) * (grid / side / POINT_RADIUS)  # (B, P, 2, grid)
+    """(B, 1, grid, grid): the Gaussian of the nearest of the chosen points, 1 at its center."""
+    centers = _centers(side, grid, points.device)
+    offsets = (points[..., None] + 0.5 - centers) * (grid / side / POINT_RADIUS)  # (B, P, 2, grid)
     bumps = torch.exp(-0.5 * offsets**2)
     bumps = bumps[:, :, 1, :, None] * bumps[:, :, 0, None, :]  # (B, P, grid, grid)
     return (bumps * which[..., None, None]).amax(1, keepdim=True)

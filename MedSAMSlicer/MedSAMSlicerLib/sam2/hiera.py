@@ -35,7 +35,7 @@ class Hiera(nn.Module):
                     window = 0
                 width = self.channels[stage]
                 self.blocks.append(
-                    Block(width // 2 if first else width, width, heads * 2**stage, window, pool=first)
+                    HieraBlock(width // 2 if first else width, width, heads * 2**stage, window, pool=first)
                 )
         self.last_blocks = {sum(config.stages[: stage + 1]) - 1 for stage in range(4)}
 
@@ -69,7 +69,7 @@ class PatchEmbedding(nn.Module):
         return patches.permute(0, 2, 3, 1)
 
 
-class Block(nn.Module):
+class HieraBlock(nn.Module):
     """One transformer block on (N, H, W, C); with `pool` it halves the grid (and the caller doubles the channels)."""
 
     def __init__(self, channels_in: int, channels: int, heads: int, window: int, pool: bool) -> None:

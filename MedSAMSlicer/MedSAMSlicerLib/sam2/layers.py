@@ -11,7 +11,7 @@ from torch.nn import functional
 
 
 class LayerNorm2d(nn.Module):
-    """Layer normalisation over the channels of (N, C, H, W), pixel by pixel."""
+    """Layer normalization over the channels of (N, C, H, W), pixel by pixel."""
 
     def __init__(self, channels: int, eps: float = 1e-6) -> None:
         super().__init__()

@@ -117,7 +117,7 @@ class MemoryAttention(nn.Module):
 
 
 class MemoryAttentionLayer(nn.Module):
-    """Self-attention, attention to the memories and a feed-forward part, each on normalised tokens."""
+    """Self-attention, attention to the memories and a feed-forward part, each on normalized tokens."""
 
     def __init__(self, channels: int, memory_channels: int, feedforward: int, dropout: float) -> None:
         super().__init__()

@@ -33,7 +33,7 @@ NO_OBJECT_LOGIT = -1024.0
 
 MEAN = (0.485, 0.456, 0.406)
 STANDARD_DEVIATION = (0.229, 0.224, 0.225)
-"""ImageNet's statistics of the three colour channels, for values in 0..1."""
+"""ImageNet's statistics of the three color channels, for values in 0..1."""
 
 
 class ImageFeatures(NamedTuple):
@@ -47,7 +47,7 @@ class ImageFeatures(NamedTuple):
 class DecoderPrompts(NamedTuple):
     """What the user said about B objects on one slice; empty while tracking."""
 
-    points: Tensor | None = None  # (B, P, 2) x, y in network pixels, pixel centres at integers
+    points: Tensor | None = None  # (B, P, 2) x, y in network pixels, pixel centers at integers
     labels: Tensor | None = None  # (B, P) integers: 1 inside, 0 outside, 2 and 3 box corners, -1 padding
     mask: Tensor | None = None  # (B, 1, 4h, 4w) logits, e.g. of the mask that is being corrected
 
@@ -128,8 +128,8 @@ class SAM2(nn.Module):
     # ---------------------------------------------------------------------------------------------- the image
 
     @staticmethod
-    def normalise(frames: Tensor) -> Tensor:
-        """Values 0..255 (uint8 or float), grey (N, S, S) or RGB (N, S, S, 3) -> (N, 3, S, S) float32 for the trunks."""
+    def normalize(frames: Tensor) -> Tensor:
+        """Values 0..255 (uint8 or float), gray (N, S, S) or RGB (N, S, S, 3) -> (N, 3, S, S) float32 for the trunks."""
         channels = frames[:, None] if frames.ndim == 3 else frames.permute(0, 3, 1, 2).contiguous()
         values = channels.to(torch.float32) / 255  # (N, 1 or 3, S, S)
         mean = values.new_tensor(MEAN).view(1, 3, 1, 1)
@@ -137,7 +137,7 @@ class SAM2(nn.Module):
         return (values - mean) / deviation
 
     def encode_image(self, frames: Tensor) -> ImageFeatures:
-        """(N, 3, S, S) normalised frames -> their features; S is any multiple of `stride`.
+        """(N, 3, S, S) normalized frames -> their features; S is any multiple of `stride`.
 
         Raises:
             ValueError: If the frames are not square, or their side is not a multiple of `stride`.

@@ -78,7 +78,7 @@ class PromptEncoder(nn.Module):
         return tokens
 
     def grid_position(self, height: int, width: int) -> Tensor:
-        """(1, C, height, width): the position embedding of every feature's centre."""
+        """(1, C, height, width): the position embedding of every feature's center."""
         device = self.no_mask_embed.weight.device
         rows = (torch.arange(height, device=device) + 0.5) / height
         columns = (torch.arange(width, device=device) + 0.5) / width

@@ -32,8 +32,8 @@ class SAM1(nn.Module):
         )
 
     @staticmethod
-    def normalise(frames: Tensor) -> Tensor:
-        """Values 0..255, grey (N, S, S) or RGB (N, S, S, 3) -> (N, 3, S, S) float32, each frame stretched to 0..1."""
+    def normalize(frames: Tensor) -> Tensor:
+        """Values 0..255, gray (N, S, S) or RGB (N, S, S, 3) -> (N, 3, S, S) float32, each frame stretched to 0..1."""
         channels = frames[:, None] if frames.ndim == 3 else frames.permute(0, 3, 1, 2)
         values = channels.to(torch.float32)
         lowest = values.amin((1, 2, 3), keepdim=True)

@@ -49,7 +49,7 @@ class TinyViT(nn.Module):
     def number_distances(self) -> None:
         """Make the tables of distances, which are no weights, after the network was built without storage."""
         for module in self.modules():
-            if isinstance(module, WindowAttention):
+            if isinstance(module, TinyViTAttention):
                 module.attention_bias_idxs = distance_table(module.window)
 
     @torch.no_grad()
@@ -188,7 +188,7 @@ class AttentionBlock(nn.Module):
     def __init__(self, width: int, window: int) -> None:
         super().__init__()
         self.window = window
-        self.attn = WindowAttention(width, window)
+        self.attn = TinyViTAttention(width, window)
         self.local_conv = ConvNorm(width, width, 3, groups=width)
         self.mlp = NormMLP(width)
 
@@ -213,7 +213,7 @@ class AttentionBlock(nn.Module):
         return grid.reshape(count, height, width, channels)
 
 
-class WindowAttention(nn.Module):
+class TinyViTAttention(nn.Module):
     """Attention among the tokens of a window, with a learned bias for every distance of rows and columns."""
 
     attention_bias_idxs: Tensor

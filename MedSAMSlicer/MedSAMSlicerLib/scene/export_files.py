@@ -26,7 +26,7 @@ _SEG_NRRD = ".seg.nrrd"
 
 
 def export_segmentation(segmentation_node: Any, path: Path) -> None:
-    """Write a segmentation as .seg.nrrd with everything Slicer keeps: names, colours, terminology, overlaps.
+    """Write a segmentation as .seg.nrrd with everything Slicer keeps: names, colors, terminology, overlaps.
 
     Raises:
         OutputError: Slicer could not write the file, or there is something else of that name.
@@ -100,7 +100,7 @@ def _write_dicom(segmentation_node: Any, volume_node: Any, path: Path) -> None:
 
 
 def masks_of(segmentation_node: Any, volume_node: Any) -> tuple[dict[str, Mask], dict[str, Color]]:
-    """All segments by a name of their own: bool (K, J, I) on the volume's voxels, and colours from 0 to 1."""
+    """All segments by a name of their own: bool (K, J, I) on the volume's voxels, and colors from 0 to 1."""
     geometry = volume_geometry(volume_node)
     segments = SegmentMasks(segmentation_node, volume_node)
     masks: dict[str, Mask] = {}
@@ -121,11 +121,11 @@ def masks_of(segmentation_node: Any, volume_node: Any) -> tuple[dict[str, Mask],
 
 def series_files(volume_node: Any) -> list[Path]:
     """The DICOM files that a volume was loaded from; empty when it was not, or they are gone."""
-    said = volume_node.GetAttribute("DICOM.instanceUIDs")
+    uids = volume_node.GetAttribute("DICOM.instanceUIDs")
     database = getattr(slicer, "dicomDatabase", None)
-    if not said or database is None:
+    if not uids or database is None:
         return []
-    files = [str(database.fileForInstance(uid)) for uid in said.split()]
+    files = [str(database.fileForInstance(uid)) for uid in uids.split()]
     return [Path(file) for file in files if file and Path(file).is_file()]
 
 

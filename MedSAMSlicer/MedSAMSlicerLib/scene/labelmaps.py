@@ -89,7 +89,7 @@ class Lattice:
         return found
 
 
-class Grid:
+class VolumeGrid:
     """The volume's voxels as the segmentation sees them: shape and matrix into the segmentation's own RAS."""
 
     def __init__(self, segmentation_node: Any, volume_node: Any) -> None:
@@ -111,7 +111,7 @@ class Grid:
 class Labelmap:
     """One labelmap on the grid of the volume."""
 
-    def __init__(self, image: Any, grid: Grid) -> None:
+    def __init__(self, image: Any, grid: VolumeGrid) -> None:
         self.image = image
         self._grid = grid
 
@@ -179,16 +179,16 @@ class Labelmap:
         )
         self.image.SetImageToWorldMatrix(vtk_matrix(self._grid.ijk_to_segmentation))
         self.image.SetExtent(*(bound for pair in zip(first, end, strict=True) for bound in pair))
-        self._fill_anew(scalar_type)
+        self._refill(scalar_type)
 
     def _reallocate(self, present: list[int], grown: list[int]) -> None:
         before = raw_array(self.image)
         self.image.SetExtent(*grown)
-        after = self._fill_anew(self.image.GetScalarType())
+        after = self._refill(self.image.GetScalarType())
         inside = [slice(present[n] - grown[n], present[n + 1] - grown[n] + 1) for n in (4, 2, 0)]
         after[tuple(inside)] = before
 
-    def _fill_anew(self, scalar_type: int) -> npt.NDArray[Any]:
+    def _refill(self, scalar_type: int) -> npt.NDArray[Any]:
         # Not AllocateScalars: it may reuse the memory that is still to be read.
         scalars = vtk.vtkDataArray.CreateDataArray(scalar_type)
         scalars.UnRegister(None)  # CreateDataArray hands over a reference
@@ -247,7 +247,7 @@ def check_segmentation(segmentation_node: Any, volume_node: Any) -> None:
         GeometryError: surfaces instead of labelmaps, another grid of voxels, or a non-linear transform.
     """
     names = {"segmentation": segmentation_node.GetName(), "volume": volume_node.GetName()}
-    grid = Grid(segmentation_node, volume_node)
+    grid = VolumeGrid(segmentation_node, volume_node)
     segmentation = segmentation_node.GetSegmentation()
     ids = segment_ids(segmentation_node)
     if ids and segmentation.GetSourceRepresentationName() != LABELMAP:
@@ -280,7 +280,7 @@ def give_reference(segmentation_node: Any, volume_node: Any) -> None:
         segmentation_node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
 
 
-def place_empty_labelmaps(segmentation_node: Any, grid: Grid) -> None:
+def place_empty_labelmaps(segmentation_node: Any, grid: VolumeGrid) -> None:
     """Let labelmaps without voxels lie on those of the volume.
 
     Slicer loads them with a grid of their own, and when it saves the scene it may resample all others to that.
@@ -291,7 +291,7 @@ def place_empty_labelmaps(segmentation_node: Any, grid: Grid) -> None:
             image.SetImageToWorldMatrix(vtk_matrix(grid.ijk_to_segmentation))
 
 
-def own_labelmap(segment: Any, grid: Grid) -> None:
+def own_labelmap(segment: Any, grid: VolumeGrid) -> None:
     """Give a segment without voxels a labelmap that it shares with no other segment.
 
     It lies on the voxels of the volume: when a scene is saved, Slicer may take the grid of this labelmap for all.

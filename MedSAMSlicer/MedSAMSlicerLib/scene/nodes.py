@@ -44,13 +44,13 @@ def volume_array(volume_node: Any) -> npt.NDArray[Any]:
     It stays valid when the node is deleted, and shows changes that are made to the voxels in place.
 
     Raises:
-        VolumeError: the node holds no image, or colours instead of grey values.
+        VolumeError: the node holds no image, or colors instead of gray values.
     """
     image = _image(volume_node)
     columns, rows, slices = image.GetDimensions()
     array = vtk_to_numpy(image.GetPointData().GetScalars()).view()
     if array.ndim != 1:
-        raise VolumeError(_not_grey(volume_node, array.shape[1]))
+        raise VolumeError(_not_gray(volume_node, array.shape[1]))
     array = array.reshape(slices, rows, columns)
     array.flags.writeable = False
     return array
@@ -60,12 +60,12 @@ def check_usable(volume_node: Any) -> None:
     """Raise, in one sentence for the user, unless the volume can be segmented.
 
     Raises:
-        VolumeError: no image, or colours or vectors instead of grey values.
+        VolumeError: no image, or colors or vectors instead of gray values.
         GeometryError: a non-linear parent transform, or a matrix that cannot be used.
     """
     components = _image(volume_node).GetNumberOfScalarComponents()
     if components != 1:
-        raise VolumeError(_not_grey(volume_node, components))
+        raise VolumeError(_not_gray(volume_node, components))
     parent = volume_node.GetParentTransformNode()
     if parent is not None and not parent.IsTransformToWorldLinear():
         raise GeometryError(
@@ -139,8 +139,8 @@ def _image(volume_node: Any) -> Any:
     return image
 
 
-def _not_grey(volume_node: Any, components: int) -> str:
+def _not_gray(volume_node: Any, components: int) -> str:
     return _(
-        'The volume "{volume}" has {components} values in each voxel, such as colours or vectors; '
-        "choose a volume of grey values."
+        'The volume "{volume}" has {components} values in each voxel, such as colors or vectors; '
+        "choose a volume of gray values."
     ).format(volume=volume_node.GetName(), components=components)

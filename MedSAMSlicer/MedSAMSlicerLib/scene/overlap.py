@@ -1,6 +1,6 @@
 """Whose voxel it is where several segments claim one, so that what was taken can be given back.
 
-For each contested voxel the ledger keeps the order in which segments came to claim it, and which of them want it
+For each contested voxel the overlaps keeps the order in which segments came to claim it, and which of them want it
 now. It belongs to the last in that order who wants it. Since leaving keeps the place in the order, undoing and
 redoing masks gives every segment exactly what it had.
 
@@ -83,13 +83,13 @@ _UNCONTESTED = Claims()
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """Who came when on some contested voxels, at one time; made and read by the ledger alone."""
+    """Who came when on some contested voxels, at one time; made and read by the overlaps alone."""
 
     voxels: Voxels
     numbers: npt.NDArray[np.uint16]
 
 
-class Ledger:
+class OverlapOrders:
     """The contested voxels of a segmentation; no memory is used until there are some."""
 
     def __init__(self) -> None:

@@ -238,8 +238,8 @@ class ParameterNode:
         return max(slots, default=0) + 1 if lost is None else lost
 
     def _turn(self, slot: int) -> int:
-        said = self._text(f"{_SESSION_TURN}{slot}") or ""
-        return int(said) if said.isdigit() else 0
+        text = self._text(f"{_SESSION_TURN}{slot}") or ""
+        return int(text) if text.isdigit() else 0
 
     def _take_turn(self, slot: int) -> None:
         """From now on this is the session that was used last."""

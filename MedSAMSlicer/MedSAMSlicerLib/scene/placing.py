@@ -8,8 +8,8 @@ from typing import Any
 
 import slicer
 
-from .prompt_markups import Kind, is_void
-from .prompt_nodes import PromptNodes, PromptsOf
+from .prompt_markups import Kind, is_too_small
+from .prompt_nodes import ObjectMarkups, PromptNodes
 
 
 class Tool(enum.Enum):
@@ -54,11 +54,11 @@ class Placing:
         """What is being placed; None while the mouse is free."""
         return self._tool
 
-    def start(self, tool: Tool, entry: PromptsOf, volume_node: Any) -> None:
+    def start(self, tool: Tool, obj: ObjectMarkups, volume_node: Any) -> None:
         """Let the next clicks place prompts of an object."""
         if self._tool is not None:
             self._end()
-        node = self._prompt_nodes.node_for_placing(tool.kind, entry, volume_node)
+        node = self._prompt_nodes.node_for_placing(tool.kind, obj, volume_node)
         self._starting = True
         try:
             self._observe()
@@ -116,9 +116,9 @@ class Placing:
         if self._is_place(self._interaction()) and ours:
             return
         node = self._scene.GetNodeByID(self._node_id) if ours else None
-        void = self._tool if node is not None and is_void(node, self._tool.kind) else None
+        too_small = self._tool if node is not None and is_too_small(node, self._tool.kind) else None
         self._end()
-        self._on_left(void)
+        self._on_left(too_small)
 
     def _interaction(self) -> Any:
         return self._scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")

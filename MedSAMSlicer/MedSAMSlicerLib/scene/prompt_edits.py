@@ -14,7 +14,7 @@ EditKind = Literal["add", "change", "remove"]
 
 
 @dataclass(frozen=True)
-class PromptsOf:
+class ObjectMarkups:
     """The prompts of one object, as the scene shows them.
 
     Attributes:
@@ -44,7 +44,7 @@ class PromptEdit:
     Attributes:
         kind: "add", "change" or "remove".
         object_id: whose prompt it is.
-        position: of the prompt in `PromptsOf.prompts`; None for a new one.
+        position: of the prompt in `ObjectMarkups.prompts`; None for a new one.
         prompt: as it is now, with round 0; None when it was removed or refused.
         range_changed: whether the depth of a ROI says another slice range, `slice_range`, than before.
         slice_range: first and last slice; None for all.

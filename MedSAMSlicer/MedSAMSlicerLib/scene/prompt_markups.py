@@ -23,7 +23,7 @@ from .refusals import AcrossSlicesError
 VOLUME_ROLE = "MedSAMSlicer.Volume"
 KIND, OBJECT, SEGMENT = "MedSAMSlicer.Kind", "MedSAMSlicer.Object", "MedSAMSlicer.Segment"
 SLICE, RANGE = "MedSAMSlicer.Slice", "MedSAMSlicer.Range"
-RESTING = "MedSAMSlicer.Resting"
+HIDDEN = "MedSAMSlicer.Resting"
 
 _REMOVED = "removed"
 _GREEN, _RED = (0.2, 0.9, 0.3), (1.0, 0.25, 0.2)
@@ -104,24 +104,24 @@ def dress(node: Any, kind: Kind, name: str, color: Sequence[float], active: bool
     display.EndModify(was_modifying)
 
 
-def set_resting(node: Any, resting: bool) -> None:
+def set_hidden(node: Any, hidden: bool) -> None:
     """Hide a node that has no effect at the moment, or show it again; what the user has hidden stays hidden."""
-    if resting and node.GetDisplayVisibility():
-        node.SetAttribute(RESTING, "1")
+    if hidden and node.GetDisplayVisibility():
+        node.SetAttribute(HIDDEN, "1")
         node.SetDisplayVisibility(False)
-    elif not resting and node.GetAttribute(RESTING):
-        node.SetAttribute(RESTING, None)
+    elif not hidden and node.GetAttribute(HIDDEN):
+        node.SetAttribute(HIDDEN, None)
         node.SetDisplayVisibility(True)
 
 
-def disown(node: Any) -> None:
+def mark_removed(node: Any) -> None:
     """Hide a node that is to be removed; it is none of ours any more."""
     node.SetAttribute(KIND, _REMOVED)
     node.SetDisplayVisibility(False)
 
 
-def is_disowned(node: Any) -> bool:
-    """Whether `disown` was called for a node."""
+def is_marked_removed(node: Any) -> bool:
+    """Whether `mark_removed` was called for a node."""
     return bool(node.GetAttribute(KIND) == _REMOVED)
 
 
@@ -135,8 +135,8 @@ def node_kind(node: Any) -> Kind | None:
 
 def node_object(node: Any) -> int | None:
     """The object that a node's attribute says."""
-    said = node.GetAttribute(OBJECT) or ""
-    return int(said) if said.isdigit() else None
+    text = node.GetAttribute(OBJECT) or ""
+    return int(text) if text.isdigit() else None
 
 
 # -- points
@@ -152,7 +152,7 @@ def defined_points(node: Any) -> dict[str, tuple[int, tuple[float, float, float]
     }
 
 
-def is_void(node: Any, kind: Kind) -> bool:
+def is_too_small(node: Any, kind: Kind) -> bool:
     """Whether both clicks of a box or line were at one place."""
     if kind.holds_points or len(defined_points(node)) < 2:
         return False

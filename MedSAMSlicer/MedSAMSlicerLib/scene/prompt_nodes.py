@@ -13,14 +13,14 @@ from ..core.prompts import Prompt
 from . import prompt_markups as markups
 from . import prompt_sync as syncing
 from .nodes import volume_geometry
-from .prompt_edits import EditKind, PromptEdit, PromptsOf
+from .prompt_edits import EditKind, ObjectMarkups, PromptEdit
 from .prompt_events import MarkupsEvents
 from .prompt_markups import Kind
 from .prompt_sync import Place, Shown, ShownPrompt
 from .refusals import AcrossSlicesError, in_words
 from .slice_views import ShownSlice, clicked_slice_node, shown_slice
 
-__all__ = ["EditKind", "PromptEdit", "PromptNodes", "PromptsOf"]
+__all__ = ["EditKind", "ObjectMarkups", "PromptEdit", "PromptNodes"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class PromptNodes:
         self._on_change = on_change
         self._later = later or (lambda action: action())
         self._volume_id: str | None = None
-        self._objects: dict[int, PromptsOf] = {}
+        self._objects: dict[int, ObjectMarkups] = {}
         self._shown: dict[str, Shown] = {}
         self._unfinished: set[str] = set()  # nodes that are being drawn
         self._syncing = False
@@ -58,7 +58,7 @@ class PromptNodes:
 
     # -- from the session to the scene
 
-    def sync(self, objects: Sequence[PromptsOf], volume_node: Any | None) -> None:
+    def sync(self, objects: Sequence[ObjectMarkups], volume_node: Any | None) -> None:
         """Make the scene show these prompts and no others on the volume.
 
         Without a volume it removes the nodes of the last one and those whose volume is gone.
@@ -72,18 +72,18 @@ class PromptNodes:
             if volume_node is None or geometry is None:
                 objects = ()
             self._events.follow_transform_of(volume_node)
-            self._objects = {entry.object_id: entry for entry in objects}
+            self._objects = {obj.object_id: obj for obj in objects}
             for node in self._nodes_to_drop(volume_node):
                 self._drop(node)
             self._volume_id = None if volume_node is None else volume_node.GetID()
             self._show_those_of_the_volume()
-            for entry in objects:
+            for obj in objects:
                 for kind in Kind:
-                    self._sync_kind(entry, kind, volume_node, geometry)  # type: ignore[arg-type]
+                    self._sync_kind(obj, kind, volume_node, geometry)  # type: ignore[arg-type]
         finally:
             self._syncing = was_syncing
 
-    def rest(self) -> None:
+    def hide(self) -> None:
         """The volume is worked on no longer: its markups are hidden until `sync` has it again."""
         was_syncing, self._syncing = self._syncing, True
         try:
@@ -93,48 +93,50 @@ class PromptNodes:
         finally:
             self._syncing = was_syncing
 
-    def read(self, volume_node: Any) -> tuple[PromptsOf, ...]:
+    def read(self, volume_node: Any) -> tuple[ObjectMarkups, ...]:
         """The prompts that the markups of the scene hold for a volume, in the order in which they were given.
 
         For a scene whose session text is lost; scribbles and masks are not among them. Markups that do not fit
         the volume are passed over.
         """
         geometry = volume_geometry(volume_node)
-        found: dict[int, PromptsOf] = {}
+        found: dict[int, ObjectMarkups] = {}
         prompts: dict[int, list[tuple[int, Prompt]]] = {}
         for node in self._nodes_of(volume_node):
             object_id, kind = markups.node_object(node), markups.node_kind(node)
             if object_id is None or kind is None:
                 continue
             try:
-                said, slice_range = syncing.read_node(node, kind, geometry)
+                given, slice_range = syncing.read_node(node, kind, geometry)
             except MedSAMError as error:
                 logger.warning("The markup %s is passed over: %s", node.GetName(), error)
                 continue
             if object_id not in found:
                 name = (node.GetName() or "").rsplit(" ", 1)[0] or f"Object {object_id}"
                 color = tuple(node.GetDisplayNode().GetSelectedColor())
-                found[object_id] = PromptsOf(object_id, node.GetAttribute(markups.SEGMENT) or "", name, color)
+                found[object_id] = ObjectMarkups(
+                    object_id, node.GetAttribute(markups.SEGMENT) or "", name, color
+                )
             if slice_range is not None:
                 found[object_id] = replace(found[object_id], slice_range=slice_range)
-            prompts.setdefault(object_id, []).extend(said)
+            prompts.setdefault(object_id, []).extend(given)
         return tuple(
             replace(
-                entry, prompts=tuple(prompt for _, prompt in sorted(prompts[key], key=lambda item: item[0]))
+                obj, prompts=tuple(prompt for _, prompt in sorted(prompts[key], key=lambda item: item[0]))
             )
-            for key, entry in sorted(found.items())
+            for key, obj in sorted(found.items())
         )
 
-    def node_for_placing(self, kind: Kind, entry: PromptsOf, volume_node: Any) -> Any:
+    def node_for_placing(self, kind: Kind, obj: ObjectMarkups, volume_node: Any) -> Any:
         """The node that takes the next click: that of the object's points, or a new ROI or line."""
         was_syncing, self._syncing = self._syncing, True
         try:
-            self._objects[entry.object_id] = entry
+            self._objects[obj.object_id] = obj
             self._volume_id = volume_node.GetID()
-            nodes = self._nodes_of(volume_node, entry.object_id, kind) if kind.holds_points else []
-            node = nodes[0] if nodes else self._new_node(entry, kind, volume_node)
+            nodes = self._nodes_of(volume_node, obj.object_id, kind) if kind.holds_points else []
+            node = nodes[0] if nodes else self._new_node(obj, kind, volume_node)
             if kind is Kind.BOX:
-                axis = self._axis(entry.object_id) or SliceAxis.K
+                axis = self._axis(obj.object_id) or SliceAxis.K
                 markups.turn_to_volume(node, volume_geometry(volume_node), axis)
             if not kind.holds_points:
                 self._unfinished.add(node.GetID())
@@ -181,7 +183,7 @@ class PromptNodes:
             node = self._scene.GetNthNodeByClass(number, "vtkMRMLMarkupsNode")
             if markups.node_kind(node) is not None:
                 theirs = node.GetNodeReferenceID(markups.VOLUME_ROLE) == self._volume_id
-                markups.set_resting(node, not theirs)
+                markups.set_hidden(node, not theirs)
 
     def _nodes_to_drop(self, volume_node: Any | None) -> list[Any]:
         """Nodes of objects that are gone; without a volume those of the last one, too."""
@@ -197,47 +199,47 @@ class PromptNodes:
                 found.append(node)
         return found
 
-    def _sync_kind(self, entry: PromptsOf, kind: Kind, volume_node: Any, geometry: VolumeGeometry) -> None:
+    def _sync_kind(self, obj: ObjectMarkups, kind: Kind, volume_node: Any, geometry: VolumeGeometry) -> None:
         wanted = [
             (position, prompt)
-            for position, prompt in enumerate(entry.prompts)
+            for position, prompt in enumerate(obj.prompts)
             if markups.kind_of_prompt(prompt) is kind
         ]
-        nodes = self._nodes_of(volume_node, entry.object_id, kind)
+        nodes = self._nodes_of(volume_node, obj.object_id, kind)
         if kind.holds_points:
             if not nodes and wanted:
-                nodes = [self._new_node(entry, kind, volume_node)]
+                nodes = [self._new_node(obj, kind, volume_node)]
             for extra in nodes[1:]:
                 self._drop(extra)
             for node in nodes[:1]:
-                self._prepare(node, entry, kind)
+                self._prepare(node, obj, kind)
                 if not self._events.is_dragged(node):
-                    self._shown[node.GetID()] = syncing.sync_points(node, entry.object_id, kind, wanted)
+                    self._shown[node.GetID()] = syncing.sync_points(node, obj.object_id, kind, wanted)
             return
         finished = [
             node for node in nodes if syncing.places(node, kind) or node.GetID() not in self._unfinished
         ]
         pairs, missing, spare = syncing.matched(finished, kind, wanted, geometry)
-        pairs += [(self._new_node(entry, kind, volume_node), prompt) for prompt in missing]
+        pairs += [(self._new_node(obj, kind, volume_node), prompt) for prompt in missing]
         for node in spare:
             self._drop(node)
         for node, prompt in pairs:
-            self._prepare(node, entry, kind)
+            self._prepare(node, obj, kind)
             self._unfinished.discard(node.GetID())
             if not self._events.is_dragged(node):
                 self._shown[node.GetID()] = syncing.sync_single(
-                    node, entry.object_id, kind, prompt, geometry, entry.slice_range
+                    node, obj.object_id, kind, prompt, geometry, obj.slice_range
                 )
 
-    def _new_node(self, entry: PromptsOf, kind: Kind, volume_node: Any) -> Any:
-        node = markups.make_node(self._scene, kind, entry.object_id, volume_node)
-        self._shown[node.GetID()] = Shown(entry.object_id, kind)
-        self._prepare(node, entry, kind)
+    def _new_node(self, obj: ObjectMarkups, kind: Kind, volume_node: Any) -> Any:
+        node = markups.make_node(self._scene, kind, obj.object_id, volume_node)
+        self._shown[node.GetID()] = Shown(obj.object_id, kind)
+        self._prepare(node, obj, kind)
         return node
 
-    def _prepare(self, node: Any, entry: PromptsOf, kind: Kind) -> None:
-        node.SetAttribute(markups.SEGMENT, entry.segment_id)
-        markups.dress(node, kind, entry.name, entry.color, entry.active)
+    def _prepare(self, node: Any, obj: ObjectMarkups, kind: Kind) -> None:
+        node.SetAttribute(markups.SEGMENT, obj.segment_id)
+        markups.dress(node, kind, obj.name, obj.color, obj.active)
         self._events.watch(node)
 
     def _drop(self, node: Any) -> None:
@@ -245,13 +247,13 @@ class PromptNodes:
         self._shown.pop(node.GetID(), None)
         self._unfinished.discard(node.GetID())
         # A node that goes while the mouse is placing it would leave its picture in the view.
-        markups.disown(node)
+        markups.mark_removed(node)
         node_id = node.GetID()
-        self._later(lambda: self._remove_disowned(node_id))
+        self._later(lambda: self._remove_marked(node_id))
 
-    def _remove_disowned(self, node_id: str) -> None:
+    def _remove_marked(self, node_id: str) -> None:
         node = self._scene.GetNodeByID(node_id)
-        if node is not None and markups.is_disowned(node):
+        if node is not None and markups.is_marked_removed(node):
             self._scene.RemoveNode(node)
 
     # -- inside: what the user does
@@ -261,9 +263,9 @@ class PromptNodes:
         self._unfinished.discard(node_id)
         if shown is None or self._syncing:
             return
-        positions = [entry.position for entry in shown.prompts.values() if entry.position is not None]
+        positions = [obj.position for obj in shown.prompts.values() if obj.position is not None]
         for position in sorted(positions, reverse=True):
-            self._tell_removed(shown.object_id, position)
+            self._report_removed(shown.object_id, position)
 
     def _node_changed(self, node: Any) -> None:
         if self._syncing or self._scene.IsClosing() or self._volume_id is None:
@@ -274,34 +276,34 @@ class PromptNodes:
         # One edit at a time: the session answers each with a sync, which may change what is shown.
         while (shown := self._shown.get(node.GetID())) is not None:
             now = syncing.places(node, shown.kind)
-            if not self._tell_next(node, shown, now, volume_node):
+            if not self._report_next(node, shown, now, volume_node):
                 return
 
-    def _tell_next(self, node: Any, shown: Shown, now: dict[str, Place], volume_node: Any) -> bool:
+    def _report_next(self, node: Any, shown: Shown, now: dict[str, Place], volume_node: Any) -> bool:
         """Tell one edit of a node; whether there was one."""
-        for key, entry in reversed(shown.prompts.items()):
+        for key, obj in reversed(shown.prompts.items()):
             if key not in now:
                 del shown.prompts[key]
                 if not shown.kind.holds_points:
-                    self._in_peace(lambda: self._drop(node))
-                if entry.position is not None:
-                    self._tell_removed(shown.object_id, entry.position)
+                    self._without_events(lambda: self._drop(node))
+                if obj.position is not None:
+                    self._report_removed(shown.object_id, obj.position)
                 return True
         for key, place in now.items():
             known = shown.prompts.get(key)
             if known is None or not _same(known.place, place):
-                self._tell_placed(node, shown, key, place, volume_node)
+                self._report_placed(node, shown, key, place, volume_node)
                 return True
         return False
 
-    def _tell_removed(self, object_id: int, position: int) -> None:
+    def _report_removed(self, object_id: int, position: int) -> None:
         for shown in self._shown.values():  # the session's positions move up, with or without a sync
-            for entry in shown.prompts.values():
-                if shown.object_id == object_id and entry.position is not None and entry.position > position:
-                    entry.position -= 1
+            for obj in shown.prompts.values():
+                if shown.object_id == object_id and obj.position is not None and obj.position > position:
+                    obj.position -= 1
         self._on_change(PromptEdit("remove", object_id, position, None))
 
-    def _tell_placed(self, node: Any, shown: Shown, key: str, place: Place, volume_node: Any) -> None:
+    def _report_placed(self, node: Any, shown: Shown, key: str, place: Place, volume_node: Any) -> None:
         """Tell a new prompt, or one that was moved."""
         known = shown.prompts.get(key)
         view = None if known is not None else self._view(volume_node)
@@ -322,7 +324,7 @@ class PromptNodes:
             self._on_change(PromptEdit(kind, shown.object_id, position, None, error=refused, view=view))
             return
         range_changed = shown.kind is Kind.BOX and slice_range != shown.slice_range
-        if known is not None and kind == "change" and not range_changed and _says_the_same(known, prompt):
+        if known is not None and kind == "change" and not range_changed and _is_unchanged(known, prompt):
             known.place = place  # Slicer has only written the same place in other words
             return
         shown.prompts[key] = ShownPrompt(position, prompt, place)
@@ -347,26 +349,26 @@ class PromptNodes:
         node, shown = self._scene.GetNodeByID(node_id), self._shown.get(node_id)
         if node is None or shown is None or key not in shown.prompts:
             return
-        entry, volume_node = shown.prompts[key], self._scene.GetNodeByID(self._volume_id)
-        self._in_peace(lambda: self._restore(node, shown, key, entry, volume_node))
+        obj, volume_node = shown.prompts[key], self._scene.GetNodeByID(self._volume_id)
+        self._without_events(lambda: self._restore(node, shown, key, obj, volume_node))
 
-    def _restore(self, node: Any, shown: Shown, key: str, entry: ShownPrompt, volume_node: Any) -> None:
+    def _restore(self, node: Any, shown: Shown, key: str, obj: ShownPrompt, volume_node: Any) -> None:
         if shown.kind.holds_points:
             number = node.GetNthControlPointIndexByID(key)
-            if entry.prompt is None:
+            if obj.prompt is None:
                 del shown.prompts[key]
                 node.RemoveNthControlPoint(number)
             else:
-                node.SetNthControlPointPosition(number, *entry.place)
-        elif entry.prompt is None or entry.position is None or volume_node is None:
+                node.SetNthControlPointPosition(number, *obj.place)
+        elif obj.prompt is None or obj.position is None or volume_node is None:
             self._drop(node)
         else:
-            wanted = (entry.position, entry.prompt)
+            wanted = (obj.position, obj.prompt)
             self._shown[node.GetID()] = syncing.sync_single(
                 node, shown.object_id, shown.kind, wanted, volume_geometry(volume_node), shown.slice_range
             )
 
-    def _in_peace(self, action: Callable[[], None]) -> None:
+    def _without_events(self, action: Callable[[], None]) -> None:
         was_syncing, self._syncing = self._syncing, True
         try:
             action()
@@ -379,17 +381,17 @@ class PromptNodes:
 
     def _axis(self, object_id: int) -> SliceAxis | None:
         """The slice axis of an object; None before its first prompt."""
-        entry = self._objects.get(object_id)
-        if entry is None or entry.axis is not None:
-            return None if entry is None else entry.axis
-        return entry.prompts[0].slice.axis if entry.prompts else None
+        obj = self._objects.get(object_id)
+        if obj is None or obj.axis is not None:
+            return None if obj is None else obj.axis
+        return obj.prompts[0].slice.axis if obj.prompts else None
 
     def _view(self, volume_node: Any) -> ShownSlice | None:
         slice_node = clicked_slice_node(self._scene)
         return None if slice_node is None else shown_slice(slice_node, volume_node)
 
 
-def _says_the_same(known: ShownPrompt, prompt: Prompt) -> bool:
+def _is_unchanged(known: ShownPrompt, prompt: Prompt) -> bool:
     return known.prompt is not None and markups.same_place(known.prompt, prompt)
 
 

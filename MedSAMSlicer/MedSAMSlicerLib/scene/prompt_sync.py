@@ -162,8 +162,8 @@ def matched(
     for position, prompt in wanted:
         assert isinstance(prompt, (Box, RecistLine))
         for node in spare:
-            said = [read_single(node, kind, geometry, prompt, flat) for flat in (False, True)]
-            if any(found is not None and same_place(found[0], prompt) for found in said):
+            described_as = [read_single(node, kind, geometry, prompt, flat) for flat in (False, True)]
+            if any(found is not None and same_place(found[0], prompt) for found in described_as):
                 pairs.append((node, (position, prompt)))
                 spare.remove(node)
                 break
@@ -179,14 +179,16 @@ def read_node(node: Any, kind: Kind, geometry: VolumeGeometry) -> tuple[list[Wan
     if kind.holds_points:
         found: list[Wanted] = []
         for number, ras in defined_points(node).values():
-            said = described(node.GetNthControlPointDescription(number))
-            if said is not None:
-                found.append((said[0], Point(said[1], ras, kind is Kind.POSITIVE, said[2])))
+            described_as = described(node.GetNthControlPointDescription(number))
+            if described_as is not None:
+                found.append(
+                    (described_as[0], Point(described_as[1], ras, kind is Kind.POSITIVE, described_as[2]))
+                )
         return found, None
-    said = described(node.GetAttribute(SLICE))
-    if said is None:
+    described_as = described(node.GetAttribute(SLICE))
+    if described_as is None:
         return [], None
-    position, where, round_number = said
+    position, where, round_number = described_as
     if kind is Kind.BOX:
         box, slice_range = read_box(node, geometry, where.axis)
         return [(position, Box(where, box.corner, box.opposite_corner, round_number))], slice_range

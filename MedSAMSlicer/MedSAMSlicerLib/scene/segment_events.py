@@ -32,14 +32,14 @@ class SegmentEvents:
         on_added: SegmentCallback,
         on_removed: SegmentCallback,
         on_renamed: SegmentCallback,
-        on_recoloured: SegmentCallback,
+        on_recolored: SegmentCallback,
     ) -> None:
         self._scene = segmentation_node.GetScene()
         self._segmentation_id: str = segmentation_node.GetID()
         self._volume_id: str = volume_node.GetID()
         self._on_voxels, self._on_modified = on_voxels, on_modified
         self._on_added, self._on_removed = on_added, on_removed
-        self._on_renamed, self._on_recoloured = on_renamed, on_recoloured
+        self._on_renamed, self._on_recolored = on_renamed, on_recolored
         self._looks = _looks(segmentation_node)
         self._volume_transform: str | None = volume_node.GetTransformNodeID()
         self._volume_geometry = volume_geometry(volume_node)
@@ -97,7 +97,7 @@ class SegmentEvents:
             if name != name_before:
                 self._on_renamed(segment_id)
             if color != color_before:
-                self._on_recoloured(segment_id)
+                self._on_recolored(segment_id)
 
     def _transform_changed(self, caller: Any, _event: str) -> None:
         before, self._volume_transform = self._volume_transform, caller.GetTransformNodeID()
@@ -118,7 +118,7 @@ class SegmentEvents:
 
 
 def _looks(segmentation_node: Any) -> dict[str, tuple[str, tuple[float, ...]]]:
-    """Name and colour of each segment, in the order of the table."""
+    """Name and color of each segment, in the order of the table."""
     segmentation = segmentation_node.GetSegmentation()
     if segmentation is None:
         return {}

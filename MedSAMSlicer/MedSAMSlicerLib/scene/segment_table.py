@@ -1,4 +1,4 @@
-"""The table of segments: names, colours, locks and what each segment is, as Slicer keeps them."""
+"""The table of segments: names, colors, locks and what each segment is, as Slicer keeps them."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ class SegmentTable:
             segment.RemoveTag(LOCKED_TAG)
 
     def terminology(self, segment_id: str) -> str | None:
-        """Slicer's serialised terminology entry, such as "Segmentation category ...~SCT^..."; None without."""
+        """Slicer's serialized terminology entry, such as "Segmentation category ...~SCT^..."; None without."""
         return _tag(self._segment(segment_id), slicer.vtkSegment.GetTerminologyEntryTagName())
 
     def set_terminology(self, segment_id: str, text: str | None) -> None:
-        """Say what a segment is in Slicer's serialised form; None for nothing."""
+        """Say what a segment is in Slicer's serialized form; None for nothing."""
         segment, tag = self._segment(segment_id), slicer.vtkSegment.GetTerminologyEntryTagName()
         if text:
             segment.SetTag(tag, text)

@@ -1,4 +1,4 @@
-"""Voxels of segments, read and written through their labelmaps, with whose they are kept in a ledger."""
+"""Voxels of segments, read and written through their labelmaps, with whose they are kept in a overlaps."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy.typing as npt
 
 from ..core.geometry import SliceAxis
 from .edits import Mask
-from .labelmaps import Grid, Labelmap, labelmap_of, segment_ids
-from .overlap import Ledger, Order, Voxels
+from .labelmaps import Labelmap, VolumeGrid, labelmap_of, segment_ids
+from .overlap import Order, OverlapOrders, Voxels
 
 Places = npt.NDArray[np.int64]  # (N, 3): k, j, i
 
 
 @dataclass
-class Changes:
+class VoxelChanges:
     """What a write changed beyond the masks that were written.
 
     Attributes:
@@ -36,10 +36,10 @@ class Changes:
 class SegmentVoxels:
     """The labelmaps of one segmentation on the grid of one volume, for the time of one call."""
 
-    def __init__(self, segmentation_node: Any, volume_node: Any, ledger: Ledger) -> None:
+    def __init__(self, segmentation_node: Any, volume_node: Any, overlaps: OverlapOrders) -> None:
         self._node = segmentation_node
-        self._ledger = ledger
-        self.grid = Grid(segmentation_node, volume_node)
+        self._overlaps = overlaps
+        self.grid = VolumeGrid(segmentation_node, volume_node)
         self.shape = self.grid.geometry.shape
 
     def read(self, segment_id: str, axis: SliceAxis, indices: Iterable[int] | None = None) -> dict[int, Mask]:
@@ -61,7 +61,7 @@ class SegmentVoxels:
         takeable: frozenset[str],
         locked: frozenset[str],
         retake: bool = False,
-    ) -> Changes:
+    ) -> VoxelChanges:
         """Make these slices of a segment equal to `masks`, as far as the voxels are free to it.
 
         Each voxel belongs to the last of those who want it, in the order in which they came. So undoing writes in
@@ -72,7 +72,7 @@ class SegmentVoxels:
         """
         own = self._labelmap(segment_id)
         before = self.read(segment_id, axis, masks)
-        if not takeable and not self._ledger.knows(segment_id) and not self._sharing(segment_id):
+        if not takeable and not self._overlaps.knows(segment_id) and not self._sharing(segment_id):
             changed = {
                 index: mask for index, mask in masks.items() if not np.array_equal(mask, before[index])
             }
@@ -80,8 +80,8 @@ class SegmentVoxels:
         lent = self._lent(segment_id, axis, masks)
         leaving = self._places(axis, {n: (before[n] | lent[n]) & ~masks[n] for n in masks})
         entering = self._places(axis, {n: masks[n] & ~before[n] & (retake | ~lent[n]) for n in masks})
-        changes = Changes()
-        freed = self._ledger.leave(segment_id, self._flat(leaving))
+        changes = VoxelChanges()
+        freed = self._overlaps.leave(segment_id, self._flat(leaving))
         self._set(segment_id, leaving, inside=False)
         gained = self._take(segment_id, entering, takeable, retake, changes)
         if len(self._foreign(segment_id, gained)):
@@ -93,7 +93,9 @@ class SegmentVoxels:
         changes.lent = self._lent(segment_id, axis, masks)
         return changes
 
-    def hand_back(self, returned: Mapping[str, Voxels], locked: frozenset[str], changes: Changes) -> None:
+    def hand_back(
+        self, returned: Mapping[str, Voxels], locked: frozenset[str], changes: VoxelChanges
+    ) -> None:
         """Give voxels to the segments that own them, unless these are gone or locked."""
         for owner, voxels in returned.items():
             if owner in locked or owner not in segment_ids(self._node) or not len(voxels):
@@ -107,16 +109,16 @@ class SegmentVoxels:
 
     def order(self, segment_id: str, axis: SliceAxis, index: int) -> Order | None:
         """Who came when where a segment contests voxels of a slice."""
-        if not self._ledger:
+        if not self._overlaps:
             return None
-        contested = self._ledger.contested(segment_id, _at(axis, index), self.shape)
-        return self._ledger.order(self.flat_of_masks(axis, {index: contested})) if contested.any() else None
+        contested = self._overlaps.contested(segment_id, _at(axis, index), self.shape)
+        return self._overlaps.order(self.flat_of_masks(axis, {index: contested})) if contested.any() else None
 
-    def put_back(self, orders: Sequence[Order], locked: frozenset[str]) -> Changes:
+    def put_back(self, orders: Sequence[Order], locked: frozenset[str]) -> VoxelChanges:
         """Let segments stand in an order again in which they stood; the last of the orders first."""
-        changes = Changes()
+        changes = VoxelChanges()
         for order in reversed(orders):
-            gained, lost = self._ledger.put_back(order, locked)
+            gained, lost = self._overlaps.put_back(order, locked)
             for owner, voxels in lost.items():
                 places = self._unflat(voxels)
                 self._set(owner, places, inside=False)
@@ -133,7 +135,7 @@ class SegmentVoxels:
 
     def _write_alone(
         self, own: Labelmap, segment_id: str, axis: SliceAxis, masks: Mapping[int, Mask]
-    ) -> Changes:
+    ) -> VoxelChanges:
         """Write a segment whose labelmap nobody shares and whose voxels nobody claims: whole slices at once."""
         boxes = [box for index, mask in masks.items() if (box := _box(axis, index, mask)) is not None]
         if boxes:
@@ -150,28 +152,28 @@ class SegmentVoxels:
             plane[...] = mask[row : row + plane.shape[0], column : column + plane.shape[1]]
             if value != 1:
                 plane *= value
-        return Changes({segment_id} if masks else set())
+        return VoxelChanges({segment_id} if masks else set())
 
     def _lent(self, segment_id: str, axis: SliceAxis, indices: Iterable[int]) -> dict[int, Mask]:
         """The voxels of slices that a segment wants and another has."""
-        return {index: self._ledger.lent(segment_id, _at(axis, index), self.shape) for index in indices}
+        return {index: self._overlaps.lent(segment_id, _at(axis, index), self.shape) for index in indices}
 
     def _take(
-        self, segment_id: str, entering: Places, takeable: frozenset[str], retake: bool, changes: Changes
+        self, segment_id: str, entering: Places, takeable: frozenset[str], retake: bool, changes: VoxelChanges
     ) -> Places:
         """Settle whose the voxels are that a segment wants now; the others lose what becomes its own."""
         if not len(entering):
             return entering
         voxels = self._flat(entering)
         if retake and takeable:
-            self._ledger.come_last(segment_id, voxels)
+            self._overlaps.come_last(segment_id, voxels)
         held = {
             other: self._held(other, entering)
             for other in segment_ids(self._node)
             if other != segment_id and other in takeable
         }
         holders = {other: flags for other, flags in held.items() if flags.any()}
-        gained = self._ledger.enter(segment_id, voxels, holders, bool(takeable), self.shape)
+        gained = self._overlaps.enter(segment_id, voxels, holders, bool(takeable), self.shape)
         for other, flags in holders.items():
             lost = entering[flags & gained]
             if len(lost):

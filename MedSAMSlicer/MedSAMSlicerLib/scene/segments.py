@@ -16,8 +16,8 @@ from ..core.errors import GeometryError, SessionError
 from ..core.geometry import SliceAxis
 from .edits import KnownSlices, Mask
 from .labelmaps import (
-    Grid,
     Lattice,
+    VolumeGrid,
     check_segmentation,
     create_segmentation,
     give_reference,
@@ -28,11 +28,11 @@ from .labelmaps import (
     raw_array,
 )
 from .nodes import volume_geometry
-from .overlap import Ledger, Order
+from .overlap import Order, OverlapOrders
 from .parameter_node import OVERLAPS
 from .segment_events import SegmentEvents
 from .segment_table import SegmentTable
-from .segment_voxels import Changes, SegmentVoxels
+from .segment_voxels import SegmentVoxels, VoxelChanges
 from .surfaces import Surfaces
 
 __all__ = ["SegmentMasks", "check_segmentation", "create_segmentation"]
@@ -55,7 +55,7 @@ class SegmentMasks(SegmentTable):
         segmentation_node, volume_node: in one scene.
         on_edit: called with the identifier of a segment whose voxels somebody else changed.
         on_modified: called when somebody else may be changing a segment: `edits` tells once that is over.
-        on_added, on_removed, on_renamed, on_recoloured: called with the identifier of the segment.
+        on_added, on_removed, on_renamed, on_recolored: called with the identifier of the segment.
 
     Raises:
         GeometryError: the grids do not fit, see `check_segmentation`.
@@ -71,13 +71,13 @@ class SegmentMasks(SegmentTable):
         on_added: SegmentCallback | None = None,
         on_removed: SegmentCallback | None = None,
         on_renamed: SegmentCallback | None = None,
-        on_recoloured: SegmentCallback | None = None,
+        on_recolored: SegmentCallback | None = None,
     ) -> None:
         check_segmentation(segmentation_node, volume_node)
         give_reference(segmentation_node, volume_node)
-        place_empty_labelmaps(segmentation_node, Grid(segmentation_node, volume_node))
+        place_empty_labelmaps(segmentation_node, VolumeGrid(segmentation_node, volume_node))
         super().__init__(segmentation_node, volume_node)
-        self._ledger = Ledger()
+        self._overlaps = OverlapOrders()
         self._surfaces = Surfaces()
         self._known: dict[str, KnownSlices] = {}
         self._prints: dict[str, Print] = {}  # of each labelmap when its slices were compared last
@@ -93,13 +93,13 @@ class SegmentMasks(SegmentTable):
             on_added=self._segment_added,
             on_removed=self._segment_removed,
             on_renamed=on_renamed or _ignore,
-            on_recoloured=on_recoloured or _ignore,
+            on_recolored=on_recolored or _ignore,
         )
 
     # -- the table
 
     def add(self, name: str, color: tuple[float, float, float] | None = None) -> str:
-        """Add an empty segment, in Slicer's next colour unless one is given; returns its identifier.
+        """Add an empty segment, in Slicer's next color unless one is given; returns its identifier.
 
         It gets a labelmap of its own: writing it then touches no other segment's. Slicer brings the labelmaps
         together again when the segmentation is saved.
@@ -160,7 +160,7 @@ class SegmentMasks(SegmentTable):
 
     def orders(self, segment_id: str, axis: SliceAxis, indices: Iterable[int]) -> dict[int, Order]:
         """Who came when on the voxels that a segment contests, by slice; to be put back when a `retake` is undone."""
-        if not self._ledger.knows(segment_id):
+        if not self._overlaps.knows(segment_id):
             return {}
         voxels = self._voxels()
         found = {index: voxels.order(segment_id, axis, index) for index in indices}
@@ -207,10 +207,10 @@ class SegmentMasks(SegmentTable):
         """
         for each in self.segment_ids() if segment_id is None else (segment_id,):
             axis = self.axis_of(each)
-            edited = self._edits_of(each) if self._ledger and each in self._known else {}
+            edited = self._edits_of(each) if self._overlaps and each in self._known else {}
             if edited:
                 whole = {index: np.ones_like(mask) for index, mask in edited.items()}
-                self._ledger.strike(each, self._voxels().flat_of_masks(axis, whole))
+                self._overlaps.strike(each, self._voxels().flat_of_masks(axis, whole))
             self._learn(each, axis)
 
     def axis_of(self, segment_id: str) -> SliceAxis:
@@ -273,7 +273,7 @@ class SegmentMasks(SegmentTable):
     # -- inside
 
     def _voxels(self) -> SegmentVoxels:
-        return SegmentVoxels(self.segmentation_node, self.volume_node, self._ledger)
+        return SegmentVoxels(self.segmentation_node, self.volume_node, self._overlaps)
 
     def _takeable(self, segment_id: str, overlap: str, locked: frozenset[str]) -> frozenset[str]:
         if overlap not in OVERLAPS:
@@ -294,7 +294,7 @@ class SegmentMasks(SegmentTable):
         finally:
             self._writing -= 1
 
-    def _finish(self, changes: Changes, as_known: frozenset[str]) -> None:
+    def _finish(self, changes: VoxelChanges, as_known: frozenset[str]) -> None:
         """Remember what an own write did to all segments, and tell the views.
 
         Args:
@@ -398,9 +398,9 @@ class SegmentMasks(SegmentTable):
         self._known.pop(segment_id, None)
         self._prints.pop(segment_id, None)
         self._surfaces.forget(segment_id)
-        returned = self._ledger.remove(segment_id)
+        returned = self._overlaps.remove(segment_id)
         if returned and not self._scene.IsClosing():
-            changes = Changes()
+            changes = VoxelChanges()
             locked = frozenset(other for other in self.segment_ids() if self.locked(other))
             as_known = self._as_known()
             with self._own_write():
@@ -422,7 +422,7 @@ def _checked(masks: Mapping[int, Mask], axis: SliceAxis, shape: tuple[int, int, 
     return dict(masks)
 
 
-def _image_print(image: Any, grid: Grid) -> ImagePrint:
+def _image_print(image: Any, grid: VolumeGrid) -> ImagePrint:
     if image is None or is_empty(image):
         return None, (), 0
     return grid.lattice(image), tuple(image.GetExtent()), zlib.crc32(raw_array(image).data)

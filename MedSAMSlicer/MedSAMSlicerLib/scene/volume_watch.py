@@ -14,18 +14,18 @@ import vtk
 from ..core.errors import MedSAMError
 from .nodes import volume_array, volume_geometry
 
-_REST_SECONDS = 0.1
+_SETTLE_SECONDS = 0.1
 _DISPLAY_SECONDS = 0.3
 
 
-class Delay(Protocol):
-    """Does things a moment later, on the main thread; see :class:`..app.pump.Pump`."""
+class Scheduler(Protocol):
+    """Does things a moment later, on the main thread; see :class:`..app.poller.Poller`."""
 
-    def later(self, key: str, seconds: float, action: Callable[[], None], again: bool = False) -> None:
-        """Do `action` in `seconds`; with `again` the time begins at each call."""
+    def schedule(self, key: str, seconds: float, action: Callable[[], None], restart: bool = False) -> None:
+        """Do `action` in `seconds`; with `restart` the time begins at each call."""
         ...
 
-    def forget(self, key: str) -> None:
+    def unschedule(self, key: str) -> None:
         """Do not do it."""
         ...
 
@@ -36,7 +36,7 @@ class VolumeWatch:
     Args:
         node: the volume.
         array: its voxels as they are now, (K, J, I).
-        pump: for the moment.
+        poller: for the moment.
         on_voxels: voxels or grid are others than before, or there are none any more.
         on_moved: the transform above the volume changed.
         on_display: the display changed, such as its window.
@@ -46,12 +46,12 @@ class VolumeWatch:
         self,
         node: Any,
         array: npt.NDArray[Any],
-        pump: Delay,
+        poller: Scheduler,
         on_voxels: Callable[[], None],
         on_moved: Callable[[], None],
         on_display: Callable[[], None],
     ) -> None:
-        self._node, self._pump = node, pump
+        self._node, self._poller = node, poller
         self._on_voxels, self._on_moved, self._on_display = on_voxels, on_moved, on_display
         self._content = _checksum(array)
         self._geometry = volume_geometry(node)
@@ -70,16 +70,16 @@ class VolumeWatch:
             self._node.RemoveObserver(tag)
         self._tags.clear()
         for key in ("volume", "transform", "display"):
-            self._pump.forget(key)
+            self._poller.unschedule(key)
 
     def _look_soon(self, *_: object) -> None:
-        self._pump.later("volume", _REST_SECONDS, self._look, again=True)
+        self._poller.schedule("volume", _SETTLE_SECONDS, self._look, restart=True)
 
     def _moved(self, *_: object) -> None:
-        self._pump.later("transform", 0.0, self._tell_moved)
+        self._poller.schedule("transform", 0.0, self._report_moved)
 
     def _displayed(self, *_: object) -> None:
-        self._pump.later("display", _DISPLAY_SECONDS, self._on_display, again=True)
+        self._poller.schedule("display", _DISPLAY_SECONDS, self._on_display, restart=True)
 
     @property
     def voxels_are_the_same(self) -> bool:
@@ -91,7 +91,7 @@ class VolumeWatch:
             return False
         return geometry.shape == self._geometry.shape and same
 
-    def _tell_moved(self) -> None:
+    def _report_moved(self) -> None:
         """A transform that is hardened goes, and the volume has another grid: that is to be known first."""
         if self._is_as_before():
             self._on_moved()

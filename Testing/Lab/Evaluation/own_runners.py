@@ -12,8 +12,8 @@ from MedSAMSlicerLib.core.errors import PromptError
 from MedSAMSlicerLib.core.geometry import SliceAxis
 from MedSAMSlicerLib.core.prompts import Point
 from MedSAMSlicerLib.io.volumes import Volume
-from MedSAMSlicerLib.lab.evaluation.protocol import Protocol
-from MedSAMSlicerLib.lab.evaluation.runners import Answer, Ask, Request
+from MedSAMSlicerLib.lab.evaluation.protocol import PromptProtocol
+from MedSAMSlicerLib.lab.evaluation.runners import Ask, Request, RunnerAnswer
 
 MARKS = "OWN_RUNNERS"
 """The environment variable that names a folder in which `slow` leaves the number of its process."""
@@ -25,10 +25,10 @@ class Obedient:
     def __init__(self, name: str = "obedient") -> None:
         self.name, self.asked = name, 0
 
-    def supports(self, protocol: Protocol) -> bool:
+    def supports(self, protocol: PromptProtocol) -> bool:
         return True
 
-    def corrects(self, protocol: Protocol) -> bool:
+    def corrects(self, protocol: PromptProtocol) -> bool:
         return True
 
     def describe(self) -> dict[str, Any]:
@@ -38,14 +38,14 @@ class Obedient:
         self.prepare(volume)
         bright = volume.array > 160
 
-        def ask(request: Request) -> Answer:
+        def ask(request: Request) -> RunnerAnswer:
             self.asked += 1
             mask = bright.copy()
             clicked = {prompt.slice.index for prompt in request.prompts.prompts if isinstance(prompt, Point)}
             for index in range(len(mask)):
                 if index not in clicked:
                     mask[index, :20] = False
-            return Answer(mask, 0.5, 0.1, {})
+            return RunnerAnswer(mask, 0.5, 0.1, {})
 
         return ask
 

@@ -12,7 +12,7 @@ from MedSAMSlicerLib.lab.evaluation.protocol import PROTOCOLS
 from MedSAMSlicerLib.lab.evaluation.report_data import AccuracyReport, CaseSkipped
 
 OURS = "medsamslicer-nano"
-RIVALS = ("box", "ellipsoid", "GrowCut", "random walker")
+BASELINES = ("box", "ellipsoid", "GrowCut", "random walker")
 RUN: dict[str, Any] = {
     "version": "1.2.3", "data": "DATA", "seed": 0, "most": 4, "python": "3.11.7", "torch": "2.13.0", "numpy": "2.2.0",
     "SimpleITK": "2.5.0", "processor": "A Processor", "memory_gb": 16.0, "gpu": None, "threads": 1, "processes": 2,
@@ -20,7 +20,7 @@ RUN: dict[str, Any] = {
     "date": "2026-01-02T03:04:05Z",
     "runners": {
         OURS: {"checkpoint": OURS, "sha256": "0123", "tier": "auto", "device": "cpu", "threads": 1},
-        **{name: {"method": f"what {name} does"} for name in RIVALS},
+        **{name: {"method": f"what {name} does"} for name in BASELINES},
     },
 }  # fmt: skip
 
@@ -62,14 +62,14 @@ def whole_report(
         for target in ("liver", "left kidney with a longer name")[: 1 + number % 2]:
             ease = chance.uniform(0.45, 0.92)
             for protocol in protocols:
-                for runner in (OURS, *RIVALS):
-                    if runner in RIVALS and protocol != "box+range":
+                for runner in (OURS, *BASELINES):
+                    if runner in BASELINES and protocol != "box+range":
                         continue
                     found.append(
                         _drawn(chance, f"case_{number:02}", target, modality, runner, protocol, ease)
                     )
     failed = measurement("case_00", "spleen", "GrowCut", dices=(), error="GrowCut found no seed.")
-    others = [measurement("case_00", "spleen", name) for name in (OURS, *RIVALS) if name != "GrowCut"]
+    others = [measurement("case_00", "spleen", name) for name in (OURS, *BASELINES) if name != "GrowCut"]
     reason = "DATA/broken/image.nii.gz cannot be read."
     return report(*found, failed, *others, skipped=[CaseSkipped("broken", reason)])
 

@@ -18,13 +18,13 @@ import pytest
 from MedSAMSlicerLib.core.errors import MedSAMError, VolumeError
 from MedSAMSlicerLib.lab.evaluation.accuracy import AccuracyBenchmark, run_accuracy_benchmark
 from MedSAMSlicerLib.lab.evaluation.measurement import Measurement
-from MedSAMSlicerLib.lab.evaluation.progress import Progress
-from MedSAMSlicerLib.lab.evaluation.protocol import PROTOCOLS, Protocol
+from MedSAMSlicerLib.lab.evaluation.progress import BenchmarkProgress
+from MedSAMSlicerLib.lab.evaluation.protocol import PROTOCOLS, PromptProtocol
 from MedSAMSlicerLib.lab.evaluation.report_data import AccuracyReport
 from MedSAMSlicerLib.lab.evaluation.results import HEADER, RESULTS, load_masks
 from MedSAMSlicerLib.lab.evaluation.runner_specs import RunnerSpec, build
 
-from .labelled_volumes import SHAPE, data_set, write
+from .labeled_volumes import SHAPE, data_set, write
 
 pytestmark = pytest.mark.usefixtures("own_runners")
 
@@ -40,7 +40,7 @@ def own(name: str) -> RunnerSpec:
 def run(
     folder: Path,
     *specs: RunnerSpec,
-    protocols: tuple[Protocol, ...] = REFERENCE,
+    protocols: tuple[PromptProtocol, ...] = REFERENCE,
     watch: Any = None,
     **more: Any,
 ) -> AccuracyReport:
@@ -100,7 +100,7 @@ def test_a_case_without_its_label_or_without_voxels_in_it_is_skipped(tmp_path: P
 def test_a_second_run_measures_nothing_again_and_opens_no_case(tmp_path: Path) -> None:
     runner: Any = build(own("obedient"))
     report = run(tmp_path, only=("first", "second"))
-    asked, shown = runner.asked, list[Progress]()
+    asked, shown = runner.asked, list[BenchmarkProgress]()
     again = run(tmp_path, only=("first", "second"), watch=shown.append)
     assert asked > 0
     assert runner.asked == asked
@@ -216,9 +216,9 @@ def test_a_fault_is_told_with_its_place_and_the_rest_is_measured(
 
 
 def test_no_case_of_that_name_is_told(tmp_path: Path) -> None:
-    with pytest.raises(VolumeError, match="no labelled case named like nothing"):
+    with pytest.raises(VolumeError, match="no labeled case named like nothing"):
         run(tmp_path, only=("nothing",))
-    with pytest.raises(VolumeError, match="no labelled case named like frist"):
+    with pytest.raises(VolumeError, match="no labeled case named like frist"):
         run(tmp_path, only=("first", "frist"))  # nor is a slip of the pen passed over
 
 
@@ -254,7 +254,7 @@ def test_the_header_says_what_it_was_measured_with(tmp_path: Path) -> None:
 
 
 def test_progress_tells_cases_share_and_what_is_measured(tmp_path: Path) -> None:
-    shown: list[Progress] = []
+    shown: list[BenchmarkProgress] = []
     run(tmp_path, own("obedient"), BOX, watch=shown.append)
     shares = [where.share for where in shown]
     assert shown[0].left_seconds is None

@@ -1,4 +1,4 @@
-"""Labelled cases are found, and their targets are the largest components of the largest labels."""
+"""Labeled cases are found, and their targets are the largest components of the largest labels."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from MedSAMSlicerLib.core.geometry import SliceAxis
 from MedSAMSlicerLib.io.volumes import read_volume
 from MedSAMSlicerLib.lab.evaluation.datasets import Case, find_cases, largest_component, load_case
 
-from .labelled_volumes import (
+from .labeled_volumes import (
     FRAMES,
     PICTURE_SHAPE,
     SHAPE,
     brick,
     bright,
-    coloured,
+    colored,
     data_set,
     ellipsoid,
     mixed_data_set,
@@ -35,7 +35,7 @@ from .labelled_volumes import (
 )
 
 
-def test_a_manifest_names_the_labelled_cases(tmp_path: Path) -> None:
+def test_a_manifest_names_the_labeled_cases(tmp_path: Path) -> None:
     cases = find_cases(data_set(tmp_path))
     assert [case.name for case in cases] == ["first", "broken", "second"]
     assert find_cases(tmp_path / "manifest.json") == cases
@@ -96,7 +96,7 @@ def test_of_a_label_in_pieces_the_largest_counts() -> None:
 
 
 def test_a_folder_without_labels_is_told(tmp_path: Path) -> None:
-    with pytest.raises(VolumeError, match="holds no labelled volume"):
+    with pytest.raises(VolumeError, match="holds no labeled volume"):
         find_cases(tmp_path)
     with pytest.raises(VolumeError, match="does not exist"):
         find_cases(tmp_path / "nowhere")
@@ -140,8 +140,8 @@ class TestKinds:
             assert volume.array.shape[:3] == volume.geometry.shape == target.mask.shape
             assert target.axis is SliceAxis.K
         picture, film = (volume.array for volume, _ in loaded[1:])
-        assert np.array_equal(picture[0], coloured(spot()))
-        assert np.array_equal(film, coloured(moving_spot()))
+        assert np.array_equal(picture[0], colored(spot()))
+        assert np.array_equal(film, colored(moving_spot()))
         assert not any(case.is_series for case in cases)
 
     def test_a_folder_finds_the_same_without_a_manifest(self, tmp_path: Path) -> None:
@@ -190,9 +190,9 @@ class TestPictures:
         ],
     )
     def test_pairs_are_found_by_their_names(self, tmp_path: Path, image: str, label: str) -> None:
-        write_picture(tmp_path / image, coloured(spot()))
+        write_picture(tmp_path / image, colored(spot()))
         write_picture(tmp_path / label, mask_of(spot()))
-        write_picture(tmp_path / "lonely.png", coloured(spot()))
+        write_picture(tmp_path / "lonely.png", colored(spot()))
         [case] = find_cases(tmp_path)
         assert (case.image, case.label, case.kind) == (tmp_path / image, tmp_path / label, "image")
         volume, [target] = load_case(case)
@@ -202,8 +202,8 @@ class TestPictures:
         assert np.array_equal(target.mask[0], spot())
         assert (target.slice_range, target.largest_slice) == ((0, 0), 0)
 
-    def test_a_grey_picture_is_a_volume_of_one_slice(self, tmp_path: Path) -> None:
-        write_picture(tmp_path / "x.png", coloured(spot())[..., 0])
+    def test_a_gray_picture_is_a_volume_of_one_slice(self, tmp_path: Path) -> None:
+        write_picture(tmp_path / "x.png", colored(spot())[..., 0])
         write_picture(tmp_path / "x_mask.png", mask_of(spot()))
         volume, _ = load_case(find_cases(tmp_path)[0])
         assert volume.array.shape == (1, *PICTURE_SHAPE)
@@ -270,7 +270,7 @@ class TestPictures:
         write_picture(tmp_path / "picture_seg.png", mask_of(spot()))
         assert [case.name for case in find_cases(tmp_path)] == ["picture_mask.png", "picture_seg.png"]
 
-    def test_a_picture_of_one_colour_and_a_mask_of_nothing_are_told(self, tmp_path: Path) -> None:
+    def test_a_picture_of_one_color_and_a_mask_of_nothing_are_told(self, tmp_path: Path) -> None:
         write_picture(tmp_path / "flat.png", np.full((*PICTURE_SHAPE, 3), 9, np.uint8))
         write_picture(tmp_path / "flat_mask.png", mask_of(spot()))
         picture_case(tmp_path)
@@ -281,8 +281,8 @@ class TestPictures:
         with pytest.raises(VolumeError, match="labels no voxel"):
             load_case(empty)
 
-    def test_the_product_keeps_refusing_colour(self, tmp_path: Path) -> None:
-        write_volume(tmp_path / "x.nrrd", coloured(moving_spot()))
+    def test_the_product_keeps_refusing_color(self, tmp_path: Path) -> None:
+        write_volume(tmp_path / "x.nrrd", colored(moving_spot()))
         with pytest.raises(VolumeError, match="3 values per voxel"):
             read_volume(tmp_path / "x.nrrd")
 
@@ -315,11 +315,11 @@ class TestVideos:
         [case] = find_cases(tmp_path / "data")
         assert (case.name, case.kind) == (name, "video")
         volume, [target] = load_case(case)
-        assert np.array_equal(volume.array, coloured(moving_spot()))
+        assert np.array_equal(volume.array, colored(moving_spot()))
         assert np.array_equal(target.mask, moving_spot())
 
     def test_frames_are_in_the_order_of_their_numbers(self, tmp_path: Path) -> None:
-        truth, frames = moving_spot(), coloured(moving_spot())
+        truth, frames = moving_spot(), colored(moving_spot())
         for index in range(FRAMES):
             write_picture(tmp_path / "frames" / f"frame_{index + 6}.png", frames[index])
             write_picture(tmp_path / "masks" / f"truth_{index + 6:03}_mask.png", mask_of(truth[index]))
@@ -334,7 +334,7 @@ class TestVideos:
             (tmp_path / "Annotations" / "film" / f"{index:05}.png").unlink()
         volume, [target] = load_case(find_cases(tmp_path)[0])
         kept = [0, *range(3, FRAMES)]
-        assert np.array_equal(volume.array, coloured(moving_spot())[kept])
+        assert np.array_equal(volume.array, colored(moving_spot())[kept])
         assert np.array_equal(target.mask, moving_spot()[kept])
         assert "2 of 8 frames" in volume.warnings[0]
 
@@ -350,16 +350,16 @@ class TestVideos:
         assert np.array_equal(found["1"], moving_spot((2,)) & ~second)
         assert np.array_equal(found["2"], second)
 
-    def test_a_volume_in_colour_is_a_video(self, tmp_path: Path) -> None:
-        write_volume(tmp_path / "x_image.nrrd", coloured(moving_spot()))
+    def test_a_volume_in_color_is_a_video(self, tmp_path: Path) -> None:
+        write_volume(tmp_path / "x_image.nrrd", colored(moving_spot()))
         write_volume(tmp_path / "x_label.nii.gz", moving_spot().astype(np.uint8))
         [case] = find_cases(tmp_path)
         assert case.kind == "video"
         volume, [target] = load_case(case)
-        assert np.array_equal(volume.array, coloured(moving_spot()))
+        assert np.array_equal(volume.array, colored(moving_spot()))
         assert np.array_equal(target.mask, moving_spot())
 
-    def test_a_manifest_may_say_that_a_grey_volume_is_a_video(self, tmp_path: Path) -> None:
+    def test_a_manifest_may_say_that_a_gray_volume_is_a_video(self, tmp_path: Path) -> None:
         write(tmp_path / "cine.nrrd", bright(ellipsoid()))
         pieces = ellipsoid()
         pieces[6] = False
@@ -372,13 +372,13 @@ class TestVideos:
 
     def test_frames_may_go_with_a_label_volume_and_a_volume_with_masks(self, tmp_path: Path) -> None:
         video_case(tmp_path)
-        write_volume(tmp_path / "film.nrrd", coloured(moving_spot()))
+        write_volume(tmp_path / "film.nrrd", colored(moving_spot()))
         write_volume(tmp_path / "truth.nii.gz", moving_spot().astype(np.uint8))
         pairs = (("JPEGImages/film", "truth.nii.gz"), ("film.nrrd", "Annotations/film"))
         for image, label in pairs:
             case = Case("film", tmp_path / image, tmp_path / label, kind="video")
             volume, [target] = load_case(case)
-            assert np.array_equal(volume.array, coloured(moving_spot()))
+            assert np.array_equal(volume.array, colored(moving_spot()))
             assert np.array_equal(target.mask, moving_spot())
 
     def test_what_does_not_fit_is_told_in_one_sentence(self, tmp_path: Path) -> None:
@@ -388,7 +388,7 @@ class TestVideos:
         with pytest.raises(VolumeError, match=r"00003\.png has 64 x 20 pixels.*64 x 48\.$"):
             load_case(case)
         write_picture(case.label / "00003.png", mask_of(spot()))
-        write_picture(case.image / "00005.png", coloured(spot()[:20]))
+        write_picture(case.image / "00005.png", colored(spot()[:20]))
         with pytest.raises(VolumeError, match=r"00005\.png.*64 x 20"):
             load_case(case)
         (case.image / "00005.png").unlink()

@@ -14,7 +14,12 @@ from MedSAMSlicerLib.lab.evaluation.engine_benchmark import (
     as_markdown,
     run_engine_benchmark,
 )
-from MedSAMSlicerLib.lab.evaluation.engine_runners import EngineRunner, OfficialRunner, Script, frames_of
+from MedSAMSlicerLib.lab.evaluation.engine_runners import (
+    Script,
+    TimedEngineRunner,
+    TimedOfficialRunner,
+    frames_of,
+)
 from MedSAMSlicerLib.lab.evaluation.estimate_benchmark import as_markdown as estimates_as_markdown
 from MedSAMSlicerLib.lab.evaluation.measuring import measure_in_process
 from MedSAMSlicerLib.sam2.checkpoint import seeded
@@ -58,7 +63,7 @@ def test_the_table_names_variants_steps_and_machine(report: dict) -> None:
 
 def test_a_correction_computes_only_the_slices_on_its_side() -> None:
     frames = frames_of(Script(9, 64))
-    runner = EngineRunner("exact", seeded(replace(TINY, image_size=64)), frames, "cpu", 1, 1 << 28)
+    runner = TimedEngineRunner("exact", seeded(replace(TINY, image_size=64)), frames, "cpu", 1, 1 << 28)
     runner.first_pass()
     computed: list[int] = []
     runner._exhaust = lambda events: computed.extend(event.index for event in events)  # type: ignore[method-assign]
@@ -68,10 +73,10 @@ def test_a_correction_computes_only_the_slices_on_its_side() -> None:
 
 def test_both_engines_draw_the_same_mask_on_the_prompted_slice() -> None:
     model, frames = seeded(replace(TINY, image_size=128)), frames_of(Script(3, 128))
-    ours = EngineRunner("exact", model, frames, "cpu", 1, 1 << 28)
+    ours = TimedEngineRunner("exact", model, frames, "cpu", 1, 1 << 28)
     ours.first_pass()
     mask = ours._live.result().masks["first"][1]
-    official = OfficialRunner("official", model, frames, "cpu")
+    official = TimedOfficialRunner("official", model, frames, "cpu")
     official.first_pass()
     session = official._running()
     session.forget_objects()

@@ -28,7 +28,7 @@ from MedSAMSlicerLib.lab.evaluation.work import CaseTask, measure_remotely
 from MedSAMSlicerLib.sam2.checkpoint import save, seeded
 from MedSAMSlicerLib.sam2.config import NANO
 
-from .labelled_volumes import data_set
+from .labeled_volumes import data_set
 from .own_runners import MARKS
 
 pytestmark = pytest.mark.usefixtures("own_runners")

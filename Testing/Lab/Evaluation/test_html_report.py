@@ -71,7 +71,7 @@ def test_plots_contact_sheet_and_headline_numbers_are_on_the_page(whole: Accurac
     page = Page(as_html(whole, drawn=plots(whole), sheet=b"\x89PNG"))
     assert page.count("svg") == 4
     assert page.count("img") == 1
-    assert {"3-D Dice", "Whole mask", "Ahead of rivals", "Dice .85 reached"} <= set(page.text)
+    assert {"3-D Dice", "Whole mask", "Ahead of baselines", "Dice .85 reached"} <= set(page.text)
     assert "skipped broken: DATA/broken/image.nii.gz cannot be read." in page.text
 
 

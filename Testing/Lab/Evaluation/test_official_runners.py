@@ -16,21 +16,21 @@ from MedSAMSlicerLib.io.volumes import Volume
 from MedSAMSlicerLib.lab.evaluation.datasets import Target
 from MedSAMSlicerLib.lab.evaluation.official import published_network
 from MedSAMSlicerLib.lab.evaluation.official_runners import Sam2Runner, TransformersRunner
-from MedSAMSlicerLib.lab.evaluation.protocol import PROTOCOLS, Protocol
-from MedSAMSlicerLib.lab.evaluation.runners import Answer, EngineRunner, LastWindow, Request, Runner
+from MedSAMSlicerLib.lab.evaluation.protocol import PROTOCOLS, PromptProtocol
+from MedSAMSlicerLib.lab.evaluation.runners import EngineRunner, LastWindow, Request, Runner, RunnerAnswer
 from MedSAMSlicerLib.lab.evaluation.simulated_user import click_on
 from MedSAMSlicerLib.lab.evaluation.trial import run_trial
 from MedSAMSlicerLib.sam2 import MEDSAM2, NANO, SAM2, SMALL, TINY
 from MedSAMSlicerLib.sam2.checkpoint import seeded
 
-from .labelled_volumes import target_of
+from .labeled_volumes import target_of
 
 pytestmark = pytest.mark.parity
 
 SIZE = 128
 SHAPE = (6, 64, 54)
 GEOMETRY = VolumeGeometry.from_spacing(SHAPE, (0.9, 0.7, 2.5), (3.0, -4.0, 5.0))
-FORWARD = Protocol("forward", "click", start="first", direction="forward")
+FORWARD = PromptProtocol("forward", "click", start="first", direction="forward")
 
 
 def ball() -> np.ndarray:
@@ -38,15 +38,15 @@ def ball() -> np.ndarray:
     return ((k - 3) / 3) ** 2 + ((j - 31) / 16) ** 2 + ((i - 26) / 12) ** 2 <= 1.1
 
 
-def volume_of(mask: np.ndarray, colour: bool = False) -> Volume:
+def volume_of(mask: np.ndarray, color: bool = False) -> Volume:
     noise = np.random.default_rng(0).normal(0, 5, mask.shape)
-    grey = (90 + 110 * mask + noise).clip(0, 255)
-    grey[:, 12:50, 8:44] += 30
-    if colour:
+    gray = (90 + 110 * mask + noise).clip(0, 255)
+    gray[:, 12:50, 8:44] += 30
+    if color:
         return Volume(
-            np.stack([grey, grey * 0.6, 255 - grey], -1).clip(0, 255).astype(np.uint8), GEOMETRY, "case", None
+            np.stack([gray, gray * 0.6, 255 - gray], -1).clip(0, 255).astype(np.uint8), GEOMETRY, "case", None
         )
-    return Volume(grey.astype(np.int16), GEOMETRY, "case", None)
+    return Volume(gray.astype(np.int16), GEOMETRY, "case", None)
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +77,11 @@ def target() -> Target:
 def answer_of(
     runner: Runner,
     target: Target,
-    protocol: Protocol,
+    protocol: PromptProtocol,
     more: tuple[tuple[Prompt, ...], ...] = (),
-    colour: bool = False,
-) -> Answer:
-    volume = volume_of(target.mask, colour)
+    color: bool = False,
+) -> RunnerAnswer:
+    volume = volume_of(target.mask, color)
     ask = runner.begin(volume, target.axis)
     prompts = protocol.first(target, GEOMETRY, [0])
     answer = ask(Request(_said(prompts, target, protocol), protocol))
@@ -91,7 +91,7 @@ def answer_of(
     return answer
 
 
-def _said(prompts: tuple[Prompt, ...], target: Target, protocol: Protocol) -> ObjectPrompts:
+def _said(prompts: tuple[Prompt, ...], target: Target, protocol: PromptProtocol) -> ObjectPrompts:
     return ObjectPrompts("object", (1, 0, 0), prompts, protocol.slice_range(target))
 
 
@@ -106,7 +106,7 @@ def agreement(one: np.ndarray, other: np.ndarray) -> list[float]:
 def test_the_mask_of_each_prompted_slice_is_that_of_our_engine(
     kind: str, prompt: str, engine: EngineRunner, target: Target, request: pytest.FixtureRequest
 ) -> None:
-    single = Protocol("single", prompt, slices=None)
+    single = PromptProtocol("single", prompt, slices=None)
     theirs = answer_of(request.getfixturevalue(kind), target, single)
     if (
         prompt == "mask"
@@ -136,19 +136,19 @@ def test_carried_forward_from_the_first_slice_all_agree(
     assert min(agreement(ours, theirs)) >= 0.99
 
 
-def test_frames_in_colour_go_through_both(sam2: Sam2Runner, engine: EngineRunner, target: Target) -> None:
-    ours, theirs, grey = (
-        answer_of(runner, target, FORWARD, colour=colour).mask
-        for runner, colour in ((engine, True), (sam2, True), (engine, False))
+def test_frames_in_color_go_through_both(sam2: Sam2Runner, engine: EngineRunner, target: Target) -> None:
+    ours, theirs, gray = (
+        answer_of(runner, target, FORWARD, color=color).mask
+        for runner, color in ((engine, True), (sam2, True), (engine, False))
     )
     assert min(agreement(ours, theirs)) >= 0.99
-    assert min(agreement(ours, grey)) < 0.99
+    assert min(agreement(ours, gray)) < 0.99
 
 
 def test_a_correction_is_carried_both_ways_as_our_engine_does_in_the_published_order(
     model: SAM2, sam2: Sam2Runner, target: Target
 ) -> None:
-    protocol = Protocol("corrected", "click", start="middle", ranged=False, corrections=2)
+    protocol = PromptProtocol("corrected", "click", start="middle", ranged=False, corrections=2)
     clicks = ((click_on(target, GEOMETRY, 5),), (click_on(target, GEOMETRY, 3),))
     clicks = tuple((replace(said[0], round=number),) for number, said in enumerate(clicks, start=1))
     theirs = answer_of(sam2, target, protocol, clicks).mask
@@ -188,7 +188,7 @@ def test_they_are_corrected_in_a_trial_where_the_package_carries_that_on(
     kind: str, correct_with: str, steps: int, target: Target, request: pytest.FixtureRequest
 ) -> None:
     runner = request.getfixturevalue(kind)
-    protocol = Protocol("corrected", corrections=1, correct_with=correct_with)
+    protocol = PromptProtocol("corrected", corrections=1, correct_with=correct_with)
     measured = run_trial(volume_of(target.mask), target, protocol, runner, 0)
     assert (measured.error, len(measured.steps)) == (None, steps)
 

@@ -13,11 +13,11 @@ from PIL import Image
 from MedSAMSlicerLib.core.errors import MedSAMError, VolumeError
 from MedSAMSlicerLib.lab.evaluation.pictures import SOFT_VALUES, labels_of, read_mask, read_picture
 
-from .labelled_volumes import coloured, spot, write_picture
+from .labeled_volumes import colored, spot, write_picture
 
-COLOURS = coloured(spot())
+COLORS = colored(spot())
 DAVIS = [0, 0, 0, 128, 0, 0, 0, 128, 0, *[128] * 3, *[7] * 756]
-"""A palette with a colour in it, and greys such as label 3."""
+"""A palette with a color in it, and grays such as label 3."""
 
 
 def labels_from(path: Path) -> np.ndarray:
@@ -31,49 +31,49 @@ def palette_picture(indices: np.ndarray, palette: list[int]) -> Image.Image:
 
 
 @pytest.mark.parametrize("ending", ["png", "bmp", "tif", "tiff", "PNG"])
-def test_a_colour_picture_keeps_its_colours(tmp_path: Path, ending: str) -> None:
+def test_a_color_picture_keeps_its_colors(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"pólipo 息肉.{ending}"
-    Image.fromarray(COLOURS).save(path)
-    assert np.array_equal(read_picture(path).array, COLOURS[np.newaxis])
+    Image.fromarray(COLORS).save(path)
+    assert np.array_equal(read_picture(path).array, COLORS[np.newaxis])
     assert read_picture(path).ijk_to_ras is None
 
 
 def test_a_jpeg_is_read_as_its_encoder_left_it(tmp_path: Path) -> None:
-    Image.fromarray(COLOURS).save(tmp_path / "x.jpg", quality=95)
+    Image.fromarray(COLORS).save(tmp_path / "x.jpg", quality=95)
     read = read_picture(tmp_path / "x.jpg").array[0]
-    assert read.shape == COLOURS.shape
-    assert np.abs(read.astype(int) - COLOURS).mean() < 6
+    assert read.shape == COLORS.shape
+    assert np.abs(read.astype(int) - COLORS).mean() < 6
 
 
 def test_a_picture_lies_as_exif_says(tmp_path: Path) -> None:
     turned = Image.Exif()
     turned[0x0112] = 6  # the camera was held on its side
-    Image.fromarray(COLOURS).save(tmp_path / "x.png", exif=turned)
-    assert np.array_equal(read_picture(tmp_path / "x.png").array[0], np.rot90(COLOURS, -1))
+    Image.fromarray(COLORS).save(tmp_path / "x.png", exif=turned)
+    assert np.array_equal(read_picture(tmp_path / "x.png").array[0], np.rot90(COLORS, -1))
 
 
 def test_transparency_and_cmyk_do_not_matter_and_a_palette_is_looked_up(tmp_path: Path) -> None:
-    covered = np.concatenate([COLOURS, np.full((*spot().shape, 1), 9, np.uint8)], axis=-1)
+    covered = np.concatenate([COLORS, np.full((*spot().shape, 1), 9, np.uint8)], axis=-1)
     Image.fromarray(covered).save(tmp_path / "alpha.png")
-    assert np.array_equal(read_picture(tmp_path / "alpha.png").array[0], COLOURS)
+    assert np.array_equal(read_picture(tmp_path / "alpha.png").array[0], COLORS)
     palette_picture(spot(), DAVIS).save(tmp_path / "palette.png")
     assert np.unique(read_picture(tmp_path / "palette.png").array.reshape(-1, 3), axis=0).tolist() == [
         [0, 0, 0],
         [128, 0, 0],
     ]
-    Image.fromarray(COLOURS).convert("CMYK").save(tmp_path / "cmyk.tif")
-    assert np.array_equal(read_picture(tmp_path / "cmyk.tif").array[0], COLOURS)
+    Image.fromarray(COLORS).convert("CMYK").save(tmp_path / "cmyk.tif")
+    assert np.array_equal(read_picture(tmp_path / "cmyk.tif").array[0], COLORS)
 
 
-def test_grey_keeps_its_numbers_and_needless_colour_goes(tmp_path: Path) -> None:
-    grey = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 20
-    write_picture(tmp_path / "deep.png", grey)
-    write_picture(tmp_path / "deep.tif", grey)
+def test_gray_keeps_its_numbers_and_needless_color_goes(tmp_path: Path) -> None:
+    gray = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) * 20
+    write_picture(tmp_path / "deep.png", gray)
+    write_picture(tmp_path / "deep.tif", gray)
     for name in ("deep.png", "deep.tif"):
         read = read_picture(tmp_path / name).array
         assert read.dtype == np.uint16
-        assert np.array_equal(read[0], grey)
-    low = (grey // 256).astype(np.uint8)
+        assert np.array_equal(read[0], gray)
+    low = (gray // 256).astype(np.uint8)
     Image.fromarray(np.stack([low] * 3, axis=-1)).save(tmp_path / "three.png")
     Image.fromarray(low).convert("LA").save(tmp_path / "alpha.png")
     for name in ("three.png", "alpha.png"):
@@ -81,9 +81,9 @@ def test_grey_keeps_its_numbers_and_needless_colour_goes(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("ending", ["png", "tif"])
-def test_colour_of_sixteen_bits_becomes_eight(tmp_path: Path, ending: str) -> None:
-    write_picture(tmp_path / f"x.{ending}", COLOURS.astype(np.uint16) * 257)
-    assert np.array_equal(read_picture(tmp_path / f"x.{ending}").array[0], COLOURS)
+def test_color_of_sixteen_bits_becomes_eight(tmp_path: Path, ending: str) -> None:
+    write_picture(tmp_path / f"x.{ending}", COLORS.astype(np.uint16) * 257)
+    assert np.array_equal(read_picture(tmp_path / f"x.{ending}").array[0], COLORS)
 
 
 @pytest.mark.parametrize("ending", ["nii.gz", "nrrd", "mha"])
@@ -97,7 +97,7 @@ def test_a_flat_medical_image_keeps_its_spacing(tmp_path: Path, ending: str) -> 
     assert np.linalg.norm(pixels.ijk_to_ras[:3, :2], axis=0) == pytest.approx((0.5, 0.25))
 
 
-def test_labels_in_a_palette_are_its_indices_also_where_a_colour_is_grey(tmp_path: Path) -> None:
+def test_labels_in_a_palette_are_its_indices_also_where_a_color_is_gray(tmp_path: Path) -> None:
     indices = np.where(spot(), 3, 0).astype(np.uint8)
     indices[:5] = 1
     palette_picture(indices, DAVIS).save(tmp_path / "x.png")
@@ -107,7 +107,7 @@ def test_labels_in_a_palette_are_its_indices_also_where_a_colour_is_grey(tmp_pat
     assert np.array_equal(labels_from(tmp_path / "y.png"), alone)
 
 
-def test_a_palette_of_greys_gives_the_greys(tmp_path: Path) -> None:
+def test_a_palette_of_grays_gives_the_grays(tmp_path: Path) -> None:
     palette_picture(~spot(), [255, 255, 255, 0, 0, 0]).save(tmp_path / "x.png")
     assert np.array_equal(labels_from(tmp_path / "x.png"), spot())
 
@@ -118,7 +118,7 @@ def test_a_binary_mask_is_label_one(tmp_path: Path, highest: int) -> None:
     assert np.array_equal(labels_from(tmp_path / "x.png"), spot())
 
 
-def test_a_mask_of_one_bit_or_with_transparency_or_in_one_colour_is_binary(tmp_path: Path) -> None:
+def test_a_mask_of_one_bit_or_with_transparency_or_in_one_color_is_binary(tmp_path: Path) -> None:
     Image.fromarray(spot()).save(tmp_path / "bit.png")
     white = np.full((*spot().shape, 4), 255, np.uint8)
     white[..., 3] *= spot()
@@ -154,9 +154,9 @@ def test_what_nobody_judged_is_background(tmp_path: Path) -> None:
     assert np.array_equal(labels_from(tmp_path / "x.png"), np.where(values == 255, 0, values))
 
 
-def test_a_mask_of_several_colours_is_refused(tmp_path: Path) -> None:
-    Image.fromarray(COLOURS).save(tmp_path / "x.png")
-    with pytest.raises(VolumeError, match=r"x\.png has several colours"):
+def test_a_mask_of_several_colors_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(COLORS).save(tmp_path / "x.png")
+    with pytest.raises(VolumeError, match=r"x\.png has several colors"):
         read_mask(tmp_path / "x.png")
 
 
@@ -179,21 +179,21 @@ def test_a_damaged_or_missing_file_is_told_in_one_sentence(tmp_path: Path, name:
 def test_a_missing_package_is_told_with_what_brings_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_picture(tmp_path / "x.png", COLOURS)
+    write_picture(tmp_path / "x.png", COLORS)
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(MedSAMError, match=r"pillow.*medsamslicer\[lab\]"):
         read_picture(tmp_path / "x.png")
 
 
 def test_a_picture_that_breaks_off_is_told(tmp_path: Path) -> None:
-    write_picture(tmp_path / "x.png", COLOURS)
+    write_picture(tmp_path / "x.png", COLORS)
     whole = (tmp_path / "x.png").read_bytes()
     (tmp_path / "x.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(VolumeError, match=r"x\.png is not a picture, or it is damaged"):
         read_picture(tmp_path / "x.png")
 
 
-def test_numbers_that_are_neither_grey_nor_colour_are_refused(tmp_path: Path) -> None:
+def test_numbers_that_are_neither_gray_nor_color_are_refused(tmp_path: Path) -> None:
     write_picture(tmp_path / "x.mha", np.zeros((8, 8, 2), np.uint8))
     with pytest.raises(VolumeError, match="2 values per pixel of type uint8"):
         read_picture(tmp_path / "x.mha")

@@ -28,8 +28,8 @@ from MedSAMSlicerLib.lab.evaluation.plots import (
 from MedSAMSlicerLib.lab.evaluation.report_data import AccuracyReport
 from MedSAMSlicerLib.lab.evaluation.results import PackedMasks, mask_path
 
-from .labelled_volumes import mixed_data_set
-from .reports import OURS, RIVALS, measurement, report, whole_report
+from .labeled_volumes import mixed_data_set
+from .reports import BASELINES, OURS, measurement, report, whole_report
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -68,8 +68,8 @@ def test_plots_come_out_the_same_every_time(whole: AccuracyReport) -> None:
     )
 
 
-def test_every_runner_has_a_colour_and_a_mark_of_its_own() -> None:
-    names = [OURS, "another", "a third", *RIVALS, "interpolation"]
+def test_every_runner_has_a_color_and_a_mark_of_its_own() -> None:
+    names = [OURS, "another", "a third", *BASELINES, "interpolation"]
     assert len({color_of(name, names) for name in names}) == len(names)
     assert len({mark_of(name, names) for name in names}) == len(names)
     assert color_of("GrowCut", ["GrowCut"]) == color_of("GrowCut", names)
@@ -89,7 +89,7 @@ def test_each_way_of_working_with_corrections_has_a_panel() -> None:
 
 def test_what_was_not_measured_is_not_drawn() -> None:
     assert prompts_plot(report(measurement())) is None
-    assert targets_plot(report(measurement())) is None  # no rival
+    assert targets_plot(report(measurement())) is None  # no baseline
     assert time_plot(report(measurement(dices=(), error="It broke."))) is None
     assert plots(report()) == []
 
@@ -136,7 +136,7 @@ def test_names_are_text_and_no_markup_or_formula() -> None:
     assert any(text.startswith("<script>alert(1)</script> $") for text in texts(found.svg))
 
 
-def test_inside_a_page_the_colours_are_those_of_the_page_and_no_name_is_there_twice(
+def test_inside_a_page_the_colors_are_those_of_the_page_and_no_name_is_there_twice(
     whole: AccuracyReport,
 ) -> None:
     shown = [for_page(plot.svg, plot.name) for plot in plots(whole)]
@@ -191,7 +191,7 @@ def pixels(png: bytes) -> np.ndarray:
 
 
 def near(image: np.ndarray, color: str) -> np.ndarray:
-    """(rows, columns) where the picture has a colour."""
+    """(rows, columns) where the picture has a color."""
     wanted = np.array([int(color[n : n + 2], 16) for n in (1, 3, 5)])
     return np.asarray(np.abs(image - wanted).max(axis=2) < 12)
 
@@ -206,9 +206,9 @@ def test_the_contact_sheet_shows_volumes_pictures_and_videos_with_truth_and_mask
     assert image.shape[1] <= 1200
     rows = np.array_split(image[:-60], 3)  # best, median, worst; below them stands what the lines are
     assert all(near(row, TRUTH).sum() > 50 and near(row, MASK).sum() > 50 for row in rows)
-    red, green, blue = 220, 120, 90  # of the object in the picture and in the video; the volume is grey
-    coloured = [near(row, f"#{red:02x}{green:02x}{blue:02x}").sum() for row in rows]
-    assert sum(count > 2000 for count in coloured) == 2, coloured
+    red, green, blue = 220, 120, 90  # of the object in the picture and in the video; the volume is gray
+    colored = [near(row, f"#{red:02x}{green:02x}{blue:02x}").sum() for row in rows]
+    assert sum(count > 2000 for count in colored) == 2, colored
 
 
 def test_of_two_targets_one_is_the_best_and_one_the_worst(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Ways of working: which slices are prompted, what is corrected with, and where they make sense."""
+"""Protocols: which slices are prompted, what is corrected with, and where they make sense."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ import pytest
 from MedSAMSlicerLib.core.errors import MedSAMError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.prompts import Box, MaskPrompt, Point, RecistLine, in_slice
-from MedSAMSlicerLib.lab.evaluation.protocol import DEFAULT_SUITE, PROTOCOLS, REFERENCE, SUITES, Protocol
+from MedSAMSlicerLib.lab.evaluation.protocol import (
+    DEFAULT_SUITE,
+    PROTOCOLS,
+    REFERENCE,
+    SUITES,
+    PromptProtocol,
+)
 from MedSAMSlicerLib.lab.evaluation.simulated_user import box_on
 
-from .labelled_volumes import GEOMETRY, brick, ellipsoid, target_of
+from .labeled_volumes import GEOMETRY, brick, ellipsoid, target_of
 
 
-def slices_of(protocol: Protocol, mask: np.ndarray, axis: SliceAxis = SliceAxis.K) -> tuple[int, ...]:
+def slices_of(protocol: PromptProtocol, mask: np.ndarray, axis: SliceAxis = SliceAxis.K) -> tuple[int, ...]:
     target = target_of(mask, axis)
     prompts = protocol.first(target, GEOMETRY, [0])
     assert {prompt.round for prompt in prompts} == {0}
@@ -32,15 +38,15 @@ def skewed() -> np.ndarray:
 
 @pytest.mark.parametrize(("start", "index"), [("largest", 11), ("middle", 7), ("first", 3)])
 def test_the_start_is_the_largest_the_middle_or_the_first_slice(start: str, index: int) -> None:
-    assert slices_of(Protocol("way", start=start), skewed()) == (index,)
+    assert slices_of(PromptProtocol("way", start=start), skewed()) == (index,)
 
 
 def test_the_middle_is_the_middle_one_of_the_slices_that_hold_the_object() -> None:
     mask = brick()
     mask[4:8] = False  # 3, 8, 9, 10, 11 are left
-    assert slices_of(Protocol("way", start="middle"), mask) == (9,)
+    assert slices_of(PromptProtocol("way", start="middle"), mask) == (9,)
     mask[3] = False
-    assert slices_of(Protocol("way", start="middle"), mask) == (9,)
+    assert slices_of(PromptProtocol("way", start="middle"), mask) == (9,)
 
 
 @pytest.mark.parametrize("axis", list(SliceAxis))
@@ -50,14 +56,14 @@ def test_single_frame_prompts_every_slice_that_holds_the_object(axis: SliceAxis)
     gap[axis] = slice(16, 18) if axis else slice(5, 6)
     mask[tuple(gap)] = False
     held = np.flatnonzero(mask.any(axis=(axis.row_axis, axis.column_axis)))
-    assert slices_of(Protocol("single", slices=None), mask, axis) == tuple(held.tolist())
+    assert slices_of(PromptProtocol("single", slices=None), mask, axis) == tuple(held.tolist())
 
 
 def test_three_slices_lie_evenly_over_the_object_and_one_of_them_is_the_start() -> None:
-    assert slices_of(Protocol("three", slices=3, start="middle"), brick()) == (4, 7, 10)
-    assert slices_of(Protocol("three", slices=3), skewed()) == (4, 7, 11)
-    assert slices_of(Protocol("three", slices=3, start="first"), brick()) == (3, 7, 10)
-    assert slices_of(Protocol("nine", slices=9), brick()) == tuple(range(3, 12))
+    assert slices_of(PromptProtocol("three", slices=3, start="middle"), brick()) == (4, 7, 10)
+    assert slices_of(PromptProtocol("three", slices=3), skewed()) == (4, 7, 11)
+    assert slices_of(PromptProtocol("three", slices=3, start="first"), brick()) == (3, 7, 10)
+    assert slices_of(PromptProtocol("nine", slices=9), brick()) == tuple(range(3, 12))
 
 
 @pytest.mark.parametrize(
@@ -65,12 +71,12 @@ def test_three_slices_lie_evenly_over_the_object_and_one_of_them_is_the_start() 
     [("box", Box), ("loose box", Box), ("click", Point), ("line", RecistLine), ("mask", MaskPrompt)],
 )
 def test_each_prompted_slice_gets_the_prompt(prompt: str, kind: type) -> None:
-    prompts = Protocol("three", prompt, slices=3).first(target_of(brick()), GEOMETRY, [0])
+    prompts = PromptProtocol("three", prompt, slices=3).first(target_of(brick()), GEOMETRY, [0])
     assert [type(said) for said in prompts] == [kind] * 3
 
 
 def test_loose_boxes_repeat_with_their_seed_and_differ_from_slice_to_slice() -> None:
-    protocol, target = Protocol("loose", "loose box", slices=3), target_of(brick())
+    protocol, target = PromptProtocol("loose", "loose box", slices=3), target_of(brick())
     first, again, other = (protocol.first(target, GEOMETRY, [seed]) for seed in (0, 0, 1))
     assert first == again
     assert first != other
@@ -135,7 +141,7 @@ def test_three_slices_need_an_object_on_three() -> None:
 )
 def test_a_way_that_contradicts_itself_is_refused(wrong: dict, said: str) -> None:
     with pytest.raises(MedSAMError, match=said):
-        Protocol("wrong", **wrong)
+        PromptProtocol("wrong", **wrong)
 
 
 def test_suites_name_known_ways_once() -> None:

@@ -31,8 +31,8 @@ ABOUT = {"sha256": "a", "threads": 1}
 MADE_WITH: dict[str, Any] = {
     "version": "1", "data": "set", "seed": 0, "most": 4, "runners": {"net": ABOUT}, "threads": 1, "processor": "chip",
 }  # fmt: skip
-PLAN = CasePlan("case", (10, 20), ("box", "click"), ("net", "rival"), (
-    ("one", "box", "net"), ("one", "box", "rival"), ("one", "click", "net"), ("two", "click", "net"),
+PLAN = CasePlan("case", (10, 20), ("box", "click"), ("net", "baseline"), (
+    ("one", "box", "net"), ("one", "box", "baseline"), ("one", "click", "net"), ("two", "click", "net"),
 ))  # fmt: skip
 
 

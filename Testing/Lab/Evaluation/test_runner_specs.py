@@ -9,9 +9,9 @@ import pytest
 
 from MedSAMSlicerLib.core.errors import CheckpointError, MedSAMError
 from MedSAMSlicerLib.lab.evaluation.runner_specs import (
+    BASELINES,
     ENGINE,
     OWN,
-    RIVALS,
     SAM2_PACKAGE,
     TRANSFORMERS,
     RunnerSpec,
@@ -35,7 +35,7 @@ def bundled() -> RunnerSpec:
         (RunnerSpec(ENGINE, "net", tier="exact"), "net, exact"),
         (RunnerSpec(SAM2_PACKAGE, "net"), "net, sam2"),
         (RunnerSpec(TRANSFORMERS, "net"), "net, transformers"),
-        *((RunnerSpec(name), name) for name in RIVALS),
+        *((RunnerSpec(name), name) for name in BASELINES),
     ],
 )
 def test_names(spec: RunnerSpec, name: str) -> None:
@@ -48,8 +48,8 @@ def test_what_is_no_runner_is_told() -> None:
         RunnerSpec("telepathy")
 
 
-@pytest.mark.parametrize("name", RIVALS)
-def test_a_rival_has_the_name_it_is_asked_by(name: str) -> None:
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_baseline_has_the_name_it_is_asked_by(name: str) -> None:
     if name == "GrowCut":
         pytest.importorskip("vtk")
     runner = build(RunnerSpec(name))

@@ -17,7 +17,7 @@ from MedSAMSlicerLib.lab.evaluation.simulated_user import (
     worst_slice,
 )
 
-from .labelled_volumes import GEOMETRY, SHAPE, brick, ellipsoid, target_of
+from .labeled_volumes import GEOMETRY, SHAPE, brick, ellipsoid, target_of
 
 
 @pytest.mark.parametrize("axis", list(SliceAxis))

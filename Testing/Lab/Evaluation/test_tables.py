@@ -13,7 +13,7 @@ from MedSAMSlicerLib.lab.evaluation.accuracy_report import as_csv, as_json, as_m
 from MedSAMSlicerLib.lab.evaluation.measurement import IMAGE, VIDEO
 from MedSAMSlicerLib.lab.evaluation.report_data import CaseSkipped
 from MedSAMSlicerLib.lab.evaluation.summary import (
-    best_rival,
+    best_baseline,
     efforts,
     modality_of,
     reference_of,
@@ -97,7 +97,7 @@ def test_the_same_report_gives_the_same_text_every_time() -> None:
     assert as_markdown(whole_report(cases=4)) == as_markdown(whole_report(cases=4))
 
 
-def test_who_beats_whom_is_said_for_the_first_rivals_and_for_all() -> None:
+def test_who_beats_whom_is_said_for_the_first_baselines_and_for_all() -> None:
     made = three_targets()
     boxes = [
         measurement(case, runner="box", dices=(dice,))
@@ -107,7 +107,7 @@ def test_who_beats_whom_is_said_for_the_first_rivals_and_for_all() -> None:
     assert [(w.won, w.count, w.lost) for w in wins(made) if w.group == "all"] == [
         (1, 3, ("c: liver", "b: liver"))
     ]
-    assert [(w.rivals, w.won) for w in wins(both) if w.group == "all"] == [
+    assert [(w.baselines, w.won) for w in wins(both) if w.group == "all"] == [
         (("ellipsoid", "GrowCut"), 1),
         (("box", "ellipsoid", "GrowCut"), 0),
     ]
@@ -115,7 +115,7 @@ def test_who_beats_whom_is_said_for_the_first_rivals_and_for_all() -> None:
         f"all: {OURS} beats the better of ellipsoid and GrowCut of the target on 1 of 3 targets (33 %)."
         in win_sentences(both)
     )
-    assert best_rival(both)["a: liver"] == ("box", 0.95)
+    assert best_baseline(both)["a: liver"] == ("box", 0.95)
 
 
 def test_the_worst_loss_comes_first() -> None:
@@ -204,7 +204,7 @@ def test_ways_of_working_are_told_apart_by_their_pipeline() -> None:
     assert len(rows) == 2
 
 
-def test_every_target_has_a_row_with_ours_before_and_after_corrections_and_every_rival() -> None:
+def test_every_target_has_a_row_with_ours_before_and_after_corrections_and_every_baseline() -> None:
     made = report(
         measurement(dices=(0.5, 0.6, 0.7, 0.8)),
         measurement(runner="box", dices=(0.4,)),
@@ -223,7 +223,7 @@ def test_an_effort_run_is_compared_in_its_own_way_of_working() -> None:
     assert reference_of(report(measurement(protocol="click"))) == "click"
 
 
-def test_rivals_come_after_our_runners() -> None:
+def test_baselines_come_after_our_runners() -> None:
     made = report(
         measurement(runner="GrowCut"), measurement(runner="box"), measurement(), measurement(runner="other")
     )

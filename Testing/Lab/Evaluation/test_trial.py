@@ -1,4 +1,4 @@
-"""A trial asks, corrects and scores; our engine carries masks as each way of working says."""
+"""A trial asks, corrects and scores; our engine carries masks as each protocol says."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
 from MedSAMSlicerLib.io.volumes import Volume
 from MedSAMSlicerLib.lab.evaluation.datasets import Case, Target
 from MedSAMSlicerLib.lab.evaluation.measurement import VIDEO, VOLUME, Measurement
-from MedSAMSlicerLib.lab.evaluation.protocol import PROTOCOLS, Protocol
-from MedSAMSlicerLib.lab.evaluation.runners import Answer, Ask, EngineRunner, Request
+from MedSAMSlicerLib.lab.evaluation.protocol import PROTOCOLS, PromptProtocol
+from MedSAMSlicerLib.lab.evaluation.runners import Ask, EngineRunner, Request, RunnerAnswer
 from MedSAMSlicerLib.lab.evaluation.scores import check_installed, step_of
 from MedSAMSlicerLib.lab.evaluation.trial import is_measured, run_trial
 from MedSAMSlicerLib.sam2.checkpoint import seeded
 from MedSAMSlicerLib.sam2.config import NANO
 from MedSAMSlicerLib.sam2.model import SAM2
 
-from .labelled_volumes import GEOMETRY, brick, ellipsoid, target_of, volume_of
+from .labeled_volumes import GEOMETRY, brick, ellipsoid, target_of, volume_of
 
 NAME = "object"
 
@@ -38,10 +38,10 @@ class Obedient:
         self.requests: list[Request] = []
         self._obeys, self._fails_at = obeys, fails_at
 
-    def supports(self, protocol: Protocol) -> bool:
+    def supports(self, protocol: PromptProtocol) -> bool:
         return protocol.prompt != "line"
 
-    def corrects(self, protocol: Protocol) -> bool:
+    def corrects(self, protocol: PromptProtocol) -> bool:
         return self._obeys
 
     def describe(self) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class Obedient:
     def begin(self, volume: Volume, axis: SliceAxis) -> Ask:
         bright = volume.array > 160
 
-        def ask(request: Request) -> Answer:
+        def ask(request: Request) -> RunnerAnswer:
             if len(self.requests) == self._fails_at:
                 raise PromptError("Nothing was understood.")
             self.requests.append(request)
@@ -59,12 +59,12 @@ class Obedient:
             for index in range(len(mask)):
                 if index not in right:
                     mask[index, :18] = False
-            return Answer(mask, 0.5, 0.1, {})
+            return RunnerAnswer(mask, 0.5, 0.1, {})
 
         return ask
 
 
-def trial(runner: Any, protocol: Protocol = PROTOCOLS["box+range"], **more: Any) -> Measurement:
+def trial(runner: Any, protocol: PromptProtocol = PROTOCOLS["box+range"], **more: Any) -> Measurement:
     return run_trial(volume_of(ellipsoid()), target_of(ellipsoid()), protocol, runner, 0, **more)
 
 
@@ -87,7 +87,7 @@ def test_every_step_is_scored_and_corrections_make_it_better() -> None:
 def test_a_mask_that_is_empty_has_no_distance() -> None:
     class Blind(Obedient):
         def begin(self, volume: Volume, axis: SliceAxis) -> Ask:
-            return lambda request: Answer(np.zeros(volume.array.shape, bool), 0.5, 0.1, {})
+            return lambda request: RunnerAnswer(np.zeros(volume.array.shape, bool), 0.5, 0.1, {})
 
     [step] = trial(Blind(obeys=False)).steps
     assert (step.dice, step.nsd, step.hd95) == (0.0, 0.0, None)
@@ -126,7 +126,7 @@ def test_without_the_surface_metrics_a_run_stops_before_it_begins(monkeypatch: p
 
 
 def test_corrections_end_when_nothing_is_wrong() -> None:
-    assert len(trial(Obedient(), Protocol("many", corrections=30)).steps) < 20
+    assert len(trial(Obedient(), PromptProtocol("many", corrections=30)).steps) < 20
 
 
 def test_a_runner_that_makes_no_use_of_corrections_is_asked_once() -> None:
@@ -163,7 +163,7 @@ def test_the_growth_of_memory_is_measured_where_the_system_tells() -> None:
         def begin(self, volume: Volume, axis: SliceAxis) -> Ask:
             ask = super().begin(volume, axis)
 
-            def eat(request: Request) -> Answer:
+            def eat(request: Request) -> RunnerAnswer:
                 np.ones(64 << 20, np.uint8)
                 return ask(request)
 
@@ -188,7 +188,7 @@ def network() -> SAM2:
     return seeded(NANO, 3)
 
 
-def answer_of(network: SAM2, protocol: Protocol, target: Target) -> Answer:
+def answer_of(network: SAM2, protocol: PromptProtocol, target: Target) -> RunnerAnswer:
     runner = EngineRunner("net", network, tier="exact", threads=1, volume_stage="off")
     volume = volume_of(target.mask)
     prompts = protocol.first(target, GEOMETRY, [0])
@@ -209,7 +209,7 @@ def test_with_every_slice_prompted_each_mask_is_that_of_its_slice_alone(network:
     mask = ellipsoid(radii=(2, 9, 12))
     mask[6] = False  # a gap, as where something leaves a video and comes back
     target = target_of(mask)
-    protocol = Protocol("single", prompt, slices=None)
+    protocol = PromptProtocol("single", prompt, slices=None)
     answer = answer_of(network, protocol, target)
     volume = volume_of(mask)
     prompts = protocol.first(target, GEOMETRY, [0])
@@ -227,7 +227,7 @@ def test_with_every_slice_prompted_each_mask_is_that_of_its_slice_alone(network:
 def test_one_way_alone_is_that_half_of_both_ways(network: SAM2, axis: SliceAxis) -> None:
     target = target_of(ellipsoid(), axis)
     both, forward, backward = (
-        np.moveaxis(answer_of(network, Protocol(way, direction=way), target).mask, axis, 0)
+        np.moveaxis(answer_of(network, PromptProtocol(way, direction=way), target).mask, axis, 0)
         for way in ("both", "forward", "backward")
     )
     start = target.largest_slice

@@ -1,4 +1,4 @@
-"""Small networks and small labelled volumes for the training tests."""
+"""Small networks and small labeled volumes for the training tests."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def write_ball(
 
 @pytest.fixture(scope="session")
 def balls(tmp_path_factory) -> Path:
-    """A folder of four labelled volumes."""
+    """A folder of four labeled volumes."""
     folder = tmp_path_factory.mktemp("balls")
     for number in range(4):
         write_ball(folder, f"case{number}", number)

@@ -2,7 +2,7 @@
 
 python Testing/Lab/Training/draw_failures.py docs
 
-Of `SCENES` scenes of one seed (bodies as in training) the worst target of each kind is shown, beside how many fail so.
+Of `SCENES` scenes of one seed (shapes as in training) the worst target of each kind is shown, beside how many fail so.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SCENES, SEED = 60, 2026
 TILE, GAP, LINE = 150, 4, 22
 INK, TRUTH, FOUND = (0.9, 0.92, 0.94), (0.2, 0.8, 0.3), (0.95, 0.6, 0.1)
 FAR = 8  # slices from the prompted one
-UNLIKE = ("tumour", "patchwork")  # bodies of several tissues
+UNLIKE = ("tumor", "patchwork")  # shapes of several tissues
 LARGE = 150  # pixels of a target that is worth a click
 LEAST = 3  # slices that are judged far from the prompted one
 
@@ -74,7 +74,7 @@ def trials(scenes: int) -> list[Trial]:
         scene = make_scene(source, SceneSettings(slices=24, size=128, targets=3))
         for number, key in enumerate(scene.keys):
             done.append(
-                trial(model, scene.image.numpy(), scene.masks[number].numpy(), key, scene.bodies[number])
+                trial(model, scene.image.numpy(), scene.masks[number].numpy(), key, scene.shapes[number])
             )
     return done
 
@@ -99,7 +99,7 @@ def drift(trial: Trial) -> float | None:
     first, last = np.flatnonzero(trial.truth.any(axis=(1, 2)))[[0, -1]]
     far = [slice(first, trial.key - FAR + 1), slice(trial.key + FAR, last + 1)]
     far = [part for part in far if part.stop - part.start >= LEAST]
-    if not far or trial.body in TRAINED.grounds or trial.dice("box", trial.key) < 0.9:
+    if not far or trial.body in TRAINED.backgrounds or trial.dice("box", trial.key) < 0.9:
         return None
     return min(trial.dice("box", part) for part in far)
 
@@ -113,7 +113,7 @@ def part_only(trial: Trial) -> float | None:
 def other_extent(trial: Trial) -> float | None:
     """One click that finds more, or less, than was meant: Dice, where one of both lies in the other."""
     if (
-        trial.body in TRAINED.grounds
+        trial.body in TRAINED.backgrounds
         or trial.truth[trial.key].sum() < LARGE
         or max(trial.shares("click")) < 0.9
     ):
@@ -159,9 +159,9 @@ def strip(trial: Trial, prompt: str, count: int) -> Canvas:
     region = [*(middle - half), *(middle + half)]
     canvas = Canvas(TILE * (count + 1) + GAP * count, TILE)
     for place, index in enumerate([trial.key, *indices]):
-        grey, inside = resampled(trial.image[index], region, (TILE, TILE))
+        gray, inside = resampled(trial.image[index], region, (TILE, TILE))
         left = place * (TILE + GAP)
-        canvas.paste(np.repeat((grey * inside)[..., None].clip(0, 255) / 255, 3, axis=2), left, 0)
+        canvas.paste(np.repeat((gray * inside)[..., None].clip(0, 255) / 255, 3, axis=2), left, 0)
         for mask, color in ((trial.truth, TRUTH), (trial.masks[prompt], FOUND)) if place else ():
             level, _ = resampled(mask[index].astype(float), region, (TILE, TILE), smooth=False)
             up, across = np.gradient(level)

@@ -19,7 +19,7 @@ RUN = """
     from pathlib import Path
     from MedSAMSlicerLib.sam2.checkpoint import seeded
     from MedSAMSlicerLib.sam2.config import NANO, ConvTrunkConfig
-    from MedSAMSlicerLib.lab.training.labelled import DataSettings
+    from MedSAMSlicerLib.lab.training.labeled import DataSettings
     from MedSAMSlicerLib.lab.training.loop import train
     from MedSAMSlicerLib.lab.training.settings import TrainSettings
 

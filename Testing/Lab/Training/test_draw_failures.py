@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode leaves neighbours out
+sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode leaves neighbors out
 
 import draw_failures
 import SimpleITK as sitk

@@ -1,4 +1,4 @@
-"""Any checkpoint learns from a folder of labelled volumes, and what comes out is an ordinary checkpoint."""
+"""Any checkpoint learns from a folder of labeled volumes, and what comes out is an ordinary checkpoint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from safetensors import safe_open  # noqa: E402
 from MedSAMSlicerLib.cli import main  # noqa: E402
 from MedSAMSlicerLib.core.errors import CheckpointError, MedSAMError, VolumeError  # noqa: E402
 from MedSAMSlicerLib.lab.training.feed import VolumeStream  # noqa: E402
-from MedSAMSlicerLib.lab.training.labelled import DataSettings  # noqa: E402
+from MedSAMSlicerLib.lab.training.labeled import DataSettings  # noqa: E402
 from MedSAMSlicerLib.lab.training.loop import train  # noqa: E402
 from MedSAMSlicerLib.lab.training.settings import TrainSettings  # noqa: E402
 from MedSAMSlicerLib.lab.training.state import read_state  # noqa: E402
@@ -160,7 +160,7 @@ def test_the_command_tunes_a_file_in_the_official_format(
     arguments += ["--tune", "decoder", "--size", "64", "--steps", "1", "--frames", "4", "--longest", "4"]
     arguments += ["--threads", "1", "--workers", "0", "--leave-out", "case3", "--out", str(tmp_path / "run")]
     assert main(arguments) == 0
-    assert set(json.loads(capsys.readouterr().out)) == {"box", "point", "neighbour", "clip", "clip_last"}
+    assert set(json.loads(capsys.readouterr().out)) == {"box", "point", "neighbor", "clip", "clip_last"}
     model, config = load(tmp_path / "run" / "best.safetensors")
     assert (config.name, config.image_size, model.training) == ("medsam2", 64, False)
     assert main(arguments) == 2

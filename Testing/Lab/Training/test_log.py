@@ -23,7 +23,7 @@ from MedSAMSlicerLib.lab.training.trainer import Trainer
 from MedSAMSlicerLib.lab.training.validation import Scores
 from MedSAMSlicerLib.sam2.config import Config
 
-HEADER = "minutes,step,stage,size,box,point,neighbour,clip,clip_last,training\n"
+HEADER = "minutes,step,stage,size,box,point,neighbor,clip,clip_last,training\n"
 ROWS = (
     "5.0,100,1,128,0.5,0.4,0.6,0.3,0.2,\"{'box': 0.52, 'loss': 1.5}\"\n"
     "10.0,200,1,128,0.6,0.5,0.7,0.4,0.3,\"{'box': 0.61, 'loss': 1.2}\"\n"

@@ -19,7 +19,7 @@ def answer(model: SAM2) -> torch.Tensor:
     side = model.config.image_size
     frames = torch.arange(2 * side * side).remainder(251).view(2, side, side).to(torch.uint8)
     with torch.no_grad():
-        top, mid, fine = model.encode_image(model.normalise(frames))
+        top, mid, fine = model.encode_image(model.normalize(frames))
         box = DecoderPrompts(torch.tensor([[[4.0, 5.0], [20.0, 22.0]]]), torch.tensor([[2, 3]]))
         first = model.decode(model.condition_first(top[:1]), mid[:1], fine[:1], box)
         memory = model.encode_memory(top[:1], first.logits, first.object_score, True)

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 from dataclasses import replace  # noqa: E402
 
 from MedSAMSlicerLib.lab.training.fields import Source  # noqa: E402
-from MedSAMSlicerLib.lab.training.rollout import MAXIMUM_CLICKS, first_prompts, neighbour_step, rollout  # noqa: E402
+from MedSAMSlicerLib.lab.training.rollout import MAXIMUM_CLICKS, first_prompts, neighbor_step, rollout  # noqa: E402
 from MedSAMSlicerLib.sam2.checkpoint import seeded  # noqa: E402
 from MedSAMSlicerLib.sam2.config import NANO, ConvTrunkConfig  # noqa: E402
 
@@ -74,11 +74,11 @@ def test_a_slice_without_the_object_is_gated_by_the_truth(model) -> None:
     assert seen == {True, False}  # now and then the gate stays open
 
 
-def test_the_mask_of_a_neighbour_is_a_dense_prompt(model) -> None:
+def test_the_mask_of_a_neighbor_is_a_dense_prompt(model) -> None:
     frames, masks = clip()
     prompts = first_prompts(Source(0), "mask", masks[0], SIZE // 2)
     assert prompts.points is None
     assert prompts.mask is not None
     assert float(prompts.mask.max()) == 8.0
     assert float(prompts.mask.min()) == -8.0
-    assert neighbour_step(model, frames[:2], masks[:2]).logits.shape == (BATCH, 1, SIZE // 2, SIZE // 2)
+    assert neighbor_step(model, frames[:2], masks[:2]).logits.shape == (BATCH, 1, SIZE // 2, SIZE // 2)

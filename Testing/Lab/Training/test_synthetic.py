@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from MedSAMSlicerLib.lab.training.fields import Grid, Source, smooth_noise  # noqa: E402
+from MedSAMSlicerLib.lab.training.fields import FieldGrid, Source, smooth_noise  # noqa: E402
 from MedSAMSlicerLib.lab.training.synthetic import (  # noqa: E402
     Scene,
     SceneSettings,
@@ -45,7 +45,7 @@ def test_every_scene_has_a_target_on_its_key_slice(scenes: list[Scene]) -> None:
             assert 0.0005 < float(mask[key].float().mean()) < 0.36
 
 
-def test_neighbouring_slices_overlap_about_as_much_as_in_real_volumes(scenes: list[Scene]) -> None:
+def test_neighboring_slices_overlap_about_as_much_as_in_real_volumes(scenes: list[Scene]) -> None:
     overlaps = []
     for scene in scenes:
         for mask in scene.masks:
@@ -74,17 +74,17 @@ def test_no_target_of_a_held_out_scene_is_of_a_family_that_training_draws(
     from MedSAMSlicerLib.lab.training.families import TRAINED
 
     for scene in held_out_scenes:
-        assert len(scene.bodies) == len(scene.keys)
-        assert not set(scene.bodies) & (set(TRAINED.bodies) | set(TRAINED.grounds)), scene.bodies
-        assert scene.ground not in TRAINED.grounds
+        assert len(scene.shapes) == len(scene.keys)
+        assert not set(scene.shapes) & (set(TRAINED.shapes) | set(TRAINED.backgrounds)), scene.shapes
+        assert scene.background not in TRAINED.backgrounds
         assert scene.texture not in TRAINED.textures
 
 
 def test_every_held_out_family_is_a_target_of_validation(held_out_scenes: list[Scene]) -> None:
     from MedSAMSlicerLib.lab.training.families import HELD_OUT
 
-    assert {body for scene in held_out_scenes for body in scene.bodies} == set(HELD_OUT.bodies)
-    assert {scene.ground for scene in held_out_scenes} == set(HELD_OUT.grounds)
+    assert {body for scene in held_out_scenes for body in scene.shapes} == set(HELD_OUT.shapes)
+    assert {scene.background for scene in held_out_scenes} == set(HELD_OUT.backgrounds)
     assert {scene.texture for scene in held_out_scenes} == set(HELD_OUT.textures)
 
 
@@ -92,15 +92,15 @@ def test_training_draws_no_held_out_family(scenes: list[Scene]) -> None:
     from MedSAMSlicerLib.lab.training.families import TRAINED
 
     for scene in scenes:
-        assert set(scene.bodies) <= set(TRAINED.bodies) | set(TRAINED.grounds)
-        assert scene.ground in TRAINED.grounds
+        assert set(scene.shapes) <= set(TRAINED.shapes) | set(TRAINED.backgrounds)
+        assert scene.background in TRAINED.backgrounds
         assert scene.texture in TRAINED.textures
 
 
 def test_a_trained_family_has_no_other_name_in_validation() -> None:
     from MedSAMSlicerLib.lab.training.families import HELD_OUT, TRAINED
 
-    for held_out, trained in ((HELD_OUT.bodies, TRAINED.bodies), (HELD_OUT.grounds, TRAINED.grounds)):
+    for held_out, trained in ((HELD_OUT.shapes, TRAINED.shapes), (HELD_OUT.backgrounds, TRAINED.backgrounds)):
         assert not {draw for draw, _ in held_out.values()} & {draw for draw, _ in trained.values()}
     assert not set(HELD_OUT.textures) & set(TRAINED.textures)
 
@@ -123,14 +123,14 @@ def test_an_edge_without_contrast_is_invisible() -> None:
 
 
 def test_smooth_noise_has_zero_mean_and_unit_variance() -> None:
-    field = smooth_noise(Source(0), Grid(8, 96, 0.05), 16, 12.0)
+    field = smooth_noise(Source(0), FieldGrid(8, 96, 0.05), 16, 12.0)
     assert abs(float(field.mean())) < 0.1
     assert 0.8 < float(field.std()) < 1.2
 
 
 def test_thin_slices_change_less_than_thick_ones() -> None:
     def change(step: float) -> float:
-        field = smooth_noise(Source(0), Grid(6, 64, step), 8, 6.0)
+        field = smooth_noise(Source(0), FieldGrid(6, 64, step), 8, 6.0)
         return float((field[:, 1:] - field[:, :-1]).abs().mean())
 
     assert change(0.005) < 0.5 * change(0.03)

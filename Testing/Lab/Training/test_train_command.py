@@ -64,5 +64,5 @@ def test_a_short_leg_leaves_weights_and_prints_its_scores(
         "4",
     ]
     assert main([*arguments, "--threads", "1"]) == 0
-    assert set(json.loads(capsys.readouterr().out)) == {"box", "point", "neighbour", "clip", "clip_last"}
+    assert set(json.loads(capsys.readouterr().out)) == {"box", "point", "neighbor", "clip", "clip_last"}
     assert (tmp_path / "run" / "best.safetensors").is_file()

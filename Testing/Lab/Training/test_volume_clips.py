@@ -1,4 +1,4 @@
-"""Clips of labelled volumes show the network what the engine would show it."""
+"""Clips of labeled volumes show the network what the engine would show it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from MedSAMSlicerLib.core.errors import VolumeError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.engine.crop import CropPolicy, bounds_of
 from MedSAMSlicerLib.engine.view import FrameView
-from MedSAMSlicerLib.lab.training.labelled import LabelledVolume, find_cases, read_cases
+from MedSAMSlicerLib.lab.training.labeled import LabeledVolume, find_cases, read_cases
 from MedSAMSlicerLib.lab.training.volume_clips import Augmentation, VolumeClips, usable_axes
 
 
 @pytest.fixture(scope="module")
-def volumes(balls: Path) -> list[LabelledVolume]:
+def volumes(balls: Path) -> list[LabeledVolume]:
     return read_cases(find_cases(balls))
 
 
-def engine_views(volume: LabelledVolume, size: int, margin: float | None) -> dict[bytes, bytes]:
+def engine_views(volume: LabeledVolume, size: int, margin: float | None) -> dict[bytes, bytes]:
     """What the engine shows of every slice of the object, prompted there: frame -> mask."""
     target, shown = volume.targets[0], {}
     for axis in SliceAxis:
@@ -32,14 +32,14 @@ def engine_views(volume: LabelledVolume, size: int, margin: float | None) -> dic
             bounds = bounds_of(mask)
             assert bounds is not None
             view = whole if margin is None else CropPolicy(margin).around(whole, bounds)
-            grey = volume.window.apply(np.take(volume.array, index, axis=int(axis)))
-            shown[view.frame(grey).tobytes()] = view.frame(mask.astype(np.uint8) * 255).tobytes()
+            gray = volume.window.apply(np.take(volume.array, index, axis=int(axis)))
+            shown[view.frame(gray).tobytes()] = view.frame(mask.astype(np.uint8) * 255).tobytes()
     return shown
 
 
 @pytest.mark.parametrize("margin", [1.7, None])
 def test_without_augmentation_a_clip_begins_with_the_view_of_the_engine(
-    volumes: list[LabelledVolume], margin: float | None
+    volumes: list[LabeledVolume], margin: float | None
 ) -> None:
     clips = VolumeClips(volumes[:1], 48, margin, None)
     expected = engine_views(volumes[0], 48, margin)
@@ -48,7 +48,7 @@ def test_without_augmentation_a_clip_begins_with_the_view_of_the_engine(
         assert expected[frames[0].tobytes()] == masks[0].tobytes()
 
 
-def test_a_clip_follows_from_its_seed_alone(volumes: list[LabelledVolume]) -> None:
+def test_a_clip_follows_from_its_seed_alone(volumes: list[LabeledVolume]) -> None:
     first, second = (VolumeClips(volumes, 32, 1.7, Augmentation()) for _ in range(2))
     first.batch(1, 4, 3)
     a, b = first.batch(2, 4, 3), second.batch(2, 4, 3)
@@ -58,7 +58,7 @@ def test_a_clip_follows_from_its_seed_alone(volumes: list[LabelledVolume]) -> No
     assert np.array_equal(np.concatenate(halves, 1), a.frames)
 
 
-def test_augmented_masks_stay_on_their_objects(volumes: list[LabelledVolume]) -> None:
+def test_augmented_masks_stay_on_their_objects(volumes: list[LabeledVolume]) -> None:
     clips = VolumeClips(volumes, 64, 1.7, Augmentation(affine=1.0))
     seen = set()
     for seed in range(12):
@@ -69,7 +69,7 @@ def test_augmented_masks_stay_on_their_objects(volumes: list[LabelledVolume]) ->
     assert len(seen) > 3
 
 
-def test_the_end_of_the_object_is_told(volumes: list[LabelledVolume]) -> None:
+def test_the_end_of_the_object_is_told(volumes: list[LabeledVolume]) -> None:
     clips = VolumeClips(volumes, 48, 1.7, None)
     for seed in range(10):
         _, masks, last = clips.clip(seed, 4)
@@ -93,7 +93,7 @@ def test_slices_are_cut_along_every_axis_whose_pixels_are_nearly_square(
     assert usable_axes(VolumeGeometry.from_spacing((10, 10, 10), spacing)) == axes
 
 
-def test_clips_longer_than_every_volume_are_refused(volumes: list[LabelledVolume]) -> None:
+def test_clips_longer_than_every_volume_are_refused(volumes: list[LabeledVolume]) -> None:
     with pytest.raises(VolumeError, match="60 slices"):
         VolumeClips(volumes, 32, None, None, shortest=60)
     with pytest.raises(VolumeError, match="clips of 50 slices"):

@@ -70,8 +70,8 @@ def _folder(folder: Path) -> Path:
     entries = []
     for number in range(2):
         labels = np.roll(_labels(), number, axis=1)[::2]
-        grey = 60 + 50 * labels + np.random.default_rng(number).normal(0, 6, labels.shape)
-        for name, array in (("image", grey.astype(np.int16)), ("label", labels)):
+        gray = 60 + 50 * labels + np.random.default_rng(number).normal(0, 6, labels.shape)
+        for name, array in (("image", gray.astype(np.int16)), ("label", labels)):
             image = sitk.GetImageFromArray(array)
             image.SetSpacing((1.0, 1.0, 4.0))
             sitk.WriteImage(image, str(folder / f"v{number}_{name}.nii.gz"))

@@ -26,8 +26,8 @@ class Channels:
 
     Args:
         logits: of the slices.
-        grey: minus the median inside on the key slices, in units of the contrast to the ring around it.
-        likelihood: log ratio of how often a grey is met inside and around the object on its key slices.
+        gray: minus the median inside on the key slices, in units of the contrast to the ring around it.
+        likelihood: log ratio of how often a gray is met inside and around the object on its key slices.
         grown: -1..1, from seeds that box, range and clicks give.
         regrown: -1..1, from the network's own masks.
         shape: signed distance of the shape expected from the key slices, in half widths.
@@ -37,7 +37,7 @@ class Channels:
     """
 
     logits: Floats
-    grey: Floats
+    gray: Floats
     likelihood: Floats
     grown: Floats
     regrown: Floats
@@ -67,16 +67,16 @@ def channels(evidence: VolumeEvidence, factor: int = 1) -> Channels | None:
         factor: pixels of a slice along each side that make one of the working grid.
     """
     logits = binned(evidence.logits, factor)
-    grey = binned(evidence.grey, factor)
+    gray = binned(evidence.gray, factor)
     spacing = (evidence.spacing[0], evidence.spacing[1] * factor, evidence.spacing[2] * factor)
     key_masks = {int(n): logits[n] > 0 for n in np.flatnonzero(evidence.keys) if (logits[n] > 0).any()}
     if not key_masks:
         return None
-    count = len(grey)
+    count = len(gray)
     shape, widths = interpolated(key_masks, count, evidence.first, evidence.last, spacing[1:])
-    edge = _box_distance(evidence, factor, grey.shape, key_masks)
-    likelihood, contrast, middle = _likelihood(grey, key_masks, shape)
-    scaled = (grey - middle) / contrast
+    edge = _box_distance(evidence, factor, gray.shape, key_masks)
+    likelihood, contrast, middle = _likelihood(gray, key_masks, shape)
+    scaled = (gray - middle) / contrast
     place = _place(count, sorted(key_masks), evidence.first, evidence.last)
     outside_range = np.ones(count, np.bool_)
     outside_range[evidence.first : evidence.last + 1] = False
@@ -87,7 +87,7 @@ def channels(evidence: VolumeEvidence, factor: int = 1) -> Channels | None:
     outside = far | outside_range[:, None, None]
     for index, mask in key_masks.items():
         inside[index], outside[index] = mask, ~mask
-    clicks = _click_heat(evidence, factor, grey.shape, _CLICK * size)
+    clicks = _click_heat(evidence, factor, gray.shape, _CLICK * size)
     free = ~evidence.keys[:, None, None]
     inside[free & (clicks > _SEED)] = True
     inside[free & (clicks < -_SEED)] = False
@@ -141,13 +141,13 @@ def _click_heat(evidence: VolumeEvidence, factor: int, shape: tuple[int, ...], w
     return heat
 
 
-def _likelihood(grey: Floats, keys: dict[int, Masks], shape: Floats) -> tuple[Floats, float, float]:
+def _likelihood(gray: Floats, keys: dict[int, Masks], shape: Floats) -> tuple[Floats, float, float]:
     """Log ratio of smoothed histograms, contrast and median inside."""
-    within = np.concatenate([grey[n][mask] for n, mask in keys.items()])
-    ring = np.concatenate([grey[n][(shape[n] < -0.05) & (shape[n] > -0.8)] for n in keys])
+    within = np.concatenate([gray[n][mask] for n, mask in keys.items()])
+    ring = np.concatenate([gray[n][(shape[n] < -0.05) & (shape[n] > -0.8)] for n in keys])
     middle = float(np.median(within))
     if ring.size == 0:
-        return np.zeros_like(grey), 64.0, middle
+        return np.zeros_like(gray), 64.0, middle
     spread = float(np.percentile(within, 75) - np.percentile(within, 25)) / 1.35
     contrast = max(abs(float(np.median(ring)) - middle), 1.5 * spread, 8.0)
     edges = np.linspace(0, 256, _BINS + 1)
@@ -157,7 +157,7 @@ def _likelihood(grey: Floats, keys: dict[int, Masks], shape: Floats) -> tuple[Fl
         for values in (within, ring)
     )
     ratio = np.log(inner / outer).clip(-2.5, 2.5).astype(np.float32)
-    position = (grey / 8 - 0.5).clip(0, _BINS - 1.001)
+    position = (gray / 8 - 0.5).clip(0, _BINS - 1.001)
     low = position.astype(np.intp)
     weight = (position - low).astype(np.float32)
     return ratio[low] * (1 - weight) + ratio[np.minimum(low + 1, _BINS - 1)] * weight, contrast, middle

@@ -25,7 +25,7 @@ _REACH = 0.75  # ... and that is, if the carried mask reaches there
 _LEAST = 4  # voxels
 
 FramePart = Callable[[int, slice, slice], npt.NDArray[np.uint8]]
-"""Returns the grey values of a part of one slice: (index, rows, columns) -> (rows, columns) uint8."""
+"""Returns the gray values of a part of one slice: (index, rows, columns) -> (rows, columns) uint8."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +35,9 @@ class VolumeEvidence:
     Args:
         corner: (slice, row, column) of the first voxel of the part.
         spacing: mm between slices, rows and columns.
-        grey: uint8, through the window; one slice beyond each end of a given range where there is one.
+        gray: uint8, through the window; one slice beyond each end of a given range where there is one.
         logits: float32 within `LOGIT_LIMIT`, > 0 inside.
-        keys: (slices,) bool, the slices whose masks bind their neighbours: those with a box, a line or a mask, and
+        keys: (slices,) bool, the slices whose masks bind their neighbors: those with a box, a line or a mask, and
             those that were clicked on before anything was propagated.
         fixed: (slices,) bool, all prompted slices. What the network makes of a click that corrects a slice stays on
             that slice as it is; beyond it the click counts, not the whole mask.
@@ -50,7 +50,7 @@ class VolumeEvidence:
 
     corner: tuple[int, int, int]
     spacing: tuple[float, float, float]
-    grey: npt.NDArray[np.uint8]
+    gray: npt.NDArray[np.uint8]
     logits: npt.NDArray[np.float32]
     keys: npt.NDArray[np.bool_]
     fixed: npt.NDArray[np.bool_]
@@ -64,7 +64,7 @@ class VolumeEvidence:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(slices, rows, columns)."""
-        slices, rows, columns = self.grey.shape
+        slices, rows, columns = self.gray.shape
         return slices, rows, columns
 
 
@@ -86,12 +86,14 @@ def gather(
         searched: slices that were computed, or given up because the object was gone; None = all. On the others
             nothing is known, and their logits are 0.
     """
-    said = _by_slice(prompts, geometry)
+    by_slice = _by_slice(prompts, geometry)
     masks = {
         index: stored.mask for index, stored in slices.items() if stored.low is not None or stored.is_key
     }
     drawn = {index: bounds_of(mask) for index, mask in masks.items()}
-    base = joined(*(drawn[index] for index in drawn if slices[index].is_key), *(p.box for p in said.values()))
+    base = joined(
+        *(drawn[index] for index in drawn if slices[index].is_key), *(p.box for p in by_slice.values())
+    )
     seen = sorted(index for index, bounds in drawn.items() if bounds is not None)
     if base is None or not seen:
         return None
@@ -100,7 +102,7 @@ def gather(
     start, stop = max(first - 1, 0), min(last + 2, count)
     rows, columns = _around(base, joined(*drawn.values()), geometry.slice_shape(axis))
     shape = (stop - start, rows.stop - rows.start, columns.stop - columns.start)
-    grey = np.empty(shape, np.uint8)
+    gray = np.empty(shape, np.uint8)
     logits = np.full(shape, -LOGIT_LIMIT, np.float32)
     keys, fixed = np.zeros(shape[0], np.bool_), np.zeros(shape[0], np.bool_)
     iou = np.zeros(shape[0], np.float32)
@@ -110,7 +112,7 @@ def gather(
         if not isinstance(prompt, Point | Scribble) or not prompt.round
     }
     for place, index in enumerate(range(start, stop)):
-        grey[place] = frame(index, rows, columns)
+        gray[place] = frame(index, rows, columns)
         stored = slices.get(index)
         if not first <= index <= last:
             continue
@@ -125,7 +127,7 @@ def gather(
     return VolumeEvidence(
         (start, rows.start, columns.start),
         spacing,
-        grey,
+        gray,
         logits,
         keys,
         fixed,
@@ -141,12 +143,12 @@ def gather(
                 p.box[2] - columns.start,
                 p.box[3] - rows.start,
             )
-            for index, p in said.items()
+            for index, p in by_slice.items()
             if p.box is not None
         ),
         tuple(
             (index - start, x - columns.start, y - rows.start, positive)
-            for index, p in said.items()
+            for index, p in by_slice.items()
             for x, y, positive in p.points
         ),
     )

@@ -1,4 +1,4 @@
-"""Mean field over the six neighbours of a voxel: labels are pulled to agree, less so across an edge of grey."""
+"""Mean field over the six neighbors of a voxel: labels are pulled to agree, less so across an edge of gray."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ Floats = npt.NDArray[np.float32]
 
 
 def mean_field(
-    unary: Floats, grey: Floats, spacing: tuple[float, float, float], strength: float, rounds: int
+    unary: Floats, gray: Floats, spacing: tuple[float, float, float], strength: float, rounds: int
 ) -> Floats:
     """Logits after some rounds of mean field in an Ising model (Potts with two labels).
 
     Args:
         unary: (slices, rows, columns) logits.
-        grey: of the same shape, in units in which 1 is a strong edge.
+        gray: of the same shape, in units in which 1 is a strong edge.
         spacing: mm along each axis; what lies farther apart is tied less.
-        strength: logits that a voxel gains from one neighbour that is certain and as grey as itself.
+        strength: logits that a voxel gains from one neighbor that is certain and as gray as itself.
         rounds: of updates.
     """
     ties = []
     for axis, mm in enumerate(spacing):
-        likeness = np.exp(-2 * np.square(np.diff(grey, axis=axis)))
+        likeness = np.exp(-2 * np.square(np.diff(gray, axis=axis)))
         ties.append((strength * min(spacing) / mm * likeness).astype(np.float32))
     logits = unary
     for _ in range(rounds):

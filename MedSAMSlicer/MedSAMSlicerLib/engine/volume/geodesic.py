@@ -1,4 +1,4 @@
-"""Geodesic distance from seeds: how much the grey changes, at least, on the way from a seed to a voxel.
+"""Geodesic distance from seeds: how much the gray changes, at least, on the way from a seed to a voxel.
 
 The distance that "grow from seeds" methods compare (Zhu et al. 2014, fast GrowCut). Along one axis all voxels of a line
 are relaxed at once: with W the running sum of the steps, d[i] = min over j <= i of d[j] + W[i] - W[j] is a running
@@ -17,19 +17,19 @@ Floats = npt.NDArray[np.float32]
 
 
 def step_costs(
-    grey: Floats, spacing: tuple[float, float, float], length: float
+    gray: Floats, spacing: tuple[float, float, float], length: float
 ) -> tuple[Floats, Floats, Floats]:
     """Running sums of the cost of steps along each of the three axes.
 
     Args:
-        grey: (slices, rows, columns), in units in which 1 is a strong edge.
+        gray: (slices, rows, columns), in units in which 1 is a strong edge.
         spacing: mm along each axis.
-        length: cost of a step of 1 mm without any change of grey.
+        length: cost of a step of 1 mm without any change of gray.
     """
     sums = []
     for axis, mm in enumerate(spacing):
-        steps = np.abs(np.diff(grey, axis=axis)) + np.float32(length * mm)
-        first = np.zeros_like(np.take(grey, [0], axis=axis))
+        steps = np.abs(np.diff(gray, axis=axis)) + np.float32(length * mm)
+        first = np.zeros_like(np.take(gray, [0], axis=axis))
         sums.append(np.cumsum(np.concatenate([first, steps], axis=axis), axis=axis, dtype=np.float32))
     return sums[0], sums[1], sums[2]
 

@@ -17,7 +17,7 @@ WIDTHS = (24, 40, 64)
 _GROUPS = 8
 
 
-class Block(nn.Module):
+class ConvBlock(nn.Module):
     """Within the slices, then across them, with a skip around both."""
 
     def __init__(self, width: int) -> None:
@@ -40,9 +40,9 @@ class VolumeNet(nn.Module):
         self.widths = widths
         self.stem = nn.Conv3d(channels * 4, widths[0], 1)
         self.down = nn.ModuleList(nn.Conv3d(a, b, 1) for a, b in pairwise(widths))
-        self.encode = nn.ModuleList(nn.Sequential(Block(w), Block(w)) for w in widths)
+        self.encode = nn.ModuleList(nn.Sequential(ConvBlock(w), ConvBlock(w)) for w in widths)
         self.merge = nn.ModuleList(nn.Conv3d(a + b, a, 1) for a, b in pairwise(widths))
-        self.decode = nn.ModuleList(nn.Sequential(Block(w), Block(w)) for w in widths[:-1])
+        self.decode = nn.ModuleList(nn.Sequential(ConvBlock(w), ConvBlock(w)) for w in widths[:-1])
         self.head = nn.Conv3d(widths[0], 4, 1)
         self.fine = nn.Conv3d(channels + 1, 16, 1)
         self.last = nn.Conv3d(16, 1, (1, 3, 3), padding=(0, 1, 1))

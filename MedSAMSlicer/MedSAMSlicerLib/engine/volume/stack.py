@@ -32,7 +32,7 @@ def fused(found: Channels, evidence: VolumeEvidence) -> Floats:
     return np.asarray(total.clip(-12, 12), np.float32)
 
 
-def stacked(found: Channels, evidence: VolumeEvidence, fused_logit: Floats, grey: Floats) -> Floats:
+def stacked(found: Channels, evidence: VolumeEvidence, fused_logit: Floats, gray: Floats) -> Floats:
     """(channels, slices, rows, columns) float32."""
     shape = found.logits.shape
     count = shape[0]
@@ -50,8 +50,8 @@ def stacked(found: Channels, evidence: VolumeEvidence, fused_logit: Floats, grey
     ratio = np.log(evidence.spacing[0] / evidence.spacing[1])
     parts: list[npt.NDArray[np.floating[Any]]] = [
         found.logits / 4,
-        grey / 128 - 1,
-        found.grey / 2,
+        gray / 128 - 1,
+        found.gray / 2,
         found.likelihood,
         found.grown,
         found.regrown,

@@ -1,7 +1,7 @@
 """VolumeStage: the slices of one object, drawn one after the other, looked at together.
 
 A network that carries a mask from slice to slice drifts, and no slice knows what lies two slices further. This stage
-brings in what the slices alone do not tell: greys of the key slices, growth from seeds in three dimensions, the shape
+brings in what the slices alone do not tell: grays of the key slices, growth from seeds in three dimensions, the shape
 between key slices, the range and the box. Key slices are never changed.
 """
 
@@ -94,12 +94,12 @@ class VolumeStage:
         if self._network is not None:
             corrected = np.count_nonzero(evidence.fixed & ~evidence.keys)
             logits += np.float32(1 / (1 + _HEED * corrected)) * self._added(
-                stacked(found, evidence, logits, binned(evidence.grey, factor)), evidence, factor
+                stacked(found, evidence, logits, binned(evidence.gray, factor)), evidence, factor
             )
         certain = np.where(found.logits > 0, _CERTAIN, -_CERTAIN)
         unary = np.where(evidence.fixed[:, None, None], certain, logits).astype(np.float32)
         spacing = (evidence.spacing[0], evidence.spacing[1] * factor, evidence.spacing[2] * factor)
-        logits = mean_field(_UNARY * unary, found.grey, spacing, _TIE, _ROUNDS)
+        logits = mean_field(_UNARY * unary, found.gray, spacing, _TIE, _ROUNDS)
         logits[: evidence.first] = logits[evidence.last + 1 :] = -_CERTAIN
         return Refined(evidence, _enlarged(logits, factor, evidence.shape[1:]))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialised
+from safetensors.torch import save as serialized
 
 from ...core.bundled import bundled_folders
 from ...core.errors import CheckpointError
@@ -37,7 +37,7 @@ def save_stage(network: VolumeNet, metadata: Mapping[str, str] | None = None) ->
         if not bool(torch.isfinite(value).all()):
             raise CheckpointError(f"The weight {name} of the volume stage is not a finite number.")
     widths = json.dumps(network.widths)
-    content: bytes = serialised(weights, {**(metadata or {}), "format": FORMAT, "widths": widths})
+    content: bytes = serialized(weights, {**(metadata or {}), "format": FORMAT, "widths": widths})
     return content
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...cli.argument_types import not_negative, positive, threads
 from ...cli.exit_codes import OK
-from ...cli.terminal import UNTRIED_DEVICES, say
+from ...cli.terminal import UNTRIED_DEVICES, show_message
 from . import benchmark_accuracy
 
 _EPILOG = f"""examples:
@@ -35,7 +35,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "benchmark",
         help="measure accuracy, effort, speed, memory and how right the estimates are",
-        description="Measure how well labelled volumes are segmented and how many prompts that takes, beside what "
+        description="Measure how well labeled volumes are segmented and how many prompts that takes, beside what "
         "needs no network; or this engine beside the published SAM 2 video predictor; or compare estimates with runs.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -149,19 +149,19 @@ def _engine(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     )
     if args.into is not None:
         check_engine_places(args.into, benchmark)  # not only after all measuring
-    report = run_engine_benchmark(benchmark, _say)
+    report = run_engine_benchmark(benchmark, _show_line)
     if args.into is not None:
         paths = put_engine_into(args.into, report)
-        say(f"Written: {', '.join(map(str, paths))}")
+        show_message(f"Written: {', '.join(map(str, paths))}")
     return report, as_markdown(report)
 
 
 def _estimate(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from ..evaluation.estimate_benchmark import as_markdown, run_estimate_benchmark
 
-    report = run_estimate_benchmark(args.threads, args.device, _say)
+    report = run_estimate_benchmark(args.threads, args.device, _show_line)
     return report, as_markdown(report)
 
 
-def _say(step: str) -> None:
+def _show_line(step: str) -> None:
     sys.stderr.write(f"{step}\n")

@@ -1,4 +1,4 @@
-"""`medsamslicer benchmark accuracy|effort`: how well the engine and its rivals segment a labelled data set."""
+"""`medsamslicer benchmark accuracy|effort`: how well the engine and its baselines segment a labeled data set."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from ...cli.argument_types import not_negative, threads
 from ...cli.exit_codes import OK, UsageError
 from ...cli.models import loads
-from ...cli.terminal import UNTRIED_DEVICES, ProgressBar, confirmation, say, warn
+from ...cli.terminal import UNTRIED_DEVICES, ProgressBar, confirmation, show_message, warn
 from ...core.errors import MedSAMError
 from ...models.registry import BUNDLED_ID, Registry
 from ..evaluation.runner_specs import (
+    BASELINES,
     ENGINE,
     OWN,
-    RIVALS,
     SAM2_PACKAGE,
     TRANSFORMERS,
     RunnerSpec,
@@ -30,8 +30,8 @@ from ..evaluation.runner_specs import (
 
 if TYPE_CHECKING:
     from ..evaluation.executors import Executor
-    from ..evaluation.progress import Progress
-    from ..evaluation.protocol import Protocol
+    from ..evaluation.progress import BenchmarkProgress
+    from ..evaluation.protocol import PromptProtocol
     from ..evaluation.report_data import AccuracyReport
 
 FOLDERS = {"accuracy": "accuracy", "effort": "effort"}
@@ -40,18 +40,18 @@ FOLDERS = {"accuracy": "accuracy", "effort": "effort"}
 _LINE_EVERY_S = 30.0  # where the error output is no terminal
 _SUITES = ("standard", "prompts", "pipelines", "effort")
 _DESCRIPTIONS = {
-    "accuracy": "Measure how well labelled volumes, pictures and videos are segmented from the prompts that a user "
-    "would give:\n3-D Dice, surface Dice, distance, seconds and memory, beside rivals that need no network.",
+    "accuracy": "Measure how well labeled volumes, pictures and videos are segmented from the prompts that a user "
+    "would give:\n3-D Dice, surface Dice, distance, seconds and memory, beside baselines that need no network.",
     "effort": "Measure how many prompts it takes until a mask is good, and how long the user waits for each:\n"
     "up to ten clicks or five boxes, each where the mask is worst.",
 }
 _HELP = {
-    "accuracy": "how well labelled data are segmented, beside rivals",
+    "accuracy": "how well labeled data are segmented, beside baselines",
     "effort": "how many prompts and seconds it takes until a mask is good",
 }
 _EPILOG = """examples:
   medsamslicer benchmark {what} --data DATA --out results
-  medsamslicer benchmark {what} --data DATA --model sam2.1-tiny --model my.safetensors --no-rivals
+  medsamslicer benchmark {what} --data DATA --model sam2.1-tiny --model my.safetensors --no-baselines
   medsamslicer benchmark {what} --data DATA --processes 4
   medsamslicer benchmark {what} --data DATA --scheduler tcp://HOST:8786
 
@@ -106,7 +106,7 @@ def _add_data_options(parser: argparse.ArgumentParser, folder: str) -> None:
 
 
 def _add_protocol_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("ways of working")
+    group = parser.add_argument_group("protocols")
     group.add_argument(
         "--suite", metavar="NAME", help=f"which ones: {', '.join(_SUITES)} (default: {_SUITES[0]})"
     )
@@ -148,13 +148,13 @@ def _add_runner_options(parser: argparse.ArgumentParser) -> None:
         help="the packages sam2 and transformers too, with the same weights, where they are installed",
     )
     group.add_argument(
-        "--rival",
+        "--baseline",
         action="append",
         default=[],
-        choices=RIVALS,
-        help=f"what needs no network: {', '.join(RIVALS)}; may be said again (default: all)",
+        choices=BASELINES,
+        help=f"what needs no network: {', '.join(BASELINES)}; may be said again (default: all)",
     )
-    group.add_argument("--no-rivals", action="store_true", help="leave them out")
+    group.add_argument("--no-baselines", action="store_true", help="leave them out")
     group.add_argument(
         "--runner",
         action="append",
@@ -185,7 +185,7 @@ def _add_report_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--keep-masks",
         action="store_true",
-        help="keep first and last masks of all ways of working, not of box+range alone, in FOLDER/masks",
+        help="keep first and last masks of all protocols, not of box+range alone, in FOLDER/masks",
     )
     group.add_argument("--no-pictures", action="store_true", help="neither plots nor pictures of cases")
     group.add_argument(
@@ -230,10 +230,10 @@ def run(arguments: argparse.Namespace) -> int:
             executor = _executor(arguments, threads)
             report = run_accuracy_benchmark(benchmark, specs, lambda where: _show(bar, where), executor)
     except KeyboardInterrupt:
-        say(f"What was measured so far is in {arguments.out}; the same command continues.")
+        show_message(f"What was measured so far is in {arguments.out}; the same command continues.")
         raise
-    for entry in report.skipped:
-        warn(f"skipped {entry.case}: {entry.reason}")
+    for skipped_case in report.skipped:
+        warn(f"skipped {skipped_case.case}: {skipped_case.reason}")
     paths = write_report(
         report, arguments.out, data=arguments.data, pictures=not arguments.no_pictures, focus=arguments.what
     )
@@ -265,35 +265,35 @@ def command_of(arguments: argparse.Namespace) -> str:
         "model",
         "tier",
         "volume_stage",
-        "rival",
+        "baseline",
         "runner",
         "device",
         "threads",
         "processes",
     ):
-        said = getattr(arguments, name, None)
-        if said in (None, [], {"device": "cpu", "processes": 1}.get(name)):
+        chosen = getattr(arguments, name, None)
+        if chosen in (None, [], {"device": "cpu", "processes": 1}.get(name)):
             continue
-        for value in said if isinstance(said, list) else [said]:
+        for value in chosen if isinstance(chosen, list) else [chosen]:
             words += [f"--{name.replace('_', '-')}", Path(value).name if name == "model" else str(value)]
     words += ["--seed", str(arguments.seed)] if arguments.seed else []
     words += ["--scheduler", "ADDRESS"] if arguments.scheduler else []
-    for name in ("official", "no_rivals", "keep_masks"):
+    for name in ("official", "no_baselines", "keep_masks"):
         words += [f"--{name.replace('_', '-')}"] if getattr(arguments, name) else []
     return shlex.join(words)
 
 
-def _protocols(arguments: argparse.Namespace) -> tuple[Protocol, ...]:
+def _protocols(arguments: argparse.Namespace) -> tuple[PromptProtocol, ...]:
     from ..evaluation.protocol import DEFAULT_SUITE, PROTOCOLS, SUITES
 
     names: list[str] = getattr(arguments, "protocol", [])
     suite = getattr(arguments, "suite", "effort")
     if suite is not None and suite not in SUITES:
-        raise UsageError(f"{suite!r} is no suite of ways of working: {', '.join(SUITES)}")
+        raise UsageError(f"{suite!r} is no suite of protocols: {', '.join(SUITES)}")
     chosen = list(SUITES[suite]) if suite is not None else []
     for name in names or ([] if chosen else SUITES[DEFAULT_SUITE]):
         if name not in PROTOCOLS:
-            raise UsageError(f"{name!r} is no way of working: {'; '.join(PROTOCOLS)}")
+            raise UsageError(f"{name!r} is no protocol: {'; '.join(PROTOCOLS)}")
         chosen.append(name)
     return tuple(PROTOCOLS[name] for name in dict.fromkeys(chosen))
 
@@ -302,8 +302,8 @@ def _specs(arguments: argparse.Namespace, threads: int) -> Iterator[RunnerSpec]:
     """The runners; those that nobody asked for by name are left out with a warning when they cannot be had."""
     from ...cli.compute import chosen_device
 
-    if arguments.rival and arguments.no_rivals:
-        raise UsageError("--rival and --no-rivals do not go together")
+    if arguments.baseline and arguments.no_baselines:
+        raise UsageError("--baseline and --no-baselines do not go together")
     registry, confirm = Registry.from_environment(), confirmation(arguments.yes)
     device = chosen_device(arguments.device)
     files = {
@@ -317,11 +317,11 @@ def _specs(arguments: argparse.Namespace, threads: int) -> Iterator[RunnerSpec]:
             yield network_spec(ENGINE, file, tier=tier, device=device, threads=threads, volume_stage=stage)
         for kind in (SAM2_PACKAGE, TRANSFORMERS) if arguments.official else ():
             yield from _usable(network_spec(kind, file, device=device, threads=threads))
-    for said in dict.fromkeys(arguments.runner):
-        yield RunnerSpec(OWN, said)
-    for name in dict.fromkeys(arguments.rival):
+    for chosen in dict.fromkeys(arguments.runner):
+        yield RunnerSpec(OWN, chosen)
+    for name in dict.fromkeys(arguments.baseline):
         yield RunnerSpec(name)
-    for name in () if arguments.rival or arguments.no_rivals else RIVALS:
+    for name in () if arguments.baseline or arguments.no_baselines else BASELINES:
         yield from _usable(RunnerSpec(name))
 
 
@@ -342,7 +342,7 @@ def _executor(arguments: argparse.Namespace, threads: int) -> Executor:
     return SerialExecutor() if arguments.processes == 1 else ProcessExecutor(arguments.processes, threads)
 
 
-def _show(bar: ProgressBar, where: Progress) -> None:
+def _show(bar: ProgressBar, where: BenchmarkProgress) -> None:
     text = f"{where.cases_done} of {where.cases} cases  {where.text}"
     bar.update(where.share, 1.0, text.strip(), where.left_seconds)
 

@@ -1,4 +1,4 @@
-"""`medsamslicer train`: the bundled network from scratch, or any checkpoint fine-tuned on labelled volumes."""
+"""`medsamslicer train`: the bundled network from scratch, or any checkpoint fine-tuned on labeled volumes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...cli.argument_types import not_negative, positive, threads
 from ...cli.exit_codes import UsageError
 from ...cli.models import loads
-from ...cli.terminal import confirmation, say
+from ...cli.terminal import confirmation, show_message
 
 if TYPE_CHECKING:
     from ...sam2.config import Config
@@ -30,7 +30,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "train",
         help="train the bundled network from scratch, or fine-tune a checkpoint",
         description="Train the small network from scratch on generated volumes (no patient data), or fine-tune a "
-        "checkpoint on a folder of labelled volumes (docs/fine-tuning.md). Training goes in legs: run the command "
+        "checkpoint on a folder of labeled volumes (docs/fine-tuning.md). Training goes in legs: run the command "
         "again with --resume to go on, also after it was killed. Under torchrun every GPU takes its share.",
         epilog="examples:\n"
         "  medsamslicer train --recipe bundled --out run\n"
@@ -109,7 +109,7 @@ def _add_tuning_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--checkpoint", metavar="ID_OR_FILE", help="weights to start from, see `medsamslicer models`"
     )
-    group.add_argument("--data", type=Path, metavar="DIR", help="labelled volumes (default: generated ones)")
+    group.add_argument("--data", type=Path, metavar="DIR", help="labeled volumes (default: generated ones)")
     group.add_argument(
         "--tune",
         choices=("all", "decoder", "lora"),
@@ -138,7 +138,7 @@ def _add_tuning_options(parser: argparse.ArgumentParser) -> None:
         help="share of the volumes that choose the best, 0 = none (default: 0.2)",
     )
     group.add_argument(
-        "--window", default="auto", help="grey values, as for `medsamslicer segment` (default: auto)"
+        "--window", default="auto", help="gray values, as for `medsamslicer segment` (default: auto)"
     )
     group.add_argument(
         "--yes", action="store_true", help="use a checkpoint file of unknown hash without asking"
@@ -251,7 +251,7 @@ def _recipe(args: argparse.Namespace) -> int:
     if scores is not None or not left:
         _print({"minutes_left": round(left, 1), **({} if scores is None else asdict(scores))})
     if scores is not None and left:
-        say(f"{left:.0f} minutes of the recipe are left: the same command goes on.")
+        show_message(f"{left:.0f} minutes of the recipe are left: the same command goes on.")
     return 0
 
 
@@ -269,7 +269,7 @@ def _train(args: argparse.Namespace) -> int:
         start, provenance = _opened(args)
         config = start.config
     elif args.data is not None:
-        provenance = {"training_data": "labelled volumes of the user's"}
+        provenance = {"training_data": "labeled volumes of the user's"}
     settings = _settings(args, config)
     scores = train(settings, config, args.resume, start, provenance)
     if scores is not None:  # else another process has them
@@ -289,7 +289,7 @@ def _opened(args: argparse.Namespace) -> tuple[SAM2, dict[str, str]]:
         raise UsageError(
             f"{file.checkpoint.id} has no memory, and only networks of SAM 2 can be trained on here."
         )
-    data = "generated volumes" if args.data is None else "labelled volumes of the user's"
+    data = "generated volumes" if args.data is None else "labeled volumes of the user's"
     return network, {
         "licence": file.checkpoint.license,
         "base": file.checkpoint.id,
@@ -301,7 +301,7 @@ def _opened(args: argparse.Namespace) -> tuple[SAM2, dict[str, str]]:
 def _settings(args: argparse.Namespace, config: Config) -> TrainSettings:
     from ...cli.compute import chosen_device
     from ...sam2.config import HieraConfig
-    from ..training.labelled import DataSettings
+    from ..training.labeled import DataSettings
     from ..training.settings import ENCODER_SHARE, LEARNING_RATES, TrainSettings
 
     tuned = args.checkpoint is not None

@@ -1,4 +1,4 @@
-"""How well runners segment: every runner on every target in every way of working, resumable.
+"""How well runners segment: every runner on every target in every protocol, resumable.
 
 A measurement is written into the output folder as soon as it is known (:mod:`.results`); what is there already is not
 measured again, so that a killed run continues. Cases are measured by an executor (:mod:`.executors`): in this process,
@@ -18,7 +18,7 @@ from ...core.errors import MedSAMError, VolumeError
 from .datasets import MOST_TARGETS, Case, find_cases
 from .executors import Executor, SerialExecutor
 from .progress import ProgressBook, Watch
-from .protocol import DEFAULT_SUITE, PROTOCOLS, SUITES, Protocol
+from .protocol import DEFAULT_SUITE, PROTOCOLS, SUITES, PromptProtocol
 from .report_data import AccuracyReport, CaseSkipped
 from .results import CasePlan, ResultsFile
 from .run_header import describe_run
@@ -36,18 +36,18 @@ class AccuracyBenchmark:
     Args:
         data: a manifest, its folder, or a folder of image and label pairs.
         out: the folder of results; made when it is not there.
-        protocols: ways of working.
+        protocols: protocols.
         seed: of all that is left to chance.
         most: targets a case, the largest labels.
         only: parts of case names; a case is measured if its name holds one of them. None = all.
-        keep_masks: whether masks are kept of all ways of working, not of the reference way alone.
+        keep_masks: whether masks are kept of all protocols, not of the reference way alone.
         command: that repeats it, for the report.
         threads: of each process, for the report; None = those of torch in this one.
     """
 
     data: Path
     out: Path
-    protocols: tuple[Protocol, ...] = field(
+    protocols: tuple[PromptProtocol, ...] = field(
         default_factory=lambda: tuple(PROTOCOLS[name] for name in SUITES[DEFAULT_SUITE])
     )
     seed: int = 0
@@ -96,13 +96,13 @@ def run_accuracy_benchmark(
         del runners
         forget_built()
     with ResultsFile(benchmark.out, header) as results:
-        run = _Run(benchmark, names, cases, results)
+        run = _AccuracyRun(benchmark, names, cases, results)
         tasks = run.tasks(specs)
-        run.tell(progress, "")
+        run.show_progress(progress, "")
         with contextlib.closing(executor.run(tasks)) as outcomes:  # type: ignore[type-var]
             for outcome in outcomes:
                 run.take(outcome)
-                run.tell(progress, str(outcome) if isinstance(outcome, TrialBegun) else None)
+                run.show_progress(progress, str(outcome) if isinstance(outcome, TrialBegun) else None)
         return run.report()
 
 
@@ -111,11 +111,11 @@ def chosen_cases(data: Path, only: Sequence[str] = ()) -> list[Case]:
     cases = find_cases(data)
     unknown = [part for part in only if not any(part in case.name for case in cases)]
     if unknown:  # a slip of the pen would else leave a case out, and nobody would know
-        raise VolumeError(f"{data} has no labelled case named like {', '.join(unknown)}.")
+        raise VolumeError(f"{data} has no labeled case named like {', '.join(unknown)}.")
     return [case for case in cases if not only or any(part in case.name for part in only)]
 
 
-class _Run:
+class _AccuracyRun:
     """A run into a folder: what is wanted, what came, what was skipped."""
 
     def __init__(
@@ -176,7 +176,7 @@ class _Run:
         elif isinstance(outcome, CaseDone):
             self._book.over(outcome.case)
 
-    def tell(self, progress: Watch | None, text: str | None) -> None:
+    def show_progress(self, progress: Watch | None, text: str | None) -> None:
         """Say where the run is; `text` is what is measured, None = as before."""
         self._text = self._text if text is None else text
         if progress is not None:
@@ -192,7 +192,7 @@ class _Run:
             for key in self._plans[name].keys
             if key in measurements
         ]
-        skipped = [entry for name in self._cases for entry in self._skipped.get(name, ())]
+        skipped = [skipped_case for name in self._cases for skipped_case in self._skipped.get(name, ())]
         header: dict[str, Any] = self._results.header
         return AccuracyReport(header, tuple(found), tuple(skipped))
 

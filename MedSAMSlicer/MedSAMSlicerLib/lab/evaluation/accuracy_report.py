@@ -112,11 +112,11 @@ def as_json(report: AccuracyReport) -> dict[str, Any]:
     """All of a report as plain values: with what it was measured, what follows, and every measurement."""
     return {
         "run": dict(report.run),
-        "summary": [{**asdict(entry), "setting": entry.setting} for entry in summaries(report)],
+        "summary": [{**asdict(row), "setting": row.setting} for row in summaries(report)],
         "wins": [asdict(win) for win in wins(report)],
         "effort": [asdict(effort) for effort in efforts(report)],
         "measurements": [m.to_json() for m in report.measurements],
-        "skipped": [asdict(entry) for entry in report.skipped],
+        "skipped": [asdict(row) for row in report.skipped],
     }
 
 

@@ -1,4 +1,4 @@
-"""What rivals know: boxes on slices, the slice range, and clicks; all in slice index coordinates.
+"""What baselines know: boxes on slices, the slice range, and clicks; all in slice index coordinates.
 
 Between two boxed slices the edges of the box are interpolated linearly; beyond the outermost boxed slice they stay.
 """
@@ -66,16 +66,16 @@ class BoxesAndRange:
     clicks: tuple[Click, ...] = field(default=())
 
     @classmethod
-    def of(cls, said: ObjectPrompts, geometry: VolumeGeometry) -> BoxesAndRange:
+    def of(cls, given: ObjectPrompts, geometry: VolumeGeometry) -> BoxesAndRange:
         """From all that was said about an object; of two boxes on a slice the later one counts.
 
         Raises:
             PromptError: no box, no range, or something that is neither a box nor a click.
         """
-        boxes = [prompt for prompt in said.prompts if isinstance(prompt, Box)]
-        points = [prompt for prompt in said.prompts if isinstance(prompt, Point)]
-        if not boxes or len(boxes) + len(points) < len(said.prompts) or said.slice_range is None:
-            raise PromptError(f"A rival needs a box and the slice range, got {said.prompts!r}.")
+        boxes = [prompt for prompt in given.prompts if isinstance(prompt, Box)]
+        points = [prompt for prompt in given.prompts if isinstance(prompt, Point)]
+        if not boxes or len(boxes) + len(points) < len(given.prompts) or given.slice_range is None:
+            raise PromptError(f"A baseline needs a box and the slice range, got {given.prompts!r}.")
         placed = {
             box.slice.index: BoxedSlice(box.slice.index, *in_slice(box, geometry).ravel().tolist())
             for box in boxes
@@ -85,7 +85,7 @@ class BoxesAndRange:
             Click(point.slice.index, x, y, point.positive)
             for point, (x, y) in zip(points, places, strict=True)
         )
-        held = [*said.slice_range, *placed, *(click.index for click in clicks if click.positive)]
+        held = [*given.slice_range, *placed, *(click.index for click in clicks if click.positive)]
         return cls(tuple(placed[index] for index in sorted(placed)), min(held), max(held), clicks)
 
     def edges(self, index: npt.ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -133,12 +133,12 @@ class BoxesAndRange:
 
     def with_boxes(self, added: Iterable[BoxedSlice]) -> BoxesAndRange:
         """With the box of each of `added` slices widened as far as it says."""
-        said = self
+        given = self
         for box in added:
-            placed = {other.index: other for other in said.boxes}
-            placed[box.index] = said.box_on(box.index).around(box)
-            said = replace(said, boxes=tuple(placed[index] for index in sorted(placed)))
-        return said
+            placed = {other.index: other for other in given.boxes}
+            placed[box.index] = given.box_on(box.index).around(box)
+            given = replace(given, boxes=tuple(placed[index] for index in sorted(placed)))
+        return given
 
     def surroundings(self, shape: tuple[int, int, int], margin: int = 0, slices: int = 0) -> Around:
         """The part of a volume of `shape` that holds all boxes and the range.

@@ -72,8 +72,8 @@ def judge(model: SAM2, seed: int, shape: tuple[int, int, int] = SHAPE, threads: 
     for organ, mask in truth.items():
         if np.count_nonzero(mask.any(axis=(1, 2))) < _FEWEST:
             continue
-        said = PromptSet(geometry, objects=(_box_and_range(organ, mask, geometry),), window=window)
-        for event in segmenter.live().update(said):
+        prompts = PromptSet(geometry, objects=(_box_and_range(organ, mask, geometry),), window=window)
+        for event in segmenter.live().update(prompts):
             if isinstance(event, SliceMask) and not event.is_key:
                 dice = _dice(event.mask, mask[event.index])
                 yield Judged(seed, organ, event.index, event.confidence, dice)
@@ -129,12 +129,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="generated volumes")
     parser.add_argument("--model", default=BUNDLED_ID, metavar="NAME|FILE")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")
-    said = parser.parse_args(arguments)
-    file = Registry.from_environment().open(said.model, lambda *_: False)
+    options = parser.parse_args(arguments)
+    file = Registry.from_environment().open(options.model, lambda *_: False)
     model = load(Path(file.path))[0]
     judged: list[Judged] = []
-    for seed in said.seeds:
-        judged += judge(model, seed, threads=said.threads)
+    for seed in options.seeds:
+        judged += judge(model, seed, threads=options.threads)
     found = correlate(judged)
     sys.stdout.write(
         f"{found.slices} slices of {found.objects} objects: Spearman {found.pooled:.2f} over all slices, "

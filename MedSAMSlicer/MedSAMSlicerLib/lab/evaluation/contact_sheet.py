@@ -27,7 +27,7 @@ from .protocol import PROTOCOLS
 from .report_data import AccuracyReport
 from .results import load_masks, mask_path
 from .simulated_user import plane_of
-from .summary import RIVALS, reference_of, runners_of
+from .summary import BASELINES, reference_of, runners_of
 from .tables import score
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class _Slice:
     """A slice as it is drawn.
 
     Args:
-        image: (rows, columns) uint8, or with a third axis of colour.
+        image: (rows, columns) uint8, or with a third axis of color.
         truth, mask: (rows, columns).
         spacing: mm per (row, column).
         box: whether a tight box was the prompt here.
@@ -64,8 +64,8 @@ class _Slice:
 def contact_sheet(report: AccuracyReport, folder: Path, data: Path) -> bytes | None:
     """A PNG with three slices of the best, the median and the worst target of each of our runners.
 
-    Masks are those after the first prompts in the reference way of working. The first slice is the prompted one; the
-    others lie a quarter and three quarters along the target. Slices are square in mm; grey values are those that the
+    Masks are those after the first prompts in the reference protocol. The first slice is the prompted one; the
+    others lie a quarter and three quarters along the target. Slices are square in mm; gray values are those that the
     network saw.
 
     Args:
@@ -82,7 +82,7 @@ def contact_sheet(report: AccuracyReport, folder: Path, data: Path) -> bytes | N
     cases = {case.name: case for case in find_cases(data)}
     most = int(report.run.get("most", 4))
     rows: list[tuple[str, list[_Slice]]] = []
-    for runner in [name for name in runners_of(report) if name not in RIVALS][:_MOST_RUNNERS]:
+    for runner in [name for name in runners_of(report) if name not in BASELINES][:_MOST_RUNNERS]:
         for word, measurement in _chosen(report, runner, folder, cases):
             mask = _first_mask(folder, measurement)
             try:
@@ -147,14 +147,14 @@ def _slices(
         agreed = score(dice(seen[None], truth[None]))
         if display is not None:
             image, truth, seen = (display.image(plane) for plane in (image, truth, seen))
-        said = "prompted slice" if index == prompted else "slice"
+        text = "prompted slice" if index == prompted else "slice"
         boxed = index in measurement.prompted_slices and way is not None and way.prompt == "box"
-        found.append(_Slice(image, truth, seen, spacing, boxed, f"{said} {index}, Dice {agreed}"))
+        found.append(_Slice(image, truth, seen, spacing, boxed, f"{text} {index}, Dice {agreed}"))
     return found
 
 
 def _image(volume: Volume, target: Target, index: int) -> npt.NDArray[np.uint8]:
-    """Grey values as the network saw them; colour as it is."""
+    """Gray values as the network saw them; color as it is."""
     taken = np.take(volume.array, index, axis=int(target.axis))
     if volume.array.ndim == 4:
         return np.asarray(taken, np.uint8)
@@ -189,8 +189,8 @@ def _drawn(rows: Sequence[tuple[str, list[_Slice]]], protocol: str) -> bytes:
 
 def _draw_slice(panel: Any, shown: _Slice) -> None:
     row_mm, column_mm = shown.spacing
-    grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if shown.image.ndim == 2 else {}
-    panel.imshow(shown.image, aspect=row_mm / column_mm, interpolation="nearest", **grey)
+    gray = {"cmap": "gray", "vmin": 0, "vmax": 255} if shown.image.ndim == 2 else {}
+    panel.imshow(shown.image, aspect=row_mm / column_mm, interpolation="nearest", **gray)
     for plane, color, width in ((shown.truth, TRUTH, 2.4), (shown.mask, MASK, 1.5)):
         if plane.any():
             outer = np.pad(plane, 1).astype(np.float32)

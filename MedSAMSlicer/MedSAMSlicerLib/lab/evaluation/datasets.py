@@ -1,10 +1,10 @@
-"""Labelled volumes, pictures and videos to measure on: from a manifest, or from a folder of image and label pairs.
+"""Labeled volumes, pictures and videos to measure on: from a manifest, or from a folder of image and label pairs.
 
 A manifest is a JSON list; of each entry these fields are read: "name", "image" and "label" (paths beside the manifest;
 no label = not a case), "modality", "labels" {value: {"name": ...}}, "target" and "kind". An image may be a volume, a
 picture, a folder with a DICOM series or one with the frames of a video; then the label may be a folder of masks.
-Where "target" says `NAME = labels A-B`, as for a tumour whose parts have labels of their own, those labels together are
-the one target of that case. "kind" (volume, image, video) is needed only for a video that is a grey volume.
+Where "target" says `NAME = labels A-B`, as for a tumor whose parts have labels of their own, those labels together are
+the one target of that case. "kind" (volume, image, video) is needed only for a video that is a gray volume.
 
 Without a manifest, pairs are found by their names, with these rules:
 
@@ -18,7 +18,7 @@ Without a manifest, pairs are found by their names, with these rules:
    in rule 2. Elsewhere, pictures in one folder are pictures of their own.
 
 Volumes are NIfTI, NRRD and MetaImage, pictures PNG, JPEG, BMP and TIFF; a file of NIfTI, NRRD, MetaImage or DICOM with
-one slice is a picture, one in colour with many slices a video. What masks may hold is said in :mod:`.pictures`, which
+one slice is a picture, one in color with many slices a video. What masks may hold is said in :mod:`.pictures`, which
 mask goes with which frame in :mod:`.frames`. Spacing is 1 mm where a file does not tell.
 
 A target is the largest component (over faces) of a label; in a video it is the whole label, since an object that moves
@@ -43,7 +43,7 @@ from ...core.geometry import SliceAxis
 from ...engine.cleanup import components
 from ...io.labels import read_label
 from ...io.volumes import Volume, read_volume
-from .frames import kind_of, read_labelled_frames
+from .frames import kind_of, read_labeled_frames
 from .measurement import IMAGE, VIDEO, VOLUME
 from .pairs import find_pairs
 
@@ -58,7 +58,7 @@ BoolVolume = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Case:
-    """One labelled volume, picture or video, not read yet.
+    """One labeled volume, picture or video, not read yet.
 
     Attributes:
         name: unique in its data set.
@@ -123,7 +123,7 @@ class Target:
 
 
 def find_cases(data: Path) -> list[Case]:
-    """The labelled cases of a manifest (the file, or its folder), or of a folder of pairs; sorted as found.
+    """The labeled cases of a manifest (the file, or its folder), or of a folder of pairs; sorted as found.
 
     Raises:
         VolumeError: nothing is there, or the manifest is damaged.
@@ -138,7 +138,7 @@ def find_cases(data: Path) -> list[Case]:
         cases = [Case(p.name, p.image, p.label, kind=kind_of(p.image, p.label)) for p in pairs]
     if not cases:
         raise VolumeError(
-            f"{data} holds no labelled volume: neither a manifest.json nor pairs such as X_image, X_label."
+            f"{data} holds no labeled volume: neither a manifest.json nor pairs such as X_image, X_label."
         )
     return cases
 
@@ -146,7 +146,7 @@ def find_cases(data: Path) -> list[Case]:
 def load_case(case: Case, most: int = MOST_TARGETS) -> tuple[Volume, list[Target]]:
     """The volume of a case and its largest targets, at most `most`, the largest label first.
 
-    A picture is a volume of one slice, a video one of many; in colour its array is (K, J, I, 3) uint8.
+    A picture is a volume of one slice, a video one of many; in color its array is (K, J, I, 3) uint8.
 
     Raises:
         MedSAMError: the image or its label cannot be used; one sentence.
@@ -177,7 +177,7 @@ def _name(case: Case, value: int) -> str:
 
 def _read(case: Case) -> tuple[Volume, npt.NDArray[np.integer[Any]]]:
     if case.kind != VOLUME:
-        return read_labelled_frames(case.image, case.label)
+        return read_labeled_frames(case.image, case.label)
     volume = read_volume(case.image)
     return volume, read_label(case.label, volume.geometry)
 
@@ -192,8 +192,8 @@ def largest_component(mask: BoolVolume) -> BoolVolume:
 
 def _from_manifest(path: Path) -> list[Case]:
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        cases = [_case(entry, path.parent) for entry in entries if entry.get("label")]
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        cases = [_case(row, path.parent) for row in rows if row.get("label")]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise VolumeError(f"The manifest {path} cannot be read: {error!r}.") from error
     name, count = Counter(case.name for case in cases).most_common(1)[0] if cases else ("", 0)
@@ -204,15 +204,15 @@ def _from_manifest(path: Path) -> list[Case]:
     return cases
 
 
-def _case(entry: Mapping[str, Any], folder: Path) -> Case:
-    names = {int(value): str(said.get("name", value)) for value, said in (entry.get("labels") or {}).items()}
-    joined = _JOINED.search(str(entry.get("target") or ""))
+def _case(row: Mapping[str, Any], folder: Path) -> Case:
+    names = {int(value): str(label.get("name", value)) for value, label in (row.get("labels") or {}).items()}
+    joined = _JOINED.search(str(row.get("target") or ""))
     members = None
     if joined:
         members = (joined["name"].strip(), tuple(range(int(joined["first"]), int(joined["last"]) + 1)))
-    modality = str(entry.get("modality") or "not said")
-    image, label = folder / entry["image"], folder / entry["label"]
-    kind = str(entry.get("kind") or kind_of(image, label))
+    modality = str(row.get("modality") or "not said")
+    image, label = folder / row["image"], folder / row["label"]
+    kind = str(row.get("kind") or kind_of(image, label))
     if kind not in KINDS:
         raise ValueError(f"the kind of a case is one of {', '.join(KINDS)}, not {kind!r}")
-    return Case(str(entry["name"]), image, label, modality, names, members, kind)
+    return Case(str(row["name"]), image, label, modality, names, members, kind)

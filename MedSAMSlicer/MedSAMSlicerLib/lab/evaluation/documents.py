@@ -40,7 +40,7 @@ HEADINGS = {
     "machine": "With what it was measured",
     "summary": "Summary",
     "modality": "By modality",
-    "pipelines": "Ways of working",
+    "pipelines": "Protocols",
     "effort": "How many prompts, how many seconds",
     "targets": "Every target",
     "trouble": "Not measured",
@@ -63,10 +63,10 @@ def sections_of(report: AccuracyReport, images: Mapping[str, str], drawn: Sequen
         drawn: the plots.
     """
     shown = {plot.name: _image(plot, images[plot.name]) for plot in drawn if plot.name in images}
-    said, runners = machine(report)
+    text, runners = machine(report)
     about = [f"- **{escaped(name)}**: {escaped(what)}" for name, what in runners]
     sections = {
-        "machine": [escaped(said), "\n".join(about), _command(report)],
+        "machine": [escaped(text), "\n".join(about), _command(report)],
         "summary": [
             *(f"{escaped(table.name)}\n\n{table.as_markdown()}" for table in summary_tables(report)),
             _listed(win_sentences(report)),
@@ -179,7 +179,7 @@ def _listed(sentences: Sequence[str]) -> str:
 
 def _behind(report: AccuracyReport) -> str:
     table = lost_table(report).as_markdown()
-    return f"Farthest behind the best rival:\n\n{table}" if table else ""
+    return f"Farthest behind the best baseline:\n\n{table}" if table else ""
 
 
 def _command(report: AccuracyReport) -> str:

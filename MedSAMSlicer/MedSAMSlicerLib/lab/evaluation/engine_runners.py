@@ -58,7 +58,7 @@ class Script:
         return int(0.42 * self.size) + number, int(0.45 * self.size)
 
 
-class Runner(Protocol):
+class TimedRunner(Protocol):
     """The steps that are measured."""
 
     def first_pass(self) -> None:
@@ -87,24 +87,24 @@ def frames_of(script: Script, seed: int = 0) -> npt.NDArray[np.uint8]:
     frames = np.empty((script.slices, script.size, script.size), np.uint8)
     for index, frame in enumerate(frames):
         z = (index - script.middle) / script.slices
-        grey = np.full(frame.shape, 40.0, np.float32)
-        grey[x**2 + y**2 < 0.2] = 90
-        grey[((x + 0.07) / 0.12) ** 2 + ((y + 0.04) / 0.14) ** 2 + z**2 < 1] = 190
-        grey[((x - 0.11) / 0.1) ** 2 + ((y - 0.05) / 0.1) ** 2 + z**2 < 1] = 140
-        frame[:] = (grey + generator.normal(0, 6, frame.shape)).clip(0, 255)
+        gray = np.full(frame.shape, 40.0, np.float32)
+        gray[x**2 + y**2 < 0.2] = 90
+        gray[((x + 0.07) / 0.12) ** 2 + ((y + 0.04) / 0.14) ** 2 + z**2 < 1] = 190
+        gray[((x - 0.11) / 0.1) ** 2 + ((y - 0.05) / 0.1) ** 2 + z**2 < 1] = 140
+        frame[:] = (gray + generator.normal(0, 6, frame.shape)).clip(0, 255)
     return frames
 
 
 def make_runner(
     variant: str, model: SAM2, frames: npt.NDArray[np.uint8], *, device: str, threads: int, cache_bytes: int
-) -> Runner:
+) -> TimedRunner:
     """The runner of one of `VARIANTS`."""
     if variant in OFFICIAL:
-        return OfficialRunner(variant, model, frames, device)
-    return EngineRunner(variant, model, frames, device, threads, cache_bytes)
+        return TimedOfficialRunner(variant, model, frames, device)
+    return TimedEngineRunner(variant, model, frames, device, threads, cache_bytes)
 
 
-class EngineRunner:
+class TimedEngineRunner:
     """This engine in one tier; no track ends early, so that all runners compute every slice.
 
     Seeded weights draw masks as large as the slice, and the square of the fast tier would grow with them; it is held
@@ -142,34 +142,34 @@ class EngineRunner:
         self._prompts = self._prompt_set(self._object("first", self._box(0)))
 
     def first_pass(self) -> None:
-        """As :meth:`Runner.first_pass`."""
+        """As :meth:`TimedRunner.first_pass`."""
         self._exhaust(self._live.update(self._prompts))
 
     def prepare_click(self) -> None:
-        """As :meth:`Runner.prepare_click`."""
+        """As :meth:`TimedRunner.prepare_click`."""
         self._segmenter.network().features([(self._script.middle, self._segmenter.whole())])
 
     def click(self, number: int) -> None:
-        """As :meth:`Runner.click`."""
+        """As :meth:`TimedRunner.click`."""
         [first] = self._prompts.objects
         clicked = replace(first, prompts=(*first.prompts, self._click(self._script.middle, number)))
         self._live.preview(clicked, self._script.middle)
 
     def correct(self) -> None:
-        """As :meth:`Runner.correct`."""
+        """As :meth:`TimedRunner.correct`."""
         [first] = self._prompts.objects
         corrected = replace(first, prompts=(*first.prompts, self._click(self._script.corrected)))
         self._prompts = replace(self._prompts, objects=(corrected,))
         self._exhaust(self._live.update(self._prompts))
 
     def again(self) -> None:
-        """As :meth:`Runner.again`."""
+        """As :meth:`TimedRunner.again`."""
         [first] = self._prompts.objects
         at_once = replace(first, prompts=tuple(replace(prompt, round=0) for prompt in first.prompts))
         self._exhaust(self._segmenter.live().update(self._prompt_set(at_once)))
 
     def second_object(self) -> None:
-        """As :meth:`Runner.second_object`."""
+        """As :meth:`TimedRunner.second_object`."""
         objects = (*self._prompts.objects, self._object("second", self._box(1)))
         self._exhaust(self._live.update(replace(self._prompts, objects=objects)))
 
@@ -195,7 +195,7 @@ class EngineRunner:
             pass
 
 
-class OfficialRunner:
+class TimedOfficialRunner:
     """The published predictor, plain or with one of the two usual ways to make it faster."""
 
     def __init__(self, variant: str, model: SAM2, frames: npt.NDArray[np.uint8], device: str) -> None:
@@ -207,23 +207,23 @@ class OfficialRunner:
         self._session: OfficialSession | None = None
 
     def first_pass(self) -> None:
-        """As :meth:`Runner.first_pass`."""
+        """As :meth:`TimedRunner.first_pass`."""
         with self._arithmetic():
             self._session = OfficialSession(self._predictor, self._frames)
             self._prompt_and_propagate(self._session, 0)
 
     def prepare_click(self) -> None:
-        """As :meth:`Runner.prepare_click`."""
+        """As :meth:`TimedRunner.prepare_click`."""
         with self._arithmetic():
             self._running().keep_features(self._script.middle)
 
     def click(self, number: int) -> None:
-        """As :meth:`Runner.click`."""
+        """As :meth:`TimedRunner.click`."""
         with self._arithmetic():
             self._click(self._running(), self._script.middle, number)
 
     def correct(self) -> None:
-        """As :meth:`Runner.correct`."""
+        """As :meth:`TimedRunner.correct`."""
         session = self._running()
         with self._arithmetic():
             self._click(session, self._script.corrected)
@@ -231,7 +231,7 @@ class OfficialRunner:
                 pass
 
     def again(self) -> None:
-        """As :meth:`Runner.again`."""
+        """As :meth:`TimedRunner.again`."""
         session = self._running()
         with self._arithmetic():
             for reverse in (False, True):
@@ -239,7 +239,7 @@ class OfficialRunner:
                     pass
 
     def second_object(self) -> None:
-        """As :meth:`Runner.second_object`."""
+        """As :meth:`TimedRunner.second_object`."""
         session = self._running()
         with self._arithmetic():
             session.forget_objects()

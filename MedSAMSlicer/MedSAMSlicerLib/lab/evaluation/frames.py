@@ -1,6 +1,6 @@
-"""Labelled pictures and videos as volumes: a picture is a volume of one slice, a video one of many.
+"""Labeled pictures and videos as volumes: a picture is a volume of one slice, a video one of many.
 
-A video is a folder of frames, in the order of the numbers in their names, or a volume in colour (a vector NRRD, a
+A video is a folder of frames, in the order of the numbers in their names, or a volume in color (a vector NRRD, a
 multi-frame DICOM file). Its masks are a folder with a mask for each frame, or a label volume. A mask goes with the
 frame of the same name (`_mask` and such left out), else with that of the same number; frames without a mask are left
 out, since nobody said what is on them.
@@ -59,8 +59,8 @@ def kind_of(image: Path, label: Path) -> str:
     return VOLUME if series and not _is_flat(label) else IMAGE
 
 
-def read_labelled_frames(image: Path, label: Path) -> tuple[Volume, Labels]:
-    """A picture or video and its labels, (K, J, I); the volume's array has a fourth axis where it is in colour.
+def read_labeled_frames(image: Path, label: Path) -> tuple[Volume, Labels]:
+    """A picture or video and its labels, (K, J, I); the volume's array has a fourth axis where it is in color.
 
     Raises:
         MedSAMError: one sentence that names the file which cannot be used.
@@ -74,7 +74,7 @@ def read_labelled_frames(image: Path, label: Path) -> tuple[Volume, Labels]:
     if is_picture(image):
         pixels = Pixels(read_with_itk(image).array) if _is_deep(image) else read_picture(image)
         volume = _volume(image, pixels)
-    elif _is_grey_volume(image):
+    elif _is_gray_volume(image):
         volume = read_volume(image)
     else:
         volume = _volume(image, read_with_itk(image))
@@ -138,7 +138,7 @@ def _labels_from_file(label: Path, volume: Volume, placed: bool) -> Labels:
     else:
         numbers = read_with_itk(label).array
     if numbers.ndim == 4:
-        raise VolumeError(f"{label} is in colour, but labels are needed.")
+        raise VolumeError(f"{label} is in color, but labels are needed.")
     if len(numbers) != len(volume.array):
         raise VolumeError(f"{label} has {len(numbers)} slices, but {volume.path} has {len(volume.array)}.")
     _check_size(label, numbers.shape[1:], volume.path, volume.array.shape[1:3])
@@ -159,12 +159,12 @@ def _volume(path: Path, pixels: Pixels, warnings: tuple[str, ...] = ()) -> Volum
 
 
 def _stacked(files: Sequence[Path], frames: Sequence[Array]) -> Pixels:
-    """Frames of one size as one array; grey ones among those in colour are coloured too."""
+    """Frames of one size as one array; gray ones among those in color are colored too."""
     for path, frame in zip(files, frames, strict=True):
         if frame.shape[:2] != frames[0].shape[:2]:
-            said, first = _size(frame.shape), _size(frames[0].shape)
+            size, first = _size(frame.shape), _size(frames[0].shape)
             raise VolumeError(
-                f"The frames of a video have one size, but {path} has {said} and {files[0]} {first}."
+                f"The frames of a video have one size, but {path} has {size} and {files[0]} {first}."
             )
     if any(frame.ndim == 3 for frame in frames):
         wrong = next((p for p, f in zip(files, frames, strict=True) if f.dtype != np.uint8), None)
@@ -206,7 +206,7 @@ def _is_deep(path: Path) -> bool:
     return header is not None and max(header[0][2:], default=1) > 1
 
 
-def _is_grey_volume(path: Path) -> bool:
+def _is_gray_volume(path: Path) -> bool:
     """Whether the reader of volumes takes it: a series, or three axes with one value a voxel, no single DICOM file."""
     header = None if path.is_dir() else header_of(path)
     if header is None:

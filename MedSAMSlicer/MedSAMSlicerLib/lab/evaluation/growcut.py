@@ -1,4 +1,4 @@
-"""Slicer's "Grow from seeds" as a rival, from the same boxes, range and clicks.
+"""Slicer's "Grow from seeds" as a baseline, from the same boxes, range and clicks.
 
 The algorithm is that of 3D Slicer itself, `vtkImageGrowCutSegment`, from the `slicer-core` package; it is imported on
 demand. Its seeds are those of :mod:`.seeds`. The image has the same window as for the network. As in Slicer, only the
@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from ...core.errors import MedSAMError
 from . import seeds
+from .baselines import Baseline, Stack
 from .boxes import BoxesAndRange
-from .rivals import Rival, Stack
 
 
-def growcut_rival() -> Rival:
+def growcut_baseline() -> Baseline:
     """GrowCut, seeded from boxes, range and clicks.
 
     Raises:
@@ -26,14 +26,14 @@ def growcut_rival() -> Rival:
     """
     _filter()
     about = f"vtkImageGrowCutSegment of slicer-core; {seeds.ABOUT}"
-    return Rival("GrowCut", grow, about, looks=True, clicks=True)
+    return Baseline("GrowCut", grow, about, looks=True, clicks=True)
 
 
-def grow(stack: Stack, said: BoxesAndRange) -> npt.NDArray[np.bool_]:
+def grow(stack: Stack, boxes_and_range: BoxesAndRange) -> npt.NDArray[np.bool_]:
     """The mask (slices, rows, columns) that the seeds grow to."""
-    sown = seeds.paint(stack, said)
+    sown = seeds.paint(stack, boxes_and_range)
     # The filter does not look beyond the border voxels of its image, so that they may not hold anything of interest.
-    image = np.pad(stack.grey(sown.around), 1, mode="edge")
+    image = np.pad(stack.gray(sown.around), 1, mode="edge")
     painted = np.pad(sown.painted, 1, mode="edge")
     painted[:, (0, -1), :] = painted[:, :, (0, -1)] = seeds.BACKGROUND
     grown = np.zeros(stack.shape, np.bool_)

@@ -12,8 +12,8 @@ from .html_style import SCRIPT, STYLE
 from .plot_style import for_page
 from .plots import MODALITIES, PROMPTS, TARGETS, TIMES, Plot
 from .report_data import AccuracyReport
-from .statistics import mean_of, summarise
-from .summary import RIVALS, THRESHOLDS, efforts, reference_of, runners_of, seed_of, settings_of, wins
+from .statistics import mean_of, summarize
+from .summary import BASELINES, THRESHOLDS, efforts, reference_of, runners_of, seed_of, settings_of, wins
 from .tables import (
     Table,
     effort_sentences,
@@ -50,13 +50,13 @@ def as_html(
         "summary": _part("Summary", _tables(summary_tables(report)), _listed(win_sentences(report))),
         "effort": _part(
             "How many prompts, how many seconds",
-            *(f"<p>{escape(said)}</p>" for said in effort_sentences(report)),
+            *(f"<p>{escape(text)}</p>" for text in effort_sentences(report)),
             plots.get(PROMPTS, ""),
             plots.get(TIMES, ""),
             _tables([effort_table(report)]),
         ),
         "modality": _part("By modality", plots.get(MODALITIES, ""), _tables(group_tables(report))),
-        "pipelines": _part("Ways of working", _tables([pipelines_table(report)])),
+        "pipelines": _part("Protocols", _tables([pipelines_table(report)])),
         "targets": _part("Every target", plots.get(TARGETS, ""), _targets(report)),
         "cases": _part("Best, median and worst target", _sheet(sheet)),
         "trouble": _part("Not measured", _listed(trouble(report))),
@@ -78,23 +78,23 @@ def as_html(
 def _head(report: AccuracyReport, title: str) -> str:
     run, measured = report.run, report.measurements
     cases = len({m.case for m in measured})
-    said = (
+    text = (
         f"{_counted(len({m.place for m in measured}), 'target')} of {_counted(cases, 'case')} in {run.get('data')}, "
         f"{_counted(len(runners_of(report)), 'runner')}, {_counted(len(measured), 'measurement')}."
     )
     made = f"MedSAMSlicer {run.get('version')} {str(run.get('date') or '')[:10]}"
-    lead = f"<p class=lead>{escape(said)} <span class=faint>{escape(made.strip())}</span></p>"
+    lead = f"<p class=lead>{escape(text)} <span class=faint>{escape(made.strip())}</span></p>"
     return f"<h1>{escape(title)}</h1>\n{lead}\n{_cards(report)}"
 
 
 def _cards(report: AccuracyReport) -> str:
     """The headline numbers of our first runner."""
-    ours = next((name for name in runners_of(report) if name not in RIVALS), None)
+    ours = next((name for name in runners_of(report) if name not in BASELINES), None)
     reference = reference_of(report)
     members = next((m for name, way, m in settings_of(report) if (name, way) == (ours, reference)), None)
     if ours is None or not members:
         return ""
-    found = summarise([m.dice_after(0) for m in members], [m.case for m in members], seed_of(report))
+    found = summarize([m.dice_after(0) for m in members], [m.case for m in members], seed_of(report))
     surface = mean_of(m.steps[0].nsd if m.steps else 0.0 for m in members)
     waited = mean_of(m.steps[0].seconds for m in members if m.steps)
     interval = f"95 % interval {score(found.low)} to {score(found.high)}"
@@ -110,8 +110,8 @@ def _cards(report: AccuracyReport) -> str:
             cards.append((f"Dice {score(threshold)[:-1]} reached", f"{count} of {effort.count}", after))
     best = [win for win in wins(report) if win.group == "all" and win.runner == ours]
     if best:
-        rivals = ", ".join(best[-1].rivals)
-        cards.append(("Ahead of rivals", f"{best[-1].won} of {best[-1].count}", rivals))
+        baselines = ", ".join(best[-1].baselines)
+        cards.append(("Ahead of baselines", f"{best[-1].won} of {best[-1].count}", baselines))
     blocks = (
         f"<div class=card><span class=what>{escape(what)}</span><b>{escape(value)}</b><span>{escape(more)}</span></div>"
         for what, value, more in cards
@@ -177,7 +177,7 @@ def _targets(report: AccuracyReport) -> str:
 
 
 def _figure(plot: Plot) -> str:
-    """A plot whose colours follow those of the page."""
+    """A plot whose colors follow those of the page."""
     title = escape(plot.title)
     drawn = for_page(plot.svg, plot.name).replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
     return f"<figure>\n{drawn}<figcaption>{title}.</figcaption></figure>"
@@ -187,22 +187,22 @@ def _sheet(sheet: bytes | None) -> str:
     if sheet is None:
         return ""
     content = base64.b64encode(sheet).decode("ascii")
-    said = "Slices of the best, the median and the worst target with truth and mask"
-    return f'<figure><img alt="{said}" src="data:image/png;base64,{content}"></figure>'
+    text = "Slices of the best, the median and the worst target with truth and mask"
+    return f'<figure><img alt="{text}" src="data:image/png;base64,{content}"></figure>'
 
 
 def _machine(report: AccuracyReport) -> str:
-    said, runners = machine(report)
+    text, runners = machine(report)
     about = "".join(f"<li><b>{escape(name)}</b>: {escape(what)}</li>" for name, what in runners)
     command = str(report.run.get("command") or "")
     shown = f"<pre>{escape(command)}</pre>" if command else ""
     return _part(
-        "With what it was measured", f"<p>{escape(said)}</p>", f"<ul>{about}</ul>" if about else "", shown
+        "With what it was measured", f"<p>{escape(text)}</p>", f"<ul>{about}</ul>" if about else "", shown
     )
 
 
 def _listed(sentences: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(said)}</li>" for said in sentences) + "</ul>" if sentences else ""
+    return "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in sentences) + "</ul>" if sentences else ""
 
 
 def _counted(count: int, what: str) -> str:

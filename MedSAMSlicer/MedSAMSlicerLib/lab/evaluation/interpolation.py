@@ -1,4 +1,4 @@
-"""Slicer's "Fill between slices" as a rival: a morphological interpolation of contours on a few slices.
+"""Slicer's "Fill between slices" as a baseline: a morphological interpolation of contours on a few slices.
 
 The algorithm is that of 3D Slicer itself, `itk.MorphologicalContourInterpolator` (Zukić et al. 2016, "ND Morphological
 Contour Interpolation", Insight Journal), with its defaults; it is imported on demand. It does not look at the image.
@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.errors import MedSAMError
+from .baselines import Baseline, Stack
 from .boxes import Around, BoxesAndRange
-from .rivals import Rival, Stack
 
 END_PART = 0.7
 _MARGIN = 2  # voxels around the contours
@@ -27,7 +27,7 @@ Contours = dict[int, npt.NDArray[np.bool_]]
 """Slice index -> (rows, columns)."""
 
 
-def interpolation_rival() -> Rival:
+def interpolation_baseline() -> Baseline:
     """Morphological interpolation between contours from boxes and range.
 
     Raises:
@@ -36,7 +36,7 @@ def interpolation_rival() -> Rival:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _filter()
-    return Rival(
+    return Baseline(
         "interpolation",
         interpolate,
         "itk.MorphologicalContourInterpolator between contours: the ellipse in each box, and on the first and last "
@@ -44,20 +44,20 @@ def interpolation_rival() -> Rival:
     )
 
 
-def interpolate(stack: Stack, said: BoxesAndRange) -> npt.NDArray[np.bool_]:
+def interpolate(stack: Stack, boxes_and_range: BoxesAndRange) -> npt.NDArray[np.bool_]:
     """The mask (slices, rows, columns) between the contours."""
     mask = np.zeros(stack.shape, np.bool_)
-    around = said.surroundings(stack.shape, _MARGIN)
+    around = boxes_and_range.surroundings(stack.shape, _MARGIN)
     filled = mask[around]
-    contours = _contours(said, around)
+    contours = _contours(boxes_and_range, around)
     indices = sorted(contours)
-    # One gap at a time: given all contours at once, the filter leaves out gaps beside two contours on neighbours.
+    # One gap at a time: given all contours at once, the filter leaves out gaps beside two contours on neighbors.
     for low, high in pairwise(indices):
         if high - low > 1:
-            gap = slice(low - said.first, high - said.first + 1)
+            gap = slice(low - boxes_and_range.first, high - boxes_and_range.first + 1)
             filled[gap] = _between(contours[low], contours[high], high - low + 1)
     for index in indices:
-        filled[index - said.first] = contours[index]
+        filled[index - boxes_and_range.first] = contours[index]
     return mask
 
 
@@ -69,23 +69,25 @@ def _between(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_], count: in
     return np.asarray(_run(drawn) != 0)
 
 
-def _contours(said: BoxesAndRange, around: Around) -> Contours:
-    ends = {said.first, said.last}.difference(box.index for box in said.boxes)
+def _contours(boxes_and_range: BoxesAndRange, around: Around) -> Contours:
+    ends = {boxes_and_range.first, boxes_and_range.last}.difference(
+        box.index for box in boxes_and_range.boxes
+    )
     contours: Contours = {}
-    for index in ends.union(box.index for box in said.boxes):
+    for index in ends.union(box.index for box in boxes_and_range.boxes):
         _, y, x = np.ogrid[around]
-        box, part = said.box_on(index), END_PART if index in ends else 1.0
+        box, part = boxes_and_range.box_on(index), END_PART if index in ends else 1.0
         middle_x, middle_y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
         across, down = (box.right - box.left) / 2 * part, (box.bottom - box.top) / 2 * part
         ellipse = np.hypot((x - middle_x) / across, (y - middle_y) / down)[0] <= 1.0
-        # A box may be so small that no voxel's centre lies in its ellipse.
+        # A box may be so small that no voxel's center lies in its ellipse.
         nearest = (np.abs(x - middle_x) <= 0.5) & (np.abs(y - middle_y) <= 0.5)
         contours[index] = ellipse if ellipse.any() else nearest[0]
     return contours
 
 
 def _has_inside(contour: npt.NDArray[np.bool_]) -> bool:
-    """Whether a voxel has all of its eight neighbours in the contour; the filter leaves out those without one."""
+    """Whether a voxel has all of its eight neighbors in the contour; the filter leaves out those without one."""
     rows = contour[:-2] & contour[1:-1] & contour[2:]
     return bool((rows[:, :-2] & rows[:, 1:-1] & rows[:, 2:]).any())
 

@@ -1,4 +1,4 @@
-"""Measurement: what one runner made of one target in one way of working; a line of a result file."""
+"""Measurement: what one runner made of one target in one protocol; a line of a result file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Step:
     Args:
         interactions: prompts given so far; a slice range is not counted.
         dice: of the whole volume, 0..1.
-        nsd: normalised surface Dice at 2 mm (pixels, where a picture has no spacing), 0..1; of a video, of its frames.
+        nsd: normalized surface Dice at 2 mm (pixels, where a picture has no spacing), 0..1; of a video, of its frames.
         hd95: in mm (or pixels); None where one of both masks is empty, so that there is no distance.
         seconds: that the user waited for the whole mask.
     """
@@ -35,7 +35,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One runner on one target in one way of working.
+    """One runner on one target in one protocol.
 
     Args:
         case, target: names.

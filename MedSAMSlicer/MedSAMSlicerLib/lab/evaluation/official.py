@@ -44,11 +44,11 @@ def published_network(config: Config) -> Config:
     )
 
 
-def normalised_images(frames: npt.NDArray[np.uint8], used: range | None = None) -> torch.Tensor:
+def normalized_images(frames: npt.NDArray[np.uint8], used: range | None = None) -> torch.Tensor:
     """What the published packages hold of a video: (N, 3, S, S) float32.
 
     Args:
-        frames: (N, S, S) or in colour (N, S, S, 3) uint8.
+        frames: (N, S, S) or in color (N, S, S, 3) uint8.
         used: the frames that will be looked at; the others hold nothing of meaning and take no memory. None = all.
     """
     mean = torch.tensor(_IMAGENET_MEAN)[:, None, None]
@@ -110,7 +110,7 @@ class OfficialSession:
 
     Args:
         predictor: what `build_official_predictor` returned.
-        frames: (N, S, S) or in colour (N, S, S, 3) uint8, already at the network's image size.
+        frames: (N, S, S) or in color (N, S, S, 3) uint8, already at the network's image size.
         used: the frames that will be prompted or tracked; None = all.
         low: whether logits come as the network gives them, (S / 4, S / 4), rather than enlarged.
     """
@@ -127,7 +127,7 @@ class OfficialSession:
         if frames.ndim not in (3, 4) or frames.shape[1:3] != (size, size):
             raise MedSAMError(f"Frames must have shape (N, {size}, {size}), got {frames.shape}.")
         self.predictor, self._size = predictor, size
-        images = normalised_images(frames, used)
+        images = normalized_images(frames, used)
         answer = size // 4 if low else size
         device = predictor.device
         self.state: dict[str, Any] = {

@@ -32,35 +32,34 @@ from ...sam2.model import SAM2
 from .official import OfficialSession, build_official_predictor, published_network
 from .official_transformers import TransformersSession, build_transformers_model
 from .peak_memory import DeviceMemory
-from .protocol import BACKWARD, FORWARD
-from .protocol import Protocol as WayOfWorking
-from .runners import Answer, Ask, BoolVolume, LastWindow, Request
+from .protocol import BACKWARD, FORWARD, PromptProtocol
+from .runners import Ask, BoolVolume, LastWindow, Request, RunnerAnswer
 
 Logits = Iterator[tuple[int, Tensor]]
 """Slice index and logits (1, 1, S / 4, S / 4) as the network gives them."""
 
 
-class Sitting(Protocol):
+class PublishedSession(Protocol):
     """One object in one volume in a package."""
 
-    def tell(self, said: Mapping[int, SlicePrompts], new: Iterable[int]) -> Logits:
+    def prompt(self, prompts_by_slice: Mapping[int, SlicePrompts], new: Iterable[int]) -> Logits:
         """Prompt slices, knowing all that was said and on which slices that is new; yields their masks."""
 
     def carry(self, start: int, direction: str) -> Logits:
         """Carry the object from a slice over the range."""
 
 
-class Sam2Sitting:
+class PublishedSam2Session:
     """One object in one volume in the `sam2` package."""
 
     def __init__(self, predictor: Any, frames: npt.NDArray[np.uint8], used: range, view: FrameView) -> None:
         self._session = OfficialSession(predictor, frames, used, low=True)
         self._used, self._view = used, view
 
-    def tell(self, said: Mapping[int, SlicePrompts], new: Iterable[int]) -> Logits:
+    def prompt(self, prompts_by_slice: Mapping[int, SlicePrompts], new: Iterable[int]) -> Logits:
         """Prompt the slices of which something new was said; yields their masks."""
         for index in new:
-            prompts = said[index]
+            prompts = prompts_by_slice[index]
             if prompts.mask is not None and not prompts.points:
                 mask = self._view.mask_frame(prompts.mask) > 0
                 yield index, self._session.add_mask(index, mask)
@@ -78,17 +77,17 @@ class Sam2Sitting:
             yield from self._session.propagate(start=start, steps=start - self._used[0], reverse=True)
 
 
-class TransformersSitting:
+class PublishedTransformersSession:
     """One object in one volume in the `transformers` package."""
 
     def __init__(self, model: Any, frames: npt.NDArray[np.uint8], used: range, view: FrameView) -> None:
         self._session = TransformersSession(model, frames, used)
         self._used, self._view = used, view
 
-    def tell(self, said: Mapping[int, SlicePrompts], new: Iterable[int]) -> Logits:
+    def prompt(self, prompts_by_slice: Mapping[int, SlicePrompts], new: Iterable[int]) -> Logits:
         """Prompt all slices anew, as if nothing had been carried before; yields their masks."""
         self._session.forget_objects()
-        for index, prompts in sorted(said.items()):
+        for index, prompts in sorted(prompts_by_slice.items()):
             if prompts.mask is not None and not prompts.points:
                 self._session.add(index, mask=torch.from_numpy(self._view.mask_frame(prompts.mask)))
             else:
@@ -137,11 +136,11 @@ class _PublishedRunner(ABC):
         self._window_of = LastWindow()
         self._built = self._build(model)
 
-    def supports(self, protocol: WayOfWorking) -> bool:
-        """Every way of working."""
+    def supports(self, protocol: PromptProtocol) -> bool:
+        """Every protocol."""
         return True
 
-    def corrects(self, protocol: WayOfWorking) -> bool:
+    def corrects(self, protocol: PromptProtocol) -> bool:
         """Whether the package carries such corrections on."""
         return True
 
@@ -156,24 +155,24 @@ class _PublishedRunner(ABC):
         view = FrameView.whole(volume.geometry, axis, self._size)
         count = volume.geometry.slice_count(axis)
         window, memory = self._window_of(volume), DeviceMemory(self._device)
-        sitting: Sitting | None = None
+        session: PublishedSession | None = None
 
-        def ask(request: Request) -> Answer:
-            nonlocal sitting
+        def ask(request: Request) -> RunnerAnswer:
+            nonlocal session
             began, first = time.perf_counter(), None
-            said = request.prompts
-            start, last = said.slice_range or (0, count - 1)
+            prompts_by_slice = request.prompts
+            start, last = prompts_by_slice.slice_range or (0, count - 1)
             mask: BoolVolume = np.zeros(volume.geometry.shape, np.bool_)
             slices = np.moveaxis(mask, int(axis), 0)
             with torch_settings(self._precision, self._threads), torch.inference_mode():
-                if sitting is None:
+                if session is None:
                     used = range(start, last + 1)
-                    sitting = self._sit(_frames(volume, axis, window, view, used), used, view)
-                for index, logits in _answers(sitting, request, volume):
+                    session = self._start(_frames(volume, axis, window, view, used), used, view)
+                for index, logits in _answers(session, request, volume):
                     slices[index] = view.mask_from_logits(logits[0, 0].float().cpu().numpy()) > 0
                     first = first or time.perf_counter() - began
             seconds = time.perf_counter() - began
-            return Answer(mask, seconds, first or seconds, {}, memory.growth_mb())
+            return RunnerAnswer(mask, seconds, first or seconds, {}, memory.growth_mb())
 
         return ask
 
@@ -181,7 +180,7 @@ class _PublishedRunner(ABC):
     def _build(self, model: SAM2) -> Any: ...
 
     @abstractmethod
-    def _sit(self, frames: npt.NDArray[np.uint8], used: range, view: FrameView) -> Sitting: ...
+    def _start(self, frames: npt.NDArray[np.uint8], used: range, view: FrameView) -> PublishedSession: ...
 
 
 class Sam2Runner(_PublishedRunner):
@@ -194,8 +193,8 @@ class Sam2Runner(_PublishedRunner):
         weights = model.state_dict()
         return build_official_predictor(network, weights, image_size=self._size, device=self._device)
 
-    def _sit(self, frames: npt.NDArray[np.uint8], used: range, view: FrameView) -> Sam2Sitting:
-        return Sam2Sitting(self._built, frames, used, view)
+    def _start(self, frames: npt.NDArray[np.uint8], used: range, view: FrameView) -> PublishedSam2Session:
+        return PublishedSam2Session(self._built, frames, used, view)
 
 
 class TransformersRunner(_PublishedRunner):
@@ -203,23 +202,25 @@ class TransformersRunner(_PublishedRunner):
 
     package = "transformers"
 
-    def corrects(self, protocol: WayOfWorking) -> bool:
+    def corrects(self, protocol: PromptProtocol) -> bool:
         """Boxes only: see the top of this file."""
         return protocol.correct_with == "box"
 
     def _build(self, model: SAM2) -> Any:
         return build_transformers_model(model).to(self._device)
 
-    def _sit(self, frames: npt.NDArray[np.uint8], used: range, view: FrameView) -> TransformersSitting:
-        return TransformersSitting(self._built, frames, used, view)
+    def _start(
+        self, frames: npt.NDArray[np.uint8], used: range, view: FrameView
+    ) -> PublishedTransformersSession:
+        return PublishedTransformersSession(self._built, frames, used, view)
 
 
-def _answers(sitting: Sitting, request: Request, volume: Volume) -> Logits:
+def _answers(session: PublishedSession, request: Request, volume: Volume) -> Logits:
     """The masks of all slices; a later one of the same slice replaces an earlier one."""
     prompts, protocol = request.prompts.prompts, request.protocol
     latest = max(prompt.round for prompt in prompts)
     new = sorted({prompt.slice.index for prompt in prompts if prompt.round == latest})
-    said = {
+    prompts_by_slice = {
         index: slice_prompts(
             [prompt for prompt in prompts if prompt.slice.index == index],
             volume.geometry,
@@ -227,15 +228,15 @@ def _answers(sitting: Sitting, request: Request, volume: Volume) -> Logits:
         )
         for index in {prompt.slice.index for prompt in prompts}
     }
-    yield from sitting.tell(said, new)
+    yield from session.prompt(prompts_by_slice, new)
     if not protocol.is_single_frame:
-        yield from sitting.carry(min(said), protocol.direction)
+        yield from session.carry(min(prompts_by_slice), protocol.direction)
 
 
 def _frames(
     volume: Volume, axis: SliceAxis, window: Window | None, view: FrameView, used: range
 ) -> npt.NDArray[np.uint8]:
-    """(N, S, S) or in colour (N, S, S, 3): what our engine shows a network; slices that are not used stay black."""
+    """(N, S, S) or in color (N, S, S, 3): what our engine shows a network; slices that are not used stay black."""
     size, count = view.size, volume.geometry.slice_count(axis)
     frames = np.zeros((count, size, size, *volume.array.shape[3:]), np.uint8)
     for index in used:

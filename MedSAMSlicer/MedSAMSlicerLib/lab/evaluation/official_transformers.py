@@ -17,7 +17,7 @@ from torch import Tensor
 from ...core.errors import MedSAMError
 from ...sam2.config import HieraConfig
 from ...sam2.model import SAM2
-from .official import normalised_images, published_network
+from .official import normalized_images, published_network
 
 
 def build_transformers_model(model: SAM2) -> Any:
@@ -69,7 +69,7 @@ class TransformersSession:
 
     Args:
         model: what `build_transformers_model` returned.
-        frames: (N, S, S) or in colour (N, S, S, 3) uint8, at the network's image size.
+        frames: (N, S, S) or in color (N, S, S, 3) uint8, at the network's image size.
         used: the frames that will be prompted or tracked; None = all.
     """
 
@@ -79,7 +79,7 @@ class TransformersSession:
         size, device = frames.shape[1], model.device
         self.model = model
         self.session = Sam2VideoInferenceSession(
-            normalised_images(frames, used), size, size, inference_device=device, dtype=torch.float32
+            normalized_images(frames, used), size, size, inference_device=device, dtype=torch.float32
         )
 
     def add(

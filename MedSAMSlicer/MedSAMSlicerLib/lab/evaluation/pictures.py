@@ -1,13 +1,13 @@
 """One picture, or one mask, from a file: PNG, JPEG, BMP or TIFF, and two-dimensional NIfTI, NRRD, MetaImage or DICOM.
 
 Pictures are taken as they are meant to be looked at: turned as EXIF says, a palette looked up, CMYK as RGB,
-transparency dropped, and colour of 16 bits brought to 8. A picture whose three channels are equal is grey; grey keeps
+transparency dropped, and color of 16 bits brought to 8. A picture whose three channels are equal is gray; gray keeps
 its numbers.
 
 Masks (every format but JPEG keeps what was drawn):
 
-- A palette that holds a colour gives its indices as labels, as in DAVIS and PASCAL VOC; one of greys alone, the greys.
-- Colour is taken where one colour is drawn on black; then the mask is binary. What is transparent is background.
+- A palette that holds a color gives its indices as labels, as in DAVIS and PASCAL VOC; one of grays alone, the grays.
+- Color is taken where one color is drawn on black; then the mask is binary. What is transparent is background.
 - One value beside 0 that is the highest of its type (255, 65535) is label 1: a binary mask.
 - 255 beside other labels means "do not judge" and becomes background, as in PASCAL VOC.
 - JPEG is lossy: its mask is binary, the object is where it is at least half as bright as white. The same holds for
@@ -48,7 +48,7 @@ class Pixels:
     """What an image file holds.
 
     Attributes:
-        array: (K, J, I) numbers, or (K, J, I, 3) uint8 in colour; K = 1 for a picture.
+        array: (K, J, I) numbers, or (K, J, I, 3) uint8 in color; K = 1 for a picture.
         ijk_to_ras: (4, 4), RAS in mm, where the file tells; else None, and a pixel counts as 1 mm.
     """
 
@@ -72,10 +72,10 @@ def read_picture(path: Path) -> Pixels:
     with _telling(path), _opened(path) as image:
         if image is not None:
             if image.mode in ("1", "L", "F") or image.mode.startswith("I"):
-                return Pixels(_grey(image)[np.newaxis])
+                return Pixels(_gray(image)[np.newaxis])
             if image.mode in ("LA", "La"):
-                return Pixels(_grey(image.getchannel(0))[np.newaxis])
-            return Pixels(without_needless_colour(np.asarray(image.convert("RGB")))[np.newaxis])
+                return Pixels(_gray(image.getchannel(0))[np.newaxis])
+            return Pixels(without_needless_color(np.asarray(image.convert("RGB")))[np.newaxis])
     return Pixels(read_with_itk(path).array)  # the size of a pixel in print is no size in the patient
 
 
@@ -96,7 +96,7 @@ def read_mask(path: Path) -> Array:
             raise VolumeError(f"{path} has {len(found)} slices, but the mask of one picture is needed.")
         found = found[0]
     if found.ndim == 3:
-        found = _one_colour(path, found)
+        found = _one_color(path, found)
     if path.suffix.lower() in _JPEG:
         found = np.where(found >= _HALF, np.uint8(255), np.uint8(0))
     return found
@@ -124,7 +124,7 @@ def labels_of(masks: Array, path: Path) -> npt.NDArray[np.integer[Any]]:
 
 
 def read_with_itk(path: Path) -> Pixels:
-    """A 2-D image, or a 3-D one, grey or in colour, from any file that SimpleITK reads; its place is kept.
+    """A 2-D image, or a 3-D one, gray or in color, from any file that SimpleITK reads; its place is kept.
 
     Raises:
         VolumeError: one sentence that names the file.
@@ -172,13 +172,13 @@ def _checked_by_us(path: Path) -> ImageFile | None:
         return open_image(path)
 
 
-def without_needless_colour(array: Array) -> Array:
+def without_needless_color(array: Array) -> Array:
     """(..., 3) -> (...) where the three channels are equal everywhere, else as it came."""
     first = array[..., :1]
     return np.ascontiguousarray(array[..., 0]) if (array == first).all() else array
 
 
-def _grey(image: Any) -> Array:
+def _gray(image: Any) -> Array:
     """(rows, columns) of a picture of one channel, in the byte order of this computer; black and white as 0, 255."""
     array = np.asarray(image)
     if array.dtype == np.bool_:
@@ -187,7 +187,7 @@ def _grey(image: Any) -> Array:
 
 
 def _numbers_of_mask(image: Any) -> Array:
-    """Numbers of a mask, (rows, columns); (rows, columns, 3) where it is in colour. Transparent means 0."""
+    """Numbers of a mask, (rows, columns); (rows, columns, 3) where it is in color. Transparent means 0."""
     mode = str(image.mode)
     if mode in ("P", "PA"):
         given = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
@@ -196,9 +196,9 @@ def _numbers_of_mask(image: Any) -> Array:
         indices = np.asarray(image.getchannel(0))
         array = palette[indices, 0] if (palette == palette[:, :1]).all() else indices
     elif mode in ("1", "L", "F") or mode.startswith("I"):
-        array = _grey(image)
+        array = _gray(image)
     else:
-        array = without_needless_colour(np.asarray(image.convert("RGB")))
+        array = without_needless_color(np.asarray(image.convert("RGB")))
     if mode in ("PA", "LA", "La", "RGBA", "RGBa") or (
         mode in ("P", "L", "RGB") and "transparency" in image.info
     ):
@@ -207,34 +207,32 @@ def _numbers_of_mask(image: Any) -> Array:
     return array
 
 
-def _one_colour(path: Path, array: Array) -> Array:
-    """(rows, columns) 0 or 255 from one colour on black; a JPEG's by its brightest channel."""
+def _one_color(path: Path, array: Array) -> Array:
+    """(rows, columns) 0 or 255 from one color on black; a JPEG's by its brightest channel."""
     if path.suffix.lower() in _JPEG:
         return np.asarray(array.max(axis=-1))
     drawn = array.any(axis=-1)
     if len(np.unique(array[drawn], axis=0)) > 1:
-        raise VolumeError(
-            f"{path} has several colours, but a mask has label values: grey, or with a palette."
-        )
+        raise VolumeError(f"{path} has several colors, but a mask has label values: gray, or with a palette.")
     return np.where(drawn, np.uint8(255), np.uint8(0))
 
 
 def _eight_bits(path: Path, array: Array) -> Array:
-    """(..., C) red, green, blue and perhaps more -> (..., 3) uint8, or grey (...)."""
+    """(..., C) red, green, blue and perhaps more -> (..., 3) uint8, or gray (...)."""
     if array.shape[-1] < 3 or array.dtype not in (np.uint8, np.uint16):
         raise VolumeError(
-            f"{path} holds {array.shape[-1]} values per pixel of type {array.dtype}, which is neither grey nor colour "
+            f"{path} holds {array.shape[-1]} values per pixel of type {array.dtype}, which is neither gray nor color "
             "of 8 or 16 bits."
         )
     array = array[..., :3]
     if array.dtype == np.uint16:
         array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return without_needless_colour(array)
+    return without_needless_color(array)
 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """The image in Pillow's hands, turned as EXIF says; None where Pillow does not know the format (16-bit colour)."""
+    """The image in Pillow's hands, turned as EXIF says; None where Pillow does not know the format (16-bit color)."""
     check_input(path, VolumeError)
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError

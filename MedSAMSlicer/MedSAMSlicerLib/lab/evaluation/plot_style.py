@@ -1,4 +1,4 @@
-"""How plots look: one colour and one mark for each runner in all of them; files that come out the same every time."""
+"""How plots look: one color and one mark for each runner in all of them; files that come out the same every time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...core.errors import MedSAMError
-from .summary import RIVALS
+from .summary import BASELINES
 
 INK, FAINT, GRID, PAPER = "#1f2937", "#6b7280", "#e5e7eb", "#ffffff"
 
-# Okabe and Ito's colours, told apart by colour-blind readers; ours strong, rivals softer.
+# Okabe and Ito's colors, told apart by color-blind readers; ours strong, baselines softer.
 _OURS = ("#0072B2", "#D55E00", "#7A3E9D", "#00806A", "#A8326D", "#4B5563")
 THEME = {
     INK: "var(--ink)",
@@ -60,7 +60,7 @@ _SETTINGS = {
 
 
 def color_of(runner: str, runners: Sequence[str]) -> str:
-    """The colour of a runner; `runners` are all of the report, in its order."""
+    """The color of a runner; `runners` are all of the report, in its order."""
     return _THEIRS.get(runner) or _OURS[_place(runner, runners) % len(_OURS)]
 
 
@@ -70,7 +70,7 @@ def mark_of(runner: str, runners: Sequence[str]) -> str:
 
 
 def _place(runner: str, runners: Sequence[str]) -> int:
-    ours = [name for name in runners if name not in RIVALS]
+    ours = [name for name in runners if name not in BASELINES]
     return ours.index(runner) if runner in ours else 0
 
 
@@ -108,7 +108,7 @@ def as_svg(figure: Any, title: str) -> str:
 
 
 def for_page(svg: str, name: str) -> str:
-    """An SVG to stand inside a page: its colours follow the page's, its names do not meet those of another one."""
+    """An SVG to stand inside a page: its colors follow the page's, its names do not meet those of another one."""
     body = svg[svg.index("<svg") :]
     for color, variable in THEME.items():
         body = re.sub(color, variable, body, flags=re.IGNORECASE)

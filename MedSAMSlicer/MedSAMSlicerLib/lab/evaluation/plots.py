@@ -1,4 +1,4 @@
-"""The plots of a report, as SVG: Dice over prompts, by modality, and of each target beside its best rival; seconds."""
+"""The plots of a report, as SVG: Dice over prompts, by modality, and of each target beside its best baseline; times."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .plot_style import FAINT, GRID, INK, PAPER, as_svg, color_of, drawing, mark
 from .report_data import AccuracyReport
 from .statistics import mean_curve, mean_of
 from .summary import (
-    RIVALS,
-    best_rival,
+    BASELINES,
+    best_baseline,
     corrections_in,
     modality_of,
     protocols_of,
@@ -56,7 +56,7 @@ def plots(report: AccuracyReport) -> list[Plot]:
 
 
 def prompts_plot(report: AccuracyReport) -> Plot | None:
-    """Mean Dice over prompts with its 95 % interval: a panel for each way of working with corrections."""
+    """Mean Dice over prompts with its 95 % interval: a panel for each protocol with corrections."""
     settings = list(settings_of(report))
     most = {
         protocol: max(corrections_in(members) for _, other, members in settings if other == protocol)
@@ -96,7 +96,7 @@ def _curve(
     mean, low, high = mean_curve(scores, [m.case for m in members], seed_of(report))
     x = first + np.arange(most + 1)
     color, mark = color_of(runner, runners_of(report)), mark_of(runner, runners_of(report))
-    corrected, ours = corrections_in(members) > 0, runner not in RIVALS
+    corrected, ours = corrections_in(members) > 0, runner not in BASELINES
     if corrected:
         panel.fill_between(x, low, high, color=color, alpha=0.18 if ours else 0.10, linewidth=0)
         panel.plot(x, mean, color=color, marker=mark, markersize=5, linewidth=2.4 if ours else 1.6,
@@ -107,7 +107,7 @@ def _curve(
 
 
 def modality_plot(report: AccuracyReport) -> Plot | None:
-    """Box plots of the Dice of each runner by modality, in the reference way of working."""
+    """Box plots of the Dice of each runner by modality, in the reference protocol."""
     chosen = [m for m in report.measurements if m.protocol == reference_of(report)]
     if not chosen:
         return None
@@ -161,7 +161,7 @@ def _box(
 
 
 def time_plot(report: AccuracyReport) -> Plot | None:
-    """Mean seconds until a first slice, until the whole mask and after a correction (reference way of working)."""
+    """Mean seconds until a first slice, until the whole mask and after a correction (reference protocol)."""
     settings = [
         (runner, [m for m in members if m.steps])
         for runner, protocol, members in settings_of(report)
@@ -187,8 +187,8 @@ def time_plot(report: AccuracyReport) -> Plot | None:
             panel.barh(range(len(names)), [value or 0.0 for value in values], height=0.62, color=colors)
             longest = max(value or 0.0 for value in values) or 1.0
             for row, value in enumerate(values):
-                said = "not corrected" if value is None else seconds(value)
-                panel.text((value or 0.0) + 0.02 * longest, row, said, va="center", fontsize=9,
+                text = "not corrected" if value is None else seconds(value)
+                panel.text((value or 0.0) + 0.02 * longest, row, text, va="center", fontsize=9,
                            color=FAINT if value is None else INK)  # fmt: skip
             panel.set_title(kind)
             panel.set_xlim(0, 1.3 * longest)
@@ -203,9 +203,9 @@ def time_plot(report: AccuracyReport) -> Plot | None:
 
 
 def targets_plot(report: AccuracyReport) -> Plot | None:
-    """Each target: the Dice of our first runner beside that of the best rival, in the order of the difference."""
-    best, reference = best_rival(report), reference_of(report)
-    ours = next((name for name in runners_of(report) if name not in RIVALS), None)
+    """Each target: the Dice of our first runner beside that of the best baseline, in the order of the difference."""
+    best, reference = best_baseline(report), reference_of(report)
+    ours = next((name for name in runners_of(report) if name not in BASELINES), None)
     scores = {
         m.place: m.dice_after(0)
         for m in report.measurements
@@ -214,18 +214,21 @@ def targets_plot(report: AccuracyReport) -> Plot | None:
     if ours is None or not scores:
         return None
     places = sorted(scores, key=lambda place: scores[place] - best[place][1])[:_MOST_TARGETS]
-    title = f"Every target ({reference}): {ours} beside the best rival; where the rival is ahead, the line is orange"
+    title = (
+        f"Every target ({reference}): {ours} beside the best baseline; "
+        "where the baseline is ahead, the line is orange"
+    )
     with drawing(_WIDE, 1.2 + 0.215 * len(places), TARGETS) as figure:
         panel = figure.subplots()
         names = runners_of(report)
         for row, place in enumerate(places):
-            rival, theirs = best[place]
+            baseline, theirs = best[place]
             ahead = scores[place] > theirs
             panel.plot(
                 [theirs, scores[place]], [row, row], color=color_of(ours, names) if ahead else "#D97706", linewidth=2.2,
                 alpha=0.45, solid_capstyle="round", zorder=1,
             )  # fmt: skip
-            panel.plot(theirs, row, marker=mark_of(rival, names), color=color_of(rival, names), markersize=6,
+            panel.plot(theirs, row, marker=mark_of(baseline, names), color=color_of(baseline, names), markersize=6,
                        markeredgecolor=PAPER, markeredgewidth=0.5, zorder=2)  # fmt: skip
             panel.plot(scores[place], row, marker=mark_of(ours, names), color=color_of(ours, names), markersize=7.5,
                        markeredgecolor=PAPER, markeredgewidth=0.5, zorder=3)  # fmt: skip
@@ -247,7 +250,7 @@ def _short(place: str, most: int = 42) -> str:
 
 
 def _legend(figure: Any, report: AccuracyReport, runners: Sequence[str], *, lines: bool = False) -> None:
-    """Which colour and mark is which runner, above the plot."""
+    """Which color and mark is which runner, above the plot."""
     from matplotlib.lines import Line2D
 
     names = [name for name in runners_of(report) if name in runners]

@@ -15,7 +15,7 @@ Kind = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Progress:
+class BenchmarkProgress:
     """What a person is told while a run goes on.
 
     Args:
@@ -32,13 +32,13 @@ class Progress:
     text: str
 
 
-Watch = Callable[[Progress], None]
+Watch = Callable[[BenchmarkProgress], None]
 
 
 class ProgressBook:
     """Keeps count of trials, and of what trials of each kind cost.
 
-    A trial is expected to take as long as others of the same runner in the same way of working took, in this run or an
+    A trial is expected to take as long as others of the same runner in the same protocol took, in this run or an
     earlier one; a case that was not opened yet, as long as the mean of those that were. How long the clock takes for a
     second of trials, which tells of several processes and of the reading of files, is measured.
 
@@ -86,7 +86,7 @@ class ProgressBook:
         self._over.add(case)
         self._left.pop(case, None)
 
-    def now(self, text: str) -> Progress:
+    def now(self, text: str) -> BenchmarkProgress:
         """Where the run is."""
         whole = self._sum(self._all)
         left = sum(map(self._sum, self._left.values()))
@@ -94,7 +94,7 @@ class ProgressBook:
         usual = whole / len(self._planned) if self._planned else 1.0
         whole, left = whole + unopened * usual, left + unopened * usual
         pace = (self._clock() - self._began) / self._measured if self._measured > 0 else None
-        return Progress(
+        return BenchmarkProgress(
             cases_done=len(self._over),
             cases=len(self._cases),
             share=1 - left / whole if whole > 0 else 1.0,

@@ -27,8 +27,8 @@ _LOOSENESS = 1.0  # in-plane voxels
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """One way of working, the same for every runner.
+class PromptProtocol:
+    """One protocol, the same for every runner.
 
     Every prompt and every correction is one interaction; saying the range is none.
 
@@ -92,7 +92,7 @@ class Protocol:
         return self.slices == 1 and self.direction == BOTH
 
     def fits(self, target: Target) -> bool:
-        """Whether this way of working says something of its own about a target.
+        """Whether this protocol says something of its own about a target.
 
         On a picture, a volume of one slice, nothing is carried: ways that differ from another one in the start, the
         number of slices, the direction or the range only are left out, and boxes on further slices too. Several
@@ -129,7 +129,7 @@ class Protocol:
         target: Target,
         shown: BoolVolume,
         geometry: VolumeGeometry,
-        said: Sequence[Prompt],
+        given: Sequence[Prompt],
         round: int,
     ) -> Prompt | None:
         """The next correction, None when nothing is wrong any more.
@@ -137,11 +137,11 @@ class Protocol:
         Args:
             target, geometry: the object and its volume.
             shown: (K, J, I) bool, what the user sees.
-            said: all prompts given so far.
+            given: all prompts given so far.
             round: that of the correction, 1 for the first.
         """
         correct = second_box if self.correct_with == "box" else correction
-        return correct(target, shown, geometry, said, round, self.slice_range(target))
+        return correct(target, shown, geometry, given, round, self.slice_range(target))
 
     def slice_range(self, target: Target) -> tuple[int, int] | None:
         """The range that the user says, None where it is not said."""
@@ -168,32 +168,32 @@ class Protocol:
         return rough_mask_on(target, index, _LOOSENESS * voxel_mm, geometry)
 
 
-PROTOCOLS: dict[str, Protocol] = {
+PROTOCOLS: dict[str, PromptProtocol] = {
     protocol.name: protocol
     for protocol in (
-        Protocol("box+range", corrections=5),
-        Protocol("box", ranged=False),
-        Protocol("click+range", "click"),
-        Protocol("click", "click", ranged=False),
-        Protocol("loose box+range", "loose box"),
-        Protocol("line+range", "line"),
-        Protocol("mask+range", "mask"),
-        Protocol("every slice", slices=None),
-        Protocol("every slice, click", "click", slices=None),
-        Protocol("middle+range", start="middle"),
-        Protocol("forward+range", direction=FORWARD),
-        Protocol("backward+range", direction=BACKWARD),
-        Protocol("first, forward+range", start="first", direction=FORWARD),
-        Protocol("three slices+range", slices=3),
-        Protocol("box+range, 10 clicks", corrections=10),
-        Protocol("10 clicks", "click", ranged=False, corrections=9),
-        Protocol("box+range, 5 boxes", corrections=5, correct_with="box"),
+        PromptProtocol("box+range", corrections=5),
+        PromptProtocol("box", ranged=False),
+        PromptProtocol("click+range", "click"),
+        PromptProtocol("click", "click", ranged=False),
+        PromptProtocol("loose box+range", "loose box"),
+        PromptProtocol("line+range", "line"),
+        PromptProtocol("mask+range", "mask"),
+        PromptProtocol("every slice", slices=None),
+        PromptProtocol("every slice, click", "click", slices=None),
+        PromptProtocol("middle+range", start="middle"),
+        PromptProtocol("forward+range", direction=FORWARD),
+        PromptProtocol("backward+range", direction=BACKWARD),
+        PromptProtocol("first, forward+range", start="first", direction=FORWARD),
+        PromptProtocol("three slices+range", slices=3),
+        PromptProtocol("box+range, 10 clicks", corrections=10),
+        PromptProtocol("10 clicks", "click", ranged=False, corrections=9),
+        PromptProtocol("box+range, 5 boxes", corrections=5, correct_with="box"),
     )
 }
-"""Ways of working by name. After "box+range, 10 clicks" eleven interactions were needed, after "10 clicks" ten."""
+"""Protocols by name. After "box+range, 10 clicks" eleven interactions were needed, after "10 clicks" ten."""
 
 REFERENCE = "box+range"
-"""The way of working in which runners are compared first."""
+"""The protocol in which runners are compared first."""
 
 _PIPELINES = (
     "every slice", "box+range", "middle+range", "first, forward+range", "forward+range", "backward+range",
@@ -208,6 +208,6 @@ SUITES: dict[str, tuple[str, ...]] = {
     "pipelines": (*_PIPELINES, _SLOW),
     "effort": ("box+range, 10 clicks", "10 clicks", "box+range, 5 boxes"),
 }
-"""Names of ways of working that are measured together."""
+"""Names of protocols that are measured together."""
 
 DEFAULT_SUITE = "standard"

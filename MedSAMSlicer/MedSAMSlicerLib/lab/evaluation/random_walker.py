@@ -1,4 +1,4 @@
-"""The random walker (Grady 2006) of scikit-image as a rival, from the same boxes, range and clicks.
+"""The random walker (Grady 2006) of scikit-image as a baseline, from the same boxes, range and clicks.
 
 Its seeds are those of :mod:`.seeds`, the same as GrowCut's; the image has the same window as for the network. Only the
 box with its gap is walked through. Above `MOST_VOXELS` voxels rows and columns are binned by the smallest whole number
@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from ...core.errors import MedSAMError
 from . import seeds
+from .baselines import Baseline, Stack
 from .boxes import BoxesAndRange
-from .rivals import Rival, Stack
 
 BETA = 3000.0
 TOLERANCE = 1e-3
@@ -27,14 +27,14 @@ _FAINT = 1e-6
 FloatVolume = npt.NDArray[np.float32]
 
 
-def random_walker_rival() -> Rival:
+def random_walker_baseline() -> Baseline:
     """The random walker, seeded from boxes, range and clicks.
 
     Raises:
         MedSAMError: scikit-image is not installed.
     """
     _check_scikit_image()
-    return Rival(
+    return Baseline(
         "random walker",
         walk,
         f"skimage.segmentation.random_walker, beta {BETA:g}, mode cg_j, tolerance {TOLERANCE:g}, with the spacing; "
@@ -44,16 +44,16 @@ def random_walker_rival() -> Rival:
     )
 
 
-def walk(stack: Stack, said: BoxesAndRange) -> npt.NDArray[np.bool_]:
+def walk(stack: Stack, boxes_and_range: BoxesAndRange) -> npt.NDArray[np.bool_]:
     """The mask (slices, rows, columns) of the voxels from which a walker meets the object's seeds first."""
-    sown = seeds.paint(stack, said)
+    sown = seeds.paint(stack, boxes_and_range)
     painted = sown.painted
     factor = binning(painted.shape)
-    grey = _binned(stack.grey(sown.around).astype(np.float32) / 255.0, factor)
+    gray = _binned(stack.gray(sown.around).astype(np.float32) / 255.0, factor)
     between, row, column = (mm / min(stack.spacing[1:]) for mm in stack.spacing)
     spacing = (between, row * factor, column * factor)
     probability = _restored(
-        _probability(grey, _binned_seeds(painted, factor), spacing), factor, painted.shape
+        _probability(gray, _binned_seeds(painted, factor), spacing), factor, painted.shape
     )
     found = np.where(painted == 0, probability > 0.5, painted == seeds.INSIDE)
     mask = np.zeros(stack.shape, np.bool_)
@@ -73,21 +73,21 @@ def binning(shape: tuple[int, ...]) -> int:
 
 
 def _probability(
-    grey: FloatVolume, painted: npt.NDArray[np.uint8], spacing: tuple[float, float, float]
+    gray: FloatVolume, painted: npt.NDArray[np.uint8], spacing: tuple[float, float, float]
 ) -> FloatVolume:
     """Of meeting the object's seeds first, 0..1; seeds of both kinds, or of the object alone."""
     if not (painted == seeds.BACKGROUND).any():  # nothing to walk to but the object
-        return np.ones(grey.shape, np.float32)
+        return np.ones(gray.shape, np.float32)
     if not (painted == 0).any():
         return np.asarray(painted == seeds.INSIDE, np.float32)
     from skimage.segmentation import random_walker
 
-    if np.ptp(grey) == 0:  # it divides by the standard deviation; without edges distance alone decides
-        grey = grey.copy()
-        grey.flat[0] += _FAINT
+    if np.ptp(gray) == 0:  # it divides by the standard deviation; without edges distance alone decides
+        gray = gray.copy()
+        gray.flat[0] += _FAINT
     # Warnings about probabilities a little beyond 0..1 are switched off: they are compared with one half only.
     found = random_walker(
-        grey,
+        gray,
         painted.astype(np.int32),
         beta=BETA,
         mode="cg_j",
@@ -106,8 +106,8 @@ def _blocks(array: npt.NDArray[np.generic], factor: int) -> npt.NDArray[np.gener
     return padded.reshape(slices, padded.shape[1] // factor, factor, padded.shape[2] // factor, factor)
 
 
-def _binned(grey: FloatVolume, factor: int) -> FloatVolume:
-    return grey if factor == 1 else np.asarray(_blocks(grey, factor).astype(np.float32).mean((2, 4)))
+def _binned(gray: FloatVolume, factor: int) -> FloatVolume:
+    return gray if factor == 1 else np.asarray(_blocks(gray, factor).astype(np.float32).mean((2, 4)))
 
 
 def _binned_seeds(painted: npt.NDArray[np.uint8], factor: int) -> npt.NDArray[np.uint8]:

@@ -55,7 +55,7 @@ def describe_run(
 
 
 def _packages() -> dict[str, str]:
-    """Versions of what scores are computed with and what rivals are made of, as far as it is installed."""
+    """Versions of what scores are computed with and what baselines are made of, as far as it is installed."""
     found = {}
     for name in _PACKAGES:
         with contextlib.suppress(PackageNotFoundError):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ENGINE, SAM2_PACKAGE, TRANSFORMERS, OWN = "engine", "sam2", "transformers", "own"
 NETWORKS = (ENGINE, SAM2_PACKAGE, TRANSFORMERS)
-RIVALS = ("box", "ellipsoid", "GrowCut", "interpolation", "random walker")
+BASELINES = ("box", "ellipsoid", "GrowCut", "interpolation", "random walker")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class RunnerSpec:
     """One runner.
 
     Args:
-        kind: one of `NETWORKS`, of `RIVALS`, or "own".
+        kind: one of `NETWORKS`, of `BASELINES`, or "own".
         model: id of the checkpoint; of an own runner MODULE:FUNCTION, where the function takes nothing and returns it.
         file: the weights; at the same path on every machine that computes.
         config: name of the network, where the file does not say it.
@@ -50,13 +50,13 @@ class RunnerSpec:
     volume_stage: str | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in (*NETWORKS, *RIVALS, OWN):
-            raise MedSAMError(f"{self.kind!r} is no runner: {', '.join((*NETWORKS, *RIVALS, OWN))}.")
+        if self.kind not in (*NETWORKS, *BASELINES, OWN):
+            raise MedSAMError(f"{self.kind!r} is no runner: {', '.join((*NETWORKS, *BASELINES, OWN))}.")
 
     @property
     def name(self) -> str:
         """In tables; an own runner has a name of its own once it is built."""
-        if self.kind in RIVALS:
+        if self.kind in BASELINES:
             return self.kind
         if self.kind == ENGINE:
             stage = None if self.volume_stage is None else f"volume stage {self.volume_stage}"
@@ -95,8 +95,8 @@ def build(spec: RunnerSpec) -> Runner:
     Raises:
         MedSAMError: a package is not installed, or the weights are not there or not those that were meant.
     """
-    if spec.kind in RIVALS:
-        return _rivals()[spec.kind]()
+    if spec.kind in BASELINES:
+        return _baselines()[spec.kind]()
     if spec.kind == OWN:
         return _own(str(spec.model))
     model, about = _model(spec), {"checkpoint": spec.model, "sha256": spec.sha256}
@@ -126,23 +126,29 @@ def forget_built() -> None:
     build.cache_clear()
 
 
-def _rivals() -> dict[str, Callable[[], Runner]]:
-    from .growcut import growcut_rival
-    from .interpolation import interpolation_rival
-    from .random_walker import random_walker_rival
-    from .rivals import box_rival, ellipsoid_rival
+def _baselines() -> dict[str, Callable[[], Runner]]:
+    from .baselines import box_baseline, ellipsoid_baseline
+    from .growcut import growcut_baseline
+    from .interpolation import interpolation_baseline
+    from .random_walker import random_walker_baseline
 
-    makers = (box_rival, ellipsoid_rival, growcut_rival, interpolation_rival, random_walker_rival)
-    return dict(zip(RIVALS, makers, strict=True))
+    makers = (
+        box_baseline,
+        ellipsoid_baseline,
+        growcut_baseline,
+        interpolation_baseline,
+        random_walker_baseline,
+    )
+    return dict(zip(BASELINES, makers, strict=True))
 
 
-def _own(said: str) -> Runner:
-    module, _, function = said.partition(":")
+def _own(function_name: str) -> Runner:
+    module, _, function = function_name.partition(":")
     try:
         runner: Runner = getattr(importlib.import_module(module), function)()
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise MedSAMError(
-            f"The runner {said!r} cannot be made ({error}); it is MODULE:FUNCTION of yours."
+            f"The runner {function_name!r} cannot be made ({error}); it is MODULE:FUNCTION of yours."
         ) from error
     return runner
 

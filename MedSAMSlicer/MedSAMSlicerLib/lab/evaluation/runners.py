@@ -1,4 +1,4 @@
-"""What is measured, behind one small interface: our engine, and by :mod:`.rivals` whatever stands beside it."""
+"""What is measured, behind one small interface: our engine, and by :mod:`.baselines` whatever stands beside it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ from ...io.volumes import Volume
 from ...sam2.model import SAM2
 from ...sam2.sam1 import SAM1
 from .peak_memory import DeviceMemory
-from .protocol import BACKWARD, FORWARD
-from .protocol import Protocol as WayOfWorking
+from .protocol import BACKWARD, FORWARD, PromptProtocol
 
 BoolVolume = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class RunnerAnswer:
     """What a runner made of all prompts given so far.
 
     Args:
@@ -52,14 +51,14 @@ class Request:
 
     Args:
         prompts: all that was said so far about one object, with the range where it was said.
-        protocol: the way of working; a runner obeys its direction, and carries nothing if it is single-frame.
+        protocol: the protocol; a runner obeys its direction, and carries nothing if it is single-frame.
     """
 
     prompts: ObjectPrompts
-    protocol: WayOfWorking
+    protocol: PromptProtocol
 
 
-Ask = Callable[[Request], Answer]
+Ask = Callable[[Request], RunnerAnswer]
 """Answers to all that was said about one object so far; asked again after each correction."""
 
 
@@ -68,10 +67,10 @@ class Runner(Protocol):
 
     name: str
 
-    def supports(self, protocol: WayOfWorking) -> bool:
+    def supports(self, protocol: PromptProtocol) -> bool:
         """Whether it can be used in that way."""
 
-    def corrects(self, protocol: WayOfWorking) -> bool:
+    def corrects(self, protocol: PromptProtocol) -> bool:
         """Whether it makes use of its corrections; if not, it is measured after the first prompts alone."""
 
     def describe(self) -> dict[str, Any]:
@@ -110,11 +109,11 @@ class EngineRunner:
         self._tier, self._device, self._threads = tier, device, threads
         self._window_of = LastWindow()
 
-    def supports(self, protocol: WayOfWorking) -> bool:
-        """Every way of working."""
+    def supports(self, protocol: PromptProtocol) -> bool:
+        """Every protocol."""
         return True
 
-    def corrects(self, protocol: WayOfWorking) -> bool:
+    def corrects(self, protocol: PromptProtocol) -> bool:
         """Always."""
         return True
 
@@ -142,18 +141,22 @@ class EngineRunner:
         )
         live, memory = segmenter.live(axis), DeviceMemory(self._device)
 
-        def ask(request: Request) -> Answer:
-            said = request.prompts
-            prompts = PromptSet(volume.geometry, axis, (said,))
+        def ask(request: Request) -> RunnerAnswer:
+            object_prompts = request.prompts
+            prompts = PromptSet(volume.geometry, axis, (object_prompts,))
             wanted = wanted_slices(request, volume.geometry.slice_count(axis))
             began, first = time.perf_counter(), None
-            for event in live.update(prompts, wanted=None if wanted is None else {said.name: wanted}):
+            for event in live.update(
+                prompts, wanted=None if wanted is None else {object_prompts.name: wanted}
+            ):
                 if first is None and isinstance(event, SliceMask):
                     first = time.perf_counter() - began
             result = live.result()
             seconds = time.perf_counter() - began
             found: ObjectResult = result.objects[0]
-            return Answer(result.masks[said.name], seconds, first or seconds, found.iou, memory.growth_mb())
+            return RunnerAnswer(
+                result.masks[object_prompts.name], seconds, first or seconds, found.iou, memory.growth_mb()
+            )
 
         return ask
 
@@ -165,19 +168,19 @@ class LastWindow:
         self._last: tuple[Volume, Window | None] | None = None
 
     def __call__(self, volume: Volume) -> Window | None:
-        """The window; None for colour, which has none."""
+        """The window; None for color, which has none."""
         if self._last is None or self._last[0] is not volume:
-            grey = volume.array.ndim == 3
-            window = choose_window(volume.array, "auto", volume.modality) if grey else None
+            gray = volume.array.ndim == 3
+            window = choose_window(volume.array, "auto", volume.modality) if gray else None
             self._last = (volume, window)
         return self._last[1]
 
 
 def wanted_slices(request: Request, count: int) -> range | None:
     """The slices of a volume of `count` slices that may hold a mask beside the prompted ones; None = all."""
-    protocol, said = request.protocol, request.prompts
-    first, last = said.slice_range or (0, count - 1)
-    prompted = [prompt.slice.index for prompt in said.prompts]
+    protocol, object_prompts = request.protocol, request.prompts
+    first, last = object_prompts.slice_range or (0, count - 1)
+    prompted = [prompt.slice.index for prompt in object_prompts.prompts]
     if protocol.is_single_frame:
         return range(0)
     if protocol.direction == FORWARD:

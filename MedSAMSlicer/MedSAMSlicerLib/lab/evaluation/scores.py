@@ -1,4 +1,4 @@
-"""What a mask is worth: Dice, normalised surface Dice and HD95 of one step of a measurement.
+"""What a mask is worth: Dice, normalized surface Dice and HD95 of one step of a measurement.
 
 Time is no length: the surfaces of a video are the outlines in its frames, each frame measured by itself. NSD is the
 mean over the frames that hold the object or the mask, HD95 over those that hold both.
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...core.geometry import SliceAxis
-from ...core.metrics import check_surface_metrics, dice, dice_of_slices, hd95, normalised_surface_dice
+from ...core.metrics import check_surface_metrics, dice, dice_of_slices, hd95, normalized_surface_dice
 from .datasets import BoolVolume, Target
 from .measurement import VIDEO, Step
 
@@ -46,7 +46,7 @@ def step_of(
             for at in range(mask.shape[target.axis])
         )
         pairs = [(seen, truth) for seen, truth in frames if seen.any() or truth.any()]
-    surface = np.mean([normalised_surface_dice(*pair, spacing, TOLERANCE_MM) for pair in pairs])
+    surface = np.mean([normalized_surface_dice(*pair, spacing, TOLERANCE_MM) for pair in pairs])
     distances = [distance for pair in pairs if math.isfinite(distance := hd95(*pair, spacing))]
     return Step(
         interactions,

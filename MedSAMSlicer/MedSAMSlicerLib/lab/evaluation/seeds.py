@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from .baselines import Stack
 from .boxes import Around, BoxedSlice, BoxesAndRange, Click
-from .rivals import Stack
 
 SEED_PART = 0.5
 GAP = 0.2
@@ -48,17 +48,19 @@ class Seeds:
     allowed: npt.NDArray[np.bool_]
 
 
-def paint(stack: Stack, said: BoxesAndRange) -> Seeds:
+def paint(stack: Stack, boxes_and_range: BoxesAndRange) -> Seeds:
     """The seeds of boxes, range and clicks."""
-    discs = [_Disc.of(click, stack.spacing) for click in said.clicks]
-    wide = said.with_boxes(disc.box for disc in discs if disc.click.positive and disc.is_beyond(said))
+    discs = [_Disc.of(click, stack.spacing) for click in boxes_and_range.clicks]
+    wide = boxes_and_range.with_boxes(
+        disc.box for disc in discs if disc.click.positive and disc.is_beyond(boxes_and_range)
+    )
     loose = wide.grown(GAP)
     around = loose.surroundings(stack.shape, _MARGIN, 1)
     allowed = wide.inside(around)
     painted = np.where(loose.inside(around), 0, BACKGROUND).astype(np.uint8)
     painted[_border(around, stack.shape) & ~allowed] = BACKGROUND
-    painted[said.inside(around) & (said.radius(around) <= SEED_PART)] = INSIDE
-    for z, y, x in _unseeded(said, around, painted):
+    painted[boxes_and_range.inside(around) & (boxes_and_range.radius(around) <= SEED_PART)] = INSIDE
+    for z, y, x in _unseeded(boxes_and_range, around, painted):
         painted[z, y, x] = INSIDE
     for disc in discs:
         index = disc.click.index - around[0].start
@@ -88,9 +90,9 @@ class _Disc:
         x, y, across, down = self.click.x, self.click.y, self.across + 0.5, self.down + 0.5
         return BoxedSlice(self.click.index, x - across, y - down, x + across, y + down)
 
-    def is_beyond(self, said: BoxesAndRange) -> bool:
+    def is_beyond(self, boxes_and_range: BoxesAndRange) -> bool:
         """Whether the click lies beyond the box on its slice."""
-        box = said.box_on(self.click.index)
+        box = boxes_and_range.box_on(self.click.index)
         return not (box.left < self.click.x < box.right and box.top < self.click.y < box.bottom)
 
     def covers(self, around: Around) -> npt.NDArray[np.bool_]:
@@ -108,10 +110,10 @@ def _border(around: Around, shape: tuple[int, int, int]) -> npt.NDArray[np.bool_
 
 
 def _unseeded(
-    said: BoxesAndRange, around: Around, painted: npt.NDArray[np.uint8]
+    boxes_and_range: BoxesAndRange, around: Around, painted: npt.NDArray[np.uint8]
 ) -> Iterator[tuple[int, int, int]]:
     """The middle voxel of each box that is too small for a voxel of the shrunk ellipse."""
-    for box in said.boxes:
+    for box in boxes_and_range.boxes:
         z = box.index - around[0].start
         if not (painted[z] == INSIDE).any():
             x = round((box.left + box.right) / 2) - around[2].start

@@ -69,7 +69,7 @@ def click_on(target: Target, geometry: VolumeGeometry, index: int) -> Point:
 
 
 def line_on(target: Target, geometry: VolumeGeometry, index: int) -> RecistLine:
-    """The longest diameter in mm of the object's largest part on a slice, between voxel centres (RECIST)."""
+    """The longest diameter in mm of the object's largest part on a slice, between voxel centers (RECIST)."""
     plane = largest_component(plane_of(target.mask, target.axis, index))
     rows, columns = np.nonzero(plane & (_depth(plane, (1.0, 1.0)) <= 0.6))
     step = -(-len(rows) // _OUTLINE_POINTS)
@@ -99,7 +99,7 @@ def correction(
     target: Target,
     shown: BoolVolume,
     geometry: VolumeGeometry,
-    said: Iterable[Prompt],
+    given: Iterable[Prompt],
     round: int,
     slice_range: tuple[int, int] | None = None,
 ) -> Point | None:
@@ -111,14 +111,14 @@ def correction(
     Args:
         target, geometry: the object and its volume.
         shown: (K, J, I) bool, what the person sees.
-        said: all prompts given so far.
+        given: all prompts given so far.
         round: that of the new click.
         slice_range: where the person looks; None = everywhere.
 
     Returns:
         A positive click where the object was missed, a negative one where it leaked; None when nothing is wrong.
     """
-    clicked = [prompt for prompt in said if isinstance(prompt, Point)]
+    clicked = [prompt for prompt in given if isinstance(prompt, Point)]
     among = np.arange(target.mask.shape[target.axis])
     while (index := worst_slice(target, shown, slice_range, among)) is not None:
         truth, seen = (plane_of(mask, target.axis, index) for mask in (target.mask, shown))
@@ -138,19 +138,19 @@ def second_box(
     target: Target,
     shown: BoolVolume,
     geometry: VolumeGeometry,
-    said: Iterable[Prompt],
+    given: Iterable[Prompt],
     round: int,
     slice_range: tuple[int, int] | None = None,
 ) -> Box | None:
     """A tight box on the worst slice of those that hold the object and have no box yet.
 
     Args:
-        target, geometry, shown, said, round, slice_range: as in :func:`correction`.
+        target, geometry, shown, given, round, slice_range: as in :func:`correction`.
 
     Returns:
         None when nothing is wrong on any of those slices.
     """
-    boxed = [prompt.slice.index for prompt in said if isinstance(prompt, Box)]
+    boxed = [prompt.slice.index for prompt in given if isinstance(prompt, Box)]
     free = np.setdiff1d(np.flatnonzero(target.areas), boxed)
     index = worst_slice(target, shown, slice_range, free)
     return None if index is None else box_on(target, geometry, index, round=round)

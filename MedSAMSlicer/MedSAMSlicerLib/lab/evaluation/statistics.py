@@ -32,7 +32,7 @@ class Summary:
     high: float
 
 
-def summarise(scores: Sequence[float], cases: Sequence[str], seed: int = 0) -> Summary:
+def summarize(scores: Sequence[float], cases: Sequence[str], seed: int = 0) -> Summary:
     """Mean, median and a bootstrap interval of the mean.
 
     Args:
@@ -87,19 +87,19 @@ def finite(values: Iterable[float | None]) -> list[float]:
 
 
 def share_beating(
-    ours: Mapping[str, float], rivals: Sequence[Mapping[str, float]]
+    ours: Mapping[str, float], baselines: Sequence[Mapping[str, float]]
 ) -> tuple[int, int, list[str]]:
-    """On how many targets a score is above the best rival's.
+    """On how many targets a score is above the best baseline's.
 
     Args:
         ours: score by target.
-        rivals: the same of each rival; targets that one of them lacks do not count.
+        baselines: the same of each baseline; targets that one of them lacks do not count.
 
     Returns:
         How many are won, how many count, and the targets that are lost, the widest first.
     """
-    shared = [name for name in ours if rivals and all(name in rival for rival in rivals)]
-    gaps = {name: ours[name] - max(rival[name] for rival in rivals) for name in shared}
+    shared = [name for name in ours if baselines and all(name in baseline for baseline in baselines)]
+    gaps = {name: ours[name] - max(baseline[name] for baseline in baselines) for name in shared}
     lost = sorted((name for name in shared if gaps[name] <= 0), key=lambda name: gaps[name])
     return len(shared) - len(lost), len(shared), lost
 

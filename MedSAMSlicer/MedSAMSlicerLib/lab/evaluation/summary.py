@@ -1,4 +1,4 @@
-"""The numbers of a report: what the measurements of each runner in each way of working say together.
+"""The numbers of a report: what the measurements of each runner in each protocol say together.
 
 A runner that failed on a target counts with Dice 0 and surface Dice 0, and has no distance and no seconds.
 """
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from .measurement import Measurement, Step
 from .protocol import PROTOCOLS, REFERENCE
 from .report_data import AccuracyReport
-from .statistics import Summary, area_under_curve, mean_of, median_of, share_beating, summarise
+from .statistics import Summary, area_under_curve, mean_of, median_of, share_beating, summarize
 
-RIVALS = ("box", "ellipsoid", "GrowCut", "interpolation", "random walker")
-FIRST_RIVALS = ("ellipsoid", "GrowCut")  # those that earlier figures of this project refer to
+BASELINES = ("box", "ellipsoid", "GrowCut", "interpolation", "random walker")
+FIRST_BASELINES = ("ellipsoid", "GrowCut")  # those that earlier figures of this project refer to
 CORRECTIONS = (1, 3, 5, 10)
 THRESHOLDS = (0.85, 0.90)
 ALL, FILES_ALONE = "all", "without DICOM series"
@@ -30,7 +30,7 @@ _MODALITIES = {
 
 @dataclass(frozen=True)
 class SettingSummary:
-    """One runner in one way of working, after so many corrections, over some targets.
+    """One runner in one protocol, after so many corrections, over some targets.
 
     Args:
         group: which targets.
@@ -55,7 +55,7 @@ class SettingSummary:
 
     @property
     def setting(self) -> str:
-        """Way of working and corrections, as tables say it."""
+        """Protocol and corrections, as tables say it."""
         if self.corrections is None:
             return f"{self.protocol}: prompted slice alone"
         if not self.corrections:
@@ -65,11 +65,11 @@ class SettingSummary:
 
 @dataclass(frozen=True)
 class Win:
-    """On how many targets a runner beats the best of some rivals, in the reference way of working."""
+    """On how many targets a runner beats the best of some baselines, in the reference protocol."""
 
     group: str
     runner: str
-    rivals: tuple[str, ...]
+    baselines: tuple[str, ...]
     won: int
     count: int
     lost: tuple[str, ...]
@@ -77,7 +77,7 @@ class Win:
 
 @dataclass(frozen=True)
 class Effort:
-    """What a runner asks of its user in one way of working.
+    """What a runner asks of its user in one protocol.
 
     Args:
         runner, protocol: names.
@@ -112,21 +112,21 @@ def seed_of(report: AccuracyReport) -> int:
 
 
 def runners_of(report: AccuracyReport) -> list[str]:
-    """Names of the runners that measured anything, the engine's before the rivals."""
+    """Names of the runners that measured anything, the engine's before the baselines."""
     measured = dict.fromkeys(m.runner for m in report.measurements)
-    said = [name for name in report.run.get("runners", {}) if name in measured]
-    names = [*dict.fromkeys([*said, *measured])]
-    return sorted(names, key=lambda name: RIVALS.index(name) + 1 if name in RIVALS else 0)
+    listed = [name for name in report.run.get("runners", {}) if name in measured]
+    names = [*dict.fromkeys([*listed, *measured])]
+    return sorted(names, key=lambda name: BASELINES.index(name) + 1 if name in BASELINES else 0)
 
 
 def protocols_of(measurements: Sequence[Measurement]) -> list[str]:
-    """Names of the ways of working that were measured, in the order of the protocols."""
+    """Names of the protocols that were measured, in the order of the protocols."""
     measured = dict.fromkeys(m.protocol for m in measurements)
     return [name for name in dict.fromkeys([*PROTOCOLS, *measured]) if name in measured]
 
 
 def reference_of(report: AccuracyReport) -> str:
-    """The way of working in which runners are compared: box and range; without it, what begins like it or was first."""
+    """The protocol in which runners are compared: box and range; without it, what begins like it or was first."""
     measured = protocols_of(report.measurements)
     alike = [name for name in measured if name.startswith(REFERENCE)]
     return next((name for name in (REFERENCE, *alike, *measured) if name in measured), REFERENCE)
@@ -203,7 +203,7 @@ def _summary(
         runner,
         protocol,
         corrections,
-        summarise(scores, [m.case for m in members], seed),
+        summarize(scores, [m.case for m in members], seed),
         None if alone else mean_of(step.nsd if step else 0.0 for step in steps),
         median_of(distances),
         0 if alone else sum(distance is None for distance in distances),
@@ -212,7 +212,7 @@ def _summary(
 
 
 def wins(report: AccuracyReport) -> list[Win]:
-    """Whom each runner of ours beats: the better of the first two rivals, and the best of all rivals measured."""
+    """Whom each runner of ours beats: the better of the first two baselines, and the best of all baselines measured."""
     found = []
     for group, part in groups_of(report):
         scores = {
@@ -220,9 +220,9 @@ def wins(report: AccuracyReport) -> list[Win]:
             for runner, protocol, members in settings_of(part)
             if protocol == reference_of(report)
         }
-        rivals = tuple(name for name in RIVALS if name in scores)
-        chosen = [names for names in (FIRST_RIVALS, rivals) if names and set(names) <= set(scores)]
-        for runner in (name for name in scores if name not in RIVALS):
+        baselines = tuple(name for name in BASELINES if name in scores)
+        chosen = [names for names in (FIRST_BASELINES, baselines) if names and set(names) <= set(scores)]
+        for runner in (name for name in scores if name not in BASELINES):
             for names in dict.fromkeys(chosen):
                 won, count, lost = share_beating(scores[runner], [scores[name] for name in names])
                 found.append(Win(group, runner, names, won, count, tuple(lost)))
@@ -230,7 +230,7 @@ def wins(report: AccuracyReport) -> list[Win]:
 
 
 def efforts(report: AccuracyReport) -> list[Effort]:
-    """What each setting asks of its user, of the ways of working in which any runner was corrected."""
+    """What each setting asks of its user, of the protocols in which any runner was corrected."""
     settings = list(settings_of(report))
     most = {
         protocol: max(corrections_in(m) for _, other, m in settings if other == protocol)
@@ -267,12 +267,12 @@ def interactions_to(measurement: Measurement, threshold: float) -> int | None:
     return next((step.interactions for step in measurement.steps if step.dice >= threshold), None)
 
 
-def best_rival(report: AccuracyReport) -> dict[str, tuple[str, float]]:
-    """By target, which rival is best in the reference way of working, and its Dice."""
+def best_baseline(report: AccuracyReport) -> dict[str, tuple[str, float]]:
+    """By target, which baseline is best in the reference protocol, and its Dice."""
     best: dict[str, tuple[str, float]] = {}
     reference = reference_of(report)
     for m in report.measurements:
-        if m.protocol == reference and m.runner in RIVALS:
+        if m.protocol == reference and m.runner in BASELINES:
             score = m.dice_after(0)
             if m.place not in best or score > best[m.place][1]:
                 best[m.place] = (m.runner, score)

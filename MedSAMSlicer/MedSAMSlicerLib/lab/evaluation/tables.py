@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .measurement import Measurement
-from .protocol import PROTOCOLS, SUITES, Protocol
+from .protocol import PROTOCOLS, SUITES, PromptProtocol
 from .report_data import AccuracyReport
-from .statistics import mean_of, summarise
+from .statistics import mean_of, summarize
 from .summary import (
     ALL,
-    FIRST_RIVALS,
-    RIVALS,
+    BASELINES,
+    FIRST_BASELINES,
     THRESHOLDS,
     Effort,
-    best_rival,
+    best_baseline,
     corrections_in,
     efforts,
     modality_of,
@@ -97,30 +97,29 @@ def summary_tables(report: AccuracyReport) -> list[Table]:
 
     A table for each group of targets; those of a part of them leave out the pipelines, which have a table of their own.
     """
-    entries = summaries(report)
+    summary_rows = summaries(report)
     tables = []
-    for group in dict.fromkeys(entry.group for entry in entries):
+    for group in dict.fromkeys(row.group for row in summary_rows):
         members = [
-            entry for entry in entries if entry.group == group and (group == ALL or _plain(entry.protocol))
+            row for row in summary_rows if row.group == group and (group == ALL or _plain(row.protocol))
         ]
         rows = [
             (
-                entry.setting,
-                entry.runner,
-                str(entry.dice.count),
-                score(entry.dice.mean),
-                score(entry.dice.median),
-                f"{score(entry.dice.low)} to {score(entry.dice.high)}",
-                score(entry.nsd),
-                number(entry.hd95)
-                + (f" (none on {entry.without_distance})" if entry.without_distance else ""),
-                str(entry.failures) if entry.corrections is not None else NOTHING,
+                row.setting,
+                row.runner,
+                str(row.dice.count),
+                score(row.dice.mean),
+                score(row.dice.median),
+                f"{score(row.dice.low)} to {score(row.dice.high)}",
+                score(row.nsd),
+                number(row.hd95) + (f" (none on {row.without_distance})" if row.without_distance else ""),
+                str(row.failures) if row.corrections is not None else NOTHING,
             )
-            for entry in members
+            for row in members
         ]
         tables.append(
             Table(
-                f"Targets: {group} ({max(entry.dice.count for entry in members)})",
+                f"Targets: {group} ({max(row.dice.count for row in members)})",
                 ("setting", "runner", "targets", "3-D Dice, mean", "median", "95 % interval of the mean",
                  "NSD at 2 mm, mean", "HD95 in mm, median", "failures"),
                 tuple(rows),
@@ -138,19 +137,19 @@ def _plain(protocol: str) -> bool:
 
 def win_sentences(report: AccuracyReport) -> list[str]:
     """Whom each runner of ours beats, a sentence each."""
-    said = []
+    sentences = []
     for win in wins(report):
-        if win.rivals == FIRST_RIVALS:
-            rivals = f"the better of {' and '.join(win.rivals)} of the target"
-        elif len(win.rivals) > 1:
-            rivals = f"the best of {', '.join(win.rivals[:-1])} and {win.rivals[-1]} of the target"
+        if win.baselines == FIRST_BASELINES:
+            baselines = f"the better of {' and '.join(win.baselines)} of the target"
+        elif len(win.baselines) > 1:
+            baselines = f"the best of {', '.join(win.baselines[:-1])} and {win.baselines[-1]} of the target"
         else:
-            rivals = win.rivals[0]
+            baselines = win.baselines[0]
         share = 100 * win.won / max(win.count, 1)
-        said.append(
-            f"{win.group}: {win.runner} beats {rivals} on {win.won} of {win.count} targets ({share:.0f} %)."
+        sentences.append(
+            f"{win.group}: {win.runner} beats {baselines} on {win.won} of {win.count} targets ({share:.0f} %)."
         )
-    return said
+    return sentences
 
 
 def group_tables(report: AccuracyReport) -> list[Table]:
@@ -161,7 +160,7 @@ def group_tables(report: AccuracyReport) -> list[Table]:
 
 
 def _by(name: str, group: Callable[[Measurement], str], report: AccuracyReport) -> Table:
-    """Mean Dice of each runner by a property of the target, in the reference way of working."""
+    """Mean Dice of each runner by a property of the target, in the reference protocol."""
     reference = reference_of(report)
     runners = [r for r, protocol, _ in settings_of(report) if protocol == reference]
     rows = []
@@ -174,7 +173,7 @@ def _by(name: str, group: Callable[[Measurement], str], report: AccuracyReport) 
             if not own:
                 cells.append(NOTHING)
                 continue
-            found = summarise([m.dice_after(0) for m in own], [m.case for m in own], seed_of(report))
+            found = summarize([m.dice_after(0) for m in own], [m.case for m in own], seed_of(report))
             cells.append(f"{score(found.mean)} ({score(found.low)} to {score(found.high)})")
         rows.append((value, str(len({m.place for m in members})), *cells))
     note = f"Mean 3-D Dice ({reference}) with its 95 % interval; a group of one case has no width."
@@ -182,12 +181,12 @@ def _by(name: str, group: Callable[[Measurement], str], report: AccuracyReport) 
 
 
 def pipelines_table(report: AccuracyReport) -> Table:
-    """The ways of working beside each other: which slices are prompted, where it starts, which way it goes."""
+    """The protocols beside each other: which slices are prompted, where it starts, which way it goes."""
     rows = []
     for runner, protocol, members in settings_of(report):
         if protocol not in SUITES["pipelines"]:
             continue
-        found = summarise([m.dice_after(0) for m in members], [m.case for m in members], seed_of(report))
+        found = summarize([m.dice_after(0) for m in members], [m.case for m in members], seed_of(report))
         done = [m.steps[0] for m in members if m.steps]
         rows.append(
             (
@@ -201,7 +200,7 @@ def pipelines_table(report: AccuracyReport) -> Table:
                 seconds(mean_of(step.seconds for step in done)),
             )
         )
-    columns = ("way of working", "pipeline", "prompted first", "direction", "range", "runner", "prompts",
+    columns = ("protocol", "pipeline", "prompted first", "direction", "range", "runner", "prompts",
                "3-D Dice", "95 % interval", "NSD at 2 mm", "whole mask")  # fmt: skip
     note = (
         "2-D: every slice is prompted and segmented by itself. 3-D: the mask is carried from slice to slice."
@@ -209,7 +208,7 @@ def pipelines_table(report: AccuracyReport) -> Table:
     return Table("Pipelines", columns, tuple(rows), 6, note)
 
 
-def _described(way: Protocol) -> tuple[str, str, str, str]:
+def _described(way: PromptProtocol) -> tuple[str, str, str, str]:
     """Pipeline, what is prompted, direction, range."""
     ranged = "yes" if way.ranged else "no"
     if way.is_single_frame:
@@ -221,7 +220,7 @@ def _described(way: Protocol) -> tuple[str, str, str, str]:
 def effort_table(report: AccuracyReport) -> Table:
     """Prompts to a Dice, area under the curve, seconds and memory."""
     reached = tuple(f"prompts to {score(threshold)[:-1]} (reached on)" for threshold in THRESHOLDS)
-    columns = ("way of working", "runner", *reached, "area under Dice over prompts", "first slice", "whole mask",
+    columns = ("protocol", "runner", *reached, "area under Dice over prompts", "first slice", "whole mask",
                "after a correction", "waiting in all", "peak memory")  # fmt: skip
     rows = tuple(_effort_row(effort) for effort in efforts(report))
     note = (
@@ -253,16 +252,16 @@ def _effort_row(effort: Effort) -> tuple[str, ...]:
 
 def effort_sentences(report: AccuracyReport) -> list[str]:
     """How many clicks, how many seconds: a plain paragraph for each setting of ours."""
-    return [_effort_words(effort) for effort in efforts(report) if effort.runner not in RIVALS]
+    return [_effort_words(effort) for effort in efforts(report) if effort.runner not in BASELINES]
 
 
 def _effort_words(effort: Effort) -> str:
-    said = []
+    sentences = []
     for threshold, count, mean in zip(THRESHOLDS, effort.reached, effort.interactions, strict=True):
         after = "" if mean is None else f", on average with {mean:.1f} prompts"
-        said.append(f"a Dice of {score(threshold)[:-1]} on {count} of {effort.count} targets{after}")
+        sentences.append(f"a Dice of {score(threshold)[:-1]} on {count} of {effort.count} targets{after}")
     words = (
-        f"How many clicks, how many seconds? {effort.runner}, {effort.protocol}, reaches {'; '.join(said)}. "
+        f"How many clicks, how many seconds? {effort.runner}, {effort.protocol}, reaches {'; '.join(sentences)}. "
         "The first prompt is counted."
     )
     if effort.mask_seconds is not None:
@@ -279,7 +278,7 @@ def _effort_words(effort: Effort) -> str:
 def target_columns(report: AccuracyReport) -> list[tuple[str, str, int]]:
     """(runner, protocol, corrections) of the columns of the table of targets.
 
-    The reference way of working of every runner, before and after some corrections; then the other ways of ours in
+    The reference protocol of every runner, before and after some corrections; then the other ways of ours in
     which one prompt on the largest slice is carried both ways.
     """
     compared, others = [], []
@@ -287,9 +286,9 @@ def target_columns(report: AccuracyReport) -> list[tuple[str, str, int]]:
     for runner, protocol, members in settings_of(report):
         if protocol == reference:
             compared.append((runner, protocol, 0))
-            if corrections_in(members) >= _LATER and runner not in RIVALS:
+            if corrections_in(members) >= _LATER and runner not in BASELINES:
                 compared.append((runner, protocol, _LATER))
-        elif runner not in RIVALS and _plain(protocol):
+        elif runner not in BASELINES and _plain(protocol):
             others.append((runner, protocol, 0))
     return compared + others
 
@@ -326,10 +325,10 @@ def targets_table(report: AccuracyReport) -> Table:
 
 
 def lost_table(report: AccuracyReport, most: int = 10) -> Table:
-    """The targets on which a runner of ours is farthest behind the best rival."""
-    best, reference = best_rival(report), reference_of(report)
+    """The targets on which a runner of ours is farthest behind the best baseline."""
+    best, reference = best_baseline(report), reference_of(report)
     rows = []
-    for runner in (name for name in runners_of(report) if name not in RIVALS):
+    for runner in (name for name in runners_of(report) if name not in BASELINES):
         own = [m for m in report.measurements if (m.runner, m.protocol) == (runner, reference)]
         behind = sorted(
             (m.dice_after(0) - best[m.place][1], m.place, m)
@@ -337,16 +336,16 @@ def lost_table(report: AccuracyReport, most: int = 10) -> Table:
             if m.place in best and m.dice_after(0) <= best[m.place][1]
         )
         for gap, place, m in behind[:most]:
-            rival, theirs = best[place]
+            baseline, theirs = best[place]
             ours = score(m.dice_after(0))
-            rows.append((m.case, m.target, runner, rival, ours, score(theirs), f"{gap:+.3f}"))
-    columns = ("case", "target", "runner", "best rival", "3-D Dice", "the rival's", "difference")
-    return Table("Behind the best rival", columns, tuple(rows), 4)
+            rows.append((m.case, m.target, runner, baseline, ours, score(theirs), f"{gap:+.3f}"))
+    columns = ("case", "target", "runner", "best baseline", "3-D Dice", "the baseline's", "difference")
+    return Table("Behind the best baseline", columns, tuple(rows), 4)
 
 
 def trouble(report: AccuracyReport) -> list[str]:
     """What was skipped and what failed, a sentence each."""
-    return [f"skipped {entry.case}: {entry.reason}" for entry in report.skipped] + [
+    return [f"skipped {row.case}: {row.reason}" for row in report.skipped] + [
         f"{m.runner} failed on {m.case}, {m.target} ({m.protocol}): {m.error}"
         for m in report.measurements
         if m.error is not None
@@ -365,12 +364,12 @@ def machine(report: AccuracyReport) -> tuple[str, list[tuple[str, str]]]:
     software = [f"{name} {run[key]}" for name, key in _SOFTWARE if run.get(key)]
     software += [f"{name} {number}" for name, number in run.get("packages", {}).items()]
     parts = [f"Version {run.get('version')}", f"seed {run.get('seed')}", *parts, *software]
-    said = f"{', '.join(filter(None, parts))}."
+    sentences = f"{', '.join(filter(None, parts))}."
     for before in run.get("earlier", ()):
         where = (str(before.get("processor")), _counted(before.get("threads"), "thread"), before.get("gpu"))
-        said += f" Measured before on: {', '.join(filter(None, where))}, torch {before.get('torch')}."
+        sentences += f" Measured before on: {', '.join(filter(None, where))}, torch {before.get('torch')}."
     runners = [(name, _about(about)) for name, about in run.get("runners", {}).items()]
-    return said, runners
+    return sentences, runners
 
 
 _SOFTWARE = (("Python", "python"), ("torch", "torch"), ("numpy", "numpy"), ("SimpleITK", "SimpleITK"))

@@ -1,4 +1,4 @@
-"""A trial: one runner on one target in one way of working, from the first prompts to the last correction."""
+"""A trial: one runner on one target in one protocol, from the first prompts to the last correction."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ...io.volumes import Volume
 from .datasets import BoolVolume, Target
 from .measurement import Measurement, Step
 from .peak_memory import ProcessMemory
-from .protocol import Protocol
-from .runners import Answer, Request, Runner
+from .protocol import PromptProtocol
+from .runners import Request, Runner, RunnerAnswer
 from .scores import scores_by_slice, step_of
 from .simulated_user import plane_of
 
@@ -24,17 +24,22 @@ logger = logging.getLogger(__name__)
 
 _COLOR = (1.0, 0.8, 0.2)
 
-Keep = Callable[[int, Answer], None]
+Keep = Callable[[int, RunnerAnswer], None]
 """Called as keep(step, answer), in order."""
 
 
-def is_measured(target: Target, protocol: Protocol, runner: Runner) -> bool:
-    """Whether a runner is tried on a target in a way of working: both must fit."""
+def is_measured(target: Target, protocol: PromptProtocol, runner: Runner) -> bool:
+    """Whether a runner is tried on a target in a protocol: both must fit."""
     return protocol.fits(target) and runner.supports(protocol)
 
 
 def run_trial(
-    volume: Volume, target: Target, protocol: Protocol, runner: Runner, seed: int, keep: Keep | None = None
+    volume: Volume,
+    target: Target,
+    protocol: PromptProtocol,
+    runner: Runner,
+    seed: int,
+    keep: Keep | None = None,
 ) -> Measurement:
     """Let a runner segment a target, correct it as the protocol says, and score each step.
 
@@ -92,31 +97,31 @@ def run_trial(
 class _Round:
     """An answer, how many prompts led to it, and MiB by which memory grew."""
 
-    answer: Answer
+    answer: RunnerAnswer
     interactions: int
     peak_mb: float | None
 
 
 def _rounds(
-    volume: Volume, target: Target, protocol: Protocol, runner: Runner, chance: Sequence[int]
+    volume: Volume, target: Target, protocol: PromptProtocol, runner: Runner, chance: Sequence[int]
 ) -> Iterator[_Round]:
     """The answers to the first prompts and to each correction, until nothing is wrong or all were given."""
     corrections = protocol.corrections if runner.corrects(protocol) else 0
-    said: list[Prompt] = [*protocol.first(target, volume.geometry, chance)]
+    given: list[Prompt] = [*protocol.first(target, volume.geometry, chance)]
     slice_range = protocol.slice_range(target)
     memory = ProcessMemory()
     ask = runner.begin(volume, target.axis)
     for number in range(corrections + 1):
         memory.begin()
-        answer = ask(Request(ObjectPrompts(target.name, _COLOR, tuple(said), slice_range), protocol))
+        answer = ask(Request(ObjectPrompts(target.name, _COLOR, tuple(given), slice_range), protocol))
         memory.end()
-        yield _Round(answer, len(said), memory.growth_mb() if answer.peak_mb is None else answer.peak_mb)
+        yield _Round(answer, len(given), memory.growth_mb() if answer.peak_mb is None else answer.peak_mb)
         if number == corrections:
             return
-        more = protocol.correction(target, answer.mask, volume.geometry, said, number + 1)
+        more = protocol.correction(target, answer.mask, volume.geometry, given, number + 1)
         if more is None:
             return
-        said.append(more)
+        given.append(more)
 
 
 def _dice_on(target: Target, mask: BoolVolume, index: int) -> float:

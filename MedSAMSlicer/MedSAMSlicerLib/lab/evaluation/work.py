@@ -14,11 +14,11 @@ from ... import __version__
 from ...core.errors import MedSAMError
 from .datasets import Case, load_case
 from .measurement import Measurement, trial_key
-from .protocol import REFERENCE, Protocol
+from .protocol import REFERENCE, PromptProtocol
 from .report_data import CaseSkipped
 from .results import BoolVolume, CasePlan, PackedMasks
 from .runner_specs import RunnerSpec, build
-from .runners import Answer
+from .runners import RunnerAnswer
 from .trial import is_measured, run_trial
 
 
@@ -29,7 +29,7 @@ class CaseTask:
     Args:
         case: which.
         most: targets, the largest labels.
-        protocols, specs: ways of working, and the runners; each with each, as far as they fit.
+        protocols, specs: protocols, and the runners; each with each, as far as they fit.
         seed: of what is left to chance.
         done: keys of measurements that are there already.
         keep_masks: whether masks of all protocols are kept, not only those of the reference protocol.
@@ -38,7 +38,7 @@ class CaseTask:
 
     case: Case
     most: int
-    protocols: tuple[Protocol, ...]
+    protocols: tuple[PromptProtocol, ...]
     specs: tuple[RunnerSpec, ...]
     seed: int = 0
     done: frozenset[str] = frozenset()
@@ -189,7 +189,7 @@ class _Kept:
         self._first: BoolVolume | None = None
         self._last: BoolVolume | None = None
 
-    def take(self, step: int, answer: Answer) -> None:
+    def take(self, step: int, answer: RunnerAnswer) -> None:
         if step == 0:
             self._first = answer.mask
         self._last = answer.mask

@@ -1,8 +1,8 @@
-"""Images drawn on label maps of real anatomy: every structure is given a random grey anew (SynthSeg, Billot 2023).
+"""Images drawn on label maps of real anatomy: every structure is given a random gray anew (SynthSeg, Billot 2023).
 
 A label map is cut around one of its structures, turned, stretched and bent, sampled in slices of a random thickness,
 and painted by the generator of scenes (`appearance`): contrasts, textures, scanner, noise and window are random. What a
-map leaves unlabelled is filled with random regions, so that a structure never lies in an empty room.
+map leaves unlabeled is filled with random regions, so that a structure never lies in an empty room.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from .appearance import TRAINING_SCANNERS, image_of
-from .bodies import Canvas
-from .fields import Grid, Source, smooth_noise
+from .fields import FieldGrid, Source, smooth_noise
+from .shapes import ShapeCanvas
 from .synthetic import connected_component
 
 _SMALLEST = 60  # voxels of a target
@@ -50,7 +50,7 @@ def draw_anatomy(
     """Draw an image of one structure of a label map and what surrounds it.
 
     Args:
-        labels: (K, J, I) whole numbers, 0 = not labelled.
+        labels: (K, J, I) whole numbers, 0 = not labeled.
         spacing: mm between voxels along K, J and I.
         source: of chance.
         sizes: smallest and largest side of a slice in voxels.
@@ -68,7 +68,7 @@ def draw_anatomy(
             return None
         wanted = {int(source.choice.choice(values))}
         around = _box(np.isin(turned, list(wanted)))
-        if source.chance(0.2):  # together with a neighbour
+        if source.chance(0.2):  # together with a neighbor
             inside = np.unique(turned[around])
             wanted.add(int(source.choice.choice(inside[inside > 0])))
             around = _box(np.isin(turned, list(wanted)))
@@ -87,7 +87,7 @@ def _draw(
     sizes: tuple[int, int],
 ) -> DrawnAnatomy | None:
     extent = [(part.stop - part.start) * side for part, side in zip(around, mm, strict=True)]
-    centre = [(part.start + part.stop - 1) / 2 for part in around]
+    center = [(part.start + part.stop - 1) / 2 for part in around]
     field = max(extent[1], extent[2]) * source.uniform(*_ROOM)
     size = 2 * (source.integer(*sizes) // 2)
     size = min(size, max(24, 2 * round(field / min(mm[1:]) * source.uniform(0.7, 1.3) / 2)))
@@ -97,9 +97,9 @@ def _draw(
     stretch = source.log_uniform(0.8, 1.25)
     slices = int(np.clip(np.ceil(extent[0] * stretch / thickness) + 4, 8, 96))
     fine = 2 if thickness > 2 * mm[0] else 1
-    grid = Grid(slices, size, thickness / field)
-    canvas = Canvas.empty(source, Grid(slices * fine, size, thickness / field / fine))
-    placed = _sampled(labels, mm, centre, field, stretch, canvas, source)
+    grid = FieldGrid(slices, size, thickness / field)
+    canvas = ShapeCanvas.empty(source, FieldGrid(slices * fine, size, thickness / field / fine))
+    placed = _sampled(labels, mm, center, field, stretch, canvas, source)
     compact, renumbered = np.unique(placed.numpy(), return_inverse=True)
     numbers = torch.from_numpy(renumbered.reshape(placed.shape).astype(np.int32))
     chosen = [n for n, value in enumerate(compact.tolist()) if value in wanted]
@@ -127,10 +127,10 @@ def _draw(
 def _sampled(
     labels: npt.NDArray[np.integer],
     mm: list[float],
-    centre: list[float],
+    center: list[float],
     field: float,
     stretch: float,
-    canvas: Canvas,
+    canvas: ShapeCanvas,
     source: Source,
 ) -> Tensor:
     """The labels at the voxels of a canvas: turned, stretched and bent."""
@@ -146,7 +146,7 @@ def _sampled(
     shift = [source.uniform(-0.12, 0.12) * field if axis else 0.0 for axis in range(3)]
     places = []
     for axis in (2, 1, 0):
-        index = points[axis] / mm[axis] + shift[axis] / mm[axis] + centre[axis]
+        index = points[axis] / mm[axis] + shift[axis] / mm[axis] + center[axis]
         places.append(2 * (index + 0.5) / labels.shape[axis] - 1)
     sampled = functional.grid_sample(
         torch.from_numpy(np.ascontiguousarray(labels).astype(np.float32))[None, None],
@@ -158,8 +158,8 @@ def _sampled(
     return sampled[0, 0].round().to(torch.int32)
 
 
-def _fill(canvas: Canvas, empty: Tensor | None) -> None:
-    """Fill what is not labelled with random regions."""
+def _fill(canvas: ShapeCanvas, empty: Tensor | None) -> None:
+    """Fill what is not labeled with random regions."""
     if empty is None or canvas.source.chance(0.15):
         return
     source = canvas.source

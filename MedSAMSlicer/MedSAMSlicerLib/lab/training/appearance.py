@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from .bodies import Canvas
-from .fields import Grid, Source, fractal_noise, gaussian_blur, smooth_noise
+from .fields import FieldGrid, Source, fractal_noise, gaussian_blur, smooth_noise
+from .shapes import ShapeCanvas
 
 TRAINING_SCANNERS: dict[str, float] = {"ct": 4.0, "mr": 5.0, "pet": 0.6, "ultrasound": 0.5}
 HELD_OUT_SCANNERS: dict[str, float] = {"ct": 1.0, "mr": 1.0}
@@ -38,7 +38,7 @@ _WINDOWS: tuple[tuple[float, float, float], ...] = (
 )
 
 
-def _means(canvas: Canvas, scanner: str) -> Tensor:
+def _means(canvas: ShapeCanvas, scanner: str) -> Tensor:
     """(labels,) mean intensity of every label: 0..1, or HU for CT."""
     source = canvas.source
     choice = source.choice
@@ -57,8 +57,8 @@ def _means(canvas: Canvas, scanner: str) -> Tensor:
             steps = source.integer(3, 5)
             means = [round(value * steps) / steps for value in means]
         elif source.chance(0.25):
-            centre, width = source.uniform(0.3, 0.7), source.uniform(0.06, 0.2)
-            means = [centre + width * (value - 0.5) if source.chance(0.7) else value for value in means]
+            center, width = source.uniform(0.3, 0.7), source.uniform(0.06, 0.2)
+            means = [center + width * (value - 0.5) if source.chance(0.7) else value for value in means]
         spread = 0.22
     for label, parent in canvas.family_of.items():
         means[label] = means[parent] + float(choice.normal()) * spread
@@ -67,20 +67,22 @@ def _means(canvas: Canvas, scanner: str) -> Tensor:
     return torch.tensor(means, dtype=torch.float32, device=source.device)
 
 
-def _texture(source: Source, grid: Grid, texture: str) -> Tensor:
+def _texture(source: Source, grid: FieldGrid, texture: str) -> Tensor:
     """(slices, size, size) texture of unit variance shared by the labels, each with its own strength."""
     if texture == "clouds":
         return fractal_noise(source, grid, source.log_uniform(4, 40), source.integer(2, 4))
     points = grid.coordinates(source.device)
     if texture == "ripples":
-        centre = source.vector(source.uniform(0.1, 0.6))
-        distance = (points - centre[:, None, None, None]).square().sum(0).sqrt()
+        center = source.vector(source.uniform(0.1, 0.6))
+        distance = (points - center[:, None, None, None]).square().sum(0).sqrt()
         return torch.sin(distance * source.uniform(60, 200)) * math.sqrt(2.0)
     phase = torch.einsum("ij,j...->i...", source.rotation(), points) * source.uniform(60, 200)
     return torch.sin(phase[0]) * torch.cos(phase[1]) * 2.0
 
 
-def _render(canvas: Canvas, grid: Grid, scanner: str, texture: str, means: Tensor, labels: Tensor) -> Tensor:
+def _render(
+    canvas: ShapeCanvas, grid: FieldGrid, scanner: str, texture: str, means: Tensor, labels: Tensor
+) -> Tensor:
     """Intensity of the labels without noise, before thick slices are averaged."""
     source = canvas.source
     image = means[labels.long()]
@@ -98,11 +100,11 @@ def _render(canvas: Canvas, grid: Grid, scanner: str, texture: str, means: Tenso
     return image
 
 
-def _streaks(source: Source, grid: Grid) -> Tensor:
+def _streaks(source: Source, grid: FieldGrid) -> Tensor:
     """Straight streaks through a random point, as metal or shoulders make them, (slices, size, size)."""
     _, xy = grid.axes(source.device)
-    centre = source.choice.uniform(-0.4, 0.4, 2)
-    rows, columns = torch.meshgrid(xy - float(centre[0]), xy - float(centre[1]), indexing="ij")
+    center = source.choice.uniform(-0.4, 0.4, 2)
+    rows, columns = torch.meshgrid(xy - float(center[0]), xy - float(center[1]), indexing="ij")
     angle = torch.atan2(rows, columns)
     wave = torch.zeros_like(angle)
     for _ in range(4):
@@ -110,14 +112,14 @@ def _streaks(source: Source, grid: Grid) -> Tensor:
     return (wave / (1 + 6 * (rows.square() + columns.square()).sqrt()))[None].expand(grid.slices, -1, -1)
 
 
-def _noise(source: Source, grid: Grid, grain: float) -> Tensor:
+def _noise(source: Source, grid: FieldGrid, grain: float) -> Tensor:
     noise = source.normal(grid.slices, grid.size, grid.size)
     if grain > 0.3:
         noise = gaussian_blur(noise, grain) * (2 * 1.77 * grain)
     return noise
 
 
-def _scan_ct(source: Source, grid: Grid, image: Tensor) -> tuple[Tensor, Tensor]:
+def _scan_ct(source: Source, grid: FieldGrid, image: Tensor) -> tuple[Tensor, Tensor]:
     image = gaussian_blur(image, source.uniform(0.3, 1.3))
     noise = source.uniform(2, 35) * _noise(source, grid, source.uniform(0.0, 1.3))
     if source.chance(0.2):
@@ -129,7 +131,7 @@ def _scan_ct(source: Source, grid: Grid, image: Tensor) -> tuple[Tensor, Tensor]
     return (image - middle) / width + 0.5, (image + noise - middle) / width + 0.5
 
 
-def _scan_other(source: Source, grid: Grid, image: Tensor, scanner: str) -> tuple[Tensor, Tensor]:
+def _scan_other(source: Source, grid: FieldGrid, image: Tensor, scanner: str) -> tuple[Tensor, Tensor]:
     image = gaussian_blur(image, source.uniform(1.5, 4.0) if scanner == "pet" else source.uniform(0.2, 1.8))
     if source.chance(0.5):
         bias = smooth_noise(source, grid, 1, source.uniform(1.0, 2.5))[0]
@@ -157,7 +159,9 @@ def _scan_other(source: Source, grid: Grid, image: Tensor, scanner: str) -> tupl
     return (image - lower) / width, (noisy - lower) / width
 
 
-def image_of(canvas: Canvas, grid: Grid, scanner: str, texture: str, thickness: int) -> tuple[Tensor, Tensor]:
+def image_of(
+    canvas: ShapeCanvas, grid: FieldGrid, scanner: str, texture: str, thickness: int
+) -> tuple[Tensor, Tensor]:
     """The clean and the noisy image (slices, size, size) in 0..1; `thickness` thin slices are averaged into one."""
     source = canvas.source
     means = _means(canvas, scanner)

@@ -84,7 +84,7 @@ def bounding_box(mask: Tensor) -> tuple[int, int, int, int]:
 
 
 def _window(source: Source, mask: Tensor, settings: ClipSettings) -> tuple[float, float, float]:
-    """Centre x, y and side of the window, in voxels of the scene."""
+    """Center x, y and side of the window, in voxels of the scene."""
     x0, y0, x1, y1 = bounding_box(mask)
     longer, extent = float(max(x1 - x0, y1 - y0)), float(mask.shape[-1])
     side = settings.margin * longer * source.log_uniform(1 / settings.spread, settings.spread)
@@ -93,9 +93,9 @@ def _window(source: Source, mask: Tensor, settings: ClipSettings) -> tuple[float
         side = max(side, source.uniform(2.2, 6.0) * longer)
         offset = side * 0.5 - longer * 0.55
     side = min(max(side, 16.0), 1.25 * extent)
-    centre_x = (x0 + x1) / 2 + source.uniform(-offset, offset)
-    centre_y = (y0 + y1) / 2 + source.uniform(-offset, offset)
-    return centre_x, centre_y, side
+    center_x = (x0 + x1) / 2 + source.uniform(-offset, offset)
+    center_y = (y0 + y1) / 2 + source.uniform(-offset, offset)
+    return center_x, center_y, side
 
 
 def cut(
@@ -105,7 +105,7 @@ def cut(
     extent = scene.image.shape[-1]
     masks = scene.masks[target, order].float()
     frames = scene.image[order].float()
-    centre_x, centre_y, side = _window(source, masks[0] > 0.5, settings)
+    center_x, center_y, side = _window(source, masks[0] > 0.5, settings)
     angle = source.integer(0, 3) * math.pi / 2
     if source.chance(settings.rotate):
         angle += source.uniform(-0.5, 0.5)
@@ -113,8 +113,8 @@ def cut(
     cosine, sine, scale = math.cos(angle), math.sin(angle), side / extent
     theta = torch.tensor(
         [
-            [scale * cosine * flip, -scale * sine, 2 * centre_x / extent - 1],
-            [scale * sine * flip, scale * cosine, 2 * centre_y / extent - 1],
+            [scale * cosine * flip, -scale * sine, 2 * center_x / extent - 1],
+            [scale * sine * flip, scale * cosine, 2 * center_y / extent - 1],
         ],
         device=frames.device,
     )

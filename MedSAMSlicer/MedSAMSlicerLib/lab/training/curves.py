@@ -15,7 +15,7 @@ from ...io.canvas import Canvas, Color
 from ...io.segmentations import PALETTE
 from .log import LOG
 
-VALIDATED = ("box", "point", "neighbour", "clip", "clip_last")
+VALIDATED = ("box", "point", "neighbor", "clip", "clip_last")
 
 _BACKGROUND: Color = (0.055, 0.065, 0.08)
 _INK: Color = (0.90, 0.92, 0.94)

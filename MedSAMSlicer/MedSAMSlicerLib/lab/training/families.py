@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from .appearance import HELD_OUT_SCANNERS, HELD_OUT_TEXTURES, TRAINING_SCANNERS, TRAINING_TEXTURES
-from .bodies import (
+from .backgrounds import HELD_OUT_BACKGROUNDS, TRAINING_BACKGROUNDS, Background
+from .shapes import (
     Block,
-    Canvas,
+    ShapeCanvas,
     add_crescent,
     add_ellipsoid,
     add_patchwork,
@@ -20,20 +21,19 @@ from .bodies import (
     add_shell,
     add_tree,
     add_tube,
-    add_tumour,
+    add_tumor,
     add_twins,
 )
-from .grounds import HELD_OUT_GROUNDS, TRAINING_GROUNDS, Ground
 
 
-def add_rosette(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
+def add_rosette(canvas: ShapeCanvas, size: float, center: Tensor | None = None) -> None:
     """A star-like body with petals around an axis. Held out: only validation scenes have it."""
     source = canvas.source
-    centre = canvas.place(size) if centre is None else centre
-    block = canvas.block(centre, size * 1.8)
+    center = canvas.place(size) if center is None else center
+    block = canvas.block(center, size * 1.8)
     if block is None:
         return
-    turned = _turned_points(canvas, block, centre)
+    turned = _turned_points(canvas, block, center)
     angle = torch.atan2(turned[1], turned[2])
     petals = 1 + source.uniform(0.15, 0.4) * torch.cos(
         source.integer(3, 6) * angle + source.uniform(0, math.tau)
@@ -46,17 +46,17 @@ def add_rosette(canvas: Canvas, size: float, centre: Tensor | None = None) -> No
     canvas.targets.append(frozenset({label}))
 
 
-def add_droplets(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
+def add_droplets(canvas: ShapeCanvas, size: float, center: Tensor | None = None) -> None:
     """Metaballs that flow together. Held out: only validation scenes have them."""
     source = canvas.source
-    centre = canvas.place(size) if centre is None else centre
-    block = canvas.block(centre, size * 2.2)
+    center = canvas.place(size) if center is None else center
+    block = canvas.block(center, size * 2.2)
     if block is None:
         return
     points = canvas.points_in(block)
     density = torch.zeros(points.shape[1:], device=source.device)
     for _ in range(source.integer(2, 5)):
-        position = centre + source.vector(size * source.uniform(0.2, 0.9))
+        position = center + source.vector(size * source.uniform(0.2, 0.9))
         squared = (points - position[:, None, None, None]).square().sum(0)
         density += torch.exp(-squared / (size * source.uniform(0.35, 0.7)) ** 2)
     label = canvas.new_label()
@@ -64,14 +64,14 @@ def add_droplets(canvas: Canvas, size: float, centre: Tensor | None = None) -> N
     canvas.targets.append(frozenset({label}))
 
 
-def add_ring(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
+def add_ring(canvas: ShapeCanvas, size: float, center: Tensor | None = None) -> None:
     """A closed ring whose sectors are of two tissues. Held out: only validation scenes have it."""
     source = canvas.source
-    centre = canvas.place(size) if centre is None else centre
-    block = canvas.block(centre, size * 1.4)
+    center = canvas.place(size) if center is None else center
+    block = canvas.block(center, size * 1.4)
     if block is None:
         return
-    turned = _turned_points(canvas, block, centre)
+    turned = _turned_points(canvas, block, center)
     from_axis = turned[1:].square().sum(0).sqrt() - 0.75 * size
     inside = from_axis.square() + turned[0].square() < (size * source.uniform(0.3, 0.55)) ** 2
     sector = torch.sin(source.integer(1, 3) * torch.atan2(turned[1], turned[2]) + source.uniform(0, math.tau))
@@ -82,14 +82,14 @@ def add_ring(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
     canvas.targets.append(frozenset({first, second}))
 
 
-def add_polyhedron(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
+def add_polyhedron(canvas: ShapeCanvas, size: float, center: Tensor | None = None) -> None:
     """A body with flat faces, often in two or three layers of tissue. Held out: only validation scenes have it."""
     source = canvas.source
-    centre = canvas.place(size) if centre is None else centre
-    block = canvas.block(centre, size * 1.7)
+    center = canvas.place(size) if center is None else center
+    block = canvas.block(center, size * 1.7)
     if block is None:
         return
-    offset = canvas.points_in(block) - centre[:, None, None, None]
+    offset = canvas.points_in(block) - center[:, None, None, None]
     axes = torch.cat([source.rotation() for _ in range(source.integer(1, 2))])
     heights = torch.einsum("nj,j...->n...", axes, offset)
     limits = [size * source.uniform(0.6, 1.0) for _ in range(2 * len(axes))]
@@ -104,16 +104,16 @@ def add_polyhedron(canvas: Canvas, size: float, centre: Tensor | None = None) ->
     canvas.targets.append(frozenset(parts))
 
 
-def _turned_points(canvas: Canvas, block: Block, centre: Tensor) -> Tensor:
-    """(3, ...) places of a block as seen from a centre, along axes that are turned at random."""
+def _turned_points(canvas: ShapeCanvas, block: Block, center: Tensor) -> Tensor:
+    """(3, ...) places of a block as seen from a center, along axes that are turned at random."""
     turn = canvas.source.rotation()
-    return torch.einsum("ij,j...->i...", turn, canvas.points_in(block) - centre[:, None, None, None])
+    return torch.einsum("ij,j...->i...", turn, canvas.points_in(block) - center[:, None, None, None])
 
 
-Body = Callable[[Canvas, float, "Tensor | None"], None]
-TRAINING_BODIES: dict[str, tuple[Body, float]] = {
+Shape = Callable[[ShapeCanvas, float, "Tensor | None"], None]
+TRAINING_SHAPES: dict[str, tuple[Shape, float]] = {
     "ellipsoid": (add_ellipsoid, 3.0),
-    "tumour": (add_tumour, 2.6),
+    "tumor": (add_tumor, 2.6),
     "patchwork": (add_patchwork, 2.0),
     "shell": (add_shell, 1.2),
     "sheet": (add_sheet, 1.5),
@@ -122,7 +122,7 @@ TRAINING_BODIES: dict[str, tuple[Body, float]] = {
     "tube": (add_tube, 1.6),
     "tree": (add_tree, 1.0),
 }
-HELD_OUT_BODIES: dict[str, tuple[Body, float]] = {
+HELD_OUT_SHAPES: dict[str, tuple[Shape, float]] = {
     "rosette": (add_rosette, 1.0),
     "droplets": (add_droplets, 1.0),
     "ring": (add_ring, 0.7),
@@ -134,12 +134,12 @@ HELD_OUT_BODIES: dict[str, tuple[Body, float]] = {
 class Style:
     """What scenes are drawn from: names with how often each is drawn. Scanners are shared: noise is no family."""
 
-    bodies: dict[str, tuple[Body, float]]
-    grounds: dict[str, tuple[Ground, float]]
+    shapes: dict[str, tuple[Shape, float]]
+    backgrounds: dict[str, tuple[Background, float]]
     textures: tuple[str, ...]
     scanners: dict[str, float]
 
 
-TRAINED = Style(TRAINING_BODIES, TRAINING_GROUNDS, TRAINING_TEXTURES, TRAINING_SCANNERS)
-HELD_OUT = Style(HELD_OUT_BODIES, HELD_OUT_GROUNDS, HELD_OUT_TEXTURES, HELD_OUT_SCANNERS)
-"""No body, no ground and no texture of a held-out scene is ever drawn in training."""
+TRAINED = Style(TRAINING_SHAPES, TRAINING_BACKGROUNDS, TRAINING_TEXTURES, TRAINING_SCANNERS)
+HELD_OUT = Style(HELD_OUT_SHAPES, HELD_OUT_BACKGROUNDS, HELD_OUT_TEXTURES, HELD_OUT_SCANNERS)
+"""No body, no background and no texture of a held-out scene is ever drawn in training."""

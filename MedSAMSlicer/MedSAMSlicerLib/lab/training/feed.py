@@ -1,7 +1,7 @@
 """Batches from processes of their own, so that the trainer never waits for the generator.
 
 Batches are numbered by the step they are for. How long the clips of a number are follows from seed and number alone, so
-that several trainers agree on it. Clips of labelled volumes follow from seed and number as a whole; generated scenes
+that several trainers agree on it. Clips of labeled volumes follow from seed and number as a whole; generated scenes
 come from a pool that a leg starts anew.
 """
 
@@ -21,9 +21,9 @@ import torch.multiprocessing
 from ...core.errors import MedSAMError
 from . import distributed
 from .clips import Batch, ClipSampler, ClipSettings
-from .draws import seed_of
 from .fields import Source
-from .labelled import find_cases, read_cases, split
+from .labeled import find_cases, read_cases, split
+from .rng import seed_of
 from .settings import TrainSettings
 from .synthetic import SceneSettings
 from .volume_clips import Augmentation, VolumeClips
@@ -78,7 +78,7 @@ class ClipStream:
 
 
 class VolumeStream:
-    """Clips of labelled volumes; each process of several makes its part of the whole batch.
+    """Clips of labeled volumes; each process of several makes its part of the whole batch.
 
     The first worker of the first process names the volumes it cannot use, unless validation has read them all.
     """
@@ -86,10 +86,10 @@ class VolumeStream:
     def __init__(self, settings: TrainSettings, margin: float | None, rank: int = 0, worker: int = 0) -> None:
         assert settings.data is not None
         self.settings, self.rank = settings, rank
-        cases = find_cases(settings.data.folder, tell=False)
+        cases = find_cases(settings.data.folder, warn=False)
         training, held_out = split(cases, settings.data, settings.seed)
-        tell = training != held_out and rank == worker == 0
-        volumes = read_cases(training, settings.data.window, tell)
+        warn = training != held_out and rank == worker == 0
+        volumes = read_cases(training, settings.data.window, warn)
         shortest = settings.shortest if settings.stage == 2 else 2
         self.clips = VolumeClips(volumes, settings.size, margin, Augmentation(), shortest)
 
@@ -102,7 +102,7 @@ class VolumeStream:
 
 
 def make_stream(settings: TrainSettings, margin: float | None, leg: int, rank: int, worker: int) -> Stream:
-    """The stream of one worker of one process. Raises VolumeError when labelled volumes cannot be used."""
+    """The stream of one worker of one process. Raises VolumeError when labeled volumes cannot be used."""
     if settings.data is not None:
         return VolumeStream(settings, margin, rank, worker)
     return ClipStream(settings, seed_of(settings.seed, _SCENES, leg, rank, worker))

@@ -64,7 +64,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Grid:
+class FieldGrid:
     """Where the voxels of a scene are: `slices` slices of `size` x `size`, `step` apart (1 = the field of view)."""
 
     slices: int
@@ -72,13 +72,13 @@ class Grid:
     step: float
 
     def axes(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Slice positions (slices,) and in-plane positions (size,) of the voxel centres."""
+        """Slice positions (slices,) and in-plane positions (size,) of the voxel centers."""
         z = (torch.arange(self.slices, device=device) - (self.slices - 1) / 2) * self.step
         xy = (torch.arange(self.size, device=device) + 0.5) / self.size - 0.5
         return z, xy
 
     def coordinates(self, device: torch.device) -> Tensor:
-        """(3, slices, size, size) z, y, x of every voxel centre."""
+        """(3, slices, size, size) z, y, x of every voxel center."""
         z, xy = self.axes(device)
         return torch.stack(torch.meshgrid(z, xy, xy, indexing="ij"))
 
@@ -92,7 +92,7 @@ def spline_basis(positions: Tensor, count: int) -> Tensor:
     return torch.where(distance < 1, near, far)
 
 
-def smooth_noise(source: Source, grid: Grid, channels: int, cells: float) -> Tensor:
+def smooth_noise(source: Source, grid: FieldGrid, channels: int, cells: float) -> Tensor:
     """(channels, slices, size, size) smooth fields of zero mean and unit variance, `cells` knots per field of view."""
     z, xy = grid.axes(source.device)
     offset = source.choice.random(3)
@@ -110,7 +110,7 @@ def smooth_noise(source: Source, grid: Grid, channels: int, cells: float) -> Ten
     return field / _SPLINE_VARIANCE**1.5
 
 
-def fractal_noise(source: Source, grid: Grid, cells: float, octaves: int) -> Tensor:
+def fractal_noise(source: Source, grid: FieldGrid, cells: float, octaves: int) -> Tensor:
     """(slices, size, size) sum of octaves, each twice as fine and about half as strong; unit variance."""
     total = torch.zeros((grid.slices, grid.size, grid.size), device=source.device)
     power = 0.0

@@ -80,11 +80,11 @@ class Report:
             return
         self._next_line = leg_minutes + (_TERMINAL_MINUTES if self._terminal else _FILE_MINUTES)
         dices = _means(trainer)
-        said = " ".join(f"{name} {value:.3f}" for name, value in dices.items())
+        scores = " ".join(f"{name} {value:.3f}" for name, value in dices.items())
         best = f"best {trainer.best:.4f}" if trainer.best >= 0 else "not judged yet"
         line = (
             f"{trainer.minutes:7.1f} min  step {trainer.step_count}  loss {self._loss():.3f}  {best}"
-            f"  waited {100 * waited:.0f} %  {said}"
+            f"  waited {100 * waited:.0f} %  {scores}"
         )
         sys.stderr.write(f"\r{_fitted(line)}" if self._terminal else f"\n{line}")
         sys.stderr.flush()

@@ -50,7 +50,7 @@ def train(
         start: Weights to start from; None = random ones.
         provenance: What the written files say of their origin; None = that of generated volumes.
 
-    Raises CheckpointError when there is a state that does not fit, VolumeError when labelled volumes cannot be used,
+    Raises CheckpointError when there is a state that does not fit, VolumeError when labeled volumes cannot be used,
     OutputError when the folder cannot be written or another run is writing there.
     """
     begun = time.monotonic()

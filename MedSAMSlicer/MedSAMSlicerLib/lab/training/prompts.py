@@ -11,8 +11,8 @@ from torch import Tensor
 from ...engine.slice_prompts import SCRIBBLE_POINTS
 from ...sam2.model import DecoderPrompts
 from .clips import bounding_box
-from .draws import of_clip
 from .fields import Source, box_blur
+from .rng import of_clip
 
 
 def box_prompts(source: Source, masks: Tensor, jitter: float = 0.04) -> DecoderPrompts:

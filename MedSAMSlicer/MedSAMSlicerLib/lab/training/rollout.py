@@ -12,18 +12,18 @@ from torch.nn import functional
 from ...engine.taper import tapered
 from ...sam2.model import SAM2, DecoderPrompts, ImageFeatures, MaskOutput, Memory
 from .distributed import everywhere
-from .draws import Draws
 from .fields import Source
 from .losses import soft_dice, soft_target
-from .mistakes import mistaken
+from .mask_noise import corrupted
 from .prompts import box_prompts, correction_clicks, inner_points, point_prompts, scribble_prompts
+from .rng import SeededDraws
 
 PREVIOUS_LOGIT_LIMIT = 8.0
 _OFFICIAL_LOGIT_LIMIT = 32.0
 MAXIMUM_CLICKS = 3
 """Correction clicks in a row on one slice while training."""
 _WORSE_THAN_SEEN = 0.6
-_MISTAKEN_MEMORY = 0.08
+_CORRUPTED_MEMORY = 0.08
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class _Clip:
         conditioned = _condition(self.model, self.image(position).top, known, position)
         prior = output.logits.detach().clamp(-self.limit, self.limit)
         if self.source.chance(_WORSE_THAN_SEEN):
-            prior = mistaken(self.source, prior, 2.0)
+            prior = corrupted(self.source, prior, 2.0)
         for _ in range(self.source.integer(1, MAXIMUM_CLICKS)):
             shown = functional.interpolate(prior, masks.shape[-2:], mode="bilinear")[:, 0] > 0
             clicks = correction_clicks(self.source, shown, masks, before)
@@ -205,15 +205,15 @@ class _Clip:
         if choice < 0.1:
             return _given_logits(self.masks[position], logits.shape[-1])
         if choice < 0.28:
-            return mistaken(self.source, logits)
+            return corrupted(self.source, logits)
         if choice < 0.32:
             return functional.avg_pool2d(logits, 5, 1, 2)
         return logits * self.source.uniform(0.2, 0.8) if choice < 0.35 else logits
 
     def remember(self, position: int, output: MaskOutput, prompted: bool) -> None:
         score, logits = output.object_score, output.logits
-        if self.teach and not prompted and self.source.chance(_MISTAKEN_MEMORY):
-            logits = mistaken(self.source, logits)
+        if self.teach and not prompted and self.source.chance(_CORRUPTED_MEMORY):
+            logits = corrupted(self.source, logits)
         if self.teach and self.source.chance(0.7):
             score = 20 * self.present[position].float() - 10
         memory = self.model.encode_memory(self.image(position).top, logits, score, prompted)
@@ -247,7 +247,7 @@ def rollout(
             `engine.taper`); negative or None = not told. Does not count where the last slice is prompted.
     """
     length = len(frames)
-    features = model.encode_image(model.normalise(frames.flatten(0, 1)))
+    features = model.encode_image(model.normalize(frames.flatten(0, 1)))
     present = (masks > 127).flatten(2).sum(2) > 3
     clip = _Clip(model, masks, features, present, source, teach)
     corrected = source.integer(0, length - 1) if source.chance(corrections) else -1
@@ -283,7 +283,7 @@ def _given_logits(masks: Tensor, grid: int) -> Tensor:
     return PREVIOUS_LOGIT_LIMIT * (2 * share - 1)
 
 
-def neighbour_step(model: SAM2, frames: Tensor, masks: Tensor, source: Source | None = None) -> MaskOutput:
+def neighbor_step(model: SAM2, frames: Tensor, masks: Tensor, source: Source | None = None) -> MaskOutput:
     """One teacher-forced step of tracking: from the true mask of one slice to the mask of the next.
 
     With dense prompts the mask before is the only thing known; else it is remembered, as the official predictor does.
@@ -293,9 +293,9 @@ def neighbour_step(model: SAM2, frames: Tensor, masks: Tensor, source: Source | 
         source: Of the choices while training; None = a fixed one.
     """
     if not model.config.dense_prompts:
-        return rollout(model, frames, masks, source or Draws(0), "mask", teach=model.training).slices[1]
-    features = model.encode_image(model.normalise(frames[1]))
-    prompts = first_prompts(Draws(0), "mask", masks[0], 4 * features.top.shape[-1])
+        return rollout(model, frames, masks, source or SeededDraws(0), "mask", teach=model.training).slices[1]
+    features = model.encode_image(model.normalize(frames[1]))
+    prompts = first_prompts(SeededDraws(0), "mask", masks[0], 4 * features.top.shape[-1])
     gate = torch.ones(frames.shape[1], dtype=torch.bool, device=frames.device)
     return model.decode(
         model.condition_first(features.top), features.mid, features.fine, prompts, present=gate

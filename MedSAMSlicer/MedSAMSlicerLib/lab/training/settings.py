@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...core.errors import MedSAMError
-from .labelled import DataSettings
+from .labeled import DataSettings
 from .losses import LossWeights
 from .rollout import PromptMix
 
@@ -29,7 +29,7 @@ class TrainSettings:
         tune: "all", "decoder" or "lora": which weights learn.
         rank: Of the adapters of "lora".
         encoder_share: Part of the learning rate that the image encoder gets.
-        data: Labelled volumes to learn from; None = generated volumes.
+        data: Labeled volumes to learn from; None = generated volumes.
         bfloat16: Compute products in bfloat16.
         threads: CPU threads of the trainer; the generator has a process of its own.
         device: "cpu", "cuda" or "cuda:1".

@@ -1,7 +1,7 @@
 """Generated volumes: random 3-D scenes as short stacks of slices with targets to segment.
 
-No patient data: a scene is a tessellation or a body outline (`grounds`) with organs, tumours, vessels, sheets and
-shells painted on top (`bodies`), seen through a random scanner and window (`appearance`). Seeded, in torch, on CPU or
+No patient data: a scene is a tessellation or a body outline (`backgrounds`) with organs, tumors, vessels, sheets and
+shells painted on top (`shapes`), seen through a random scanner and window (`appearance`). Seeded, in torch, on CPU or
 GPU.
 """
 
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from .appearance import image_of
-from .bodies import Canvas
 from .families import HELD_OUT, TRAINED, Style
-from .fields import Grid, Source, box_blur
+from .fields import FieldGrid, Source, box_blur
+from .shapes import ShapeCanvas
 
 _MINIMUM_AREA = 0.0012
 _MAXIMUM_AREA = 0.35
@@ -23,7 +23,7 @@ _MAXIMUM_AREA = 0.35
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """How scenes are drawn; `held_out` draws every body, ground and texture from families that training never sees."""
+    """How scenes are drawn; `held_out` takes shapes, backgrounds, textures from families that training never sees."""
 
     slices: int = 8
     size: int = 192
@@ -35,28 +35,28 @@ class SceneSettings:
 class Scene:
     """One generated stack of slices.
 
-    `image` (slices, size, size) uint8; `masks` (targets, slices, size, size) bool; `keys` the prompted slices; `bodies`
-    the family of each target, that of the ground for a region of it; `ground` and `texture` those of the whole scene.
+    `image` (slices, size, size) uint8; `masks` (targets, slices, size, size) bool; `keys` the prompted slices; `shapes`
+    the family of each target, that of the background for a region of it; `background` and `texture` those of the scene.
     """
 
     image: Tensor
     masks: Tensor
     keys: tuple[int, ...]
-    bodies: tuple[str, ...] = ()
-    ground: str = ""
+    shapes: tuple[str, ...] = ()
+    background: str = ""
     texture: str = ""
 
 
-def _paint_bodies(canvas: Canvas, style: Style) -> list[str]:
-    """Paint bodies of a style; returns the family of each of the canvas's targets."""
+def _paint_shapes(canvas: ShapeCanvas, style: Style) -> list[str]:
+    """Paint shapes of a style; returns the family of each of the canvas's targets."""
     source = canvas.source
-    names, weights = list(style.bodies), [weight for _, weight in style.bodies.values()]
+    names, weights = list(style.shapes), [weight for _, weight in style.shapes.values()]
     families: list[str] = []
 
     def add(size: tuple[float, float], spread: float | None) -> None:
         name = source.pick(names, weights)
         chosen = source.log_uniform(*size)
-        style.bodies[name][0](canvas, chosen, None if spread is None else canvas.place(chosen, spread))
+        style.shapes[name][0](canvas, chosen, None if spread is None else canvas.place(chosen, spread))
         families.extend([name] * (len(canvas.targets) - len(families)))
 
     for index in range(source.integer(2, 11)):
@@ -104,7 +104,7 @@ def edge_visibility(clean: Tensor, mask: Tensor, threshold: float) -> float:
 
 
 def overlap_near(mask: Tensor, key: int, reach: int = 4) -> float:
-    """Mean Dice of a target (slices, H, W) on neighbouring slices around the key slice, where it is on both."""
+    """Mean Dice of a target (slices, H, W) on neighboring slices around the key slice, where it is on both."""
     near = mask[max(0, key - reach) : key + reach + 1].flatten(1)
     areas = near.sum(1)
     shared = (near[1:] & near[:-1]).sum(1)
@@ -121,7 +121,7 @@ def _thin(mask: Tensor, thickness: int) -> Tensor:
 
 
 def _choose_target(
-    canvas: Canvas, families: list[str], scattered: list[int], ground: str, thickness: int
+    canvas: ShapeCanvas, families: list[str], scattered: list[int], background: str, thickness: int
 ) -> tuple[Tensor | None, str]:
     """A candidate mask (slices, size, size) and its family: a registered body or one component of a region."""
     source, options = canvas.source, canvas.targets
@@ -133,8 +133,8 @@ def _choose_target(
         return (mask if source.chance(0.15) else _component_of(source, mask)), families[number]
     if scattered:
         label = scattered[source.integer(0, len(scattered) - 1)]
-        return _component_of(source, _thin(canvas.labels == label, thickness)), ground
-    return None, ground
+        return _component_of(source, _thin(canvas.labels == label, thickness)), background
+    return None, background
 
 
 def _component_of(source: Source, mask: Tensor) -> Tensor | None:
@@ -169,21 +169,23 @@ def make_scene(source: Source, settings: SceneSettings) -> Scene:
 def _try_scene(source: Source, settings: SceneSettings) -> Scene | None:
     thickness = 3 if source.chance(0.25) else 1
     step = source.log_uniform(0.004, 0.026)
-    grid = Grid(settings.slices, settings.size, step)
-    canvas = Canvas.empty(source, Grid(settings.slices * thickness, settings.size, step / thickness))
+    grid = FieldGrid(settings.slices, settings.size, step)
+    canvas = ShapeCanvas.empty(
+        source, FieldGrid(settings.slices * thickness, settings.size, step / thickness)
+    )
     style = HELD_OUT if settings.held_out else TRAINED
-    ground = source.pick(list(style.grounds), [weight for _, weight in style.grounds.values()])
-    scattered = style.grounds[ground][0](canvas)
-    families = _paint_bodies(canvas, style) if ground != "tessellation" or source.chance(0.8) else []
+    background = source.pick(list(style.backgrounds), [weight for _, weight in style.backgrounds.values()])
+    scattered = style.backgrounds[background][0](canvas)
+    families = _paint_shapes(canvas, style) if background != "tessellation" or source.chance(0.8) else []
     scanner = source.pick(list(style.scanners), list(style.scanners.values()))
     texture = style.textures[0] if len(style.textures) == 1 else source.pick(style.textures)
     clean, noisy = image_of(canvas, grid, scanner, texture, thickness)
     noise = float((noisy - clean)[:: max(1, settings.slices // 2)].std())
     masks: list[Tensor] = []
     keys: list[int] = []
-    bodies: list[str] = []
+    shapes: list[str] = []
     for _ in range(3 * settings.targets):
-        mask, body = _choose_target(canvas, families, scattered, ground, thickness)
+        mask, body = _choose_target(canvas, families, scattered, background, thickness)
         key = None if mask is None else _key_slice(source, mask)
         if mask is None or key is None:
             continue
@@ -193,10 +195,10 @@ def _try_scene(source: Source, settings: SceneSettings) -> Scene | None:
             continue
         masks.append(mask)
         keys.append(key)
-        bodies.append(body)
+        shapes.append(body)
         if len(masks) == settings.targets:
             break
     if not masks:
         return None
     image = (noisy * 255).round().to(torch.uint8)
-    return Scene(image, torch.stack(masks), tuple(keys), tuple(bodies), ground, texture)
+    return Scene(image, torch.stack(masks), tuple(keys), tuple(shapes), background, texture)

@@ -1,4 +1,4 @@
-"""The trainer: a network, its moving average and its optimiser, one step at a time."""
+"""The trainer: a network, its moving average and its optimizer, one step at a time."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ...sam2.config import Config
 from ...sam2.model import SAM2, MaskOutput
 from . import distributed
 from .clips import Batch
-from .draws import Draws, seed_of
 from .lora import merged
 from .losses import mask_loss, soft_dice, soft_target
-from .rollout import Rollout, neighbour_step, rollout
+from .rng import SeededDraws, seed_of
+from .rollout import Rollout, neighbor_step, rollout
 from .settings import TrainSettings
 from .state import check_recipe, read_state, write_state
 from .tuning import choose_weights, parameter_groups
@@ -97,26 +97,26 @@ class Trainer:
         masks = torch.from_numpy(batch.masks).to(device)
         lasts = None if batch.lasts is None else torch.from_numpy(batch.lasts).to(device)
         length, clips = frames.shape[:2]
-        draws = Draws(settings.seed, _STEPS, self.step_count, first=distributed.rank() * clips)
-        kind, judged = "neighbour", masks
+        rng = SeededDraws(settings.seed, _STEPS, self.step_count, first=distributed.rank() * clips)
+        kind, judged = "neighbor", masks
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.bfloat16), parametrize.cached():
             if length == 2:
-                found = Rollout([neighbour_step(self.model, frames, masks, draws)], [])
+                found = Rollout([neighbor_step(self.model, frames, masks, rng)], [])
                 judged = masks[1:]
             else:
-                kind = settings.mix.draw(draws)
+                kind = settings.mix.draw(rng)
                 if length == 1 and kind == "mask":
                     kind = "box"
                 found = rollout(
                     self.model,
                     frames,
                     masks,
-                    draws,
+                    rng,
                     kind,
                     teach=True,
                     corrections=settings.corrections,
                     second_key=settings.second_key if length > 2 else 0.0,
-                    lasts=lasts if draws.chance(settings.range_given) else None,
+                    lasts=lasts if rng.chance(settings.range_given) else None,
                 )
         loss, dices = self._judged(found.slices, judged)
         if found.corrections:
@@ -141,7 +141,7 @@ class Trainer:
         return torch.stack(losses).mean(), torch.stack(dices)
 
     def step(self, batch: Batch) -> float:
-        """One optimiser step; returns the loss. A step whose gradient is not finite is skipped and logged."""
+        """One optimizer step; returns the loss. A step whose gradient is not finite is skipped and logged."""
         rate = learning_rate(self.settings, self.stage_steps, self.stage_minutes)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("share", 1.0)

@@ -31,7 +31,7 @@ def choose_weights(model: SAM2, tune: str, rank: int) -> list[nn.Parameter]:
 def parameter_groups(
     model: nn.Module, weight_decay: float, encoder_share: float = 1.0
 ) -> list[dict[str, Any]]:
-    """The weights that learn, for an optimiser.
+    """The weights that learn, for an optimizer.
 
     Weight decay is for matrices and kernels only, not for biases, norms and single embeddings. `share` is the part of
     the learning rate that a group gets: `encoder_share` for the image encoder, 1 for all others.

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from ...sam2.model import SAM2, MaskOutput
 from .clips import Batch, ClipSampler, ClipSettings
-from .draws import Draws
 from .feed import scene_size
 from .fields import Source
-from .labelled import find_cases, read_cases, split
+from .labeled import find_cases, read_cases, split
 from .losses import soft_dice, soft_target
-from .rollout import neighbour_step, rollout
+from .rng import SeededDraws
+from .rollout import neighbor_step, rollout
 from .settings import TrainSettings
 from .synthetic import SceneSettings
 from .volume_clips import VolumeClips
@@ -37,21 +37,21 @@ class Scores:
 
     box: float
     point: float
-    neighbour: float
+    neighbor: float
     clip: float
     clip_last: float
 
     def choose_by(self, stage: int) -> float:
         """The one number by which the best checkpoint of a stage is kept."""
         if stage == 1:
-            return 0.5 * self.box + 0.2 * self.point + 0.3 * self.neighbour
+            return 0.5 * self.box + 0.2 * self.point + 0.3 * self.neighbor
         return 0.25 * self.box + 0.1 * self.point + 0.65 * self.clip
 
 
 def validation_batches(settings: TrainSettings, margin: float | None) -> list[Batch]:
     """A fixed set of clips, the same for every run with the same size and data.
 
-    Raises VolumeError when the labelled volumes cannot be used.
+    Raises VolumeError when the labeled volumes cannot be used.
     """
     count = min(_BATCH, settings.validation_clips)
     rounds = range(max(1, settings.validation_clips // _BATCH))
@@ -85,7 +85,7 @@ class Validation:
         values: dict[str, list[Tensor]] = {
             "box": [],
             "point": [],
-            "neighbour": [],
+            "neighbor": [],
             "clip": [],
             "clip_last": [],
         }
@@ -94,17 +94,21 @@ class Validation:
             frames = torch.from_numpy(batch.frames).to(device)
             masks = torch.from_numpy(batch.masks).to(device)
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=self.settings.bfloat16):
-                point = rollout(model, frames[:1], masks[:1], Draws(number), "point", teach=False).slices
+                point = rollout(
+                    model, frames[:1], masks[:1], SeededDraws(number), "point", teach=False
+                ).slices
                 lasts = None if batch.lasts is None else torch.from_numpy(batch.lasts).to(device)
-                clip = rollout(model, frames, masks, Draws(number), "box", teach=False, lasts=lasts).slices
-                step = neighbour_step(model, frames[:2], masks[:2])
+                clip = rollout(
+                    model, frames, masks, SeededDraws(number), "box", teach=False, lasts=lasts
+                ).slices
+                step = neighbor_step(model, frames[:2], masks[:2])
             side = clip[0].logits.shape[-1]
             targets = [soft_target(mask, side) for mask in masks]
             values["box"].append(soft_dice(clip[0].logits, targets[0]))
             values["clip"].append(volume_dice(clip[1:], targets[1:], lasts))
             values["clip_last"].append(soft_dice(clip[-1].logits, targets[-1]))
             values["point"].append(soft_dice(point[0].logits, targets[0]))
-            values["neighbour"].append(soft_dice(step.logits, targets[1]))
+            values["neighbor"].append(soft_dice(step.logits, targets[1]))
         model.train(was_training)
         return Scores(**{name: float(torch.cat(parts).mean()) for name, parts in values.items()})
 

@@ -1,4 +1,4 @@
-"""Training clips from labelled volumes: each slice in the square that the engine would show the network."""
+"""Training clips from labeled volumes: each slice in the square that the engine would show the network."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ...core.intensity import Window
 from ...engine.crop import CropPolicy, bounds_of
 from ...engine.view import FrameView
 from .clips import Batch
-from .draws import seed_of
 from .fields import Source
-from .labelled import LabelledVolume, Target
+from .labeled import LabeledVolume, TrainingTarget
+from .rng import seed_of
 
 _SQUARE_ENOUGH = 2.0  # in-plane spacings of an axis may differ by this factor
 _SMALLEST_AREA = 8  # voxels of an object on a slice that is prompted
@@ -36,11 +36,11 @@ class Augmentation:
 
     Args:
         spread: the square is up to this many times larger or smaller than the engine's.
-        drift: its centre is moved by up to this part of the object's longer side.
+        drift: its center is moved by up to this part of the object's longer side.
         wide: share of squares that show far more than the object, as before a first click.
         affine: share of clips that are turned by up to `degrees`, stretched and sheared a little.
         window: the window's ends move by up to this part of its width.
-        gamma: grey values are bent by an exponent between its inverse and this.
+        gamma: gray values are bent by an exponent between its inverse and this.
     """
 
     spread: float = 1.3
@@ -63,11 +63,11 @@ def usable_axes(geometry: VolumeGeometry) -> list[SliceAxis]:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _ClipRun:
     """Slices of one object from a key slice outward."""
 
-    volume: LabelledVolume
-    target: Target
+    volume: LabeledVolume
+    target: TrainingTarget
     axis: SliceAxis
     order: range
 
@@ -79,7 +79,7 @@ class _Run:
 
 
 class VolumeClips:
-    """Clips from labelled volumes; the same seed and number always give the same clip.
+    """Clips from labeled volumes; the same seed and number always give the same clip.
 
     Args:
         volumes: at least one.
@@ -93,7 +93,7 @@ class VolumeClips:
 
     def __init__(
         self,
-        volumes: Sequence[LabelledVolume],
+        volumes: Sequence[LabeledVolume],
         size: int,
         margin: float | None,
         augmentation: Augmentation | None,
@@ -103,7 +103,7 @@ class VolumeClips:
         self.policy = None if margin is None else CropPolicy(margin)
         self.volumes = [v for v in volumes if max(v.geometry.shape) >= shortest]
         if not self.volumes:
-            raise VolumeError(f"None of the labelled volumes has {shortest} slices or more.")
+            raise VolumeError(f"None of the labeled volumes has {shortest} slices or more.")
 
     def clip(self, seed: int, length: int) -> tuple[Bytes, Bytes, int]:
         """Frames and masks (length, size, size) uint8, the object on the first; and after how many it is last seen.
@@ -118,7 +118,7 @@ class VolumeClips:
             frames, masks = self._cut(source, run)
             if int((masks[0] > 127).sum()) >= _SMALLEST_FRAME_AREA:
                 return frames, masks, run.last
-        raise VolumeError(f"No labelled object can be shown in clips of {length} slices; make them shorter.")
+        raise VolumeError(f"No labeled object can be shown in clips of {length} slices; make them shorter.")
 
     def batch(self, seed: int, size: int, length: int, first: int = 0) -> Batch:
         """Clips number `first` to `first + size - 1` of a seed."""
@@ -127,7 +127,7 @@ class VolumeClips:
         frames, masks = (np.stack([clip[part] for clip in clips], 1) for part in (0, 1))
         return Batch(frames, masks, lasts)
 
-    def _run(self, source: Source, length: int, patient: bool) -> _Run | None:
+    def _run(self, source: Source, length: int, patient: bool) -> _ClipRun | None:
         """An object and its slices, half of them at least with the object on them while `patient`."""
         volume = self.volumes[source.integer(0, len(self.volumes) - 1)]
         target = volume.targets[source.integer(0, len(volume.targets) - 1)]
@@ -143,9 +143,9 @@ class VolumeClips:
             options = [order for order in options if sum(index in extent for index in order) * 2 >= length]
         if not options:
             return None
-        return _Run(volume, target, axis, options[source.integer(0, len(options) - 1)])
+        return _ClipRun(volume, target, axis, options[source.integer(0, len(options) - 1)])
 
-    def _cut(self, source: Source, run: _Run) -> tuple[Bytes, Bytes]:
+    def _cut(self, source: Source, run: _ClipRun) -> tuple[Bytes, Bytes]:
         volume, axis, geometry = run.volume, run.axis, run.volume.geometry
         masks = [run.target.on_slice(geometry, axis, index) for index in run.order]
         view, window = self._view(source, run, masks[0]), volume.window
@@ -156,7 +156,7 @@ class VolumeClips:
         if varied is not None:
             window = _moved(source, window, varied.window)
         slices = [window.apply(np.take(volume.array, index, axis=int(axis))) for index in run.order]
-        frames = np.stack([view.frame(grey) for grey in slices])
+        frames = np.stack([view.frame(gray) for gray in slices])
         shown = np.stack([view.frame(mask.astype(np.uint8) * 255) for mask in masks])
         if varied is not None:
             if turned:
@@ -167,7 +167,7 @@ class VolumeClips:
             frames = _bent(source, frames, varied.gamma)
         return np.ascontiguousarray(frames), np.ascontiguousarray(shown)
 
-    def _view(self, source: Source, run: _Run, mask: npt.NDArray[np.bool_]) -> FrameView:
+    def _view(self, source: Source, run: _ClipRun, mask: npt.NDArray[np.bool_]) -> FrameView:
         whole = FrameView.whole(run.volume.geometry, run.axis, self.size)
         bounds, varied = bounds_of(mask), self.augmentation
         assert bounds is not None  # a key slice shows its object

@@ -88,24 +88,24 @@ def examples_of(
 def _example(
     segmenter: VolumeSegmenter, target: Target, kind: str, rng: np.random.Generator
 ) -> Example | None:
-    said, slice_range = _prompts(segmenter.geometry, target, kind, rng)
+    given, slice_range = _prompts(segmenter.geometry, target, kind, rng)
     live = segmenter.live(target.axis)
     rounds = int(rng.integers(1, _MOST + 1)) if kind == "corrections" else 0
     for number in range(rounds + 1):
-        entry = ObjectPrompts("object", _COLOR, tuple(said), slice_range)
-        for _ in live.update(PromptSet(segmenter.geometry, target.axis, (entry,))):
+        obj = ObjectPrompts("object", _COLOR, tuple(given), slice_range)
+        for _ in live.update(PromptSet(segmenter.geometry, target.axis, (obj,))):
             pass
         if number == rounds:
             break
         shown = live.result().masks["object"]
-        click = correction(target, shown, segmenter.geometry, said, number + 1, slice_range)
+        click = correction(target, shown, segmenter.geometry, given, number + 1, slice_range)
         if click is None:
             break
-        said.append(click)
+        given.append(click)
     result = live.result().objects[0]
     slices = np.moveaxis(segmenter.array, int(target.axis), 0)
     evidence = gather(
-        entry,
+        obj,
         result.slices,
         segmenter.geometry,
         target.axis,
@@ -122,7 +122,7 @@ def _example(
     truth = binned(np.moveaxis(target.mask, int(target.axis), 0)[part], factor)
     counted = ~evidence.fixed
     counted[: evidence.first] = counted[evidence.last + 1 :] = False
-    stack = stacked(found, evidence, together, binned(evidence.grey, factor))
+    stack = stacked(found, evidence, together, binned(evidence.gray, factor))
     return Example(
         stack.astype(np.float16),
         together.astype(np.float16),
@@ -137,20 +137,20 @@ def _prompts(
 ) -> tuple[list[Prompt], tuple[int, int] | None]:
     """The first prompts of a session, and its range."""
     areas, largest = target.areas, target.largest_slice
-    said: list[Prompt] = [box_on(target, geometry, largest)]
+    given: list[Prompt] = [box_on(target, geometry, largest)]
     if kind == "key slices":
         others = np.setdiff1d(np.flatnonzero(areas), [largest])
         count = min(int(rng.integers(1, _MOST)), len(others))
         for index in rng.choice(others, count, replace=False).tolist():
             if rng.random() < _MASKS:
-                said.append(
+                given.append(
                     MaskPrompt(SliceRef(target.axis, index), plane_of(target.mask, target.axis, index))
                 )
             else:
-                said.append(box_on(target, geometry, index))
+                given.append(box_on(target, geometry, index))
     elif kind == "hasty box":
         index = int(rng.choice(np.flatnonzero(areas >= _LARGE_ENOUGH * areas.max())))
-        said = [box_on(target, geometry, index, 0.1 if rng.random() < _JITTERED else 0.0, rng)]
+        given = [box_on(target, geometry, index, 0.1 if rng.random() < _JITTERED else 0.0, rng)]
         if rng.random() < _UNRANGED:
-            return said, None
-    return said, target.slice_range
+            return given, None
+    return given, target.slice_range

@@ -1,6 +1,6 @@
 """Training of the learned volume stage: half real volumes, half generated ones, in legs that can be resumed.
 
-Everything follows from the folder of labelled volumes, the checkpoint that tracks, and a seed. Label maps without an
+Everything follows from the folder of labeled volumes, the checkpoint that tracks, and a seed. Label maps without an
 image (`"image": null` in the manifest) are drawn anew as often as asked for (:mod:`.anatomy`).
 """
 
@@ -30,7 +30,7 @@ from ...io.atomic import write_bytes
 from ...sam2.model import SAM2
 from .anatomy import draw_anatomy
 from .fields import Source
-from .labelled import MANIFEST, find_cases, read_cases
+from .labeled import MANIFEST, find_cases, read_cases
 from .state import read_state, write_state
 from .synthetic import SceneSettings, make_scene
 from .volume_clips import usable_axes
@@ -53,7 +53,7 @@ class VolumeTraining:
 
     Args:
         out: folder for examples, state and the best weights.
-        data: folder of labelled volumes; None = generated ones alone.
+        data: folder of labeled volumes; None = generated ones alone.
         minutes: of training in all, without the making of examples.
         drawn: generated volumes; three of four are label maps of the folder where it has any, the rest scenes.
         validation: share of the volumes that choose the best weights, real and generated ones alike.
@@ -98,14 +98,14 @@ def train_volume_stage(settings: VolumeTraining, model: SAM2) -> StageScores:
         count = max(1, round(settings.validation * len(group))) if len(group) > 1 else 0
         kept += [example for volume in group[:count] for example in volume]
         training.append([example for volume in group[count:] for example in volume])
-    return _Run(settings, training, kept).go()
+    return _StageRun(settings, training, kept).go()
 
 
 # ----------------------------------------------------------------------------------------------------------- examples
 
 
 def _real(settings: VolumeTraining, model: SAM2) -> Iterator[list[Example]]:
-    """The examples of each labelled volume."""
+    """The examples of each labeled volume."""
     if settings.data is None:
         return
     cases = [case for case in find_cases(settings.data) if case.image.is_file()]
@@ -155,8 +155,8 @@ def _label_maps(data: Path | None) -> list[Path]:
     manifest = None if data is None else data / MANIFEST
     if data is None or manifest is None or not manifest.is_file():
         return []
-    entries = json.loads(manifest.read_text(encoding="utf-8"))
-    return [data / str(entry["label"]) for entry in entries if entry.get("label") and not entry.get("image")]
+    rows = json.loads(manifest.read_text(encoding="utf-8"))
+    return [data / str(row["label"]) for row in rows if row.get("label") and not row.get("image")]
 
 
 def _drawn(source: Source, maps: Sequence[Path]) -> tuple[Any, Any, tuple[float, float, float]] | None:
@@ -202,7 +202,7 @@ def _read(path: Path) -> list[Example]:
 # ----------------------------------------------------------------------------------------------------------- learning
 
 
-class _Run:
+class _StageRun:
     """One run in its folder."""
 
     def __init__(
@@ -308,7 +308,7 @@ def stage_loss(logits: Tensor, truth: Tensor, counted: Tensor) -> Tensor:
 
 
 def varied(example: Example, source: Source) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
-    """An example mirrored, turned, with other greys and logits, coarser or cut, as chance has it.
+    """An example mirrored, turned, with other grays and logits, coarser or cut, as chance has it.
 
     Returns:
         Stack, fused logit, truth (0..1), counted slices, and anisotropy.

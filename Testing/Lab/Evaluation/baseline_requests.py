@@ -1,4 +1,4 @@
-"""Rivals asked about generated volumes."""
+"""Baselines asked about generated volumes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.prompts import ObjectPrompts, Prompt
 from MedSAMSlicerLib.io.volumes import Volume
+from MedSAMSlicerLib.lab.evaluation.baselines import Baseline
 from MedSAMSlicerLib.lab.evaluation.datasets import Target
 from MedSAMSlicerLib.lab.evaluation.protocol import PROTOCOLS
-from MedSAMSlicerLib.lab.evaluation.rivals import Rival
 from MedSAMSlicerLib.lab.evaluation.runners import Request
 from MedSAMSlicerLib.lab.evaluation.simulated_user import box_on
 
-from .labelled_volumes import bright, target_of
+from .labeled_volumes import bright, target_of
 
 
 def geometry_of(mask: np.ndarray) -> VolumeGeometry:
@@ -24,7 +24,7 @@ def geometry_of(mask: np.ndarray) -> VolumeGeometry:
 
 
 def ask_about(
-    rival: Rival,
+    baseline: Baseline,
     array: np.ndarray,
     target: Target,
     boxed: tuple[int, ...] = (),
@@ -34,12 +34,12 @@ def ask_about(
     geometry = geometry_of(target.mask)
     boxes = [box_on(target, geometry, index) for index in boxed or (target.largest_slice,)]
     said = ObjectPrompts("object", (1, 0, 0), (*boxes, *corrections), target.slice_range)
-    ask = rival.begin(Volume(array, geometry, "case", Path("image.nii.gz")), target.axis)
+    ask = baseline.begin(Volume(array, geometry, "case", Path("image.nii.gz")), target.axis)
     return ask(Request(said, PROTOCOLS["box+range"])).mask
 
 
 def answer(
-    rival: Rival, mask: np.ndarray, axis: SliceAxis = SliceAxis.K, boxed: tuple[int, ...] = ()
+    baseline: Baseline, mask: np.ndarray, axis: SliceAxis = SliceAxis.K, boxed: tuple[int, ...] = ()
 ) -> np.ndarray:
     """The same where the object is brighter than what is around it."""
-    return ask_about(rival, bright(mask), target_of(mask, axis), boxed)
+    return ask_about(baseline, bright(mask), target_of(mask, axis), boxed)

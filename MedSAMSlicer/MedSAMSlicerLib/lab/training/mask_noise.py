@@ -13,7 +13,7 @@ from .fields import Source
 _LIMIT = 8.0
 
 
-def mistaken(source: Source, logits: Tensor, strength: float = 1.0) -> Tensor:
+def corrupted(source: Source, logits: Tensor, strength: float = 1.0) -> Tensor:
     """Masks (B, 1, h, w) that are too large, too small, without a part, leaked to one side, or moved."""
     reach = source.integer(1, round(4 * strength))
     kind = source.pick(["large", "small", "part", "leak", "move"], [4.0, 1.0, 1.0, 4.0, 1.0])

@@ -1,6 +1,6 @@
-"""Bodies of a generated scene: implicit shapes painted into a label volume.
+"""Shapes of a generated scene: implicit shapes painted into a label volume.
 
-Every `add_*` function paints one body (or a family of them) into a `Canvas` and registers the sets of labels that
+Every `add_*` function paints one body (or a family of them) into a `ShapeCanvas` and registers the sets of labels that
 make sensible segmentation targets: a body with all that lies inside it, its core, its wall, its content.
 """
 
@@ -11,23 +11,23 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .fields import Grid, Source, smooth_noise
+from .fields import FieldGrid, Source, smooth_noise
 
 Block = tuple[slice, slice, slice]
 _LUMP_CELLS = (4.0, 8.0, 16.0, 32.0)
 
 
 @dataclass
-class Canvas:
+class ShapeCanvas:
     """The label volume being painted.
 
-    `labels` is (slices, size, size) int32; `points` the warped coordinates (3, slices, size, size) in which bodies
+    `labels` is (slices, size, size) int32; `points` the warped coordinates (3, slices, size, size) in which shapes
     are evaluated; `lumps` four unit-variance noise fields from coarse to fine; `twin_of` maps a label to the label
     whose intensity it repeats; `targets` are label sets; `scattered` the targets that may have many components.
     """
 
     source: Source
-    grid: Grid
+    grid: FieldGrid
     labels: Tensor
     points: Tensor
     lumps: Tensor
@@ -38,7 +38,7 @@ class Canvas:
     targets: list[frozenset[int]] = field(default_factory=list)
 
     @classmethod
-    def empty(cls, source: Source, grid: Grid) -> Canvas:
+    def empty(cls, source: Source, grid: FieldGrid) -> ShapeCanvas:
         points = grid.coordinates(source.device)
         amplitude = source.uniform(0.0, 0.035)
         warp = smooth_noise(source, grid, 3, source.uniform(1.5, 6.0))
@@ -56,11 +56,11 @@ class Canvas:
             self.family_of[label] = family
         return label
 
-    def block(self, centre: Tensor, reach: float) -> Block | None:
-        """The part of the grid within `reach` of the centre, or None when there is none."""
+    def block(self, center: Tensor, reach: float) -> Block | None:
+        """The part of the grid within `reach` of the center, or None when there is none."""
         z, xy = self.grid.axes(torch.device("cpu"))
         bounds = []
-        for axis, positions in zip(centre.tolist(), (z, xy, xy), strict=True):
+        for axis, positions in zip(center.tolist(), (z, xy, xy), strict=True):
             inside = torch.nonzero((positions - axis).abs() <= reach + self.margin)
             if len(inside) == 0:
                 return None
@@ -75,7 +75,7 @@ class Canvas:
         self.labels[block].masked_fill_(inside, label)
 
     def place(self, size: float, spread: float = 0.4) -> Tensor:
-        """A random centre (z, y, x) of a body of about `size`; often with one of its ends inside, often with both."""
+        """A random center (z, y, x) of a body of about `size`; often with one of its ends inside, often with both."""
         reach = self.grid.slices * self.grid.step / 2
         if self.source.chance(0.35):
             reach += 0.8 * size
@@ -89,11 +89,11 @@ class Canvas:
         return torch.tensor(position, device=self.source.device)
 
 
-def _radius(canvas: Canvas, centre: Tensor, radii: Tensor, block: Block, lumpiness: float) -> Tensor:
+def _radius(canvas: ShapeCanvas, center: Tensor, radii: Tensor, block: Block, lumpiness: float) -> Tensor:
     """Implicit value below 1 inside a rotated superellipsoid with a lumpy surface, over the block."""
     source = canvas.source
     points = canvas.points_in(block)
-    offset = points - centre[:, None, None, None]
+    offset = points - center[:, None, None, None]
     turned = torch.einsum("ij,j...->i...", source.rotation(), offset).abs() / radii[:, None, None, None]
     power = source.uniform(1.6, 3.6)
     value = turned.square().sum(0) if power < 2.2 else turned.clamp(min=1e-6).pow(power).sum(0).pow(2 / power)
@@ -109,16 +109,16 @@ def _radii(source: Source, size: float) -> Tensor:
     return torch.tensor([size * value for value in stretch], device=source.device)
 
 
-def add_ellipsoid(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
+def add_ellipsoid(canvas: ShapeCanvas, size: float, center: Tensor | None = None) -> None:
     """A superellipsoid-like organ, now and then with nested cores."""
     source = canvas.source
-    centre = canvas.place(size) if centre is None else centre
+    center = canvas.place(size) if center is None else center
     radii = _radii(source, size)
-    block = canvas.block(centre, float(radii.max()) * 1.5)
+    block = canvas.block(center, float(radii.max()) * 1.5)
     if block is None:
         return
     lumpiness = source.uniform(0, 0.3) if source.chance(0.6) else 0.0
-    value = _radius(canvas, centre, radii, block, lumpiness)
+    value = _radius(canvas, center, radii, block, lumpiness)
     outer = canvas.new_label()
     canvas.paint(block, value < 1, outer)
     members = {outer}
@@ -130,16 +130,16 @@ def add_ellipsoid(canvas: Canvas, size: float, centre: Tensor | None = None) -> 
     canvas.targets.append(frozenset(members))
 
 
-def add_tumour(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
+def add_tumor(canvas: ShapeCanvas, size: float, center: Tensor | None = None) -> None:
     """An inhomogeneous body: surrounding oedema, rim, core and pockets; the whole and its parts are targets."""
     source = canvas.source
-    centre = canvas.place(size) if centre is None else centre
+    center = canvas.place(size) if center is None else center
     radii = _radii(source, size)
-    block = canvas.block(centre, float(radii.max()) * 1.8)
+    block = canvas.block(center, float(radii.max()) * 1.8)
     if block is None:
         return
-    whole = _radius(canvas, centre, radii, block, source.uniform(0.15, 0.6))
-    inner = _radius(canvas, centre + source.vector(size * 0.25), radii * source.uniform(0.5, 0.8), block, 0.3)
+    whole = _radius(canvas, center, radii, block, source.uniform(0.15, 0.6))
+    inner = _radius(canvas, center + source.vector(size * 0.25), radii * source.uniform(0.5, 0.8), block, 0.3)
     first = canvas.new_label()
     canvas.paint(block, whole < 1, first)
     parts = [first]
@@ -159,22 +159,22 @@ def add_tumour(canvas: Canvas, size: float, centre: Tensor | None = None) -> Non
         canvas.targets.append(frozenset(parts[1:]))
 
 
-def add_shell(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
+def add_shell(canvas: ShapeCanvas, size: float, center: Tensor | None = None) -> None:
     """A wall around a content: the wall, the content and both together are targets."""
     source = canvas.source
-    centre = canvas.place(size) if centre is None else centre
+    center = canvas.place(size) if center is None else center
     radii = _radii(source, size)
-    block = canvas.block(centre, float(radii.max()) * 1.5)
+    block = canvas.block(center, float(radii.max()) * 1.5)
     if block is None:
         return
-    value = _radius(canvas, centre, radii, block, source.uniform(0, 0.2))
+    value = _radius(canvas, center, radii, block, source.uniform(0, 0.2))
     wall, content = canvas.new_label(), canvas.new_label()
     canvas.paint(block, value < 1, wall)
     canvas.paint(block, value < source.uniform(0.3, 0.8), content)
     if source.chance(0.3):
         level = canvas.points[1][block] if source.chance(0.7) else canvas.points[2][block]
         fluid = canvas.new_label()
-        canvas.paint(block, (canvas.labels[block] == content) & (level > float(centre[1])), fluid)
+        canvas.paint(block, (canvas.labels[block] == content) & (level > float(center[1])), fluid)
         canvas.targets.append(frozenset({wall, content, fluid}))
         return
     canvas.targets += [frozenset({content}), frozenset({wall, content})]
@@ -182,15 +182,15 @@ def add_shell(canvas: Canvas, size: float, centre: Tensor | None = None) -> None
         canvas.targets.append(frozenset({wall}))  # rarely, since its box is that of the whole
 
 
-def add_patchwork(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
-    """A body of two to four unlike tissues in patches or layers, like bowel, a vertebra or a necrotic tumour."""
+def add_patchwork(canvas: ShapeCanvas, size: float, center: Tensor | None = None) -> None:
+    """A body of two to four unlike tissues in patches or layers, like bowel, a vertebra or a necrotic tumor."""
     source = canvas.source
-    centre = canvas.place(size) if centre is None else centre
+    center = canvas.place(size) if center is None else center
     radii = _radii(source, size)
-    block = canvas.block(centre, float(radii.max()) * 1.6)
+    block = canvas.block(center, float(radii.max()) * 1.6)
     if block is None:
         return
-    value = _radius(canvas, centre, radii, block, source.uniform(0, 0.4))
+    value = _radius(canvas, center, radii, block, source.uniform(0, 0.4))
     parts = [canvas.new_label()]
     canvas.paint(block, value < 1, parts[0])
     limit = source.uniform(0.6, 0.97)
@@ -204,16 +204,16 @@ def add_patchwork(canvas: Canvas, size: float, centre: Tensor | None = None) -> 
     canvas.targets += [frozenset(parts)] * 2
 
 
-def add_sheet(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
+def add_sheet(canvas: ShapeCanvas, size: float, center: Tensor | None = None) -> None:
     """A thin curved or branching sheet inside an ellipsoid, like a corpus callosum, ventricles or a fissure."""
     source = canvas.source
-    centre = canvas.place(size) if centre is None else centre
+    center = canvas.place(size) if center is None else center
     radii = _radii(source, size * 1.3)
-    block = canvas.block(centre, float(radii.max()) * 1.5)
+    block = canvas.block(center, float(radii.max()) * 1.5)
     if block is None:
         return
-    limit = _radius(canvas, centre, radii, block, source.uniform(0, 0.4))
-    offset = canvas.points_in(block) - centre[:, None, None, None]
+    limit = _radius(canvas, center, radii, block, source.uniform(0, 0.4))
+    offset = canvas.points_in(block) - center[:, None, None, None]
     axes = source.rotation()
     level = torch.einsum("j,j...->...", axes[0], offset)
     side = torch.einsum("j,j...->...", axes[1], offset)
@@ -233,16 +233,16 @@ def add_sheet(canvas: Canvas, size: float, centre: Tensor | None = None) -> None
     canvas.targets += [frozenset({label})] * 2
 
 
-def add_crescent(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
+def add_crescent(canvas: ShapeCanvas, size: float, center: Tensor | None = None) -> None:
     """An ellipsoid from which another one has bitten a part; the biter may be seen or not."""
     source = canvas.source
-    centre = canvas.place(size) if centre is None else centre
+    center = canvas.place(size) if center is None else center
     radii = _radii(source, size)
-    block = canvas.block(centre, float(radii.max()) * 1.5)
+    block = canvas.block(center, float(radii.max()) * 1.5)
     if block is None:
         return
-    body = _radius(canvas, centre, radii, block, source.uniform(0, 0.25))
-    bite = _radius(canvas, centre + source.vector(size * source.uniform(0.5, 1.0)), radii, block, 0.1)
+    body = _radius(canvas, center, radii, block, source.uniform(0, 0.25))
+    bite = _radius(canvas, center + source.vector(size * source.uniform(0.5, 1.0)), radii, block, 0.1)
     label = canvas.new_label()
     canvas.paint(block, (body < 1) & (bite > 1), label)
     if source.chance(0.4):
@@ -250,10 +250,10 @@ def add_crescent(canvas: Canvas, size: float, centre: Tensor | None = None) -> N
     canvas.targets.append(frozenset({label}))
 
 
-def add_twins(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
-    """Two or three touching bodies of equal intensity, each a target of its own; a thin gap may part them."""
+def add_twins(canvas: ShapeCanvas, size: float, center: Tensor | None = None) -> None:
+    """Two or three touching shapes of equal intensity, each a target of its own; a thin gap may part them."""
     source = canvas.source
-    centre = canvas.place(size) if centre is None else centre
+    center = canvas.place(size) if center is None else center
     first = canvas.new_label()
     distance = size * source.uniform(1.5, 2.2)
     direction = source.vector(1.0)
@@ -261,7 +261,7 @@ def add_twins(canvas: Canvas, size: float, centre: Tensor | None = None) -> None
     values: list[tuple[Block, Tensor, int]] = []
     for index in range(source.integer(2, 3)):
         label = first if index == 0 else canvas.new_label(like=first)
-        position = centre + direction * distance * index
+        position = center + direction * distance * index
         radii = _radii(source, size).clamp(size * 0.7, size * 1.3)
         block = canvas.block(position, float(radii.max()) * 1.3)
         if block is not None:
@@ -276,11 +276,11 @@ def add_twins(canvas: Canvas, size: float, centre: Tensor | None = None) -> None
         canvas.targets.append(frozenset({label}))
 
 
-def _capsule(canvas: Canvas, start: Tensor, end: Tensor, radii: tuple[float, float], label: int) -> None:
+def _capsule(canvas: ShapeCanvas, start: Tensor, end: Tensor, radii: tuple[float, float], label: int) -> None:
     """Paint a segment with a radius that changes from start to end."""
-    centre, axis = (start + end) / 2, end - start
+    center, axis = (start + end) / 2, end - start
     length = float(axis.norm())
-    block = canvas.block(centre, length / 2 + max(radii))
+    block = canvas.block(center, length / 2 + max(radii))
     if block is None:
         return
     offset = canvas.points_in(block) - start[:, None, None, None]
@@ -301,36 +301,36 @@ def _walk(
     return path
 
 
-def add_tube(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
-    """A bent tube, like a vessel or a loop of bowel, with or without a wall and with a changing calibre."""
+def add_tube(canvas: ShapeCanvas, size: float, center: Tensor | None = None) -> None:
+    """A bent tube, like a vessel or a loop of bowel, with or without a wall and with a changing caliber."""
     source = canvas.source
-    centre = canvas.place(size) if centre is None else centre
+    center = canvas.place(size) if center is None else center
     radius = size * source.uniform(0.2, 0.55)
     direction = source.vector(1.0)
     if source.chance(0.4):
         direction = torch.tensor([1.0, 0.0, 0.0], device=source.device) + source.vector(0.5)
     bend = source.uniform(0.1, 0.9)
-    ahead = _walk(source, centre, direction, radius * 1.1, source.integer(3, 7), bend)
-    behind = _walk(source, centre, -direction, radius * 1.1, source.integer(3, 7), bend)
+    ahead = _walk(source, center, direction, radius * 1.1, source.integer(3, 7), bend)
+    behind = _walk(source, center, -direction, radius * 1.1, source.integer(3, 7), bend)
     path = behind[:0:-1] + ahead
-    calibre = [radius * source.uniform(0.75, 1.25) for _ in path]
+    caliber = [radius * source.uniform(0.75, 1.25) for _ in path]
     outer = canvas.new_label()
     walls = [(outer, 1.0)]
     if source.chance(0.35):
         walls.append((canvas.new_label(), source.uniform(0.5, 0.85)))
     for label, scale in walls:
         for index in range(len(path) - 1):
-            ends = (calibre[index] * scale, calibre[index + 1] * scale)
+            ends = (caliber[index] * scale, caliber[index + 1] * scale)
             _capsule(canvas, path[index], path[index + 1], ends, label)
     canvas.targets.append(frozenset(label for label, _ in walls))
     if len(walls) == 2 and source.chance(0.5):
         canvas.targets.append(frozenset({walls[1][0]}))
 
 
-def add_tree(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
+def add_tree(canvas: ShapeCanvas, size: float, center: Tensor | None = None) -> None:
     """A bifurcating vessel tree: branches part and, seen from the other end, merge."""
     source = canvas.source
-    centre = canvas.place(size) if centre is None else centre
+    center = canvas.place(size) if center is None else center
     label = canvas.new_label()
 
     def grow(start: Tensor, direction: Tensor, radius: float, depth: int) -> None:
@@ -347,5 +347,5 @@ def add_tree(canvas: Canvas, size: float, centre: Tensor | None = None) -> None:
 
     direction = source.vector(1.0) + torch.tensor([0.8, 0.0, 0.0], device=source.device)
     radius = size * source.uniform(0.12, 0.3)
-    grow(centre - direction * radius * 2, direction / direction.norm(), radius, source.integer(1, 3))
+    grow(center - direction * radius * 2, direction / direction.norm(), radius, source.integer(1, 3))
     canvas.targets.append(frozenset({label}))

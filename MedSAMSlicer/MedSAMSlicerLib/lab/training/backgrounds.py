@@ -1,4 +1,4 @@
-"""What a scene is filled with before bodies are painted: the grounds of training, and those only validation sees."""
+"""The backgrounds of generated scenes: those of training, and those that only validation sees."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .bodies import Canvas
 from .fields import smooth_noise
+from .shapes import ShapeCanvas
 
-Ground = Callable[[Canvas], "list[int]"]
+Background = Callable[[ShapeCanvas], "list[int]"]
 """Fills a canvas; returns the labels whose components are targets of their own."""
 
 
-def tessellate(canvas: Canvas) -> list[int]:
+def tessellate(canvas: ShapeCanvas) -> list[int]:
     """Fill the canvas with regions: the largest of several smooth fields; returns their labels."""
     source = canvas.source
     regions = source.integer(2, 8)
@@ -33,7 +33,7 @@ def tessellate(canvas: Canvas) -> list[int]:
     return list(range(first, first + regions))
 
 
-def bands(canvas: Canvas) -> list[int]:
+def bands(canvas: ShapeCanvas) -> list[int]:
     """Level sets of one field: folded ribbons like cortex or muscle fibres."""
     source = canvas.source
     level = smooth_noise(source, canvas.grid, 1, source.log_uniform(3.0, 9.0))[0]
@@ -45,7 +45,7 @@ def bands(canvas: Canvas) -> list[int]:
     return labels
 
 
-def outline(canvas: Canvas) -> list[int]:
+def outline(canvas: ShapeCanvas) -> list[int]:
     """Air, skin fat, muscle and an inside, as a cut through a trunk, a head or a limb."""
     source = canvas.source
     air = canvas.new_label()
@@ -60,12 +60,12 @@ def outline(canvas: Canvas) -> list[int]:
     return []
 
 
-def plain(canvas: Canvas) -> list[int]:
+def plain(canvas: ShapeCanvas) -> list[int]:
     """One tissue everywhere: the canvas as it is."""
     return []
 
 
-def honeycomb(canvas: Canvas) -> list[int]:
+def honeycomb(canvas: ShapeCanvas) -> list[int]:
     """Cells with flat walls, each nearest to a site of its own, of few tissues. Held out: only validation has it."""
     source = canvas.source
     labels = [canvas.new_label() for _ in range(source.integer(3, 5))]
@@ -78,7 +78,7 @@ def honeycomb(canvas: Canvas) -> list[int]:
     return []
 
 
-def rings(canvas: Canvas) -> list[int]:
+def rings(canvas: ShapeCanvas) -> list[int]:
     """Layers around one place, like those of an onion, of few tissues. Held out: only validation scenes have them."""
     source = canvas.source
     labels = [canvas.new_label() for _ in range(source.integer(2, 4))]
@@ -89,16 +89,19 @@ def rings(canvas: Canvas) -> list[int]:
     return []
 
 
-def _squared_distance(canvas: Canvas, place: list[float]) -> Tensor:
+def _squared_distance(canvas: ShapeCanvas, place: list[float]) -> Tensor:
     """From a place (z, y, x) to every voxel."""
-    centre = torch.tensor(place, device=canvas.source.device)
-    return (canvas.points - centre[:, None, None, None]).square().sum(0)
+    center = torch.tensor(place, device=canvas.source.device)
+    return (canvas.points - center[:, None, None, None]).square().sum(0)
 
 
-TRAINING_GROUNDS: dict[str, tuple[Ground, float]] = {
+TRAINING_BACKGROUNDS: dict[str, tuple[Background, float]] = {
     "tessellation": (tessellate, 5.0),
     "bands": (bands, 0.8),
     "outline": (outline, 2.5),
     "plain": (plain, 1.0),
 }
-HELD_OUT_GROUNDS: dict[str, tuple[Ground, float]] = {"honeycomb": (honeycomb, 1.0), "rings": (rings, 1.0)}
+HELD_OUT_BACKGROUNDS: dict[str, tuple[Background, float]] = {
+    "honeycomb": (honeycomb, 1.0),
+    "rings": (rings, 1.0),
+}

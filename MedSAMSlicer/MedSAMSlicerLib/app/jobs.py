@@ -20,7 +20,7 @@ from ..core.intensity import Window, choose_window, with_contrast
 from ..core.masks import PackedMask
 from ..core.prompts import ObjectPrompts, PromptSet
 from .engine_state import Engine, NetworkChoice, Prepared
-from .verbs import RunEstimate
+from .state import RunEstimate
 from .worker import IsCancelled, Job
 
 BoolArray = npt.NDArray[np.bool_]
@@ -35,12 +35,12 @@ class ObjectToRun:
 
     id: int
     axis: SliceAxis
-    said: ObjectPrompts
+    object_prompts: ObjectPrompts
     wanted: frozenset[int] = frozenset()
 
-    def prompts(self, geometry: VolumeGeometry, window: Window | None) -> PromptSet:
+    def prompt_set(self, geometry: VolumeGeometry, window: Window | None) -> PromptSet:
         """For the engine."""
-        return PromptSet(geometry, self.axis, (engine_said(self.id, self.said),), window)
+        return PromptSet(geometry, self.axis, (engine_prompts(self.id, self.object_prompts),), window)
 
 
 def engine_name(object_id: int) -> str:
@@ -48,9 +48,9 @@ def engine_name(object_id: int) -> str:
     return f"object-{object_id}"
 
 
-def engine_said(object_id: int, said: ObjectPrompts) -> ObjectPrompts:
+def engine_prompts(object_id: int, prompts: ObjectPrompts) -> ObjectPrompts:
     """What is said of an object, under its name within the engine."""
-    return replace(said, name=engine_name(object_id))
+    return replace(prompts, name=engine_name(object_id))
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,21 +172,19 @@ class PreviewJob(Job):
 
     urgent = True
 
-    def __init__(self, entry: ObjectToRun, index: int) -> None:
-        self.entry, self.index = entry, index
+    def __init__(self, obj: ObjectToRun, index: int) -> None:
+        self.obj, self.index = obj, index
 
     def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[SliceFound]:
         """Yields the mask."""
-        live = tools.live(engine_name(self.entry.id), self.entry.axis)
-        mask = live.preview(engine_said(self.entry.id, self.entry.said), self.index)
-        yield SliceFound(self.entry.id, self.index, mask.mask, mask.confidence)
+        live = tools.live(engine_name(self.obj.id), self.obj.axis)
+        mask = live.preview(engine_prompts(self.obj.id, self.obj.object_prompts), self.index)
+        yield SliceFound(self.obj.id, self.index, mask.mask, mask.confidence)
 
     def replaces(self, waiting: Job) -> bool:
         """The latest wins."""
         return (
-            isinstance(waiting, PreviewJob)
-            and waiting.entry.id == self.entry.id
-            and waiting.index == self.index
+            isinstance(waiting, PreviewJob) and waiting.obj.id == self.obj.id and waiting.index == self.index
         )
 
 
@@ -194,43 +192,43 @@ class PropagateJob(Job):
     """Bring objects up to date, one after the other.
 
     Args:
-        entries: the objects.
+        to_run: the objects.
         small: keep only few features, where memory is short; slower.
     """
 
-    def __init__(self, entries: tuple[ObjectToRun, ...], small: bool = False) -> None:
-        self._entries, self._small = entries, small
+    def __init__(self, to_run: tuple[ObjectToRun, ...], small: bool = False) -> None:
+        self._to_run, self._small = to_run, small
 
     def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[object]:
         """Yields SliceFound, SlicesGone, Advance and ObjectFinished."""
         tools.stop_filling()
         if self._small:
             tools.limit_features()
-        yield Advance(0, sum(len(entry.wanted) for entry in self._entries))
-        check_memory(estimate_of(tools, self._entries), small=self._small)
+        yield Advance(0, sum(len(obj.wanted) for obj in self._to_run))
+        check_memory(estimate_of(tools, self._to_run), small=self._small)
         finished = 0
-        for place, entry in enumerate(self._entries):
-            rest = sum(len(later.wanted) for later in self._entries[place + 1 :])
+        for place, obj in enumerate(self._to_run):
+            rest = sum(len(later.wanted) for later in self._to_run[place + 1 :])
             counted = (0, 0)
-            for found in _updated(tools, entry, cancelled):
+            for found in _updated(tools, obj, cancelled):
                 if isinstance(found, Advance):
                     counted = (found.done, found.total)
                     yield Advance(finished + found.done, finished + max(found.total, found.done) + rest)
                 else:
                     yield found
             finished += counted[0]
-            yield ObjectFinished(entry.id)
+            yield ObjectFinished(obj.id)
 
 
 class EstimateJob(Job):
     """What the next propagation would take; measures a few slices the first time."""
 
-    def __init__(self, entries: tuple[ObjectToRun, ...]) -> None:
-        self._entries = entries
+    def __init__(self, to_run: tuple[ObjectToRun, ...]) -> None:
+        self._to_run = to_run
 
     def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[RunEstimate]:
         """Yields the estimate."""
-        yield estimate_of(tools, self._entries)
+        yield estimate_of(tools, self._to_run)
 
     def replaces(self, waiting: Job) -> bool:
         """Only the last question counts."""
@@ -268,8 +266,8 @@ class CleanJob(Job):
         slices = np.moveaxis(volume, int(self._axis), 0)
         for index, mask in self._masks.items():
             slices[index] = mask.to_array()
-        said = self._cleanup.prompt_set_name
-        cleaned = cleanup.clean(volume, self._axis, sorted(self._keys), said)
+        name = self._cleanup.prompt_set_name
+        cleaned = cleanup.clean(volume, self._axis, sorted(self._keys), name)
         if self._cleanup.smooth:
             cleaned = cleanup.smooth_between_slices(cleaned, self._axis, self._geometry.spacing)
         after = np.moveaxis(cleaned, int(self._axis), 0)
@@ -285,21 +283,21 @@ class CleanJob(Job):
 # ------------------------------------------------------------------------------------------------------------- inside
 
 
-def estimate_of(tools: Engine, entries: tuple[ObjectToRun, ...]) -> RunEstimate:
+def estimate_of(tools: Engine, to_run: tuple[ObjectToRun, ...]) -> RunEstimate:
     """Time and memory for the slices that are wanted, of whole runs if nothing is wanted."""
     from ..engine.estimate import estimate
 
     segmenter = tools.ready()
     seconds, peak, count = 0.0, 0, 0
-    for axis in dict.fromkeys(entry.axis for entry in entries):
-        together = [entry for entry in entries if entry.axis == axis]
-        objects = tuple(engine_said(entry.id, entry.said) for entry in together)
+    for axis in dict.fromkeys(obj.axis for obj in to_run):
+        together = [obj for obj in to_run if obj.axis == axis]
+        objects = tuple(engine_prompts(obj.id, obj.object_prompts) for obj in together)
         prompts = PromptSet(segmenter.geometry, axis, objects, segmenter.window)
         whole = estimate(segmenter, prompts, probe=tools.probe(axis))
         last = segmenter.geometry.slice_count(axis) - 1
-        ranges = [entry.said.slice_range or (0, last) for entry in together]
+        ranges = [obj.object_prompts.slice_range or (0, last) for obj in together]
         everything = sum(final - first + 1 for first, final in ranges)
-        wanted = sum(len(entry.wanted) for entry in together) or everything
+        wanted = sum(len(obj.wanted) for obj in together) or everything
         seconds += whole.seconds * wanted / max(everything, 1)
         peak = max(peak, whole.peak_bytes - whole.parts["now"])
         count += wanted
@@ -322,32 +320,32 @@ def check_memory(found: RunEstimate, small: bool) -> None:
     raise InsufficientMemoryError(f"{text}: {advice}.")
 
 
-def _updated(tools: Engine, entry: ObjectToRun, cancelled: IsCancelled) -> Iterator[object]:
+def _updated(tools: Engine, obj: ObjectToRun, cancelled: IsCancelled) -> Iterator[object]:
     """What the engine finds for one object, and what is wanted of what it knew before."""
     from ..engine.propagate import Event
     from ..engine.slice_mask import SliceMask
 
     segmenter = tools.ready()
-    name = engine_name(entry.id)
-    live = tools.live(name, entry.axis)
+    name = engine_name(obj.id)
+    live = tools.live(name, obj.axis)
     counts: list[Advance] = []
     events: Iterator[Event] = live.update(
-        entry.prompts(segmenter.geometry, segmenter.window),
+        obj.prompt_set(segmenter.geometry, segmenter.window),
         lambda done, total, _: counts.append(Advance(done, total)),
         cancelled,
-        {name: entry.wanted} if entry.wanted else None,
+        {name: obj.wanted} if obj.wanted else None,
     )
-    told: set[int] = set()
+    reported: set[int] = set()
     try:
         for event in events:
             if isinstance(event, SliceMask):
-                if event.refined or event.index in entry.wanted or not entry.wanted:
-                    told.add(event.index)
-                    yield SliceFound(entry.id, event.index, event.mask, event.confidence)
+                if event.refined or event.index in obj.wanted or not obj.wanted:
+                    reported.add(event.index)
+                    yield SliceFound(obj.id, event.index, event.mask, event.confidence)
             else:
-                gone = tuple(index for index in event.skipped if index in entry.wanted or not entry.wanted)
-                told.update(gone)
-                yield SlicesGone(entry.id, gone)
+                gone = tuple(index for index in event.skipped if index in obj.wanted or not obj.wanted)
+                reported.update(gone)
+                yield SlicesGone(obj.id, gone)
             if counts:
                 yield counts[-1]
                 counts.clear()
@@ -356,10 +354,10 @@ def _updated(tools: Engine, entry: ObjectToRun, cancelled: IsCancelled) -> Itera
         if close is not None:
             close()
     known = live.object_result(name)
-    for index in sorted(entry.wanted - told):  # computed before, taken back by an undo, and wanted again
+    for index in sorted(obj.wanted - reported):  # computed before, taken back by an undo, and wanted again
         stored = None if known is None else known.slices.get(index)
         if stored is not None:
-            yield SliceFound(entry.id, index, stored.mask, stored.confidence)
+            yield SliceFound(obj.id, index, stored.mask, stored.confidence)
 
 
 def load_prompts(path: Path, geometry: VolumeGeometry) -> PromptSet:

@@ -1,4 +1,4 @@
-"""A folder of labelled volumes is understood by a few naming rules, or by its manifest."""
+"""A folder of labeled volumes is understood by a few naming rules, or by its manifest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.io.nifti import write_nifti
 from MedSAMSlicerLib.io.nrrd import write_nrrd
 from MedSAMSlicerLib.io.segmentations import write_seg_nrrd
-from MedSAMSlicerLib.lab.training.labelled import Case, DataSettings, find_cases, read_case, read_cases, split
+from MedSAMSlicerLib.lab.training.labeled import (
+    DataSettings,
+    TrainingCase,
+    find_cases,
+    read_case,
+    read_cases,
+    split,
+)
 
 SHAPE = (6, 20, 24)
 GEOMETRY = VolumeGeometry.from_spacing(SHAPE, (1.0, 1.0, 3.0))
@@ -51,7 +58,7 @@ def test_pairs_are_found_by_name(tmp_path: Path, image_name: str, label_name: st
     for name in (image_name, label_name):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert find_cases(tmp_path) == [Case(case, tmp_path / image_name, tmp_path / label_name)]
+    assert find_cases(tmp_path) == [TrainingCase(case, tmp_path / image_name, tmp_path / label_name)]
 
 
 def test_a_segmentation_of_slicer_is_a_label(tmp_path: Path) -> None:
@@ -72,13 +79,13 @@ def test_overlapping_segments_are_refused_in_one_sentence(
         read_cases(find_cases(tmp_path))
     [warning] = caplog.messages
     assert "holds segments that overlap (2 layers)" in warning
-    assert "colour" not in warning
+    assert "color" not in warning
 
 
 def test_a_label_below_zero_is_no_object(tmp_path: Path) -> None:
     write_nifti(tmp_path / "ct.nii.gz", image(), GEOMETRY)
     signed = labels().astype(np.int16)
-    signed[5] = -1  # such as "not labelled"
+    signed[5] = -1  # such as "not labeled"
     write_nifti(tmp_path / "ct_label.nii.gz", signed, GEOMETRY)
     assert [target.name for target in read_case(find_cases(tmp_path)[0]).targets] == ["1", "3"]
 
@@ -151,8 +158,8 @@ def test_a_folder_without_pairs_is_refused(tmp_path: Path) -> None:
         find_cases(tmp_path / "nowhere")
 
 
-def cases(count: int) -> list[Case]:
-    return [Case(f"case{n}", Path("i"), Path("l")) for n in range(count)]
+def cases(count: int) -> list[TrainingCase]:
+    return [TrainingCase(f"case{n}", Path("i"), Path("l")) for n in range(count)]
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 20])

@@ -10,7 +10,7 @@ class Topic(enum.Enum):
     """What of the controller's state has changed; each event names exactly one."""
 
     INPUTS = "inputs"  # volume, segmentation, overlap
-    SEGMENTS = "segments"  # which segments there are, their names, colours, locks, clean-up; the selected one
+    SEGMENTS = "segments"  # which segments there are, their names, colors, locks, clean-up; the selected one
     PROMPTS = "prompts"  # prompts, range, axis of the selected segment
     MASKS = "masks"  # masks and states of slices: `slices`, `changes`
     HISTORY = "history"  # `undo_label`, `redo_label`
@@ -29,8 +29,8 @@ class Level(str, enum.Enum):
     ERROR = "error"
 
 
-class Verb(enum.Enum):
-    """What the user can ask for; `Controller.reason(verb)` says why it is not possible now."""
+class Action(enum.Enum):
+    """What the user can ask for; `Controller.reason(action)` says why it is not possible now."""
 
     ADD_SEGMENT = "add segment"
     PLACE = "place"
@@ -80,7 +80,7 @@ class Message:
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """How far a run is: slices done and in all, and seconds left (None until that can be said)."""
 
     done: int

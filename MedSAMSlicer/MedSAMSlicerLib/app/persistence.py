@@ -18,7 +18,7 @@ from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.intensity import Window
 from ..core.masks import MaskState, PackedMask, StoredMask
 from ..core.moving import moved_prompts
-from ..core.prompts import ObjectPrompts, PromptSet
+from ..core.prompts import PromptSet
 from ..core.segment_object import SegmentObject
 from ..core.session import Session
 from ..core.translation import tr as _
@@ -41,27 +41,27 @@ def write_state(
     segments = {object_id: segment_id for segment_id, object_id in object_ids.items()}
     objects = [
         {
-            "id": entry.id,
-            "segment": segments.get(entry.id),
-            "axis": None if entry.axis is None else entry.axis.name.lower(),
-            "locked": entry.locked,
+            "id": obj.id,
+            "segment": segments.get(obj.id),
+            "axis": None if obj.axis is None else obj.axis.name.lower(),
+            "locked": obj.locked,
             "cleanup": {
-                "keep_prompted": entry.cleanup.keep_prompted,
-                "fill_holes": entry.cleanup.fill_holes,
-                "smooth": entry.cleanup.smooth,
+                "keep_prompted": obj.cleanup.keep_prompted,
+                "fill_holes": obj.cleanup.fill_holes,
+                "smooth": obj.cleanup.smooth,
             },
-            "propagations": entry.propagations,
-            "pending": None if entry.id in stale else _pending(session, entry),
-            "changed": sorted(entry.changed_slices()),
+            "propagations": obj.propagations,
+            "pending": None if obj.id in stale else _pending(session, obj),
+            "changed": sorted(obj.changed_slices()),
             "slices": [
                 [index, stored.state.value, stored.confidence, stored.round]
-                for index, stored in entry.masks.items()
+                for index, stored in obj.masks.items()
             ],
-            "raw": _raw(entry),
-            "written": masks.digests(segments.get(entry.id, "")),
-            "prompts": json.loads(_prompts(session, entry).to_json()),
+            "raw": _raw(obj),
+            "written": masks.digests(segments.get(obj.id, "")),
+            "prompts": json.loads(_prompts(session, obj).to_json()),
         }
-        for entry in session.objects
+        for obj in session.objects
     ]
     content = {
         "schema": SCHEMA,
@@ -89,9 +89,9 @@ def read_state(text: str, session: Session, masks: SegmentMasks) -> dict[str, in
             raise SessionError(text.format(version=content["version"], known=VERSION))
         found: dict[str, int] = {}
         there = masks.segment_ids()
-        for said in content["objects"]:
-            if said["segment"] in there:
-                found[said["segment"]] = _restore(said, session, masks)
+        for saved in content["objects"]:
+            if saved["segment"] in there:
+                found[saved["segment"]] = _restore(saved, session, masks)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise SessionError(
             _("The session in the scene cannot be read: {why!r}.").format(why=error)
@@ -115,82 +115,81 @@ def moved_state(text: str, geometry: VolumeGeometry) -> str:
     """The text of a session whose volume lies in `geometry` now; as it is when nothing can be made of it."""
     try:
         content = json.loads(text)
-        for said in content["objects"]:
-            prompts = moved_prompts(PromptSet.from_json(json.dumps(said["prompts"])), geometry)
-            said["prompts"] = json.loads(prompts.to_json())
+        for saved in content["objects"]:
+            prompts = moved_prompts(PromptSet.from_json(json.dumps(saved["prompts"])), geometry)
+            saved["prompts"] = json.loads(prompts.to_json())
     except (ValueError, KeyError, TypeError, MedSAMError):
         return text
     return json.dumps(content, separators=(",", ":"), allow_nan=False)
 
 
-def _restore(said: Mapping[str, Any], session: Session, masks: SegmentMasks) -> int:
-    prompts = PromptSet.from_json(json.dumps(said["prompts"]), session.geometry)
-    entry = prompts.objects[0]
-    axis = None if said["axis"] is None else SliceAxis.parse(said["axis"])
-    cleanup = Cleanup(**{name: bool(value) for name, value in said["cleanup"].items()})
+def _restore(saved: Mapping[str, Any], session: Session, masks: SegmentMasks) -> int:
+    prompts = PromptSet.from_json(json.dumps(saved["prompts"]), session.geometry)
+    obj = prompts.objects[0]
+    axis = None if saved["axis"] is None else SliceAxis.parse(saved["axis"])
+    cleanup = Cleanup(**{name: bool(value) for name, value in saved["cleanup"].items()})
     stored: dict[int, StoredMask] = {}
-    if axis is None and masks.read_slices(said["segment"], SliceAxis.K):
+    if axis is None and masks.read_slices(saved["segment"], SliceAxis.K):
         axis = SliceAxis.K  # painted since: nothing was there along any axis
     if axis is not None:
-        stored = _stored(said, session, masks, axis)
-        masks.set_axis(said["segment"], axis)
+        stored = _stored(saved, session, masks, axis)
+        masks.set_axis(saved["segment"], axis)
     return session.restore_object(
-        entry,
+        obj,
         axis,
         stored,
-        locked=bool(said["locked"]),
+        locked=bool(saved["locked"]),
         cleanup=cleanup,
-        propagations=int(said["propagations"]),
-        pending=None if said["pending"] is None else [int(index) for index in said["pending"]],
-        changed=None if "changed" not in said else [int(index) for index in said["changed"]],
-        object_id=int(said["id"]),
+        propagations=int(saved["propagations"]),
+        pending=None if saved["pending"] is None else [int(index) for index in saved["pending"]],
+        changed=None if "changed" not in saved else [int(index) for index in saved["changed"]],
+        object_id=int(saved["id"]),
     )
 
 
 def _stored(
-    said: Mapping[str, Any], session: Session, masks: SegmentMasks, axis: SliceAxis
+    saved: Mapping[str, Any], session: Session, masks: SegmentMasks, axis: SliceAxis
 ) -> dict[int, StoredMask]:
     """The masks of a segment; those that were changed since the session was written are the user's own."""
     empty = np.zeros(session.geometry.slice_shape(axis), np.bool_)
-    arrays = masks.read_slices(said["segment"], axis)
-    raw = {int(index): _unpacked(packed) for index, packed in said["raw"].items()}
+    arrays = masks.read_slices(saved["segment"], axis)
+    raw = {int(index): _unpacked(packed) for index, packed in saved["raw"].items()}
     stored: dict[int, StoredMask] = {}
-    for index, state, confidence, turn in said["slices"]:
+    for index, state, confidence, turn in saved["slices"]:
         mask = raw.get(index) or PackedMask.from_array(arrays.get(index, empty))
         stored[index] = StoredMask(mask, MaskState(state), confidence, turn)
-    if "written" in said:  # sessions of earlier versions do not say
-        written = {int(index): digest for index, digest in said["written"].items()}
+    if "written" in saved:  # sessions of earlier versions do not say
+        written = {int(index): digest for index, digest in saved["written"].items()}
         for index in arrays.keys() | written.keys():
             array = arrays.get(index, empty)
             if digest_of(array) != written.get(index, EMPTY):
                 mask = PackedMask.from_array(array)
-                stored[index] = StoredMask(mask, MaskState.EDITED, None, int(said["propagations"]))
+                stored[index] = StoredMask(mask, MaskState.EDITED, None, int(saved["propagations"]))
     return stored
 
 
-def _prompts(session: Session, entry: SegmentObject) -> PromptSet:
-    axis = SliceAxis.K if entry.axis is None else entry.axis
-    said = ObjectPrompts(entry.said.name, entry.said.color, entry.said.prompts, entry.said.slice_range)
-    return PromptSet(session.geometry, axis, (said,))
+def _prompts(session: Session, obj: SegmentObject) -> PromptSet:
+    axis = SliceAxis.K if obj.axis is None else obj.axis
+    return PromptSet(session.geometry, axis, (obj.object_prompts,))
 
 
-def _pending(session: Session, entry: SegmentObject) -> list[int]:
+def _pending(session: Session, obj: SegmentObject) -> list[int]:
     try:
-        return sorted(session.pending_slices(entry.id))
+        return sorted(session.pending_slices(obj.id))
     except MedSAMError:
         return []
 
 
-def _raw(entry: SegmentObject) -> dict[str, list[Any]]:
+def _raw(obj: SegmentObject) -> dict[str, list[Any]]:
     """Raw masks where the segment shows cleaned ones."""
-    if not entry.cleanup.is_on:
+    if not obj.cleanup.is_on:
         return {}
-    packed = {str(index): stored.mask for index, stored in entry.masks.items() if not stored.is_kept}
+    packed = {str(index): stored.mask for index, stored in obj.masks.items() if not stored.is_kept}
     return {
         index: [*mask.shape, *mask.corner, *mask.extent, mask.bits.hex()] for index, mask in packed.items()
     }
 
 
-def _unpacked(said: list[Any]) -> PackedMask:
-    rows, columns, top, left, high, wide, bits = said
+def _unpacked(packed: list[Any]) -> PackedMask:
+    rows, columns, top, left, high, wide, bits = packed
     return PackedMask((rows, columns), (top, left), (high, wide), bytes.fromhex(bits))

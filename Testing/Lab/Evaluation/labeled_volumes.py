@@ -1,4 +1,4 @@
-"""Generated volumes, colour pictures and colour videos with labels, in memory and as files."""
+"""Generated volumes, color pictures and color videos with labels, in memory and as files."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def data_set(folder: Path) -> Path:
          "labels": {"1": {"name": "egg"}, "2": {"name": "rest"}}}
         for name in ("first", "broken", "second")
     ]  # fmt: skip
-    entries.append({"name": "unlabelled", "image": "first/image.nii.gz", "label": None})
+    entries.append({"name": "unlabeled", "image": "first/image.nii.gz", "label": None})
     (folder / "manifest.json").write_text(json.dumps(entries), encoding="utf-8")
     return folder
 
@@ -78,12 +78,12 @@ def spot(row: float = 22, column: float = 30, radius: float = 10) -> np.ndarray:
     return np.hypot(rows - row, columns - column) <= radius
 
 
-def coloured(mask: np.ndarray, noise: float = 4.0) -> np.ndarray:
+def colored(mask: np.ndarray, noise: float = 4.0) -> np.ndarray:
     """(..., 3) uint8: a brighter, red object before a dim bluish ground."""
     ground, object_ = np.array([60.0, 80.0, 110.0]), np.array([220.0, 120.0, 90.0])
-    colours = np.where(mask[..., np.newaxis], object_, ground)
-    drawn = np.random.default_rng(0).normal(0, noise, colours.shape)
-    return (colours + drawn).clip(0, 255).astype(np.uint8)
+    colors = np.where(mask[..., np.newaxis], object_, ground)
+    drawn = np.random.default_rng(0).normal(0, noise, colors.shape)
+    return (colors + drawn).clip(0, 255).astype(np.uint8)
 
 
 def moving_spot(gone: tuple[int, ...] = ()) -> np.ndarray:
@@ -93,7 +93,7 @@ def moving_spot(gone: tuple[int, ...] = ()) -> np.ndarray:
 
 
 def write_picture(path: Path, pixels: np.ndarray) -> None:
-    """(rows, columns) grey or (rows, columns, 3) colour, in the format of the file's ending."""
+    """(rows, columns) gray or (rows, columns, 3) color, in the format of the file's ending."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sitk.WriteImage(sitk.GetImageFromArray(pixels, isVector=pixels.ndim == 3), str(path))
 
@@ -106,23 +106,23 @@ def volume_case(folder: Path, name: str = "solid") -> Path:
 
 
 def picture_case(folder: Path, name: str = "picture") -> Path:
-    """One colour PNG with its 0/255 mask, NAME.png and NAME_mask.png; returns `folder`."""
-    write_picture(folder / f"{name}.png", coloured(spot()))
+    """One color PNG with its 0/255 mask, NAME.png and NAME_mask.png; returns `folder`."""
+    write_picture(folder / f"{name}.png", colored(spot()))
     write_picture(folder / f"{name}_mask.png", spot().astype(np.uint8) * 255)
     return folder
 
 
 def video_case(folder: Path, name: str = "film", gone: tuple[int, ...] = ()) -> Path:
-    """One colour video as DAVIS has it, JPEGImages/NAME and Annotations/NAME, PNG frames; returns `folder`."""
+    """One color video as DAVIS has it, JPEGImages/NAME and Annotations/NAME, PNG frames; returns `folder`."""
     truth = moving_spot(gone)
-    for index, (frame, mask) in enumerate(zip(coloured(truth), truth, strict=True)):
+    for index, (frame, mask) in enumerate(zip(colored(truth), truth, strict=True)):
         write_picture(folder / "JPEGImages" / name / f"{index:05}.png", frame)
         write_picture(folder / "Annotations" / name / f"{index:05}.png", mask.astype(np.uint8))
     return folder
 
 
 def mixed_data_set(folder: Path) -> Path:
-    """One volume, one colour picture and one colour video with a manifest; returns `folder`."""
+    """One volume, one color picture and one color video with a manifest; returns `folder`."""
     volume_case(folder)
     picture_case(folder)
     video_case(folder)

@@ -7,14 +7,14 @@ from ..core.masks import MaskState
 from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
 from ..scene.slice_views import show_slice
-from .verbs import SliceMark, SliceState
+from .state import SliceMark, SliceState
 from .workspace import Workspace
 
 _DOUBTED_ABSENCE = 0.5
 """A slice without the object is doubtful if the network is less certain of that."""
 
 
-class Doubtful:
+class Review:
     """What the strip shows, and where its buttons lead."""
 
     def __init__(self, work: Workspace) -> None:
@@ -25,33 +25,31 @@ class Doubtful:
     @property
     def slices(self) -> tuple[SliceState, ...]:
         """Every slice of the selected segment."""
-        entry, session = self._work.entry, self._work.session
-        if entry is None or session is None or entry.axis is None:
+        obj, session = self._work.selected_object, self._work.session
+        if obj is None or session is None or obj.axis is None:
             return ()
-        pending = session.pending_slices(entry.id)
-        return tuple(
-            _state(entry, index, pending) for index in range(session.geometry.slice_count(entry.axis))
-        )
+        pending = session.pending_slices(obj.id)
+        return tuple(_state(obj, index, pending) for index in range(session.geometry.slice_count(obj.axis)))
 
     @property
     def shown_index(self) -> int | None:
         """The slice that the views show."""
-        entry = self._work.entry
-        if entry is None or entry.axis is None:
+        obj = self._work.selected_object
+        if obj is None or obj.axis is None:
             return None
         shown = self._work.shown()
-        return shown.index if shown is not None and shown.axis == entry.axis else None
+        return shown.index if shown is not None and shown.axis == obj.axis else None
 
     def next_doubtful(self) -> int:
         """Show the least certain slice, then the next one with each call, and the first again after the last."""
-        entry = self._along()
-        order = doubtful_slices(entry)
+        obj = self._along()
+        order = doubtful_slices(obj)
         if not order:
             raise SessionError(
                 _("No computed slice is left to look at: propagate first, or all are accepted already.")
             )
-        if self._run != (entry.id, entry.propagations):
-            self._run, self._visited = (entry.id, entry.propagations), (-1.0, -1)
+        if self._run != (obj.id, obj.propagations):
+            self._run, self._visited = (obj.id, obj.propagations), (-1.0, -1)
         self._visited = next((place for place in order if place > self._visited), order[0])
         index = self._visited[1]
         self.show(index)
@@ -59,11 +57,11 @@ class Doubtful:
 
     def key_slice(self, step: int) -> int:
         """Show the nearest key slice above (1) or below (-1) the shown one."""
-        entry, shown = self._along(), self.shown_index
-        keys = sorted(entry.key_slices)
+        obj, shown = self._along(), self.shown_index
+        keys = sorted(obj.key_slices)
         if not keys:
             raise SessionError(
-                _('"{segment}" has no key slice yet: give it a prompt.').format(segment=entry.name)
+                _('"{segment}" has no key slice yet: give it a prompt.').format(segment=obj.name)
             )
         if shown is None:
             found = keys[0] if step > 0 else keys[-1]
@@ -73,56 +71,56 @@ class Doubtful:
                 above = _('"{segment}" has no key slice above slice {index}.')
                 below = _('"{segment}" has no key slice below slice {index}.')
                 text = above if step > 0 else below
-                raise SessionError(text.format(segment=entry.name, index=shown))
+                raise SessionError(text.format(segment=obj.name, index=shown))
             found = min(beyond, key=lambda key: abs(key - shown))
         self.show(found)
         return found
 
     def show(self, index: int) -> None:
         """Move the views."""
-        entry = self._along()
+        obj = self._along()
         volume, session = self._work.usable_volume()
-        assert entry.axis is not None
-        last = session.geometry.slice_count(entry.axis) - 1
+        assert obj.axis is not None
+        last = session.geometry.slice_count(obj.axis) - 1
         if not 0 <= index <= last:
             raise SessionError(
                 _("Slice {index} does not exist: there are slices 0 to {last}.").format(
                     index=index, last=last
                 )
             )
-        show_slice(self._work.scene, volume, entry.axis, index)
+        show_slice(self._work.scene, volume, obj.axis, index)
 
     def _along(self) -> SegmentObject:
         self._work.usable_volume()
-        entry = self._work.entry
-        if entry is None or entry.axis is None:
+        obj = self._work.selected_object
+        if obj is None or obj.axis is None:
             raise SessionError(_("Give the segment its first prompt first."))
-        return entry
+        return obj
 
 
-def doubtful_slices(entry: SegmentObject) -> list[tuple[float, int]]:
+def doubtful_slices(obj: SegmentObject) -> list[tuple[float, int]]:
     """Confidence, 0..1, and index of the computed slices that nobody has seen to, the least certain first.
 
     Without those that have prompts or belong to the user, and those where the object surely is not.
     """
-    said = {prompt.slice.index for prompt in entry.said.prompts}
+    prompted = {prompt.slice.index for prompt in obj.prompts}
     return sorted(
         (stored.confidence, index)
-        for index, stored in entry.masks.items()
+        for index, stored in obj.masks.items()
         if stored.confidence is not None
         and not stored.is_kept
-        and index not in said
+        and index not in prompted
         and (not stored.mask.is_empty or stored.confidence < _DOUBTED_ABSENCE)
     )
 
 
-def _state(entry: SegmentObject, index: int, pending: frozenset[int]) -> SliceState:
-    stored = entry.masks.get(index)
+def _state(obj: SegmentObject, index: int, pending: frozenset[int]) -> SliceState:
+    stored = obj.masks.get(index)
     confidence = None if stored is None else stored.confidence
     if stored is not None and stored.is_kept:
         accepted = stored.state is MaskState.ACCEPTED
         return SliceState(index, confidence, SliceMark.ACCEPTED if accepted else SliceMark.EDITED)
-    if entry.prompts_on(index):
+    if obj.prompts_on(index):
         return SliceState(index, confidence, SliceMark.PROMPTED)
     if index in pending:
         return SliceState(index, confidence, SliceMark.PENDING)

@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping
 
 from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
-from .doubtful import doubtful_slices
-from .verbs import NetworkState, Verb
+from .review import doubtful_slices
+from .state import Action, NetworkState
 from .workspace import Workspace
 
 Check = Callable[[Workspace], "str | None"]
 
 
-def reason(work: Workspace, verb: Verb) -> str | None:
+def reason(work: Workspace, action: Action) -> str | None:
     """See the controller."""
     if work.closed:
         return _("The module is closed.")
-    for check in _CHECKS[verb]:
+    for check in _CHECKS[action]:
         why = check(work)
         if why is not None:
             return why
@@ -52,99 +52,89 @@ def _network(work: Workspace) -> str | None:
     return _("The network is being prepared: a moment, please.")
 
 
-def _said(work: Workspace) -> str | None:
-    entry = work.entry
-    if entry is None or not entry.key_slices:
+def _has_key_slice(work: Workspace) -> str | None:
+    obj = work.selected_object
+    if obj is None or not obj.key_slices:
         return _("Click on the object first: give it a point, a box, a line or a stroke.")
     return None
 
 
 def _inside(work: Workspace) -> str | None:
-    entry = work.entry
-    if (
-        entry is None
-        or entry.kept_slices
-        or any(getattr(said, "positive", True) for said in entry.said.prompts)
-    ):
+    obj = work.selected_object
+    if obj is None or obj.kept_slices or any(getattr(prompt, "positive", True) for prompt in obj.prompts):
         return None
     return _("So far you have only said what does not belong to the object: click on the object, too.")
 
 
 def _prompts(work: Workspace) -> str | None:
-    entry = work.entry
-    return None if entry is not None and entry.said.prompts else _("The segment has no prompts.")
+    obj = work.selected_object
+    return None if obj is not None and obj.prompts else _("The segment has no prompts.")
 
 
 def _axis(work: Workspace) -> str | None:
-    entry = work.entry
-    return (
-        None
-        if entry is not None and entry.axis is not None
-        else _("Give the segment its first prompt first.")
-    )
+    obj = work.selected_object
+    return None if obj is not None and obj.axis is not None else _("Give the segment its first prompt first.")
 
 
 def _masks(work: Workspace) -> str | None:
-    entry = work.entry
+    obj = work.selected_object
     return (
         None
-        if entry is not None and entry.masks
+        if obj is not None and obj.masks
         else _("The segment has no mask yet: click on the object first.")
     )
 
 
 def _pending(work: Workspace) -> str | None:
-    entry, session = work.entry, work.session
-    if entry is None or session is None or entry.id in work.stale:
+    obj, session = work.selected_object, work.session
+    if obj is None or session is None or obj.id in work.stale:
         return None
-    if session.pending_slices(entry.id):
+    if session.pending_slices(obj.id):
         return None
     return _(
         "Every slice is computed: correct one with a prompt, and the slices beside it are computed again."
     )
 
 
-def _is_due(work: Workspace, entry: SegmentObject) -> bool:
+def _is_due(work: Workspace, obj: SegmentObject) -> bool:
     session = work.session
-    return session is not None and (bool(session.pending_slices(entry.id)) or entry.id in work.stale)
+    return session is not None and (bool(session.pending_slices(obj.id)) or obj.id in work.stale)
 
 
 def _any_due(work: Workspace) -> str | None:
     session = work.session
-    entries = [
-        entry for entry in (session.objects if session else ()) if not entry.locked and entry.key_slices
-    ]
-    if not entries:
+    objects = [obj for obj in (session.objects if session else ()) if not obj.locked and obj.key_slices]
+    if not objects:
         return _("No unlocked segment has prompts.")
-    if any(_is_due(work, entry) for entry in entries):
+    if any(_is_due(work, obj) for obj in objects):
         return None
     return _("Every slice of every segment is computed.")
 
 
 def _shown_mask(work: Workspace) -> str | None:
-    entry, shown = work.entry, work.shown()
-    if entry is None or shown is None or shown.axis != entry.axis or shown.index not in entry.masks:
+    obj, shown = work.selected_object, work.shown()
+    if obj is None or shown is None or shown.axis != obj.axis or shown.index not in obj.masks:
         return _("The segment has no mask on the slice that is shown.")
     return None
 
 
 def _shown_kept(work: Workspace) -> str | None:
-    entry, shown = work.entry, work.shown()
-    if entry is None or shown is None or shown.axis != entry.axis or shown.index not in entry.kept_slices:
+    obj, shown = work.selected_object, work.shown()
+    if obj is None or shown is None or shown.axis != obj.axis or shown.index not in obj.kept_slices:
         return _("The slice that is shown is not accepted.")
     return None
 
 
 def _predicted(work: Workspace) -> str | None:
-    entry = work.entry
-    if entry is None or not entry.masks.keys() - entry.kept_slices:
+    obj = work.selected_object
+    if obj is None or not obj.masks.keys() - obj.kept_slices:
         return _("No slice was computed that is not accepted already.")
     return None
 
 
 def _doubtful(work: Workspace) -> str | None:
-    entry = work.entry
-    if entry is None or not doubtful_slices(entry):
+    obj = work.selected_object
+    if obj is None or not doubtful_slices(obj):
         return _("No computed slice is left to look at: propagate first, or all are accepted already.")
     return None
 
@@ -158,12 +148,8 @@ def _redo(work: Workspace) -> str | None:
 
 
 def _ranged(work: Workspace) -> str | None:
-    entry = work.entry
-    return (
-        None
-        if entry is not None and entry.said.slice_range
-        else _("The whole volume is propagated over already.")
-    )
+    obj = work.selected_object
+    return None if obj is not None and obj.slice_range else _("The whole volume is propagated over already.")
 
 
 def _changes(work: Workspace) -> str | None:
@@ -181,31 +167,31 @@ def _objects(work: Workspace) -> str | None:
 
 
 _ON_SEGMENT = (_volume, _segment, _unlocked)
-_CHECKS: Mapping[Verb, tuple[Check, ...]] = {
-    Verb.ADD_SEGMENT: (_volume,),
-    Verb.PLACE: (_volume, _unlocked),
-    Verb.SCRIBBLE: (_volume, _unlocked),
-    Verb.USE_CURRENT_MASK: _ON_SEGMENT,
-    Verb.SET_RANGE: (*_ON_SEGMENT, _axis),
-    Verb.CLEAR_RANGE: (*_ON_SEGMENT, _ranged),
-    Verb.REMOVE_PROMPTS: (*_ON_SEGMENT, _prompts),
-    Verb.PROPAGATE: (*_ON_SEGMENT, _idle, _said, _inside, _network, _pending),
-    Verb.PROPAGATE_ALL: (_volume, _idle, _network, _any_due),
-    Verb.CANCEL: (_running,),
-    Verb.ACCEPT_SLICE: (*_ON_SEGMENT, _shown_mask),
-    Verb.ACCEPT_ALL: (*_ON_SEGMENT, _masks, _predicted),
-    Verb.RELEASE_SLICE: (*_ON_SEGMENT, _shown_kept),
-    Verb.LOCK: (_volume, _segment),
-    Verb.CLEANUP: _ON_SEGMENT,
-    Verb.NEXT_DOUBTFUL: (_volume, _segment, _doubtful),
-    Verb.PREVIOUS_KEY_SLICE: (_volume, _segment, _said),
-    Verb.NEXT_KEY_SLICE: (_volume, _segment, _said),
-    Verb.SHOW_CHANGES: (_volume, _changes),
-    Verb.KEEP_CHANGES: (_volume, _changes),
-    Verb.REVERT_CHANGES: (_volume, _idle, _changes),
-    Verb.UNDO: (_volume, _undo),
-    Verb.REDO: (_volume, _idle, _redo),
-    Verb.EXPORT_PROMPTS: (_volume, _objects),
-    Verb.IMPORT_PROMPTS: (_volume, _idle),
-    Verb.ESTIMATE: (*_ON_SEGMENT, _idle, _said, _inside, _network),
+_CHECKS: Mapping[Action, tuple[Check, ...]] = {
+    Action.ADD_SEGMENT: (_volume,),
+    Action.PLACE: (_volume, _unlocked),
+    Action.SCRIBBLE: (_volume, _unlocked),
+    Action.USE_CURRENT_MASK: _ON_SEGMENT,
+    Action.SET_RANGE: (*_ON_SEGMENT, _axis),
+    Action.CLEAR_RANGE: (*_ON_SEGMENT, _ranged),
+    Action.REMOVE_PROMPTS: (*_ON_SEGMENT, _prompts),
+    Action.PROPAGATE: (*_ON_SEGMENT, _idle, _has_key_slice, _inside, _network, _pending),
+    Action.PROPAGATE_ALL: (_volume, _idle, _network, _any_due),
+    Action.CANCEL: (_running,),
+    Action.ACCEPT_SLICE: (*_ON_SEGMENT, _shown_mask),
+    Action.ACCEPT_ALL: (*_ON_SEGMENT, _masks, _predicted),
+    Action.RELEASE_SLICE: (*_ON_SEGMENT, _shown_kept),
+    Action.LOCK: (_volume, _segment),
+    Action.CLEANUP: _ON_SEGMENT,
+    Action.NEXT_DOUBTFUL: (_volume, _segment, _doubtful),
+    Action.PREVIOUS_KEY_SLICE: (_volume, _segment, _has_key_slice),
+    Action.NEXT_KEY_SLICE: (_volume, _segment, _has_key_slice),
+    Action.SHOW_CHANGES: (_volume, _changes),
+    Action.KEEP_CHANGES: (_volume, _changes),
+    Action.REVERT_CHANGES: (_volume, _idle, _changes),
+    Action.UNDO: (_volume, _undo),
+    Action.REDO: (_volume, _idle, _redo),
+    Action.EXPORT_PROMPTS: (_volume, _objects),
+    Action.IMPORT_PROMPTS: (_volume, _idle),
+    Action.ESTIMATE: (*_ON_SEGMENT, _idle, _has_key_slice, _inside, _network),
 }

@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from MedSAMSlicerLib.lab.training.fields import Source  # noqa: E402
-from MedSAMSlicerLib.lab.training.mistakes import mistaken, moved  # noqa: E402
+from MedSAMSlicerLib.lab.training.mask_noise import corrupted, moved  # noqa: E402
 
 
 def square() -> torch.Tensor:
@@ -25,7 +25,7 @@ def test_a_moved_mask_keeps_its_area_and_nothing_comes_in_from_outside() -> None
 
 def test_mistakes_are_mostly_masks_that_are_too_large_as_in_tracking() -> None:
     areas = torch.tensor(
-        [float((mistaken(Source(seed), square()) > 0).sum()) / (2 * 24 * 24) for seed in range(60)]
+        [float((corrupted(Source(seed), square()) > 0).sum()) / (2 * 24 * 24) for seed in range(60)]
     )
     assert (areas > 1).float().mean() > 0.5
     assert (areas < 1).float().mean() > 0.05
@@ -34,4 +34,4 @@ def test_mistakes_are_mostly_masks_that_are_too_large_as_in_tracking() -> None:
 
 
 def test_the_same_seed_makes_the_same_mistake() -> None:
-    assert torch.equal(mistaken(Source(3), square(), 2.0), mistaken(Source(3), square(), 2.0))
+    assert torch.equal(corrupted(Source(3), square(), 2.0), corrupted(Source(3), square(), 2.0))

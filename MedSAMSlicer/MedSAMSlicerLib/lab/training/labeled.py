@@ -1,4 +1,4 @@
-"""A folder of labelled volumes: which image belongs to which labels, and the objects in them.
+"""A folder of labeled volumes: which image belongs to which labels, and the objects in them.
 
 What a folder may hold is told to users in docs/fine-tuning.md: a `manifest.json`, or pairs of files by their names.
 """
@@ -23,7 +23,7 @@ from ...core.geometry import SliceAxis, VolumeGeometry
 from ...core.intensity import Window, choose_window
 from ...io.labels import read_label
 from ...io.volumes import read_volume
-from .draws import seed_of
+from .rng import seed_of
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ _MOST_OBJECTS = 12  # of one label: the largest
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Which labelled volumes to learn from.
+    """Which labeled volumes to learn from.
 
     Args:
         folder: See the module's docstring.
@@ -47,7 +47,7 @@ class DataSettings:
         leave_out: Names of volumes that are neither trained on nor validated on.
         validation: Share of the volumes that choose the best weights and are never trained on; 0 = none, and the
             weights are judged on what they were trained on.
-        window: Grey values, as `choose_window` takes it; a window in the manifest comes first.
+        window: Gray values, as `choose_window` takes it; a window in the manifest comes first.
     """
 
     folder: Path
@@ -58,7 +58,7 @@ class DataSettings:
 
 
 @dataclass(frozen=True)
-class Case:
+class TrainingCase:
     """One image file with its labels.
 
     Args:
@@ -77,7 +77,7 @@ class Case:
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class TrainingTarget:
     """One connected object.
 
     Args:
@@ -109,27 +109,27 @@ class Target:
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledVolume:
+class LabeledVolume:
     """A volume in its own voxel values, (K, J, I), with its window and objects."""
 
     name: str
     array: npt.NDArray[Any]
     geometry: VolumeGeometry
     window: Window
-    targets: tuple[Target, ...]
+    targets: tuple[TrainingTarget, ...]
 
 
 # ----------------------------------------------------------------------------------------------- which files there are
 
 
-def find_cases(folder: Path, tell: bool = True) -> list[Case]:
-    """All pairs of a folder, sorted by name; with `tell` a warning names labels without an image.
+def find_cases(folder: Path, warn: bool = True) -> list[TrainingCase]:
+    """All pairs of a folder, sorted by name; with `warn` a warning names labels without an image.
 
     Raises VolumeError when there is no such folder, no pair in it, or its manifest cannot be read.
     """
     if not folder.is_dir():
-        raise VolumeError(f"The folder of labelled volumes {folder} does not exist.")
-    cases = _from_manifest(folder) if (folder / MANIFEST).is_file() else _by_name(folder, tell)
+        raise VolumeError(f"The folder of labeled volumes {folder} does not exist.")
+    cases = _from_manifest(folder) if (folder / MANIFEST).is_file() else _by_name(folder, warn)
     if not cases:
         raise VolumeError(
             f"{folder} holds no image with labels: name them like case1.nii.gz and case1_label.nii.gz "
@@ -138,32 +138,32 @@ def find_cases(folder: Path, tell: bool = True) -> list[Case]:
     return sorted(cases, key=lambda case: case.name)
 
 
-def _from_manifest(folder: Path) -> list[Case]:
+def _from_manifest(folder: Path) -> list[TrainingCase]:
     path = folder / MANIFEST
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        labelled = [entry for entry in entries if entry.get("label")]
-        return [_manifest_case(folder, entry) for entry in labelled]
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        labeled = [row for row in rows if row.get("label")]
+        return [_manifest_case(folder, row) for row in labeled]
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise VolumeError(f'{path} must be a list of {{"image": ..., "label": ...}}: {error!r}.') from error
 
 
-def _manifest_case(folder: Path, entry: dict[str, Any]) -> Case:
-    image, objects = str(entry["image"]), entry.get("objects")
-    name = str(entry.get("name") or image)
+def _manifest_case(folder: Path, row: dict[str, Any]) -> TrainingCase:
+    image, objects = str(row["image"]), row.get("objects")
+    name = str(row.get("name") or image)
     if objects is not None:
         objects = tuple(tuple(int(value) for value in group) for group in objects)
-    return Case(
+    return TrainingCase(
         name,
         folder / image,
-        folder / str(entry["label"]),
+        folder / str(row["label"]),
         objects,
-        entry.get("modality"),
-        entry.get("window"),
+        row.get("modality"),
+        row.get("window"),
     )
 
 
-def _by_name(folder: Path, tell: bool = True) -> list[Case]:
+def _by_name(folder: Path, warn: bool = True) -> list[TrainingCase]:
     images: dict[tuple[str, str], Path] = {}
     labels: dict[tuple[str, str], Path] = {}
     for path in sorted(folder.rglob("*")):
@@ -179,19 +179,19 @@ def _by_name(folder: Path, tell: bool = True) -> list[Case]:
             labels[place, as_label["base"] if as_label else stem] = path
         else:
             images[place, as_image["base"] if as_image else stem] = path
-    for key in sorted(labels.keys() - images.keys()) if tell else ():
+    for key in sorted(labels.keys() - images.keys()) if warn else ():
         logger.warning("%s is left out: there is no image for it", labels[key])
     shared = sorted(images.keys() & labels.keys())
-    return [Case("/".join(filter(None, key)), images[key], labels[key]) for key in shared]
+    return [TrainingCase("/".join(filter(None, key)), images[key], labels[key]) for key in shared]
 
 
 # --------------------------------------------------------------------------------------------------- what is in them
 
 
-def read_cases(cases: Sequence[Case], window: str = "auto", tell: bool = True) -> list[LabelledVolume]:
+def read_cases(cases: Sequence[TrainingCase], window: str = "auto", warn: bool = True) -> list[LabeledVolume]:
     """The volumes of cases; those that cannot be read, or hold no object to learn, are left out.
 
-    With `tell` a warning says so; without, they are known already.
+    With `warn` a warning says so; without, they are known already.
 
     Raises VolumeError when none is left, with the reason of the last.
     """
@@ -201,17 +201,17 @@ def read_cases(cases: Sequence[Case], window: str = "auto", tell: bool = True) -
             volumes.append(read_case(case, window))
         except MedSAMError as error:
             reason = str(error)
-            if tell:
+            if warn:
                 logger.warning("%s is left out: %s", case.name, error)
     if not volumes:
-        raise VolumeError(f"None of the {len(cases)} labelled volumes can be used: {reason}")
+        raise VolumeError(f"None of the {len(cases)} labeled volumes can be used: {reason}")
     return volumes
 
 
-def read_case(case: Case, window: str = "auto") -> LabelledVolume:
+def read_case(case: TrainingCase, window: str = "auto") -> LabeledVolume:
     """One volume with its objects.
 
-    Raises VolumeError or GeometryError when a file cannot be read, the labels do not fit, or nothing is labelled.
+    Raises VolumeError or GeometryError when a file cannot be read, the labels do not fit, or nothing is labeled.
     """
     volume = read_volume(case.image)
     labels = read_label(case.label, volume.geometry)
@@ -225,11 +225,11 @@ def read_case(case: Case, window: str = "auto") -> LabelledVolume:
         raise VolumeError(f"{case.label} holds no object of at least {_SMALLEST_OBJECT} voxels.")
     modality = case.modality if case.modality in ("CT", "MR", "PT", "PET") else volume.modality
     chosen = choose_window(volume.array, case.window or window, modality)
-    return LabelledVolume(case.name, volume.array, volume.geometry, chosen, tuple(targets))
+    return LabeledVolume(case.name, volume.array, volume.geometry, chosen, tuple(targets))
 
 
-def _targets(name: str, mask: npt.NDArray[np.bool_]) -> list[Target]:
-    """The largest connected components (26 neighbours) of a label."""
+def _targets(name: str, mask: npt.NDArray[np.bool_]) -> list[TrainingTarget]:
+    """The largest connected components (26 neighbors) of a label."""
     components = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True)
     shapes = sitk.LabelShapeStatisticsImageFilter()
     shapes.Execute(components)
@@ -241,11 +241,13 @@ def _targets(name: str, mask: npt.NDArray[np.bool_]) -> list[Target]:
             break
         i, j, k, size_i, size_j, size_k = shapes.GetBoundingBox(number)
         part = array[k : k + size_k, j : j + size_j, i : i + size_i] == number
-        targets.append(Target(name, (k, j, i), part))
+        targets.append(TrainingTarget(name, (k, j, i), part))
     return targets
 
 
-def split(cases: Sequence[Case], settings: DataSettings, seed: int) -> tuple[list[Case], list[Case]]:
+def split(
+    cases: Sequence[TrainingCase], settings: DataSettings, seed: int
+) -> tuple[list[TrainingCase], list[TrainingCase]]:
     """The cases to train on and those to validate on; at least one each where there are two and one is wanted.
 
     Where none is kept for validation, both are all cases.
@@ -255,15 +257,15 @@ def split(cases: Sequence[Case], settings: DataSettings, seed: int) -> tuple[lis
     for pattern in (*settings.only, *settings.leave_out):
         if not any(fnmatch.fnmatchcase(case.name, pattern) for case in cases):
             names = ", ".join(case.name for case in cases)
-            raise VolumeError(f"No labelled volume is called {pattern!r}; there are {names}.")
+            raise VolumeError(f"No labeled volume is called {pattern!r}; there are {names}.")
 
-    def named(case: Case, patterns: tuple[str, ...]) -> bool:
+    def named(case: TrainingCase, patterns: tuple[str, ...]) -> bool:
         return any(fnmatch.fnmatchcase(case.name, pattern) for pattern in patterns)
 
     used = [case for case in cases if not settings.only or named(case, settings.only)]
     kept = [case for case in used if not named(case, settings.leave_out)]
     if not kept:
-        raise VolumeError("All labelled volumes are left out, so that none is left to learn from.")
+        raise VolumeError("All labeled volumes are left out, so that none is left to learn from.")
     if len(kept) == 1 or settings.validation == 0:
         return kept, kept
     order = np.random.default_rng(seed_of(seed, 1)).permutation(len(kept))

@@ -1,4 +1,4 @@
-"""Rivals are exact where they must be, and know no more than boxes, range and clicks."""
+"""Baselines are exact where they must be, and know no more than boxes, range and clicks."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from MedSAMSlicerLib.core.errors import PromptError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.metrics import dice
 from MedSAMSlicerLib.core.prompts import ObjectPrompts, Prompt
-from MedSAMSlicerLib.lab.evaluation.growcut import growcut_rival
-from MedSAMSlicerLib.lab.evaluation.interpolation import interpolation_rival
+from MedSAMSlicerLib.lab.evaluation.baselines import Baseline, box_baseline, ellipsoid_baseline
+from MedSAMSlicerLib.lab.evaluation.growcut import growcut_baseline
+from MedSAMSlicerLib.lab.evaluation.interpolation import interpolation_baseline
 from MedSAMSlicerLib.lab.evaluation.protocol import PROTOCOLS
-from MedSAMSlicerLib.lab.evaluation.random_walker import random_walker_rival
-from MedSAMSlicerLib.lab.evaluation.rivals import Rival, box_rival, ellipsoid_rival
+from MedSAMSlicerLib.lab.evaluation.random_walker import random_walker_baseline
 from MedSAMSlicerLib.lab.evaluation.runners import Request
 from MedSAMSlicerLib.lab.evaluation.simulated_user import box_on, click_on
 
-from .labelled_volumes import GEOMETRY, SHAPE, brick, bright, ellipsoid, target_of, volume_of
-from .rival_questions import answer, ask_about
+from .baseline_requests import answer, ask_about
+from .labeled_volumes import GEOMETRY, SHAPE, brick, bright, ellipsoid, target_of, volume_of
 
-NEEDED = {growcut_rival: "slicer", interpolation_rival: "itk", random_walker_rival: "skimage"}
-ALL = [box_rival, ellipsoid_rival, *NEEDED]
+NEEDED = {growcut_baseline: "slicer", interpolation_baseline: "itk", random_walker_baseline: "skimage"}
+ALL = [box_baseline, ellipsoid_baseline, *NEEDED]
 
 
-def made(rival: Callable[[], Rival]) -> Rival:
-    """The rival; the test is skipped where its package is not installed."""
-    package = NEEDED.get(rival)
+def made(baseline: Callable[[], Baseline]) -> Baseline:
+    """The baseline; the test is skipped where its package is not installed."""
+    package = NEEDED.get(baseline)
     if package is not None and find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
-    return rival()
+    return baseline()
 
 
 @pytest.mark.parametrize("axis", list(SliceAxis))
 def test_the_box_is_exact_on_a_brick(axis: SliceAxis) -> None:
-    assert np.array_equal(answer(box_rival(), brick(), axis), brick())
+    assert np.array_equal(answer(box_baseline(), brick(), axis), brick())
 
 
 def test_the_ellipsoid_is_exact_on_an_ellipsoid() -> None:
-    # Its box reaches half a voxel beyond the outermost centres, its ends one slice beyond the range.
+    # Its box reaches half a voxel beyond the outermost centers, its ends one slice beyond the range.
     truth = ellipsoid(radii=(5, 9.5, 12.5))
     assert (truth.any((1, 2)).sum(), truth.any((0, 2)).sum(), truth.any((0, 1)).sum()) == (11, 19, 25)
     assert (
-        dice(answer(ellipsoid_rival(), truth), ellipsoid(radii=(6, 9.5, 12.5))) > 0.999
+        dice(answer(ellipsoid_baseline(), truth), ellipsoid(radii=(6, 9.5, 12.5))) > 0.999
     )  # rounding at its skin
 
 
 def test_the_ellipsoid_fills_its_share_of_the_box() -> None:
-    filled, box = answer(ellipsoid_rival(), brick()), brick()
+    filled, box = answer(ellipsoid_baseline(), brick()), brick()
     assert not (filled & ~box).any()
     assert filled.any(axis=(1, 2)).sum() == 9
     assert np.count_nonzero(filled[3]) / np.count_nonzero(box[3]) == pytest.approx(np.pi / 4, abs=0.03)
@@ -61,71 +61,71 @@ def test_the_ellipsoid_fills_its_share_of_the_box() -> None:
 
 def test_the_figures_from_one_box_stay_what_they_are() -> None:
     truth = np.roll(ellipsoid((6, 17, 21), (5, 8, 13)), 1, axis=0) | ellipsoid((9, 20, 20), (4, 10, 6))
-    assert dice(answer(box_rival(), truth), truth) == pytest.approx(0.546268, abs=1e-6)
-    assert dice(answer(ellipsoid_rival(), truth), truth) == pytest.approx(0.789087, abs=1e-6)
+    assert dice(answer(box_baseline(), truth), truth) == pytest.approx(0.546268, abs=1e-6)
+    assert dice(answer(ellipsoid_baseline(), truth), truth) == pytest.approx(0.789087, abs=1e-6)
 
 
 def test_between_two_boxes_the_edges_change_linearly() -> None:
     mask = np.zeros(SHAPE, bool)
     for step in range(9):
         mask[3 + step, 10 : 14 + step, 20 - step : 24] = True
-    assert np.array_equal(answer(box_rival(), mask, boxed=(3, 11)), mask)
+    assert np.array_equal(answer(box_baseline(), mask, boxed=(3, 11)), mask)
 
 
 def test_the_ellipsoid_is_closer_with_three_boxes_than_with_one() -> None:
     mask = np.zeros(SHAPE, bool)
     for step in range(9):
         mask[3 + step] = ellipsoid((3 + step, 10 + 2 * step, 22), (5, 5, 9))[3 + step]
-    one, three = (dice(answer(ellipsoid_rival(), mask, boxed=boxed), mask) for boxed in ((7,), (3, 7, 11)))
+    one, three = (dice(answer(ellipsoid_baseline(), mask, boxed=boxed), mask) for boxed in ((7,), (3, 7, 11)))
     assert one < 0.75
     assert three > 0.9
 
 
-@pytest.mark.parametrize("rival", ALL)
+@pytest.mark.parametrize("baseline", ALL)
 @pytest.mark.parametrize("axis", list(SliceAxis))
 def test_every_slice_boxed_gives_an_ellipsoid_on_any_axis(
-    rival: Callable[[], Rival], axis: SliceAxis
+    baseline: Callable[[], Baseline], axis: SliceAxis
 ) -> None:
     truth = ellipsoid()
     boxed = tuple(np.flatnonzero(target_of(truth, axis).areas).tolist())
-    least = 0.7 if rival is box_rival else 0.93
-    assert dice(answer(made(rival), truth, axis, boxed), truth) > least
+    least = 0.7 if baseline is box_baseline else 0.93
+    assert dice(answer(made(baseline), truth, axis, boxed), truth) > least
 
 
-@pytest.mark.parametrize("rival", ALL)
-def test_a_volume_of_one_slice_works(rival: Callable[[], Rival]) -> None:
+@pytest.mark.parametrize("baseline", ALL)
+def test_a_volume_of_one_slice_works(baseline: Callable[[], Baseline]) -> None:
     truth = ellipsoid()[7:8]
-    found = ask_about(made(rival), bright(truth), target_of(truth))
-    assert dice(found, truth) > (0.7 if rival is box_rival else 0.92)
+    found = ask_about(made(baseline), bright(truth), target_of(truth))
+    assert dice(found, truth) > (0.7 if baseline is box_baseline else 0.92)
 
 
-@pytest.mark.parametrize("rival", ALL)
-def test_colour_works(rival: Callable[[], Rival]) -> None:
+@pytest.mark.parametrize("baseline", ALL)
+def test_color_works(baseline: Callable[[], Baseline]) -> None:
     truth = ellipsoid(radii=(5, 9, 12))
-    grey = np.where(truth, 200, 90)
-    colour = np.stack([grey, grey // 2, 255 - grey], axis=-1).astype(np.uint8)
-    found = ask_about(made(rival), colour, target_of(truth))
+    gray = np.where(truth, 200, 90)
+    color = np.stack([gray, gray // 2, 255 - gray], axis=-1).astype(np.uint8)
+    found = ask_about(made(baseline), color, target_of(truth))
     assert found.shape == truth.shape
-    assert dice(found, truth) > (0.55 if rival is box_rival else 0.75)
+    assert dice(found, truth) > (0.55 if baseline is box_baseline else 0.75)
 
 
-@pytest.mark.parametrize("rival", ALL)
-def test_the_same_question_has_the_same_answer(rival: Callable[[], Rival]) -> None:
-    assert np.array_equal(answer(made(rival), ellipsoid()), answer(made(rival), ellipsoid()))
+@pytest.mark.parametrize("baseline", ALL)
+def test_the_same_question_has_the_same_answer(baseline: Callable[[], Baseline]) -> None:
+    assert np.array_equal(answer(made(baseline), ellipsoid()), answer(made(baseline), ellipsoid()))
 
 
-@pytest.mark.parametrize("rival", ALL)
-def test_one_voxel_can_be_boxed(rival: Callable[[], Rival]) -> None:
+@pytest.mark.parametrize("baseline", ALL)
+def test_one_voxel_can_be_boxed(baseline: Callable[[], Baseline]) -> None:
     truth = np.zeros(SHAPE, bool)
     truth[5, 9, 9] = truth[6, 9, 9] = True
-    assert np.array_equal(answer(made(rival), truth), truth)
+    assert np.array_equal(answer(made(baseline), truth), truth)
 
 
 @pytest.mark.slicer
 @pytest.mark.parametrize("axis", list(SliceAxis))
 def test_growcut_finds_a_bright_ellipsoid(axis: SliceAxis) -> None:
     pytest.importorskip("slicer")
-    assert dice(answer(growcut_rival(), ellipsoid(), axis), ellipsoid()) > 0.95
+    assert dice(answer(growcut_baseline(), ellipsoid(), axis), ellipsoid()) > 0.95
 
 
 @pytest.mark.slicer
@@ -133,12 +133,12 @@ def test_growcut_finds_an_object_that_fills_the_volume_up_to_its_ends() -> None:
     pytest.importorskip("slicer")
     mask = np.zeros(SHAPE, bool)
     mask[:, 8:25, 10:31] = True
-    assert dice(answer(growcut_rival(), mask), mask) > 0.95
+    assert dice(answer(growcut_baseline(), mask), mask) > 0.95
 
 
-def test_rivals_need_a_box_and_a_range() -> None:
+def test_baselines_need_a_box_and_a_range() -> None:
     target, protocol = target_of(brick()), PROTOCOLS["box+range"]
-    ask = box_rival().begin(volume_of(brick()), SliceAxis.K)
+    ask = box_baseline().begin(volume_of(brick()), SliceAxis.K)
     click, box = click_on(target, GEOMETRY, 7), box_on(target, GEOMETRY, 7)
 
     def request(*said: Prompt, slice_range: tuple[int, int] | None = (3, 11)) -> Request:
@@ -148,22 +148,22 @@ def test_rivals_need_a_box_and_a_range() -> None:
         ask(request(click))
     with pytest.raises(PromptError, match="a box and the slice range"):
         ask(request(box, slice_range=None))
-    with pytest.raises(PromptError, match="Clicks do not correct the rival 'box', got 1"):
+    with pytest.raises(PromptError, match="Clicks do not correct the baseline 'box', got 1"):
         ask(request(box, click))
 
 
-@pytest.mark.parametrize("rival", ALL)
-def test_rivals_work_from_boxes_with_a_range_only(rival: Callable[[], Rival]) -> None:
-    supported = {name for name, protocol in PROTOCOLS.items() if made(rival).supports(protocol)}
+@pytest.mark.parametrize("baseline", ALL)
+def test_baselines_work_from_boxes_with_a_range_only(baseline: Callable[[], Baseline]) -> None:
+    supported = {name for name, protocol in PROTOCOLS.items() if made(baseline).supports(protocol)}
     assert {"box+range", "loose box+range", "every slice", "three slices+range", "middle+range"} <= supported
     assert {"box+range, 5 boxes", "first, forward+range"} <= supported
     unusable = {"box", "click", "click+range", "line+range", "mask+range", "10 clicks", "forward+range"}
     assert not supported & {*unusable, "every slice, click", "backward+range"}
 
 
-@pytest.mark.parametrize("rival", ALL)
-def test_clicks_correct_those_that_grow_from_seeds_and_boxes_all(rival: Callable[[], Rival]) -> None:
-    runner = made(rival)
+@pytest.mark.parametrize("baseline", ALL)
+def test_clicks_correct_those_that_grow_from_seeds_and_boxes_all(baseline: Callable[[], Baseline]) -> None:
+    runner = made(baseline)
     assert runner.corrects(PROTOCOLS["box+range"]) == (runner.name in ("GrowCut", "random walker"))
     assert runner.corrects(PROTOCOLS["box+range, 5 boxes"])
 
@@ -171,9 +171,9 @@ def test_clicks_correct_those_that_grow_from_seeds_and_boxes_all(rival: Callable
 @pytest.mark.parametrize(
     ("module", "factory", "package", "extra"),
     [
-        ("growcut", "growcut_rival", "slicer", "slicer"),
-        ("interpolation", "interpolation_rival", "itk", "lab"),
-        ("random_walker", "random_walker_rival", "skimage", "lab"),
+        ("growcut", "growcut_baseline", "slicer", "slicer"),
+        ("interpolation", "interpolation_baseline", "itk", "lab"),
+        ("random_walker", "random_walker_baseline", "skimage", "lab"),
     ],
 )
 def test_a_missing_package_is_one_sentence_that_names_the_extra(
@@ -193,7 +193,7 @@ def test_a_missing_package_is_one_sentence_that_names_the_extra(
 
 
 def test_a_stack_of_thick_slices_keeps_its_spacing() -> None:
-    from MedSAMSlicerLib.lab.evaluation.rivals import Stack
+    from MedSAMSlicerLib.lab.evaluation.baselines import Stack
 
     volume = volume_of(brick())
     assert volume.geometry == VolumeGeometry.from_spacing(SHAPE, (1.0, 1.0, 2.0), (3.0, -4.0, 5.0))

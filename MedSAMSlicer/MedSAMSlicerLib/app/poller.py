@@ -57,12 +57,12 @@ class Work(Protocol):
         ...
 
 
-class Pump:
+class Poller:
     """Takes in results and does what is due.
 
     Args:
         work: the worker.
-        timers: None = `turn` is called by hand.
+        timers: None = `poll` is called by hand.
         clock: the time in seconds.
 
     `on_error` hears of what could not be done with a result, such as when a mask cannot be written any more; without
@@ -75,7 +75,7 @@ class Pump:
         self._work, self._clock = work, clock
         self._timer = timers(self._tick, INTERVAL_MS) if timers else None
         self._due: dict[str, tuple[float, Callable[[], None]]] = {}
-        self._turning = self._closed = False
+        self._polling = self._closed = False
         self.on_error: Callable[[MedSAMError], None] | None = None
 
     @property
@@ -83,28 +83,28 @@ class Pump:
         """Whether anything is under way."""
         return bool(self._work.busy or self._due)
 
-    def kick(self) -> None:
+    def start(self) -> None:
         """Something was handed in: let the timer run."""
         if self._timer is not None and not self._closed:
             self._timer.start()
 
-    def later(self, key: str, seconds: float, action: Callable[[], None], again: bool = False) -> None:
-        """Do something in a while; what is already due under `key` stays as it is, or begins anew with `again`."""
+    def schedule(self, key: str, seconds: float, action: Callable[[], None], restart: bool = False) -> None:
+        """Do something in a while; what is already due under `key` stays as it is, or begins anew with `restart`."""
         if self._closed:
             return
-        if again or key not in self._due:
+        if restart or key not in self._due:
             self._due[key] = (self._clock() + seconds, action)
-        self.kick()
+        self.start()
 
-    def forget(self, key: str) -> None:
+    def unschedule(self, key: str) -> None:
         """Do not do it."""
         self._due.pop(key, None)
 
-    def turn(self, wait: float = 0.0) -> bool:
+    def poll(self, wait: float = 0.0) -> bool:
         """Take in what there is and do what is due; True while something is under way."""
-        if self._turning or self._closed:  # an event loop inside of what a result caused
+        if self._polling or self._closed:  # an event loop inside of what a result caused
             return self.active
-        self._turning = True
+        self._polling = True
         try:
             if self._work.busy:
                 self._attempt(lambda: self._work.dispatch(wait))
@@ -116,7 +116,7 @@ class Pump:
                 if found is not None:
                     self._attempt(found[1])
         finally:
-            self._turning = False
+            self._polling = False
         return self.active
 
     def close(self) -> None:
@@ -136,6 +136,6 @@ class Pump:
             self.on_error(error)
 
     def _tick(self) -> None:
-        active = self.turn(WAIT_SECONDS)
+        active = self.poll(WAIT_SECONDS)
         if not active and not self._work.filling and self._timer is not None:
             self._timer.stop()

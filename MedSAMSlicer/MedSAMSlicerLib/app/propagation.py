@@ -20,11 +20,11 @@ from ..core.errors import Cancelled, InsufficientMemoryError, MedSAMError, Sessi
 from ..core.segment_object import SegmentObject, kept_as_prompts
 from ..core.session import Session
 from ..core.translation import tr as _
-from .engine_jobs import Advance, EstimateJob, ObjectToRun, PropagateJob, SliceFound, SlicesGone
-from .reasons import reason
+from .enabled import reason
+from .jobs import Advance, EstimateJob, ObjectToRun, PropagateJob, SliceFound, SlicesGone
 from .retakes import Asked
 from .scene_sync import SceneSync
-from .verbs import Level, Progress, RunEstimate, Topic, Verb
+from .state import Action, Level, RunEstimate, RunProgress, Topic
 from .worker import Ticket
 from .workspace import Workspace
 
@@ -36,7 +36,7 @@ _WRITING_SHARE = 0.25
 
 
 @dataclass
-class _Run:
+class _CurrentRun:
     """The propagation under way."""
 
     number: int  # the session's
@@ -50,12 +50,12 @@ class _Run:
     ending: str = ""  # "cancel", "again" or "abandon" once it is to end early
 
 
-class Running:
+class Propagation:
     """Starts, feeds and ends runs."""
 
     def __init__(self, work: Workspace, sync: SceneSync) -> None:
         self._work, self._sync = work, sync
-        self._run: _Run | None = None
+        self._run: _CurrentRun | None = None
         self._pause = BATCH_SECONDS
         self._offer: Callable[[], None] | None = None
         self.run_estimate: RunEstimate | None = None
@@ -68,83 +68,83 @@ class Running:
         return self._run is not None
 
     @property
-    def progress(self) -> Progress | None:
+    def progress(self) -> RunProgress | None:
         """How far it is."""
         run = self._run
         if run is None:
             return None
         if run.counted is None:
-            return Progress(0, 0, None, _("Starting"))
+            return RunProgress(0, 0, None, _("Starting"))
         done, total = run.counted.done, max(run.counted.total, run.counted.done)
         spent = time.perf_counter() - run.began
         left = spent / done * (total - done) if done else None
         text = _("Slice {done} of {total}") if done else _("Measuring memory and speed")
-        return Progress(done, total, left, text.format(done=done, total=total))
+        return RunProgress(done, total, left, text.format(done=done, total=total))
 
     # -- starting
 
     def propagate(self, all_segments: bool, small: bool = False) -> None:
         """See the controller."""
-        why = reason(self._work, Verb.PROPAGATE_ALL if all_segments else Verb.PROPAGATE)
+        why = reason(self._work, Action.PROPAGATE_ALL if all_segments else Action.PROPAGATE)
         if why is not None:
             raise SessionError(why)
         session = self._work.usable_volume()[1]
         if all_segments:
-            chosen = tuple(entry.id for entry in session.objects if self._is_due(entry))
+            chosen = tuple(obj.id for obj in session.objects if self._is_due(obj))
         else:
             assert self._work.object_id is not None
             chosen = (self._work.object_id,)
         self._begin(chosen, small)
 
-    def _is_due(self, entry: SegmentObject) -> bool:
+    def _is_due(self, obj: SegmentObject) -> bool:
         session = self._work.session
         assert session is not None
-        due = bool(session.pending_slices(entry.id)) or entry.id in self._work.stale
-        return due and not entry.locked and bool(entry.key_slices)
+        due = bool(session.pending_slices(obj.id)) or obj.id in self._work.stale
+        return due and not obj.locked and bool(obj.key_slices)
 
     def _begin(self, object_ids: tuple[int, ...], small: bool = False) -> None:
         work = self._work
         session = work.usable_volume()[1]
         before = {object_id: session.object(object_id) for object_id in object_ids}
-        anew = bool(work.stale & {*object_ids})
-        number = session.begin_propagation(*object_ids, anew=anew)
-        entries = tuple(
+        recompute = bool(work.stale & {*object_ids})
+        number = session.begin_propagation(*object_ids, recompute=recompute)
+        objects = tuple(
             self._to_run(session.object(object_id), before[object_id]) for object_id in object_ids
         )
-        run = self._run = _Run(number, object_ids, before)
+        run = self._run = _CurrentRun(number, object_ids, before)
         if work.masks is not None:
             run.streaming.enter_context(work.masks.streaming())
         run.ticket = work.worker.submit(
-            PropagateJob(entries, small),
+            PropagateJob(objects, small),
             lambda value: self._take(run, value),
             lambda error: self._end(run, error),
         )
-        work.pump.kick()
-        work.tell(Topic.RUN, Topic.HISTORY, Topic.MASKS)
+        work.poller.start()
+        work.notify(Topic.RUN, Topic.HISTORY, Topic.MASKS)
 
-    def _to_run(self, entry: SegmentObject, before: SegmentObject) -> ObjectToRun:
-        assert entry.axis is not None
-        return ObjectToRun(entry.id, entry.axis, kept_as_prompts(before), entry.unfinished)
+    def _to_run(self, obj: SegmentObject, before: SegmentObject) -> ObjectToRun:
+        assert obj.axis is not None
+        return ObjectToRun(obj.id, obj.axis, kept_as_prompts(before), obj.unfinished)
 
     # -- results
 
-    def _take(self, run: _Run, value: Any) -> None:
+    def _take(self, run: _CurrentRun, value: Any) -> None:
         if run is not self._run or run.ending:
             return
         if isinstance(value, SliceFound):
             run.found.setdefault(value.object_id, {})[value.index] = (value.mask, value.confidence)
         elif isinstance(value, SlicesGone):
-            entry = self._object(value.object_id)
-            if entry is not None and entry.axis is not None and self._work.geometry is not None:
-                empty = np.zeros(self._work.geometry.slice_shape(entry.axis), np.bool_)
-                run.found.setdefault(entry.id, {}).update((index, (empty, None)) for index in value.indices)
+            obj = self._object(value.object_id)
+            if obj is not None and obj.axis is not None and self._work.geometry is not None:
+                empty = np.zeros(self._work.geometry.slice_shape(obj.axis), np.bool_)
+                run.found.setdefault(obj.id, {}).update((index, (empty, None)) for index in value.indices)
         elif isinstance(value, Advance):
             run.counted = value
-        self._work.pump.later("batch", self._pause, lambda: self._write(run))
+        self._work.poller.schedule("batch", self._pause, lambda: self._write(run))
 
-    def _write(self, run: _Run) -> None:
+    def _write(self, run: _CurrentRun) -> None:
         """Streamed slices into session and segment; the more that takes, the longer the next batch waits."""
-        self._work.pump.forget("batch")
+        self._work.poller.unschedule("batch")
         session = self._work.session
         if run is not self._run or run.ending or session is None:
             return
@@ -155,14 +155,14 @@ class Running:
             try:
                 self._sync.shown_masks.refresh([object_id], Asked(indices, run=run.number))
             except MedSAMError as error:  # such as when the volume has just come under a non-linear transform
-                self._work.complain(error)
+                self._work.show_error(error)
                 self._stop("cancel")
                 return
         spent = time.perf_counter() - began
         self._pause = max(BATCH_SECONDS, spent / _WRITING_SHARE)
-        self._work.tell(Topic.RUN, *((Topic.MASKS, Topic.HISTORY) if found else ()))
+        self._work.notify(Topic.RUN, *((Topic.MASKS, Topic.HISTORY) if found else ()))
 
-    def _keep(self, run: _Run, session: Session) -> dict[int, frozenset[int]]:
+    def _keep(self, run: _CurrentRun, session: Session) -> dict[int, frozenset[int]]:
         """Streamed slices into the session; returns which, by object."""
         found, run.found = run.found, {}
         for object_id, slices in found.items():
@@ -171,7 +171,7 @@ class Running:
             session.apply_predictions(run.number, object_id, masks, confidences)
         return {object_id: frozenset(slices) for object_id, slices in found.items()}
 
-    def _end(self, run: _Run, error: MedSAMError | None) -> None:
+    def _end(self, run: _CurrentRun, error: MedSAMError | None) -> None:
         if run is not self._run:
             run.streaming.close()
             return
@@ -181,7 +181,7 @@ class Running:
         if session is not None and not run.ending:
             self._write(run)
         self._run = None
-        self._work.pump.forget("batch")
+        self._work.poller.unschedule("batch")
         changed: tuple[int, ...] = run.object_ids
         if session is not None and run.ending != "abandon":
             if error is None and not run.ending:
@@ -195,18 +195,18 @@ class Running:
             try:
                 self._sync.after_change(dict.fromkeys(changed))
             except MedSAMError as unwritten:
-                self._work.complain(unwritten)
+                self._work.show_error(unwritten)
         run.streaming.close()
-        self._work.tell(Topic.RUN, Topic.MASKS, Topic.HISTORY)
+        self._work.notify(Topic.RUN, Topic.MASKS, Topic.HISTORY)
         if run.ending == "again":
             self._go_on(run)
         elif error is not None and not isinstance(error, Cancelled):
             self._fail(run, error)
 
-    def _fail(self, run: _Run, error: MedSAMError) -> None:
+    def _fail(self, run: _CurrentRun, error: MedSAMError) -> None:
         """Tell why the run ended; where memory was short, less is offered."""
         if not isinstance(error, InsufficientMemoryError) or "slower" not in str(error):
-            self._work.complain(error)
+            self._work.show_error(error)
             return
         session = self._work.session
 
@@ -215,7 +215,7 @@ class Running:
                 self._begin(run.object_ids, small=True)
 
         self._offer = with_less
-        self._work.say(str(error), Level.WARNING, _("Run with less memory"))
+        self._work.show_message(str(error), Level.WARNING, _("Run with less memory"))
 
     def take_offer(self) -> None:
         """See the controller."""
@@ -238,7 +238,7 @@ class Running:
         if run is not None:
             self._stop("abandon")
             self._run = None
-            self._work.pump.forget("batch")
+            self._work.poller.unschedule("batch")
             if self._work.scene.IsClosing():
                 run.streaming.pop_all()
             else:
@@ -258,24 +258,22 @@ class Running:
             run.ending = run.ending if run.ending in ("cancel", "abandon") else how
             if run.ticket is not None:
                 self._work.worker.cancel(run.ticket)
-            self._work.pump.kick()
+            self._work.poller.start()
 
-    def _go_on(self, run: _Run) -> None:
+    def _go_on(self, run: _CurrentRun) -> None:
         """Begin again with what was said meanwhile."""
-        there = [
-            entry for entry in (self._object(object_id) for object_id in run.object_ids) if entry is not None
-        ]
-        due = tuple(entry.id for entry in there if self._is_due(entry))
+        there = [obj for obj in (self._object(object_id) for object_id in run.object_ids) if obj is not None]
+        due = tuple(obj.id for obj in there if self._is_due(obj))
         if due:
             try:
                 self._begin(due)
             except MedSAMError as error:
-                self._work.complain(error)
+                self._work.show_error(error)
 
     def _object(self, object_id: int) -> SegmentObject | None:
         session = self._work.session
-        entries = session.objects if session else ()
-        return next((entry for entry in entries if entry.id == object_id), None)
+        objects = session.objects if session else ()
+        return next((obj for obj in objects if obj.id == object_id), None)
 
     # -- undo
 
@@ -308,20 +306,20 @@ class Running:
 
     def ask_estimate(self) -> None:
         """See the controller."""
-        why = reason(self._work, Verb.ESTIMATE)
+        why = reason(self._work, Action.ESTIMATE)
         if why is not None:
             raise SessionError(why)
         session = self._work.usable_volume()[1]
-        entry = self._work.entry
-        assert entry is not None
-        assert entry.axis is not None
-        wanted = session.pending_slices(entry.id)
-        job = EstimateJob((ObjectToRun(entry.id, entry.axis, kept_as_prompts(entry), wanted),))
+        obj = self._work.selected_object
+        assert obj is not None
+        assert obj.axis is not None
+        wanted = session.pending_slices(obj.id)
+        job = EstimateJob((ObjectToRun(obj.id, obj.axis, kept_as_prompts(obj), wanted),))
 
-        def tell(found: RunEstimate) -> None:
+        def show(found: RunEstimate) -> None:
             if session is self._work.session:
                 self.run_estimate = found
-                self._work.tell(Topic.RUN)
+                self._work.notify(Topic.RUN)
 
-        self._work.worker.submit(job, tell, lambda error: None)
-        self._work.pump.kick()
+        self._work.worker.submit(job, show, lambda error: None)
+        self._work.poller.start()

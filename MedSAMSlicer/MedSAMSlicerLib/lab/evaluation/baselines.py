@@ -26,17 +26,16 @@ from ...core.geometry import SliceAxis
 from ...core.intensity import Window, choose_window, luma
 from ...io.volumes import Volume
 from .boxes import Around, BoxesAndRange
-from .protocol import BOTH
-from .protocol import Protocol as WayOfWorking
-from .runners import Answer, Ask, BoolVolume, Request
+from .protocol import BOTH, PromptProtocol
+from .runners import Ask, BoolVolume, Request, RunnerAnswer
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """A volume cut into slices, as rivals look at it.
+    """A volume cut into slices, as baselines look at it.
 
     Args:
-        array: (slices, rows, columns) voxels, or (slices, rows, columns, 3) uint8 colour.
+        array: (slices, rows, columns) voxels, or (slices, rows, columns, 3) uint8 color.
         spacing: mm from slice to slice, from row to row and from column to column.
         modality: "CT", "MR", ... where the file tells.
     """
@@ -60,11 +59,11 @@ class Stack:
 
     @cached_property
     def window(self) -> Window | None:
-        """The window of the whole volume, the same as for the network; None for colour."""
+        """The window of the whole volume, the same as for the network; None for color."""
         return None if self.array.ndim > 3 else choose_window(self.array, "auto", self.modality)
 
-    def grey(self, around: Around) -> npt.NDArray[np.uint8]:
-        """Grey values of a part of the volume: its window applied, or the luma of its colours."""
+    def gray(self, around: Around) -> npt.NDArray[np.uint8]:
+        """Gray values of a part of the volume: its window applied, or the luma of its colors."""
         part = self.array[around]
         return luma(part) if self.window is None else self.window.apply(part)
 
@@ -73,7 +72,7 @@ Draw = Callable[[Stack, BoxesAndRange], npt.NDArray[np.bool_]]
 """What is seen and what was said -> the mask (slices, rows, columns)."""
 
 
-class Rival:
+class Baseline:
     """A way to draw from boxes and a range.
 
     Args:
@@ -90,13 +89,13 @@ class Rival:
         self.name, self._draw, self._about = name, draw, about
         self._looks, self._clicks = looks, clicks
 
-    def supports(self, protocol: WayOfWorking) -> bool:
+    def supports(self, protocol: PromptProtocol) -> bool:
         """Boxes with a range; one way only where that way leads over the whole range."""
         whole = protocol.direction == BOTH or protocol.start == "first"
         return protocol.prompt in ("box", "loose box") and protocol.ranged and whole
 
-    def corrects(self, protocol: WayOfWorking) -> bool:
-        """Whether it makes use of the corrections of a way of working."""
+    def corrects(self, protocol: PromptProtocol) -> bool:
+        """Whether it makes use of the corrections of a protocol."""
         return self._clicks or protocol.correct_with == "box"
 
     def describe(self) -> dict[str, Any]:
@@ -109,39 +108,43 @@ class Rival:
         if self._looks:
             _ = stack.window
 
-        def ask(request: Request) -> Answer:
+        def ask(request: Request) -> RunnerAnswer:
             began = time.perf_counter()
-            said = BoxesAndRange.of(request.prompts, volume.geometry)
-            if said.clicks and not self._clicks:
-                raise PromptError(f"Clicks do not correct the rival {self.name!r}, got {len(said.clicks)}.")
-            mask: BoolVolume = np.ascontiguousarray(np.moveaxis(self._draw(stack, said), 0, int(axis)))
+            boxes_and_range = BoxesAndRange.of(request.prompts, volume.geometry)
+            if boxes_and_range.clicks and not self._clicks:
+                raise PromptError(
+                    f"Clicks do not correct the baseline {self.name!r}, got {len(boxes_and_range.clicks)}."
+                )
+            mask: BoolVolume = np.ascontiguousarray(
+                np.moveaxis(self._draw(stack, boxes_and_range), 0, int(axis))
+            )
             seconds = time.perf_counter() - began
-            return Answer(mask, seconds, seconds, {})
+            return RunnerAnswer(mask, seconds, seconds, {})
 
         return ask
 
 
-def box_rival() -> Rival:
+def box_baseline() -> Baseline:
     """The box on every slice of the range."""
-    return Rival("box", _fill_box, "box filled on every slice of the range")
+    return Baseline("box", _fill_box, "box filled on every slice of the range")
 
 
-def ellipsoid_rival() -> Rival:
+def ellipsoid_baseline() -> Baseline:
     """An ellipsoid in box and range."""
-    return Rival(
+    return Baseline(
         "ellipsoid",
         _fill_ellipsoid,
         "ellipse in the box, shrinking to nothing one slice beyond each end of the range",
     )
 
 
-def _fill_box(stack: Stack, said: BoxesAndRange) -> npt.NDArray[np.bool_]:
-    mask, around = np.zeros(stack.shape, np.bool_), said.surroundings(stack.shape)
-    mask[around] = said.inside(around)
+def _fill_box(stack: Stack, boxes_and_range: BoxesAndRange) -> npt.NDArray[np.bool_]:
+    mask, around = np.zeros(stack.shape, np.bool_), boxes_and_range.surroundings(stack.shape)
+    mask[around] = boxes_and_range.inside(around)
     return mask
 
 
-def _fill_ellipsoid(stack: Stack, said: BoxesAndRange) -> npt.NDArray[np.bool_]:
-    mask, around = np.zeros(stack.shape, np.bool_), said.surroundings(stack.shape)
-    mask[around] = said.inside(around) & (said.radius(around) <= 1.0)
+def _fill_ellipsoid(stack: Stack, boxes_and_range: BoxesAndRange) -> npt.NDArray[np.bool_]:
+    mask, around = np.zeros(stack.shape, np.bool_), boxes_and_range.surroundings(stack.shape)
+    mask[around] = boxes_and_range.inside(around) & (boxes_and_range.radius(around) <= 1.0)
     return mask
