@@ -318,6 +318,21 @@ def test_a_window_that_shows_nothing_gives_way_to_percentiles_and_it_is_reported
     assert with_contrast(given, volume, notes.append) == window
 
 
+@pytest.mark.parametrize("modality", ["CT", None])
+@pytest.mark.parametrize("water", [1000, 1024])
+def test_auto_takes_percentiles_of_a_ct_whose_signed_values_are_inverted(
+    modality: str | None, water: int
+) -> None:
+    """MONOCHROME1 without rescaling: air lies about 0, where the soft-tissue window is, and the body at -1,000."""
+    volume = (-1 - (ct_like() + water)).astype(np.int16)
+    notes: list[str] = []
+    window = choose_window(volume, "auto", modality, notes.append)
+    assert window == mr_percentiles(volume)
+    assert [("inverted" in note) for note in notes] == [True]
+    body, fat = (np.median(window.apply(volume)[:, place, place]) for place in (slice(20, 28), slice(9, 13)))
+    assert fat - body > 20
+
+
 def test_windows_that_show_something_stay() -> None:
     notes: list[str] = []
     for spec in CT_PRESETS:

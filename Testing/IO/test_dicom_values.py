@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from MedSAMSlicerLib.core.errors import OutputError, SpacingUnknownError, VolumeError
+from MedSAMSlicerLib.core.intensity import choose_window
 from MedSAMSlicerLib.io.dicom_seg import check_dicom_seg, write_dicom_seg
 from MedSAMSlicerLib.io.volumes import read_volume
 
@@ -145,6 +146,23 @@ def test_rescaled_values_do_not_depend_on_monochrome1(tmp_path: Path, bits: int,
 
     edited(tmp_path, edit)
     np.testing.assert_array_equal(read_volume(tmp_path).array, SLICES)
+
+
+def test_a_signed_ct_in_monochrome1_without_rescaling_has_contrast_and_it_is_reported(tmp_path: Path) -> None:
+    body = np.full((5, 40, 40), 1024 - 1000)
+    body[:, 4:36, 4:36] = 1024 - 100
+    body[:, 10:30, 10:30] = 1024 + 50
+
+    def edit(dataset: Any) -> None:
+        dataset.PhotometricInterpretation = "MONOCHROME1"
+        del dataset.RescaleSlope, dataset.RescaleIntercept
+
+    edited(tmp_path, edit, (body + np.random.default_rng(1).normal(0, 8, body.shape)).astype(np.int16))
+    volume, notes = read_volume(tmp_path), []
+    assert ["values were inverted" in warning for warning in volume.warnings] == [True]
+    gray = choose_window(volume.array, "auto", volume.modality, notes.append).apply(volume.array)
+    assert abs(float(np.median(gray[:, 15:25, 15:25])) - float(np.median(gray[:, 5:9, 5:9]))) > 20
+    assert ["do not look like HU" in note for note in notes] == [True]
 
 
 @pytest.mark.parametrize("rows", [b"\xff\xff", b"\x0b\x00"], ids=["65535 rows", "two rows too many"])

@@ -75,6 +75,32 @@ def test_edit_without_any_event_is_kept_by_the_next_action(driver: Driver) -> No
     assert np.array_equal(driver.mask()[index], edited[index])
 
 
+@pytest.mark.parametrize("shared", [False, True], ids=["labelmap of its own", "shared labelmap"])
+@pytest.mark.parametrize("locked", [False, True], ids=["free", "locked"])
+def test_edit_without_any_event_comes_back_with_the_deleted_segment(
+    driver: Driver, shared: bool, locked: bool
+) -> None:
+    driver.prompted()
+    controller = driver.controller
+    segment, node = controller.segment_id, controller.segmentation_node
+    assert segment is not None
+    if shared:
+        paint(driver, controller.add_segment("right"), stroke(slice(2, 4), slice(2, 6), slice(40, 44)))
+        node.GetSegmentation().CollapseBinaryLabelmaps(False)
+        driver.settle()
+    controller.set_locked(segment, locked)
+    before = driver.mask(segment)
+    labels = driver.mrml.slicer.util.arrayFromSegmentInternalBinaryLabelmap(node, segment)
+    value = node.GetSegmentation().GetSegment(segment).GetLabelValue()
+    labels[labels.shape[0] // 2, :3, :3] = value
+    edited = driver.mask(segment)
+    assert (edited != before).any()
+    node.GetSegmentation().RemoveSegment(segment)
+    controller.undo()
+    [returned] = [each for each, known in controller._work.object_ids.items() if known == 1]
+    assert np.array_equal(driver.mask(returned), edited)
+
+
 @pytest.mark.parametrize("axis", [SliceAxis.J, SliceAxis.I])
 def test_painting_before_the_first_mask_is_read_along_the_axis_of_the_prompt(
     driver: Driver, axis: SliceAxis

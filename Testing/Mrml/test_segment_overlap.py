@@ -114,7 +114,9 @@ def test_what_the_owner_gave_up_meanwhile_does_not_come_back(mrml: MrmlScene) ->
 def test_deleting_a_segment_gives_back_what_it_took(mrml: MrmlScene) -> None:
     geometry = case("oblique mirrored")
     removed: list[str] = []
-    _, masks, (left_id, _), (left, _) = shared_pair(mrml, geometry, on_removed=removed.append)
+    _, masks, (left_id, _), (left, _) = shared_pair(
+        mrml, geometry, on_removed=lambda segment_id, *_edits: removed.append(segment_id)
+    )
     ours = masks.add("ours")
     masks.write_slices(ours, SliceAxis.I, slices_of(np.ones(geometry.shape, bool), SliceAxis.I), "all")
     masks.remove(ours)

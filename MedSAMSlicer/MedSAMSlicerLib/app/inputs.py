@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..core.errors import MedSAMError, SessionError
+from ..core.geometry import SliceAxis
 from ..core.session import Session
 from ..core.translation import tr as _
 from ..io.segmentations import color_of
+from ..scene.edits import Mask
 from ..scene.nodes import check_usable, volume_array, volume_geometry
 from ..scene.scene_events import SceneEvents
 from ..scene.segments import SegmentMasks, check_segmentation, create_segmentation
@@ -280,7 +282,8 @@ class Inputs:
             self._work.segment_id = segment_id
         self._work.notify(Topic.SEGMENTS)
 
-    def _segment_removed(self, segment_id: str) -> None:
+    def _segment_removed(self, segment_id: str, axis: SliceAxis, edits: Mapping[int, Mask]) -> None:
+        """A segment was deleted, with edits that nobody had told of: undo brings these back, too."""
         work = self._work
         if work.scene.IsClosing():
             return
@@ -289,6 +292,10 @@ class Inputs:
         object_id = work.object_ids.pop(segment_id, None)
         if object_id is not None and work.session is not None:
             self._sync.shown_masks.forget(object_id)
+            if edits and work.session.object(object_id).locked:
+                work.session.adopt_masks(object_id, edits, axis)
+            elif edits:
+                work.session.edit_masks(object_id, edits, axis)
             work.session.delete_object(object_id, even_locked=True)
             self._sync.after_change([object_id])
             self._editing.on_prompts_changed(object_id)

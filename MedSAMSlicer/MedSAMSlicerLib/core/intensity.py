@@ -31,6 +31,8 @@ _BACKGROUND_RATIO = 4.0
 # A window shows nothing when the grays of the volume span fewer levels, or this share of its bright part is at one end.
 _FEWEST_LEVELS = 8
 _SATURATED_SHARE = 0.95
+# Values of a CT are inverted, not HU, where this share lies as low as air and next to none is denser than muscle.
+_AIR, _AIR_SHARE, _MUSCLE = -900.0, 0.02, 60.0
 
 
 def _number(value: object) -> float:
@@ -153,7 +155,7 @@ def choose_window(
     Raises:
         VolumeError: an unknown spec, or a volume that is empty, constant or without a finite voxel.
     """
-    return with_contrast(_window_of(volume, spec, modality), volume, notify)
+    return with_contrast(_window_of(volume, spec, modality, notify), volume, notify)
 
 
 def with_contrast(window: Window, volume: Array, notify: Callable[[str], None] = logger.warning) -> Window:
@@ -205,7 +207,7 @@ def _threshold(sample: npt.NDArray[np.float64]) -> float:
     return float(edges[1 + int(np.nanargmax(apart))])
 
 
-def _window_of(volume: Array, spec: str, modality: str | None) -> Window:
+def _window_of(volume: Array, spec: str, modality: str | None, notify: Callable[[str], None]) -> Window:
     lowest, highest = _finite_range(volume)
     chosen = spec.strip().lower()
     if chosen in CT_PRESETS:
@@ -217,7 +219,7 @@ def _window_of(volume: Array, spec: str, modality: str | None) -> Window:
     if chosen == "percentile":
         return mr_percentiles(volume)
     if chosen == "auto":
-        return _automatic_window(volume, lowest, highest, (modality or "").strip().upper())
+        return _automatic_window(volume, lowest, highest, (modality or "").strip().upper(), notify)
     try:
         lower, upper = (float(part) for part in chosen.split(","))
     except ValueError:
@@ -264,14 +266,23 @@ def pet_suv(upper: float = 10.0) -> Window:
     return Window(0.0, upper, "pet")
 
 
-def _automatic_window(volume: Array, lowest: float, highest: float, modality: str) -> Window:
+def _automatic_window(
+    volume: Array, lowest: float, highest: float, modality: str, notify: Callable[[str], None]
+) -> Window:
     sample = _sample(volume)
     if lowest == 0.0 and highest == 255.0 and _saturates_at(sample, 255.0):
         return Window(0.0, 255.0, "8-bit")
     if modality in ("PT", "PET"):
         return pet_suv()
     if modality == "CT" or (not modality and _looks_like_hounsfield(sample)):
-        return CT_PRESETS["soft-tissue"]
+        if not _is_inverted(sample):
+            return CT_PRESETS["soft-tissue"]
+        instead = mr_percentiles(volume)
+        notify(
+            "The values of this CT do not look like HU: next to none is denser than muscle, as where they are inverted "
+            f"(MONOCHROME1 without rescaling). The window {instead.lower:g} to {instead.upper:g} was taken."
+        )
+        return instead
     return mr_percentiles(volume)
 
 
@@ -299,6 +310,12 @@ def _looks_like_hounsfield(sample: Array) -> bool:
     whole = np.array_equal(sample, np.rint(sample))
     fat, water, muscle = share(-200.0, -20.0), share(-20.0, 20.0), share(30.0, 70.0)
     return bool(whole and sample.min() >= -1200.0 and soft > 0.5 and fat > 0.02 and muscle > max(water, 0.02))
+
+
+def _is_inverted(sample: Array) -> bool:
+    """Whether the values of a CT fall with density: the body is as low as air, and air is the highest."""
+    air = np.count_nonzero(sample <= _AIR) / sample.size
+    return bool(air > _AIR_SHARE and np.quantile(sample, 0.995, method="nearest") < _MUSCLE)
 
 
 def _foreground(sample: Array) -> Array:

@@ -18,7 +18,7 @@ from ..core.errors import VolumeError
 from ..core.geometry import VolumeGeometry
 from .conventions import ras_from_lps
 from .dicom_frames import known_spacing, read_frames
-from .dicom_slices import Series, Slice, read_header, read_pixels, slice_step
+from .dicom_slices import Series, Slice, read_header, read_pixels, slice_step, warn_of_inversion
 
 _BARE_GROUP = b"\x08\x00"  # files without a preamble begin with a tag of group 0008
 _LONGEST_VALUE = 1 << 10  # bytes of such a first value
@@ -184,6 +184,8 @@ def _from_slices(
     matrix[:3, 2] = step
     matrix[:3, 3] = position
     geometry = VolumeGeometry((len(slices), first.size[1], first.size[0]), ras_from_lps(matrix))
+    if any(s.inverted for s in slices):
+        warn_of_inversion(path, warnings)
     return Series(
         array=_stacked([read_pixels(s.path)[0] for s in slices]),
         geometry=geometry,

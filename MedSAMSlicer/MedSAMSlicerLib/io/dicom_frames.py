@@ -13,7 +13,15 @@ import numpy.typing as npt
 from ..core.errors import SpacingUnknownError, VolumeError
 from ..core.geometry import FloatArray, VolumeGeometry
 from .conventions import affine_from_lps, ras_from_lps
-from .dicom_slices import Series, Slice, itk_reader, read_header, read_pixels, slice_step
+from .dicom_slices import (
+    Series,
+    Slice,
+    itk_reader,
+    read_header,
+    read_pixels,
+    slice_step,
+    warn_of_inversion,
+)
 
 _CENTIMETERS = 3  # code of the unit in an ultrasound region
 
@@ -32,6 +40,8 @@ def read_frames(s: Slice, warnings: list[str], given: Sequence[float] | None = N
     if groups.thickness is not None:
         s = replace(s, thickness=groups.thickness)
     spacing = known_spacing(s.path, s, warnings, given)
+    if s.inverted:
+        warn_of_inversion(s.path, warnings)
     array = read_pixels(s.path)
     header = itk_reader(s.path)
     positions = groups.positions

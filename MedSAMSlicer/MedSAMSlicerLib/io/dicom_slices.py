@@ -70,6 +70,9 @@ class Slice:
         tuple[float, float] | None
     )  # mm between columns, between rows; None where the header does not tell
     at_detector: bool  # the spacing is that of the detector, not that in the patient
+    inverted: (
+        bool  # high values are shown dark and no rescaling says what they are: `read_pixels` inverts them
+    )
     thickness: float | None
     place: Place | None
 
@@ -130,6 +133,7 @@ def read_header(path: Path) -> Slice:
         enhanced=text(_CLASS) in _ENHANCED,
         spacing=spacing,
         at_detector=at_detector,
+        inverted=_is_inverted(reader),
         thickness=abs(float(gap[0])) if gap is not None and gap[0] != 0 else None,
         place=place,
     )
@@ -238,11 +242,22 @@ def _monochrome1(path: Path, reader: sitk.ImageFileReader) -> npt.NDArray[Any]:
         copy = Path(folder) / "copy.dcm"
         copy.write_bytes(content)
         array = np.asarray(sitk.GetArrayFromImage(itk_reader(copy).Execute()))
-    if _tag(reader, _SLOPE):
+    if not _is_inverted(reader):
         return array
     signed, bits = _tag(reader, _SIGNED) == "1", _tag(reader, _STORED)
     top = -1 if signed else (1 << int(bits)) - 1 if bits.isdigit() else int(np.iinfo(array.dtype).max)
     return np.asarray(top - array.astype(np.int32)).astype(array.dtype)
+
+
+def _is_inverted(reader: sitk.ImageFileReader) -> bool:
+    return _tag(reader, _PHOTOMETRIC) == "MONOCHROME1" and not _tag(reader, _SLOPE)
+
+
+def warn_of_inversion(path: Path, warnings: list[str]) -> None:
+    """Tell the user that the values of a series are not those of its files."""
+    warnings.append(
+        f"{path} is MONOCHROME1 without a rescaling: its values were inverted, as 3D Slicer does, and have no unit."
+    )
 
 
 def _tag(reader: sitk.ImageFileReader, name: str) -> str:

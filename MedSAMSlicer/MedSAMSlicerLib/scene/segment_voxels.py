@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..core.geometry import SliceAxis
 from .edits import Mask
-from .labelmaps import Labelmap, VolumeGrid, labelmap_of, segment_ids
+from .labelmaps import LABELMAP, Labelmap, VolumeGrid, labelmap_of, segment_ids
 from .overlap import Order, OverlapOrders, Voxels
 
 Places = npt.NDArray[np.int64]  # (N, 3): k, j, i
@@ -44,8 +44,17 @@ class SegmentVoxels:
 
     def read(self, segment_id: str, axis: SliceAxis, indices: Iterable[int] | None = None) -> dict[int, Mask]:
         """New masks of the slices `indices`, or of all that are not empty."""
-        labels, first = self._labelmap(segment_id).cut()
-        value = self._value(segment_id)
+        return self.read_segment(self._node.GetSegmentation().GetSegment(segment_id), axis, indices)
+
+    def read_segment(
+        self, segment: Any, axis: SliceAxis, indices: Iterable[int] | None = None
+    ) -> dict[int, Mask]:
+        """As `read`, of a vtkSegment that need not be in the segmentation any more."""
+        image = segment.GetRepresentation(LABELMAP)
+        if image is None:
+            return {}
+        labels, first = Labelmap(image, self.grid).cut()
+        value = segment.GetLabelValue()
         if indices is None:
             if not labels.size:
                 return {}

@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 
 from ..core.errors import GeometryError, SessionError
 from ..core.geometry import SliceAxis
+from .deleted_segments import FollowedSegments
 from .edits import KnownSlices, Mask
 from .labelmaps import (
     Lattice,
@@ -40,6 +41,7 @@ __all__ = ["SegmentMasks", "check_segmentation", "create_segmentation"]
 logger = logging.getLogger(__name__)
 
 SegmentCallback = Callable[[str], None]
+RemovedCallback = Callable[[str, SliceAxis, dict[int, Mask]], None]
 ImagePrint = tuple[
     Lattice | None, tuple[int, ...], int
 ]  # where voxels lie, the extent, a checksum of the labels
@@ -55,7 +57,9 @@ class SegmentMasks(SegmentTable):
         segmentation_node, volume_node: in one scene.
         on_edit: called with the identifier of a segment whose voxels somebody else changed.
         on_modified: called when somebody else may be changing a segment: `edits` tells once that is over.
-        on_added, on_removed, on_renamed, on_recolored: called with the identifier of the segment.
+        on_added, on_renamed, on_recolored: called with the identifier of the segment.
+        on_removed: called with the identifier, and the slices, across an axis, that somebody else had changed before
+            the segment was deleted.
 
     Raises:
         GeometryError: the grids do not fit, see `check_segmentation`.
@@ -69,7 +73,7 @@ class SegmentMasks(SegmentTable):
         on_edit: SegmentCallback | None = None,
         on_modified: Callable[[], None] | None = None,
         on_added: SegmentCallback | None = None,
-        on_removed: SegmentCallback | None = None,
+        on_removed: RemovedCallback | None = None,
         on_renamed: SegmentCallback | None = None,
         on_recolored: SegmentCallback | None = None,
     ) -> None:
@@ -84,6 +88,7 @@ class SegmentMasks(SegmentTable):
         self._on_edit, self._on_added, self._on_removed = on_edit, on_added, on_removed
         self._on_modified = on_modified
         self._streaming = self._writing = 0
+        self._followed = FollowedSegments(self._segment_changing)
         self.settle()
         self._events = SegmentEvents(
             segmentation_node,
@@ -269,6 +274,7 @@ class SegmentMasks(SegmentTable):
     def close(self) -> None:
         """Remove every observer."""
         self._events.close()
+        self._followed.close()
 
     # -- inside
 
@@ -334,6 +340,7 @@ class SegmentMasks(SegmentTable):
         for index, mask in self._voxels().read(segment_id, axis).items():
             known.put(index, mask)
         self._prints[segment_id] = self._print(segment_id)
+        self._followed.follow([(segment_id, self._segment(segment_id))])
 
     def _print(self, segment_id: str) -> Print:
         """What tells whether the labelmap of a segment holds the same voxels at the same places as before."""
@@ -354,9 +361,10 @@ class SegmentMasks(SegmentTable):
                 found.append(segment_id)
         return frozenset(found)
 
-    def _edits_of(self, segment_id: str) -> dict[int, Mask]:
+    def _edits_of(self, segment_id: str, segment: Any = None) -> dict[int, Mask]:
+        """Edits of a segment; of a deleted one, `segment` is its vtkSegment."""
         known = self._known[segment_id]
-        now = self._voxels().read(segment_id, known.axis)
+        now = self._voxels().read_segment(segment or self._segment(segment_id), known.axis)
         shape = volume_geometry(self.volume_node).slice_shape(known.axis)
         edits = {index: mask for index, mask in now.items() if known.differs(index, mask)}
         edits.update(
@@ -394,7 +402,32 @@ class SegmentMasks(SegmentTable):
             self._prints.pop(segment_id, None)
             logger.warning("Segment %s is left alone: %s", segment_id, error)
 
+    def _segment_changing(self, segment_id: str) -> None:
+        """A segment changes somehow: it may be about to be deleted, and its voxels in a shared labelmap cleared."""
+        if self._writing or self._scene.IsClosing() or segment_id not in self._known:
+            return
+        try:
+            same = self._prints.get(segment_id) == self._print(segment_id)
+            self._followed.note(segment_id, {} if same else self._edits_of(segment_id))
+        except (GeometryError, SessionError) as error:
+            logger.warning("The edit of a segment cannot be followed: %s", error)
+
+    def _last_edits(self, segment_id: str) -> dict[int, Mask]:
+        """What somebody else had changed in a segment that was deleted."""
+        segment = self._followed.segment(segment_id)
+        if segment is None or segment_id not in self._known or self._scene.IsClosing():
+            return {}
+        try:
+            if not self._voxels().read_segment(segment, SliceAxis.K):
+                # Cleared, as its part of a shared labelmap is.
+                return self._followed.noted(segment_id)
+            return self._edits_of(segment_id, segment)
+        except GeometryError:
+            return {}
+
     def _segment_removed(self, segment_id: str) -> None:
+        axis, edits = self.axis_of(segment_id), self._last_edits(segment_id)
+        self._followed.forget(segment_id)
         self._known.pop(segment_id, None)
         self._prints.pop(segment_id, None)
         self._surfaces.forget(segment_id)
@@ -407,7 +440,7 @@ class SegmentMasks(SegmentTable):
                 self._voxels().hand_back(returned, locked, changes)
             self._finish(changes, as_known)
         if self._on_removed is not None:
-            self._on_removed(segment_id)
+            self._on_removed(segment_id, axis, edits)
 
 
 def _checked(masks: Mapping[int, Mask], axis: SliceAxis, shape: tuple[int, int, int]) -> dict[int, Mask]:
