@@ -19,9 +19,10 @@ from MedSAMSlicerLib.core.prompts import (
     box_from_voxels,
     point_from_voxel,
 )
+from MedSAMSlicerLib.engine.result import LOGIT_LIMIT
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
 from MedSAMSlicerLib.engine.slice_mask import SliceMask
-from MedSAMSlicerLib.engine.volume.evidence import LOGIT_LIMIT, VolumeEvidence, gather
+from MedSAMSlicerLib.engine.volume.evidence import VolumeEvidence, gather
 from MedSAMSlicerLib.engine.volume.field import mean_field
 from MedSAMSlicerLib.engine.volume.geodesic import FAR, distances, step_costs
 from MedSAMSlicerLib.engine.volume.shapes import interpolated
@@ -221,6 +222,29 @@ def test_the_same_prompts_give_the_same_masks_at_once_and_round_by_round(
         pass
     fresh = segment()
     assert np.array_equal(live.result().masks["ball"], fresh.segment(_prompts(fresh, ball)).masks["ball"])
+
+
+def test_a_correction_changes_nothing_beyond_its_neighboring_key_slices(
+    ball: tuple[np.ndarray, np.ndarray], segment: Callable[..., VolumeSegmenter]
+) -> None:
+    made = segment()
+    live = made.live()
+    rounds: list[tuple[Prompt, ...]] = [()]
+    rounds.append((point_from_voxel(made.geometry, SliceRef(K, 12), 24, 20, False, 1),))
+    rounds.append((*rounds[-1], point_from_voxel(made.geometry, SliceRef(K, 10), 26, 22, False, 2)))
+    masks = []
+    for given in rounds:
+        events = [*live.update(_prompts(made, ball, *given))]
+        masks.append(live.result().masks["ball"])
+    keys = sorted({prompt.slice.index for prompt in _prompts(made, ball, *rounds[1]).objects[0].prompts})
+    below, above = max(key for key in keys if key < 10), min(key for key in keys if key > 10)
+    outside = np.r_[: below + 1, above : len(ball[0])]
+    assert np.array_equal(masks[2][outside], masks[1][outside])
+    assert not np.array_equal(masks[2], masks[1])
+    assert all(below < event.index < above for event in events if isinstance(event, SliceMask))
+    fresh = segment()
+    at_once = fresh.segment(_prompts(fresh, ball, *rounds[2])).masks["ball"]
+    assert np.array_equal(at_once, masks[2])
 
 
 def test_a_corrected_slice_stays_as_it_is_but_does_not_bind_its_neighbors(

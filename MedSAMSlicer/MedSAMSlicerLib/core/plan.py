@@ -84,11 +84,13 @@ class Round:
         number: 0 for the prompts before the first propagation.
         before: the key slices until then, by index.
         new: those that get prompts in this round.
+        id: stands for all that is shown after this round, where that depends on what was shown before.
     """
 
     number: int
     before: Mapping[int, KeyStep]
     new: tuple[KeyStep, ...]
+    id: str
 
     @property
     def keys(self) -> dict[int, KeyStep]:
@@ -105,17 +107,20 @@ def replay(
         prompts: of one object, those of masks included.
         first, last: the inclusive range to compute.
         tapers: whether a track depends on the end of the range that it reaches.
-        refined: whether every mask that is shown depends on all key slices.
+        refined: whether a mask that is shown depends on all key slices of the round in which it was computed.
     """
     rounds: list[Round] = []
     keys: dict[int, KeyStep] = {}
+    latest = _digest("round", f"{first} {last}")
     for number in sorted({prompt.round for prompt in prompts}):
         until = [prompt for prompt in prompts if prompt.round <= number]
         new = []
         for index in sorted({prompt.slice.index for prompt in until if prompt.round == number}):
             given = tuple(prompt for prompt in until if prompt.slice.index == index)
-            new.append(_key_step(index, given, keys, (first, last), tapers, refined))
-        rounds.append(Round(number, keys, tuple(new)))
+            among = latest if refined else ""
+            new.append(_key_step(index, given, keys, (first, last), tapers, among))
+        latest = _digest("round", latest, *(f"{step.index} {step.id}" for step in new))
+        rounds.append(Round(number, keys, tuple(new), latest))
         keys = rounds[-1].keys
     return rounds
 
@@ -199,7 +204,7 @@ def _key_step(
     keys: Mapping[int, KeyStep],
     limits: tuple[int, int],
     tapers: bool,
-    refined: bool,
+    among: str,
 ) -> KeyStep:
     own = tuple(map(_prompt_id, given))
     if not keys or starts_over(given) or max(prompt.round for prompt in given) == 0:
@@ -215,8 +220,7 @@ def _key_step(
         track = next((track for track in tracks(keys, *limits) if index in track.slices), None)
         corrects = "" if track is None else track_id(track, ids, tapers)
         step = 0 if track is None else track.step
-    among = [f"{limits}", *(f"{at} {ids[at]}" for at in ids)] if refined else []
-    content = (*own, "of", corrects, "beside", *(ids[at] for at in beside), "among", *among)
+    content = (*own, "of", corrects, "beside", *(ids[at] for at in beside), "among", among)
     return KeyStep(_digest("correction", *content), index, given, corrects, step, beside)
 
 

@@ -164,7 +164,7 @@ class LiveSegmentation:
                 yield event
                 spent += time.perf_counter() - handed
             for run in self._runs.values():
-                for mask in run.refine(cancel):
+                for mask in run.refine(cancel, counter, wanted is None):
                     handed = time.perf_counter()
                     yield mask
                     spent += time.perf_counter() - handed

@@ -7,6 +7,7 @@ for bit.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,8 @@ from .slice_mask import SliceMask, TrackEnded
 from .slice_prompts import slice_prompts
 from .view import FrameView
 
+_KEPT_ROUNDS = 4  # rounds whose masks are kept, so that a correction or its undoing tracks nothing again
+
 
 @dataclass(frozen=True, eq=False)
 class _Known:
@@ -33,6 +36,24 @@ class _Known:
 
     id: str
     key: KeySlice
+
+
+@dataclass(frozen=True, eq=False)
+class _Round:
+    """One round of prompts: `id` stands for all that is shown after it; all prompts until then; the key slices."""
+
+    id: str
+    prompts: ObjectPrompts
+    keys: Mapping[int, _Known]
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """The slices after a round: as the network drew them, as they are shown, and the ids of what they are of."""
+
+    tracked: Mapping[int, StoredSlice]
+    slices: Mapping[int, StoredSlice]
+    owner: Mapping[int, str]
 
 
 class ObjectRun:
@@ -55,15 +76,16 @@ class ObjectRun:
         prompts: ObjectPrompts,
         refiner: Refiner | None = None,
     ) -> None:
-        self._refiner, self._prompts = refiner, prompts
+        self._refiner = refiner
         self._tracked: dict[int, StoredSlice] = {}  # as the network drew them; `result` holds what is shown
+        self._rounds: tuple[_Round, ...] = ()
+        self._shown: OrderedDict[str, _Shown] = OrderedDict()  # by round, the latest last
         self._refined_for: Hashable = None
-        self._earlier: tuple[Hashable, dict[int, StoredSlice]] | None = None
         self._propagator, self._geometry, self._axis, self._whole = propagator, geometry, axis, whole
         self.result = ObjectResult(prompts.name, prompts.color, geometry, axis)
         self._tapers = propagator.network.facts.shown_previous
         self._cache: dict[str, KeySlice] = {}
-        self._keys: dict[int, _Known] = {}
+        self._keys: Mapping[int, _Known] = {}
         self._range = self._replayed_range = (0, geometry.slice_count(axis) - 1)
         self._owner: dict[int, str] = {}  # by slice, the id of the key slice or track that its mask is of
         self._ended: dict[str, TrackEnded] = {}
@@ -88,8 +110,8 @@ class ObjectRun:
             PromptError: A prompt outside the slice range, or prompts that contradict each other.
             Cancelled: If `cancel()` became true.
         """
-        keys = self._replay(prompts, cancel, counter)
-        self._prompts = prompts
+        rounds = self._replay(prompts, cancel, counter)
+        self._rounds, keys = rounds, rounds[-1].keys
         changed = [known for index, known in sorted(keys.items()) if self._owner.get(index) != known.id]
         self._settle(keys)
         for known in changed:
@@ -105,7 +127,7 @@ class ObjectRun:
         Raises:
             PromptError: As :meth:`update`, and if nothing was said on the slice.
         """
-        keys = self._replay(prompts, cancel)
+        keys = self._replay(prompts, cancel)[-1].keys
         if index not in keys:
             raise PromptError(f"Nothing is said about {prompts.name!r} on slice {index}.")
         kept = {known.id for known in (*keys.values(), *self._keys.values())}
@@ -114,24 +136,24 @@ class ObjectRun:
 
     def _replay(
         self, prompts: ObjectPrompts, cancel: Cancel | None, counter: ProgressCounter | None = None
-    ) -> dict[int, _Known]:
-        """The key slices that an object's prompts lead to, round by round."""
+    ) -> tuple[_Round, ...]:
+        """The rounds of an object's prompts, each with the key slices that they lead to."""
         counter = counter or ProgressCounter(0)
         self._replayed_range = prompts.slice_range or (0, self._geometry.slice_count(self._axis) - 1)
         self._check_range(prompts)
-        keys: dict[int, _Known] = {}
+        rounds: tuple[_Round, ...] = ()
         refined = self._refiner is not None
         for part in plan.replay(prompts.prompts, *self._replayed_range, self._tapers, refined):
-            before = replace(prompts, prompts=tuple(p for p in prompts.prompts if p.round < part.number))
-            new = {step.index: self._key(step, before, keys, cancel, counter) for step in part.new}
-            keys = {**keys, **new}
-        return keys
+            keys = rounds[-1].keys if rounds else {}
+            new = {step.index: self._key(step, rounds, cancel, counter) for step in part.new}
+            until = replace(prompts, prompts=tuple(p for p in prompts.prompts if p.round <= part.number))
+            rounds += (_Round(part.id, until, {**keys, **new}),)
+        return rounds
 
     def _key(
         self,
         step: KeyStep,
-        before: ObjectPrompts,
-        keys: Mapping[int, _Known],
+        before: tuple[_Round, ...],
         cancel: Cancel | None,
         counter: ProgressCounter,
     ) -> _Known:
@@ -142,8 +164,9 @@ class ObjectRun:
         together = slice_prompts(given, self._geometry, self.result.name)
         prior: Prior | None = None
         if step.corrects is not None:
-            prior = self._prior(step, before, keys, cancel, counter)
+            prior = self._prior(step, before, cancel, counter)
         stop_if(cancel)
+        keys = before[-1].keys if before else {}
         key = make_key(
             self._propagator.network,
             step.index,
@@ -171,8 +194,18 @@ class ObjectRun:
             return
         self._end(event, self._id_of(self._tracks[event.skipped[0]], self._keys))
 
-    def refine(self, cancel: Cancel | None = None) -> Iterator[SliceMask]:
-        """Look at all slices together, once the tracks are done; key slices stay as they are.
+    def refine(
+        self, cancel: Cancel | None = None, counter: ProgressCounter | None = None, complete: bool = True
+    ) -> Iterator[SliceMask]:
+        """Look at all slices together, once the tracks are done.
+
+        Key slices stay as they are, and so do slices of tracks that the latest round of prompts did not change: a
+        correction changes the gap between its neighboring key slices and nothing else.
+
+        Args:
+            cancel: asked between slices.
+            counter: counts what must be tracked once more.
+            complete: whether all tracks were to be computed. If not, what is not at hand is left to the caller.
 
         Yields:
             The masks of slices that look otherwise than before.
@@ -180,20 +213,25 @@ class ObjectRun:
         Raises:
             Cancelled: If `cancel()` became true; slices then look as they were tracked or as before.
         """
-        state = (self._state(self._keys), frozenset(self._owner))
-        if self._refiner is None or state == self._refined_for:
+        if self._refiner is None or not self._rounds:
+            return
+        latest = self._rounds[-1]
+        state = latest.id, frozenset(self._owner.items())
+        if state == self._refined_for:
             return
         stop_if(cancel)
-        self._refined_for = None
-        for mask in self._refiner.refine(self._prompts, self._tracked, self._owner):
-            stop_if(cancel)
-            stored = StoredSlice.of(mask)
-            before = self.result.slices.get(mask.index)
-            if before is None and not mask.mask.any():
+        self._refined_for, earlier = None, None
+        if self._rounds[:-1] and (complete or self._rounds[-2].id in self._shown):
+            earlier = self._shown_after(self._rounds[:-1], cancel, counter or ProgressCounter(0))
+        shown = self._refined(latest.prompts, self._tracked, self._owner, earlier, cancel)
+        for index in sorted({*shown.slices, *self.result.slices}):
+            before, now = self.result.slices.get(index), shown.slices.get(index)
+            if now is None or now is before:
                 continue
-            self.result.slices[mask.index] = stored
-            if before is None or not np.array_equal(before.bits, stored.bits):
-                yield mask
+            self.result.slices[index] = now
+            if before is None or not np.array_equal(before.bits, now.bits):
+                yield now.as_mask(self.result.name, index)
+        self._note(latest.id, shown)
         self._refined_for = state
 
     def settled(self) -> ObjectResult:
@@ -240,18 +278,17 @@ class ObjectRun:
     def _prior(
         self,
         step: KeyStep,
-        before: ObjectPrompts,
-        keys: Mapping[int, _Known],
+        before: tuple[_Round, ...],
         cancel: Cancel | None,
         counter: ProgressCounter,
     ) -> Prior | None:
         """What was shown on a slice when it was corrected; tracked again up to it if it is not at hand."""
-        index = step.index
+        index, keys = step.index, before[-1].keys
         if index in keys:
             return StoredSlice.of(keys[index].key.as_mask(self.result.name)).prior
         stored: StoredSlice | None
         if self._refiner is not None:
-            stored = self._shown_with(before, keys, cancel, counter).get(index)
+            stored = self._shown_after(before, cancel, counter).slices.get(index)
         elif self._owner.get(index) == step.corrects:
             stored = self.result.slices.get(index)
         else:
@@ -269,50 +306,81 @@ class ObjectRun:
                 return StoredSlice.of(event)
         return None
 
-    def _state(self, keys: Mapping[int, _Known]) -> Hashable:
-        """What stands for all that the refined slices depend on."""
-        span = self._range if keys is self._keys else self._replayed_range
-        return span, tuple((index, keys[index].id) for index in sorted(keys))
+    def _shown_after(
+        self, rounds: tuple[_Round, ...], cancel: Cancel | None, counter: ProgressCounter
+    ) -> _Shown:
+        """The slices as they were shown after some rounds; what is not at hand is tracked again."""
+        known = next((n for n in range(len(rounds), 0, -1) if rounds[n - 1].id in self._shown), 0)
+        earlier = self._shown[rounds[known - 1].id] if known else None
+        for part in rounds[known:]:
+            tracked, owner = self._tracked_with(part.keys, earlier, cancel, counter)
+            earlier = self._refined(part.prompts, tracked, owner, earlier, cancel)
+            self._note(part.id, earlier)
+        assert earlier is not None
+        return earlier
 
-    def _shown_with(
+    def _tracked_with(
         self,
-        prompts: ObjectPrompts,
         keys: Mapping[int, _Known],
+        earlier: _Shown | None,
         cancel: Cancel | None,
         counter: ProgressCounter,
-    ) -> Mapping[int, StoredSlice]:
-        """The slices as they were shown with key slices of an earlier round; what is not at hand is tracked again."""
-        assert self._refiner is not None
-        state = self._state(keys)
-        if self._refined_for is not None and self._refined_for == (state, frozenset(self._owner)):
-            return self.result.slices
-        if self._earlier is None or self._earlier[0] != state:
-            tracked = {
-                index: StoredSlice.of(known.key.as_mask(self.result.name)) for index, known in keys.items()
-            }
-            jobs = []
-            searched = {*keys}
-            for track in self._current(keys):
-                wanted = self._id_of(track, keys)
-                searched.update(track.slices)
-                if all(self._owner.get(index) == wanted for index in track.slices):
-                    tracked.update({n: self._tracked[n] for n in track.slices if n in self._tracked})
-                else:
-                    jobs.append(self._job(track, keys))
-            counter.total += sum(len(job.track.slices) for job in jobs)
-            for event in self._propagator.run(jobs, cancel, counter):
-                if isinstance(event, SliceMask):
-                    tracked[event.index] = StoredSlice.of(event)
-                else:
-                    for index in event.skipped:
-                        tracked.pop(index, None)
-            for mask in self._refiner.refine(prompts, dict(tracked), searched):
-                stop_if(cancel)
-                tracked[mask.index] = StoredSlice.of(mask)
-            self._earlier = (state, tracked)
-        return self._earlier[1]
+    ) -> tuple[dict[int, StoredSlice], dict[int, str]]:
+        """The slices as the network draws them from some key slices, and what they are of."""
+        tracked = {
+            index: StoredSlice.of(known.key.as_mask(self.result.name)) for index, known in keys.items()
+        }
+        owner = {index: known.id for index, known in keys.items()}
+        sources: list[tuple[Mapping[int, StoredSlice], Mapping[int, str]]] = [(self._tracked, self._owner)]
+        sources += [] if earlier is None else [(earlier.tracked, earlier.owner)]
+        jobs = []
+        for track in self._current(keys):
+            wanted = self._id_of(track, keys)
+            owner.update(dict.fromkeys(track.slices, wanted))
+            for slices, owned in sources:
+                if all(owned.get(index) == wanted for index in track.slices):
+                    tracked.update({index: slices[index] for index in track.slices if index in slices})
+                    break
+            else:
+                jobs.append(self._job(track, keys))
+        counter.total += sum(len(job.track.slices) for job in jobs)
+        for event in self._propagator.run(jobs, cancel, counter):
+            if isinstance(event, SliceMask):
+                tracked[event.index] = StoredSlice.of(event)
+            else:
+                for index in event.skipped:
+                    tracked.pop(index, None)
+        return tracked, owner
 
-    def _settle(self, keys: dict[int, _Known]) -> None:
+    def _refined(
+        self,
+        prompts: ObjectPrompts,
+        tracked: Mapping[int, StoredSlice],
+        owner: Mapping[int, str],
+        earlier: _Shown | None,
+        cancel: Cancel | None,
+    ) -> _Shown:
+        """What is shown of tracked slices: those of new tracks refined, the others as they were shown before."""
+        assert self._refiner is not None
+        stay = (
+            set() if earlier is None else {n for n, whose in owner.items() if earlier.owner.get(n) == whose}
+        )
+        slices = {index: stored for index, stored in tracked.items() if index not in stay}
+        if earlier is not None:
+            slices.update({index: earlier.slices[index] for index in stay if index in earlier.slices})
+        for mask in self._refiner.refine(prompts, tracked, owner, owner.keys() - stay, cancel):
+            if mask.index in slices or mask.mask.any():
+                slices[mask.index] = StoredSlice.of(mask)
+        return _Shown(dict(tracked), slices, dict(owner))
+
+    def _note(self, round_id: str, shown: _Shown) -> None:
+        """Keep what was shown after a round for the next ones."""
+        self._shown[round_id] = shown
+        self._shown.move_to_end(round_id)
+        while len(self._shown) > _KEPT_ROUNDS:
+            self._shown.popitem(last=False)
+
+    def _settle(self, keys: Mapping[int, _Known]) -> None:
         """Make `keys` the key slices; forget slices out of the range and key slices no prompt leads to any more."""
         self._keys, self._range = keys, self._replayed_range
         self._tracks = {index: track for track in self._current() for index in track.slices}

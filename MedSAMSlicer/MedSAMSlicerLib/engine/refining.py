@@ -9,6 +9,7 @@ import numpy as np
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.prompts import ObjectPrompts
 from .network import SliceNetwork
+from .propagate import Cancel, stop_if
 from .result import StoredSlice
 from .slice_mask import SliceMask
 from .view import OUTSIDE_LOGIT
@@ -40,19 +41,29 @@ class Refiner:
         self._geometry, self._axis = geometry, axis
 
     def refine(
-        self, prompts: ObjectPrompts, tracked: Mapping[int, StoredSlice], searched: Collection[int]
+        self,
+        prompts: ObjectPrompts,
+        tracked: Mapping[int, StoredSlice],
+        searched: Collection[int],
+        wanted: Collection[int],
+        cancel: Cancel | None = None,
     ) -> Iterator[SliceMask]:
         """The slices of an object as they look when all are seen together; nothing where nothing is to be gained.
 
         Args:
             prompts: everything that led to `tracked`.
             tracked: what the network drew, by slice index, key slices among them.
-            searched: slices that were computed or given up; only these are refined.
+            searched: slices that were computed or given up; of the others nothing is known.
+            wanted: those of them to refine.
+            cancel: asked before each slice.
 
         Yields:
             Masks of slices that are not key slices, in ascending order.
+
+        Raises:
+            Cancelled: If `cancel()` became true.
         """
-        if all(index in tracked and tracked[index].is_key for index in searched):
+        if all(index in tracked and tracked[index].is_key for index in wanted):
             return
         evidence = gather(prompts, tracked, self._geometry, self._axis, self._frame, searched)
         found = None if evidence is None else self._stage.refine(evidence)
@@ -61,8 +72,9 @@ class Refiner:
         nearest = next(stored for stored in tracked.values() if stored.is_key)
         empty = np.full(nearest.shape, OUTSIDE_LOGIT, np.float32)
         for index, _ in found.slices():
-            if index not in searched:
+            if index not in wanted:
                 continue
+            stop_if(cancel)
             stored = tracked.get(index)
             prior = None if stored is None else stored.prior
             drawn = empty if prior is None else prior.view.mask_from_logits(prior.low)

@@ -17,6 +17,10 @@ from .view import FrameView
 
 OVERLAPS = ("keep", "highest")
 
+LOGIT_LIMIT = 16.0
+"""Logits of stored slices are cut to this range; where the object is not they have the lower end of it."""
+_LEAST = 0.05  # the smallest logit; a mask is what it is, however the stored logits are rounded
+
 _PRIOR_STEPS = 4.0  # per unit of logit; -32..31.75 in one byte
 _STRENGTH_STEPS = 8.0  # per unit of logit; 0..31.875 in one byte
 
@@ -78,6 +82,35 @@ class StoredSlice:
     def prior(self) -> Prior | None:
         """What a correction of this slice starts from; None where the object is not."""
         return None if self.low is None else Prior(self.view, self.low.astype(np.float32) / _PRIOR_STEPS)
+
+    @property
+    def logits(self) -> npt.NDArray[np.float32]:
+        """(rows, columns) float32 within `LOGIT_LIMIT`, with the sign of the mask."""
+        prior, mask = self.prior, self.mask
+        if prior is None:
+            return np.asarray(np.where(mask, LOGIT_LIMIT, -LOGIT_LIMIT), np.float32)
+        found = prior.view.mask_from_logits(prior.low).clip(-LOGIT_LIMIT, LOGIT_LIMIT)
+        return np.asarray(np.where(mask, np.maximum(found, _LEAST), np.minimum(found, -_LEAST)), np.float32)
+
+    def as_mask(self, name: str, index: int) -> SliceMask:
+        """The slice as an object's refined result on slice `index`."""
+        low = (
+            np.full((self.view.size // 4,) * 2, -LOGIT_LIMIT, np.float32)
+            if self.prior is None
+            else self.prior.low
+        )
+        return SliceMask(
+            name,
+            index,
+            self.logits,
+            self.mask,
+            self.iou,
+            self.object_score,
+            self.is_key,
+            self.view,
+            low,
+            True,
+        )
 
 
 def quantized(low: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:

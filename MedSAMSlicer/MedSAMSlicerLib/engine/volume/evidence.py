@@ -14,11 +14,8 @@ import numpy.typing as npt
 from ...core.geometry import SliceAxis, VolumeGeometry
 from ...core.prompts import ObjectPrompts, Point, Scribble
 from ..crop import Bounds, bounds_of, joined
-from ..result import StoredSlice
+from ..result import LOGIT_LIMIT, StoredSlice
 from ..slice_prompts import SlicePrompts, slice_prompts
-
-LOGIT_LIMIT = 16.0
-"""Logits of slices are cut to this range; what was not looked at has the lower end of it."""
 
 _MARGIN = 0.15  # of the prompted box's side that is always part of the crop
 _REACH = 0.75  # ... and that is, if the carried mask reaches there
@@ -122,7 +119,7 @@ def gather(
             continue
         fixed[place], iou[place] = stored.is_key, stored.iou
         keys[place] = stored.is_key and index in binding
-        logits[place] = _logits(stored)[rows, columns]
+        logits[place] = stored.logits[rows, columns]
     spacing = (geometry.spacing[2 - axis], *geometry.in_plane_spacing(axis))
     return VolumeEvidence(
         (start, rows.start, columns.start),
@@ -160,17 +157,6 @@ def _by_slice(prompts: ObjectPrompts, geometry: VolumeGeometry) -> dict[int, Sli
         index: slice_prompts([p for p in prompts.prompts if p.slice.index == index], geometry, prompts.name)
         for index in indices
     }
-
-
-def _logits(stored: StoredSlice) -> npt.NDArray[np.float32]:
-    """The logits of a slice, (rows, columns), with the sign of its mask."""
-    prior, mask = stored.prior, stored.mask
-    if prior is None:
-        return np.asarray(np.where(mask, LOGIT_LIMIT, -LOGIT_LIMIT), np.float32)
-    drawn: npt.NDArray[np.float32] = prior.view.mask_from_logits(prior.low).clip(-LOGIT_LIMIT, LOGIT_LIMIT)
-    if stored.is_key:  # a mask that the user gave is what it is
-        drawn = np.where(mask, np.maximum(drawn, 0.05), np.minimum(drawn, -0.05))
-    return np.asarray(drawn, np.float32)
 
 
 def _around(base: Bounds, carried: Bounds | None, shape: tuple[int, int]) -> tuple[slice, slice]:
