@@ -150,7 +150,7 @@ def test_second_press_of_propagate_does_not_start_a_second_run(user: User) -> No
     user.ui.propagateButton.click()
     user.host.key("Ctrl+Return", view="Red")
     assert runs._run is first
-    assert "under way" in user.object_prompts
+    assert "under way" in user.message
     user.until(lambda: not user.controller.busy)
     user.settled()
     assert user.controller.undo_label.startswith("Propagate")

@@ -182,31 +182,31 @@ def test_overlap_policy_takes_voxels_of_the_neighbor_and_undo_gives_them_back(
 def test_mask_on_another_segment_is_told_with_whose_voxels_it_has(user: User) -> None:
     _, low, high = largest(user.truth[KIDNEY])
     user.box(low, high)
-    assert "Segment" not in user.object_prompts
+    assert "Segment" not in user.message
     user.press("addSegmentButton")
     user.settled()
     user.box(low, high)
-    assert user.object_prompts.startswith(
+    assert user.message.startswith(
         'The mask of "Segment_2" lies on "Segment_1", which keeps its voxels'
     )
     user.picture("overlap-said")
     user.press("undoButton")
     user.settled()
-    assert "lies on" not in user.object_prompts
+    assert "lies on" not in user.message
     choose_overlap(user, "all")
     user.press("addSegmentButton")
     user.settled()
     user.box(low, high)
     index = int(low[2])
-    assert user.object_prompts.startswith(
+    assert user.message.startswith(
         f'The mask of "Segment_3" took voxels of "Segment_1" on slice {index}'
     )
     user.press("undoButton")
     user.settled()
     _, low, high = largest(user.truth["aorta"])
     user.box(low, high)
-    assert "took" not in user.object_prompts
-    assert "lies on" not in user.object_prompts
+    assert "took" not in user.message
+    assert "lies on" not in user.message
 
 
 def test_overlap_visible_leaves_a_hidden_neighbor_alone(user: User) -> None:

@@ -89,8 +89,8 @@ def test_two_clicks_at_one_place_say_what_to_do_and_the_tool_stays_in_hand(
     user.host.click("Red", user.world(*low), jump=False)
     user.host.process_events(0.05)
     user.settled()
-    assert user.object_prompts.startswith("Both clicks were at one place")
-    assert what in user.object_prompts
+    assert user.message.startswith("Both clicks were at one place")
+    assert what in user.message
     assert getattr(user.ui, button).checked
     assert user.markups() == []
     user.host.click("Red", user.world(*low))
@@ -100,7 +100,7 @@ def test_two_clicks_at_one_place_say_what_to_do_and_the_tool_stays_in_hand(
     assert len(user.prompts()) == 1
     assert len(user.markups()) == 1
     assert not getattr(user.ui, button).checked
-    assert "one place" not in user.object_prompts
+    assert "one place" not in user.message
 
 
 def test_deleted_point_takes_its_prompt_and_mask_away_and_undo_brings_both(user: User) -> None:
@@ -160,7 +160,7 @@ def test_box_across_the_axis_is_refused_and_leaves_no_picture(user: User) -> Non
     assert same(user.mask(), before)
     assert (
         "lies across the slices of this segment: draw it on the axial slices (view Red)."
-        in user.object_prompts
+        in user.message
     )
     assert len(user.markups("vtkMRMLMarkupsROINode")) == 1
 
@@ -168,7 +168,7 @@ def test_box_across_the_axis_is_refused_and_leaves_no_picture(user: User) -> Non
 def test_click_beside_the_volume_is_refused_in_words_of_the_views(user: User) -> None:
     user.point((-9.0, 64.0, 5.0))
     assert (
-        user.object_prompts == "That place lies outside the volume: click within the picture of the volume."
+        user.message == "That place lies outside the volume: click within the picture of the volume."
     )
 
 

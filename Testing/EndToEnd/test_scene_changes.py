@@ -34,7 +34,7 @@ def test_scene_closed_during_the_run(user: User) -> None:
     user.settled()
     assert not user.controller.busy
     assert user.controller.volume_node is None
-    assert user.object_prompts == "Pick a volume."
+    assert user.message == "Pick a volume."
     assert not user.ui.propagateButton.enabled
     works_again(user, user.host.add_volume(array, user.matrix, name="again"))
 
@@ -46,7 +46,7 @@ def test_volume_deleted_during_the_run(user: User) -> None:
     user.settled()
     assert not user.controller.busy
     assert user.controller.volume_node is not user.volume
-    assert "was deleted" in user.object_prompts
+    assert "was deleted" in user.message
     works_again(user, other)
 
 
@@ -55,7 +55,7 @@ def test_segmentation_deleted_during_the_run(user: User) -> None:
     user.host.scene.RemoveNode(user.segmentation)
     user.settled()
     assert not user.controller.busy
-    assert "was deleted" in user.object_prompts
+    assert "was deleted" in user.message
     assert user.markups() == []
     user.box_around(KIDNEY)
     assert user.mask().any()

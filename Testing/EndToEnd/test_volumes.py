@@ -67,7 +67,7 @@ def test_hardened_transform_takes_prompts_masks_and_undo_along(user: User, both:
     if both:
         user.segmentation.HardenTransform()
     user.ready()
-    assert "removed" not in user.object_prompts
+    assert "removed" not in user.message
     user.matrix = matrix_of(user.volume)
     assert np.allclose(user.matrix, moved @ matrix)
     [after] = user.prompts()
@@ -93,7 +93,7 @@ def test_volume_moved_without_its_segmentation_loses_its_prompts_with_a_sentence
     user.box_around(KIDNEY)
     user.volume.SetOrigin(5.3, 1.2, 0.4)
     user.settled()
-    assert "another grid" in user.object_prompts
+    assert "another grid" in user.message
     assert user.markups() == []
 
 
@@ -110,13 +110,13 @@ def test_volume_under_a_non_linear_transform_is_refused_with_what_to_do(user: Us
     warp = user.host.scene.AddNewNodeByClass("vtkMRMLBSplineTransformNode")
     user.volume.SetAndObserveTransformNodeID(warp.GetID())
     user.settled()
-    assert "harden" in user.object_prompts.lower()
+    assert "harden" in user.message.lower()
     assert user.controller.volume_node is None
     assert not user.ui.positiveButton.enabled
     assert user.markups() == []
     user.ui.volumeSelector.setCurrentNode(user.volume)
     user.settled()
-    assert "harden" in user.object_prompts.lower()
+    assert "harden" in user.message.lower()
     assert user.controller.volume_node is None
     user.volume.SetAndObserveTransformNodeID(None)
     user.turn_to(user.volume)
@@ -150,7 +150,7 @@ def test_oblique_left_handed_volume_says_that_the_view_is_turned_and_maps_the_cl
     user.press("positiveButton")
     user.host.click("Red", user.world(float(i), float(j), float(index)))
     user.settled()
-    assert "turned" in user.object_prompts
+    assert "turned" in user.message
     user.press("positiveButton")
     [point] = user.prompts()
     assert point.slice.index == index

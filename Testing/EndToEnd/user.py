@@ -48,7 +48,7 @@ class User:
         return self.widget.controller
 
     @property
-    def said(self) -> str:
+    def message(self) -> str:
         """What the message line of the panel says."""
         return str(self.ui.messageLabel.text)
 
