@@ -186,9 +186,7 @@ def test_mask_on_another_segment_is_told_with_whose_voxels_it_has(user: User) ->
     user.press("addSegmentButton")
     user.settled()
     user.box(low, high)
-    assert user.message.startswith(
-        'The mask of "Segment_2" lies on "Segment_1", which keeps its voxels'
-    )
+    assert user.message.startswith('The mask of "Segment_2" lies on "Segment_1", which keeps its voxels')
     user.picture("overlap-said")
     user.press("undoButton")
     user.settled()
@@ -198,9 +196,7 @@ def test_mask_on_another_segment_is_told_with_whose_voxels_it_has(user: User) ->
     user.settled()
     user.box(low, high)
     index = int(low[2])
-    assert user.message.startswith(
-        f'The mask of "Segment_3" took voxels of "Segment_1" on slice {index}'
-    )
+    assert user.message.startswith(f'The mask of "Segment_3" took voxels of "Segment_1" on slice {index}')
     user.press("undoButton")
     user.settled()
     _, low, high = largest(user.truth["aorta"])

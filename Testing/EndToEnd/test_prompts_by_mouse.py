@@ -158,18 +158,13 @@ def test_box_across_the_axis_is_refused_and_leaves_no_picture(user: User) -> Non
     user.box(low, high, view="Green")
     assert user.prompts() == prompts
     assert same(user.mask(), before)
-    assert (
-        "lies across the slices of this segment: draw it on the axial slices (view Red)."
-        in user.message
-    )
+    assert "lies across the slices of this segment: draw it on the axial slices (view Red)." in user.message
     assert len(user.markups("vtkMRMLMarkupsROINode")) == 1
 
 
 def test_click_beside_the_volume_is_refused_in_words_of_the_views(user: User) -> None:
     user.point((-9.0, 64.0, 5.0))
-    assert (
-        user.message == "That place lies outside the volume: click within the picture of the volume."
-    )
+    assert user.message == "That place lies outside the volume: click within the picture of the volume."
 
 
 def test_point_in_another_view_counts_on_its_slice_of_the_axis(user: User) -> None:
