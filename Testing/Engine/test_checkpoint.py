@@ -112,7 +112,7 @@ def _without(weights: dict[str, Tensor]) -> None:
 
 
 def _with_another(weights: dict[str, Tensor]) -> None:
-    weights["spatial_perceiver.latents"] = torch.zeros(3)
+    weights["other_part.latents"] = torch.zeros(3)
 
 
 def _with_a_shape(weights: dict[str, Tensor]) -> None:
@@ -136,7 +136,7 @@ def _with_integers(weights: dict[str, Tensor]) -> None:
     ("change", "sentence"),
     [
         (_without, f"is not a medsamslicer_nano checkpoint: it has no weight {KEY}"),
-        (_with_another, r"has an unknown weight spatial_perceiver\.latents"),
+        (_with_another, r"has an unknown weight other_part\.latents"),
         (_with_a_shape, rf"weight {KEY} has shape \(1, 96\), not \(1, 128\)"),
         (_with_nan, f"weight {KEY} has values that are not finite numbers"),
         (_with_infinity, f"weight {KEY} has values that are not finite numbers"),
@@ -168,7 +168,7 @@ def test_another_network_is_refused(tmp_path: Path, suffix: str):
     weights = torch.nn.Linear(3, 3).state_dict()
     path = tmp_path / f"other{suffix}"
     torch.save({"model": weights}, path) if suffix == ".pt" else save_file(weights, path)
-    with pytest.raises(CheckpointError, match="does not hold a SAM 2 network"):
+    with pytest.raises(CheckpointError, match="does not hold a network that this program knows"):
         checkpoint.load(path)
 
 

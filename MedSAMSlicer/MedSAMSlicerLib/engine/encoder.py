@@ -26,8 +26,9 @@ from torch.nn import functional
 
 from ..sam2.hiera import Hiera, HieraBlock, halve
 from ..sam2.model import SAM2, ImageFeatures
-from ..sam2.neck import Lateral
+from ..sam2.neck import FeaturePyramid, Lateral
 from ..sam2.sam1 import SAM1
+from ..sam2.tinyvit import TinyViT
 from .arithmetic import Arithmetic
 from .precision import Precision
 
@@ -48,7 +49,7 @@ class FastEncoder:
     def __init__(self, model: SAM2, precision: Precision) -> None:
         self.model = model
         self.precision = precision
-        trunk = model.image_encoder.trunk
+        trunk = getattr(model.image_encoder, "trunk", None)  # a plain transformer has none beside itself
         self._arithmetic = Arithmetic(precision)
         self._trunk: _FastHiera | None = None
         if isinstance(trunk, Hiera) and precision.device.type == "cpu":
@@ -75,7 +76,9 @@ class FastEncoder:
 
 
 class Sam1Encoder:
-    """What :meth:`SAM1.encode_image` computes: a fused copy, channels last, in bfloat16 where the precision has it.
+    """What :meth:`SAM1.encode_image` computes, in bfloat16 where the precision has it.
+
+    Of a TinyViT a copy is used, with its batch norms folded in and channels last; a plain transformer is used as it is.
 
     Args:
         model: stays as it is.
@@ -83,9 +86,11 @@ class Sam1Encoder:
     """
 
     def __init__(self, model: SAM1, precision: Precision) -> None:
-        encoder = copy.deepcopy(model.image_encoder).eval()
-        encoder.fuse()
-        self._encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._encoder = model.image_encoder
+        if isinstance(model.image_encoder, TinyViT):
+            fused = copy.deepcopy(model.image_encoder).eval()
+            fused.fuse()
+            self._encoder = fused.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._arithmetic = Arithmetic(precision)
 
     @torch.inference_mode()
@@ -93,7 +98,11 @@ class Sam1Encoder:
         """(N, 3, S, S) float32 frames from :meth:`SAM1.normalize` -> embeddings, float32; there are no finer maps."""
         (pause or _never)()
         with self._arithmetic.encoding():
-            top = self._encoder(frames.contiguous(memory_format=torch.channels_last)).float().contiguous()
+            top = (
+                self._encoder(frames.contiguous(memory_format=torch.channels_last), pause)
+                .float()
+                .contiguous()
+            )
         nothing = top.new_empty(len(top), 0, 0, 0)
         return ImageFeatures(top, nothing, nothing)
 
@@ -240,7 +249,8 @@ def _cast(module: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 def _laterals(model: SAM2, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
     """One projection for each map, finest first: that of the neck and, on the two finest, that of the mask decoder."""
-    neck = [cast(Lateral, lateral).conv for lateral in model.image_encoder.neck.convs]
+    pyramid = cast(FeaturePyramid, model.image_encoder.neck)
+    neck = [cast(Lateral, lateral).conv for lateral in pyramid.convs]
     decoder = model.sam_mask_decoder
     projections = []
     for level, lateral in enumerate(reversed(neck)):

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..sam2.input_rule import normalized
 from ..sam2.model import SAM2
 from ..sam2.sam1 import SAM1
 from .encoder import encoder_of
@@ -223,8 +224,10 @@ class FeatureStore:
     @torch.inference_mode()
     def _encode(self, keys: Sequence[Key], pause: Callable[[], object] | None) -> list[SliceFeatures]:
         frames = np.stack([view.frame(self._frames(index)) for index, view in keys])
-        normalized = self.model.normalize(torch.from_numpy(frames).to(self.precision.device))
-        features = self._encoder(normalized, pause)
+        inside = np.stack([view.inside() for _, view in keys])
+        device, rule = self.precision.device, self.model.config.input
+        frames_in = normalized(rule, torch.from_numpy(frames).to(device), torch.from_numpy(inside).to(device))
+        features = self._encoder(frames_in, pause)
         if pause is not None:
             pause()
         top = features.top

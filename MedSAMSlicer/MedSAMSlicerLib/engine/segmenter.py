@@ -196,7 +196,8 @@ class VolumeSegmenter:
 
     def whole(self, axis: SliceAxis = SliceAxis.K) -> FrameView:
         """The view of whole slices."""
-        return FrameView.whole(self.geometry, axis, self.model.config.image_size)
+        config = self.model.config
+        return FrameView.whole(self.geometry, axis, config.image_size, config.input.fit, config.input.filter)
 
     # -------------------------------------------------------------------------------------------------------- inside
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -44,6 +44,7 @@ class FrameView:
         top: edge coordinate of the square's upper side, in rows.
         side_mm: side of the square in mm.
         size: side of the resampled square in network pixels.
+        filter: how a slice is resampled, one of `FILTERS`; masks are always resampled linearly.
 
     Raises:
         GeometryError: If a number is not finite or a length is not positive.
@@ -55,6 +56,7 @@ class FrameView:
     top: float
     side_mm: float
     size: int
+    filter: str = "linear"
 
     def __post_init__(self) -> None:
         lengths = (*self.shape, *self.spacing, self.side_mm, self.size)
@@ -62,13 +64,33 @@ class FrameView:
             raise GeometryError(f"A view needs finite positions and positive lengths, got {self}.")
 
     @classmethod
-    def whole(cls, geometry: VolumeGeometry, axis: SliceAxis, size: int) -> FrameView:
-        """The smallest square around whole slices, with the slice in its middle."""
+    def whole(
+        cls,
+        geometry: VolumeGeometry,
+        axis: SliceAxis,
+        size: int,
+        fit: str = "center",
+        filter: str = "linear",
+    ) -> FrameView:
+        """The square that shows whole slices, as small as it may be.
+
+        Args:
+            geometry: that of the volume.
+            axis: across which the slices lie.
+            size: side of the square in network pixels.
+            fit: where the slice lies in the square; see :class:`~..sam2.config.InputRule`. "stretch" measures rows and
+                columns in units of their own, so that both fill the square.
+            filter: how slices are resampled.
+        """
         rows, columns = geometry.slice_shape(axis)
         row_mm, column_mm = geometry.in_plane_spacing(axis)
         side = max(rows * row_mm, columns * column_mm)
-        left, top = (columns - side / column_mm) / 2, (rows - side / row_mm) / 2
-        return cls((rows, columns), (row_mm, column_mm), left, top, side, size)
+        if fit == "stretch":
+            row_mm, column_mm = side / rows, side / columns
+        left = top = 0.0
+        if fit == "center":
+            left, top = (columns - side / column_mm) / 2, (rows - side / row_mm) / 2
+        return cls((rows, columns), (row_mm, column_mm), left, top, side, size, filter)
 
     @classmethod
     def around(
@@ -82,7 +104,7 @@ class FrameView:
         """The square of `side_mm` around another (column, row) index on the same slices."""
         left = float(center_xy[0]) + 0.5 - side_mm / self.spacing[1] / 2
         top = float(center_xy[1]) + 0.5 - side_mm / self.spacing[0] / 2
-        return FrameView(self.shape, self.spacing, left, top, float(side_mm), self.size)
+        return replace(self, left=left, top=top, side_mm=float(side_mm))
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -119,7 +141,7 @@ class FrameView:
     # --------------------------------------------------------------------------------------------- images and masks
 
     def frame(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """A slice, (rows, columns) uint8 -> (size, size) uint8: antialiased where it shrinks, black outside.
+        """A slice, (rows, columns) uint8 -> (size, size) uint8: resampled as `filter` says, black outside.
 
         A slice in color, (rows, columns, 3), gives (size, size, 3), each channel as it would be alone.
 
@@ -128,9 +150,14 @@ class FrameView:
         """
         if image.ndim == 3:
             return np.stack([self.frame(channel) for channel in np.moveaxis(image, -1, 0)], axis=-1)
-        rows, columns = self._sampling(self.size)
+        rows, columns = self._sampling(self.size, self.filter)
         resampled = rows @ self._checked(image).astype(np.float32) @ columns.T
         return np.asarray(np.floor(resampled.clip(0, 255) + 0.5), np.uint8)
+
+    def inside(self) -> npt.NDArray[np.bool_]:
+        """(size, size) which pixels show the slice and not what lies beyond it."""
+        rows, columns = self._sampling(self.size)
+        return np.outer(rows.any(axis=1), columns.any(axis=1))
 
     def mask_from_logits(self, logits: npt.NDArray[np.floating]) -> FloatArray:
         """Logits of the whole view, (h, w) -> of the slice, (rows, columns) float32, OUTSIDE_LOGIT out of the view.
@@ -184,12 +211,12 @@ class FrameView:
         edges: npt.NDArray[np.float64] = points + 0.5 - (self.left, self.top)
         return edges
 
-    def _sampling(self, side: int) -> tuple[FloatArray, FloatArray]:
+    def _sampling(self, side: int, filter: str = "linear") -> tuple[FloatArray, FloatArray]:
         """Weights that resample the rows and the columns of a slice to `side` pixels across the square."""
         rows, columns = self.extent
         return (
-            _triangle_weights(self.top, rows, side, self.shape[0]),
-            _triangle_weights(self.left, columns, side, self.shape[1]),
+            _resampling_weights(filter, self.top, rows, side, self.shape[0]),
+            _resampling_weights(filter, self.left, columns, side, self.shape[1]),
         )
 
     def _taps(self, dimension: int, count: int) -> tuple[tuple[npt.NDArray[np.intp], FloatArray], slice]:
@@ -210,18 +237,35 @@ class FrameView:
 
 
 @lru_cache(maxsize=64)
-def _triangle_weights(start: float, extent: float, count: int, length: int) -> FloatArray:
+def _resampling_weights(filter: str, start: float, extent: float, count: int, length: int) -> FloatArray:
     """(count, length) weights that resample `length` voxels to `count` pixels spread over start..start + extent.
 
-    A triangle as wide as the larger of voxel and pixel: linear interpolation when enlarging, antialiasing when
-    shrinking. Pixels whose centers lie outside the voxels get no weight at all.
+    "linear" is a triangle and "cubic" Keys's kernel, each as wide as the larger of voxel and pixel: interpolation when
+    enlarging, smoothing when shrinking. "area" is the share of each voxel in the pixel, when enlarging linear.
+    "nearest" is one voxel. Pixels whose centers lie outside the voxels get no weight at all.
     """
     step = extent / count
     centers = start + (np.arange(count) + 0.5) * step  # edge coordinates
-    distance = np.abs(centers[:, None] - (np.arange(length) + 0.5))
-    weights = np.maximum(0.0, 1.0 - distance / max(1.0, step))
+    width = max(1.0, step)
+    apart = np.abs(centers[:, None] - (np.arange(length) + 0.5))
+    if filter == "nearest":  # as OpenCV: the voxel in which the pixel's first edge lies
+        first = np.floor(centers - step / 2 + 1e-9).clip(0, length - 1)
+        weights = (first[:, None] == np.arange(length)).astype(np.float64)
+    elif filter == "cubic":
+        weights = _keys_cubic(apart / width)
+    elif filter == "area" and step > 1:
+        weights = ((step + 1) / 2 - apart).clip(0, 1)  # both have flat tops: their overlap, in voxels
+    else:
+        weights = np.maximum(0.0, 1.0 - apart / width)
     weights[(centers < 0) | (centers > length)] = 0.0
     totals = weights.sum(axis=1, keepdims=True)
     result = np.asarray(np.divide(weights, totals, out=weights, where=totals > 0), np.float32)
     result.flags.writeable = False
     return result
+
+
+def _keys_cubic(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The cubic kernel of Keys (1981) with a = -1/2, as Pillow has it, at distances x."""
+    near = 1.5 * x**3 - 2.5 * x**2 + 1
+    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    return np.where(x < 1, near, np.where(x < 2, far, 0.0))

@@ -1,8 +1,9 @@
-"""Reading and writing weights: official `{"model": ...}` files and safetensors, strictly and without running pickle.
+"""Reading and writing weights: published torch archives and safetensors, strictly and without running pickle.
 
 Which network a file holds is, in this order: what the caller says; the config in a safetensors file's metadata; the
-image trunk's shapes. Two networks of equal shapes cannot be told apart: MedSAM2 is the official tiny network at 512
-pixels. A file whose name begins with "MedSAM2" is therefore taken for one; the registry always says so itself.
+image trunk's shapes. Networks of equal shapes cannot be told apart: MedSAM2 is the official tiny network at 512
+pixels, MedSAM is SAM ViT-B. A file whose name begins with "MedSAM2" or "medsam" is therefore taken for one; the
+registry always says so itself. The forms in which published files come are in :mod:`.dialects`.
 """
 
 from __future__ import annotations
@@ -26,30 +27,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..core.errors import CheckpointError
-from .config import (
-    BASE_PLUS,
-    LARGE,
-    LITEMEDSAM,
-    MEDSAM2,
-    MOBILE_SAM,
-    NANO,
-    PUBLISHED,
-    SMALL,
-    TINY,
-    Config,
-    HieraConfig,
-    Sam1Config,
-    any_config,
-)
+from .config import PUBLISHED, Config, Sam1Config, any_config
+from .dialects import Dialect, read_archive, recognize, renamed, table_of, without_prefixes
 from .model import SAM2
 from .sam1 import SAM1
+from .tinyvit import TinyViT
 
 logger = logging.getLogger(__name__)
 
-_UNUSED = (
-    "image_encoder.norm_head.",
-    "image_encoder.head.",
-)  # of MobileSAM, from its training as a classifier
 ZIP_MAGIC = b"PK\x03\x04"
 MALFORMED = (
     RuntimeError,
@@ -91,19 +76,18 @@ def load_network(path: str | os.PathLike[str], config: Config | Sam1Config | Non
     if _is_safetensors(path):
         weights, described = _read_safetensors(path)
     else:
-        weights = _read_official(path)
+        weights = table_of(_read_official(path), path.name)
+    weights, dialect = renamed(weights, path.name)
     config = config or described or recognize(weights, path.name)
-    if isinstance(config, Sam1Config):
-        weights = _renamed(weights)
     try:
         with torch.device("meta"), _Unfilled():
             model = SAM1(config) if isinstance(config, Sam1Config) else SAM2(config)
     except (*MALFORMED, ArithmeticError) as error:
         raise CheckpointError(f"{path.name} describes a network that cannot be built.") from error
-    _check(weights, model, config, path.name)
+    _check(weights, model, dialect, path.name)
     float32 = {name: weight.to(torch.float32) for name, weight in weights.items()}
     model.load_state_dict(float32, strict=True, assign=True)
-    if isinstance(model, SAM1):
+    if isinstance(model.image_encoder, TinyViT):
         model.image_encoder.number_distances()
     logger.info("Read %s from %s", config.name, path)
     return model.eval()
@@ -214,31 +198,6 @@ def seeded(config: Config, seed: int = 0) -> SAM2:
     return model.eval()
 
 
-def recognize(weights: Mapping[str, Tensor], file_name: str) -> Config | Sam1Config:
-    """The config whose image trunk has the width and depth of these weights.
-
-    Raises:
-        CheckpointError: If there is none.
-    """
-    stem = weights.get("image_encoder.patch_embed.seq.0.c.weight")
-    if stem is not None:
-        return LITEMEDSAM if stem.shape[-1] == 1 else MOBILE_SAM
-    if "image_encoder.trunk.stem.0.weight" in weights:
-        return NANO
-    patches = weights.get("image_encoder.trunk.patch_embed.proj.weight")
-    blocks = {name.split(".")[3] for name in weights if name.startswith("image_encoder.trunk.blocks.")}
-    for config in (TINY, SMALL, BASE_PLUS, LARGE):
-        trunk = config.trunk
-        assert isinstance(trunk, HieraConfig)
-        if (
-            patches is not None
-            and patches.ndim
-            and (len(patches), len(blocks)) == (trunk.embed_dim, sum(trunk.stages))
-        ):
-            return MEDSAM2 if config is TINY and file_name.lower().startswith("medsam2") else config
-    raise CheckpointError(f"{file_name} does not hold a SAM 2 network that this program knows.")
-
-
 def _is_safetensors(path: Path) -> bool:
     """Whether a file is to be read as safetensors: by its name, or by its first bytes under any other name."""
     if path.suffix == ".safetensors":
@@ -249,7 +208,7 @@ def _is_safetensors(path: Path) -> bool:
     return False
 
 
-def _read_official(path: Path) -> dict[str, Tensor]:
+def _read_official(path: Path) -> object:
     try:
         with path.open("rb") as file:
             if file.read(4) != ZIP_MAGIC:  # the older formats of torch.save are plain pickles
@@ -259,40 +218,13 @@ def _read_official(path: Path) -> dict[str, Tensor]:
         ) as archive:  # torch stores without compression, so that nothing can grow in reading
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
                 raise ValueError("a compressed archive")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return read_archive(path)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path.name} is damaged or holds more than weights, and was not opened, since that could run a program."
         ) from error
     except (zipfile.BadZipFile, *MALFORMED) as error:
         raise CheckpointError(f"{path.name} is damaged, incomplete or not a checkpoint.") from error
-    weights = content.get("model") if isinstance(content, dict) else None
-    if (
-        weights is None
-        and isinstance(content, dict)
-        and "image_encoder.patch_embed.seq.0.c.weight" in content
-    ):
-        weights = content  # LiteMedSAM and MobileSAM come as the table itself
-    if not isinstance(weights, dict) or not weights:
-        raise CheckpointError(
-            f'{path.name} is not a SAM 2 checkpoint: it has no table of weights named "model".'
-        )
-    for name, weight in weights.items():
-        if not isinstance(name, str) or not isinstance(weight, Tensor):
-            raise CheckpointError(f"{path.name} holds something that is not a weight: {name!r}.")
-    return weights
-
-
-def _renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of SAM 1 under our names: the decoder's MLPs are SAM 2's; what computes nothing is left out."""
-    renamed = {}
-    for name, weight in weights.items():
-        if name.endswith(("num_batches_tracked", "bias_idxs")) or name.startswith(_UNUSED):
-            continue
-        if name.startswith("mask_decoder.transformer."):
-            name = name.replace(".mlp.lin1.", ".mlp.layers.0.").replace(".mlp.lin2.", ".mlp.layers.1.")
-        renamed[name] = weight
-    return renamed
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Config | Sam1Config | None]:
@@ -303,30 +235,27 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Config | Sam1Confi
     except (SafetensorError, *MALFORMED) as error:
         raise CheckpointError(f"{path.name} is damaged, incomplete or not a checkpoint.") from error
     if description is None:
-        return weights, None
+        return without_prefixes(weights), None
     try:
         return weights, any_config(description)
     except CheckpointError as error:
         raise CheckpointError(f"{path.name} cannot be used. {error}") from error
 
 
-def _check(
-    weights: Mapping[str, Tensor], model: SAM2 | SAM1, config: Config | Sam1Config, file_name: str
-) -> None:
+def _check(weights: Mapping[str, Tensor], model: SAM2 | SAM1, dialect: Dialect, file_name: str) -> None:
+    """Raise CheckpointError naming the first weight that is missing, of another shape or unknown."""
     expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    no = f"{file_name} is not a {model.config.name} checkpoint:"
+    read_as = f"(it was read as {dialect.name})"
     for name, shape in expected.items():
         if name not in weights:
-            raise CheckpointError(f"{file_name} is not a {config.name} checkpoint: it has no weight {name}.")
+            raise CheckpointError(f"{no} it has no weight {name} {read_as}.")
         if tuple(weights[name].shape) != shape:
-            raise CheckpointError(
-                f"{file_name} is not a {config.name} checkpoint: weight {name} has shape "
-                f"{tuple(weights[name].shape)}, not {shape}."
-            )
+            found = tuple(weights[name].shape)
+            raise CheckpointError(f"{no} weight {name} has shape {found}, not {shape} {read_as}.")
     for name in weights:
         if name not in expected:
-            raise CheckpointError(
-                f"{file_name} is not a {config.name} checkpoint: it has an unknown weight {name}."
-            )
+            raise CheckpointError(f"{no} it has an unknown weight {name} {read_as}.")
     _check_finite(weights, file_name)
 
 

@@ -1,4 +1,4 @@
-"""The three building blocks that several parts of the network share."""
+"""The building blocks that several parts of the network share."""
 
 from __future__ import annotations
 
@@ -22,6 +22,16 @@ class LayerNorm2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = functional.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.eps)
         return x.permute(0, 3, 1, 2)
+
+
+def embedding_neck(width: int, channels: int) -> nn.Sequential:
+    """What turns the tokens (N, width, h, w) of a plain transformer into the decoder's (N, channels, h, w)."""
+    return nn.Sequential(
+        nn.Conv2d(width, channels, 1, bias=False),
+        LayerNorm2d(channels),
+        nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+        LayerNorm2d(channels),
+    )
 
 
 class MLP(nn.Module):

@@ -13,12 +13,18 @@ HEADS = 8
 class MaskDecoder(nn.Module):
     """Draws 1 + `alternatives` masks (T in all) of B objects and estimates how good they are.
 
-    The decoder of SAM 2 also says whether the object is there at all and reads the finer features of the image; that of
-    SAM 1 (`sam2` false) does neither, and its estimate of the IoU goes through no sigmoid.
+    The decoder of SAM 2 also says whether the object is there at all; that of SAM 1 (`sam2` false) does not, and its
+    estimate of the IoU goes through no sigmoid. With `high_resolution` the finer features of the image are read.
     """
 
     def __init__(
-        self, channels: int, feedforward: int, iou_hidden: int, alternatives: int, sam2: bool = True
+        self,
+        channels: int,
+        feedforward: int,
+        iou_hidden: int,
+        alternatives: int,
+        sam2: bool = True,
+        high_resolution: bool = True,
     ) -> None:
         super().__init__()
         masks = 1 + alternatives
@@ -28,7 +34,8 @@ class MaskDecoder(nn.Module):
             self.obj_score_token = nn.Embedding(1, channels)
         self.iou_token = nn.Embedding(1, channels)
         self.mask_tokens = nn.Embedding(masks, channels)
-        if sam2:
+        self.high_resolution = high_resolution
+        if high_resolution:
             self.conv_s0 = nn.Conv2d(channels, channels // 8, 1)
             self.conv_s1 = nn.Conv2d(channels, channels // 4, 1)
         self.output_upscaling = nn.Sequential(
@@ -59,8 +66,8 @@ class MaskDecoder(nn.Module):
             image: (B, C, h, w) conditioned features with the dense prompt added.
             image_position: (1, C, h, w).
             prompts: (B, P, C) prompt tokens.
-            mid, fine: (B or 1, C / 4, 2h, 2w) and (B or 1, C / 8, 4h, 4w), through `conv_s1` and `conv_s0`; none of
-                them for SAM 1.
+            mid, fine: (B or 1, C / 4, 2h, 2w) and (B or 1, C / 8, 4h, 4w), through `conv_s1` and `conv_s0`; not
+                looked at without `high_resolution`.
 
         Returns:
             Mask logits (B, T, 4h, 4w), predicted IoU (B, T), mask tokens (B, T, C) and object scores (B,), which are
@@ -93,9 +100,11 @@ class MaskDecoder(nn.Module):
         """(B, C, h, w) -> (B, C / 8, 4h, 4w), with the image's finer features let in on the way, if there are any."""
         double, norm, activation, quadruple, last_activation = self.output_upscaling
         doubled = double(pixels)
-        pixels = activation(norm(doubled if mid is None else doubled + mid))
+        pixels = activation(norm(doubled + mid if mid is not None and self.high_resolution else doubled))
         quadrupled = quadruple(pixels)
-        out: Tensor = last_activation(quadrupled if fine is None else quadrupled + fine)
+        out: Tensor = last_activation(
+            quadrupled + fine if fine is not None and self.high_resolution else quadrupled
+        )
         return out
 
 

@@ -17,27 +17,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .config import Config, HieraConfig
+from .config import Config, HieraConfig, InputRule, ViTConfig
 from .convtrunk import ConvTrunk
 from .dense_prompts import dense_prompt
 from .hiera import Hiera
+from .input_rule import normalized
 from .layers import MLP
 from .mask_decoder import MaskDecoder
 from .memory import MemoryAttention, MemoryEncoder
 from .neck import FeaturePyramid, ImageEncoder
 from .position import sine_embedding_1d, sine_embedding_2d
 from .prompt_encoder import PromptEncoder
+from .vit import ViT
 
 NO_OBJECT_LOGIT = -1024.0
 """The mask logit everywhere on a slice without the object."""
 
-MEAN = (0.485, 0.456, 0.406)
-STANDARD_DEVIATION = (0.229, 0.224, 0.225)
-"""ImageNet's statistics of the three color channels, for values in 0..1."""
-
 
 class ImageFeatures(NamedTuple):
-    """What the network keeps of N frames; it does not depend on any prompt."""
+    """What the network keeps of N frames; it does not depend on any prompt. Without finer maps these are empty."""
 
     top: Tensor  # (N, C, h, w), without the embedding that says "no memory"
     mid: Tensor  # (N, C / 4, 2h, 2w), ready for the mask decoder
@@ -92,10 +90,7 @@ class SAM2(nn.Module):
         super().__init__()
         self.config = config
         C, D = config.hidden_dim, config.memory_dim
-        trunk: Hiera | ConvTrunk = (
-            Hiera(config.trunk) if isinstance(config.trunk, HieraConfig) else ConvTrunk(config.trunk)
-        )
-        self.image_encoder = ImageEncoder(trunk, FeaturePyramid(trunk.channels, C))
+        self.image_encoder = _image_encoder(config)
         self.memory_attention = MemoryAttention(
             C,
             D,
@@ -106,23 +101,25 @@ class SAM2(nn.Module):
         self.memory_encoder = MemoryEncoder(C, D, config.stride)
         self.sam_prompt_encoder = PromptEncoder(C)
         self.sam_mask_decoder = MaskDecoder(
-            C, config.decoder_feedforward, config.iou_hidden_dim, config.num_multimask_outputs
+            C,
+            config.decoder_feedforward,
+            config.iou_hidden_dim,
+            config.num_multimask_outputs,
+            high_resolution=config.high_resolution,
         )
         self.mask_downsample = nn.Conv2d(1, 1, config.stride // 4, config.stride // 4)
         self.obj_ptr_proj = MLP(C, C, C, layers=3)
-        self.obj_ptr_tpos_proj = nn.Linear(C, D)
+        if config.pointer_positions:
+            self.obj_ptr_tpos_proj = nn.Linear(C, D)
         self.maskmem_tpos_enc = nn.Parameter(torch.empty(config.num_memories, 1, 1, D))
         self.no_mem_embed = nn.Parameter(torch.empty(1, 1, C))
         self.no_mem_pos_enc = nn.Parameter(torch.empty(1, 1, C))  # in every checkpoint, used by none
         self.no_obj_ptr = nn.Parameter(torch.empty(1, C))
-        self.no_obj_embed_spatial = nn.Parameter(torch.empty(1, D))
-        for embedding in (
-            self.maskmem_tpos_enc,
-            self.no_mem_embed,
-            self.no_mem_pos_enc,
-            self.no_obj_ptr,
-            self.no_obj_embed_spatial,
-        ):
+        embeddings = [self.maskmem_tpos_enc, self.no_mem_embed, self.no_mem_pos_enc, self.no_obj_ptr]
+        if config.absent_memory:
+            self.no_obj_embed_spatial = nn.Parameter(torch.empty(1, D))
+            embeddings.append(self.no_obj_embed_spatial)
+        for embedding in embeddings:
             nn.init.trunc_normal_(embedding, std=0.02)
 
     # ---------------------------------------------------------------------------------------------- the image
@@ -130,11 +127,7 @@ class SAM2(nn.Module):
     @staticmethod
     def normalize(frames: Tensor) -> Tensor:
         """Values 0..255 (uint8 or float), gray (N, S, S) or RGB (N, S, S, 3) -> (N, 3, S, S) float32 for the trunks."""
-        channels = frames[:, None] if frames.ndim == 3 else frames.permute(0, 3, 1, 2).contiguous()
-        values = channels.to(torch.float32) / 255  # (N, 1 or 3, S, S)
-        mean = values.new_tensor(MEAN).view(1, 3, 1, 1)
-        deviation = values.new_tensor(STANDARD_DEVIATION).view(1, 3, 1, 1)
-        return (values - mean) / deviation
+        return normalized(InputRule(), frames)
 
     def encode_image(self, frames: Tensor) -> ImageFeatures:
         """(N, 3, S, S) normalized frames -> their features; S is any multiple of `stride`.
@@ -147,6 +140,10 @@ class SAM2(nn.Module):
             raise ValueError(
                 f"Frames must be (N, 3, S, S) with S a multiple of {self.config.stride}, got {tuple(frames.shape)}"
             )
+        if isinstance(self.image_encoder, ViT):
+            top = self.image_encoder(frames)
+            nothing = top.new_empty(len(top), 0, 0, 0)
+            return ImageFeatures(top, nothing, nothing)
         fine, mid, top = self.image_encoder(frames)  # (N, C, 4h, 4w), (N, C, 2h, 2w), (N, C, h, w)
         return ImageFeatures(top, self.sam_mask_decoder.conv_s1(mid), self.sam_mask_decoder.conv_s0(fine))
 
@@ -209,14 +206,16 @@ class SAM2(nn.Module):
             Tokens (B, P, D) and their positions (1, P, D), P = number of pointers * C / D.
         """
         C, D = self.config.hidden_dim, self.config.memory_dim
-        reference = self.obj_ptr_tpos_proj.weight
+        reference = self.no_obj_ptr
         if not pointers:
             return reference.new_zeros(1, 0, D), reference.new_zeros(1, 0, D)
         span = self.config.max_object_pointers if pointer_span is None else pointer_span
         distances = torch.tensor(
             [distance for _, distance in pointers], dtype=torch.float32, device=reference.device
         )
-        positions = self.obj_ptr_tpos_proj(sine_embedding_1d(distances / max(span - 1, 1), C))  # (n, D)
+        positions = reference.new_zeros(len(pointers), D)
+        if self.config.pointer_positions:
+            positions = self.obj_ptr_tpos_proj(sine_embedding_1d(distances / max(span - 1, 1), C))
         tokens = torch.stack([pointer for pointer, _ in pointers], 1)  # (B, n, C)
         return tokens.unflatten(2, (C // D, D)).flatten(1, 2), positions.repeat_interleave(C // D, 0)[None]
 
@@ -327,12 +326,27 @@ class SAM2(nn.Module):
             logits = functional.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
         mask = (logits > 0).float() if from_points and not self.training else logits.sigmoid()
         features = self.memory_encoder(top, 20 * mask.to(top.dtype) - 10)  # (B, D, h, w)
-        absent = (object_score <= 0).to(features.dtype).view(-1, 1, 1, 1)
-        features = features + absent * self.no_obj_embed_spatial.view(1, -1, 1, 1)
+        if self.config.absent_memory:
+            absent = (object_score <= 0).to(features.dtype).view(-1, 1, 1, 1)
+            features = features + absent * self.no_obj_embed_spatial.view(1, -1, 1, 1)
         if not self.training:
             features = features.to(torch.bfloat16)
         _, channels, height, width = features.shape
         return Memory(features, sine_embedding_2d(channels, height, width, features.device))
+
+
+def _image_encoder(config: Config) -> ImageEncoder | ViT:
+    """The image encoder of a network; ValueError when it cannot give what the mask decoder reads."""
+    if isinstance(config.trunk, ViTConfig):
+        if config.high_resolution:
+            raise ValueError("a plain vision transformer has no finer maps for the mask decoder")
+        return ViT(config.trunk, config.hidden_dim, config.input.channels)
+    if not config.high_resolution:
+        raise ValueError("the finer maps of a trunk with several go to the mask decoder")
+    trunk: Hiera | ConvTrunk = (
+        Hiera(config.trunk) if isinstance(config.trunk, HieraConfig) else ConvTrunk(config.trunk)
+    )
+    return ImageEncoder(trunk, FeaturePyramid(trunk.channels, config.hidden_dim))
 
 
 def _is_stable(logits: Tensor, delta: float = 0.05, threshold: float = 0.98) -> Tensor:

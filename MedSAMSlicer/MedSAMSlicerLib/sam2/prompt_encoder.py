@@ -45,15 +45,15 @@ class PromptEncoder(nn.Module):
         """Encode what there is of points (B, P, 2) in pixels, labels (B, P) and mask logits (B, 1, 4h, 4w).
 
         `side` is the image's, in pixels. A "not a point" token ends the list; without points there are two. SAM 1 wants
-        none of them beside a box: `padded` false.
+        none of them beside a box, and no token at all without points: `padded` false.
 
         Raises:
             ValueError: If only one of points and labels is given, or their shapes do not fit.
         """
         weight = self.no_mask_embed.weight
         if points is None and labels is None:
-            points = weight.new_zeros(batch, 1, 2)
-            labels = torch.full((batch, 1), -1, device=weight.device)
+            points = weight.new_zeros(batch, int(padded), 2)
+            labels = torch.full((batch, int(padded)), -1, device=weight.device)
         if points is None or labels is None or points.shape != (*labels.shape, 2) or len(points) != batch:
             got = (
                 None if points is None else tuple(points.shape),

@@ -1,4 +1,6 @@
-"""SAM (Kirillov et al. 2023): an image encoder and the mask decoder, without memory. LiteMedSAM and MobileSAM are such.
+"""SAM (Kirillov et al. 2023): an image encoder and the mask decoder, without memory.
+
+MedSAM and SAM-Med2D are such with a vision transformer, LiteMedSAM and MobileSAM with a TinyViT.
 
 A slice goes through `encode_image`, `decode` draws the masks of any number of prompts on it.
 
@@ -10,13 +12,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .config import Sam1Config
+from .config import Sam1Config, TinyViTConfig
+from .input_rule import normalized
 from .mask_decoder import MaskDecoder
 from .model import DecoderPrompts
 from .prompt_encoder import PromptEncoder
-from .tinyvit import EMBEDDING, TinyViT
+from .tinyvit import TinyViT
+from .vit import ViT
 
 BOX_CORNER = 2
+EMBEDDING = 256
 
 
 class SAM1(nn.Module):
@@ -25,34 +30,45 @@ class SAM1(nn.Module):
     def __init__(self, config: Sam1Config) -> None:
         super().__init__()
         self.config = config
-        self.image_encoder = TinyViT(config.trunk)
+        trunk, channels = config.trunk, config.input.channels
+        self.image_encoder: TinyViT | ViT = (
+            TinyViT(trunk, EMBEDDING, channels)
+            if isinstance(trunk, TinyViTConfig)
+            else ViT(trunk, EMBEDDING, channels)
+        )
         self.prompt_encoder = PromptEncoder(EMBEDDING)
         self.mask_decoder = MaskDecoder(
-            EMBEDDING, config.decoder_feedforward, EMBEDDING, config.num_multimask_outputs, sam2=False
+            EMBEDDING,
+            config.decoder_feedforward,
+            EMBEDDING,
+            config.num_multimask_outputs,
+            sam2=False,
+            high_resolution=False,
         )
 
-    @staticmethod
-    def normalize(frames: Tensor) -> Tensor:
-        """Values 0..255, gray (N, S, S) or RGB (N, S, S, 3) -> (N, 3, S, S) float32, each frame stretched to 0..1."""
-        channels = frames[:, None] if frames.ndim == 3 else frames.permute(0, 3, 1, 2)
-        values = channels.to(torch.float32)
-        lowest = values.amin((1, 2, 3), keepdim=True)
-        span = (values.amax((1, 2, 3), keepdim=True) - lowest).clamp(min=1e-8)
-        return ((values - lowest) / span).expand(-1, 3, -1, -1).contiguous()
+    def normalize(self, frames: Tensor, inside: Tensor | None = None) -> Tensor:
+        """Values 0..255 as the checkpoint reads them; see :func:`~.input_rule.normalized`."""
+        return normalized(self.config.input, frames, inside)
 
     def encode_image(self, frames: Tensor) -> Tensor:
-        """(N, 3, S, S) frames in the checkpoint's own scale (LiteMedSAM: 0..1) -> (N, 256, h, w) embeddings.
+        """(N, 3, S, S) frames from :meth:`normalize` -> (N, 256, h, w) embeddings.
 
         Raises:
             ValueError: If the frames are not square, or their side is not a multiple of the stride.
         """
-        side, stride = frames.shape[-1], self.config.trunk.stride
+        side, stride = frames.shape[-1], self.config.stride
         if frames.ndim != 4 or frames.shape[-2] != side or side % stride:
             raise ValueError(
                 f"Frames must be (N, 3, S, S) with S a multiple of {stride}, got {tuple(frames.shape)}"
             )
         embedding: Tensor = self.image_encoder(frames)
         return embedding
+
+    def multimask_for(self, num_points: int, has_box: bool = False, has_mask: bool = False) -> bool:
+        """Whether to take the best of the alternatives: for a single point, which may mean a part or the whole."""
+        if self.config.best_of_alternatives:
+            return True
+        return num_points == 1 and not has_box and not has_mask
 
     def decode(
         self, embedding: Tensor, prompts: DecoderPrompts, multimask: bool = False
@@ -67,21 +83,27 @@ class SAM1(nn.Module):
         Returns:
             Logits (B, 1, 4h, 4w) and the predicted IoU (B,).
         """
+        logits, iou = self.candidates(embedding, prompts)
+        rows = torch.arange(len(iou), device=logits.device)
+        best = iou[:, 1:].argmax(1) + 1 if multimask else torch.zeros_like(rows)
+        return logits[rows, best][:, None], iou[rows, best]
+
+    def candidates(self, embedding: Tensor, prompts: DecoderPrompts) -> tuple[Tensor, Tensor]:
+        """All masks of B prompts, the single one first: logits (B, T, 4h, 4w) and predicted IoU (B, T)."""
         given = prompts.points if prompts.points is not None else prompts.mask
         batch = 1 if given is None else len(given)
         _, _, height, width = embedding.shape
         labels = prompts.labels
         has_box = labels is not None and bool((labels >= BOX_CORNER).any())
+        has_points = labels is not None and bool((labels >= 0).any())
         sparse, dense = self.prompt_encoder(
             prompts.points,
             labels,
             prompts.mask,
             batch=batch,
-            side=height * self.config.trunk.stride,
-            padded=not has_box,
+            side=height * self.config.stride,
+            padded=has_points and not has_box,
         )
         position = self.prompt_encoder.grid_position(height, width)
         logits, iou, _, _ = self.mask_decoder(embedding.expand(batch, -1, -1, -1) + dense, position, sparse)
-        rows = torch.arange(batch, device=logits.device)
-        best = iou[:, 1:].argmax(1) + 1 if multimask else torch.zeros_like(rows)
-        return logits[rows, best][:, None], iou[rows, best]
+        return logits, iou

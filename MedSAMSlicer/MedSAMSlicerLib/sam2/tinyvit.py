@@ -7,24 +7,25 @@ the published checkpoints. Convolutions are followed by batch norms, which `fuse
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .config import TinyViTConfig
-from .layers import LayerNorm2d
+from .layers import embedding_neck
 
-EMBEDDING = 256
 HEAD_CHANNELS = 32
 
 
 class TinyViT(nn.Module):
-    """(N, 3, S, S) -> (N, 256, h, w); S is a multiple of the stride."""
+    """(N, channels_in, S, S) -> (N, channels_out, h, w); S is a multiple of the stride."""
 
-    def __init__(self, config: TinyViTConfig) -> None:
+    def __init__(self, config: TinyViTConfig, channels_out: int, channels_in: int = 3) -> None:
         super().__init__()
         widths = config.widths
-        self.patch_embed = Stem(widths[0], config.stem_kernel, config.stem_stride)
+        self.patch_embed = Stem(channels_in, widths[0], config.stem_kernel, config.stem_stride)
         stages: list[nn.Module] = [ConvStage(widths[0], config.depths[0], widths[1])]
         for index in (1, 2, 3):
             following = widths[index + 1] if index < 3 else None
@@ -32,16 +33,14 @@ class TinyViT(nn.Module):
                 AttentionStage(widths[index], config.depths[index], config.windows[index], following)
             )
         self.layers = nn.ModuleList(stages)
-        self.neck = nn.Sequential(
-            nn.Conv2d(widths[3], EMBEDDING, 1, bias=False),
-            LayerNorm2d(EMBEDDING),
-            nn.Conv2d(EMBEDDING, EMBEDDING, 3, padding=1, bias=False),
-            LayerNorm2d(EMBEDDING),
-        )
+        self.neck = embedding_neck(widths[3], channels_out)
 
-    def forward(self, frames: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, pause: Callable[[], object] | None = None) -> Tensor:
+        """`pause` is called between the stages."""
         x = self.patch_embed(frames)
         for stage in self.layers:
+            if pause is not None:
+                pause()
             x = stage(x)
         out: Tensor = self.neck(x)
         return out
@@ -108,10 +107,12 @@ class BatchNorm(nn.Module):
 class Stem(nn.Module):
     """Two convolutions to the width of the first stage."""
 
-    def __init__(self, width: int, kernel: int, stride: int) -> None:
+    def __init__(self, channels_in: int, width: int, kernel: int, stride: int) -> None:
         super().__init__()
         self.seq = nn.Sequential(
-            ConvNorm(3, width // 2, kernel, stride), nn.GELU(), ConvNorm(width // 2, width, kernel, stride)
+            ConvNorm(channels_in, width // 2, kernel, stride),
+            nn.GELU(),
+            ConvNorm(width // 2, width, kernel, stride),
         )
 
     def forward(self, x: Tensor) -> Tensor:
