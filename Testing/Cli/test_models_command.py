@@ -32,11 +32,14 @@ def test_list_shows_every_checkpoint_with_state_size_and_license(cli: Any) -> No
     done = cli("models", "list")
     assert done.code == 0
     lines = done.out.splitlines()
-    assert lines[0].split() == ["NAME", "STATE", "SIZE", "LICENSE"]
+    assert lines[0].split() == ["NAME", "STATE", "SIZE", "LICENSE", "PROMPTS"]
     assert [line.split()[0] for line in lines[1:]] == [entry.id for entry in read_entries()]
     (tiny,) = [line for line in lines if line.startswith("sam2.1-tiny")]
     assert "not downloaded  156 MB" in tiny
     assert "Apache-2.0" in tiny
+    assert "box, point, mask" in tiny
+    (lite,) = [line for line in lines if line.startswith("litemedsam")]
+    assert lite.split("Apache-2.0")[1].split("  ")[1] == "box"
 
 
 def test_list_as_json_can_be_read_by_a_program(cli: Any) -> None:

@@ -21,6 +21,7 @@ from MedSAMSlicerLib.sam2 import (
     MaskOutput,
     Memory,
 )
+from MedSAMSlicerLib.sam2.dialects import renamed
 
 from .oracles import (
     TransformersSession,
@@ -71,6 +72,15 @@ def setup() -> Setup:
 @pytest.fixture(scope="module")
 def transformers_model(setup: Setup) -> Any:
     return build_transformers_model(setup.ours)
+
+
+def test_weights_with_the_names_of_transformers_come_back_under_ours(
+    setup: Setup, transformers_model: Any
+) -> None:
+    found, dialect = renamed(transformers_model.state_dict(), "model.safetensors")
+    assert dialect.name == "SAM 2 in transformers"
+    assert found.keys() == setup.ours.state_dict().keys()
+    assert all(torch.equal(weight, setup.ours.state_dict()[name]) for name, weight in found.items())
 
 
 def _slice(features: ImageFeatures, index: int) -> ImageFeatures:

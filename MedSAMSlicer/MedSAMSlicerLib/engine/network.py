@@ -37,6 +37,7 @@ class NetworkFacts:
         max_object_pointers: see `Config`.
         pointer_channels: numbers in an object pointer.
         shown_previous: it is shown the mask of the slice before, and where the range ends (`dense_prompts`).
+        prompts: kinds of prompts that it was trained with: "box", "point", "mask".
     """
 
     name: str
@@ -47,6 +48,7 @@ class NetworkFacts:
     max_object_pointers: int = 1
     pointer_channels: int = 1
     shown_previous: bool = False
+    prompts: tuple[str, ...] = ("box", "point", "mask")
 
 
 class SliceNetwork(Protocol):

@@ -38,7 +38,7 @@ from .refining import Refiner
 from .result import ObjectResult, SegmentationResult, StoredSlice, finished_masks
 from .slice_mask import SliceMask
 from .slice_prompts import slice_prompts
-from .slicewise import BoxNetwork
+from .slicewise import SliceWiseNetwork
 from .tracker import TrackingOptions
 from .video import VideoTracker
 from .view import FrameView
@@ -213,7 +213,7 @@ class VolumeSegmenter:
 
     def _network(self, store: FeatureStore, count: int) -> SliceNetwork:
         if isinstance(self.model, SAM1):
-            return BoxNetwork(self.model, store, count)
+            return SliceWiseNetwork(self.model, store, count)
         assert self._attention is not None
         return MemoryNetwork(self.model, self._attention, store, count)
 

@@ -1,8 +1,9 @@
 """Networks without memory: each slice is segmented by itself, and the object is carried as a box.
 
 The box of a slice is that of its neighbor's mask, a little wider (Ma et al., Segment Anything in Medical Images and
-Videos, 2024, carry LiteMedSAM so). To the rest of the engine this is a network like any other: prompts, corrections,
-tracks, cancelling and features are the same.
+Videos, 2024, carry LiteMedSAM so). On a slice that the user prompts, the prompts are given as they are, with the mask
+that they correct; a checkpoint that was trained with boxes alone gets boxes alone. To the rest of the engine this is a
+network like any other: prompts, corrections, tracks, cancelling and features are the same.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _GIVEN_LOGIT = 10.0  # of a mask that the user gave
 _SCORE = 10.0  # of an object that is there, or not
 
 
-class BoxNetwork(SliceViews):
+class SliceWiseNetwork(SliceViews):
     """A network of SAM 1 over the slices of one volume.
 
     Args:
@@ -43,7 +44,9 @@ class BoxNetwork(SliceViews):
 
     def __init__(self, model: SAM1, store: FeatureStore, slice_count: int) -> None:
         config = model.config
-        facts = NetworkFacts(config.name, config.image_size, config.stride, config.crop_margin)
+        facts = NetworkFacts(
+            config.name, config.image_size, config.stride, config.crop_margin, prompts=config.prompts
+        )
         super().__init__(store, slice_count, facts, next(model.parameters()).device)
         self.model = model
 
@@ -54,7 +57,7 @@ class BoxNetwork(SliceViews):
     def decode(
         self, features: SliceFeatures, conditioned: Tensor, prompts: DecoderPrompts, count: int = 0
     ) -> MaskOutput:
-        """The masks of B objects from their boxes, or from the boxes of their masks.
+        """The masks of B objects from their prompts, or from the boxes of their masks.
 
         A checkpoint that was trained with boxes alone takes a click as a reason to make the box of the mask so far
         larger; it cannot begin with a click.
@@ -63,17 +66,11 @@ class BoxNetwork(SliceViews):
             PromptError: If there is neither a box nor a mask, and the checkpoint knows only boxes.
         """
         batch = len(conditioned)
-        shown = self._shown(prompts, batch)
-        present = torch.tensor([box is not None for box in shown], device=self.device)
-        side = float(conditioned.shape[-1] * self.model.config.stride)
-        boxes = torch.tensor([box or (0.0, 0.0, side, side) for box in shown], device=self.device)
-        corners, labels = boxes.view(batch, 2, 2), torch.tensor([[2, 3]] * batch, device=self.device)
-        drawn = [
-            self.model.decode(conditioned[n : n + 1], DecoderPrompts(corners[n : n + 1], labels[n : n + 1]))
-            for n in range(batch)
-        ]
-        logits = torch.cat([logits for logits, _ in drawn]).float()
-        iou = torch.cat([iou for _, iou in drawn]).clamp(0, 1)
+        shown = [self._shown(prompts, n) for n in range(batch)]
+        present = torch.tensor([given is not None for given in shown], device=self.device)
+        answers = [self._drawn(conditioned[n : n + 1], given) for n, given in enumerate(shown)]
+        logits = torch.cat([logits for logits, _ in answers]).float()
+        iou = torch.cat([iou for _, iou in answers]).clamp(0, 1)
         present = present & (logits > 0).flatten(1).any(1)
         return MaskOutput(
             logits.where(present[:, None, None, None], NO_OBJECT_LOGIT),
@@ -81,6 +78,17 @@ class BoxNetwork(SliceViews):
             torch.where(present, _SCORE, -_SCORE),
             logits.new_zeros(batch, 1),
         )
+
+    def _drawn(self, embedding: Tensor, given: DecoderPrompts | None) -> tuple[Tensor, Tensor]:
+        """The mask of one object (1, 1, 4h, 4w) and its IoU; of an object that is gone (None), anything."""
+        if given is None:
+            side = 4 * embedding.shape[-1]
+            return embedding.new_full((1, 1, side, side), NO_OBJECT_LOGIT), embedding.new_zeros(1)
+        assert given.labels is not None
+        has_box = bool((given.labels >= BOX_CORNER).any())
+        points = int((given.labels < BOX_CORNER).sum())
+        multimask = self.model.multimask_for(points, has_box, given.mask is not None)
+        return self.model.decode(embedding, given, multimask)
 
     def decode_given_mask(self, features: SliceFeatures, mask: Tensor) -> MaskOutput:
         """A mask (B, 1, S, S) of zeros and ones that the user gave, as the answer."""
@@ -115,20 +123,25 @@ class BoxNetwork(SliceViews):
         logits, _ = self.model.decode(features.top.float(), DecoderPrompts(corners, labels))
         return view.mask_from_logits(logits[0, 0].float().cpu().numpy())
 
-    def _shown(self, prompts: DecoderPrompts, batch: int) -> list[tuple[float, float, float, float] | None]:
-        """The box of each object in network pixels; None = the object is gone."""
-        found: list[tuple[float, float, float, float] | None] = []
-        for n in range(batch):
-            box = None if prompts.mask is None else self._box_of(prompts.mask[n, 0])
-            if prompts.points is not None and prompts.labels is not None:
-                given = _with_points(prompts.points[n].tolist(), prompts.labels[n].tolist(), box)
-                if given is None:
-                    raise PromptError(
-                        f"{self.facts.name} was trained with boxes alone: draw a box around the object first."
-                    )
-                box = given
-            found.append(box)
-        return found
+    def _shown(self, prompts: DecoderPrompts, n: int) -> DecoderPrompts | None:
+        """What the network is shown of object n; None = the object is gone."""
+        mask = None if prompts.mask is None else prompts.mask[n : n + 1]
+        box = None if mask is None else self._box_of(mask[0, 0])
+        if prompts.points is None or prompts.labels is None:  # carried from the neighbor
+            return None if box is None else self._in_box(box)
+        if not self.model.config.only_boxes:
+            corrected = mask if box is not None else None  # an empty mask says nothing
+            return DecoderPrompts(prompts.points[n : n + 1], prompts.labels[n : n + 1], corrected)
+        box = _with_points(prompts.points[n].tolist(), prompts.labels[n].tolist(), box)
+        if box is None:
+            raise PromptError(
+                f"{self.facts.name} was trained with boxes alone: draw a box around the object first."
+            )
+        return self._in_box(box)
+
+    def _in_box(self, box: tuple[float, float, float, float]) -> DecoderPrompts:
+        corners = torch.tensor([box], device=self.device).view(1, 2, 2)
+        return DecoderPrompts(corners, torch.tensor([[2, 3]], device=self.device))
 
     def _box_of(self, logits: Tensor) -> tuple[float, float, float, float] | None:
         """The box around a mask (4h, 4w), a little wider, in network pixels; None for an empty mask."""

@@ -238,6 +238,15 @@ class FrameView:
 
 @lru_cache(maxsize=64)
 def _resampling_weights(filter: str, start: float, extent: float, count: int, length: int) -> FloatArray:
+    """What :func:`resampling_weights` gives, in float32."""
+    result = np.asarray(resampling_weights(filter, start, extent, count, length), np.float32)
+    result.flags.writeable = False
+    return result
+
+
+def resampling_weights(
+    filter: str, start: float, extent: float, count: int, length: int
+) -> npt.NDArray[np.float64]:
     """(count, length) weights that resample `length` voxels to `count` pixels spread over start..start + extent.
 
     "linear" is a triangle and "cubic" Keys's kernel, each as wide as the larger of voxel and pixel: interpolation when
@@ -259,9 +268,7 @@ def _resampling_weights(filter: str, start: float, extent: float, count: int, le
         weights = np.maximum(0.0, 1.0 - apart / width)
     weights[(centers < 0) | (centers > length)] = 0.0
     totals = weights.sum(axis=1, keepdims=True)
-    result = np.asarray(np.divide(weights, totals, out=weights, where=totals > 0), np.float32)
-    result.flags.writeable = False
-    return result
+    return np.asarray(np.divide(weights, totals, out=weights, where=totals > 0), np.float64)
 
 
 def _keys_cubic(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -44,7 +44,9 @@ class Checkpoint:
     id: name for `--model`. file: name on disk. bytes, sha256: what the file must have, None = not known.
     bytes_between: least and most bytes that are plausible where the size is not known.
     config: name of the network's configuration and image_size: pixels of its square input, None = to be
-    recognized from the file. path: set for a file of the user's outside the cache folder.
+    recognized from the file. prompts: the kinds it was trained with, of "box", "point" and "mask"; empty = not known.
+    source: where the file can be had by hand when there is no url. path: set for a file of the user's outside the
+    cache folder.
     """
 
     id: str
@@ -59,6 +61,8 @@ class Checkpoint:
     config: str | None = None
     image_size: int | None = None
     bundled: bool = False
+    prompts: tuple[str, ...] = ()
+    source: str = ""
     path: Path | None = None
 
 
@@ -135,11 +139,13 @@ def read_entries(path: Path | None = None) -> tuple[Checkpoint, ...]:
         raise CheckpointError(f"The checkpoint registry {path} cannot be read: {error}") from error
 
 
-def _entry(bytes_between: Sequence[int] | None = None, **known: Any) -> Checkpoint:
+def _entry(
+    bytes_between: Sequence[int] | None = None, prompts: Sequence[str] = (), **known: Any
+) -> Checkpoint:
     if bytes_between is not None:
         least, most = bytes_between
         known["bytes_between"] = (least, most)
-    return Checkpoint(**known)
+    return Checkpoint(prompts=tuple(prompts), **known)
 
 
 class Registry:
@@ -450,6 +456,11 @@ def _missing_sentence(checkpoint: Checkpoint) -> str:
     if checkpoint.path is not None:
         return f"The checkpoint file {checkpoint.path} does not exist any more."
     size = f", {checkpoint.bytes / 1e6:.0f} MB" if checkpoint.bytes else ""
+    if checkpoint.url is None:
+        return (
+            f"The checkpoint {checkpoint.id} has no address for programs: get {checkpoint.file} from "
+            f"{checkpoint.source or 'its authors'} and name the file itself, or put it into the folder of checkpoints."
+        )
     return (
         f"The checkpoint {checkpoint.id} is not on this computer ({checkpoint.license}{size}); "
         f"download it first: medsamslicer models download {checkpoint.id}"

@@ -147,13 +147,15 @@ class ModelsDialog:
         state = self._registry.state(chosen) if chosen is not None else None
         busy = self._download is not None
         self.use_button.enabled = state in (State.BUNDLED, State.ON_DISK)
-        self.download_button.enabled = state is State.NOT_ON_DISK and not busy
+        self.download_button.enabled = (
+            state is State.NOT_ON_DISK and not busy and chosen is not None and chosen.url is not None
+        )
         self.delete_button.enabled = state is State.ON_DISK
         self.file_button.enabled = not busy
         self.cancel_button.setVisible(busy)
         self.download_button.setVisible(not busy)
         if chosen is not None and not busy:
-            self.note.text = f"{chosen.title}. {chosen.citation}"
+            self.note.text = f"{chosen.title}. {prompts_sentence(chosen)}{chosen.citation}"
 
     # --------------------------------------------------------------------------------------------------- what it does
 
@@ -232,6 +234,13 @@ class ModelsDialog:
             self.note.text = ended.error
         else:
             self.note.text = _("{title} is on this computer; press Use.").format(title=ended.checkpoint.title)
+
+
+def prompts_sentence(checkpoint: Checkpoint) -> str:
+    """Which prompts the model was trained with; empty when it knows all or that is not known."""
+    if checkpoint.prompts != ("box",):
+        return ""
+    return _("It knows boxes alone: begin with a box, not a point.") + " "
 
 
 def question(checkpoint: Checkpoint) -> str:

@@ -80,8 +80,7 @@ def load_network(path: str | os.PathLike[str], config: Config | Sam1Config | Non
     weights, dialect = renamed(weights, path.name)
     config = config or described or recognize(weights, path.name)
     try:
-        with torch.device("meta"), _Unfilled():
-            model = SAM1(config) if isinstance(config, Sam1Config) else SAM2(config)
+        model = without_storage(config)
     except (*MALFORMED, ArithmeticError) as error:
         raise CheckpointError(f"{path.name} describes a network that cannot be built.") from error
     _check(weights, model, dialect, path.name)
@@ -158,6 +157,12 @@ def _in_order(content: bytes) -> bytes:
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + content[8 + length :]
+
+
+def without_storage(config: Config | Sam1Config) -> SAM2 | SAM1:
+    """A network whose weights have shapes and no values, to be filled from a file."""
+    with torch.device("meta"), _Unfilled():
+        return SAM1(config) if isinstance(config, Sam1Config) else SAM2(config)
 
 
 class _Unfilled(TorchFunctionMode):
