@@ -24,7 +24,7 @@ from .exit_codes import FAILED, OK, USAGE, UsageError
 from .process import EndingSignals, sturdy_streams
 
 _LIBRARY = __name__.partition(".")[0]
-_COMMANDS = tuple(f"{__name__}.{name}" for name in ("segment", "models", "demo"))
+_COMMANDS = tuple(f"{__name__}.{name}" for name in ("segment", "propose", "models", "demo"))
 _LABORATORY = tuple(f"{_LIBRARY}.lab.cli.{name}" for name in ("benchmark", "train"))
 _HELP_WIDTH = 120
 

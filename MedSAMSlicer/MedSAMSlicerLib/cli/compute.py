@@ -33,6 +33,7 @@ class ComputeSettings:
     threads: int | None = None
     cache_mb: int | None = None
     volume_stage: str = "auto"
+    memory: str = "all"
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +74,7 @@ def segment_volume(
         cache_bytes=DEFAULT_CACHE_BYTES if settings.cache_mb is None else settings.cache_mb << 20,
         threads=settings.threads,
         volume_stage=settings.volume_stage,
+        memory=settings.memory,
     )
     expected = estimate(segmenter, prompts)
     expected.check(available_bytes() if segmenter.precision.device.type == "cpu" else None)

@@ -104,6 +104,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         default="auto",
         help="how all slices are looked at together at the end; fused = without learned weights (default: auto)",
     )
+    network.add_argument(
+        "--memory",
+        choices=("all", "prune"),
+        default="all",
+        help="which remembered slices count; prune = not those that add least, which is faster (default: all)",
+    )
     more = parser.add_argument_group("results")
     more.add_argument(
         "--cleanup",
@@ -171,7 +177,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, start: float) -> int:
-    volume = _read_volume(arguments.volume, arguments.series, arguments.spacing)
+    volume = read_input_volume(arguments.volume, arguments.series, arguments.spacing)
     for sentence in volume.warnings:
         warn(sentence)
     if needs_dicom(arguments.output) and not volume.dicom_files:
@@ -186,7 +192,12 @@ def _run(arguments: argparse.Namespace, start: float) -> int:
     from .compute import ComputeSettings, segment_volume
 
     settings = ComputeSettings(
-        arguments.device, prompts.tier, arguments.threads, arguments.cache_mb, arguments.volume_stage
+        arguments.device,
+        prompts.tier,
+        arguments.threads,
+        arguments.cache_mb,
+        arguments.volume_stage,
+        arguments.memory,
     )
     result = segment_volume(volume, prompts, checkpoint, settings)
     write_start = time.perf_counter()
@@ -212,7 +223,8 @@ def _other_inputs(arguments: argparse.Namespace) -> dict[Path, str]:
     return inputs
 
 
-def _read_volume(path: Path, series_uid: str | None, spacing: str | None) -> Volume:
+def read_input_volume(path: Path, series_uid: str | None, spacing: str | None) -> Volume:
+    """The volume that a command works on, with the options that help to read it named in its errors."""
     from ..io.volumes import read_volume
     from .prompt_arguments import parse_spacing
 

@@ -11,8 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from torch import Tensor
+from torch.nn import functional
 
 from .memory_attention import MemoryKeys
+
+MEMORY_POLICIES = ("all", "prune")
+PRUNED_MEMORIES = 2
+"""By how many spatial memories fewer count with the policy "prune" than the network can hold."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class MemoryBank:
         slice_count: number of slices of the volume; pointers reach back fewer slices in a volume of fewer.
         conditioning: slices the user prompted.
         history: slices tracked from them.
+        policy: "all" or "prune"; see the module's docstring.
     """
 
     num_memories: int
@@ -61,6 +67,7 @@ class MemoryBank:
     slice_count: int
     conditioning: dict[int, SliceMemory] = field(default_factory=dict)
     history: dict[int, SliceMemory] = field(default_factory=dict)
+    policy: str = "all"
 
     @property
     def pointer_span(self) -> int:
@@ -71,10 +78,13 @@ class MemoryBank:
         """What counts on slice `index` when tracking towards higher (`step` +1) or lower (-1) indices."""
         last = self.num_memories - 1
         memories = [(memory.keys, last) for memory in self.conditioning.values() if memory.keys is not None]
+        prompted = len(memories)
         for distance in range(last, 0, -1):
             memory = self.history.get(index - step * distance)
             if memory is not None and memory.keys is not None:
                 memories.append((memory.keys, distance - 1))
+        if self.policy == "prune":
+            memories = pruned(memories, prompted, self.num_memories - PRUNED_MEMORIES)
         pointers = [
             (memory.pointer, float((index - at) * step))
             for at, memory in self.conditioning.items()
@@ -99,3 +109,24 @@ class MemoryBank:
                 del self.history[at]
             elif self.history[at].keys is not None and not within_reach(at, self.num_memories - 1):
                 self.history[at] = self.history[at].without_keys()
+
+
+def pruned(memories: list[tuple[MemoryKeys, int]], protected: int, most: int) -> list[tuple[MemoryKeys, int]]:
+    """The spatial memories without those that are most like the nearest, in the same order.
+
+    Args:
+        memories: those of conditioning slices, then the others, the nearest last.
+        protected: how many of them, from the first, stay in any case; the nearest stays too.
+        most: how many may stay.
+    """
+    free = range(protected, len(memories) - 1)
+    excess = min(len(memories) - most, len(free))
+    if excess <= 0:
+        return memories
+    nearest = memories[-1][0].values.float()  # (B, D, hw)
+    alike = [
+        float(functional.cosine_similarity(memories[n][0].values.float(), nearest, dim=1).sum(1).mean())
+        for n in free
+    ]
+    gone = sorted(free, key=lambda n: -alike[n - protected])[:excess]
+    return [memory for n, memory in enumerate(memories) if n not in gone]

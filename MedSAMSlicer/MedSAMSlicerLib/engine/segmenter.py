@@ -21,19 +21,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..core.errors import MedSAMError, VolumeError
+from ..core.errors import MedSAMError, PromptError, VolumeError
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.intensity import Window, choose_window
 from ..core.prompts import ObjectPrompts, Prompt, PromptSet
 from ..sam2.model import SAM2
 from ..sam2.sam1 import SAM1
+from .bank import MEMORY_POLICIES
 from .crop import CropPolicy
+from .encoder import encoder_of
 from .features import FeatureStore
 from .live import LiveSegmentation, stepwise
 from .memory_attention import FastMemoryAttention
 from .network import MemoryNetwork, SliceNetwork
 from .precision import Precision, Tier, choose, torch_settings
-from .propagate import Cancel, Event, Progress, ProgressCounter, Propagator
+from .propagate import Cancel, Event, Progress, ProgressCounter, Propagator, stop_if
+from .proposals import Proposal, ProposalSettings, Proposer
 from .refining import Refiner
 from .result import ObjectResult, SegmentationResult, StoredSlice, finished_masks
 from .slice_mask import SliceMask
@@ -73,6 +76,8 @@ class VolumeSegmenter:
         batched: compute objects and directions as one batch; None = on CUDA only.
         volume_stage: what looks at all slices of an object together when they are there, one of
             `volume.stage.STAGES`; "off" leaves the slices as the network drew them. Frames in color have none.
+        memory: which remembered slices count: "all", or "prune" without those that add least (faster, see
+            :mod:`.bank`). Networks without memory have none to prune.
 
     Raises:
         VolumeError: If shape and geometry differ, or a fourth axis is not that of color.
@@ -94,6 +99,7 @@ class VolumeSegmenter:
         patience: int = 3,
         batched: bool | None = None,
         volume_stage: str = "auto",
+        memory: str = "all",
     ) -> None:
         self.color = _is_color(array, geometry)
         self.array, self.geometry = array, geometry
@@ -101,7 +107,7 @@ class VolumeSegmenter:
         self.precision: Precision = choose(device, tier, model)
         self.model = model.to(self.precision.device).eval()
         self.threads = threads
-        self.options = TrackingOptions(patience, self._crop_policy(crop_margin))
+        self.options = TrackingOptions(patience, self._crop_policy(crop_margin), self._memory_policy(memory))
         self._batched = batched
         self.cache_bytes = cache_bytes
         sam2 = self.model if isinstance(self.model, SAM2) else None
@@ -146,6 +152,33 @@ class VolumeSegmenter:
         for _ in live.update(prompts, progress, cancel):
             pass
         return live.result(cleanup, overlap)
+
+    def propose(
+        self,
+        index: int,
+        axis: SliceAxis = SliceAxis.K,
+        settings: ProposalSettings | None = None,
+        cancel: Cancel | None = None,
+    ) -> list[Proposal]:
+        """Everything that the network finds on a slice without a prompt; see :mod:`.proposals`.
+
+        Args:
+            index, axis: the slice.
+            settings: how it is searched.
+            cancel: returns True once the user wants to stop.
+
+        Raises:
+            PromptError: If there is no such slice, or the network was trained with boxes alone.
+            Cancelled: If `cancel()` became true.
+        """
+        count = self.geometry.slice_count(axis)
+        if not 0 <= index < count:
+            raise PromptError(
+                f"Slice {index} does not exist: axis {axis.name.lower()} has slices 0 to {count - 1}."
+            )
+        proposer = Proposer(self.model, settings, encoder_of(self.model, self.precision))
+        with self.settings():
+            return proposer.find(self.frame(index, axis), lambda: stop_if(cancel))
 
     # ------------------------------------------------------------------------------------------------- step by step
 
@@ -230,6 +263,13 @@ class VolumeSegmenter:
         shrinks = fast and config.crop_margin is None
         return CropPolicy(margin, smallest_size=config.image_size // 2 if shrinks else None)
 
+    def _memory_policy(self, memory: str) -> str:
+        if memory not in MEMORY_POLICIES:
+            raise MedSAMError(f"The memory must be one of {', '.join(MEMORY_POLICIES)}, got {memory!r}.")
+        if memory != "all" and isinstance(self.model, SAM1):
+            raise MedSAMError(f"{self.model.config.name} has no memory, so there is none to {memory}.")
+        return memory
+
     def _segment_video(
         self, prompts: PromptSet, progress: Progress | None, cancel: Cancel | None, cleanup: str, overlap: str
     ) -> SegmentationResult:
@@ -257,7 +297,7 @@ class VolumeSegmenter:
         counter = ProgressCounter(sum(len(found) for found in rounds.values()) * (last + 2), progress)
         for obj in prompts.objects:
             corrected = frozenset(p.slice.index for p in obj.prompts if p.round > 0)
-            tracker = VideoTracker(network, obj.name, whole, corrected)
+            tracker = VideoTracker(network, obj.name, whole, corrected, self.options.memory)
             first, final = obj.slice_range or (0, last)
             for number in rounds[obj.name]:
                 for index in sorted({p.slice.index for p in obj.prompts if p.round == number}):

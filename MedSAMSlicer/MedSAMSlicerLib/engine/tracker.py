@@ -37,10 +37,12 @@ class TrackingOptions:
         patience: a track that leads out of the volume ends after this many slices in a row without the object;
             0 = never. A track between two key slices never ends early.
         crop: the square that follows the object; None = whole slices.
+        memory: which of the remembered slices count, one of `MEMORY_POLICIES`.
     """
 
     patience: int = 3
     crop: CropPolicy | None = None
+    memory: str = "all"
 
 
 class Tracker:
@@ -71,7 +73,10 @@ class Tracker:
         self._missed = 0
         self._first_side_mm = key.view.side_mm
         self._bank = MemoryBank(
-            network.facts.num_memories, network.facts.max_object_pointers, network.slice_count
+            network.facts.num_memories,
+            network.facts.max_object_pointers,
+            network.slice_count,
+            policy=options.memory,
         )
         self._recent: deque[tuple[int, npt.NDArray[np.float32], float]] = deque(
             maxlen=network.facts.num_memories - 1

@@ -30,6 +30,7 @@ class VideoTracker:
         object_name: goes into the results.
         view: the same for all slices.
         corrected: slices that later rounds will prompt; what was computed there and around is kept for them.
+        memory: which of the remembered slices count, one of `MEMORY_POLICIES`.
     """
 
     def __init__(
@@ -38,11 +39,15 @@ class VideoTracker:
         object_name: str,
         view: FrameView,
         corrected: frozenset[int] = frozenset(),
+        memory: str = "all",
     ) -> None:
         self.object_name, self.view = object_name, view
         self._network, self._corrected = network, corrected
         self._bank = MemoryBank(
-            network.facts.num_memories, network.facts.max_object_pointers, network.slice_count
+            network.facts.num_memories,
+            network.facts.max_object_pointers,
+            network.slice_count,
+            policy=memory,
         )
         self._keys: dict[int, KeySlice] = {}
         self._pending: dict[int, KeySlice] = {}
