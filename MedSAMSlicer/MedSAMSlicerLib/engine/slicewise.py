@@ -87,7 +87,7 @@ class SliceWiseNetwork(SliceViews):
         assert given.labels is not None
         has_box = bool((given.labels >= BOX_CORNER).any())
         points = int((given.labels < BOX_CORNER).sum())
-        multimask = self.model.multimask_for(points, has_box, given.mask is not None)
+        multimask = self.model.config.multimask_for(points, has_box, given.mask is not None)
         return self.model.decode(embedding, given, multimask)
 
     def decode_given_mask(self, features: SliceFeatures, mask: Tensor) -> MaskOutput:

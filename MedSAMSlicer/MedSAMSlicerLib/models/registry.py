@@ -456,10 +456,10 @@ def _missing_sentence(checkpoint: Checkpoint) -> str:
     if checkpoint.path is not None:
         return f"The checkpoint file {checkpoint.path} does not exist any more."
     size = f", {checkpoint.bytes / 1e6:.0f} MB" if checkpoint.bytes else ""
-    if checkpoint.url is None:
+    if checkpoint.source:
         return (
             f"The checkpoint {checkpoint.id} has no address for programs: get {checkpoint.file} from "
-            f"{checkpoint.source or 'its authors'} and name the file itself, or put it into the folder of checkpoints."
+            f"{checkpoint.source} and name the file itself, or put it into the folder of checkpoints."
         )
     return (
         f"The checkpoint {checkpoint.id} is not on this computer ({checkpoint.license}{size}); "

@@ -190,6 +190,10 @@ class Sam1Config:
         """The kinds of prompts that the checkpoint was trained with: "box", "point", "mask"."""
         return ("box",) if self.only_boxes else ("box", "point", "mask")
 
+    def multimask_for(self, num_points: int, has_box: bool = False, has_mask: bool = False) -> bool:
+        """Whether to take the best of the alternatives: for a single point, which may mean a part or the whole."""
+        return self.best_of_alternatives or (num_points == 1 and not has_box and not has_mask)
+
     def to_json(self) -> str:
         """One line of JSON that :meth:`from_json` reads back to an equal config."""
         return json.dumps(

@@ -64,12 +64,6 @@ class SAM1(nn.Module):
         embedding: Tensor = self.image_encoder(frames)
         return embedding
 
-    def multimask_for(self, num_points: int, has_box: bool = False, has_mask: bool = False) -> bool:
-        """Whether to take the best of the alternatives: for a single point, which may mean a part or the whole."""
-        if self.config.best_of_alternatives:
-            return True
-        return num_points == 1 and not has_box and not has_mask
-
     def decode(
         self, embedding: Tensor, prompts: DecoderPrompts, multimask: bool = False
     ) -> tuple[Tensor, Tensor]:
