@@ -434,3 +434,29 @@ def test_ctrl_c_half_way_leaves_nothing_behind(
     assert "cancelled; no file was left half-written." in shown
     assert "Traceback" not in shown
     assert list(tmp_path.iterdir()) == []
+
+
+def test_adapters_of_a_checkpoint_change_its_masks_and_those_of_another_are_refused(
+    segment: Any, random_checkpoint: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    from MedSAMSlicerLib.sam2.adapters import PREFIX, AdapterConfig, attach, save_adapters
+    from MedSAMSlicerLib.sam2.checkpoint import load, seeded
+    from MedSAMSlicerLib.sam2.config import NANO
+
+    for name, model in (("own", load(random_checkpoint)[0]), ("other", seeded(NANO, 9))):
+        attach(model, [AdapterConfig("bottleneck", "sam_mask_decoder.transformer.layers.*.mlp")])
+        with torch.no_grad():
+            for weight_name, weight in model.named_parameters():
+                if PREFIX in weight_name:
+                    weight.normal_(0, 0.5)
+        save_adapters(model, tmp_path / f"{name}.safetensors")
+    plain, adapted = tmp_path / "plain.nii.gz", tmp_path / "adapted.nii.gz"
+    assert segment("--range", "5,7", "-o", plain).code == 0
+    done = segment("--range", "5,7", "--adapters", tmp_path / "own.safetensors", "-o", adapted)
+    assert done.code == 0, done
+    assert not np.array_equal(read(plain), read(adapted))
+    refused = segment("--adapters", tmp_path / "other.safetensors", "-o", tmp_path / "refused.nii.gz")
+    assert refused.code == 1
+    assert "belong to another network" in refused.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ..engine.segmenter import DEFAULT_CACHE_BYTES, VolumeSegmenter
 from ..io.segmentations import Mask
 from ..io.volumes import Volume
 from ..models.registry import CheckpointFile
+from ..sam2.adapters import load_adapters
 from ..sam2.checkpoint import load_named
 from .terminal import ProgressBar, duration, show_message
 
@@ -34,6 +36,7 @@ class ComputeSettings:
     cache_mb: int | None = None
     volume_stage: str = "auto"
     memory: str = "all"
+    adapters: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +66,8 @@ def segment_volume(
     """Load the checkpoint, propagate, describe. Raises what the engine and the loader raise."""
     start = time.perf_counter()
     model = load_named(file.path, file.checkpoint.config)
+    if settings.adapters is not None:
+        load_adapters(model, settings.adapters)
     loaded = time.perf_counter()
     segmenter = VolumeSegmenter(
         volume.array,

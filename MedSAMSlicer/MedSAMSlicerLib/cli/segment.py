@@ -81,6 +81,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     network = parser.add_argument_group("network")
     network.add_argument("--model", metavar="NAME|FILE", help=f"checkpoint (default: {BUNDLED_ID})")
     network.add_argument(
+        "--adapters", type=Path, metavar="FILE", help="adapters trained for that checkpoint, put on top of it"
+    )
+    network.add_argument(
         "--yes", action="store_true", help="use a checkpoint file whose hash is not known yet"
     )
     network.add_argument(
@@ -198,6 +201,7 @@ def _run(arguments: argparse.Namespace, start: float) -> int:
         arguments.cache_mb,
         arguments.volume_stage,
         arguments.memory,
+        arguments.adapters,
     )
     result = segment_volume(volume, prompts, checkpoint, settings)
     write_start = time.perf_counter()
@@ -216,6 +220,8 @@ def _other_inputs(arguments: argparse.Namespace) -> dict[Path, str]:
     """Files beside the volume that must stay as they are; the prompts may be saved where they came from."""
     masks = [split_label(text.rest_after_slice())[0] for text in arguments.given if text.kind == "mask"]
     inputs = dict.fromkeys(masks, "the file of a --mask")
+    if arguments.adapters is not None:
+        inputs[arguments.adapters] = "the file of the --adapters"
     if arguments.model is not None:
         inputs[expanded(arguments.model)] = "the --model"
     if arguments.prompts is not None and arguments.prompts != arguments.save_prompts:

@@ -10,8 +10,8 @@ The weights are those of :class:`~..sam2.hiera.Hiera`, where the plain form can 
 - The position embedding depends on the grid alone and is computed once.
 - Activations are fused into the linear layers, and products take the faster of BLAS and oneDNN.
 
-Networks with a convolutional trunk, and all on CUDA (not run: no such device at hand), run in their plain form; in
-balanced and fast under torch's bfloat16 autocast.
+Networks with a convolutional trunk or with adapters, and all on CUDA (not run: no such device at hand), run in their
+plain form; in balanced and fast under torch's bfloat16 autocast.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..sam2.adapters import adapters_of
 from ..sam2.hiera import Hiera, HieraBlock, halve
 from ..sam2.model import SAM2, ImageFeatures
 from ..sam2.neck import FeaturePyramid, Lateral
@@ -52,7 +53,7 @@ class FastEncoder:
         trunk = getattr(model.image_encoder, "trunk", None)  # a plain transformer has none beside itself
         self._arithmetic = Arithmetic(precision)
         self._trunk: _FastHiera | None = None
-        if isinstance(trunk, Hiera) and precision.device.type == "cpu":
+        if isinstance(trunk, Hiera) and precision.device.type == "cpu" and not adapters_of(model):
             with torch.inference_mode():
                 self._trunk = _FastHiera(model, trunk, precision)
 
@@ -87,7 +88,7 @@ class Sam1Encoder:
 
     def __init__(self, model: SAM1, precision: Precision) -> None:
         self._encoder = model.image_encoder
-        if isinstance(model.image_encoder, TinyViT):
+        if isinstance(model.image_encoder, TinyViT) and not adapters_of(model):
             fused = copy.deepcopy(model.image_encoder).eval()
             fused.fuse()
             self._encoder = fused.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -123,9 +123,13 @@ def save(
         OSError: If the file cannot be written.
     """
     path = Path(path)
+    write_replacing(path, serialized(model, path.name, metadata, half))
+
+
+def write_replacing(path: Path, content: bytes) -> None:
+    """Write a file that replaces one of that name only once everything is written. Raises OSError."""
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "there is something of that name that is no regular file", str(path))
-    content = serialized(model, path.name, metadata, half)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         # Not save_file: what it writes is private to the user, unlike any other new file.

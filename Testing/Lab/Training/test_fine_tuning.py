@@ -23,6 +23,7 @@ from MedSAMSlicerLib.lab.training.loop import train  # noqa: E402
 from MedSAMSlicerLib.lab.training.settings import TrainSettings  # noqa: E402
 from MedSAMSlicerLib.lab.training.state import read_state  # noqa: E402
 from MedSAMSlicerLib.lab.training.trainer import Trainer  # noqa: E402
+from MedSAMSlicerLib.sam2.adapters import adapter_weights, base_hash, load_adapters  # noqa: E402
 from MedSAMSlicerLib.sam2.checkpoint import load, save, seeded  # noqa: E402
 from MedSAMSlicerLib.sam2.config import Config  # noqa: E402
 
@@ -90,6 +91,24 @@ def test_only_the_chosen_weights_change_and_the_result_is_an_ordinary_checkpoint
         metadata = file.metadata()
     assert metadata["licence"] == "CC0-1.0"
     assert metadata["tune"] == tune
+
+
+def test_adapters_are_trained_and_saved_alone_and_a_run_of_them_goes_on(
+    tmp_path: Path, balls: Path, tiny_network: Config
+) -> None:
+    start = seeded(tiny_network, 1)
+    settings = leg(tmp_path, balls, tune="adapters", learning_rate=1e-2, single_share=0.0)
+    train(settings, tiny_network, resume=False, start=start)
+    tuned = seeded(tiny_network, 1)
+    load_adapters(tuned, tmp_path / "last.safetensors")
+    assert (tmp_path / "last.safetensors").stat().st_size < 300_000
+    assert any(bool(w.any()) for name, w in adapter_weights(tuned).items() if name.endswith("up.weight"))
+    assert base_hash(tuned) == base_hash(start)
+    with pytest.raises(CheckpointError, match="belong to another network"):
+        load_adapters(seeded(tiny_network, 2), tmp_path / "last.safetensors")
+    train(replace(settings, steps=5), tiny_network, resume=True, start=start)
+    with (tmp_path / "log.csv").open(newline="") as file:
+        assert list(csv.DictReader(file))[-1]["step"] == "5"
 
 
 def test_the_start_is_judged_first_and_stays_the_best_when_training_does_not_help(

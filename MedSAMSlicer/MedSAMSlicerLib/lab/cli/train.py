@@ -112,11 +112,12 @@ def _add_tuning_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--data", type=Path, metavar="DIR", help="labeled volumes (default: generated ones)")
     group.add_argument(
         "--tune",
-        choices=("all", "decoder", "lora"),
+        choices=("all", "decoder", "lora", "adapters"),
         default="all",
-        help="which weights learn: all, the mask decoder's, or low-rank adapters (default: all)",
+        help="which weights learn: all, the mask decoder's, low-rank matrices beside all, or bottleneck adapters, "
+        "which are saved alone (default: all)",
     )
-    group.add_argument("--rank", type=positive, default=8, help="of the adapters of lora (default: 8)")
+    group.add_argument("--rank", type=positive, default=8, help="of the matrices of lora (default: 8)")
     group.add_argument(
         "--only",
         metavar="NAME",

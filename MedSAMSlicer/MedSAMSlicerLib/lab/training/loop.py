@@ -13,7 +13,6 @@ import torch
 
 from ...core.errors import OutputError
 from ...io.atomic import output_error, reserved
-from ...sam2.checkpoint import load
 from ...sam2.config import Config
 from ...sam2.model import SAM2
 from . import distributed
@@ -158,7 +157,7 @@ class _Leg:
         path = self.settings.out / BEST
         if self.validation is not None and self.trainer.best > 0 and path.is_file():
             begun = time.monotonic()
-            best, _ = load(path)
+            best = self.trainer.exported(path)
             scores = self.validation.scores(best.to(self.settings.device))
             self.trainer.best = scores.choose_by(self.settings.stage)
             self.ending_minutes = 1.3 * (time.monotonic() - begun) / 60

@@ -26,7 +26,7 @@ class TrainSettings:
         stage: 1 = single slices, 2 = clips with memory (a share of the steps stays single slices).
         size: Side of the frames in pixels.
         frames: Frames per step and process; a step of clips of L slices has `frames / L` clips.
-        tune: "all", "decoder" or "lora": which weights learn.
+        tune: "all", "decoder", "lora" or "adapters": which weights learn.
         rank: Of the adapters of "lora".
         encoder_share: Part of the learning rate that the image encoder gets.
         data: Labeled volumes to learn from; None = generated volumes.
@@ -90,7 +90,7 @@ class TrainSettings:
         return self.plan or self.minutes
 
 
-LEARNING_RATES = {"all": 5e-5, "decoder": 2e-4, "lora": 5e-4}
+LEARNING_RATES = {"all": 5e-5, "decoder": 2e-4, "lora": 5e-4, "adapters": 5e-4}
 """Highest learning rate of fine-tuning; with "all" the image encoder gets `ENCODER_SHARE` of it (Ravi et al. 2024)."""
 ENCODER_SHARE = 0.6
 

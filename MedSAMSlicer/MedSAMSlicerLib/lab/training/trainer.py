@@ -15,7 +15,8 @@ from torch.nn.utils import parametrize
 
 from ...core.errors import CheckpointError
 from ...io.atomic import write_bytes
-from ...sam2.checkpoint import serialized
+from ...sam2.adapters import load_adapters, serialized_adapters
+from ...sam2.checkpoint import load, serialized
 from ...sam2.config import Config
 from ...sam2.model import SAM2, MaskOutput
 from . import distributed
@@ -219,8 +220,18 @@ class Trainer:
             self.stage_steps, self.stage_minutes, self.best = stage_steps, stage_minutes, state["best"]
         return True
 
+    def exported(self, path: Path) -> SAM2:
+        """The network that :meth:`export` wrote. Raises CheckpointError."""
+        if self.settings.tune != "adapters":
+            return load(path)[0]
+        network = copy.deepcopy(self.average)
+        load_adapters(network, path)
+        return network
+
     def export(self, path: Path, scores: Scores | None) -> None:
         """Write the moving average as float16 safetensors of an ordinary network, with config, license and scores.
+
+        Adapters are written alone, in float32, with the hash of the network that they belong to.
 
         Raises OutputError when the file cannot be written.
         """
@@ -234,4 +245,7 @@ class Trainer:
         }
         if scores is not None:
             metadata["validation"] = repr({name: round(value, 4) for name, value in asdict(scores).items()})
-        write_bytes(path, serialized(merged(self.average), path.name, metadata, half=True))
+        if self.settings.tune == "adapters":
+            write_bytes(path, serialized_adapters(self.average, metadata))
+        else:
+            write_bytes(path, serialized(merged(self.average), path.name, metadata, half=True))

@@ -1,4 +1,4 @@
-"""Which weights learn: all of them, those of the mask decoder, or low-rank adapters beside all of them."""
+"""Which weights learn: all, those of the mask decoder, low-rank matrices beside all of them, or adapters alone."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from typing import Any
 from torch import nn
 
 from ...core.errors import MedSAMError
+from ...sam2.adapters import AdapterConfig, attach
 from ...sam2.model import SAM2
 from .lora import add_adapters
 
-TUNE = ("all", "decoder", "lora")
+TUNE = ("all", "decoder", "lora", "adapters")
+
+BOTTLENECKS = AdapterConfig(
+    "bottleneck", "image_encoder.*.attn image_encoder.*.mlp sam_mask_decoder.transformer.layers.*.mlp"
+)
+"""What "adapters" adds: beside attention and MLPs of image transformer and mask decoder (Wu et al. 2023, Med-SA)."""
 
 
 def choose_weights(model: SAM2, tune: str, rank: int) -> list[nn.Parameter]:
@@ -20,6 +26,8 @@ def choose_weights(model: SAM2, tune: str, rank: int) -> list[nn.Parameter]:
     """
     if tune == "lora":
         return add_adapters(model, rank)
+    if tune == "adapters":
+        return attach(model, [BOTTLENECKS])
     if tune not in TUNE:
         raise MedSAMError(f"What is tuned must be one of {', '.join(TUNE)}, got {tune!r}.")
     model.requires_grad_(tune == "all")

@@ -1,0 +1,223 @@
+"""Adapters: the identity at first, the only thing that learns, and saved alone for the network they belong to."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from MedSAMSlicerLib.core.errors import CheckpointError, MedSAMError
+from MedSAMSlicerLib.core.geometry import VolumeGeometry
+from MedSAMSlicerLib.core.intensity import Window
+from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
+from MedSAMSlicerLib.sam2 import SAM2, TINY, HieraConfig
+from MedSAMSlicerLib.sam2.adapters import (
+    KINDS,
+    PREFIX,
+    AdapterConfig,
+    adapter_weights,
+    attach,
+    base_hash,
+    load_adapters,
+    save_adapters,
+    set_prompt,
+    set_stack,
+)
+from MedSAMSlicerLib.sam2.checkpoint import seeded, without_storage
+from MedSAMSlicerLib.sam2.config import SAM_B
+from MedSAMSlicerLib.sam2.sam1 import SAM1
+
+from .sam1_oracles import SMALL_VIT, seeded_sam1
+
+SMALL_HIERA = replace(
+    TINY,
+    name="small_hiera",
+    image_size=64,
+    trunk=HieraConfig(16, 1, (1, 1, 2, 1), (2,), (8, 4, 4, 2), position_embedding_size=(7, 7)),
+)
+LAYERS = {
+    "lora": "image_encoder.*.qkv",
+    "bottleneck": "image_encoder.*.attn image_encoder.*.mlp",
+    "hyper": "image_encoder.*.mlp",
+    "depth": "image_encoder.*.attn",
+    "temporal": "image_encoder.*.attn",
+    "channel-spatial": "image_encoder.*.mlp",
+    "depthwise-3d": "image_encoder.*blocks.?",
+    "parallel-conv": "image_encoder.*blocks.1",
+}
+
+
+def network(name: str) -> SAM1 | SAM2:
+    return seeded_sam1(SMALL_VIT) if name == "vit" else seeded(SMALL_HIERA)
+
+
+def frames(count: int = 4, seed: int = 0) -> torch.Tensor:
+    return torch.randn(count, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
+
+
+def encoded(model: Any, images: torch.Tensor) -> torch.Tensor:
+    found = model.encode_image(images)
+    return found if isinstance(found, torch.Tensor) else found.top
+
+
+def stirred(model: Any) -> None:
+    """Give every adapter weights that matter."""
+    random = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if PREFIX in name:
+                weight.copy_(torch.randn(weight.shape, generator=random) * 0.3)
+
+
+def test_every_plug_in_is_tested_here() -> None:
+    assert LAYERS.keys() == set(KINDS)
+
+
+@pytest.mark.parametrize("trunk", ["vit", "hiera"])
+def test_every_plug_in_is_the_identity_at_first_and_something_else_once_it_has_learned(trunk: str) -> None:
+    images = frames()
+    with torch.no_grad():
+        plain = encoded(network(trunk), images)
+    for kind in KINDS:
+        model = network(trunk)
+        learning = attach(model, [AdapterConfig(kind, LAYERS[kind])])
+        set_stack(model, 2)
+        set_prompt(model, torch.ones(3, 256))
+        with torch.no_grad():
+            assert torch.equal(encoded(model, images), plain), kind
+            stirred(model)
+            assert not torch.allclose(encoded(model, images), plain, atol=1e-3), kind
+        assert {id(p) for p in learning} == {id(p) for p in model.parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("kind", ["depth", "temporal", "depthwise-3d"])
+def test_along_a_stack_each_slice_depends_on_its_neighbors_and_on_no_other_stack(kind: str) -> None:
+    model = network("vit")
+    attach(model, [AdapterConfig(kind, LAYERS[kind])])
+    set_stack(model, 2)
+    stirred(model)
+    images = frames()
+    changed = images.clone()
+    changed[1] += 1.0
+    with torch.no_grad():
+        before, after = encoded(model, images), encoded(model, changed)
+    assert not torch.allclose(before[0], after[0], atol=1e-4)
+    assert torch.allclose(before[2:], after[2:], atol=1e-5)
+    set_stack(model, 3)
+    with pytest.raises(MedSAMError, match="4 slices are not whole stacks of 3"), torch.no_grad():
+        encoded(model, images)
+
+
+def test_the_temporal_adapter_is_its_formula() -> None:
+    model = network("vit")
+    attach(model, [AdapterConfig("temporal", "image_encoder.blocks.1.attn")])
+    set_stack(model, 4)
+    stirred(model)
+    attention = model.image_encoder.blocks[1].attn
+    adapter = attention.adapter_temporal
+    given = torch.randn(4, 4, 4, 32, generator=torch.Generator().manual_seed(2))
+    adapter.context.image = frames()
+    with torch.no_grad():
+        found = adapter.added(attention, given, given)
+        expected = torch.zeros_like(given)
+        for i in range(4):
+            weights = torch.tensor([float(np.exp(-abs(i - j) / 3)) for j in range(4)])
+            mixed = sum(w * given[j] for j, w in enumerate(weights / weights.sum())).flatten(0, 1)
+            q = attention.qkv(given[i].flatten(0, 1))[:, :32].unflatten(1, (2, 16))
+            k, v = (part.unflatten(1, (2, 16)) for part in attention.qkv(mixed)[:, 32:].chunk(2, 1))
+            scores = torch.softmax(torch.einsum("qhc,khc->hqk", q, k) / 4, -1)
+            attended = torch.einsum("hqk,khc->qhc", scores, v).flatten(1)
+            expected[i] = (0.5 * adapter.up(attended)).view(4, 4, 32)
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_med_sa_style_bottlenecks_are_a_small_share_of_vit_b() -> None:
+    model = without_storage(SAM_B)
+    whole = sum(p.numel() for p in model.parameters())
+    with torch.device("meta"):
+        learning = attach(model, [AdapterConfig("bottleneck", LAYERS["bottleneck"], ratio=0.0625)])
+    assert 0 < sum(p.numel() for p in learning) < 0.03 * whole
+
+
+def test_training_changes_the_adapters_alone_and_brings_the_network_nearer_to_what_is_wanted() -> None:
+    model = network("vit")
+    base = base_hash(model)
+    learning = attach(model, [AdapterConfig("bottleneck", LAYERS["bottleneck"], scale=1.0)])
+    copied = copy.deepcopy(model)
+    teacher = network("vit")
+    attach(teacher, [AdapterConfig("bottleneck", LAYERS["bottleneck"], scale=1.0)])
+    stirred(teacher)
+    with torch.no_grad():
+        wanted = teacher.encode_image(frames())
+    optimizer = torch.optim.Adam(learning, 1e-2)
+    losses = []
+    for _ in range(25):
+        loss = (model.encode_image(frames()) - wanted).pow(2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.8 * losses[0]
+    assert base_hash(model) == base
+    with torch.no_grad():
+        assert torch.equal(copied.encode_image(frames()), network("vit").encode_image(frames()))
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> tuple[Any, Path]:
+    model = network("hiera")
+    attach(model, [AdapterConfig("bottleneck", LAYERS["bottleneck"]), AdapterConfig("lora", LAYERS["lora"])])
+    stirred(model)
+    save_adapters(model, tmp_path / "own.safetensors", {"license": "Apache-2.0"})
+    return model, tmp_path / "own.safetensors"
+
+
+def test_adapters_are_saved_alone_and_come_back_on_the_network_they_were_trained_for(trained: Any) -> None:
+    model, path = trained
+    assert path.stat().st_size < 200_000
+    again = network("hiera")
+    load_adapters(again, path)
+    assert adapter_weights(again).keys() == adapter_weights(model).keys()
+    with torch.no_grad():
+        assert torch.equal(encoded(again, frames()), encoded(model, frames()))
+
+
+def test_another_network_is_refused_by_the_hash_of_its_weights(trained: Any) -> None:
+    with pytest.raises(CheckpointError, match=r"own\.safetensors belong to another network"):
+        load_adapters(seeded(SMALL_HIERA, 5), trained[1])
+
+
+def test_other_files_and_plug_ins_that_do_not_fit_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "broken.safetensors").write_bytes(b"no weights")
+    with pytest.raises(CheckpointError, match=r"broken\.safetensors is damaged"):
+        load_adapters(network("hiera"), tmp_path / "broken.safetensors")
+    with pytest.raises(MedSAMError, match="No adapter is called 'prefix'"):
+        AdapterConfig("prefix", "*")
+    with pytest.raises(MedSAMError, match="fits no layer called 'nowhere'"):
+        attach(network("vit"), [AdapterConfig("bottleneck", "nowhere")])
+    with pytest.raises(MedSAMError, match="has no adapters"):
+        save_adapters(network("vit"), tmp_path / "none.safetensors")
+
+
+def test_the_engine_computes_with_adapters(trained: Any) -> None:
+    model, _ = trained
+    volume = np.random.default_rng(0).integers(0, 255, (2, 64, 64), dtype=np.uint8)
+    geometry = VolumeGeometry.from_spacing(volume.shape, (1.0, 1.0, 1.0))
+
+    def features(network: Any) -> torch.Tensor:
+        segmenter = VolumeSegmenter(
+            volume, geometry, network, Window(0, 255, "full"), tier="exact", threads=1, volume_stage="off"
+        )
+        with segmenter.settings(), torch.inference_mode():
+            return segmenter.network().features([(0, segmenter.whole())]).top
+
+    with_adapters, without = features(model), features(network("hiera"))
+    assert not torch.allclose(with_adapters, without, atol=1e-3)
+    frame = SAM2.normalize(torch.from_numpy(volume[:1]))
+    with torch.no_grad():
+        assert torch.allclose(with_adapters, model.encode_image(frame).top, atol=1e-3)
