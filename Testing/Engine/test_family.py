@@ -38,6 +38,7 @@ from MedSAMSlicerLib.sam2.config import (  # noqa: E402
     SAM_INPUT,
     SAM_L,
     SAM_MED2D,
+    SMALL,
     InputRule,
     TinyViTConfig,
     any_config,
@@ -368,6 +369,25 @@ def test_a_published_network_is_recognized_from_its_weights_and_the_name_of_its_
     ours, _ = renamed(published_names(weights), file_name)
     assert ours.keys() == weights.keys()
     assert recognize(ours, file_name) == config
+
+
+@pytest.mark.parametrize(
+    ("file_name", "config"),
+    [
+        ("sam2_hiera_small.pt", replace(SMALL, name="sam2_hiera_small")),
+        ("sam2_hiera_s_endo18.pth", replace(SMALL, name="surgical_sam2", image_size=512)),
+    ],
+)
+def test_sam_2_0_is_recognized_by_what_it_lacks(file_name: str, config: Any) -> None:
+    config = replace(config, pointer_positions=False, absent_memory=False)
+    assert recognize(without_storage(config).state_dict(), file_name) == config
+
+
+def test_surgical_sam_2_1_is_the_small_network_at_512_pixels() -> None:
+    weights = without_storage(SMALL).state_dict()
+    assert recognize(weights, "sam2.1_hiera_s_endo18.pth") == replace(
+        SMALL, name="surgical_sam2", image_size=512
+    )
 
 
 WRAPPED = {

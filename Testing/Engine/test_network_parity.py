@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from MedSAMSlicerLib.sam2 import (
     MaskOutput,
     Memory,
 )
+from MedSAMSlicerLib.sam2.checkpoint import seeded
 from MedSAMSlicerLib.sam2.dialects import renamed
 
 from .oracles import (
@@ -315,3 +317,27 @@ def test_a_mask_prompt_agrees_with_transformers(setup: Setup, transformers_model
     session.add(0, mask=_square(SIZE)[0, 0])
     ours = setup.ours.decode_mask_as_output(*_slice(setup.features, 0), _square(SIZE))
     assert relative_error(ours.logits, session.logits(0)) <= TOLERANCE
+
+
+def test_sam_2_0_has_the_weights_of_the_published_network_and_remembers_as_it_does():
+    build_sam = pytest.importorskip("sam2.build_sam")
+    ours = seeded(
+        replace(TINY, name="sam2_hiera_tiny", image_size=SIZE, pointer_positions=False, absent_memory=False)
+    )
+    theirs = build_sam.build_sam2(
+        "configs/sam2/sam2_hiera_t.yaml",
+        None,
+        device="cpu",
+        hydra_overrides_extra=[f"++model.image_size={SIZE}"],
+    )
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    features = torch.randn(1, 256, SIZE // 16, SIZE // 16, generator=torch.Generator().manual_seed(0))
+    score, mask = (
+        torch.tensor([[-3.0]]),
+        torch.randn(1, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(1)),
+    )
+    with torch.no_grad():
+        memory = ours.encode_memory(features, mask, score[:, 0], False)
+        flat = features.flatten(2).permute(2, 0, 1)
+        expected, _ = theirs._encode_new_memory([flat], [(SIZE // 16, SIZE // 16)], mask, score, False)
+    assert relative_error(memory.features, expected.to(torch.bfloat16)) < TOLERANCE

@@ -10,7 +10,7 @@ import pickle
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -317,8 +317,8 @@ def renamed(table: Mapping[str, Tensor], file_name: str) -> tuple[Weights, Diale
 def recognize(weights: Mapping[str, Tensor], file_name: str) -> Config | Sam1Config:
     """The config of weights under our names, by the shapes of the image trunk.
 
-    Networks of equal shapes are told apart by the name of the file: MedSAM2 is SAM 2.1 tiny, MedSAM is SAM ViT-B, and
-    EfficientTAM at 512 pixels has the weights of that at 1024.
+    Networks of equal shapes are told apart by the name of the file: MedSAM2 is SAM 2.1 tiny at 512 pixels, Surgical
+    SAM 2 ("endo18") SAM 2 small at 512, MedSAM is SAM ViT-B, and EfficientTAM at 512 has the weights of that at 1024.
 
     Raises:
         CheckpointError: If there is none.
@@ -336,7 +336,7 @@ def recognize(weights: Mapping[str, Tensor], file_name: str) -> Config | Sam1Con
             trunk = config.trunk
             assert isinstance(trunk, HieraConfig)
             if patches.ndim and (len(patches), depth) == (trunk.embed_dim, sum(trunk.stages)):
-                return MEDSAM2 if config is TINY and name.startswith("medsam2") else config
+                return _of_its_version(config, weights, name)
         raise _no_such(file_name, "SAM 2", "image_encoder.trunk.patch_embed.proj.weight", patches, depth)
     patches = weights.get("image_encoder.patch_embed.proj.weight")
     if patches is None:
@@ -349,6 +349,17 @@ def recognize(weights: Mapping[str, Tensor], file_name: str) -> Config | Sam1Con
     if chosen is None:
         raise _no_such(file_name, "SAM", "image_encoder.patch_embed.proj.weight", patches, depth)
     return chosen
+
+
+def _of_its_version(config: Config, weights: Mapping[str, Tensor], name: str) -> Config:
+    """SAM 2.1, MedSAM2, or SAM 2.0, which has neither positions of pointers nor an embedding of absence."""
+    if "no_obj_embed_spatial" not in weights and "obj_ptr_tpos_proj.weight" not in weights:
+        older = config.name.replace("sam2.1", "sam2")
+        config = replace(config, name=older, pointer_positions=False, absent_memory=False)
+    elif config is TINY and name.startswith("medsam2"):
+        return MEDSAM2
+    # Surgical SAM 2 is SAM 2 small at 512 pixels
+    return replace(config, name="surgical_sam2", image_size=512) if "endo18" in name else config
 
 
 def _efficienttam(patches: Tensor, depth: int, name: str) -> Config | None:
