@@ -151,7 +151,9 @@ class FrameView:
         if image.ndim == 3:
             return np.stack([self.frame(channel) for channel in np.moveaxis(image, -1, 0)], axis=-1)
         rows, columns = self._sampling(self.size, self.filter)
-        resampled = rows @ self._checked(image).astype(np.float32) @ columns.T
+        values = self._checked(image).astype(np.float32)
+        cubic = self.filter == "cubic"  # overshoots, which Pillow cuts off between the columns and the rows
+        resampled = rows @ (values @ columns.T).clip(0, 255) if cubic else rows @ values @ columns.T
         return np.asarray(np.floor(resampled.clip(0, 255) + 0.5), np.uint8)
 
     def inside(self) -> npt.NDArray[np.bool_]:
