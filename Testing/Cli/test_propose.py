@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from MedSAMSlicerLib.core.geometry import VolumeGeometry
+from MedSAMSlicerLib.core.input_files import read_prompts
+from MedSAMSlicerLib.core.prompts import MaskPrompt
+
 LOOSE = ("--points-per-side", "4", "--least-iou", "0", "--least-stability", "0", "--threads", "1", "--yes")
 
 
@@ -22,7 +26,12 @@ def propose(cli: Any, ct_file: Path, random_checkpoint: Path) -> Any:
 
 
 def test_candidates_are_written_on_their_slice_and_can_be_carried_through_the_volume(
-    propose: Any, cli: Any, ct_file: Path, random_checkpoint: Path, tmp_path: Path
+    propose: Any,
+    cli: Any,
+    ct_file: Path,
+    ct_geometry: VolumeGeometry,
+    random_checkpoint: Path,
+    tmp_path: Path,
 ) -> None:
     done = propose(
         "--most", "2", "--save-prompts", tmp_path / "two.json", "--json", "-o", tmp_path / "two.seg.nrrd"
@@ -34,8 +43,9 @@ def test_candidates_are_written_on_their_slice_and_can_be_carried_through_the_vo
     written = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "two.seg.nrrd")))
     slices = np.flatnonzero(written.reshape(12, -1).any(1))
     assert slices.tolist() == [6]
-    first = json.loads((tmp_path / "two.json").read_text())["objects"][0]
-    assert first["prompts"][0]["kind"] == "mask" or first["prompts"][0].get("runs")
+    kept = read_prompts(tmp_path / "two.json", ct_geometry)
+    assert [obj.name for obj in kept.objects] == [each["name"] for each in found]
+    assert all(isinstance(prompt, MaskPrompt) for obj in kept.objects for prompt in obj.prompts)
     carried = cli(
         *("segment", ct_file, "--prompts", tmp_path / "two.json", "--model", random_checkpoint, "--yes"),
         *("--threads", "1", "--range", "5,7", "-o", tmp_path / "all.seg.nrrd"),
