@@ -102,6 +102,7 @@ class MedSAMSlicerWidget(ScriptedLoadableModuleWidget):
         """Load the widgets and bind them; called once."""
         super().setup()
         from MedSAMSlicerLib.app.workspace import Settings
+        from MedSAMSlicerLib.core.cleanups import Cleanup
         from MedSAMSlicerLib.panel.panel import Panel
         from MedSAMSlicerLib.panel.settings import MachineSettings
 
@@ -111,9 +112,16 @@ class MedSAMSlicerWidget(ScriptedLoadableModuleWidget):
         self.widgets.setMRMLScene(slicer.mrmlScene)
         machine = MachineSettings()
         self.controller = self.logic.controller(
-            Settings(device=machine.device, cache_bytes=machine.cache_bytes, models=machine.models_folder)
+            Settings(
+                device=machine.device,
+                cache_bytes=machine.cache_bytes,
+                models=machine.models_folder,
+                cleanup=Cleanup.usual(),
+            )
         )
         self.panel = Panel(self.ui, self.controller, Path(self.resourcePath("")), machine)
+        if self.parent.isEntered:  # after Reload, Slicer does not call `enter` for a module that is open
+            self.enter()
 
     def enter(self) -> None:
         """Make shortcuts and strips; called whenever the module is opened."""
@@ -134,10 +142,9 @@ class MedSAMSlicerWidget(ScriptedLoadableModuleWidget):
             self.controller.close()
             self.controller = None
         if self.widgets is not None:
-            self.widgets.setMRMLScene(
-                None
-            )  # Slicer hides the widgets of a reloaded module, they would observe on
-            self.widgets = None
+            self.widgets.setMRMLScene(None)
+            self.widgets.deleteLater()  # Slicer only hides the widgets of a module that is loaded again
+            self.widgets = self.ui = None
 
     def onReload(self) -> None:
         """Drop the library from memory too, so that a developer's change in it is seen."""
@@ -148,7 +155,7 @@ class MedSAMSlicerWidget(ScriptedLoadableModuleWidget):
 
 
 class MedSAMSlicerTest(ScriptedLoadableModuleTest):
-    """The self test that runs inside Slicer, by Reload & Test. It has not been run in continuous integration."""
+    """The self test that runs inside Slicer, by Reload & Test."""
 
     def setUp(self) -> None:
         """Start with an empty scene."""

@@ -63,7 +63,7 @@ def test_accepted_slice_survives_a_propagation_from_a_correction(user: User) -> 
     user.settled()
     user.press("acceptButton")
     user.settled()
-    assert user.ui.acceptButton.text == "Release slice"
+    assert user.ui.acceptButton.text == "Release slice (A)"
     before = user.mask()
     found = np.argwhere(before[index + 3])
     j, i = found[len(found) // 2]

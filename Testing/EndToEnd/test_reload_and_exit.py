@@ -47,14 +47,18 @@ def test_reload_and_exit_during_the_run_leave_no_observer_and_no_thread(
     user.widget.onReload()
     user.widget = slicer.modules.MedSAMSlicerWidget
     user.host.process_events(0.1)
-    user.widget.enter()
     user.ready()
+    panels = [child for child in user.widget.parent.children() if child.objectName == "MedSAMSlicer"]
+    assert len(panels) == 1  # the old one is freed, not only hidden
+    assert user.widget.panel._strips._strips  # the module was open, so that it is entered by itself
+    user.host.key("P", view="Red")
+    assert user.controller.placing is not None
+    user.host.key("P", view="Red")
     after_one = watched(user)
     running(user)
     user.widget.onReload()
     user.widget = slicer.modules.MedSAMSlicerWidget
     user.host.process_events(0.1)
-    user.widget.enter()
     user.ready()
     assert watched(user) == after_one
     assert len(network_threads()) <= 2

@@ -80,13 +80,13 @@ class User:
         ]
 
     def prompts(self) -> tuple[Any, ...]:
-        """What was said about the selected segment, as it would be saved."""
+        """The prompts of the selected segment, as it would be saved."""
         from MedSAMSlicerLib.app.state import Action  # not above: the library may be loaded anew
 
         name = self.segmentation.GetSegmentation().GetSegment(self.controller.segment_id).GetName()
         sets = self.controller.prompt_sets() if self.controller.reason(Action.EXPORT_PROMPTS) is None else ()
         return tuple(
-            prompt for said in sets for each in said.objects if each.name == name for prompt in each.prompts
+            prompt for given in sets for each in given.objects if each.name == name for prompt in each.prompts
         )
 
     def checksum(self) -> str:
@@ -102,12 +102,12 @@ class User:
 
     def until(self, condition: Callable[[], Any], seconds: float = PATIENCE) -> None:
         if not self.host.wait_until(condition, seconds):
-            raise AssertionError(f"waited {seconds:.0f} s in vain; the panel says: {self.object_prompts}")
+            raise AssertionError(f"waited {seconds:.0f} s in vain; the panel says: {self.message}")
 
     def ready(self) -> User:
         """Wait until the network is."""
         self.until(lambda: self.controller.network_state.name in ("READY", "FAILED"))
-        assert self.controller.network_state.name == "READY", self.object_prompts
+        assert self.controller.network_state.name == "READY", self.message
         return self.settled()
 
     def settled(self) -> User:
@@ -131,14 +131,14 @@ class User:
         self.volume, self.matrix = volume, matrix_of(volume)
         self.ui.volumeSelector.setCurrentNode(volume)
         self.settled()
-        assert self.controller.volume_node is volume, self.object_prompts
+        assert self.controller.volume_node is volume, self.message
         return self.ready()
 
     def press(self, name: str) -> None:
         """Click a widget of the panel, scrolled to; a check box at its mark, where it is hit."""
         widget = getattr(self.ui, name)
         self.host.window._panel.ensureWidgetVisible(widget)
-        assert widget.isEnabled(), f"{name} is disabled: {widget.toolTip}; {self.object_prompts}"
+        assert widget.isEnabled(), f"{name} is disabled: {widget.toolTip}; {self.message}"
         if not isinstance(widget, QtWidgets.QCheckBox):
             self.host.press(widget)
             return

@@ -66,9 +66,12 @@ vtkMRMLApplicationLogic vtkMatrix4x4 vtkImageData vtkDataSet vtkDataSetAttribute
 vtkObject vtkObjectBase""".split()  # noqa: SIM905
 _WIDGETS = """qMRMLSegmentsTableView qMRMLSegmentEditorWidget qMRMLNodeComboBox qMRMLSliceWidget
 qMRMLSliceControllerWidget qMRMLSliceView qMRMLThreeDWidget qMRMLLayoutManager qMRMLWidget qSlicerScriptedLoadableModule
-qSlicerSegmentEditorAbstractEffect qSlicerApplication qSlicerCoreApplication qSlicerModuleManager ctkRangeWidget
+qSlicerSegmentEditorAbstractEffect qSlicerAbstractModuleWidget qSlicerApplication qSlicerCoreApplication
+qSlicerModuleManager ctkRangeWidget
 ctkCollapsibleButton ctkCollapsibleGroupBox ctkSliderWidget ctkPathLineEdit""".split()  # noqa: SIM905
-_QT = """QWidget QAbstractButton QPushButton QLabel QComboBox QTimer QLayout QBoxLayout QFormLayout QTreeWidget
+_QT = """QWidget QPaintDevice QCompleter
+QAbstractButton QPushButton QLabel QComboBox QTimer QLayout QBoxLayout QFormLayout
+QTreeWidget
 QTreeView QTreeWidgetItem QProgressBar QDialog QPainter QPixmap QShortcut QSettings QObject QGroupBox
 QAbstractSpinBox QDoubleSpinBox QCheckBox QColor QEvent QMouseEvent QIcon QImage QSize QToolButton
 QHeaderView QAbstractItemView QLineEdit QFileDialog QMessageBox QApplication QGuiApplication

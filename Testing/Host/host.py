@@ -19,6 +19,7 @@ if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")) and 
 import numpy as np
 import slicer
 import slicer.util
+import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from . import dialogs as dialogs_module
@@ -45,6 +46,10 @@ class QtWarning(Exception):
     """What Qt said on its error stream."""
 
 
+class VtkError(Exception):
+    """What an object of VTK or of Slicer's C++ reported as an error."""
+
+
 class HostErrors(AssertionError):
     """Python code failed where Qt or VTK had called it, so that nobody saw it."""
 
@@ -69,6 +74,8 @@ class SlicerHost:
         dark: Slicer's dark style.
         size: Width and height of the window in pixels.
         settings: File of the QSettings; without it they start empty and go with the host.
+        python_folder: Folder of Slicer's own ScriptedLoadableModule.py and i18n.py (Base/Python/slicer of its source),
+            which are used in place of their stand-ins.
     """
 
     _open: SlicerHost | None = None
@@ -80,6 +87,7 @@ class SlicerHost:
         on_screen: bool = False,
         dark: bool = False,
         settings: Path | None = None,
+        python_folder: Path | None = None,
         size: tuple[int, int] = (1500, 940),
     ) -> None:
         if SlicerHost._open is not None:
@@ -92,13 +100,14 @@ class SlicerHost:
         self.errors: list[BaseException] = []
         self._hook, sys.excepthook = sys.excepthook, self._on_exception
         QtCore.qInstallMessageHandler(self._on_qt_message)
+        self._vtk_tag = vtk.vtkOutputWindow.GetInstance().AddObserver("ErrorEvent", self._on_vtk_error)
         self.application = Application.boot()
         self._loop = LockedLoop() if keep_interpreter_lock else FreeLoop()
         self._step = 0.1 if keep_interpreter_lock else 0.01
         file = settings or self.application.temporary_folder / "settings.ini"
         self._redirect_settings(file)
         self.runtime = Runtime(
-            self.application, QtCore.QSettings(str(file), QtCore.QSettings.Format.IniFormat)
+            self.application, QtCore.QSettings(str(file), QtCore.QSettings.Format.IniFormat), python_folder
         )
         self.runtime.install()
         self.dialogs = dialogs_module.Dialogs(on_screen)
@@ -150,6 +159,13 @@ class SlicerHost:
         logger.warning("Qt: %s", text)
         if kind not in (QtCore.QtMsgType.QtDebugMsg, QtCore.QtMsgType.QtInfoMsg):
             self.errors.append(QtWarning(text))
+
+    @vtk.calldata_type(vtk.VTK_STRING)
+    def _on_vtk_error(self, caller: Any, event: str, text: str = "") -> None:
+        """C++ reports what was asked of it in vain, such as to remove a node that is gone: an error here, too."""
+        if not any(part in text for part in _HARMLESS):
+            logger.warning("VTK: %s", text)
+            self.errors.append(VtkError(text.strip()))
 
     # --- the scene ---------------------------------------------------------------------------------------------
 
@@ -225,12 +241,10 @@ class SlicerHost:
         """Load a scripted module, show its panel and enter it; returns its Widget object."""
         module = load_module(Path(path))
         self.runtime.app.startupCompleted()
-        representation = module.widgetRepresentation()
         self._modules.append(module)
-        self.window._show_module(representation)
-        representation.enter()
+        self.window.moduleSelector().selectModule(module.name)
         self.process_events()
-        return representation.self()
+        return module.widgetRepresentation().self()
 
     def leave_module(self) -> None:
         """The user opens another module."""
@@ -359,4 +373,5 @@ class SlicerHost:
         self.runtime.uninstall()
         sys.excepthook = self._hook
         QtCore.qInstallMessageHandler(None)
+        vtk.vtkOutputWindow.GetInstance().RemoveObserver(self._vtk_tag)
         SlicerHost._open = None

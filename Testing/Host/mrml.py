@@ -14,6 +14,7 @@ import vtk
 _MODULE_LOGICS = {
     "Colors": "vtkMRMLColorLogic",
     "SubjectHierarchy": "vtkSlicerSubjectHierarchyModuleLogic",
+    "Data": "vtkSlicerDataModuleLogic",
     "Volumes": "vtkSlicerVolumesLogic",
     "Segmentations": "vtkSlicerSegmentationsModuleLogic",
     "Markups": "vtkSlicerMarkupsLogic",
@@ -21,7 +22,66 @@ _MODULE_LOGICS = {
     "Transforms": "vtkSlicerTransformLogic",
     "Sequences": "vtkSlicerSequencesLogic",
     "VolumeRendering": "vtkSlicerVolumeRenderingLogic",
+    "Terminologies": "vtkSlicerTerminologiesModuleLogic",
 }
+
+
+_IN_TREE = (
+    "vtkMRMLVolumeNode",
+    "vtkMRMLSegmentationNode",
+    "vtkMRMLMarkupsNode",
+    "vtkMRMLModelNode",
+    "vtkMRMLTransformNode",
+)
+
+
+class SubjectHierarchyPlugins:
+    """What qSlicerSubjectHierarchyPluginLogic.cxx does: nodes get an item in the tree, and take it with them.
+
+    A node that is hidden when it is added gets none.
+    """
+
+    def __init__(self, scene: Any) -> None:
+        self._scene = scene
+        kind = slicer.vtkMRMLScene
+        events = (
+            (kind.NodeAddedEvent, self._added),
+            (kind.NodeAboutToBeRemovedEvent, self._about_to_be_removed),
+        )
+        self._tags = [scene.AddObserver(event, act) for event, act in events]
+        self._tags.append(scene.AddObserver(kind.EndImportEvent, self._imported))
+
+    @property
+    def _tree(self) -> Any:
+        return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self._scene)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _added(self, caller: Any, event: str, node: Any = None) -> None:
+        if self._scene.IsImporting() or node is None or node.GetHideFromEditors():
+            return
+        if any(node.IsA(kind) for kind in _IN_TREE):
+            self._tree.CreateItem(self._tree.GetSceneItemID(), node)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _about_to_be_removed(self, caller: Any, event: str, node: Any = None) -> None:
+        if self._scene.IsClosing() or node is None or node.IsA("vtkMRMLSubjectHierarchyNode"):
+            return
+        item = self._tree.GetItemByDataNode(node)
+        if item:
+            self._tree.RemoveItem(item, False, False)
+
+    def _imported(self, caller: Any, event: str) -> None:
+        tree = self._tree
+        for number in range(self._scene.GetNumberOfNodes()):
+            node = self._scene.GetNthNode(number)
+            listed = any(node.IsA(kind) for kind in _IN_TREE) and not node.GetHideFromEditors()
+            if listed and not tree.GetItemByDataNode(node):
+                tree.CreateItem(tree.GetSceneItemID(), node)
+
+    def close(self) -> None:
+        for tag in self._tags:
+            self._scene.RemoveObserver(tag)
+        self._tags.clear()
 
 
 @dataclass
@@ -32,6 +92,7 @@ class Application:
     logic: Any
     module_logics: dict[str, Any] = field(default_factory=dict)
     _cache: Any = None
+    _plugins: Any = None
 
     @classmethod
     def boot(cls) -> Application:
@@ -50,11 +111,13 @@ class Application:
         application = cls(scene, logic)
         for name, class_name in _MODULE_LOGICS.items():
             module_logic = getattr(slicer, class_name)()
-            module_logic.SetMRMLScene(scene)
+            if name != "Terminologies":  # it would load lists that come with Slicer, but not with the wheel
+                module_logic.SetMRMLScene(scene)
             module_logic.SetMRMLApplicationLogic(logic)
             logic.SetModuleLogic(name, module_logic)
             application.module_logics[name] = module_logic
         application._enable_bundles()
+        application._plugins = SubjectHierarchyPlugins(scene)
         for factory in (
             slicer.vtkMRMLThreeDViewDisplayableManagerFactory,
             slicer.vtkMRMLSliceViewDisplayableManagerFactory,
@@ -83,6 +146,7 @@ class Application:
 
     def close(self) -> None:
         """Empty the scene and let go of everything."""
+        self._plugins.close()
         self.scene.Clear(True)
         for factory in (
             slicer.vtkMRMLThreeDViewDisplayableManagerFactory,

@@ -7,8 +7,10 @@ qSlicerModuleManager (Base/QTCore/qSlicerModuleManager.h). What is not here rais
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import slicer
@@ -100,7 +102,7 @@ class qSlicerApplication(qt.QObject):
         self._application, self._settings = application, settings
         self._manager = qSlicerModuleManager()
         self._layouts: Any = None
-        self._paused = 0
+        self._paused = self._restarts = 0
 
     applicationName = Property(str, lambda self: "Slicer")
     applicationVersion = Property(str, lambda self: "5.13.0")
@@ -136,6 +138,10 @@ class qSlicerApplication(qt.QObject):
 
     userSettings = settings
 
+    def translate(self, context: str, text: str) -> str:
+        """QCoreApplication::translate, without a translation."""
+        return text
+
     def testingEnabled(self) -> bool:
         """False: messages go their way to the user, and are recorded there."""
         return False
@@ -159,6 +165,10 @@ class qSlicerApplication(qt.QObject):
     def restoreOverrideCursor(self) -> None:
         """QGuiApplication::restoreOverrideCursor."""
         QtGui.QGuiApplication.restoreOverrideCursor()
+
+    def restart(self) -> None:
+        """Slot: Slicer would quit and start again; here it is only counted."""
+        self._restarts += 1
 
     def pauseRender(self) -> None:
         """Slot; the views draw on the next paint event anyhow, so there is nothing to hold back."""
@@ -187,8 +197,9 @@ _MISSING = object()
 class Runtime:
     """Puts the application's parts into `slicer` and `sys.modules`, and takes them out again."""
 
-    def __init__(self, application: Application, settings: Any) -> None:
+    def __init__(self, application: Application, settings: Any, python_folder: Path | None = None) -> None:
         self.app = qSlicerApplication(application, settings)
+        self._python_folder = python_folder
         modules = types.SimpleNamespace(
             **{name.lower(): CoreModule(name, logic) for name, logic in application.module_logics.items()}
         )
@@ -219,6 +230,12 @@ class Runtime:
         for name, value in self._attributes.items():
             self._before.append((slicer, name, getattr(slicer, name, _MISSING)))
             setattr(slicer, name, value)
+        for name in ("i18n", "ScriptedLoadableModule") if self._python_folder is not None else ():
+            path = self._python_folder / f"{name}.py"
+            spec = importlib.util.spec_from_file_location(f"slicer.{name}", path)
+            module = sys.modules[f"slicer.{name}"] = importlib.util.module_from_spec(spec)
+            setattr(slicer, name, module)
+            spec.loader.exec_module(module)
 
     def uninstall(self) -> None:
         """Leave everything as it was."""

@@ -55,6 +55,26 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._active = False
         self._stroke: np.ndarray[Any, Any] | None = None
         self._observed: list[tuple[Any, int]] = []
+        self._batch: tuple[Any, int] | None = None
+
+    def setMRMLScene(self, scene: Any) -> None:
+        """Slot; as qMRMLSegmentEditorWidget::setMRMLScene it observes the end of batches."""
+        super().setMRMLScene(scene)
+        if self._batch is not None:
+            self._batch[0].RemoveObserver(self._batch[1])
+            self._batch = None
+        if scene is not None:
+            event = slicer.vtkMRMLScene.EndBatchProcessEvent
+            self._batch = (scene, scene.AddObserver(event, self._batch_ended))
+
+    def _batch_ended(self, caller: Any, event: str) -> None:
+        """onMRMLSceneEndBatchProcessEvent: the choice becomes that of the selectors, which list no hidden node."""
+        if self._parameters is None or caller.IsClosing():
+            return
+        if _listed(self.segmentationNode()) is not self.segmentationNode():
+            self.setSegmentationNode(None)
+        if _listed(self.sourceVolumeNode()) is not self.sourceVolumeNode():
+            self.setSourceVolumeNode(None)
 
     def setUndoEnabled(self, enabled: bool) -> None:
         """Slot."""
@@ -73,9 +93,18 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         return self._parameters
 
     def setSegmentationNode(self, node: Any) -> None:
-        """Slot."""
-        if self._parameters is not None:
+        """Slot; another segmentation puts the effect down."""
+        if self._parameters is not None and node is not self.segmentationNode():
             self._parameters.SetAndObserveSegmentationNode(node)
+            self.setActiveEffect(None)
+            if node is not None:
+                self._hide_label_layer()
+
+    def _hide_label_layer(self) -> None:
+        """hideLabelLayer: the views show the segmentation instead."""
+        layouts = slicer.app.layoutManager()
+        for view in layouts.sliceViewNames():
+            layouts.sliceWidget(view).mrmlSliceCompositeNode().SetLabelVolumeID(None)
 
     def segmentationNode(self) -> Any:
         """Q_INVOKABLE."""
@@ -182,3 +211,8 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         painted = self._stroke if before is None else self._stroke | before.astype(bool)
         self._stroke = None
         slicer.util.updateSegmentBinaryLabelmapFromArray(painted.astype(np.uint8), node, segment_id, volume)
+
+
+def _listed(node: Any) -> Any:
+    """The node, where a qMRMLNodeComboBox without showHidden lists it."""
+    return None if node is None or node.GetHideFromEditors() else node

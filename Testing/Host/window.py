@@ -8,6 +8,7 @@ import slicer
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from .facade import qt
+from .module_selector import qSlicerModuleSelectorToolBar
 from .mrml import Application
 from .stand_ins import stand_in
 from .view_widgets import qMRMLSliceWidget, qMRMLThreeDWidget
@@ -40,7 +41,13 @@ class qSlicerMainWindow(qt.QMainWindow):
         self._splitter.setStretchFactor(1, 1)
         self._splitter.setSizes([430, 1000])
         self.setCentralWidget(self._splitter)
+        self._selector = qSlicerModuleSelectorToolBar(self)
+        self.addToolBar(self._selector)
         self._tool_bar()
+
+    def moduleSelector(self) -> Any:
+        """Q_INVOKABLE."""
+        return self._selector
 
     def _four_up(self) -> Any:
         views = qt.QWidget()
@@ -85,8 +92,13 @@ class qSlicerMainWindow(qt.QMainWindow):
         show()
 
     def _show_module(self, widget: Any) -> None:
-        self._panel.setWidget(widget)
-        widget.show()
+        """Show a module's widget, or none; the one before is kept, which a QScrollArea would delete."""
+        before = self._panel.takeWidget()
+        if before is not None and before is not widget:
+            before.hide()
+        if widget is not None:
+            self._panel.setWidget(widget)
+            widget.show()
 
     def _release(self) -> None:
         for node, tag in self._tags:

@@ -13,6 +13,7 @@ import pytest
 
 from MedSAMSlicerLib.core.errors import OutputError
 from MedSAMSlicerLib.io.dicom_seg import check_dicom_seg, unique_labels, write_dicom_seg
+from MedSAMSlicerLib.io.terminology import terminology_from
 from MedSAMSlicerLib.io.volumes import Volume, read_volume
 
 from .dicom_files import ROOT, write_series
@@ -135,6 +136,37 @@ def test_colours_and_kind_are_said(tmp_path: Path) -> None:
     assert segment.SegmentAlgorithmType == "SEMIAUTOMATIC"
     lightness, a, b = (value / 65535 for value in segment.RecommendedDisplayCIELabValue)
     assert (lightness, a * 255 - 128, b * 255 - 128) == pytest.approx((0.532, 80.1, 67.2), abs=0.5)
+
+
+def test_terminology_of_a_segment_is_written_with_its_modifier_and_region(tmp_path: Path) -> None:
+    entry = (
+        "Segmentation category and type - 3D Slicer General Anatomy list~SCT^123037004^Anatomical Structure~"
+        "SCT^64033007^Kidney~SCT^7771000^Left~Anatomic codes - DICOM master list~SCT^113345001^Abdomen~^^"
+    )
+    terms = terminology_from(entry)
+    assert terms is not None
+    write_series(tmp_path / "ct", ramp((7, 5, 6)))
+    volume = read_volume(tmp_path / "ct")
+    masks = masks_for(volume)
+    write_dicom_seg(
+        tmp_path / "out.dcm", masks, volume.geometry, volume.dicom_files, terms={next(iter(masks)): terms}
+    )
+    read = hd.seg.segread(tmp_path / "out.dcm")
+    segment = read.get_segment_description(1)
+    category, kind = segment.segmented_property_category, segment.segmented_property_type
+    assert (category.value, category.meaning) == ("123037004", "Anatomical Structure")
+    assert (kind.scheme_designator, kind.value, kind.meaning) == ("SCT", "64033007", "Kidney")
+    assert kind.SegmentedPropertyTypeModifierCodeSequence[0].CodeMeaning == "Left"
+    assert [region.meaning for region in segment.anatomic_regions] == ["Abdomen"]
+    if len(masks) > 1:
+        assert read.get_segment_description(2).segmented_property_type.meaning == "Tissue"
+
+
+@pytest.mark.parametrize(
+    "entry", [None, "", "a name~^^~^^~^^~~^^~^^", "not serialized", "a~SCT^1^One~SCT^2~^^~~^^~^^"]
+)
+def test_entry_without_category_or_kind_is_no_terminology(entry: str | None) -> None:
+    assert terminology_from(entry) is None
 
 
 def test_volume_that_is_no_dicom_series_is_refused(tmp_path: Path) -> None:

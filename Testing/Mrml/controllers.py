@@ -114,6 +114,13 @@ class Driver:
             volume[index] = mask
         return volume
 
+    def tag(self, segment: Any, name: str) -> str | None:
+        """What a tag of a vtkSegment says."""
+        import vtk
+
+        value = vtk.reference("")
+        return str(value) if segment.GetTag(name, value) else None
+
     def session_mask(self, segment_id: str | None = None) -> npt.NDArray[np.bool_]:
         """(K, J, I): what the session holds."""
         work = self.controller._work

@@ -240,3 +240,140 @@ def test_preview_of_a_prompt_that_came_back_by_undo_comes(driver: Driver) -> Non
     driver.settle()
     assert driver.mask()[7].any()
     assert controller._work.session.pending_previews(entry.id) == ()
+
+
+def test_undo_of_segment_editor_leaves_slices_of_the_network_to_be_computed_again(driver: Driver) -> None:
+    driver.prompted()
+    controller, slicer = driver.controller, driver.mrml.slicer
+    history = slicer.vtkSegmentationHistory()
+    history.SetSegmentation(controller.segmentation_node.GetSegmentation())
+    history.SaveState()  # as Segment Editor does before a stroke
+    shown = driver.mask()
+    controller.propagate()
+    driver.settle()
+    propagated = driver.mask()
+    emptied = np.flatnonzero((propagated & ~shown).any(axis=(1, 2))).tolist()
+    assert len(emptied) > 3
+    assert history.RestorePreviousState()
+    controller._editing.take_edits()
+    driver.settle()
+    assert np.array_equal(driver.mask(), shown)
+    states = {state.index: state.state.value for state in controller.slices}
+    assert {states[index] for index in emptied} == {"pending"}
+    assert driver.texts[-1].startswith(f'Another module emptied {len(emptied)} slices of "left"')
+    driver.say(driver.point(emptied[0], 17, 24))  # they refuse no prompt
+    driver.settle()
+    controller.undo()
+    controller.propagate()
+    driver.settle()
+    assert np.array_equal(driver.mask(), propagated)
+    controller.undo()
+    controller.undo()
+    assert np.array_equal(driver.mask(), propagated)
+
+
+def test_segment_that_undo_of_segment_editor_deletes_comes_back_by_undo(driver: Driver) -> None:
+    controller, slicer = driver.ready().controller, driver.mrml.slicer
+    controller.add_segment("painted elsewhere")
+    history = slicer.vtkSegmentationHistory()
+    history.SetSegmentation(controller.segmentation_node.GetSegmentation())
+    history.SaveState()
+    segment = controller.add_segment("left")
+    driver.say(driver.box(7, 8, 14, 27, 35), segment)
+    driver.settle()
+    mask = driver.mask(segment)
+    history.RestorePreviousState()
+    driver.settle()
+    assert segment not in controller.segment_ids
+    assert driver.texts[-1] == '"left" was deleted: Undo brings it back.'
+    controller.undo()
+    driver.settle()
+    assert np.array_equal(driver.mask(segment), mask)
+
+
+def test_deleted_segment_comes_back_as_it_was(driver: Driver) -> None:
+    driver.prompted()
+    controller, slicer = driver.controller, driver.mrml.slicer
+    segment_id, mask = controller.segment_id, driver.mask()
+    controller.add_segment("behind")
+    node = controller.segmentation_node
+    segmentation, display = node.GetSegmentation(), node.GetDisplayNode()
+    segment = segmentation.GetSegment(segment_id)
+    entry = "Segmentation category~SCT^123037004^Anatomical Structure~SCT^64033007^Kidney~^^~~^^~^^"
+    segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), entry)
+    segment.SetTag("Segmentation.Status", "inprogress")
+    display.SetSegmentOpacity2DFill(segment_id, 0.25)
+    display.SetSegmentVisibility3D(segment_id, False)
+    looks = segment.GetName(), segment.GetColor()
+    segmentation.RemoveSegment(segment_id)
+    driver.settle()
+    assert segment_id not in controller.segment_ids
+    controller.undo()
+    driver.settle()
+    assert controller.segment_ids[0] == segment_id
+    back = segmentation.GetSegment(segment_id)
+    assert (back.GetName(), back.GetColor()) == looks
+    tags = {name: driver.tag(back, name) for name in ("TerminologyEntry", "Segmentation.Status")}
+    assert tags == {"TerminologyEntry": entry, "Segmentation.Status": "inprogress"}
+    assert display.GetSegmentOpacity2DFill(segment_id) == 0.25
+    assert not display.GetSegmentVisibility3D(segment_id)
+    assert np.array_equal(driver.mask(segment_id), mask)
+
+
+def test_stroke_on_a_shared_labelmap_reads_only_the_slice_that_changed(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from MedSAMSlicerLib.scene.segment_voxels import SegmentVoxels
+
+    driver.prompted()
+    controller = driver.controller
+    controller.propagate()
+    driver.settle()
+    segmentation = controller.segmentation_node.GetSegmentation()
+    for number in range(8):  # of another module, without prompts
+        paint(
+            driver,
+            segmentation.AddEmptySegment(f"other {number}"),
+            stroke(slice(2, 9), slice(4 * number, 4 * number + 3), slice(50, 54)),
+        )
+    segmentation.CollapseBinaryLabelmaps(False)
+    driver.settle()
+    controller._inputs.save()
+    read: list[int] = []
+    whole = SegmentVoxels._mask
+
+    def counted(self, labels, first, value, axis, index):  # type: ignore[no-untyped-def]
+        read.append(index)
+        return whole(self, labels, first, value, axis, index)
+
+    monkeypatch.setattr(SegmentVoxels, "_mask", counted)
+    labels = driver.mrml.slicer.util.arrayFromSegmentInternalBinaryLabelmap(
+        controller.segmentation_node, segmentation.GetSegmentIDs()[3]
+    )
+    labels[labels.shape[0] // 2, 0, 0] = segmentation.GetNthSegment(3).GetLabelValue()
+    controller._editing.take_edits()
+    assert len(set(read)) == 1
+    assert len(read) == 1  # of the one segment with prompts, which shares the labelmap
+
+
+def test_edits_are_compared_when_the_user_comes_back_to_the_module(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from MedSAMSlicerLib.scene.segments import SegmentMasks
+
+    driver.prompted()
+    controller = driver.controller
+    segment = controller.segment_id
+    compared: list[int] = []
+    edits = SegmentMasks.edits
+    monkeypatch.setattr(
+        SegmentMasks, "edits", lambda self, *given: (compared.append(1), edits(self, *given))[1]
+    )
+    controller.set_in_use(False)
+    paint(driver, segment, stroke(slice(3, 4), slice(18, 20), slice(10, 12)) | driver.mask())
+    driver.settle()
+    assert compared == []
+    assert controller.undo_label != "Edit slice 3"
+    controller.set_in_use(True)
+    driver.settle()
+    assert controller.undo_label == "Edit slice 3"

@@ -234,7 +234,7 @@ def test_saving_which_brings_labelmaps_together_is_no_edit(mrml: MrmlScene, tmp_
 def test_names_colors_locks_and_terminology_are_slicers_own(mrml: MrmlScene) -> None:
     told: list[tuple[str, str]] = []
     callbacks = {
-        f"on_{what}": (lambda segment_id, what=what: told.append((what, segment_id)))
+        f"on_{what}": (lambda segment_id, *_edits, what=what: told.append((what, segment_id)))
         for what in ("added", "removed", "renamed", "recolored")
     }
     _, segmentation, masks = masks_on(mrml, case("as scanned"), **callbacks)

@@ -173,3 +173,26 @@ def test_file_that_cannot_be_written_leaves_the_one_before_as_it_was(segmented, 
     assert [file.name for file in tmp_path.iterdir()] == ["Head.seg.nrrd"]
     with pytest.raises(OutputError, match="folder does not exist"):
         export_segmentation(segmentation, tmp_path / "nowhere" / "Head.seg.nrrd")
+
+
+def test_panel_asks_the_dicom_database_once_for_a_volume(host, monkeypatch, tmp_path):
+    import slicer
+
+    asked = []
+    file = tmp_path / "1.dcm"
+    file.write_bytes(b"there")
+
+    class Database:
+        def fileForInstance(self, uid):  # noqa: N802
+            asked.append(uid)
+            return str(file)
+
+    monkeypatch.setattr(slicer, "dicomDatabase", Database(), raising=False)
+    volume = host.add_volume(np.zeros((4, 8, 8), np.int16), name="Series")
+    volume.SetAttribute("DICOM.instanceUIDs", " ".join(f"1.2.{number}" for number in range(300)))
+    widget = host.open_module()
+    for number in range(3):
+        widget.controller.add_segment(f"segment {number}")
+        host.process_events(0.05)
+    assert host.wait_until(lambda: widget.ui.exportDicomButton.enabled, 10)
+    assert len(asked) == 1

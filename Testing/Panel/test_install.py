@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
 import types
 
+import numpy as np
 import pytest
 
 
@@ -18,7 +20,7 @@ def install(host):
 
 def test_versions_are_compared_as_numbers(install, monkeypatch):
     versions = {"torch": "2.13.0+cpu", "safetensors": "0.4.2"}
-    monkeypatch.setattr(install.importlib.metadata, "version", lambda name: versions[name])
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: versions[name])
     assert install.is_installed("torch>=2.6")
     assert not install.is_installed("safetensors>=0.4.3")
     assert not install.is_installed("torch>=2.14")
@@ -80,3 +82,67 @@ def test_the_gpu_is_named_and_its_lack_is_told(install, cuda, mps, words):
         backends=types.SimpleNamespace(mps=types.SimpleNamespace(is_available=lambda: mps)),
     )
     assert words in install.device_sentence(torch)
+
+
+@pytest.mark.parametrize(
+    ("pydicom", "asked"),
+    [
+        ("2.4.4", ("highdicom>=0.25", "pydicom>=3.0.1")),  # Slicer 5.10
+        ("3.0.2", ("highdicom>=0.25",)),  # Slicer 5.12, which brings highdicom, too
+    ],
+)
+def test_dicom_seg_asks_for_what_fits_the_pydicom_of_slicer(install, monkeypatch, pydicom, asked):
+    versions = {"pydicom": pydicom, "highdicom": "0.27.0"}
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: versions[name])
+    assert install.dicom_packages() == asked
+    assert install.is_installed("highdicom>=0.25")
+    assert not install.is_installed("highdicom>=0.22,<0.23")
+
+
+@pytest.mark.parametrize(("answer", "restarts"), [(True, 1), (False, 0)])
+def test_package_that_stays_loaded_in_another_version_asks_for_a_restart(
+    install, host, monkeypatch, answer, restarts
+):
+    import slicer
+
+    monkeypatch.setitem(sys.modules, "pydicom", types.SimpleNamespace(__version__="2.4.4"))
+    versions = {"pydicom": "3.0.2", "highdicom": "0.27.0", "numpy": sys.modules["numpy"].__version__}
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: versions[name])
+    host.dialogs.answer(answer)
+    with pytest.raises(install.InstallError, match="pydicom was installed, but another version stays loaded"):
+        install.ensure_dicom_packages()
+    assert slicer.app._restarts == restarts
+
+
+@pytest.mark.parametrize(
+    ("installed", "loaded", "usable"),
+    [
+        ("2.13.0", None, True),
+        ("2.5.1", None, False),
+        ("2.13.0", "2.5.1", False),
+        ("2.13.0+cpu", "2.13.0+cpu", True),
+    ],
+)
+def test_panel_and_controller_agree_whether_pytorch_can_be_used(
+    install, host, monkeypatch, installed, loaded, usable
+):
+    version = importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: installed if name == "torch" else version(name)
+    )
+    if loaded is None:
+        monkeypatch.delitem(sys.modules, "torch", raising=False)
+    else:
+        monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(__version__=loaded))
+    widget = host.open_module()
+    host.add_volume(np.arange(256, dtype=np.int16).reshape(4, 8, 8))
+    host.process_events(0.1)
+    missing = install.missing()
+    assert (widget.controller.network_state.name == "NOT_INSTALLED") is not usable
+    assert bool(missing) is not usable
+    assert widget.ui.installButton.visible is not usable
+    if loaded == "2.5.1":
+        assert missing.restart == ("torch",)
+        assert widget.ui.messageLabel.text.startswith("Restart Slicer: torch was installed")
+    if not usable and loaded is None:
+        assert missing.torch

@@ -7,55 +7,13 @@ import threading
 from xml.etree import ElementTree
 
 import numpy as np
-import pytest
 from PySide6 import QtWidgets
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 
-from .conftest import RESOURCES
+from .conftest import RESOURCES, click_and_see, strips
 
 TOUCHABLE = {"QPushButton", "QToolButton", "QCheckBox", "QComboBox", "ctkRangeWidget", "QDoubleSpinBox"}
-
-
-@pytest.fixture
-def ball(host):
-    """A bright ball of 30 mm around the origin, as a CT in the scene; axial slices 2 mm apart."""
-    k, j, i = np.mgrid[:24, :64, :64]
-    matrix = np.diag([-1.5, -1.5, 2.0, 1.0])
-    matrix[:3, 3] = [47.25, 47.25, -23.0]
-    place = np.stack([i, j, k], axis=-1) @ matrix[:3, :3].T + matrix[:3, 3]
-    inside = (place**2).sum(axis=-1) < 15.0**2
-    array = np.where(inside, 150, -60).astype(np.int16)
-    array += np.random.default_rng(0).normal(0, 8, array.shape).astype(np.int16)
-    volume = host.add_volume(array, matrix, "Ball")
-    host.set_window(volume, 400, 40)
-    return volume
-
-
-@pytest.fixture
-def opened(host, ball):
-    widget = host.open_module()
-    assert host.wait_until(lambda: widget.controller.network_state.name == "READY", 60)
-    host.process_events(0.05)
-    return widget
-
-
-def click_and_see(host, widget, ras=(0.0, 0.0, 1.0)):
-    """Take the tool for positive points, click in the axial view, wait for the mask."""
-    host.press(widget.ui.positiveButton)
-    host.click("Red", ras)
-    assert host.wait_until(lambda: any(s.confidence is not None for s in widget.controller.slices), 60)
-    host.press(widget.ui.positiveButton)
-    host.process_events(0.1)
-
-
-def strips(host):
-    found = []
-    for name in ("Red", "Green", "Yellow"):
-        layout = host.view(name).layout()
-        items = [layout.itemAt(n).widget() for n in range(layout.count())]
-        found += [w for w in items if w is not None and w.objectName.startswith("MedSAMSlicerStrip")]
-    return found
 
 
 def test_an_empty_scene_asks_for_a_volume_and_every_disabled_widget_says_why(host):
@@ -130,7 +88,7 @@ def test_a_newcomer_gets_from_a_click_to_a_propagated_accepted_and_undone_segmen
     click_and_see(host, opened)
     assert "Propagate" in ui.messageLabel.text
     assert ui.propagateButton.enabled
-    assert [strip.visible for strip in strips(host)] == [True, False, False]
+    assert [strip.toolTip.startswith("How certain") for strip in strips(host)] == [False, True, True]
     assert host.wait_until(lambda: "slices" in ui.estimateLabel.text, 30)
     host.press(ui.propagateButton)
     assert host.wait_until(lambda: not controller.busy, 120)
@@ -139,7 +97,7 @@ def test_a_newcomer_gets_from_a_click_to_a_propagated_accepted_and_undone_segmen
     assert "computed" in ui.propagateButton.toolTip
     host.press(ui.acceptButton)
     host.process_events(0.1)
-    assert ui.acceptButton.text == "Release slice"
+    assert ui.acceptButton.text == "Release slice (A)"
     assert "Accept" in ui.undoButton.text
     assert ui.undoButton.toolTip.endswith("Accept slices")
     for button in (ui.undoButton, ui.redoButton):
@@ -149,7 +107,7 @@ def test_a_newcomer_gets_from_a_click_to_a_propagated_accepted_and_undone_segmen
     assert {state.state.name for state in controller.slices} == {"PREDICTED", "ACCEPTED"}
     host.key("Ctrl+Z")
     host.process_events(0.1)
-    assert ui.acceptButton.text == "Accept slice"
+    assert ui.acceptButton.text == "Accept slice (A)"
     assert ui.redoButton.enabled
 
 
@@ -172,9 +130,14 @@ def test_a_range_is_chosen_with_the_box_and_the_slider(host, opened):
     ui.rangeWidget.setValues(8, 15)
     host.process_events(0.1)
     assert opened.controller.slice_range == (8, 15)
+    for first in (7, 6, 5):  # as a handle is dragged
+        ui.rangeWidget.setValues(first, 15)
+    host.process_events(0.1)
+    assert opened.controller.slice_range == (5, 15)
     host.key("Ctrl+Z")
     host.process_events(0.1)
-    assert (ui.rangeWidget.minimumValue, ui.rangeWidget.maximumValue) == (0, 23)
+    assert opened.controller.slice_range is None, "changes of the range that follow each other are one step"
+    assert not ui.rangeBox.checked
 
 
 def test_segments_are_added_selected_locked_and_deleted(host, opened):
@@ -276,11 +239,11 @@ def test_slice_drawn_by_the_user_can_be_released(host, opened):
     assert host.wait_until(lambda: controller.slices[index].state.name == "EDITED", 20)
     controller.show_slice(index)
     host.process_events(0.1)
-    assert ui.acceptButton.text == "Release slice"
+    assert ui.acceptButton.text == "Release slice (A)"
     host.press(ui.acceptButton)
     host.process_events(0.1)
     assert controller.slices[index].state.name != "EDITED"
-    assert ui.acceptButton.text == "Accept slice"
+    assert ui.acceptButton.text == "Accept slice (A)"
 
 
 def test_model_that_is_gone_is_listed_as_missing_and_another_can_be_chosen(host, opened, tmp_path):
@@ -343,7 +306,7 @@ def test_a_stroke_of_slicers_brush_becomes_a_prompt_and_leaves_no_node_behind(ho
 
 
 def test_escape_puts_the_tool_down_and_is_slicers_otherwise(host, opened):
-    escape = opened.panel._shortcuts._installed["leave_tool"]
+    escape = dict(opened.panel._shortcuts._installed)["leave_tool"]
     assert not escape.enabled
     for key, button in (("P", "positiveButton"), ("X", "boxButton"), ("D", "scribbleButton")):
         host.key(key)

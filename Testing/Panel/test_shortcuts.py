@@ -19,7 +19,7 @@ def test_no_key_is_used_twice_and_none_is_slicers(host):
 
     keys = [shortcut.key for shortcut in shortcuts()]
     assert len(keys) == len(set(keys))
-    assert set(keys) & TAKEN_BY_SLICER == {"Esc"}, "taken only while a tool is in hand"
+    assert set(keys) & TAKEN_BY_SLICER == {"Esc", "T", "[", "]"}, "taken only while they mean something"
 
 
 def test_every_shortcut_is_in_the_help_box(host):
@@ -39,9 +39,9 @@ def test_shortcuts_work_while_installed_and_not_afterwards(host):
 
     pressed: list[str] = []
     made = Shortcuts({s.action: lambda s=s: pressed.append(s.action) for s in shortcuts()})
-    made.install(None)
-    made.install(slicer.util.mainWindow())
-    made.install(slicer.util.mainWindow())
+    made.install([])
+    made.install([slicer.util.mainWindow()])
+    made.install([slicer.util.mainWindow()])
     for keys in ("P", "Shift+A", "A", "Ctrl+Shift+Z", "Ctrl+Z", "Ctrl+Return", "Ctrl+."):
         host.key(keys)
     assert pressed == ["positive", "accept_all", "accept", "redo", "undo", "propagate", "cancel"]

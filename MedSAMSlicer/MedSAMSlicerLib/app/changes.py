@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ..core.errors import SessionError
 from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
+from ..scene.nodes import remove_with_display
 from ..scene.segments import SegmentMasks, create_segmentation
 from .scene_sync import SceneSync
 from .state import ChangedVoxels, Topic
@@ -111,14 +112,20 @@ class Changes:
             was_there.pop(index, None)
             if preview.under is not None:
                 was_there[index] = preview.under
-        for index in was_there.keys() | now.masks.keys():
-            old, new = was_there.get(index), now.masks.get(index)
-            if old is not None and new is not None and old.mask == new.mask:
+        cleaned = self._sync.shown_masks.shown(before)
+        olds = {
+            index: stored.mask if index in before.previews else cleaned.get(index, stored.mask)
+            for index, stored in was_there.items()
+        }
+        news = self._sync.shown_masks.shown(now)
+        for index in olds.keys() | news.keys():
+            old, new = olds.get(index), news.get(index)
+            if old is not None and new is not None and old == new:
                 continue
-            shape = (old or new).mask.shape  # type: ignore[union-attr]  # one of them is there
+            shape = (old or new).shape  # type: ignore[union-attr]  # one of them is there
             empty = np.zeros(shape, np.bool_)
-            was = empty if old is None else old.mask.to_array()
-            is_now = empty if new is None else new.mask.to_array()
+            was = empty if old is None else old.to_array()
+            is_now = empty if new is None else new.to_array()
             for masks, mask in ((added, is_now & ~was), (removed, was & ~is_now)):
                 if mask.any():
                     masks[index] = mask
@@ -130,9 +137,7 @@ class Changes:
         if not self.shown or found is None or volume is None or found[1].axis is None:
             self.shown = self.shown and found is not None
             return
-        node = create_segmentation(self._work.scene, volume, NODE_NAME)
-        node.SetHideFromEditors(True)
-        node.SetSaveWithScene(False)
+        node = create_segmentation(self._work.scene, volume, NODE_NAME, helper=True)
         self._node_id = node.GetID()
         masks = SegmentMasks(node, volume)
         try:
@@ -146,7 +151,4 @@ class Changes:
         node: Any = self._work.scene.GetNodeByID(self._node_id) if self._node_id else None
         self._node_id = None
         if node is not None and not self._work.scene.IsClosing():
-            display = node.GetDisplayNode()
-            self._work.scene.RemoveNode(node)
-            if display is not None:
-                self._work.scene.RemoveNode(display)
+            remove_with_display(node)

@@ -38,6 +38,7 @@ from .prompt_files import PromptFiles
 from .propagation import Propagation
 from .review import Review
 from .scene_sync import SceneSync
+from .segment_facts import SegmentFact, measured
 from .state import Action, Topic
 from .worker import Worker
 from .workspace import Settings, Workspace
@@ -86,6 +87,10 @@ class Controller(ControllerState):
         """Why `action` is not possible now, one sentence for the tooltip of a disabled button; None = it is."""
         return reason(self._work, action)
 
+    def set_in_use(self, in_use: bool) -> None:
+        """Whether the user works in the module now: what other modules edit meanwhile is compared when he is back."""
+        self._editing.set_in_use(in_use)
+
     def close(self) -> None:
         """End worker, timer and every observer; waits at most a few seconds. Safe to call twice."""
         self._work.close()
@@ -96,6 +101,10 @@ class Controller(ControllerState):
         The timer calls this; tests and blocking calls do so by hand.
         """
         return self._work.poller.poll(wait)
+
+    def note_activity(self) -> None:
+        """The user moves the mouse over a view, or its slices: results are waited for in shorter turns meanwhile."""
+        self._work.poller.note_activity()
 
     # ---------------------------------------------------------------------------------------------------- inputs
 
@@ -140,9 +149,12 @@ class Controller(ControllerState):
 
     # -------------------------------------------------------------------------------------------------- segments
 
-    def add_segment(self, name: str | None = None) -> str:
-        """Add an empty segment and select it; a segmentation is made if there is none. Returns its segment id."""
-        return self._inputs.add_segment(name)
+    def add_segment(self, name: str | None = None, terminology: str | None = None) -> str:
+        """Add an empty segment and select it; a segmentation is made if there is none. Returns its segment id.
+
+        `terminology` is Slicer's serialized entry that says what it is; None = nothing is said.
+        """
+        return self._inputs.add_segment(name, terminology)
 
     def select_segment(self, segment_id: str) -> None:
         """Let prompts go to this segment."""
@@ -153,7 +165,10 @@ class Controller(ControllerState):
         self._editing.set_locked(segment_id, locked)
 
     def set_cleanup(self, segment_id: str, cleanup: Cleanup) -> None:
-        """Clean the masks of a segment as they are shown; the raw ones come back when it is switched off."""
+        """Clean the masks of a segment as they are shown; the raw ones come back when it is switched off.
+
+        Segments that are added from now on begin with the same.
+        """
         self._editing.set_cleanup(segment_id, cleanup)
 
     def cleanup(self, segment_id: str) -> Cleanup:
@@ -163,6 +178,10 @@ class Controller(ControllerState):
     def is_locked(self, segment_id: str) -> bool:
         """Whether a segment is locked."""
         return self._work.is_locked(segment_id)
+
+    def measure(self) -> SegmentFact | None:
+        """Volume of the selected segment and its overlaps with others, counted now; None without a segment."""
+        return measured(self._work)
 
     # --------------------------------------------------------------------------------------------------- prompts
 
@@ -185,8 +204,15 @@ class Controller(ControllerState):
         self._editing.use_current_mask()
 
     def set_range(self, first: int, last: int) -> None:
-        """Propagate the selected segment from slice `first` to `last` only, both included."""
+        """Propagate the selected segment from slice `first` to `last` only, both included.
+
+        Changes of the range that follow each other are one step of undo.
+        """
         self._editing.set_range((first, last))
+
+    def set_range_end(self, first: bool) -> None:
+        """Let the range of the selected segment begin at the shown slice, or end there."""
+        self._editing.set_range_end(first)
 
     def clear_range(self) -> None:
         """Propagate the selected segment over the whole volume."""
@@ -233,8 +259,9 @@ class Controller(ControllerState):
         self._propagation.ask_estimate()
 
     def take_offer(self) -> None:
-        """Do what the last message offered, such as to run with less memory."""
-        self._propagation.take_offer()
+        """Do what the last message offered, such as to run with less memory, or on a copy of the volume."""
+        if not self._inputs.take_offer():
+            self._propagation.take_offer()
 
     # ------------------------------------------------------------------------------------------------ correcting
 

@@ -67,6 +67,12 @@ class ControllerState:
         return self._work.window
 
     @property
+    def window_is_fixed(self) -> bool:
+        """Whether the window follows the views no longer, since a prompt was given."""
+        session = self._work.session
+        return session is not None and any(obj.prompts for obj in session.objects)
+
+    @property
     def checkpoint(self) -> str:
         """The id or file of the network."""
         return self._work.checkpoint

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.cleanups import Cleanup
-from ..core.errors import GeometryError, MedSAMError, SessionError
+from ..core.errors import GeometryError, MedSAMError, OtherVolumeError, SessionError
 from ..core.geometry import SliceAxis
 from ..core.masks import MaskState
 from ..core.prompts import MaskPrompt, Prompt, SliceRef, in_slice
@@ -20,7 +20,7 @@ from ..core.strokes import scribble_from_mask
 from ..core.translation import tr as _
 from ..scene.placing import Tool
 from ..scene.prompt_nodes import PromptEdit
-from ..scene.slice_views import ShownSlice, show_place_elsewhere, slices_in_words
+from ..scene.slice_views import ShownSlice, other_volume_in_view, show_place_elsewhere, slices_in_words
 from .scene_sync import SceneSync
 from .state import Level, Topic
 from .workspace import Workspace
@@ -41,6 +41,8 @@ class Editing:
         self._work = work
         self.sync = sync
         self.on_prompts_changed: Callable[[int], None] = lambda object_id: None
+        self._waiting_edits = False
+        self._range: tuple[int, int] | None = None  # object and run of the last change of a range
         self._drag: tuple[int, int, int, float] | None = None  # object, position, run, when
         work.on_prompt_edit = self.apply_edit
         work.on_too_small = self._place_again
@@ -57,7 +59,8 @@ class Editing:
         known = work.object_ids.get(segment_id)
         if known is None or all(obj.id != known for obj in session.objects):
             name = unused_name(session, work.masks.name(segment_id))
-            known = session.adopt_object(name, work.masks.color(segment_id), work.masks.locked(segment_id))
+            color, locked = work.masks.color(segment_id), work.masks.locked(segment_id)
+            known = session.adopt_object(name, color, locked, work.cleanup)
             work.object_ids[segment_id] = known
             self._adopt_masks(segment_id, known)
         return known
@@ -68,6 +71,7 @@ class Editing:
         assert work.masks is not None
         shown = work.shown()
         axis = SliceAxis.K if shown is None else shown.axis
+        work.masks.settle(segment_id)
         there = work.masks.read_slices(segment_id, axis)
         if there:
             session.adopt_masks(object_id, there, axis)
@@ -98,12 +102,13 @@ class Editing:
         """See the controller."""
         object_id = self.object_of(segment_id)
         self.change(object_id, lambda session: session.set_cleanup(object_id, cleanup))
+        self._work.cleanup = cleanup
 
     def cleanup(self, segment_id: str) -> Cleanup:
         """See the controller."""
         session, known = self._work.session, self._work.object_ids.get(segment_id)
         objects = session.objects if session else ()
-        return next((obj.cleanup for obj in objects if obj.id == known), Cleanup())
+        return next((obj.cleanup for obj in objects if obj.id == known), self._work.cleanup)
 
     # ------------------------------------------------------------------------------------------------ prompts
 
@@ -160,6 +165,8 @@ class Editing:
         if edit.prompt is None:
             return
         prompt, ranged, slice_range = edit.prompt, edit.range_changed, edit.slice_range
+        if edit.kind == "add":
+            self._check_view(edit.view)
         self._check_free(obj, prompt)
         others = [other for place, other in enumerate(obj.prompts) if place != edit.position]
         before = slice_range if ranged else obj.slice_range
@@ -190,6 +197,7 @@ class Editing:
 
     def add_scribble(self, mask: npt.NDArray[np.bool_], positive: bool, shown: ShownSlice | None) -> None:
         """See the controller."""
+        self._check_view(shown)
         object_id = self.selected()
         shown = shown or self._shown()
         session = self._session()
@@ -230,7 +238,16 @@ class Editing:
         reaching = covering(slice_range, self._session().object(object_id).prompts)
         if reaching != slice_range:
             self._show_range(reaching)
-        self.change(object_id, lambda session: session.set_slice_range(object_id, reaching))
+        run = self._range_run(object_id)
+        self.change(object_id, lambda session: session.set_slice_range(object_id, reaching, run))
+
+    def set_range_end(self, first: bool) -> None:
+        """See the controller."""
+        obj = self._session().object(self.selected())
+        index = self.index_or_shown(None)
+        axis = obj.axis if obj.axis is not None else self._shown().axis
+        low, high = obj.slice_range or (0, self._session().geometry.slice_count(axis) - 1)
+        self.set_range((index, max(index, high)) if first else (min(index, low), index))
 
     def remove_prompts(self) -> None:
         """See the controller."""
@@ -262,8 +279,18 @@ class Editing:
         return shown.index
 
     def edited_elsewhere(self) -> None:
-        """Somebody else changed voxels, or may have: take that over in a moment."""
-        self._work.poller.schedule("edits", EDIT_SECONDS, self.take_edits)
+        """Somebody else changed voxels, or may have: take that over in a moment, or when the module is opened."""
+        if self._work.in_use:
+            self._work.poller.schedule("edits", EDIT_SECONDS, self.take_edits)
+        else:
+            self._waiting_edits = True
+
+    def set_in_use(self, in_use: bool) -> None:
+        """See the controller."""
+        self._work.in_use = in_use
+        if in_use and self._waiting_edits:
+            self._waiting_edits = False
+            self.edited_elsewhere()
 
     def take_edits(self) -> None:
         """Masks that somebody else changed become the user's own, one step each segment.
@@ -276,7 +303,7 @@ class Editing:
         if work.masks is None or work.session is None:
             return
         try:
-            edits = work.masks.edits()
+            edits = work.masks.edits(work.object_ids)
         except GeometryError as error:  # nothing can be written either
             logger.warning("Edits cannot be followed: %s", error)
             return
@@ -300,11 +327,19 @@ class Editing:
         if not masks:
             return
         self.sync.shown_masks.wrote(obj.id, axis, masks)
+        lost = frozenset() if obj.locked else _emptied(obj, masks)
         if obj.locked:
             work.session.adopt_masks(obj.id, masks, axis)
         else:
-            work.session.edit_masks(obj.id, masks, axis)
+            drawn = {index: mask for index, mask in masks.items() if index not in lost}
+            work.session.edit_masks(obj.id, drawn, axis, lost=sorted(lost))
         self.sync.after_change([obj.id])
+        if lost:
+            text = _(
+                'Another module emptied {count} slices of "{segment}": the next propagation computes them again, '
+                "and Undo brings them back."
+            )
+            work.show_message(text.format(count=len(lost), segment=obj.name), Level.WARNING)
 
     # ------------------------------------------------------------------------------------------------- inside
 
@@ -347,6 +382,23 @@ class Editing:
         assert obj.axis is not None
         return slices_in_words(self._work.scene, self._work.volume_node, obj.axis)
 
+    def _check_view(self, view: ShownSlice | None) -> None:
+        """A view of another volume takes no prompt, but offers to turn to it: what is seen is what is segmented."""
+        work = self._work
+        if view is None or work.volume_node is None:
+            return
+        other = other_volume_in_view(work.scene, view.view_name, work.volume_node)
+        if other is None:
+            return
+        work.offered_volume_id = other.GetID()
+        names = {"view": view.view_name, "other": other.GetName(), "volume": work.volume_node.GetName()}
+        text = _(
+            'The view {view} shows "{other}", but "{volume}" is segmented: show that in the view, or turn to the other.'
+        )
+        error = OtherVolumeError(text.format(**names))
+        error.offer = _("Turn to {other}").format(**names)
+        raise error
+
     def _check_free(self, obj: SegmentObject, prompt: Prompt) -> None:
         """Slices of the user take no prompt."""
         axis, index = prompt.slice.axis, prompt.slice.index
@@ -381,6 +433,13 @@ class Editing:
         self._drag = (object_id, position, run, now)
         return run
 
+    def _range_run(self, object_id: int) -> int:
+        """Changes of the range that follow each other are one step of undo."""
+        session, last = self._session(), self._range
+        if last is None or last[0] != object_id or session.last_run != last[1]:
+            self._range = last = object_id, session.new_run()
+        return last[1]
+
     def segment_states(self) -> dict[str, str]:
         """See the controller."""
         session, states = self._work.session, {}
@@ -389,6 +448,16 @@ class Editing:
             if segment_id is not None:
                 states[segment_id] = state_of(obj)
         return states
+
+
+def _emptied(obj: SegmentObject, masks: Mapping[int, npt.NDArray[np.bool_]]) -> frozenset[int]:
+    """The slices on which a mask of the network is gone, as after Undo in Segment Editor, which has its own history."""
+    before = {index: obj.masks[index] for index in masks if index in obj.masks}
+    return frozenset(
+        index
+        for index, stored in before.items()
+        if not stored.is_kept and not stored.mask.is_empty and not masks[index].any()
+    )
 
 
 def covering(slice_range: tuple[int, int] | None, prompts: Iterable[Prompt]) -> tuple[int, int] | None:

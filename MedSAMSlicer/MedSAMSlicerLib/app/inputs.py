@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..core.errors import MedSAMError, SessionError
+from ..core.errors import MedSAMError, NonLinearTransformError, SessionError
 from ..core.geometry import SliceAxis
 from ..core.session import Session
 from ..core.translation import tr as _
 from ..io.segmentations import color_of
 from ..scene.edits import Mask
-from ..scene.nodes import check_usable, volume_array, volume_geometry
+from ..scene.nodes import check_usable, hardened_copy, volume_array, volume_geometry
 from ..scene.scene_events import SceneEvents
 from ..scene.segments import SegmentMasks, check_segmentation, create_segmentation
 from ..scene.volume_watch import VolumeWatch
@@ -56,8 +56,13 @@ class Inputs:
         """See the controller."""
         if node is self._work.volume_node:
             return
+        self._work.offered_volume_id = None
         if node is not None:
-            check_usable(node)
+            try:
+                check_usable(node)
+            except NonLinearTransformError:
+                self._work.offered_volume_id = node.GetID()
+                raise
         self.save()
         self._end_session()
         if node is not None and self._work.parameter.volume is not node:
@@ -68,6 +73,19 @@ class Inputs:
         self._work.notify(
             Topic.INPUTS, Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.HISTORY, Topic.NETWORK
         )
+
+    def take_offer(self) -> bool:
+        """Turn to the volume that a message offers, a hardened copy of a bent one; False when none is offered."""
+        work = self._work
+        offered_id, work.offered_volume_id = work.offered_volume_id, None
+        node = work.scene.GetNodeByID(offered_id) if offered_id else None
+        if node is None:
+            return False
+        try:
+            self.set_volume(node)
+        except NonLinearTransformError:
+            self.set_volume(hardened_copy(node))
+        return True
 
     def _choose_segmentation(self, node: Any) -> None:
         """Go on with the segmentation that this volume had last; one that does not fit the volume is put aside."""
@@ -129,6 +147,7 @@ class Inputs:
             work.prompt_nodes.hide()
         work.volume_node = work.geometry = work.array = work.session = work.segment_id = work.window = None
         work.object_ids.clear()
+        work.removed_ids.clear()
         work.stale.clear()
         self._sync.start()
         self._sync.forget_in_engine(None)
@@ -194,7 +213,9 @@ class Inputs:
             check_usable(work.volume_node)
             self._sync.prompts()
         except MedSAMError as error:  # a non-linear one: the session rests until the volume is chosen again
+            bent_id = work.volume_node.GetID()
             self.set_volume(None)
+            work.offered_volume_id = bent_id if isinstance(error, NonLinearTransformError) else None
             work.show_error(error)
         work.notify(Topic.INPUTS, Topic.VIEW)
 
@@ -227,7 +248,6 @@ class Inputs:
         work.masks = SegmentMasks(
             node,
             work.volume_node,
-            on_edit=lambda segment_id: editing.edited_elsewhere(),
             on_modified=editing.edited_elsewhere,
             on_added=self._segment_added,
             on_removed=self._segment_removed,
@@ -247,7 +267,7 @@ class Inputs:
             self._attach(node)
             self._work.notify(Topic.INPUTS)
 
-    def add_segment(self, name: str | None = None) -> str:
+    def add_segment(self, name: str | None = None, terminology: str | None = None) -> str:
         """See the controller."""
         work = self._work
         self.ensure_segmentation()
@@ -256,6 +276,8 @@ class Inputs:
         numbered = (f"Segment_{number}" for number in range(1, len(taken) + 2))
         new = name or next(each for each in numbered if each not in taken)
         segment_id = work.masks.add(new, color_of(len(taken)))  # Slicer's first colors are pale on CT and MR
+        if terminology:
+            work.masks.set_terminology(segment_id, terminology)
         self.select_segment(segment_id)
         work.notify(Topic.INPUTS, Topic.SEGMENTS)
         return segment_id
@@ -291,14 +313,18 @@ class Inputs:
             work.segment_id = next(iter(work.segment_ids), None)
         object_id = work.object_ids.pop(segment_id, None)
         if object_id is not None and work.session is not None:
+            work.removed_ids[object_id] = segment_id
             self._sync.shown_masks.forget(object_id)
-            if edits and work.session.object(object_id).locked:
+            obj = work.session.object(object_id)
+            if edits and obj.locked:
                 work.session.adopt_masks(object_id, edits, axis)
             elif edits:
                 work.session.edit_masks(object_id, edits, axis)
             work.session.delete_object(object_id, even_locked=True)
             self._sync.after_change([object_id])
             self._editing.on_prompts_changed(object_id)
+            if obj.prompts or obj.masks:  # it may have been Undo in Segment Editor, which was meant otherwise
+                work.show_message(_('"{segment}" was deleted: Undo brings it back.').format(segment=obj.name))
         work.notify(Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.HISTORY)
 
     def _segment_looks(self, segment_id: str) -> None:

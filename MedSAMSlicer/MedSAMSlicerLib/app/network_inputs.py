@@ -176,7 +176,9 @@ class NetworkInputs:
     def _mark_stale(self) -> None:
         """What was computed so far was computed otherwise."""
         session = self._work.session
-        self._work.stale.update(obj.id for obj in session.objects if obj.masks) if session else None
+        if session is not None:
+            self._work.stale.update(obj.id for obj in session.objects if obj.masks)
+            session.outdate_previews()  # they come again once the network is ready
 
     def _check_idle(self) -> None:
         if self._work.run_is_on():

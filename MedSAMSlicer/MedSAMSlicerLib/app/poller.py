@@ -15,6 +15,12 @@ INTERVAL_MS = 10
 WAIT_SECONDS = 0.02
 """How long one turn waits for a result; it gives Python's lock to the worker that long."""
 
+ACTIVE_WAIT_SECONDS = 0.004
+"""The same while the user moves the mouse or slices, which must not stutter."""
+
+ACTIVE_SECONDS = 0.3
+"""How long after such a movement that counts."""
+
 FILL_WAIT_SECONDS = 0.005
 """The same while nobody waits for the result and features are only prepared."""
 
@@ -76,6 +82,7 @@ class Poller:
         self._timer = timers(self._tick, INTERVAL_MS) if timers else None
         self._due: dict[str, tuple[float, Callable[[], None]]] = {}
         self._polling = self._closed = False
+        self._active_until = 0.0
         self.on_error: Callable[[MedSAMError], None] | None = None
 
     @property
@@ -87,6 +94,15 @@ class Poller:
         """Something was handed in: let the timer run."""
         if self._timer is not None and not self._closed:
             self._timer.start()
+
+    @property
+    def user_is_active(self) -> bool:
+        """Whether the user moved something a moment ago."""
+        return self._clock() < self._active_until
+
+    def note_activity(self) -> None:
+        """The user moves something now: waits are short until that is over."""
+        self._active_until = self._clock() + ACTIVE_SECONDS
 
     def schedule(self, key: str, seconds: float, action: Callable[[], None], restart: bool = False) -> None:
         """Do something in a while; what is already due under `key` stays as it is, or begins anew with `restart`."""
@@ -136,6 +152,6 @@ class Poller:
             self.on_error(error)
 
     def _tick(self) -> None:
-        active = self.poll(WAIT_SECONDS)
+        active = self.poll(ACTIVE_WAIT_SECONDS if self.user_is_active else WAIT_SECONDS)
         if not active and not self._work.filling and self._timer is not None:
             self._timer.stop()

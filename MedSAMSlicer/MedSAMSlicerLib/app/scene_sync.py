@@ -101,11 +101,14 @@ class SceneSync:
                 self.shown_masks.forget(object_id)
                 if segment_id is not None:
                     del work.object_ids[segment_id]
-                added = work.masks.add(obj.name, obj.color)
+                removed = work.removed_ids.pop(object_id, segment_id)
+                back = removed is not None and work.masks.bring_back(removed)
+                added = removed if back and removed else work.masks.add(obj.name, obj.color)
                 work.object_ids[added] = object_id
                 work.segment_id = work.segment_id or added
             elif obj is None and segment_id is not None:
                 del work.object_ids[segment_id]
+                work.removed_ids[object_id] = segment_id
                 self.shown_masks.forget(object_id)
                 if there:
                     work.masks.remove(segment_id)

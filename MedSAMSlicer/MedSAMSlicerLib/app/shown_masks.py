@@ -88,6 +88,10 @@ class ShownMasks:
                 self._clean(obj)
                 self._write(obj, self._wanted(obj), asked)
 
+    def shown(self, obj: SegmentObject) -> dict[int, PackedMask]:
+        """What the segment shows of an object by slice: cleaned where that is wanted and known, else raw."""
+        return self._wanted(obj)
+
     def _wanted(self, obj: SegmentObject) -> dict[int, PackedMask]:
         raw = {index: stored.mask for index, stored in obj.masks.items()}
         known = self._cleaned.get(_key(obj))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
+from ..core.cleanups import Cleanup
 from ..core.errors import MedSAMError, SessionError
 from ..core.geometry import VolumeGeometry
 from ..core.intensity import Window
@@ -22,10 +22,18 @@ from ..models.registry import BUNDLED_ID
 from ..scene.nodes import check_usable
 from ..scene.parameter_node import ParameterNode
 from ..scene.placing import Placing, Tool
+from ..scene.prompt_markups import Kind
 from ..scene.prompt_nodes import PromptEdit, PromptNodes
 from ..scene.segments import SegmentMasks
-from ..scene.slice_views import ShownSlice, clicked_slice_node, first_slice_node, shown_slice, slice_nodes
+from ..scene.slice_views import (
+    ShownSlice,
+    clicked_slice_node,
+    first_slice_node,
+    shown_slice,
+    shown_slice_node,
+)
 from .engine_state import Engine
+from .installed import torch_is_usable
 from .poller import Poller, Timers
 from .state import Level, Message, NetworkState, Topic
 from .worker import Worker
@@ -42,12 +50,14 @@ class Settings:
         threads: of the network on the processor.
         cache_bytes: memory for features of slices.
         models: folder of downloaded checkpoints.
+        cleanup: what new segments begin with.
     """
 
     device: str = "auto"
     threads: int | None = None
     cache_bytes: int | None = None
     models: Path | None = None
+    cleanup: Cleanup = field(default_factory=Cleanup)
 
 
 @dataclass
@@ -76,13 +86,15 @@ class Workspace:
     ) -> None:
         self.scene = scene
         self.settings = settings  # inputs
+        self.cleanup = settings.cleanup  # of new segments: that chosen last; editing
         self.parameter = ParameterNode(scene)
         self.clock = clock
         self.worker = worker or Worker(Engine)
         self.poller = Poller(self.worker, timers, clock)
         self.poller.on_error = self.show_error
         self.prompt_nodes = PromptNodes(scene, self._prompt_edited, self._soon if timers else None)
-        self.placing = Placing(scene, self.prompt_nodes, self._left_placing)
+        self.placing = Placing(scene, self.prompt_nodes, self._left_placing, self._soon if timers else None)
+        self.prompt_nodes.takes_points = self._takes_points
         self.network = Network()  # inputs
         self.volume_node: Any | None = None  # inputs
         self.geometry: VolumeGeometry | None = None  # inputs
@@ -97,9 +109,14 @@ class Workspace:
         self.tier: str | None = None  # inputs
         self.overlap = "none"  # inputs
         self.object_ids: dict[str, int] = {}  # by segment; editing
+        self.removed_ids: dict[
+            int, str
+        ] = {}  # by object, the segment that it had when that was removed; scene_sync
         self.stale: set[int] = set()  # objects that were computed with another network or window
         self.message: Message | None = None
         self.closed = False
+        self.offered_volume_id: str | None = None  # that a message offers to turn to; inputs, editing
+        self.in_use = True  # whether the user works in the module; editing
         self.on_prompt_edit: Callable[[PromptEdit], None] = lambda edit: None
         self.on_too_small: Callable[[Tool], None] = lambda tool: None  # two clicks at one place; editing
         self.on_close: list[Callable[[], None]] = []
@@ -140,7 +157,7 @@ class Workspace:
         if self.session is not None:
             for obj in self.session.objects:
                 text = text.replace(repr(f"object-{obj.id}"), repr(obj.name))
-        self.show_message(text, Level.ERROR)
+        self.show_message(text, Level.ERROR, error.offer)
 
     # -- looking
 
@@ -183,8 +200,8 @@ class Workspace:
 
     @property
     def torch_is_there(self) -> bool:
-        """Whether PyTorch is installed; it is not imported to find out."""
-        return importlib.util.find_spec("torch") is not None
+        """Whether PyTorch can be used; it is not imported to find out."""
+        return torch_is_usable()
 
     def usable_volume(self) -> tuple[Any, Session]:
         """The volume and its session, checked now; a sentence when there is none or it cannot be used any more."""
@@ -200,7 +217,7 @@ class Workspace:
         axis = self.selected_object.axis if self.selected_object else None
         under_mouse = clicked_slice_node(self.scene)
         if axis is None:
-            node = under_mouse or next(iter(slice_nodes(self.scene)), None)
+            node = under_mouse or shown_slice_node(self.scene)
         else:
             node = first_slice_node(self.scene, axis, self.volume_node)
             if under_mouse is not None and shown_slice(under_mouse, self.volume_node).axis == axis:
@@ -229,12 +246,17 @@ class Workspace:
         self.on_too_small = lambda tool: None
         self.masks = self.session = self.volume_node = self.array = self.geometry = None
         self.object_ids.clear()
+        self.removed_ids.clear()
 
     # -- inside
 
     def _prompt_edited(self, edit: PromptEdit) -> None:
         if not self.closed:
             self.on_prompt_edit(edit)
+
+    def _takes_points(self, kind: Kind) -> bool:
+        """A point is a prompt only while its tool is in the user's hand."""
+        return self.placing.tool is not None and self.placing.tool.kind is kind
 
     def _soon(self, action: Callable[[], None]) -> None:
         """Do something once Slicer has finished with the event under way."""

@@ -19,6 +19,11 @@ class Cleanup:
     fill_holes: bool = False
     smooth: bool = False
 
+    @classmethod
+    def usual(cls) -> Cleanup:
+        """What the panel begins with: one connected part without holes."""
+        return cls(keep_prompted=True, fill_holes=True)
+
     @property
     def is_on(self) -> bool:
         """Whether anything is done at all."""
@@ -35,3 +40,7 @@ class Cleanup:
     def from_prompt_set(cls, name: str | None) -> Cleanup:
         """The clean-up that a prompts file names; None = it says nothing."""
         return cls(keep_prompted=name in ("islands", "both"), fill_holes=name in ("holes", "both"))
+
+
+RAW = Cleanup()
+"""Masks as the network drew them."""

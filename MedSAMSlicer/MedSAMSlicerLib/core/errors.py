@@ -4,15 +4,28 @@ from __future__ import annotations
 
 
 class MedSAMError(Exception):
-    """Anything the user can be told in one sentence; ``str(error)`` is that sentence."""
+    """Anything the user can be told in one sentence; ``str(error)`` is that sentence.
+
+    `offer` is the text of a button that mends it, where there is such a way.
+    """
+
+    offer: str | None = None
 
 
 class GeometryError(MedSAMError):
     """A volume geometry that cannot be used, or a place outside it."""
 
 
+class NonLinearTransformError(GeometryError):
+    """A volume under a transform that bends it, so that its slices are no planes in the views."""
+
+
 class PromptError(MedSAMError):
     """A prompt or a prompts file that does not fit the volume."""
+
+
+class OtherVolumeError(PromptError):
+    """A prompt in a view that shows another volume than the one that is segmented."""
 
 
 class VolumeError(MedSAMError):

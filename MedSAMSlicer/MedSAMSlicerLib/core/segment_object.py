@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -186,6 +186,11 @@ class SegmentObject:
         merged = dict(sorted({**self.masks, **masks}.items()))
         return replace(self, masks=MappingProxyType(merged), unfinished=self.unfinished - masks.keys())
 
+    def without_masks(self, indices: Collection[int]) -> SegmentObject:
+        """The object without the masks of these slices, which are then to be computed as if they never had been."""
+        kept = {index: stored for index, stored in self.masks.items() if index not in indices}
+        return replace(self, masks=MappingProxyType(kept))
+
     def with_prompts(self, prompts: tuple[Prompt, ...]) -> SegmentObject:
         """The object with these prompts; where they are again those of the last propagation its masks come back."""
         after = self.with_fields(prompts=prompts)
@@ -194,7 +199,8 @@ class SegmentObject:
             settled = self.propagated.get(index, ((), None))[0]
             if after.prompts_on(index) != settled or index in self.kept_slices:
                 continue
-            del previews[index], masks[index]
+            del previews[index]
+            masks.pop(index, None)
             if preview.under is not None:
                 masks[index] = preview.under
         if len(previews) < len(self.previews):
@@ -269,6 +275,11 @@ class SegmentObject:
         previews = {**self.previews, index: Preview(prompts, under)}
         return replace(self, masks=MappingProxyType(masks), previews=MappingProxyType(previews))
 
+    def with_outdated_previews(self) -> SegmentObject:
+        """The object with its previews as they are, but to be computed again: the network sees other gray values."""
+        again = {index: replace(preview, prompts=()) for index, preview in self.previews.items()}
+        return replace(self, previews=MappingProxyType(again)) if again else self
+
     def accepted(self, masks: Mapping[int, StoredMask]) -> SegmentObject:
         """The object with these masks, those it has already, as the user's own."""
         after, changed = self.with_masks(masks), self.changed_slices()
@@ -288,6 +299,17 @@ class SegmentObject:
 
     def _previewed(self, index: int) -> tuple[Prompt, ...]:
         return self.previews[index].prompts if index in self.previews else ()
+
+
+def kind_of(prompt: Prompt) -> str:
+    """The word for a kind of prompt, such as "box"."""
+    name = type(prompt).__name__
+    return {"RecistLine": "line", "MaskPrompt": "mask"}.get(name, name.lower())
+
+
+def letter_of(axis: SliceAxis | None) -> str:
+    """The letter of a slice axis; "none" without one."""
+    return "none" if axis is None else axis.name.lower()
 
 
 def kept_as_prompts(obj: SegmentObject) -> ObjectPrompts:

@@ -5,14 +5,14 @@ A session holds values only and knows neither network nor scene. It belongs to o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
-from .cleanups import Cleanup
+from .cleanups import RAW, Cleanup
 from .errors import PromptError, SessionError
 from .geometry import SliceAxis, VolumeGeometry
 from .history import Command
@@ -21,7 +21,7 @@ from .masks import MaskState, PackedMask, StoredMask
 from .moving import Mover, moved_object, mover
 from .plan import Track
 from .prompts import ObjectPrompts, Prompt, PromptSet, validate
-from .segment_object import SegmentObject, kept_as_prompts
+from .segment_object import SegmentObject, kept_as_prompts, kind_of, letter_of
 from .timeline import Timeline
 
 
@@ -95,6 +95,7 @@ class Session:
         masks: Mapping[int, npt.NDArray[np.bool_]],
         axis: SliceAxis | None = None,
         label: str | None = None,
+        lost: Collection[int] = (),
     ) -> None:
         """Keep masks, bool (rows, columns) by slice, which the user drew.
 
@@ -103,13 +104,15 @@ class Session:
             masks: by slice index.
             axis: along which the slices are counted; needed only for an object without prompts and masks.
             label: what the user did, for the undo button.
+            lost: slices whose masks are gone and that the user has not drawn: they are computed again.
         """
-        obj = self._along(self._unlocked(object_id), axis, turning=True)
+        obj = self._along(self._unlocked(object_id), axis, turning=True).without_masks(lost)
         edited = {
             index: StoredMask(self._packed(obj, index, mask), MaskState.EDITED, None, obj.propagations)
             for index, mask in masks.items()
         }
-        default_label = f"Edit slice {next(iter(masks))}" if len(masks) == 1 else f"Edit {len(masks)} slices"
+        changed = [*masks, *lost]
+        default_label = f"Edit slice {changed[0]}" if len(changed) == 1 else f"Edit {len(changed)} slices"
         self._timeline.change(label or default_label, obj.with_masks(edited))
 
     def adopt_masks(
@@ -162,6 +165,10 @@ class Session:
     def pending_previews(self, object_id: int) -> tuple[int, ...]:
         """Slices of the object whose prompts were neither propagated nor previewed as they are now."""
         return self.object(object_id).pending_previews()
+
+    def outdate_previews(self) -> None:
+        """Let all previews be computed again, also those that undo brings back; no step of undo."""
+        self._timeline.change_all(lambda obj: obj.with_outdated_previews())
 
     def apply_preview(
         self,
@@ -294,10 +301,12 @@ class Session:
         self._check_name(name)
         return self._add(f"Add {name}", [ObjectPrompts(name, color)])[0]
 
-    def adopt_object(self, name: str, color: tuple[float, float, float], locked: bool = False) -> int:
+    def adopt_object(
+        self, name: str, color: tuple[float, float, float], locked: bool = False, cleanup: Cleanup = RAW
+    ) -> int:
         """Take an object in as if it had always been there, such as a segment of the scene; no step of undo."""
         self._check_name(name)
-        obj = SegmentObject(self._next_id, ObjectPrompts(name, color), locked=locked)
+        obj = SegmentObject(self._next_id, ObjectPrompts(name, color), locked=locked, cleanup=cleanup)
         self._next_id += 1
         self._timeline.put(obj)
         return obj.id
@@ -389,13 +398,15 @@ class Session:
         obj = self.object(object_id) if even_locked else self._unlocked(object_id)
         self._timeline.do(Command(f"Delete {obj.name}", {object_id: obj}, {object_id: None}))
 
-    def set_slice_range(self, object_id: int, slice_range: tuple[int, int] | None) -> None:
-        """Propagate over these slices only (first and last, inclusive); None for all."""
+    def set_slice_range(
+        self, object_id: int, slice_range: tuple[int, int] | None, run: int | None = None
+    ) -> None:
+        """Propagate over these slices only, ends included; None for all. Changes of one `run` in a row are one step."""
         obj = self._unlocked(object_id)
         given = replace(obj.object_prompts, slice_range=slice_range)
         PromptSet(self.geometry, self._axis(obj), (given,))  # refuses a range beyond the last slice
         self._timeline.change(
-            "Change the slice range", replace(obj, object_prompts=given).with_prompts(given.prompts)
+            "Change the slice range", replace(obj, object_prompts=given).with_prompts(given.prompts), run
         )
 
     # -- prompts
@@ -415,7 +426,7 @@ class Session:
         along = obj.turned(prompt.slice.axis, self.geometry.shape) if obj.is_free else obj
         fitting = self._fitting(along, prompt)
         after = self._ranged(along, slice_range, fitting) if ranged else along
-        self._timeline.change(f"Add {_kind(prompt)}", after.with_prompts((*obj.prompts, fitting)))
+        self._timeline.change(f"Add {kind_of(prompt)}", after.with_prompts((*obj.prompts, fitting)))
 
     def replace_prompt(
         self,
@@ -439,14 +450,14 @@ class Session:
         fitting = self._fitting(along, prompt)
         prompts[self._position(obj, position)] = fitting
         after = self._ranged(along, slice_range, fitting) if ranged else along
-        self._timeline.change(f"Change {_kind(prompt)}", after.with_prompts(tuple(prompts)), run)
+        self._timeline.change(f"Change {kind_of(prompt)}", after.with_prompts(tuple(prompts)), run)
 
     def remove_prompt(self, object_id: int, position: int) -> None:
         """Remove the prompt at `position`."""
         obj = self._unlocked(object_id)
         prompts = list(obj.prompts)
         removed = prompts.pop(self._position(obj, position))
-        self._timeline.change(f"Remove {_kind(removed)}", obj.with_prompts(tuple(prompts)))
+        self._timeline.change(f"Remove {kind_of(removed)}", obj.with_prompts(tuple(prompts)))
 
     def remove_prompts(self, object_id: int) -> None:
         """Remove all prompts and the slice range of the object."""
@@ -559,7 +570,7 @@ class Session:
         if axis is not None and turning and obj.is_free:
             obj = obj.turned(axis, self.geometry.shape)
         if axis is not None and obj.axis not in (None, axis):
-            raise SessionError(f"{obj.name!r} has slice axis {_letter(obj.axis)}, not {_letter(axis)}.")
+            raise SessionError(f"{obj.name!r} has slice axis {letter_of(obj.axis)}, not {letter_of(axis)}.")
         return replace(obj, axis=obj.axis if axis is None else axis)
 
     def _count(self, obj: SegmentObject) -> int:
@@ -587,13 +598,3 @@ class Session:
         if packed.shape != wanted:
             raise SessionError(f"The mask of slice {index} has shape {packed.shape}, the slice {wanted}.")
         return packed
-
-
-def _kind(prompt: Prompt) -> str:
-    return {"RecistLine": "line", "MaskPrompt": "mask"}.get(
-        type(prompt).__name__, type(prompt).__name__.lower()
-    )
-
-
-def _letter(axis: SliceAxis | None) -> str:
-    return "none" if axis is None else axis.name.lower()

@@ -9,7 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from .atomic import write_bytes
 from .conventions import lps_from_ras
 from .dicom_frames import frame_order
 from .segmentations import Color, Mask, color_of
+from .terminology import TISSUE, Code, Terminology
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,14 @@ _COPIED = (
 _ROOT = "2.25."  # UIDs derived from a number need no registered root
 
 
+class _Says(NamedTuple):
+    """What is said of the segments, by their names, and of the series."""
+
+    colors: Mapping[str, Color]
+    terms: Mapping[str, Terminology]
+    series_description: str
+
+
 def write_dicom_seg(
     path: str | Path,
     masks: Mapping[str, Mask],
@@ -42,6 +51,7 @@ def write_dicom_seg(
     dicom_files: Sequence[Path] | None,
     colors: Mapping[str, Color] | None = None,
     series_description: str = "MedSAMSlicer segmentation",
+    terms: Mapping[str, Terminology] | None = None,
 ) -> None:
     """Writes a binary DICOM SEG that refers to the series it was drawn on, image by image.
 
@@ -52,6 +62,7 @@ def write_dicom_seg(
         dicom_files: Volume.dicom_files of the volume.
         colors: segment name -> (r, g, b) from 0 to 1; those not given are chosen.
         series_description: of the new series.
+        terms: segment name -> what it is; those not given are "Tissue", as in Slicer.
 
     Raises:
         OutputError: naming `path`, when highdicom is missing, the volume did not come from DICOM, the masks are
@@ -66,7 +77,8 @@ def write_dicom_seg(
     if not any(mask.any() for mask in masks.values()):
         raise OutputError(f"Cannot write {path}: DICOM SEG cannot hold an empty segmentation.")
     pixels = np.stack([np.asarray(mask, dtype=np.uint8) for mask in masks.values()], axis=-1)
-    content = _encoded(path, list(masks), pixels, geometry, dicom_files, colors or {}, series_description)
+    says = _Says(colors or {}, terms or {}, series_description)
+    content = _encoded(path, list(masks), pixels, geometry, dicom_files, says)
     write_bytes(path, content)
 
 
@@ -88,7 +100,7 @@ def check_dicom_seg(
     pixels = np.zeros((*geometry.shape, len(names)), dtype=np.uint8)
     pixels[geometry.shape[0] // 2, :2, :2] = 1
     with _quiet():
-        _encoded(path, names, pixels, geometry, dicom_files, {}, "check")
+        _encoded(path, names, pixels, geometry, dicom_files, _Says({}, {}, "check"))
 
 
 def _encoded(
@@ -97,8 +109,7 @@ def _encoded(
     pixels: npt.NDArray[np.uint8],
     geometry: VolumeGeometry,
     dicom_files: Sequence[Path] | None,
-    colors: Mapping[str, Color],
-    series_description: str,
+    says: _Says,
 ) -> bytes:
     """The file of segments (K, J, I, names)."""
     hd, pydicom = _libraries(path)
@@ -126,7 +137,7 @@ def _encoded(
                 source_images=sources,
                 pixel_array=pixels,
                 segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-                segment_descriptions=_descriptions(names, colors, hd),
+                segment_descriptions=_descriptions(names, says, hd, pydicom),
                 series_instance_uid=hd.UID(),
                 series_number=_series_number(sources[0]),
                 sop_instance_uid=hd.UID(),
@@ -137,7 +148,7 @@ def _encoded(
                 device_serial_number="0",
                 content_description=None,
                 content_label="SEGMENTATION",
-                series_description=series_description[:64],
+                series_description=says.series_description[:64],
                 omit_empty_frames=True,
             )
             buffer = io.BytesIO()
@@ -294,27 +305,43 @@ def _series_number(dataset: Any) -> int:
     return int(number) + 1000 if number is not None and int(number) > 0 else 1000
 
 
-def _descriptions(names: Sequence[str], colors: Mapping[str, Color], hd: Any) -> list[Any]:
-    tissue = hd.sr.CodedConcept("85756007", "SCT", "Tissue")
+def _descriptions(names: Sequence[str], says: _Says, hd: Any, pydicom: Any) -> list[Any]:
     descriptions = []
     labels = unique_labels(names)
     for number, name in enumerate(names):
-        color = colors.get(name, color_of(number))
+        is_what, color = says.terms.get(name, TISSUE), says.colors.get(name, color_of(number))
         description = hd.seg.SegmentDescription(
             segment_number=number + 1,
             segment_label=labels[number],
-            segmented_property_category=tissue,
-            segmented_property_type=tissue,
+            segmented_property_category=_concept(is_what.category, hd),
+            segmented_property_type=_concept(is_what.kind, hd),
             algorithm_type=hd.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC,
             algorithm_identification=hd.AlgorithmIdentificationSequence(
                 name="MedSAMSlicer",
                 version=__version__,
                 family=hd.sr.CodedConcept("123110", "DCM", "Artificial Intelligence"),
             ),
+            anatomic_regions=None if is_what.region is None else [_concept(is_what.region, hd)],
             display_color=hd.color.CIELabColor.from_rgb(*(round(255 * value) for value in color)),
         )
+        # highdicom knows no modifiers.
+        for place, modifier, sequence in (
+            (
+                "SegmentedPropertyTypeCodeSequence",
+                is_what.modifier,
+                "SegmentedPropertyTypeModifierCodeSequence",
+            ),
+            ("AnatomicRegionSequence", is_what.region_modifier, "AnatomicRegionModifierSequence"),
+        ):
+            if modifier is not None and place in description:
+                item = getattr(description, place)[0]
+                setattr(item, sequence, pydicom.Sequence([_concept(modifier, hd)]))
         descriptions.append(description)
     return descriptions
+
+
+def _concept(code: Code, hd: Any) -> Any:
+    return hd.sr.CodedConcept(code.value, code.scheme, code.meaning)
 
 
 def unique_labels(names: Sequence[str]) -> list[str]:

@@ -84,7 +84,6 @@ class ConfidenceStrip:
         self._mouse = _Mouse(self)
         self.label.installEventFilter(self._mouse)
         self._layout.insertWidget(1, self.label)
-        self.label.setVisible(False)
 
     def show(
         self,
@@ -93,21 +92,23 @@ class ConfidenceStrip:
         flipped: bool,
         slice_range: tuple[int, int] | None,
     ) -> None:
-        """Show these slices; without any the strip disappears."""
+        """Show these slices; without any the strip is empty, but keeps its place: no view may jump."""
         new = (slices, shown, flipped, slice_range)
         if new == (self._slices, self._shown, self._flipped, self._range):
             return
         self._slices, self._shown, self._flipped, self._range = new
-        self.label.setVisible(bool(slices))
-        if slices:
-            self.paint()
+        if not slices:
+            self.label.toolTip = _("How certain the mask of each slice is, once there is one")
+        self.paint()
 
     def paint(self) -> None:
         """Draw the strip at its present width."""
         width = int(self.label.width)
-        if width < 1 or not self._slices:
+        if width < 1:
             return
-        pixmap = qt.QPixmap(width, HEIGHT)
+        ratio = float(self.label.devicePixelRatioF())  # of pixels of the screen to those that Qt counts
+        pixmap = qt.QPixmap(round(width * ratio), round(HEIGHT * ratio))
+        pixmap.setDevicePixelRatio(ratio)
         painter = qt.QPainter(pixmap)
         for block in blocks(self._slices, self._shown, width, self._flipped, self._range):
             painter.fillRect(block.x, block.y, block.width, block.height, qt.QColor(*block.color))
@@ -142,12 +143,18 @@ class SliceStrips:
         controller: says what to show, and shows the slice that was clicked.
         on_view: called when a view shows another slice or another layout has come; may be called often.
         go_to: called with the index of the slice that was clicked.
+        on_layout: called when another layout has come.
     """
 
     def __init__(
-        self, controller: Controller, on_view: Callable[[], None], go_to: Callable[[int], object]
+        self,
+        controller: Controller,
+        on_view: Callable[[], None],
+        go_to: Callable[[int], object],
+        on_layout: Callable[[], None] = lambda: None,
     ) -> None:
         self._controller = controller
+        self._on_layout = on_layout
         self._on_view = on_view
         self._go_to = go_to
         self._strips: list[tuple[ConfidenceStrip, Any]] = []
@@ -160,14 +167,14 @@ class SliceStrips:
         if manager is None or self._open:
             return
         self._open = True
-        manager.connect("layoutChanged(int)", self._rebuild)
+        manager.connect("layoutChanged(int)", self._new_layout)
         self._rebuild()
 
     def exit(self) -> None:
         """Take all strips out again."""
         manager = slicer.app.layoutManager()
         if self._open and manager is not None:
-            manager.disconnect("layoutChanged(int)", self._rebuild)
+            manager.disconnect("layoutChanged(int)", self._new_layout)
         self._open = False
         self._clear()
 
@@ -183,7 +190,11 @@ class SliceStrips:
             flipped = is_flipped(node, controller.geometry, axis)
             strip.show(controller.slices, controller.shown_index, flipped, controller.slice_range)
 
-    def _rebuild(self, _layout: int = 0) -> None:
+    def _new_layout(self, _layout: int = 0) -> None:
+        self._rebuild()
+        self._on_layout()
+
+    def _rebuild(self) -> None:
         self._clear()
         manager = slicer.app.layoutManager()
         for name in manager.sliceViewNames():
@@ -195,7 +206,14 @@ class SliceStrips:
             for changing in (node, widget.mrmlSliceCompositeNode()):  # which slice, and of which volume
                 tag = changing.AddObserver(MODIFIED, self._node_changed)
                 self._tags.append((changing, tag))
+        crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+        if crosshair is not None:  # it follows the mouse over all views
+            event = slicer.vtkMRMLCrosshairNode.CursorPositionModifiedEvent
+            self._tags.append((crosshair, crosshair.AddObserver(event, self._mouse_moved)))
         self._on_view()
+
+    def _mouse_moved(self, _caller: Any = None, _event: Any = None) -> None:
+        self._controller.note_activity()
 
     def _node_changed(self, _caller: Any = None, _event: Any = None) -> None:
         self._on_view()

@@ -18,11 +18,6 @@ from .shortcuts import key_of
 if TYPE_CHECKING:
     from ..app.controller import Controller
 
-_CHECKED = (  # readable in light and dark styles, and kind to the icon
-    "QAbstractButton:checked { background-color: rgba(51, 139, 224, 80); border: 2px solid #338be0; "
-    "border-radius: 3px; padding: 2px; }"
-)
-
 
 class Section(Protocol):
     """One part of the panel."""
@@ -75,12 +70,12 @@ class Context:
         return qt.QIcon(str(self.resources / "Icons" / f"{name}.svg"))
 
     def dress(self, widget_name: str, icon: str, action: str | None = None) -> Any:
-        """Give a button its icon and, in the tooltip, its shortcut; returns the button."""
+        """Give a button its icon and its shortcut, in the text where it is a letter; returns the button."""
         button = getattr(self.ui, widget_name)
         button.setIcon(self.icon(icon))
-        if button.checkable:
-            button.setStyleSheet(_CHECKED)
         key = key_of(action) if action else None
+        if action:
+            button.text = with_letter(str(button.text), action)
         if key:
             button.toolTip = f"{button.toolTip} ({key})"
         return button
@@ -97,6 +92,12 @@ class Context:
         widget.toolTip = tip if reason is None else f"{tip}\n\n{reason}"
 
 
+def with_letter(text: str, action: str) -> str:
+    """The text of a button with the letter that does the same."""
+    key = key_of(action)
+    return f"{text} ({key})" if key is not None and len(key) == 1 else text
+
+
 def _failed(action: Callable[[], Any]) -> Message | None:
     """Do it; what a user can understand of a failure as a message."""
     try:
@@ -104,7 +105,7 @@ def _failed(action: Callable[[], Any]) -> Message | None:
     except Cancelled:
         return None
     except MedSAMError as error:
-        return Message(str(error), Level.WARNING)
+        return Message(str(error), Level.WARNING, error.offer)
     return None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from slicer.i18n import tr as _
 
 from ..app.state import Action, SliceMark, SliceState, Topic
-from .context import Context, SignalsBlocked
+from .context import Context, SignalsBlocked, with_letter
 from .strip_drawing import CERTAIN, DOUBTFUL, KEPT, KEY
 
 _BUTTONS = (
@@ -76,7 +76,12 @@ class CorrectSection:
     def actions(self) -> Mapping[str, Callable[[], object]]:
         """What the shortcuts of this section do."""
         steps = {shortcut: self._steps[name] for name, _icon, shortcut, _action in _BUTTONS if shortcut}
-        return {**steps, "accept": self.accept_or_release, "changes": self.toggle_changes}
+        return {
+            **steps,
+            "accept": self.accept_or_release,
+            "changes": self.toggle_changes,
+            "next_segment": self.next_segment,
+        }
 
     def accept_or_release(self) -> None:
         """Accept the slice in view, or release it when it was accepted or drawn by the user."""
@@ -84,6 +89,15 @@ class CorrectSection:
         shown = self._shown()
         kept = shown is not None and shown.state in _KEPT
         self._context.attempt(controller.release_slice if kept else controller.accept_slice)
+
+    def next_segment(self) -> None:
+        """Accept what the selected segment has, and begin a new one; a tool in hand stays there."""
+        controller = self._context.controller
+        accepted = controller.reason(Action.ACCEPT_ALL) is not None or self._context.attempt(
+            controller.accept_all
+        )
+        if accepted:
+            self._context.attempt(controller.add_segment)
 
     def toggle_changes(self) -> None:
         """Show what changed, or stop showing it."""
@@ -106,7 +120,8 @@ class CorrectSection:
         shown = self._shown()
         kept = shown is not None and shown.state in _KEPT
         self._context.allow("acceptButton", Action.RELEASE_SLICE if kept else Action.ACCEPT_SLICE)
-        self._context.ui.acceptButton.text = _("Release slice") if kept else _("Accept slice")
+        text = _("Release slice") if kept else _("Accept slice")
+        self._context.ui.acceptButton.text = with_letter(text, "accept")
 
     def _show_changes(self) -> None:
         ui, controller = self._context.ui, self._context.controller

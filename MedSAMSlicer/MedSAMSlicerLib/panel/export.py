@@ -10,7 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..app.state import Action, Message, Topic
-from ..scene.export_files import export_dicom, export_nifti, export_segmentation, series_files
+from ..scene.export_files import export_dicom, export_nifti, export_segmentation, is_from_dicom
 from .context import Context
 from .install import ensure_dicom_packages
 
@@ -22,6 +22,10 @@ class ExportSection:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._came: tuple[str | None, bool] = (
+            None,
+            False,
+        )  # instances of the volume, and whether they are there
         for name, icon, slot in (
             ("exportSegButton", "Export", self.export_segmentation),
             ("exportNiftiButton", "Export", self.export_nifti),
@@ -41,8 +45,12 @@ class ExportSection:
         self._context.allow("loadPromptsButton", Action.IMPORT_PROMPTS)
         if topics & {Topic.INPUTS, Topic.SEGMENTS}:
             volume = controller.volume_node
-            foreign = volume is None or not series_files(volume)
-            found = _("The volume was not loaded from Slicer's DICOM database.") if foreign else None
+            came = volume.GetAttribute("DICOM.instanceUIDs") if volume is not None else None
+            if (
+                came != self._came[0]
+            ):  # asked once: each instance is a query of the database and a look at the disk
+                self._came = came, bool(came) and is_from_dicom(volume)
+            found = None if self._came[1] else _("The volume was not loaded from Slicer's DICOM database.")
             self._context.allow_unless("exportDicomButton", none or found)
 
     def close(self) -> None:

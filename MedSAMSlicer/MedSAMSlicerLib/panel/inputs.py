@@ -61,6 +61,8 @@ class InputsSection:
             self._show_nodes()
         if topics & {Topic.INPUTS, Topic.NETWORK}:
             self._show_choices()
+        elif Topic.PROMPTS in topics:
+            self._show_network()
         if topics & {Topic.INPUTS, Topic.NETWORK, Topic.VIEW, Topic.PROMPTS}:
             self._show_picture()
 
@@ -231,8 +233,23 @@ class InputsSection:
             lines.append(_("Being prepared..."))
         if controller.network_note:
             lines.append(controller.network_note)
+        if controller.window is not None:
+            lines.append(self._about_window())
         label = self._context.ui.networkLabel
         label.text = " ".join(lines)
+
+    def _about_window(self) -> str:
+        """The gray values that the network sees, and whether they still follow the views."""
+        controller = self._context.controller
+        window = controller.window
+        if window is None:
+            return ""
+        numbers = {"lower": f"{window.lower:g}", "upper": f"{window.upper:g}"}
+        if controller.window_spec != "display":
+            return _("Window {lower} to {upper}.").format(**numbers)
+        if controller.window_is_fixed:
+            return _("Window {lower} to {upper}, fixed at the first prompt.").format(**numbers)
+        return _("Window {lower} to {upper}, as in the views until the first prompt.").format(**numbers)
 
     def _about_model(self) -> str:
         registry = self._registry()
@@ -265,7 +282,9 @@ class InputsSection:
         new = (volume.GetID(), axis, index, window)
         if new != self._pictured:
             self._pictured = new
-            label.setPixmap(pixmap_of(volume_array(volume), geometry, axis, index, window, _ROOM))
+            ratio = float(label.devicePixelRatioF())
+            array = volume_array(volume)
+            label.setPixmap(pixmap_of(array, geometry, axis, index, window, _ROOM, ratio))
 
 
 def shown_volume(class_name: str = "vtkMRMLScalarVolumeNode") -> Any | None:

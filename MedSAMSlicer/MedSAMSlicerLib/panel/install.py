@@ -8,7 +8,6 @@ after a question. Both ask before they change anything. Nothing here imports tor
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import logging
 import re
 import subprocess
@@ -21,12 +20,11 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from ..app.installed import TORCH, installed_version, is_installed, loaded_in_another_version, numbers_of
 from ..core.errors import MedSAMError
 
 logger = logging.getLogger(__name__)
 
-TORCH = "torch>=2.6"
-DICOM_PACKAGES = ("highdicom>=0.25",)
 _REQUIREMENTS = Path(__file__).resolve().parents[2] / "Resources" / "requirements.txt"
 _SIZE_CPU, _SIZE_GPU = "0.3 GB", "3 GB"  # to download; unpacked about three times as much
 
@@ -38,13 +36,15 @@ class Missing:
     Attributes:
         torch: whether PyTorch is.
         packages: requirements of other packages.
+        restart: packages that are installed and were loaded in another version before.
     """
 
     torch: bool
     packages: tuple[str, ...]
+    restart: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return self.torch or bool(self.packages)
+        return self.torch or bool(self.packages) or bool(self.restart)
 
 
 class InstallError(MedSAMError):
@@ -56,6 +56,7 @@ def missing() -> Missing:
     return Missing(
         torch=not is_installed(TORCH),
         packages=tuple(line for line in requirements() if not is_installed(line)),
+        restart=loaded_in_another_version(_names(TORCH, *requirements())),
     )
 
 
@@ -65,19 +66,24 @@ def requirements() -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
 
-def is_installed(requirement: str) -> bool:
-    """Whether a package is installed, at least in the version that "name>=version" asks for."""
-    name, _sign, least = requirement.partition(">=")
-    try:
-        found = importlib.metadata.version(name.strip())
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return _numbers(found) >= _numbers(least)
+def dicom_packages() -> tuple[str, ...]:
+    """What DICOM SEG needs besides; Slicer 5.12 brings all of it.
+
+    Slicer 5.10 brings pydicom 2.4 and NumPy 2, and no version of highdicom takes both: pydicom has to be replaced,
+    which the question then says by its name.
+    """
+    pydicom = installed_version("pydicom")
+    old = pydicom is not None and numbers_of(pydicom) < (3,)
+    return ("highdicom>=0.25", "pydicom>=3.0.1") if old else ("highdicom>=0.25",)
 
 
 def needed_sentence(what: Missing) -> str:
     """One sentence: what Install will install, how big it is and where it goes."""
     folder = sysconfig.get_paths()["purelib"]
+    if not what.torch and not what.packages and what.restart:
+        return _("Restart Slicer: {names} was installed after another version had been loaded.").format(
+            names=", ".join(what.restart)
+        )
     if not what.torch:
         names = ", ".join(re.split("[><=]", line)[0] for line in what.packages)
         return _("Press Install to add {names} (less than 5 MB) to Slicer's Python in {folder}.").format(
@@ -100,9 +106,25 @@ def install(what: Missing) -> str:
     torch = _install_torch() if what.torch else None
     if what.packages:
         ensure(what.packages)
+    restart = ask_for_restart(_names(TORCH, *requirements()))
+    if restart is not None:
+        return restart
     if torch is None:
         return _("Everything is installed.")
     return device_sentence(torch)
+
+
+def ask_for_restart(names: Sequence[str]) -> str | None:
+    """Offer to restart Slicer where an older version of a package stays loaded; one sentence, None when none does."""
+    stale = loaded_in_another_version(names)
+    if not stale:
+        return None
+    text = _("{names} was installed, but another version stays loaded until Slicer is restarted.").format(
+        names=", ".join(stale)
+    )
+    if slicer.util.confirmYesNoDisplay(_("{text} Restart now?").format(text=text), _("MedSAMSlicer")):
+        slicer.util.restart()
+    return text
 
 
 def device_sentence(torch: Any) -> str:
@@ -142,8 +164,11 @@ def ensure(packages: Sequence[str]) -> None:
 
 
 def ensure_dicom_packages() -> None:
-    """Install what DICOM SEG needs, after a question. Raises InstallError."""
-    ensure(DICOM_PACKAGES)
+    """Install what DICOM SEG needs, after a question. Raises InstallError, also when Slicer has to be restarted."""
+    ensure(dicom_packages())
+    restart = ask_for_restart(("highdicom", "pydicom", "numpy"))
+    if restart is not None:
+        raise InstallError(restart)
 
 
 def failure_sentence(what: str, error: BaseException) -> str:
@@ -194,7 +219,5 @@ def _ensure_in_5_10(packages: Sequence[str]) -> None:
     slicer.util.pip_install(list(packages))
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version: 2.5.1+cu121 -> (2, 5, 1)."""
-    match = re.match(r"\d+(\.\d+)*", version.strip())
-    return tuple(int(part) for part in match.group().split(".")) if match else ()
+def _names(*requirements: str) -> list[str]:
+    return [re.split("[><=]", line)[0] for line in requirements]

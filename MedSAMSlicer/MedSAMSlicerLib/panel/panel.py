@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import qt
-import slicer
 
 from ..app.state import Level, Message, Topic
 from ..models import Registry
@@ -22,7 +21,7 @@ from .prompts import PromptsSection
 from .propagate import PropagateSection
 from .segments import SegmentsSection
 from .settings import MachineSettings
-from .shortcuts import Shortcuts, help_text
+from .shortcuts import Shortcuts, help_text, view_windows
 from .status import StatusSection
 
 if TYPE_CHECKING:
@@ -67,8 +66,8 @@ class Panel:
         self._shortcuts = Shortcuts(
             {**self._prompts.actions(), **self._propagate.actions(), **self._correct.actions()}
         )
-        self._prompts.on_tool = lambda held: self._shortcuts.allow("leave_tool", held)
-        self._strips = SliceStrips(controller, self._view_changed, self._go_to)
+        self._prompts.on_tool = self._tool_changed
+        self._strips = SliceStrips(controller, self._view_changed, self._go_to, self._layout_changed)
         ui.shortcutsLabel.text = help_text()
         ui.installButton.connect("clicked()", self.install)
         self._timer = qt.QTimer()
@@ -85,7 +84,8 @@ class Panel:
         if self._entered:
             return
         self._entered = True
-        self._shortcuts.install(slicer.util.mainWindow())
+        self._controller.set_in_use(True)
+        self._shortcuts.install(view_windows())
         self._strips.enter()
         self._inputs.suggest_volume()
         self.status.check_again()
@@ -96,6 +96,7 @@ class Panel:
         if not self._entered:
             return
         self._entered = False
+        self._controller.set_in_use(False)
         self._prompts.exit()
         self._shortcuts.remove()
         self._strips.exit()
@@ -105,6 +106,7 @@ class Panel:
         self.exit()
         self._stop_observing()
         self._timer.stop()
+        self._timer.disconnect("timeout()", self.refresh)  # which keeps this object, and with it all
         for section in self._sections:
             section.close()
         if self._models is not None:
@@ -133,10 +135,26 @@ class Panel:
     def _changed(self, topic: Topic) -> None:
         """The controller says so; many changes at once are shown in one go."""
         self._topics.add(topic)
-        self._timer.start()
+        if (
+            not self._timer.active
+        ):  # not begun again: changes that follow each other fast would put it off for ever
+            self._timer.start()
+
+    def _tool_changed(self, held: bool) -> None:
+        """Keys that Slicer's views use themselves are ours only while they mean something."""
+        self._shortcuts.allow("leave_tool", held)
+        self._shortcuts.allow("polarity", held)
+        for action in ("range_first", "range_last"):
+            self._shortcuts.allow(action, self._controller.axis is not None)
 
     def _view_changed(self) -> None:
+        self._controller.note_activity()
         self._changed(Topic.VIEW)
+
+    def _layout_changed(self) -> None:
+        """Views may have moved into windows of their own, or back."""
+        if self._entered:
+            self._shortcuts.install(view_windows())
 
     def _go_to(self, index: int) -> None:
         self._context.attempt(lambda: self._controller.show_slice(index))

@@ -26,6 +26,12 @@ _TOOLS = {
 }
 
 
+_OPPOSITE: dict[Tool | None, Tool] = {
+    Tool.POINT_POSITIVE: Tool.POINT_NEGATIVE,
+    Tool.POINT_NEGATIVE: Tool.POINT_POSITIVE,
+}
+
+
 class PromptsSection:
     """The section."""
 
@@ -91,6 +97,7 @@ class PromptsSection:
             **tools,
             "scribble": self.toggle_scribble,
             "leave_tool": self.leave_tool,
+            "polarity": self.switch_polarity,
             "current_mask": self.use_current_mask,
         }
 
@@ -111,6 +118,14 @@ class PromptsSection:
         else:
             self._context.attempt(self._start_scribbling)
         self.refresh(frozenset({Topic.TOOL}))
+
+    def switch_polarity(self) -> None:
+        """With a point tool or the brush in hand: from the organ to what is not the organ, or back."""
+        ui, other = self._context.ui, _OPPOSITE.get(self._context.controller.placing)
+        if self._scribbler.active:
+            (ui.scribbleNegative if ui.scribblePositive.checked else ui.scribblePositive).checked = True
+        elif other is not None:
+            self.toggle(other)
 
     def use_current_mask(self) -> None:
         """Keep the mask of the slice in view."""

@@ -9,13 +9,6 @@ from slicer.i18n import tr as _
 from ..app.state import Action, NetworkState, RunEstimate, Topic
 from .context import Context, SignalsBlocked
 
-_PRIMARY = (
-    "QPushButton:enabled {{ background-color: {color}; color: white; font-weight: bold; border: none; "
-    "border-radius: 4px; padding: 6px 16px; }}"
-    "QPushButton:enabled:hover {{ background-color: {hover}; }}"
-    "QPushButton:disabled {{ font-weight: bold; padding: 6px 16px; }}"
-)
-
 
 class PropagateSection:
     """The section."""
@@ -24,13 +17,9 @@ class PropagateSection:
         self._context = context
         ui = context.ui
         self._asked: tuple[object, ...] | None = None
+        self._cancelling = False  # the run ends once the slice under way is done
         context.dress("propagateButton", "Propagate", "propagate").connect("clicked()", self.propagate)
         context.dress("cancelButton", "Cancel", "cancel").connect("clicked()", self.cancel)
-        self._icons = {
-            True: context.icon("Propagate"),
-            False: context.icon("PropagateOff"),
-        }  # white is for blue
-        ui.propagateButton.setStyleSheet(_PRIMARY.format(color="#2268b5", hover="#2d7dd2"))
         ui.cancelButton.setVisible(False)
         ui.progressBar.setVisible(False)
         ui.rangeBox.connect("toggled(bool)", self._range_toggled)
@@ -42,7 +31,6 @@ class PropagateSection:
         ui, controller = self._context.ui, self._context.controller
         action = Action.PROPAGATE_ALL if ui.allSegmentsBox.checked else Action.PROPAGATE
         self._context.allow("propagateButton", action)
-        ui.propagateButton.setIcon(self._icons[bool(ui.propagateButton.enabled)])
         self._context.allow("cancelButton", Action.CANCEL)
         several = len(controller.segment_ids) > 1
         ui.allSegmentsBox.setVisible(several or bool(ui.allSegmentsBox.checked))
@@ -56,7 +44,12 @@ class PropagateSection:
 
     def actions(self) -> Mapping[str, Callable[[], object]]:
         """What the shortcuts of this section do."""
-        return {"propagate": self.propagate, "cancel": self.cancel}
+        return {
+            "propagate": self.propagate,
+            "cancel": self.cancel,
+            "range_first": lambda: self._set_range_end(first=True),
+            "range_last": lambda: self._set_range_end(first=False),
+        }
 
     def propagate(self) -> None:
         """Start a propagation."""
@@ -64,8 +57,9 @@ class PropagateSection:
         self._context.attempt(lambda: self._context.controller.propagate(all_segments=every))
 
     def cancel(self) -> None:
-        """End the propagation."""
-        self._context.attempt(self._context.controller.cancel)
+        """End the propagation; the button says so at once."""
+        self._cancelling = self._context.attempt(self._context.controller.cancel)
+        self._show_progress()
 
     # ------------------------------------------------------------------------------------------------------- range
 
@@ -80,6 +74,9 @@ class PropagateSection:
         chosen = round(first), round(last)
         if controller.slice_range not in (None, chosen):
             self._context.attempt(lambda: controller.set_range(*chosen))
+
+    def _set_range_end(self, first: bool) -> None:
+        self._context.attempt(lambda: self._context.controller.set_range_end(first))
 
     def _chosen_range(self) -> tuple[int, int]:
         widget = self._context.ui.rangeWidget
@@ -111,6 +108,10 @@ class PropagateSection:
         ui, controller = self._context.ui, self._context.controller
         progress = controller.progress
         busy = controller.busy
+        self._cancelling = self._cancelling and busy
+        ui.cancelButton.text = _("Cancelling...") if self._cancelling else _("Cancel")
+        if self._cancelling:
+            ui.cancelButton.enabled = False
         ui.progressBar.setVisible(busy)
         ui.cancelButton.setVisible(busy)
         ui.propagateButton.setVisible(not busy)

@@ -17,8 +17,10 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..core.errors import MedSAMError
+from ..scene.labelmaps import create_segmentation
+from ..scene.nodes import remove_with_display
 from ..scene.segments import SegmentMasks
-from ..scene.slice_views import ShownSlice, clicked_slice_node, shown_slice
+from ..scene.slice_views import ShownSlice, clicked_slice_node, composite_nodes, shown_slice, slice_nodes
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,10 @@ class Scribbler:
         self._volume: Any = None
         self._positive = True
         self._waiting = False
+        self._view: Any = None  # the node of the view in which the stroke was painted
+        self._diameter = 0.0
+        self._labels: list[tuple[Any, str | None]] = []  # composite nodes, and the label layers that they had
+        self._batch_tag: int | None = None
 
     @property
     def active(self) -> bool:
@@ -59,20 +65,33 @@ class Scribbler:
         """
         self.stop()
         editor = self._editor_widget()
+        self._volume, self._positive, self._diameter = volume_node, positive, diameter_mm
         segmentation = self._helper_segmentation(volume_node)
-        parameters = self._scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode", "MedSAMSlicer brush")
-        for node in (segmentation, parameters):
-            node.SetHideFromEditors(True)
-            node.SetSaveWithScene(False)
-        self._nodes = [segmentation, parameters]
-        self._volume, self._positive = volume_node, positive
+        self._nodes = [segmentation, self._editor_node()]
         self._masks = SegmentMasks(segmentation, volume_node, on_edit=self._painted)
-        editor.setMRMLSegmentEditorNode(parameters)
+        # Segment Editor takes the label layer out of the views when an effect is chosen.
+        self._labels = [(node, node.GetLabelVolumeID()) for node in composite_nodes(self._scene)]
+        editor.setMRMLSegmentEditorNode(self._nodes[1])
+        self._arm()
+        event = slicer.vtkMRMLScene.EndBatchProcessEvent
+        self._batch_tag = self._scene.AddObserver(event, self._batch_ended)
+
+    def _arm(self) -> None:
+        """Give the editor segmentation, volume, segment and effect."""
+        editor, segmentation = self._editor, self._nodes[0]
         editor.setSegmentationNode(segmentation)
-        editor.setSourceVolumeNode(volume_node)
-        editor.setCurrentSegmentID(_SEGMENTS[positive][0])
+        editor.setSourceVolumeNode(self._volume)
+        editor.setCurrentSegmentID(_SEGMENTS[self._positive][0])
         editor.setActiveEffectByName("Paint")
-        self.set_diameter(diameter_mm)
+        self.set_diameter(self._diameter)
+
+    def _batch_ended(self, _caller: Any, _event: str) -> None:
+        """After a batch Segment Editor takes what its selector lists, and the hidden segmentation is not listed."""
+        qt.QTimer.singleShot(0, self._arm_again)
+
+    def _arm_again(self) -> None:
+        if self.active and self._editor.activeEffect() is None and self._scene.IsNodePresent(self._nodes[0]):
+            self._arm()
 
     def set_positive(self, positive: bool) -> None:
         """Strokes from now on mark the organ, or what is not the organ."""
@@ -82,6 +101,7 @@ class Scribbler:
 
     def set_diameter(self, diameter_mm: float) -> None:
         """Set the diameter of the brush in mm."""
+        self._diameter = diameter_mm
         effect = self._editor.activeEffect() if self.active else None
         if effect is not None:
             effect.setCommonParameter("BrushDiameterIsRelative", 0)
@@ -97,11 +117,17 @@ class Scribbler:
         if self._masks is not None:
             self._masks.close()
             self._masks = None
+        if self._batch_tag is not None:
+            self._scene.RemoveObserver(self._batch_tag)
+            self._batch_tag = None
         for node in self._nodes:
-            if self._scene.IsNodePresent(node):
-                self._scene.RemoveNode(node)
+            remove_with_display(node)
+        for node, label in self._labels:
+            if label and self._scene.GetNodeByID(label) is not None and self._scene.IsNodePresent(node):
+                node.SetLabelVolumeID(label)
         self._nodes.clear()
-        self._volume = None
+        self._labels.clear()
+        self._volume = self._view = None
 
     def close(self) -> None:
         """Put the brush down for good."""
@@ -124,23 +150,43 @@ class Scribbler:
         return self._editor
 
     def _helper_segmentation(self, volume_node: Any) -> Any:
-        node = self._scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "MedSAMSlicer strokes")
-        node.CreateDefaultDisplayNodes()
-        node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
-        node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
+        node = create_segmentation(self._scene, volume_node, "MedSAMSlicer strokes", helper=True)
         for name, color in _SEGMENTS.values():
             node.GetSegmentation().AddEmptySegment(name, name, color)
         return node
 
+    def _editor_node(self) -> Any:
+        """What the editor keeps its choices in."""
+        node = self._scene.CreateNodeByClass("vtkMRMLSegmentEditorNode")
+        node.UnRegister(None)  # CreateNodeByClass hands over a reference
+        node.SetName("MedSAMSlicer brush")
+        node.SetHideFromEditors(True)
+        node.SetSaveWithScene(False)
+        return self._scene.AddNode(node)
+
     def _painted(self, _segment_id: str) -> None:
         """A stroke has come into the segmentation; it is taken when the effect has finished with it."""
+        # Now: the mouse may be outside of the view a moment later.
+        self._view = clicked_slice_node(self._scene) or self._view_of_stroke()
         if not self._waiting:
             self._waiting = True
             qt.QTimer.singleShot(0, self._take)
 
+    def _view_of_stroke(self) -> Any:
+        """The node of the view whose slice holds all that was painted, where the mouse is in no view any more."""
+        masks = self._masks
+        if masks is None:
+            return None
+        for node in slice_nodes(self._scene):
+            shown = shown_slice(node, self._volume)
+            painted = [masks.read_slices(name, shown.axis) for name, _color in _SEGMENTS.values()]
+            if {index for slices in painted for index in slices} == {shown.index}:
+                return node
+        return None
+
     def _take(self) -> None:
         self._waiting = False
-        node = clicked_slice_node(self._scene)
+        node, self._view = self._view, None
         if self._masks is None or node is None:
             return
         shown = shown_slice(node, self._volume)

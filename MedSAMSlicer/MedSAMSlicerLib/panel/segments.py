@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
+from ..app.segment_facts import SegmentFact
 from ..app.state import Action, Topic
 from ..core.cleanups import Cleanup
+from ..scene.terminologies import known_terms
 from .context import Context, SignalsBlocked
+
+_COUNT_MS = 300
+"""How long after the last change voxels are counted, which reads all labelmaps."""
 
 _CLEANUPS = ("keepPromptedBox", "fillHolesBox", "smoothBox")
 
@@ -21,6 +27,13 @@ class SegmentsSection:
         self._context = context
         ui = context.ui
         context.dress("addSegmentButton", "Add").connect("clicked()", self.add)
+        terms = known_terms()
+        self._terms = {name.lower(): entry for name, entry in terms.items()}
+        completer = qt.QCompleter(sorted(terms), ui.segmentNameEdit)
+        completer.setCaseSensitivity(qt.Qt.CaseInsensitive)
+        completer.setFilterMode(qt.Qt.MatchContains)
+        ui.segmentNameEdit.setCompleter(completer)
+        ui.segmentNameEdit.connect("returnPressed()", self.add)
         context.dress("deleteSegmentButton", "Delete").connect("clicked()", self.delete)
         context.dress("lockButton", "Lock").connect("clicked(bool)", self.set_locked)
         context.dress("surfaceButton", "Surface").connect("clicked(bool)", self.show_surfaces)
@@ -34,6 +47,12 @@ class SegmentsSection:
         ui.overlapSelector.connect("currentIndexChanged(int)", self._overlap_chosen)
         for name in _CLEANUPS:
             getattr(ui, name).connect("toggled(bool)", self._cleanup_chosen)
+        ui.cleanupBox.connect("toggled(bool)", self._cleanup_switched)
+        self._fact: SegmentFact | None = None
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_COUNT_MS)
+        self._timer.connect("timeout()", self._count)
 
     def refresh(self, topics: frozenset[Topic]) -> None:
         """See Section."""
@@ -44,6 +63,7 @@ class SegmentsSection:
         if topics & {Topic.INPUTS, Topic.SEGMENTS}:
             self._show_selection()
         self._context.allow("addSegmentButton", Action.ADD_SEGMENT)
+        self._context.allow("segmentNameEdit", Action.ADD_SEGMENT)
         none = None if segment_id else _("Select a segment first.")
         locked = segment_id is not None and controller.is_locked(segment_id)
         self._context.allow_unless("deleteSegmentButton", none or (_("It is locked.") if locked else None))
@@ -52,7 +72,11 @@ class SegmentsSection:
             "surfaceButton", None if controller.segment_ids else _("There is no segment yet.")
         )
         with SignalsBlocked(
-            ui.lockButton, ui.surfaceButton, ui.overlapSelector, *(getattr(ui, name) for name in _CLEANUPS)
+            ui.lockButton,
+            ui.surfaceButton,
+            ui.overlapSelector,
+            ui.cleanupBox,
+            *(getattr(ui, name) for name in _CLEANUPS),
         ):
             ui.lockButton.checked = locked
             ui.lockButton.text = _("Locked") if locked else _("Lock")
@@ -60,22 +84,31 @@ class SegmentsSection:
             position = ui.overlapSelector.findData(controller.overlap)
             ui.overlapSelector.setCurrentIndex(max(0, position))
             cleanup = controller.cleanup(segment_id) if segment_id else Cleanup()
+            ui.cleanupBox.checked = cleanup.is_on
             ui.keepPromptedBox.checked = cleanup.keep_prompted
             ui.fillHolesBox.checked = cleanup.fill_holes
             ui.smoothBox.checked = cleanup.smooth
         reason = none or controller.reason(Action.CLEANUP)
-        for name in _CLEANUPS:
+        for name in ("cleanupBox", *_CLEANUPS):
             self._context.allow_unless(name, reason)
-        ui.segmentStateLabel.text = controller.segment_states.get(segment_id or "", "")
+        ui.segmentStateLabel.text = self._about_segment(segment_id)
+        if topics & {Topic.INPUTS, Topic.SEGMENTS, Topic.MASKS}:
+            self._timer.start()
 
     def close(self) -> None:
         """See Section."""
+        self._timer.stop()
+        self._timer.disconnect("timeout()", self._count)
         table = self._context.ui.segmentsTable
         table.disconnect("selectionChanged(QItemSelection,QItemSelection)", self._selected)
 
     def add(self) -> None:
-        """Add an empty segment."""
-        self._context.attempt(self._context.controller.add_segment)
+        """Add an empty segment, of the name that was typed; a name of Slicer's terminology says what it is, too."""
+        edit, controller = self._context.ui.segmentNameEdit, self._context.controller
+        name = str(edit.text).strip()
+        term = self._terms.get(name.lower())
+        if self._context.attempt(lambda: controller.add_segment(name or None, term)):
+            edit.text = ""
 
     def delete(self) -> None:
         """Delete the selected segment, as the table's own menu and Segment Editor do."""
@@ -100,6 +133,28 @@ class SegmentsSection:
         else:
             self._context.attempt(node.RemoveClosedSurfaceRepresentation)
 
+    def _count(self) -> None:
+        """Nothing has changed for a moment: count voxels, unless masks are streaming in."""
+        controller = self._context.controller
+        if controller.busy:
+            self._timer.start()
+            return
+        self._fact = controller.measure()
+        self._context.ui.segmentStateLabel.text = self._about_segment(controller.segment_id)
+
+    def _about_segment(self, segment_id: str | None) -> str:
+        """What there is of the selected segment: prompts and slices, volume, overlaps. Slicer's table has no room."""
+        controller = self._context.controller
+        state, fact = controller.segment_states.get(segment_id or "", ""), self._fact
+        parts = [state] if state else []
+        if fact is not None and fact.segment_id == segment_id and fact.milliliters:
+            parts.append(_milliliters(fact.milliliters))
+            parts += [
+                _("{volume} of it also in {segment}").format(volume=_milliliters(volume), segment=name)
+                for name, volume in fact.shared.items()
+            ]
+        return ", ".join(parts)
+
     def _selected(self, *_selections: object) -> None:
         controller = self._context.controller
         chosen = list(self._context.ui.segmentsTable.selectedSegmentIDs())
@@ -109,6 +164,13 @@ class SegmentsSection:
     def _overlap_chosen(self, _index: int) -> None:
         policy = str(self._context.ui.overlapSelector.currentData)
         self._context.attempt(lambda: self._context.controller.set_overlap(policy))
+
+    def _cleanup_switched(self, on: bool) -> None:
+        """All of the clean-up at once: the usual one, or none."""
+        controller, segment_id = self._context.controller, self._context.controller.segment_id
+        if segment_id is not None:
+            wanted = Cleanup.usual() if on else Cleanup()
+            self._context.attempt(lambda: controller.set_cleanup(segment_id, wanted))
 
     def _cleanup_chosen(self, _on: bool) -> None:
         ui, controller = self._context.ui, self._context.controller
@@ -129,6 +191,10 @@ class SegmentsSection:
             wanted = [controller.segment_id] if controller.segment_id else []
             if list(table.selectedSegmentIDs()) != wanted:
                 table.setSelectedSegmentIDs(wanted)
+
+
+def _milliliters(volume: float) -> str:
+    return _("{volume} mL").format(volume=f"{volume:.3g}" if volume < 100 else f"{volume:,.0f}")
 
 
 def has_surfaces(segmentation_node: Any) -> bool:

@@ -3,7 +3,8 @@
 None of them is used by what stays alive beside the module, as read in Slicer's source (main, August 2026; the same in
 5.10):
 
-- slice views, `vtkMRMLSliceIntersectionWidget.cxx`: g t f b v V r [ ] { } and the arrow keys;
+- slice views, `vtkMRMLSliceIntersectionWidget.cxx`: g t f b v V r [ ] { } and the arrow keys, of which t is ours only
+  while a tool is in hand, and [ ], which choose another volume of a stack there, while the segment has slices;
 - 3-D views, `vtkMRMLCameraWidget.cxx`: + - r Ctrl+B, the keypad, Home, End, Page Down, Insert, arrow keys;
 - markups, `vtkSlicerMarkupsWidget.cxx`: s Delete Shift+Delete Backspace on a control point;
 - window/level and handles, `vtkMRMLWindowLevelWidget.cxx`, `vtkMRMLInteractionWidget.cxx`: Escape, which is ours only
@@ -19,11 +20,12 @@ None of them is used by what stays alive beside the module, as read in Slicer's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 
@@ -43,8 +45,11 @@ def shortcuts() -> tuple[Shortcut, ...]:
         Shortcut("box", "X", _("Box")),
         Shortcut("scribble", "D", _("Scribble (draw)")),
         Shortcut("line", "L", _("Line across the organ")),
+        Shortcut("polarity", "T", _("Organ or not organ: the other one (with a tool in hand)")),
         Shortcut("leave_tool", "Esc", _("Put the tool down")),
         Shortcut("current_mask", "M", _("Use the mask of this slice")),
+        Shortcut("range_first", "[", _("First slice of the range: the slice in view")),
+        Shortcut("range_last", "]", _("Last slice of the range: the slice in view")),
         Shortcut("propagate", "Ctrl+Return", _("Propagate")),
         Shortcut("cancel", "Ctrl+.", _("Cancel")),
         Shortcut("doubtful", "U", _("Next doubtful (uncertain) slice")),
@@ -52,6 +57,7 @@ def shortcuts() -> tuple[Shortcut, ...]:
         Shortcut("next_key", "K", _("Key slice after")),
         Shortcut("accept", "A", _("Accept this slice")),
         Shortcut("accept_all", "Shift+A", _("Accept all slices")),
+        Shortcut("next_segment", "E", _("Accept all slices, and begin the next segment")),
         Shortcut("changes", "H", _("Show what changed")),
         Shortcut("undo", "Ctrl+Z", _("Undo")),
         Shortcut("redo", "Ctrl+Shift+Z", _("Redo")),
@@ -81,29 +87,49 @@ class Shortcuts:
 
     def __init__(self, actions: Mapping[str, Callable[[], object]]) -> None:
         self._actions = dict(actions)
-        self._installed: dict[str, Any] = {}
+        self._installed: list[tuple[str, Any]] = []
         self._off: set[str] = set()
 
-    def install(self, window: Any | None) -> None:
-        """Make them in Slicer's main window; nothing happens without one or when they are there already."""
-        if window is None or self._installed:
-            return
-        for action, key, _text in shortcuts():
-            made = qt.QShortcut(qt.QKeySequence(key), window)
-            made.connect("activated()", self._actions[action])
-            made.enabled = action not in self._off
-            self._installed[action] = made
+    def install(self, windows: Sequence[Any]) -> None:
+        """Make them in windows, such as Slicer's main window and those of detached views; others lose theirs."""
+        self.remove()
+        for window in windows:
+            for action, key, _text in shortcuts():
+                made = qt.QShortcut(qt.QKeySequence(key), window)
+                made.connect("activated()", self._actions[action])
+                made.enabled = action not in self._off
+                self._installed.append((action, made))
 
     def allow(self, action: str, allowed: bool) -> None:
         """Leave a key to Slicer (False), or take it; also when the shortcuts are installed later."""
         (self._off.discard if allowed else self._off.add)(action)
-        if action in self._installed:
-            self._installed[action].enabled = allowed
+        for installed, made in self._installed:
+            if installed == action:
+                made.enabled = allowed
 
     def remove(self) -> None:
         """Take them away again."""
-        for action, made in self._installed.items():
-            made.disconnect("activated()", self._actions[action])
-            made.enabled = False
-            made.deleteLater()
+        for action, made in self._installed:
+            try:
+                made.disconnect("activated()", self._actions[action])
+                made.enabled = False
+                made.deleteLater()
+            except (RuntimeError, ValueError):  # the window of a detached view went first
+                continue
         self._installed.clear()
+
+
+def view_windows() -> list[Any]:
+    """Slicer's main window and the windows of views that were detached from it, each once; empty without any."""
+    main, manager = slicer.util.mainWindow(), slicer.app.layoutManager()
+    found = [] if main is None else [main]
+    views: list[Any] = []
+    if manager is not None:
+        views += [manager.sliceWidget(name) for name in manager.sliceViewNames()]
+        views += [manager.threeDWidget(number) for number in range(manager.threeDViewCount)]
+    for view in views:
+        window = view.window() if view is not None else None
+        # A view that the layout does not use is a window of its own, hidden.
+        if window is not None and window.visible and window not in found:
+            found.append(window)
+    return found

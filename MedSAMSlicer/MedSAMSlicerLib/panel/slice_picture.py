@@ -43,9 +43,12 @@ def pixmap_of(
     index: int,
     window: Window,
     room: int,
+    ratio: float = 1.0,
 ) -> Any:
-    """A QPixmap of a slice that fits into a square of `room` pixels."""
+    """A QPixmap of a slice that fits into a square of `room` pixels, each of `ratio` pixels of the screen."""
     pixmap = qt.QPixmap()
     pixmap.loadFromData(pgm(gray_slice(array, axis, index, window)), "PGM")
-    width, height = size_in(geometry, axis, room)
-    return pixmap.scaled(width, height, qt.Qt.IgnoreAspectRatio, qt.Qt.SmoothTransformation)
+    width, height = size_in(geometry, axis, round(room * ratio))
+    scaled = pixmap.scaled(width, height, qt.Qt.IgnoreAspectRatio, qt.Qt.SmoothTransformation)
+    scaled.setDevicePixelRatio(ratio)
+    return scaled

@@ -17,11 +17,7 @@ from .install import Missing, missing, needed_sentence
 if TYPE_CHECKING:
     from ..app.controller import Controller
 
-_LOOKS = {
-    Level.INFO: ("Information", "#2d7dd2"),
-    Level.WARNING: ("Warning", "#d98200"),
-    Level.ERROR: ("Error", "#d6403b"),
-}
+_ICONS = {Level.INFO: "Information", Level.WARNING: "Warning", Level.ERROR: "Error"}
 
 _READING_SECONDS = 8.0
 """A warning stays that long at least, unless the user does something else."""
@@ -73,6 +69,9 @@ class StatusSection:
         """See Section."""
         self._context.show_message = lambda message: None
         self._timer.stop()
+        self._timer.disconnect(
+            "timeout()", self._look_at_the_time
+        )  # which keeps this object, and with it all
 
     @property
     def missing(self) -> Missing:
@@ -126,13 +125,8 @@ class StatusSection:
         if (text, level) == self._shown:
             return
         self._shown = (text, level)
-        icon, color = _LOOKS[level]
         ui.messageLabel.text = text
-        ui.messageIcon.setPixmap(self._context.icon(icon).pixmap(20, 20))
-        ui.messageFrame.setStyleSheet(
-            "#messageFrame { border: 1px solid palette(mid); border-left: 4px solid "
-            f"{color}; border-radius: 3px; background: palette(base); }}"
-        )
+        ui.messageIcon.setPixmap(self._context.icon(_ICONS[level]).pixmap(20, 20))
 
     def _take_offer(self) -> None:
         self._message = None

@@ -17,8 +17,10 @@ from ..core.geometry import SliceAxis, VolumeGeometry
 from ..io.atomic import check_replaceable, output_error
 from ..io.dicom_seg import write_dicom_seg
 from ..io.segmentations import Color, Mask, write_labelmap
+from ..io.terminology import Terminology, terminology_from
 from ..io.volumes import read_volume
 from .nodes import volume_geometry
+from .segment_table import SegmentTable
 from .segments import SegmentMasks
 
 _SAME_MM = 0.01
@@ -87,6 +89,7 @@ def _write_dicom(segmentation_node: Any, volume_node: Any, path: Path) -> None:
     series = read_volume(files[0])
     geometry = volume_geometry(volume_node)
     masks, colors = masks_of(segmentation_node, volume_node)
+    terms = _terms_of(segmentation_node, volume_node, tuple(masks))
     if not _same_place(series.geometry, geometry):
         turned = _reversed(geometry)
         if not _same_place(series.geometry, turned):
@@ -96,7 +99,7 @@ def _write_dicom(segmentation_node: Any, volume_node: Any, path: Path) -> None:
                 )
             )
         masks = {name: mask[::-1] for name, mask in masks.items()}
-    write_dicom_seg(path, masks, series.geometry, series.dicom_files, colors)
+    write_dicom_seg(path, masks, series.geometry, series.dicom_files, colors, terms=terms)
 
 
 def masks_of(segmentation_node: Any, volume_node: Any) -> tuple[dict[str, Mask], dict[str, Color]]:
@@ -119,13 +122,32 @@ def masks_of(segmentation_node: Any, volume_node: Any) -> tuple[dict[str, Mask],
     return masks, colors
 
 
+def _terms_of(segmentation_node: Any, volume_node: Any, names: Sequence[str]) -> dict[str, Terminology]:
+    """What the segments are, by the names of `masks_of`; those that do not say so are left out."""
+    table = SegmentTable(segmentation_node, volume_node)
+    found = {
+        name: terminology_from(table.terminology(segment_id))
+        for name, segment_id in zip(names, table.segment_ids(), strict=True)
+    }
+    return {name: terms for name, terms in found.items() if terms is not None}
+
+
+def is_from_dicom(volume_node: Any) -> bool:
+    """Whether a volume was loaded from Slicer's DICOM database; its first file is looked for, to answer at once."""
+    return bool(_files(volume_node, only_first=True))
+
+
 def series_files(volume_node: Any) -> list[Path]:
     """The DICOM files that a volume was loaded from; empty when it was not, or they are gone."""
-    uids = volume_node.GetAttribute("DICOM.instanceUIDs")
+    return _files(volume_node)
+
+
+def _files(volume_node: Any, only_first: bool = False) -> list[Path]:
+    uids = (volume_node.GetAttribute("DICOM.instanceUIDs") or "").split()
     database = getattr(slicer, "dicomDatabase", None)
-    if not uids or database is None:
+    if database is None:
         return []
-    files = [str(database.fileForInstance(uid)) for uid in uids.split()]
+    files = [str(database.fileForInstance(uid)) for uid in (uids[:1] if only_first else uids)]
     return [Path(file) for file in files if file and Path(file).is_file()]
 
 

@@ -19,6 +19,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from ..core.errors import GeometryError
 from ..core.geometry import FloatArray, VolumeGeometry
+from .data_tree import place_beside
 from .nodes import matrix_array, transform_to_world, volume_geometry, vtk_matrix
 
 LABELMAP = "Binary labelmap"  # vtkSegmentationConverter::GetSegmentationBinaryLabelmapRepresentationName
@@ -225,16 +226,40 @@ def segment_ids(segmentation_node: Any) -> tuple[str, ...]:
     return tuple(segmentation.GetNthSegmentID(number) for number in range(segmentation.GetNumberOfSegments()))
 
 
-def create_segmentation(scene: Any, volume_node: Any, name: str | None = None) -> Any:
-    """A new segmentation for a volume: on its voxels, under its transform, with display nodes."""
-    node = scene.AddNewNodeByClass(
-        "vtkMRMLSegmentationNode", name or scene.GenerateUniqueName(f"{volume_node.GetName()} segmentation")
-    )
+def create_segmentation(
+    scene: Any, volume_node: Any, name: str | None = None, *, helper: bool = False
+) -> Any:
+    """A new segmentation for a volume: on its voxels, under its transform, with display nodes.
+
+    Args:
+        scene: the vtkMRMLScene.
+        volume_node: a volume of the scene.
+        name: of the node; None = one after the volume that the scene does not have yet.
+        helper: it is no result of the user: no selector and no tree lists it, and no scene file keeps it.
+    """
+    node = scene.CreateNodeByClass("vtkMRMLSegmentationNode")
+    node.UnRegister(None)  # CreateNodeByClass hands over a reference
+    node.SetName(name or scene.GenerateUniqueName(f"{volume_node.GetName()} segmentation"))
+    if helper:  # before it is added: the tree of the Data module looks only then
+        node.SetHideFromEditors(True)
+        node.SetSaveWithScene(False)
+    node = scene.AddNode(node)
     node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
     node.CreateDefaultDisplayNodes()
+    if helper:
+        for number in range(node.GetNumberOfDisplayNodes()):
+            node.GetNthDisplayNode(number).SetSaveWithScene(False)
     # After the transform, which Slicer takes into account here.
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
+    if not helper:
+        place_beside(node, volume_node)
     return node
+
+
+def ensure_display(segmentation_node: Any) -> None:
+    """Give a segmentation a display node if it has none: one that a selector or a script made is not shown without."""
+    if segmentation_node.GetDisplayNode() is None:
+        segmentation_node.CreateDefaultDisplayNodes()
 
 
 def check_segmentation(segmentation_node: Any, volume_node: Any) -> None:

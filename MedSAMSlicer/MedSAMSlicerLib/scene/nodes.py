@@ -14,7 +14,7 @@ import vtk
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
-from ..core.errors import GeometryError, VolumeError
+from ..core.errors import GeometryError, NonLinearTransformError, VolumeError
 from ..core.geometry import FloatArray, VolumeGeometry
 
 MODIFIED = vtk.vtkCommand.ModifiedEvent
@@ -61,20 +61,37 @@ def check_usable(volume_node: Any) -> None:
 
     Raises:
         VolumeError: no image, or colors or vectors instead of gray values.
-        GeometryError: a non-linear parent transform, or a matrix that cannot be used.
+        NonLinearTransformError: a parent transform that bends the volume; see `hardened_copy`.
+        GeometryError: a matrix that cannot be used.
     """
     components = _image(volume_node).GetNumberOfScalarComponents()
     if components != 1:
         raise VolumeError(_not_gray(volume_node, components))
     parent = volume_node.GetParentTransformNode()
     if parent is not None and not parent.IsTransformToWorldLinear():
-        raise GeometryError(
+        error = NonLinearTransformError(
             _(
-                'The volume "{volume}" is under the non-linear transform "{transform}": '
-                "harden the transform or remove it from the volume."
+                'The volume "{volume}" is under the non-linear transform "{transform}", as the DICOM import makes one '
+                "for slices at uneven distances: work on a copy with the transform hardened."
             ).format(volume=volume_node.GetName(), transform=parent.GetName())
         )
+        error.offer = _("Harden a copy")
+        raise error
     volume_geometry(volume_node)
+
+
+def hardened_copy(volume_node: Any) -> Any:
+    """A copy of a volume, resampled as its parent transform bends it, and shown where the volume was shown."""
+    scene = volume_node.GetScene()
+    name = scene.GenerateUniqueName(_("{volume} hardened").format(volume=volume_node.GetName()))
+    copy = slicer.vtkSlicerVolumesLogic.CloneVolume(scene, volume_node, name)
+    copy.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
+    copy.HardenTransform()
+    for number in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
+        composite = scene.GetNthNodeByClass(number, "vtkMRMLSliceCompositeNode")
+        if composite.GetBackgroundVolumeID() == volume_node.GetID():
+            composite.SetBackgroundVolumeID(copy.GetID())
+    return copy
 
 
 def to_world(volume_node: Any, ras: npt.ArrayLike) -> FloatArray:
@@ -112,6 +129,26 @@ def transform_to_world(node: Any) -> FloatArray:
             )
         )
     return matrix_array(matrix)
+
+
+def remove_with_display(node: Any) -> None:
+    """Take a node out of its scene, with its display nodes; nothing happens when it is gone already.
+
+    Slicer's Data module removes display nodes by itself, but only where it is loaded.
+    """
+    scene = node.GetScene()
+    if scene is None or not scene.IsNodePresent(node):
+        return
+    display_ids = [node.GetNthDisplayNodeID(number) for number in range(_display_count(node))]
+    scene.RemoveNode(node)
+    for display_id in display_ids:
+        display = scene.GetNodeByID(display_id) if display_id else None
+        if display is not None:
+            scene.RemoveNode(display)
+
+
+def _display_count(node: Any) -> int:
+    return int(node.GetNumberOfDisplayNodes()) if node.IsA("vtkMRMLDisplayableNode") else 0
 
 
 def matrix_array(matrix: Any) -> FloatArray:

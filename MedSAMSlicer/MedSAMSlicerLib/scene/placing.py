@@ -38,16 +38,27 @@ class Placing:
         on_left: called when place mode ends and `stop` was not called: by a right click (Escape does not), by another
             tool of Slicer, or because the box or line is complete. It gets the tool whose two clicks were at one
             place, else None.
+        later: how to run something after Slicer has finished with the event, such as a QTimer of 0 ms; at once when
+            absent.
     """
 
-    def __init__(self, scene: Any, prompt_nodes: PromptNodes, on_left: Callable[[Tool | None], None]) -> None:
+    def __init__(
+        self,
+        scene: Any,
+        prompt_nodes: PromptNodes,
+        on_left: Callable[[Tool | None], None],
+        later: Callable[[Callable[[], None]], None] | None = None,
+    ) -> None:
         self._scene = scene
+        self._later = later or (lambda action: action())
         self._prompt_nodes = prompt_nodes
         self._on_left = on_left
         self._tool: Tool | None = None
         self._node_id: str | None = None
         self._starting = False
         self._observed: list[tuple[str, int]] = []
+        self._before: tuple[int, str | None, str | None] | None = None
+        self._placed_id: str | None = None
 
     @property
     def tool(self) -> Tool | None:
@@ -63,7 +74,14 @@ class Placing:
         try:
             self._observe()
             self._tool, self._node_id = tool, node.GetID()
+            self._placed_id = node.GetID()
             interaction, selection = self._interaction(), self._selection()
+            if self._before is None:
+                self._before = (
+                    interaction.GetPlaceModePersistence(),
+                    selection.GetActivePlaceNodeClassName(),
+                    selection.GetActivePlaceNodeID(),
+                )
             # The list last: markups that are added later would take the placement.
             selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
             selection.SetActivePlaceNodeID(node.GetID())
@@ -80,6 +98,7 @@ class Placing:
         interaction = self._interaction()
         if interaction is not None and self._is_place(interaction):
             interaction.SetCurrentInteractionMode(slicer.vtkMRMLInteractionNode.ViewTransform)
+        self._restore()
 
     def close(self) -> None:
         """Stop and remove every observer."""
@@ -91,6 +110,25 @@ class Placing:
         self._tool, self._node_id = None, None
         if not self._scene.IsClosing():
             self._prompt_nodes.drop_unfinished()
+
+    def _restore(self) -> None:
+        """Leave Slicer's place mode as it was: persistence, and the list that the next click goes to.
+
+        What the user has chosen meanwhile stays.
+        """
+        before, node_id = self._before, self._placed_id
+        self._before = self._placed_id = None
+        interaction, selection = self._interaction(), self._selection()
+        if before is None or interaction is None or selection is None or self._scene.IsClosing():
+            return
+        if self._is_place(interaction):  # another tool of Slicer is in hand now
+            return
+        persistence, class_name, active_id = before
+        interaction.SetPlaceModePersistence(persistence)
+        if selection.GetActivePlaceNodeID() in (node_id, None):
+            there = active_id is not None and self._scene.GetNodeByID(active_id) is not None
+            selection.SetReferenceActivePlaceNodeClassName(class_name)
+            selection.SetActivePlaceNodeID(active_id if there else None)
 
     def _observe(self) -> None:
         self._release()
@@ -110,7 +148,7 @@ class Placing:
         self._observed.clear()
 
     def _changed(self, _caller: Any, _event: str) -> None:
-        if self._starting or self._tool is None or self._scene.IsClosing():
+        if self._starting or self._tool is None or self._scene.IsClosing() or self._prompt_nodes.is_syncing:
             return
         ours = self._selection().GetActivePlaceNodeID() == self._node_id
         if self._is_place(self._interaction()) and ours:
@@ -118,7 +156,12 @@ class Placing:
         node = self._scene.GetNodeByID(self._node_id) if ours else None
         too_small = self._tool if node is not None and is_too_small(node, self._tool.kind) else None
         self._end()
+        self._later(self._restore_unless_placing)
         self._on_left(too_small)
+
+    def _restore_unless_placing(self) -> None:
+        if self._tool is None:
+            self._restore()
 
     def _interaction(self) -> Any:
         return self._scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")

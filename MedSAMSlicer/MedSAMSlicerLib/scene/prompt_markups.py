@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from slicer.i18n import tr as _
 from ..core.errors import PromptError
 from ..core.geometry import FloatArray, SliceAxis, VolumeGeometry
 from ..core.prompts import Box, Point, Prompt, RecistLine, SliceRef, box_from_ras, in_slice, validate
+from .data_tree import place_among_prompts
 from .nodes import applied, matrix_array, vtk_matrix
 from .refusals import AcrossSlicesError
 
@@ -69,11 +71,28 @@ def make_node(scene: Any, kind: Kind, object_id: int, volume_node: Any) -> Any:
     node.UnRegister(None)  # CreateNodeByClass hands over a reference
     node.SetAttribute(KIND, kind.value)
     node.SetAttribute(OBJECT, str(object_id))
-    node = scene.AddNode(node)
+    with _active_list_kept(scene):
+        node = scene.AddNode(node)
     node.SetNodeReferenceID(VOLUME_ROLE, volume_node.GetID())
     node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
     node.CreateDefaultDisplayNodes()
+    place_among_prompts(node, volume_node)
     return node
+
+
+@contextmanager
+def _active_list_kept(scene: Any) -> Iterator[None]:
+    """Slicer lets the next click go to every markup that is added; within, it goes where it went before."""
+    selection = scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
+    if selection is None:
+        yield
+        return
+    class_name, active_id = selection.GetActivePlaceNodeClassName(), selection.GetActivePlaceNodeID()
+    try:
+        yield
+    finally:
+        selection.SetReferenceActivePlaceNodeClassName(class_name)
+        selection.SetActivePlaceNodeID(active_id)
 
 
 def dress(node: Any, kind: Kind, name: str, color: Sequence[float], active: bool) -> None:

@@ -12,6 +12,7 @@ from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.prompts import Prompt
 from . import prompt_markups as markups
 from . import prompt_sync as syncing
+from .data_tree import drop_if_empty, folder_of
 from .nodes import volume_geometry
 from .prompt_edits import EditKind, ObjectMarkups, PromptEdit
 from .prompt_events import MarkupsEvents
@@ -54,7 +55,15 @@ class PromptNodes:
         self._shown: dict[str, Shown] = {}
         self._unfinished: set[str] = set()  # nodes that are being drawn
         self._syncing = False
+        self.takes_points: Callable[[Kind], bool] = lambda kind: (
+            True
+        )  # whether a new point is one of the user
         self._events = MarkupsEvents(scene, self._node_changed, self._node_removed)
+
+    @property
+    def is_syncing(self) -> bool:
+        """Whether nodes are being made equal to the session now."""
+        return self._syncing
 
     # -- from the session to the scene
 
@@ -254,7 +263,9 @@ class PromptNodes:
     def _remove_marked(self, node_id: str) -> None:
         node = self._scene.GetNodeByID(node_id)
         if node is not None and markups.is_marked_removed(node):
+            folder = folder_of(node)
             self._scene.RemoveNode(node)
+            drop_if_empty(self._scene, folder)
 
     # -- inside: what the user does
 
@@ -307,6 +318,11 @@ class PromptNodes:
         """Tell a new prompt, or one that was moved."""
         known = shown.prompts.get(key)
         view = None if known is not None else self._view(volume_node)
+        if known is None and shown.kind.holds_points and not self.takes_points(shown.kind):
+            # Another module's tool or a script has put a point into our list: it is no prompt.
+            shown.prompts[key] = ShownPrompt(None, None, place)
+            self._later(lambda: self._take_back(node.GetID(), key))
+            return
         position = None if known is None else known.position
         kind: EditKind = "change" if known is not None and known.position is not None else "add"
         geometry = volume_geometry(volume_node)

@@ -1,4 +1,4 @@
-"""Volumes to try the module on, in Slicer's Sample Data: three that Slicer publishes, one that is generated here."""
+"""A volume to try the module on, in Slicer's Sample Data beside Slicer's own CTLiver, CTACardio and MRHead."""
 
 from __future__ import annotations
 
@@ -15,21 +15,13 @@ from slicer.i18n import tr as _
 logger = logging.getLogger(__name__)
 
 CATEGORY = "MedSAMSlicer"
-_ADDRESS = "https://github.com/Slicer/SlicerTestingData/releases/download/SHA256/"
-
-# Name, file and SHA-256 as in `registerBuiltInSampleDataSources` of Slicer's SampleData.py (5.10 and main).
-PUBLISHED = (
-    ("CTLiver", "CTLiver.nrrd", "e16eae0ae6fefa858c5c11e58f0f1bb81834d81b7102e021571056324ef6f37e"),
-    ("CTACardio", "CTA-cardio.nrrd", "3b0d4eb1a7d8ebb0c5a89cc0504640f76a030b4e869e33ff34c564c3d3b88ad2"),
-    ("MRHead", "MR-head.nrrd", "cc211f0dfd9a05ca3841ce1141b292898b2dd2d3f08286affadf823a7e58df93"),
-)
 
 
 def register(icons: Path) -> None:
-    """Offer the volumes in Slicer's Sample Data; called when Slicer has started.
+    """Offer the volume in Slicer's Sample Data; called when Slicer has started.
 
     Args:
-        icons: folder of the thumbnails.
+        icons: folder of the thumbnail.
     """
     add = importlib.import_module("SampleData").SampleDataLogic.registerCustomSampleDataSource
     add(
@@ -41,16 +33,6 @@ def register(icons: Path) -> None:
         customDownloader=_load,
         thumbnailFileName=str(icons / "GeneratedAbdomenCT.png"),
     )
-    for name, file, digest in PUBLISHED:
-        add(
-            category=CATEGORY,
-            sampleName=f"MedSAM{name}",
-            uris=_ADDRESS + digest,
-            fileNames=file,
-            nodeNames=name,
-            checksums=f"SHA256:{digest}",
-            thumbnailFileName=_published_thumbnail(name),
-        )
 
 
 def _load(_source: Any) -> None:
@@ -77,12 +59,3 @@ def load_generated() -> Any:
     if slicer.app.layoutManager() is not None:
         slicer.util.setSliceViewerLayers(background=node, fit=True)
     return node
-
-
-def _published_thumbnail(name: str) -> str | None:
-    """The picture that Slicer itself has for a sample of its own."""
-    module = getattr(slicer.modules, "sampledata", None)
-    if module is None:
-        return None
-    path = Path(module.path).parent / "Resources" / "Icons" / f"{name}.png"
-    return str(path) if path.is_file() else None

@@ -33,6 +33,7 @@ class SegmentEvents:
         on_removed: SegmentCallback,
         on_renamed: SegmentCallback,
         on_recolored: SegmentCallback,
+        on_looks: Callable[[], None],
     ) -> None:
         self._scene = segmentation_node.GetScene()
         self._segmentation_id: str = segmentation_node.GetID()
@@ -40,6 +41,7 @@ class SegmentEvents:
         self._on_voxels, self._on_modified = on_voxels, on_modified
         self._on_added, self._on_removed = on_added, on_removed
         self._on_renamed, self._on_recolored = on_renamed, on_recolored
+        self._on_looks = on_looks
         self._looks = _looks(segmentation_node)
         self._volume_transform: str | None = volume_node.GetTransformNodeID()
         self._volume_geometry = volume_geometry(volume_node)
@@ -56,6 +58,9 @@ class SegmentEvents:
             self._observe(segmentation_node, event, self._table_changed)
         for event in (segmentation.SourceRepresentationModified, node_class.SegmentationChangedEvent):
             self._observe(segmentation_node, event, self._representation_changed)
+        self._observe(
+            segmentation_node, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, lambda *_: on_looks()
+        )
         # After a scene was loaded, Slicer tells of an edit by this event alone; it also comes in the middle of changes.
         self._observe(segmentation_node, segmentation.SegmentModified, self._segment_modified)
         self._observe(
@@ -87,6 +92,7 @@ class SegmentEvents:
         """Compare with what was there: one event may stand for several changes, or for none."""
         before, after = self._looks, _looks(caller)
         self._looks = after
+        self._on_looks()
         for segment_id in before.keys() - after.keys():
             self._on_removed(segment_id)
         for segment_id in after:

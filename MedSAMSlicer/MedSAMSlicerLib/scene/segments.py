@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ from .labelmaps import (
     VolumeGrid,
     check_segmentation,
     create_segmentation,
+    ensure_display,
     give_reference,
     is_empty,
     labelmap_of,
@@ -28,9 +29,9 @@ from .labelmaps import (
     place_empty_labelmaps,
     raw_array,
 )
-from .nodes import volume_geometry
 from .overlap import Order, OverlapOrders
 from .parameter_node import OVERLAPS
+from .removed_segments import RemovedSegments
 from .segment_events import SegmentEvents
 from .segment_table import SegmentTable
 from .segment_voxels import SegmentVoxels, VoxelChanges
@@ -43,8 +44,8 @@ logger = logging.getLogger(__name__)
 SegmentCallback = Callable[[str], None]
 RemovedCallback = Callable[[str, SliceAxis, dict[int, Mask]], None]
 ImagePrint = tuple[
-    Lattice | None, tuple[int, ...], int
-]  # where voxels lie, the extent, a checksum of the labels
+    Lattice | None, tuple[int, ...], tuple[int, ...]
+]  # where voxels lie, the extent, a checksum of the labels of each of the labelmap's own slices
 Print = tuple[int, ImagePrint]  # the label value of a segment, and its labelmap
 
 
@@ -55,7 +56,8 @@ class SegmentMasks(SegmentTable):
 
     Args:
         segmentation_node, volume_node: in one scene.
-        on_edit: called with the identifier of a segment whose voxels somebody else changed.
+        on_edit: called at once with the identifier of a segment whose voxels somebody else changed; to find out, all
+            labelmaps are read after each change, which only small ones allow.
         on_modified: called when somebody else may be changing a segment: `edits` tells once that is over.
         on_added, on_renamed, on_recolored: called with the identifier of the segment.
         on_removed: called with the identifier, and the slices, across an axis, that somebody else had changed before
@@ -78,6 +80,7 @@ class SegmentMasks(SegmentTable):
         on_recolored: SegmentCallback | None = None,
     ) -> None:
         check_segmentation(segmentation_node, volume_node)
+        ensure_display(segmentation_node)
         give_reference(segmentation_node, volume_node)
         place_empty_labelmaps(segmentation_node, VolumeGrid(segmentation_node, volume_node))
         super().__init__(segmentation_node, volume_node)
@@ -89,6 +92,7 @@ class SegmentMasks(SegmentTable):
         self._on_modified = on_modified
         self._streaming = self._writing = 0
         self._followed = FollowedSegments(self._segment_changing)
+        self._removed = RemovedSegments(segmentation_node)
         self.settle()
         self._events = SegmentEvents(
             segmentation_node,
@@ -99,6 +103,7 @@ class SegmentMasks(SegmentTable):
             on_removed=self._segment_removed,
             on_renamed=on_renamed or _ignore,
             on_recolored=on_recolored or _ignore,
+            on_looks=self._looks_changed,
         )
 
     # -- the table
@@ -119,6 +124,14 @@ class SegmentMasks(SegmentTable):
             own_labelmap(segmentation.GetSegment(segment_id), self._voxels().grid)
         self._look_at(segment_id)
         return segment_id
+
+    def bring_back(self, segment_id: str) -> bool:
+        """Add a segment again that was removed, without voxels and else as it was; False when that cannot be."""
+        with self._own_write():
+            back = self._removed.bring_back(self.segmentation_node, segment_id, self._voxels().grid)
+        if back:
+            self._look_at(segment_id)
+        return back
 
     # -- the masks
 
@@ -163,6 +176,11 @@ class SegmentMasks(SegmentTable):
             self._known[segment_id].put(index, mask if lent is None else mask & ~lent)
         self._finish(changes, as_known)
 
+    def measure(self, segment_id: str) -> tuple[int, dict[str, int]]:
+        """How many voxels a segment has, and how many of them each other segment has, too."""
+        voxels = self._voxels()
+        return voxels.count(segment_id), voxels.shared(segment_id)
+
     def orders(self, segment_id: str, axis: SliceAxis, indices: Iterable[int]) -> dict[int, Order]:
         """Who came when on the voxels that a segment contests, by slice; to be put back when a `retake` is undone."""
         if not self._overlaps.knows(segment_id):
@@ -179,25 +197,29 @@ class SegmentMasks(SegmentTable):
             changes = self._voxels().put_back(orders, locked)
         self._finish(changes, as_known)
 
-    def edits(self) -> dict[str, dict[int, Mask]]:
+    def edits(self, among: Collection[str] | None = None) -> dict[str, dict[int, Mask]]:
         """The masks of slices that somebody else changed since they were written or settled, by segment.
 
         The voxels themselves are compared, so that no event is needed. Slices are those across `axis_of` the segment.
         They stay edits until `settle` or the next write.
 
+        Args:
+            among: compare these segments, and those that contest voxels with others; None = all.
+
         Raises:
             GeometryError: segmentation and volume no longer lie on the same voxels.
         """
-        same = self._as_known()
-        found = {}
+        voxels, prints, found = self._voxels(), self._present_prints(), {}
         for segment_id in self.segment_ids():
-            if segment_id in same or segment_id not in self._known:
+            if segment_id not in self._known or prints[segment_id] == self._prints.get(segment_id):
                 continue
-            edits = self._edits_of(segment_id)
+            if among is not None and segment_id not in among and not self._overlaps.knows(segment_id):
+                continue
+            edits = self._edits_of(segment_id, voxels, prints[segment_id])
             if edits:
                 found[segment_id] = edits
             else:
-                self._prints[segment_id] = self._print(segment_id)
+                self._prints[segment_id] = prints[segment_id]
         return found
 
     def digests(self, segment_id: str) -> dict[int, str]:
@@ -210,13 +232,16 @@ class SegmentMasks(SegmentTable):
 
         What others took from edited slices of the segment does not come back: the user has seen them as they are.
         """
+        voxels, prints = self._voxels(), self._present_prints()
         for each in self.segment_ids() if segment_id is None else (segment_id,):
             axis = self.axis_of(each)
-            edited = self._edits_of(each) if self._overlaps and each in self._known else {}
+            edited = (
+                self._edits_of(each, voxels, prints[each]) if self._overlaps and each in self._known else {}
+            )
             if edited:
                 whole = {index: np.ones_like(mask) for index, mask in edited.items()}
-                self._overlaps.strike(each, self._voxels().flat_of_masks(axis, whole))
-            self._learn(each, axis)
+                self._overlaps.strike(each, voxels.flat_of_masks(axis, whole))
+            self._learn(each, axis, voxels, prints[each])
 
     def axis_of(self, segment_id: str) -> SliceAxis:
         """The slice axis along which a segment was written last; K before."""
@@ -226,7 +251,7 @@ class SegmentMasks(SegmentTable):
     def set_axis(self, segment_id: str, axis: SliceAxis) -> None:
         """Tell edits of a segment along another axis from now on; edits so far count as known."""
         if self.axis_of(segment_id) != axis or segment_id not in self._known:
-            self._learn(segment_id, axis)
+            self._learn(segment_id, axis, self._voxels(), self._present_prints()[segment_id])
 
     # -- the surface
 
@@ -322,8 +347,10 @@ class SegmentMasks(SegmentTable):
             for segment_id in sorted(changes.segments):
                 for event in ("SourceRepresentationModified", "RepresentationModified"):
                     node.GetSegmentation().InvokeEvent(getattr(slicer.vtkSegmentation, event), segment_id)
-        for segment_id in as_known.intersection(self._sharing(changes.segments)):
-            self._prints[segment_id] = self._print(segment_id)
+        written = as_known.intersection(self._sharing(changes.segments))
+        if written:
+            prints = self._present_prints(written)
+            self._prints.update((segment_id, prints[segment_id]) for segment_id in written)
 
     def _sharing(self, changed: set[str]) -> list[str]:
         """The segments whose labelmaps were written with those of `changed`."""
@@ -335,45 +362,59 @@ class SegmentMasks(SegmentTable):
             if any(labelmap_of(node, segment_id) is image for image in images)
         ]
 
-    def _learn(self, segment_id: str, axis: SliceAxis) -> None:
+    def _learn(self, segment_id: str, axis: SliceAxis, voxels: SegmentVoxels, present: Print) -> None:
         known = self._known[segment_id] = KnownSlices(axis)
-        for index, mask in self._voxels().read(segment_id, axis).items():
+        for index, mask in voxels.read(segment_id, axis).items():
             known.put(index, mask)
-        self._prints[segment_id] = self._print(segment_id)
+        self._prints[segment_id] = present
         self._followed.follow([(segment_id, self._segment(segment_id))])
 
-    def _print(self, segment_id: str) -> Print:
-        """What tells whether the labelmap of a segment holds the same voxels at the same places as before."""
-        node = self.segmentation_node
-        image = _image_print(labelmap_of(node, segment_id), self._voxels().grid)
-        return node.GetSegmentation().GetSegment(segment_id).GetLabelValue(), image
+    def _present_prints(self, among: Collection[str] | None = None) -> dict[str, Print]:
+        """What tells whether the labelmaps of segments hold the same voxels at the same places as before.
 
-    def _as_known(self) -> frozenset[str]:
-        """The segments whose labelmaps are as they were when their slices were compared last."""
-        found, images = [], dict[int, ImagePrint]()
+        A labelmap that several share is read once.
+        """
         node, grid = self.segmentation_node, self._voxels().grid
-        for segment_id in self.segment_ids():
+        images: dict[int, ImagePrint] = {}
+        found = {}
+        for segment_id in self.segment_ids() if among is None else among:
             image = labelmap_of(node, segment_id)
             if id(image) not in images:
                 images[id(image)] = _image_print(image, grid)
-            value = node.GetSegmentation().GetSegment(segment_id).GetLabelValue()
-            if self._prints.get(segment_id) == (value, images[id(image)]):
-                found.append(segment_id)
-        return frozenset(found)
+            value = int(node.GetSegmentation().GetSegment(segment_id).GetLabelValue())
+            found[segment_id] = (value, images[id(image)])
+        return found
 
-    def _edits_of(self, segment_id: str, segment: Any = None) -> dict[int, Mask]:
-        """Edits of a segment; of a deleted one, `segment` is its vtkSegment."""
+    def _as_known(self) -> frozenset[str]:
+        """The segments whose labelmaps are as they were when their slices were compared last."""
+        prints = self._present_prints()
+        return frozenset(each for each, present in prints.items() if self._prints.get(each) == present)
+
+    def _edits_of(
+        self, segment_id: str, voxels: SegmentVoxels, present: Print | None, deleted: Any = None
+    ) -> dict[int, Mask]:
+        """Edits of a segment whose labelmap is `present` now; of a deleted one, `deleted` is its vtkSegment."""
         known = self._known[segment_id]
-        now = self._voxels().read_segment(segment or self._segment(segment_id), known.axis)
-        shape = volume_geometry(self.volume_node).slice_shape(known.axis)
-        edits = {index: mask for index, mask in now.items() if known.differs(index, mask)}
-        edits.update(
-            {index: np.zeros(shape, dtype=np.bool_) for index in known.indices() if index not in now}
+        changed = (
+            None if present is None else _changed_slices(self._prints.get(segment_id), present, known.axis)
         )
+        if changed is not None:
+            count = voxels.shape[known.axis]
+            changed = [index for index in changed if 0 <= index < count]
+        segment = self._segment(segment_id) if deleted is None else deleted
+        now = voxels.read_segment(segment, known.axis, changed)
+        edits = {index: mask for index, mask in now.items() if known.differs(index, mask)}
+        if changed is None:
+            shape = (voxels.shape[known.axis.row_axis], voxels.shape[known.axis.column_axis])
+            gone = (index for index in known.indices() if index not in now)
+            edits.update({index: np.zeros(shape, dtype=np.bool_) for index in gone})
         return dict(sorted(edits.items()))
 
     def _voxels_changed(self) -> None:
         if self._writing or self._scene.IsClosing():
+            return
+        if self._on_edit is None:
+            self._segments_modified()
             return
         try:
             edited = self.edits()
@@ -381,8 +422,11 @@ class SegmentMasks(SegmentTable):
             logger.warning("The edit of a segment cannot be followed: %s", error)
             return
         for segment_id in edited:
-            if self._on_edit is not None:
-                self._on_edit(segment_id)
+            self._on_edit(segment_id)
+
+    def _looks_changed(self) -> None:
+        if not self._scene.IsClosing():
+            self._removed.look(self.segmentation_node)
 
     def _segments_modified(self) -> None:
         if self._on_modified is not None and not self._writing and not self._scene.IsClosing():
@@ -407,8 +451,11 @@ class SegmentMasks(SegmentTable):
         if self._writing or self._scene.IsClosing() or segment_id not in self._known:
             return
         try:
-            same = self._prints.get(segment_id) == self._print(segment_id)
-            self._followed.note(segment_id, {} if same else self._edits_of(segment_id))
+            present = self._present_prints([segment_id])[segment_id]
+            same = self._prints.get(segment_id) == present
+            self._followed.note(
+                segment_id, {} if same else self._edits_of(segment_id, self._voxels(), present)
+            )
         except (GeometryError, SessionError) as error:
             logger.warning("The edit of a segment cannot be followed: %s", error)
 
@@ -421,7 +468,7 @@ class SegmentMasks(SegmentTable):
             if not self._voxels().read_segment(segment, SliceAxis.K):
                 # Cleared, as its part of a shared labelmap is.
                 return self._followed.noted(segment_id)
-            return self._edits_of(segment_id, segment)
+            return self._edits_of(segment_id, self._voxels(), None, segment)
         except GeometryError:
             return {}
 
@@ -457,8 +504,35 @@ def _checked(masks: Mapping[int, Mask], axis: SliceAxis, shape: tuple[int, int, 
 
 def _image_print(image: Any, grid: VolumeGrid) -> ImagePrint:
     if image is None or is_empty(image):
-        return None, (), 0
-    return grid.lattice(image), tuple(image.GetExtent()), zlib.crc32(raw_array(image).data)
+        return None, (), ()
+    checksums = tuple(zlib.crc32(plane.data) for plane in raw_array(image))
+    return grid.lattice(image), tuple(image.GetExtent()), checksums
+
+
+def _changed_slices(before: Print | None, present: Print, axis: SliceAxis) -> list[int] | None:
+    """The volume's slices across `axis` on which a labelmap is another than before; None = any may be.
+
+    The labelmap's own slices are compared, which lie across `axis` in most volumes, those that were added or taken away
+    among them.
+    """
+    if before is None or before[0] != present[0]:
+        return None
+    (lattice, extent, checksums), (lattice_now, extent_now, checksums_now) = before[1], present[1]
+    component = 2 - int(axis)  # lattices count i, j, k
+    if (
+        lattice is None
+        or lattice != lattice_now
+        or lattice.axes[component] != 2
+        or extent[:4] != extent_now[:4]
+    ):
+        return None
+
+    def by_slice(first: int, values: tuple[int, ...]) -> dict[int, int]:
+        sign, shift = lattice.signs[component], lattice.shift[component]
+        return {sign * (first + number) + shift: value for number, value in enumerate(values)}
+
+    old, new = by_slice(extent[4], checksums), by_slice(extent_now[4], checksums_now)
+    return sorted(index for index in old.keys() | new.keys() if old.get(index) != new.get(index))
 
 
 def _ignore(_segment_id: str) -> None:

@@ -66,6 +66,35 @@ def slice_nodes(scene: Any) -> list[Any]:
     ]
 
 
+def other_volume_in_view(scene: Any, view_name: str, volume_node: Any) -> Any | None:
+    """The scalar volume in the background of a slice view that does not show `volume_node`; None where it does."""
+    for composite in composite_nodes(scene):
+        if composite.GetLayoutName() != view_name:
+            continue
+        shown = [composite.GetBackgroundVolumeID()]
+        if composite.GetForegroundOpacity() > 0:
+            shown.append(composite.GetForegroundVolumeID())
+        background = scene.GetNodeByID(shown[0]) if shown[0] else None
+        if volume_node.GetID() in shown or background is None:
+            return None
+        return background if background.GetClassName() == "vtkMRMLScalarVolumeNode" else None
+    return None
+
+
+def composite_nodes(scene: Any) -> list[Any]:
+    """The nodes that say which volumes the slice views show."""
+    return [
+        scene.GetNthNodeByClass(number, "vtkMRMLSliceCompositeNode")
+        for number in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode"))
+    ]
+
+
+def shown_slice_node(scene: Any) -> Any | None:
+    """The node of the first slice view of the layout; of any slice view where there is no layout."""
+    nodes = slice_nodes(scene)
+    return next((node for node in nodes if node.IsMappedInLayout()), next(iter(nodes), None))
+
+
 def clicked_slice_node(scene: Any) -> Any | None:
     """The node of the slice view that the mouse is over; None over a 3-D view and outside."""
     crosshair = scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")

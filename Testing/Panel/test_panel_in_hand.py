@@ -1,0 +1,217 @@
+"""Keys, strips and numbers of the panel with the real controller in SlicerHost."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from PySide6 import QtWidgets
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+
+from .conftest import click_and_see, strips
+
+
+def test_range_begins_and_ends_at_the_slice_in_view_by_two_keys(host, opened):
+    installed = dict(opened.panel._shortcuts._installed)
+    assert not installed["range_first"].enabled, "before the first prompt the key is Slicer's"
+    click_and_see(host, opened)
+    index = opened.controller.shown_index
+    opened.controller.show_slice(index - 3)
+    host.process_events(0.1)
+    host.key("[")
+    opened.controller.show_slice(index + 4)
+    host.process_events(0.1)
+    host.key("]")
+    assert opened.controller.slice_range == (index - 3, index + 4)
+
+
+def test_key_switches_between_organ_and_not_organ_while_a_tool_is_in_hand(host, opened):
+    assert not dict(opened.panel._shortcuts._installed)["polarity"].enabled
+    for tool, other in (("positiveButton", "negativeButton"), ("negativeButton", "positiveButton")):
+        host.press(getattr(opened.ui, tool))
+        host.process_events(0.05)
+        host.key("T")
+        host.process_events(0.05)
+        assert getattr(opened.ui, other).checked
+        host.key("Esc")
+        host.process_events(0.05)
+    host.key("D")
+    host.process_events(0.05)
+    assert opened.ui.scribblePositive.checked
+    host.key("T")
+    assert opened.ui.scribbleNegative.checked
+    host.key("Esc")
+
+
+def test_key_accepts_a_segment_and_begins_the_next_one_with_the_tool_in_hand(host, opened):
+    host.press(opened.ui.positiveButton)
+    host.click("Red", (0.0, 0.0, 1.0))
+    controller = opened.controller
+    assert host.wait_until(lambda: any(s.confidence is not None for s in controller.slices), 60)
+    first = controller.segment_id
+    host.key("E")
+    host.process_events(0.1)
+    assert len(controller.segment_ids) == 2
+    assert controller.segment_id != first
+    assert controller.placing is not None
+    host.click("Red", (4.0, 4.0, 1.0))
+    assert host.wait_until(lambda: any(s.confidence is not None for s in controller.slices), 60)
+    controller.select_segment(first)
+    assert [
+        s.state.name for s in controller.slices if s.confidence is not None or s.state.name == "ACCEPTED"
+    ] == ["ACCEPTED"]
+    host.key("Esc")
+
+
+def test_cancel_says_at_once_that_it_cancels(host, opened):
+    click_and_see(host, opened)
+    ui, controller = opened.ui, opened.controller
+    host.press(ui.propagateButton)
+    assert controller.busy
+    opened.panel._propagate.cancel()
+    assert ui.cancelButton.text == "Cancelling..."
+    assert not ui.cancelButton.enabled
+    assert host.wait_until(lambda: not controller.busy, 60)
+    host.process_events(0.1)
+    assert ui.cancelButton.text == "Cancel"
+
+
+def test_buttons_show_the_letters_that_do_the_same(host, opened):
+    ui = opened.ui
+    texts = {
+        name: getattr(ui, name).text
+        for name in ("positiveButton", "boxButton", "scribbleButton", "acceptButton")
+    }
+    assert texts == {
+        "positiveButton": "Point + (P)",
+        "boxButton": "Box (X)",
+        "scribbleButton": "Scribble (D)",
+        "acceptButton": "Accept slice (A)",
+    }
+
+
+def test_views_do_not_move_when_the_first_mask_comes(host, opened):
+    assert [strip.visible for strip in strips(host)] == [True, True, True]
+    before = [host._canvas(name).height for name in ("Red", "Green", "Yellow")]
+    click_and_see(host, opened)
+    assert [host._canvas(name).height for name in ("Red", "Green", "Yellow")] == before
+
+
+def test_panel_is_refreshed_while_changes_follow_each_other_without_a_pause(host, opened):
+    from MedSAMSlicerLib.app.state import Topic
+
+    refreshed = []
+    for _ in range(30):
+        opened.panel._changed(Topic.VIEW)
+        host.process_events(0.005)
+        refreshed.append(not opened.panel._topics)
+    assert any(refreshed)
+
+
+def test_strip_and_picture_are_as_sharp_as_the_screen(host, opened):
+    strip = strips(host)[0]
+    strip.devicePixelRatioF = lambda: 2.0
+    opened.panel._strips._strips[0][0].paint()
+    assert strip.pixmap.devicePixelRatio() == 2.0
+    assert strip.pixmap.width() == 2 * strip.width
+    picture = opened.ui.slicePicture
+    picture.devicePixelRatioF = lambda: 2.0
+    host.show_slice("Red", (0.0, 0.0, 5.0))
+    host.process_events(0.1)
+    assert picture.pixmap.devicePixelRatio() == 2.0
+
+
+def test_keys_work_in_the_window_of_a_detached_view(host, opened):
+    import slicer
+
+    view = host.view("Green")
+    window = QtWidgets.QWidget()
+    layout = QtWidgets.QVBoxLayout(window)
+    layout.addWidget(view)
+    window.show()
+    slicer.app.layoutManager().layoutChanged(0)
+    host.process_events(0.05)
+    window.activateWindow()
+    host.process_events(0.05)
+    QTest.keyClick(host._canvas("Green"), Qt.Key.Key_P)
+    host.process_events(0.05)
+    assert opened.controller.placing is not None
+    QTest.keyClick(host._canvas("Green"), Qt.Key.Key_Escape)
+    host.process_events(0.05)
+    assert opened.controller.placing is None
+    host.leave_module()
+    QTest.keyClick(host._canvas("Green"), Qt.Key.Key_P)
+    assert opened.controller.placing is None
+
+
+def test_waits_for_results_are_short_while_the_mouse_moves_over_a_view(host, opened):
+    poller = opened.controller._work.poller
+    host.process_events(0.4)
+    assert not poller.user_is_active
+    host.move("Red", (5.0, 5.0, 1.0))
+    host.move("Red", (6.0, 5.0, 1.0))
+    assert poller.user_is_active
+
+
+def test_volume_and_overlap_of_the_selected_segment_are_numbers_beside_it(host, opened):
+    import slicer
+
+    controller, ui = opened.controller, opened.ui
+    controller.add_segment("first")
+    first, node, volume = controller.segment_id, controller.segmentation_node, controller.volume_node
+    second = controller.add_segment("second")
+    array = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
+    array[4:8, 10:20, 10:20] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, first, volume)
+    array[:] = 0
+    array[6:10, 15:25, 15:25] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, second, volume)
+    voxel = 1.5 * 1.5 * 2.0 / 1000
+    wanted = f"{400 * voxel:.3g} mL, {50 * voxel:.3g} mL of it also in first"
+    assert host.wait_until(lambda: ui.segmentStateLabel.text.endswith(wanted), 10), ui.segmentStateLabel.text
+    controller.select_segment(first)
+    wanted = f"{400 * voxel:.3g} mL, {50 * voxel:.3g} mL of it also in second"
+    assert host.wait_until(lambda: ui.segmentStateLabel.text.endswith(wanted), 10), ui.segmentStateLabel.text
+
+
+def test_name_of_slicers_terminology_is_completed_and_says_what_the_segment_is(host, ball, tmp_path):
+    import slicer
+    import vtk
+
+    def code(value, meaning):
+        return {"CodingSchemeDesignator": "SCT", "CodeValue": value, "CodeMeaning": meaning}
+
+    kinds = [
+        code("10200004", "Liver"),
+        {**code("64033007", "Kidney"), "Modifier": [code("7771000", "Left"), code("24028007", "Right")]},
+    ]
+    category = {**code("123037004", "Anatomical Structure"), "showAnatomy": False, "Type": kinds}
+    path = tmp_path / "list.term.json"
+    schema = "https://raw.githubusercontent.com/qiicr/dcmqi/master/doc/segment-context-schema.json#"
+    content = {"SegmentationCategoryTypeContextName": "Test list", "@schema": schema}
+    path.write_text(json.dumps({**content, "SegmentationCodes": {"Category": [category]}}), encoding="utf-8")
+    assert slicer.modules.terminologies.logic().LoadTerminologyFromFile(str(path)) == "Test list"
+    ui = (widget := host.open_module()).ui
+    completer = ui.segmentNameEdit.completer()
+    model = completer.model()
+    names = [model.data(model.index(row, 0)) for row in range(model.rowCount())]
+    assert names == ["Kidney", "Left kidney", "Liver", "Right kidney"]
+    ui.segmentNameEdit.text = "left KIDNEY"
+    QTest.keyClick(ui.segmentNameEdit, Qt.Key.Key_Return)
+    host.process_events(0.05)
+    ui.segmentNameEdit.text = "lesion 3"
+    host.press(ui.addSegmentButton)
+    host.process_events(0.05)
+    assert ui.segmentNameEdit.text == ""
+    segmentation = widget.controller.segmentation_node.GetSegmentation()
+    kidney, lesion = (segmentation.GetSegment(each) for each in widget.controller.segment_ids)
+    assert (kidney.GetName(), lesion.GetName()) == ("left KIDNEY", "lesion 3")
+    entry = vtk.reference("")
+    assert kidney.GetTag("TerminologyEntry", entry)
+    assert str(entry).split("~")[:4] == [
+        "Test list",
+        "SCT^123037004^Anatomical Structure",
+        "SCT^64033007^Kidney",
+        "SCT^7771000^Left",
+    ]
