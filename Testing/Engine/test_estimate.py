@@ -35,13 +35,13 @@ from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
 from MedSAMSlicerLib.sam2 import NANO, TINY
 from MedSAMSlicerLib.sam2.checkpoint import seeded
 
-shape, name, size, objects, cache_mb, margin = json.loads(sys.argv[1])
+shape, name, size, objects, cache_mb, margin, stage = json.loads(sys.argv[1])
 volume = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
 geometry = VolumeGeometry.from_spacing(shape, (1.0, 1.0, 1.0))
 model = seeded(dataclasses.replace({"nano": NANO, "tiny": TINY}[name], image_size=size))
 segmenter = VolumeSegmenter(
     volume, geometry, model, Window(0, 255, "full"), tier="exact", cache_bytes=cache_mb << 20, crop_margin=margin,
-    patience=0, threads=1, volume_stage="off",  # whose memory is not estimated so far
+    patience=0, threads=1, volume_stage=stage,
 )
 ref = SliceRef(SliceAxis.K, shape[0] // 2)
 boxes = [box_from_voxels(geometry, ref, 10 + 20 * n, 12, shape[2] // 2, shape[1] // 2) for n in range(objects)]
@@ -60,18 +60,26 @@ print(json.dumps([before.peak_bytes, process_memory.highest_bytes(), dict(before
     not sys.platform.startswith("linux"), reason="only Linux tells the peak of a part of a process"
 )
 @pytest.mark.parametrize(
-    ("shape", "network", "size", "objects", "cache_mb", "margin"),
+    ("shape", "network", "size", "objects", "cache_mb", "margin", "stage"),
     [
-        pytest.param((150, 128, 128), "nano", 192, 1, 2048, 0, id="many slices, all features kept"),
-        pytest.param((150, 128, 128), "nano", 192, 1, 32, 0, id="many slices, few features kept"),
-        pytest.param((40, 400, 500), "nano", 192, 4, 2048, 1.7, id="four objects, each in its own square"),
-        pytest.param((6, 200, 200), "tiny", 512, 2, 2048, 0, id="a large network, two objects"),
+        pytest.param((150, 128, 128), "nano", 192, 1, 2048, 0, "off", id="many slices, all features kept"),
+        pytest.param((150, 128, 128), "nano", 192, 1, 32, 0, "learned", id="many slices, few features kept"),
+        pytest.param(
+            (40, 400, 500), "nano", 192, 4, 2048, 1.7, "auto", id="four objects, each in its own square"
+        ),
+        pytest.param((6, 200, 200), "tiny", 512, 2, 2048, 0, "off", id="a large network, two objects"),
     ],
 )
 def test_peak_memory_is_estimated_within_30_percent(
-    shape: tuple[int, int, int], network: str, size: int, objects: int, cache_mb: int, margin: float
+    shape: tuple[int, int, int],
+    network: str,
+    size: int,
+    objects: int,
+    cache_mb: int,
+    margin: float,
+    stage: str,
 ) -> None:
-    request = json.dumps([shape, network, size, objects, cache_mb, margin])
+    request = json.dumps([shape, network, size, objects, cache_mb, margin, stage])
     done = subprocess.run(
         [sys.executable, "-c", RUN, request],
         capture_output=True,

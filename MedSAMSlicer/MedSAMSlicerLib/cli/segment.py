@@ -103,7 +103,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     network.add_argument(
         "--volume-stage",
-        choices=("auto", "fused", "off"),
+        choices=("auto", "learned", "fused", "off"),
         default="auto",
         help="how all slices are looked at together at the end; fused = without learned weights (default: auto)",
     )

@@ -18,14 +18,18 @@ from ..core.errors import InsufficientMemoryError
 from ..core.geometry import SliceAxis
 from ..core.prompts import PromptSet
 from ..sam2.model import DecoderPrompts
+from ..sam2.sam1 import EMBEDDING
 from .bank import Recollection
 from .features import SliceFeatures
 from .process_memory import forget_highest, highest_bytes, resident_bytes
-from .segmenter import VolumeSegmenter
+from .second_reader import MOST_SLICES
+from .segmenter import READER_CACHE_BYTES, VolumeSegmenter
+from .volume.stage import WORKING_SIDE, WORKING_VOXELS
 
 _TRIES = 2  # the quickest counts: what else the machine does can only slow one down
 _REFOLLOWED = 1.3  # encodings per slice when a square follows the object, which is moved now and then
 _WORKING_BYTES_PER_PIXEL = 400  # of the frame; only where the system cannot be asked
+_STAGE_BYTES_PER_VOXEL = 560  # of the working grid, measured on 46,000 to 1.1 million voxels
 _FOREGROUND = 0.2  # of a slice: part of its voxels inside an object, of which one byte each is kept
 
 
@@ -40,6 +44,7 @@ class Probe:
         working_bytes: held on top of that while computing, at most.
         keys_bytes: one remembered slice of one object.
         features_bytes: one slice's features as they are kept.
+        reading_seconds: for the second network to read one slice; 0 without it.
     """
 
     encode_seconds: float
@@ -48,6 +53,7 @@ class Probe:
     working_bytes: int
     keys_bytes: int
     features_bytes: int
+    reading_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Estimate:
         peak_bytes: of memory, at most at one time.
         seconds: from the first slice to the last.
         parts: bytes by name: "now" (what the process holds already), "network" (while it computes), "features",
-            "memories", "results".
+            "memories", "stage" (the volume stage and its second network), "results".
     """
 
     peak_bytes: int
@@ -116,9 +122,11 @@ def estimate(
         "network": measured.working_bytes,
         "features": min(segmenter.cache_bytes, encoded * measured.features_bytes),
         "memories": _memories_bytes(segmenter, axis, len(lengths), measured),
+        "stage": _stage_bytes(segmenter, axis, lengths),
         "results": _results_bytes(segmenter, axis, lengths),
     }
     seconds = encoded * measured.encode_seconds + sum(lengths) * measured.step_seconds
+    seconds += sum(min(length, MOST_SLICES) for length in lengths) * measured.reading_seconds
     return Estimate(sum(parts.values()), seconds, parts)
 
 
@@ -134,7 +142,19 @@ def measure(segmenter: VolumeSegmenter, axis: SliceAxis = SliceAxis.K) -> Probe:
     side = segmenter.model.config.image_size
     working = (highest_bytes() or 0) - before if resettable else _WORKING_BYTES_PER_PIXEL * side * side
     kept = sum(part.numel() for part in features) * segmenter.precision.storage.itemsize
-    return Probe(encode_seconds, step_seconds, before, max(working, 0), keys_bytes, kept)
+    reading = _reading_seconds(segmenter, axis)
+    return Probe(encode_seconds, step_seconds, before, max(working, 0), keys_bytes, kept, reading)
+
+
+def _reading_seconds(segmenter: VolumeSegmenter, axis: SliceAxis) -> float:
+    """How long the second network takes for a slice; 0 without one, or if the slice was read already."""
+    reader = segmenter.second_reader(axis)
+    if reader is None:
+        return 0.0
+    middle = segmenter.geometry.slice_count(axis) // 2
+    rows, columns = segmenter.geometry.slice_shape(axis)
+    with segmenter.settings():
+        return _seconds(partial(reader.read, middle, (-0.5, -0.5, columns - 0.5, rows - 0.5)))
 
 
 def _encoded(segmenter: VolumeSegmenter, axis: SliceAxis) -> tuple[SliceFeatures, float]:
@@ -193,6 +213,27 @@ def _memories_bytes(segmenter: VolumeSegmenter, axis: SliceAxis, objects: int, p
     directions = 1 if segmenter.precision.device.type == "cpu" else 2
     memories = segmenter.network(axis).facts.num_memories
     return objects * directions * (memories + 1) * probe.keys_bytes
+
+
+def _stage_bytes(segmenter: VolumeSegmenter, axis: SliceAxis, lengths: list[int]) -> int:
+    """The volume stage, one object after the other, and the second network with its features."""
+    if not segmenter.looks_at_volumes:
+        return 0
+    rows, columns = segmenter.geometry.slice_shape(axis)
+    longest = max(lengths, default=0)
+    voxels = min(longest * min(rows, WORKING_SIDE) * min(columns, WORKING_SIDE), WORKING_VOXELS)
+    reader = segmenter.second_reader(axis)
+    if reader is None:
+        return voxels * _STAGE_BYTES_PER_VOXEL
+    facts, storage = reader.network.facts, segmenter.precision.storage.itemsize
+    features = EMBEDDING * (facts.image_size // facts.stride) ** 2 * storage
+    weights = 2 * sum(
+        weight.nbytes for weight in reader.network.model.parameters()
+    )  # the encoder is copied, fused
+    read = sum(min(length, MOST_SLICES) for length in lengths)
+    kept = min(read * features, READER_CACHE_BYTES, segmenter.cache_bytes)
+    working = _WORKING_BYTES_PER_PIXEL * facts.image_size**2
+    return voxels * _STAGE_BYTES_PER_VOXEL + weights + kept + working
 
 
 def _results_bytes(segmenter: VolumeSegmenter, axis: SliceAxis, lengths: list[int]) -> int:

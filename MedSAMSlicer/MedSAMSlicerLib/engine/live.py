@@ -156,7 +156,8 @@ class LiveSegmentation:
             jobs = [job for run in self._runs.values() for job in run.jobs()]
             if wanted is not None:
                 jobs = [job for job in jobs if not set(job.track.slices).isdisjoint(wanted[job.object])]
-            counter.expect(sum(len(job.track.slices) for job in jobs))
+            to_read = sum(run.slices_to_read() for run in self._runs.values())
+            counter.expect(sum(len(job.track.slices) for job in jobs) + to_read)
             for event in self._propagator.run(jobs, cancel, counter):
                 self._runs[event.object].take(event)
                 self._slices += isinstance(event, SliceMask)
@@ -168,6 +169,7 @@ class LiveSegmentation:
                     handed = time.perf_counter()
                     yield mask
                     spent += time.perf_counter() - handed
+            counter.expect(0)
         finally:
             self._seconds += time.perf_counter() - began - spent
 

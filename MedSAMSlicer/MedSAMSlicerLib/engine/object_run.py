@@ -187,6 +187,12 @@ class ObjectRun:
         """The tracks that are not computed with the key slices as they are now."""
         return [self._job(track, self._keys) for track in self._current() if not self._is_done(track)]
 
+    def slices_to_read(self) -> int:
+        """How many slices a second network is going to read once the tracks are done."""
+        return (
+            0 if self._refiner is None or not self.jobs() else self._refiner.slices_to_read(len(self._tracks))
+        )
+
     def take(self, event: Event) -> None:
         """Note what a job of :meth:`jobs` brought."""
         if isinstance(event, SliceMask):
@@ -223,7 +229,7 @@ class ObjectRun:
         self._refined_for, earlier = None, None
         if self._rounds[:-1] and (complete or self._rounds[-2].id in self._shown):
             earlier = self._shown_after(self._rounds[:-1], cancel, counter or ProgressCounter(0))
-        shown = self._refined(latest.prompts, self._tracked, self._owner, earlier, cancel)
+        shown = self._refined(latest.prompts, self._tracked, self._owner, earlier, cancel, counter)
         for index in sorted({*shown.slices, *self.result.slices}):
             before, now = self.result.slices.get(index), shown.slices.get(index)
             if now is None or now is before:
@@ -314,7 +320,7 @@ class ObjectRun:
         earlier = self._shown[rounds[known - 1].id] if known else None
         for part in rounds[known:]:
             tracked, owner = self._tracked_with(part.keys, earlier, cancel, counter)
-            earlier = self._refined(part.prompts, tracked, owner, earlier, cancel)
+            earlier = self._refined(part.prompts, tracked, owner, earlier, cancel, counter)
             self._note(part.id, earlier)
         assert earlier is not None
         return earlier
@@ -359,6 +365,7 @@ class ObjectRun:
         owner: Mapping[int, str],
         earlier: _Shown | None,
         cancel: Cancel | None,
+        counter: ProgressCounter | None,
     ) -> _Shown:
         """What is shown of tracked slices: those of new tracks refined, the others as they were shown before."""
         assert self._refiner is not None
@@ -368,7 +375,7 @@ class ObjectRun:
         slices = {index: stored for index, stored in tracked.items() if index not in stay}
         if earlier is not None:
             slices.update({index: earlier.slices[index] for index in stay if index in earlier.slices})
-        for mask in self._refiner.refine(prompts, tracked, owner, owner.keys() - stay, cancel):
+        for mask in self._refiner.refine(prompts, tracked, owner, owner.keys() - stay, cancel, counter):
             if mask.index in slices or mask.mask.any():
                 slices[mask.index] = StoredSlice.of(mask)
         return _Shown(dict(tracked), slices, dict(owner))

@@ -9,12 +9,13 @@ import numpy as np
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.prompts import ObjectPrompts
 from .network import SliceNetwork
-from .propagate import Cancel, stop_if
+from .propagate import Cancel, ProgressCounter, stop_if
 from .result import StoredSlice
+from .second_reader import MOST_SLICES, SecondReader
 from .slice_mask import SliceMask
 from .view import OUTSIDE_LOGIT
-from .volume.evidence import FramePart, gather
-from .volume.stage import VolumeStage
+from .volume.evidence import FramePart, VolumeEvidence, gather
+from .volume.stage import Refined, VolumeStage
 
 _PRESENT, _ABSENT = 10.0, -10.0  # object scores where the network gave none
 
@@ -27,6 +28,7 @@ class Refiner:
         network: of the volume.
         geometry, axis: of the volume and its slices.
         frame: see :data:`~.volume.evidence.FramePart`.
+        reader: a second network that reads the slices again; None = there is none.
     """
 
     def __init__(
@@ -36,7 +38,9 @@ class Refiner:
         geometry: VolumeGeometry,
         axis: SliceAxis,
         frame: FramePart,
+        reader: SecondReader | None = None,
     ) -> None:
+        self._reader = reader
         self._stage, self._network, self._frame = stage, network, frame
         self._geometry, self._axis = geometry, axis
 
@@ -47,6 +51,7 @@ class Refiner:
         searched: Collection[int],
         wanted: Collection[int],
         cancel: Cancel | None = None,
+        counter: ProgressCounter | None = None,
     ) -> Iterator[SliceMask]:
         """The slices of an object as they look when all are seen together; nothing where nothing is to be gained.
 
@@ -56,6 +61,7 @@ class Refiner:
             searched: slices that were computed or given up; of the others nothing is known.
             wanted: those of them to refine.
             cancel: asked before each slice.
+            counter: counts the slices that a second network reads.
 
         Yields:
             Masks of slices that are not key slices, in ascending order.
@@ -66,7 +72,7 @@ class Refiner:
         if all(index in tracked and tracked[index].is_key for index in wanted):
             return
         evidence = gather(prompts, tracked, self._geometry, self._axis, self._frame, searched)
-        found = None if evidence is None else self._stage.refine(evidence)
+        found = None if evidence is None else self._refined(evidence, cancel, counter)
         if found is None:
             return
         nearest = next(stored for stored in tracked.values() if stored.is_key)
@@ -85,3 +91,18 @@ class Refiner:
             score = _PRESENT if mask.any() else _ABSENT
             iou = 0.0 if stored is None else stored.iou
             yield SliceMask(prompts.name, index, logits, mask, iou, score, False, view, low, True)
+
+    def slices_to_read(self, count: int) -> int:
+        """How many of `count` slices a second network is going to read, about."""
+        return 0 if self._reader is None else min(count, MOST_SLICES)
+
+    def _refined(
+        self, evidence: VolumeEvidence, cancel: Cancel | None, counter: ProgressCounter | None
+    ) -> Refined | None:
+        """What the stage makes of an object; once more with what the second network draws in the boxes of that."""
+        found = self._stage.refine(evidence)
+        if found is None or self._reader is None:
+            return found
+        masks = np.where(evidence.fixed[:, None, None], evidence.logits, found.logits) > 0
+        masks[: evidence.first] = masks[evidence.last + 1 :] = False
+        return self._stage.refine(self._reader.with_reading(evidence, masks, cancel, counter))

@@ -39,6 +39,7 @@ from .propagate import Cancel, Event, Progress, ProgressCounter, Propagator, sto
 from .proposals import Proposal, ProposalSettings, Proposer
 from .refining import Refiner
 from .result import ObjectResult, SegmentationResult, StoredSlice, finished_masks
+from .second_reader import SecondReader, bundled_reader
 from .slice_mask import SliceMask
 from .slice_prompts import slice_prompts
 from .slicewise import SliceWiseNetwork
@@ -53,6 +54,9 @@ COLOR_WINDOW = Window(0.0, 255.0, "color")
 
 FAST_CROP_MARGIN = 2.0
 """Width of the following square / the object's box for checkpoints trained on whole slices, in the fast tier."""
+
+READER_CACHE_BYTES = 256 << 20
+"""How much memory the features of the second network may take."""
 
 SCOPES = ("track", "video")
 
@@ -115,6 +119,8 @@ class VolumeSegmenter:
         self._networks: dict[SliceAxis, SliceNetwork] = {}
         wanted = "off" if self.color else checked_stage(volume_stage)
         self._stage = None if wanted == "off" else make_stage(wanted, self.precision.device)
+        self._reads_twice = wanted == "auto" and sam2 is not None
+        self._readers: dict[SliceAxis, SecondReader | None] = {}
 
     # ----------------------------------------------------------------------------------------------------- at once
 
@@ -232,6 +238,18 @@ class VolumeSegmenter:
         config = self.model.config
         return FrameView.whole(self.geometry, axis, config.image_size, config.input.fit, config.input.filter)
 
+    @property
+    def looks_at_volumes(self) -> bool:
+        """Whether a volume stage looks at all slices of an object together."""
+        return self._stage is not None
+
+    def second_reader(self, axis: SliceAxis) -> SecondReader | None:
+        """The network that reads the slices along an axis again, if it is wanted and there."""
+        if axis not in self._readers:
+            model = bundled_reader(self.precision.device) if self._reads_twice else None
+            self._readers[axis] = None if model is None else self._made_reader(model, axis)
+        return self._readers[axis]
+
     # -------------------------------------------------------------------------------------------------------- inside
 
     def _refiner(self, axis: SliceAxis) -> Refiner | None:
@@ -242,7 +260,18 @@ class VolumeSegmenter:
         def part(index: int, rows: slice, columns: slice) -> npt.NDArray[np.uint8]:
             return self.window.apply(slices[index, rows, columns])
 
-        return Refiner(self._stage, self.network(axis), self.geometry, axis, part)
+        reader = self.second_reader(axis)
+        return Refiner(self._stage, self.network(axis), self.geometry, axis, part, reader)
+
+    def _made_reader(self, model: SAM1, axis: SliceAxis) -> SecondReader:
+        limit = min(READER_CACHE_BYTES, self.cache_bytes)
+        store = FeatureStore(
+            model, self.precision, None, lambda index: self.frame(index, axis), limit, threads=self.threads
+        )
+        network = SliceWiseNetwork(model, store, self.geometry.slice_count(axis))
+        rule = model.config.input
+        whole = FrameView.whole(self.geometry, axis, model.config.image_size, rule.fit, rule.filter)
+        return SecondReader(network, whole)
 
     def _network(self, store: FeatureStore, count: int) -> SliceNetwork:
         if isinstance(self.model, SAM1):

@@ -104,6 +104,7 @@ class SliceWiseNetwork(SliceViews):
         """Nothing, for B objects."""
         return [SliceMemory(pointer[n : n + 1], None) for n in range(len(pointer))]
 
+    @torch.inference_mode()
     def logits_in_box(
         self, index: int, view: FrameView, box: tuple[float, float, float, float]
     ) -> npt.NDArray[np.float32]:
@@ -115,13 +116,14 @@ class SliceWiseNetwork(SliceViews):
             box: left, top, right and bottom in slice index coordinates, on voxel edges.
 
         Returns:
-            (rows, columns) float32 of the slice; OUTSIDE_LOGIT out of the view.
+            (4h, 4w) float32 logits in that view.
         """
         features = self.features([(index, view)])
         corners = torch.from_numpy(view.box_to_network(box[:2], box[2:]))[None].to(self.device)
         labels = torch.tensor([[2, 3]], device=self.device)
         logits, _ = self.model.decode(features.top.float(), DecoderPrompts(corners, labels))
-        return view.mask_from_logits(logits[0, 0].float().cpu().numpy())
+        found: npt.NDArray[np.float32] = logits[0, 0].float().cpu().numpy()
+        return found
 
     def _shown(self, prompts: DecoderPrompts, n: int) -> DecoderPrompts | None:
         """What the network is shown of object n; None = the object is gone."""

@@ -10,11 +10,13 @@ import SimpleITK as sitk
 import torch
 
 from MedSAMSlicerLib.core.errors import CheckpointError, VolumeError
-from MedSAMSlicerLib.engine.volume.network import VolumeNet
+from MedSAMSlicerLib.engine.volume.evidence import VolumeEvidence
+from MedSAMSlicerLib.engine.volume.network import IN_CHANNELS, VolumeNet
+from MedSAMSlicerLib.engine.volume.stage import VolumeStage
 from MedSAMSlicerLib.engine.volume.weights import load_stage, save_stage
 from MedSAMSlicerLib.lab.training.anatomy import draw_anatomy
 from MedSAMSlicerLib.lab.training.fields import Source
-from MedSAMSlicerLib.lab.training.volume_examples import Example
+from MedSAMSlicerLib.lab.training.volume_examples import Example, shown_by, with_clicks
 from MedSAMSlicerLib.lab.training.volume_stage import (
     BEST,
     VolumeTraining,
@@ -102,6 +104,28 @@ def test_a_run_learns_goes_on_and_leaves_weights_that_the_engine_reads(tmp_path:
     assert {path.name: path.stat().st_mtime_ns for path in (settings.out / "examples").iterdir()} == made
 
 
+def test_clicks_of_the_examples_lie_where_the_stage_was_wrong_and_mend_their_slices() -> None:
+    z, y, x = np.ogrid[:9, :30, :30]
+    truth = (y - 14) ** 2 + (x - 14) ** 2 < 60 + 0 * z
+    drawn = (y - 14) ** 2 + (x - 14 - 2 * (z - 4)) ** 2 < 60  # it drifts to the side
+    keys = np.arange(9) == 4
+    noise = np.random.default_rng(0).integers(90, 110, truth.shape).astype(np.uint8)  # no edge helps
+    logits = np.where(drawn, 6, -6).astype(np.float32)
+    evidence = VolumeEvidence(
+        (0, 0, 0), (3.0, 1.0, 1.0), noise, logits, keys, keys, np.ones(9, np.float32), 0, 8, True
+    )
+    stage = VolumeStage()
+    before = shown_by(stage, evidence)
+    clicked = with_clicks(evidence, truth, stage, 3, np.random.default_rng(1))
+    assert len(clicked.points) == 3
+    place, column, row, positive = clicked.points[0]
+    assert before[place, int(row), int(column)] != positive == truth[place, int(row), int(column)]
+    fixed = np.flatnonzero(clicked.fixed & ~keys)
+    assert sorted(fixed) == sorted({place for place, *_ in clicked.points})
+    wrong = ((clicked.logits > 0) != truth)[fixed].sum()
+    assert wrong < (before != truth)[fixed].sum()
+
+
 def test_a_folder_with_nothing_to_learn_is_refused(tmp_path: Path, model: SAM2) -> None:
     with pytest.raises(VolumeError, match="nothing that the volume stage can learn from"):
         train_volume_stage(VolumeTraining(tmp_path / "run", drawn=0), model)
@@ -113,7 +137,7 @@ def _example() -> Example:
     truth[2:7, 20:50, 20:50] = 255
     fused = np.where(truth > 0, 2.0, -2.0) + random.normal(0, 1, truth.shape)
     return Example(
-        random.normal(0, 1, (16, *truth.shape)).astype(np.float16),
+        random.normal(0, 1, (IN_CHANNELS, *truth.shape)).astype(np.float16),
         fused.astype(np.float16),
         truth,
         np.ones(9, np.bool_),
@@ -147,9 +171,9 @@ def test_the_loss_falls_when_the_answer_is_right_and_heeds_counted_slices_only()
 def test_weights_come_back_as_they_were_written_and_damage_is_named(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network, path = VolumeNet(), tmp_path / "stage.safetensors"
-    path.write_bytes(save_stage(network, {"licence": "Apache-2.0"}))
+    path.write_bytes(save_stage(network, {"license": "Apache-2.0"}))
     back = load_stage(path)
-    x = torch.randn(1, 16, 5, 11, 13)
+    x = torch.randn(1, IN_CHANNELS, 5, 11, 13)
     with torch.inference_mode():
         assert torch.allclose(back(x, 3.0), network(x, 3.0), atol=1e-2)
     assert back(x, 3.0).shape == (1, 1, 5, 11, 13)

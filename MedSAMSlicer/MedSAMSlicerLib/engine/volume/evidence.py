@@ -26,6 +26,23 @@ FramePart = Callable[[int, slice, slice], npt.NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, eq=False)
+class Reading:
+    """What a second network draws on the slices of an object, see :mod:`..second_reader`.
+
+    Args:
+        logits: (slices, rows, columns) float32 within `LOGIT_LIMIT`; 0 where nothing was read.
+        known: (slices,) bool, from the first slice that was read to the last.
+        agreement: (slices,) float32, Dice of the logits and the mask in whose box they were drawn.
+        on_keys: mean Dice of the logits and the masks of the slices that bind their neighbors; 0 without any.
+    """
+
+    logits: npt.NDArray[np.float32]
+    known: npt.NDArray[np.bool_]
+    agreement: npt.NDArray[np.float32]
+    on_keys: float
+
+
+@dataclass(frozen=True, eq=False)
 class VolumeEvidence:
     """One object's slices as the network drew them, with all that was prompted.
 
@@ -43,6 +60,7 @@ class VolumeEvidence:
         ranged: whether the range was given by the user.
         boxes: (slice, left, top, right, bottom) in index coordinates of the part, on voxel edges.
         points: (slice, x, y, positive) in index coordinates of the part.
+        reading: what a second network draws; None = none was asked.
     """
 
     corner: tuple[int, int, int]
@@ -57,6 +75,7 @@ class VolumeEvidence:
     ranged: bool
     boxes: tuple[tuple[int, float, float, float, float], ...] = ()
     points: tuple[tuple[int, float, float, bool], ...] = ()
+    reading: Reading | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-IN_CHANNELS = 16
+IN_CHANNELS = 20
 WIDTHS = (24, 40, 64)
 _GROUPS = 8
 

@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .channels import Channels
+from .channels import Channels, binned
 from .evidence import VolumeEvidence
 
 Floats = npt.NDArray[np.float32]
+
+READING = slice(16, 20)
+"""The channels of the second network's reading in a stack; all 0 where there is none."""
 
 
 def fused(found: Channels, evidence: VolumeEvidence) -> Floats:
@@ -32,8 +35,16 @@ def fused(found: Channels, evidence: VolumeEvidence) -> Floats:
     return np.asarray(total.clip(-12, 12), np.float32)
 
 
-def stacked(found: Channels, evidence: VolumeEvidence, fused_logit: Floats, gray: Floats) -> Floats:
-    """(channels, slices, rows, columns) float32."""
+def stacked(found: Channels, evidence: VolumeEvidence, fused_logit: Floats, factor: int = 1) -> Floats:
+    """(channels, slices, rows, columns) float32 on the working grid.
+
+    Args:
+        found: the channels of the evidence.
+        evidence: of one object.
+        fused_logit: of :func:`fused`.
+        factor: pixels of a slice along each side that make one of the working grid.
+    """
+    gray = binned(evidence.gray, factor)
     shape = found.logits.shape
     count = shape[0]
     keys = np.flatnonzero(evidence.keys)
@@ -61,5 +72,17 @@ def stacked(found: Channels, evidence: VolumeEvidence, fused_logit: Floats, gray
         fused_logit / 4,
         *(values[:, None, None] for values in flat),
         np.full(shape, ratio, np.float32),
+        *_second_reading(evidence, factor),
     ]
     return np.stack([np.broadcast_to(part, shape) for part in parts]).astype(np.float32)
+
+
+def _second_reading(evidence: VolumeEvidence, factor: int) -> list[Floats]:
+    """What a second network draws, where it is known, and how far both agree on key slices and on every slice."""
+    reading, shape = evidence.reading, (len(evidence.gray), 1, 1)
+    if reading is None:
+        return [np.zeros(shape, np.float32)] * 4
+    known = reading.known.astype(np.float32)[:, None, None]
+    agreement = reading.agreement[:, None, None]
+    logits = binned(reading.logits / 4, factor)
+    return [logits, known, np.full(shape, reading.on_keys, np.float32), agreement]

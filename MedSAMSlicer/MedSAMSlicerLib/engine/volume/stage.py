@@ -26,14 +26,20 @@ from .weights import bundled_stage
 
 Floats = npt.NDArray[np.float32]
 
-STAGES = ("auto", "fused", "off")
-"""auto = the learned stage where its weights are there, else the fused one; fused = without learned weights."""
+STAGES = ("auto", "learned", "fused", "off")
+"""auto = the learned stage with a second network that reads the slices again; learned = without that network;
+fused = without learned weights."""
 
-_SIDE = 96  # pixels of a slice that are looked at; larger parts are binned
-_VOXELS = 1_200_000
+WORKING_SIDE, WORKING_VOXELS = 96, 1_200_000
+"""Pixels along a slice's side, and voxels, that are looked at most; larger parts are binned."""
 _TIE, _ROUNDS, _UNARY = 1.0, 6, 0.5
 _CERTAIN = 12.0
-_HEED = 0.25  # the learned part yields to what clicks say, the more slices were corrected
+_HEED = 0.125  # the learned part yields to what clicks say, the more slices were corrected
+_DOUBTED, _TRUSTED = (
+    0.85,
+    0.95,
+)  # Dice on the key slices at which a second network's reading counts not at all, and fully
+_READING_LIMIT = 6.0
 _SHALLOWEST = 3  # slices
 
 
@@ -94,8 +100,9 @@ class VolumeStage:
         if self._network is not None:
             corrected = np.count_nonzero(evidence.fixed & ~evidence.keys)
             logits += np.float32(1 / (1 + _HEED * corrected)) * self._added(
-                stacked(found, evidence, logits, binned(evidence.gray, factor)), evidence, factor
+                stacked(found, evidence, logits, factor), evidence, factor
             )
+            logits += _read_again(evidence, factor)
         certain = np.where(found.logits > 0, _CERTAIN, -_CERTAIN)
         unary = np.where(evidence.fixed[:, None, None], certain, logits).astype(np.float32)
         spacing = (evidence.spacing[0], evidence.spacing[1] * factor, evidence.spacing[2] * factor)
@@ -111,6 +118,16 @@ class VolumeStage:
             added = self._network(torch.from_numpy(stack)[None].to(self._device), anisotropy)
         found: Floats = added[0, 0].float().cpu().numpy()
         return found
+
+
+def _read_again(evidence: VolumeEvidence, factor: int) -> Floats:
+    """What a second network's reading adds: nothing unless it sees on the key slices what the user has seen there."""
+    reading = evidence.reading
+    if reading is None:
+        return np.zeros(1, np.float32)
+    trust = min(max((reading.on_keys - _DOUBTED) / (_TRUSTED - _DOUBTED), 0.0), 1.0)
+    limited = reading.logits.clip(-_READING_LIMIT, _READING_LIMIT)
+    return np.asarray(np.float32(trust) * binned(limited, factor), np.float32)
 
 
 def checked_stage(name: str) -> str:
@@ -130,13 +147,13 @@ def make_stage(name: str, device: torch.device | str = "cpu") -> VolumeStage:
     Raises:
         CheckpointError: If the learned part that comes with the program is damaged.
     """
-    return VolumeStage(bundled_stage() if name == "auto" else None, device)
+    return VolumeStage(None if name == "fused" else bundled_stage(), device)
 
 
 def working_factor(shape: tuple[int, int, int]) -> int:
     """Pixels along each side of a slice that are binned into one."""
-    factor = math.ceil(max(shape[1:]) / _SIDE)
-    return max(factor, math.ceil(math.sqrt(math.prod(shape) / _VOXELS)), 1)
+    factor = math.ceil(max(shape[1:]) / WORKING_SIDE)
+    return max(factor, math.ceil(math.sqrt(math.prod(shape) / WORKING_VOXELS)), 1)
 
 
 def _enlarged(logits: Floats, factor: int, shape: tuple[int, int]) -> Floats:

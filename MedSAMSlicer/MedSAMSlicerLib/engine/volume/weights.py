@@ -18,7 +18,7 @@ from .network import VolumeNet
 
 BUNDLED = "medsamslicer_volume.safetensors"
 _LONGEST_DESCRIPTION, _MOST_LEVELS, _WIDEST = 1000, 8, 1024
-FORMAT = "medsamslicer volume stage 1"
+FORMAT = "medsamslicer volume stage 2"
 """Which channels the network takes in; a file of another format is refused."""
 
 

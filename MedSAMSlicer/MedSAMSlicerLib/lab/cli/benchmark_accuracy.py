@@ -139,7 +139,7 @@ def _add_runner_options(parser: argparse.ArgumentParser) -> None:
         "--volume-stage",
         action="append",
         default=[],
-        choices=("auto", "fused", "off"),
+        choices=("auto", "learned", "fused", "off"),
         help="how slices are looked at together; may be given again (default: auto)",
     )
     group.add_argument(

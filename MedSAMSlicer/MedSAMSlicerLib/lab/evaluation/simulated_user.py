@@ -71,7 +71,7 @@ def click_on(target: Target, geometry: VolumeGeometry, index: int) -> Point:
 def line_on(target: Target, geometry: VolumeGeometry, index: int) -> RecistLine:
     """The longest diameter in mm of the object's largest part on a slice, between voxel centers (RECIST)."""
     plane = largest_component(plane_of(target.mask, target.axis, index))
-    rows, columns = np.nonzero(plane & (_depth(plane, (1.0, 1.0)) <= 0.6))
+    rows, columns = np.nonzero(plane & (depth_inside(plane, (1.0, 1.0)) <= 0.6))
     step = -(-len(rows) // _OUTLINE_POINTS)
     rows, columns = rows[::step], columns[::step]
     row_mm, column_mm = geometry.in_plane_spacing(target.axis)
@@ -89,9 +89,9 @@ def rough_mask_on(target: Target, index: int, looseness_mm: float, geometry: Vol
     plane = plane_of(target.mask, target.axis, index)
     spacing = geometry.in_plane_spacing(target.axis)
     if looseness_mm >= 0:
-        rough = plane | (_depth(~plane, spacing, bordered=False) <= looseness_mm)
+        rough = plane | (depth_inside(~plane, spacing, bordered=False) <= looseness_mm)
     else:
-        rough = plane & (_depth(plane, spacing) > -looseness_mm)
+        rough = plane & (depth_inside(plane, spacing) > -looseness_mm)
     return MaskPrompt(SliceRef(target.axis, index), rough if rough.any() else plane)
 
 
@@ -122,7 +122,7 @@ def correction(
     among = np.arange(target.mask.shape[target.axis])
     while (index := worst_slice(target, shown, slice_range, among)) is not None:
         truth, seen = (plane_of(mask, target.axis, index) for mask in (target.mask, shown))
-        free, positive = _largest_error(truth, seen)
+        free, positive = largest_error(truth, seen)
         for point in clicked:
             if point.slice.index == index:
                 x, y = np.rint(in_slice(point, geometry)[0]).astype(int)
@@ -178,7 +178,7 @@ def worst_slice(
         truth, seen = (plane_of(mask, target.axis, index) for mask in (target.mask, shown))
         if np.count_nonzero(truth != seen) <= most:  # no part of it can be larger
             continue
-        size = int(np.count_nonzero(_largest_error(truth, seen)[0]))
+        size = int(np.count_nonzero(largest_error(truth, seen)[0]))
         if size > most:
             worst, most = index, size
     return worst
@@ -186,7 +186,7 @@ def worst_slice(
 
 def middle(plane: Plane, spacing: tuple[float, float]) -> tuple[float, float]:
     """(column, row) of the pixel of a shape that is farthest from its edge; `spacing` is mm per row and column."""
-    row, column = np.unravel_index(int(_depth(plane, spacing).argmax()), plane.shape)
+    row, column = np.unravel_index(int(depth_inside(plane, spacing).argmax()), plane.shape)
     return float(column), float(row)
 
 
@@ -195,14 +195,16 @@ def plane_of(mask: BoolVolume, axis: SliceAxis, index: int) -> Plane:
     return np.asarray(np.take(mask, index, axis=int(axis)), np.bool_)
 
 
-def _largest_error(truth: Plane, seen: Plane) -> tuple[Plane, bool]:
+def largest_error(truth: Plane, seen: Plane) -> tuple[Plane, bool]:
     """The largest connected part of what was missed or of what leaked, and whether it was missed."""
     missed, leaked = (largest_component(wrong) for wrong in (truth & ~seen, seen & ~truth))
     positive = bool(np.count_nonzero(missed) >= np.count_nonzero(leaked))
     return (missed if positive else leaked).copy(), positive
 
 
-def _depth(plane: Plane, spacing: tuple[float, float], bordered: bool = True) -> npt.NDArray[np.float32]:
+def depth_inside(
+    plane: Plane, spacing: tuple[float, float], bordered: bool = True
+) -> npt.NDArray[np.float32]:
     """Distance in mm of each pixel of a shape from its outside, the picture's border too if so said; else 0."""
     padded = np.pad(plane, 1) if bordered else np.pad(plane, 1, mode="edge")
     image = sitk.GetImageFromArray(padded.astype(np.uint8))

@@ -1,6 +1,6 @@
 """Examples for the volume stage: objects segmented by the engine as a user would, with the truth beside the evidence.
 
-The masks are spoilt as tracking spoils them, because tracking drew them. Of each object there are sessions of several
+The masks are spoiled as tracking spoils them, because tracking drew them. Of each object there are sessions of several
 kinds, so that the stage meets what it will meet: one box and the range, corrections, several key slices, and a hasty
 box on some slice, with or without the range.
 """
@@ -8,7 +8,7 @@ box on some slice, with or without the range.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +19,24 @@ from ...core.errors import MedSAMError
 from ...core.geometry import SliceAxis, VolumeGeometry
 from ...core.intensity import Window
 from ...core.prompts import MaskPrompt, ObjectPrompts, Prompt, PromptSet, SliceRef
+from ...engine.second_reader import SecondReader
 from ...engine.segmenter import VolumeSegmenter
 from ...engine.volume.channels import binned, channels
-from ...engine.volume.evidence import gather
+from ...engine.volume.evidence import VolumeEvidence, gather
 from ...engine.volume.stack import fused, stacked
-from ...engine.volume.stage import working_factor
+from ...engine.volume.stage import VolumeStage, make_stage, working_factor
 from ...sam2.model import SAM2
 from ..evaluation.datasets import Case, Target
-from ..evaluation.simulated_user import box_on, correction, plane_of
+from ..evaluation.simulated_user import box_on, correction, depth_inside, largest_error, plane_of
 
 KINDS = ("box", "corrections", "key slices", "hasty box")
+CLICKED = ("box", "hasty box")
+"""Kinds of which a second example is made, with clicks where the stage itself was wrong."""
 _MOST = 5  # corrections or further key slices
 _MASKS, _JITTERED, _UNRANGED = 0.6, 0.6, 0.4
 _LARGE_ENOUGH = 0.4  # area of a slice that is prompted / that of the largest one
+_WORST, _UNDERSTOOD = 0.7, 0.6
+_DISC, _CORRECTED = 1.6, 6.0  # radius of a disc / depth of the click; logit of a corrected slice
 _COLOR = (1.0, 0.8, 0.2)
 
 
@@ -63,7 +68,7 @@ def examples_of(
     model: SAM2,
     rng: np.random.Generator,
 ) -> Iterator[Example]:
-    """One session of each kind with an object; kinds that do not fit it are left out.
+    """One session of each kind with an object, and two of them corrected; kinds that do not fit it are left out.
 
     Args:
         array, geometry, window: the volume.
@@ -73,21 +78,23 @@ def examples_of(
         rng: of chance.
     """
     target = Target(Case("example", Path(), Path()), "object", mask, axis)
-    segmenter = VolumeSegmenter(
-        array, geometry, model, window, threads=torch.get_num_threads(), volume_stage="off"
-    )
+    threads = torch.get_num_threads()
+    segmenter = VolumeSegmenter(array, geometry, model, window, threads=threads, volume_stage="off")
+    reader = VolumeSegmenter(array, geometry, model, window, threads=threads).second_reader(axis)
     for kind in KINDS:
         try:
-            found = _example(segmenter, target, kind, rng)
+            evidence = _evidence(segmenter, target, kind, rng)
         except MedSAMError:  # such as an object on too few slices for this kind
             continue
-        if found is not None:
-            yield found
+        if evidence is None:
+            continue
+        yield from _examples(evidence, target, reader, kind, rng)
 
 
-def _example(
+def _evidence(
     segmenter: VolumeSegmenter, target: Target, kind: str, rng: np.random.Generator
-) -> Example | None:
+) -> VolumeEvidence | None:
+    """What the engine knows after one session."""
     given, slice_range = _prompts(segmenter.geometry, target, kind, rng)
     live = segmenter.live(target.axis)
     rounds = int(rng.integers(1, _MOST + 1)) if kind == "corrections" else 0
@@ -102,31 +109,96 @@ def _example(
         if click is None:
             break
         given.append(click)
-    result = live.result().objects[0]
     slices = np.moveaxis(segmenter.array, int(target.axis), 0)
-    evidence = gather(
+    return gather(
         obj,
-        result.slices,
+        live.result().objects[0].slices,
         segmenter.geometry,
         target.axis,
         lambda index, rows, columns: segmenter.window.apply(slices[index, rows, columns]),
     )
-    if evidence is None:
-        return None
+
+
+def _examples(
+    evidence: VolumeEvidence,
+    target: Target,
+    reader: SecondReader | None,
+    kind: str,
+    rng: np.random.Generator,
+) -> Iterator[Example]:
+    """A session as it is, read by the second network, and once more with clicks where the stage was wrong."""
+    part = tuple(slice(at, at + size) for at, size in zip(evidence.corner, evidence.shape, strict=True))
+    truth = np.moveaxis(target.mask, int(target.axis), 0)[part]
+    stage = make_stage("learned")
+    shown = shown_by(stage, evidence)
+    if reader is not None and shown.any():
+        evidence = reader.with_reading(evidence, shown)
+    if (example := _example(evidence, truth)) is not None:
+        yield example
+    if kind in CLICKED:
+        clicked = with_clicks(evidence, truth, stage, int(rng.integers(1, _MOST + 1)), rng)
+        if clicked is not evidence and (example := _example(clicked, truth)) is not None:
+            yield example
+
+
+def shown_by(stage: VolumeStage, evidence: VolumeEvidence) -> npt.NDArray[np.bool_]:
+    """(slices, rows, columns) bool, the object as it is shown on the evidence's part of the volume."""
+    found = stage.refine(evidence)
+    logits = evidence.logits if found is None else found.logits
+    mask = np.where(evidence.fixed[:, None, None], evidence.logits, logits) > 0
+    mask[: evidence.first] = mask[evidence.last + 1 :] = False
+    return mask
+
+
+def with_clicks(
+    evidence: VolumeEvidence,
+    truth: npt.NDArray[np.bool_],
+    stage: VolumeStage,
+    count: int,
+    rng: np.random.Generator,
+) -> VolumeEvidence:
+    """The evidence after `count` clicks, each where the stage is wrong after the one before.
+
+    A click lies in the middle of the largest wrong part of the worst slice, or of some slice. On its slice the part, or
+    a disc around the click, becomes right, as after a click that the network understood well or less well.
+    """
+    for _ in range(count):
+        mask = shown_by(stage, evidence)
+        wrong = mask != truth
+        wrong[evidence.fixed] = wrong[: evidence.first] = wrong[evidence.last + 1 :] = False
+        if not wrong.any():
+            break
+        areas = wrong.sum((1, 2))
+        place = int(areas.argmax() if rng.random() < _WORST else rng.choice(np.flatnonzero(areas)))
+        part, positive = largest_error(truth[place], mask[place])
+        depth = depth_inside(part, (1.0, 1.0))
+        row, column = (int(at) for at in np.unravel_index(depth.argmax(), part.shape))
+        corrected = mask[place].copy()
+        if rng.random() < _UNDERSTOOD:
+            corrected[part] = positive
+        else:
+            y, x = np.ogrid[: part.shape[0], : part.shape[1]]
+            corrected[(y - row) ** 2 + (x - column) ** 2 <= (_DISC * depth.max() + 1) ** 2] = positive
+        logits, fixed = evidence.logits.copy(), evidence.fixed.copy()
+        logits[place], fixed[place] = np.where(corrected, _CORRECTED, -_CORRECTED), True
+        click = place, float(column), float(row), positive
+        evidence = replace(evidence, logits=logits, fixed=fixed, points=(*evidence.points, click))
+    return evidence
+
+
+def _example(evidence: VolumeEvidence, truth: npt.NDArray[np.bool_]) -> Example | None:
+    """What the stage takes in and what it should say; None where no key slice holds a mask."""
     factor = working_factor(evidence.shape)
     found = channels(evidence, factor)
     if found is None:
         return None
     together = fused(found, evidence)
-    part = tuple(slice(at, at + size) for at, size in zip(evidence.corner, evidence.shape, strict=True))
-    truth = binned(np.moveaxis(target.mask, int(target.axis), 0)[part], factor)
     counted = ~evidence.fixed
     counted[: evidence.first] = counted[evidence.last + 1 :] = False
-    stack = stacked(found, evidence, together, binned(evidence.gray, factor))
     return Example(
-        stack.astype(np.float16),
+        stacked(found, evidence, together, factor).astype(np.float16),
         together.astype(np.float16),
-        (truth * 255).astype(np.uint8),
+        (binned(truth, factor) * 255).astype(np.uint8),
         counted,
         evidence.spacing[0] / (evidence.spacing[1] * factor),
     )

@@ -25,6 +25,7 @@ from ...core.errors import VolumeError
 from ...core.geometry import SliceAxis, VolumeGeometry
 from ...core.intensity import Window
 from ...engine.volume.network import VolumeNet
+from ...engine.volume.stack import READING
 from ...engine.volume.weights import save_stage
 from ...io.atomic import write_bytes
 from ...sam2.model import SAM2
@@ -45,6 +46,9 @@ _SIDE = 64
 _EMA = 0.998
 _STATE_SECONDS, _VALIDATION_SECONDS = 60.0, 240.0
 _SIZES = (64, 144)
+_UNREAD = (
+    0.25  # examples that are shown without the second network's reading, so that the stage does without, too
+)
 
 
 @dataclass(frozen=True)
@@ -329,6 +333,8 @@ def varied(example: Example, source: Source) -> tuple[Tensor, Tensor, Tensor, Te
     stack[1] = stack[1] * source.log_uniform(0.82, 1.22) + source.uniform(-0.2, 0.2)
     if source.chance(0.15):
         stack[2] = -stack[2]
+    if source.chance(_UNREAD):
+        stack[READING] = 0
     side = min(truth.shape[1:])
     if side > _SIDE * 0.625 and source.chance(0.6 if side > _SIDE else 0.25):
         pooled = functional.avg_pool3d(

@@ -1,0 +1,183 @@
+"""SecondReader: LiteMedSAM reads some slices again, each within the box of the mask that was carried there.
+
+SAM 2's memory carries an object from slice to slice and may drift. LiteMedSAM (Ma et al. 2024) remembers nothing, but
+it was trained on a million pairs of medical images and masks, and given a box it often draws the better edge. Neither
+is right everywhere: how well both agree on the key slices, where the user has seen the mask, and on every other slice
+tells the volume stage how far the second reading can be trusted.
+"""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import math
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..core.bundled import bundled_folders
+from ..core.metrics import dice
+from ..sam2.checkpoint import load_network
+from ..sam2.sam1 import SAM1
+from .crop import Bounds, bounds_of
+from .propagate import Cancel, ProgressCounter, stop_if
+from .result import LOGIT_LIMIT
+from .slicewise import CARRY_MARGIN, SliceWiseNetwork
+from .view import FrameView
+from .volume.evidence import Reading, VolumeEvidence
+
+FILE = "litemedsam.safetensors"
+MOST_SLICES = 12
+"""Slices of an object that are read, evenly spaced; between them the logits are interpolated."""
+
+WORTH_READING = 0.6
+"""Mean Dice with the masks of the key slices from which on the other slices are read, too."""
+
+# Sides of boxes lie on multiples of this part of the frame's side, so that a small change reads nothing again.
+_GRID = 0.5 / 256
+_KEPT = 256  # readings
+
+Floats = npt.NDArray[np.float32]
+Masks = npt.NDArray[np.bool_]
+
+
+class SecondReader:
+    """Reads slices of one volume along one axis.
+
+    Args:
+        network: of the volume, with boxes as prompts.
+        whole: the view of whole slices.
+    """
+
+    def __init__(self, network: SliceWiseNetwork, whole: FrameView) -> None:
+        self.network = network
+        self._whole = whole
+        self._read: OrderedDict[tuple[int, Bounds], npt.NDArray[np.float16]] = OrderedDict()
+
+    def with_reading(
+        self,
+        evidence: VolumeEvidence,
+        masks: Masks,
+        cancel: Cancel | None = None,
+        counter: ProgressCounter | None = None,
+    ) -> VolumeEvidence:
+        """The evidence with what the network draws in the boxes of masks.
+
+        Slices that bind their neighbors are read first, in the user's box where there is one. If the network does not
+        see there what the user has seen, it is of no use for this object, and nothing more is read.
+
+        Args:
+            evidence: of one object.
+            masks: (slices, rows, columns) bool of the evidence's part of the volume.
+            cancel: asked before each slice.
+            counter: counts the slices that are read.
+
+        Raises:
+            Cancelled: If `cancel()` became true.
+        """
+        keys = [int(place) for place in np.flatnonzero(evidence.keys) if masks[place].any()]
+        drawn = self._drawn(evidence, masks, keys, cancel, counter)
+        on_keys = [dice(drawn[place][None] > 0, masks[place][None]) for place in keys]
+        if not keys or np.mean(on_keys) < WORTH_READING:
+            return evidence
+        others = [place for place in _spaced(masks) if place not in drawn]
+        drawn.update(self._drawn(evidence, masks, others, cancel, counter))
+        return replace(evidence, reading=_reading(drawn, masks, float(np.mean(on_keys))))
+
+    def _drawn(
+        self,
+        evidence: VolumeEvidence,
+        masks: Masks,
+        places: Sequence[int],
+        cancel: Cancel | None,
+        counter: ProgressCounter | None,
+    ) -> dict[int, Floats]:
+        """Logits (rows, columns) of slices that hold a mask, each read in the user's box or that of its mask."""
+        first, top, left = evidence.corner
+        given = {int(place): sides for place, *sides in evidence.boxes if evidence.keys[int(place)]}
+        rows, columns = (
+            slice(at, at + size) for at, size in zip((top, left), evidence.shape[1:], strict=True)
+        )
+        found: dict[int, Floats] = {}
+        for place in places:
+            stop_if(cancel)
+            bounds = bounds_of(masks[place])
+            assert bounds is not None
+            x0, y0, x1, y1 = given[place] if place in given else self._widened(bounds)
+            low = self.read(first + place, self._on_grid((x0 + left, y0 + top, x1 + left, y1 + top)))
+            found[place] = self._whole.mask_from_logits(low)[rows, columns].clip(-LOGIT_LIMIT, LOGIT_LIMIT)
+            if counter is not None:
+                counter.add(first + place)
+        return found
+
+    def read(self, index: int, box: Bounds) -> npt.NDArray[np.float32]:
+        """(4h, 4w) float32 logits of slice `index` within a box in slice index coordinates, in the whole view."""
+        key = index, box
+        if key not in self._read:
+            low = self.network.logits_in_box(index, self._whole, box)
+            self._read[key] = low.clip(-LOGIT_LIMIT, LOGIT_LIMIT).astype(np.float16)
+            while len(self._read) > _KEPT:
+                self._read.popitem(last=False)
+        self._read.move_to_end(key)
+        return self._read[key].astype(np.float32)
+
+    def _widened(self, box: Bounds) -> Bounds:
+        """A box that is wider at each side by `CARRY_MARGIN` of the frame's side."""
+        wide, high = (CARRY_MARGIN * self._whole.side_mm / mm for mm in reversed(self._whole.spacing))
+        return box[0] - wide, box[1] - high, box[2] + wide, box[3] + high
+
+    def _on_grid(self, box: Bounds) -> Bounds:
+        """The smallest box on a coarse grid around another, within the slice."""
+        wide, high = (_GRID * self._whole.side_mm / mm for mm in reversed(self._whole.spacing))
+        rows, columns = self._whole.shape
+        return (
+            max(math.floor((box[0] + 0.5) / wide) * wide, 0.0) - 0.5,
+            max(math.floor((box[1] + 0.5) / high) * high, 0.0) - 0.5,
+            min(math.ceil((box[2] + 0.5) / wide) * wide, float(columns)) - 0.5,
+            min(math.ceil((box[3] + 0.5) / high) * high, float(rows)) - 0.5,
+        )
+
+
+def _spaced(masks: Masks) -> list[int]:
+    """Evenly spaced slices from the first with a mask to the last, those with one."""
+    seen = np.flatnonzero(masks.any((1, 2)))
+    count = min(MOST_SLICES, int(seen[-1] - seen[0]) + 1)
+    spaced = np.linspace(seen[0], seen[-1], count).round().astype(int)
+    return [int(place) for place in np.unique(spaced) if masks[place].any()]
+
+
+def _reading(drawn: Mapping[int, Floats], masks: Masks, on_keys: float) -> Reading:
+    """Logits and agreement on the slices that were read, and interpolated between them."""
+    read = sorted(drawn)
+    count = len(masks)
+    logits, known = np.zeros(masks.shape, np.float32), np.zeros(count, np.bool_)
+    inside = slice(read[0], read[-1] + 1)
+    known[inside] = True
+    for place in range(count)[inside]:
+        after = bisect.bisect_left(read, place)
+        high = read[after]
+        low = high if high == place else read[after - 1]
+        weight = np.float32(0 if high == low else (place - low) / (high - low))
+        logits[place] = (1 - weight) * drawn[low] + weight * drawn[high]
+    alike = [dice(drawn[place][None] > 0, masks[place][None]) for place in read]
+    agreement = np.where(known, np.interp(np.arange(count), read, alike), 0)
+    return Reading(logits, known, agreement.astype(np.float32), on_keys)
+
+
+@functools.cache
+def bundled_reader(device: torch.device) -> SAM1 | None:
+    """The network that comes with the program, on a device; None where there is none.
+
+    Raises:
+        CheckpointError: If its file is damaged.
+    """
+    for folder in bundled_folders():
+        if (folder / FILE).is_file():
+            model = load_network(folder / FILE)
+            assert isinstance(model, SAM1)
+            return model.to(device).eval()
+    return None
