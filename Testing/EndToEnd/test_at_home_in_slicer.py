@@ -187,12 +187,7 @@ def test_segmentation_stands_in_the_study_of_its_volume_and_prompts_in_one_folde
     assert len(user.markups()) == 2
     assert [tree.GetItemName(folder) for folder in folders] == ["MedSAMSlicer prompts"]
     assert tree.GetItemParent(folders.pop()) == study
-    user.press("removePromptsButton")
-    user.settled()
-    user.press("undoButton")
-    user.settled()
-    user.press("undoButton")
-    user.press("undoButton")
+    user.press("deleteSegmentButton")
     user.settled()
     assert user.markups() == []
     assert not tree.GetItemChildWithName(study, "MedSAMSlicer prompts")
@@ -218,7 +213,7 @@ def test_mask_in_use_is_that_of_a_view_of_the_layout(user: User) -> None:
     user.settled()
     red.SetMappedInLayout(1)
     assert user.controller.axis.name == "J"
-    assert user.controller.undo_label == "Use the mask of slice 60"
+    assert user.controller.slices[60].state.value == "edited"
 
 
 def test_volume_that_the_dicom_import_bent_is_segmented_on_a_hardened_copy(user: User) -> None:

@@ -83,7 +83,7 @@ def check_usable(volume_node: Any) -> None:
 def hardened_copy(volume_node: Any) -> Any:
     """A copy of a volume, resampled as its parent transform bends it, and shown where the volume was shown."""
     scene = volume_node.GetScene()
-    name = scene.GenerateUniqueName(_("{volume} hardened").format(volume=volume_node.GetName()))
+    name = _("{volume} hardened").format(volume=volume_node.GetName())
     copy = slicer.vtkSlicerVolumesLogic.CloneVolume(scene, volume_node, name)
     copy.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
     copy.HardenTransform()
