@@ -77,17 +77,18 @@ class MedSAMSlicerLogic(ScriptedLoadableModuleLogic):
         return Readiness(MedSAMSlicerLib.__version__, torch_version, checkpoints)
 
     def segment(self, volumeNode, prompts, segmentationNode=None, **options):
-        """Segment in one blocking call, for notebooks and batches: see MedSAMSlicerLib/app/segment_call.py."""
-        from MedSAMSlicerLib.app.segment_call import segment
+        """Segment in one blocking call, for notebooks and batches: see MedSAMSlicerLib/scene/segment_call.py."""
+        from MedSAMSlicerLib.scene.segment_call import segment
 
         return segment(volumeNode, prompts, segmentationNode, **options)
 
     def controller(self, settings=None):
-        """Everything the panel can do, for scripts: the same verbs, on Slicer's scene. Close it when done."""
+        """Everything the panel can do, for scripts: the same actions, on Slicer's scene. Close it when done."""
         from MedSAMSlicerLib.app.controller import Controller
         from MedSAMSlicerLib.panel.timers import QtTimers
+        from MedSAMSlicerLib.scene.slicer_scene import slicer_scene
 
-        return Controller(slicer.mrmlScene, timers=QtTimers(), settings=settings)
+        return Controller(slicer_scene(slicer.mrmlScene), timers=QtTimers(), settings=settings)
 
 
 class MedSAMSlicerWidget(ScriptedLoadableModuleWidget):

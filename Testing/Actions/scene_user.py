@@ -13,6 +13,7 @@ from Testing.Mrml.conftest import MrmlScene
 from Testing.Mrml.test_scene_saving import save_and_load
 
 from MedSAMSlicerLib.app.controller import Controller
+from MedSAMSlicerLib.app.ports import PromptEdit
 from MedSAMSlicerLib.app.state import Level, NetworkState, Topic
 from MedSAMSlicerLib.app.workspace import Settings
 from MedSAMSlicerLib.core.cleanups import Cleanup
@@ -28,7 +29,7 @@ from MedSAMSlicerLib.core.prompts import (
 )
 from MedSAMSlicerLib.core.segment_object import SegmentObject
 from MedSAMSlicerLib.scene.labelmaps import is_empty, labelmap_of, raw_array
-from MedSAMSlicerLib.scene.prompt_edits import PromptEdit
+from MedSAMSlicerLib.scene.slicer_scene import slicer_scene
 
 from .driver import Action
 from .stepwise import Clock, StepwiseWorker
@@ -102,7 +103,9 @@ class SceneUser:
         self.volume.SetName("CT")
         self.clock = Clock()
         settings = Settings(device="cpu", threads=1)
-        self.controller = Controller(self.mrml.scene, None, settings, StepwiseWorker(), self.clock)
+        self.controller = Controller(
+            slicer_scene(self.mrml.scene), None, settings, StepwiseWorker(), self.clock
+        )
         self.work = self.controller._work
         self.controller.observe(self._note)
         self.controller.set_volume(self.volume)

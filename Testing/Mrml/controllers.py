@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from MedSAMSlicerLib.app.controller import Controller
+from MedSAMSlicerLib.app.ports import PromptEdit
 from MedSAMSlicerLib.app.state import Message, NetworkState, Topic
 from MedSAMSlicerLib.app.workspace import Settings
 from MedSAMSlicerLib.core.geometry import SliceAxis
 from MedSAMSlicerLib.core.prompts import Point, Prompt, SliceRef, box_from_voxels, point_from_voxel
-from MedSAMSlicerLib.scene.prompt_nodes import PromptEdit
+from MedSAMSlicerLib.scene.slicer_scene import slicer_scene
 
 from .conftest import MrmlScene
 
@@ -50,7 +51,7 @@ class Driver:
         self.mrml = mrml
         self.volume = mrml.volume_node(scan() if array is None else array, MATRIX)
         self.volume.SetName("CT")
-        self.controller = Controller(mrml.scene, None, Settings(device="cpu", threads=1))
+        self.controller = Controller(slicer_scene(mrml.scene), None, Settings(device="cpu", threads=1))
         self.messages: list[Message] = []
         self.topics: list[Topic] = []
         self.controller.observe(self._note)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from MedSAMSlicerLib.app.review import doubtful_slices
-from MedSAMSlicerLib.app.segment_call import segment
 from MedSAMSlicerLib.app.state import Action, NetworkState, SliceMark
 from MedSAMSlicerLib.core.cleanups import Cleanup
 from MedSAMSlicerLib.core.errors import SessionError
@@ -16,6 +15,7 @@ from MedSAMSlicerLib.core.geometry import SliceAxis
 from MedSAMSlicerLib.core.masks import MaskState, PackedMask, StoredMask
 from MedSAMSlicerLib.core.prompts import ObjectPrompts, Point, SliceRef
 from MedSAMSlicerLib.core.segment_object import SegmentObject
+from MedSAMSlicerLib.scene.segment_call import segment
 from MedSAMSlicerLib.scene.segments import SegmentMasks
 
 from .controllers import LEFT, RIGHT, SHAPE, Driver, dice

@@ -12,12 +12,13 @@ import pytest
 
 from MedSAMSlicerLib.app import jobs
 from MedSAMSlicerLib.app.controller import Controller
-from MedSAMSlicerLib.app.segment_call import segment
 from MedSAMSlicerLib.app.state import Action, Level, NetworkState, SliceMark
 from MedSAMSlicerLib.app.workspace import Settings
 from MedSAMSlicerLib.core.errors import Cancelled, GeometryError, MedSAMError
 from MedSAMSlicerLib.core.geometry import SliceAxis
+from MedSAMSlicerLib.scene.segment_call import segment
 from MedSAMSlicerLib.scene.segments import SegmentMasks, create_segmentation
+from MedSAMSlicerLib.scene.slicer_scene import slicer_scene
 
 from .conftest import MrmlScene
 from .controllers import LEFT, MATRIX, SHAPE, Driver, dice, scan
@@ -41,7 +42,7 @@ def observers(*nodes: Any) -> int:
 def test_closing_leaves_no_thread_and_no_observer(mrml: MrmlScene) -> None:
     volume = mrml.volume_node(scan(), MATRIX)
     before = observers(mrml.scene, volume)
-    controller = Controller(mrml.scene, None, Settings(device="cpu", threads=1))
+    controller = Controller(slicer_scene(mrml.scene), None, Settings(device="cpu", threads=1))
     controller.set_volume(volume)
     segment_id = controller.add_segment("left")
     while controller.poll(0.02):

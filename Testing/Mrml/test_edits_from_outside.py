@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from MedSAMSlicerLib.app.ports import PromptEdit
 from MedSAMSlicerLib.app.state import NetworkState
 from MedSAMSlicerLib.core.geometry import SliceAxis
-from MedSAMSlicerLib.scene.prompt_edits import PromptEdit
 
 from .controllers import LEFT, SHAPE, Driver
 from .test_scene_saving import save_and_load

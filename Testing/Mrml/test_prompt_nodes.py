@@ -27,10 +27,11 @@ from .conftest import MrmlScene
 from .volumes import case, geometries, node_of, put_under, transforms
 
 pytest.importorskip("slicer", reason="the slicer-core wheel is not installed")
+from MedSAMSlicerLib.app.ports import ObjectMarkups, PromptEdit, Tool
 from MedSAMSlicerLib.scene import nodes
-from MedSAMSlicerLib.scene.placing import Placing, Tool
+from MedSAMSlicerLib.scene.placing import Placing, kind_of_tool
 from MedSAMSlicerLib.scene.prompt_markups import Kind
-from MedSAMSlicerLib.scene.prompt_nodes import ObjectMarkups, PromptEdit, PromptNodes
+from MedSAMSlicerLib.scene.prompt_nodes import PromptNodes
 
 pytestmark = pytest.mark.slicer
 ANY = settings(
@@ -378,15 +379,15 @@ def test_a_tool_makes_its_node_the_one_that_takes_clicks(mrml: MrmlScene, tool: 
     placing.start(tool, told.entry, volume)
     interaction, selection = place_mode(mrml)
     node = mrml.scene.GetNodeByID(selection.GetActivePlaceNodeID())
-    assert node.GetClassName() == tool.kind.node_class
+    assert node.GetClassName() == kind_of_tool(tool).node_class
     assert node.GetAttribute("MedSAMSlicer.Object") == "3"
     assert interaction.GetCurrentInteractionMode() == interaction.Place
-    assert bool(interaction.GetPlaceModePersistence()) == tool.kind.holds_points
+    assert bool(interaction.GetPlaceModePersistence()) == kind_of_tool(tool).holds_points
     placing.stop()
     assert interaction.GetCurrentInteractionMode() != interaction.Place
     assert placing.tool is None
     assert left == []
-    assert len(told.all()) == (1 if tool.kind.holds_points else 0)
+    assert len(told.all()) == (1 if kind_of_tool(tool).holds_points else 0)
     placing.close()
     told.nodes.close()
 

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import SessionError
 from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
-from ..scene.nodes import remove_with_display
-from ..scene.segments import SegmentMasks, create_segmentation
 from .scene_sync import SceneSync
 from .state import ChangedVoxels, Topic
 from .workspace import Workspace
-
-NODE_NAME = "MedSAMSlicer changes"
-ADDED, REMOVED = (0.2, 0.9, 0.2), (0.9, 0.2, 0.9)
 
 
 class Changes:
@@ -26,7 +19,6 @@ class Changes:
     def __init__(self, work: Workspace, sync: SceneSync) -> None:
         self._work, self._sync = work, sync
         self._before: dict[int, tuple[int, SegmentObject]] = {}  # object -> run, the object before it
-        self._node_id: str | None = None
         self.shown = False
         work.changes_exist = lambda: self._selected() is not None
         work.on_close.append(self.forget)
@@ -41,7 +33,7 @@ class Changes:
         """The session ends."""
         self._before.clear()
         self.shown = False
-        self._remove_node()
+        self._work.scene.views.hide_changes()
 
     @property
     def last(self) -> ChangedVoxels | None:
@@ -81,7 +73,7 @@ class Changes:
         else:
             session.restore_masks(object_id, before, f"Revert {after.name}")
         self.shown = False
-        self._remove_node()
+        self._work.scene.views.hide_changes()
         self._sync.after_change([object_id])
 
     def refresh(self) -> None:
@@ -132,23 +124,9 @@ class Changes:
         return added, removed
 
     def _draw(self) -> None:
-        self._remove_node()
-        found, volume = self._selected(), self._work.volume_node
+        found, volume, views = self._selected(), self._work.volume_node, self._work.scene.views
         if not self.shown or found is None or volume is None or found[1].axis is None:
+            views.hide_changes()
             self.shown = self.shown and found is not None
             return
-        node = create_segmentation(self._work.scene, volume, NODE_NAME, helper=True)
-        self._node_id = node.GetID()
-        masks = SegmentMasks(node, volume)
-        try:
-            pairs = zip(("added", "removed"), (ADDED, REMOVED), self._difference(*found), strict=True)
-            for name, color, slices in pairs:
-                masks.write_slices(masks.add(name, color), found[1].axis, slices)
-        finally:
-            masks.close()
-
-    def _remove_node(self) -> None:
-        node: Any = self._work.scene.GetNodeByID(self._node_id) if self._node_id else None
-        self._node_id = None
-        if node is not None and not self._work.scene.IsClosing():
-            remove_with_display(node)
+        views.show_changes(volume, found[1].axis, *self._difference(*found))

@@ -1,6 +1,6 @@
 """Controller: everything the panel can ask for, and everything it shows. Main thread only.
 
-controller = Controller(slicer.mrmlScene, timers=QtTimers())
+controller = Controller(slicer_scene(slicer.mrmlScene), timers=QtTimers())
 remove = controller.observe(lambda topic: panel.update(topic))
 controller.set_volume(node)
 controller.start_placing(Tool.POINT_POSITIVE)      # the user clicks; the mask of that slice appears
@@ -18,15 +18,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core.cleanups import Cleanup
 from ..core.prompts import PromptSet
-from ..scene.placing import Tool
-from ..scene.slice_views import ShownSlice
 from .changes import Changes
 from .controller_state import ControllerState
 from .editing import Editing
@@ -34,6 +31,7 @@ from .enabled import reason
 from .inputs import Inputs
 from .network_inputs import NetworkInputs
 from .poller import Timers
+from .ports import Handle, Scene, ShownSlice, Tool
 from .prompt_files import PromptFiles
 from .propagation import Propagation
 from .review import Review
@@ -48,7 +46,7 @@ class Controller(ControllerState):
     """The only owner of the session on one scene.
 
     Args:
-        scene: the vtkMRMLScene.
+        scene: the program around; in 3D Slicer `scene.slicer_scene.slicer_scene(slicer.mrmlScene)`.
         timers: makes the timer that collects results; None = `poll` is called by hand.
         settings: this computer's choices (device, threads, memory for features, folders of checkpoints).
         worker: computes; None = the network on a thread of its own.
@@ -57,7 +55,7 @@ class Controller(ControllerState):
 
     def __init__(
         self,
-        scene: Any,
+        scene: Scene,
         timers: Timers | None = None,
         settings: Settings | None = None,
         worker: Worker | None = None,
@@ -108,7 +106,7 @@ class Controller(ControllerState):
 
     # ---------------------------------------------------------------------------------------------------- inputs
 
-    def set_volume(self, node: Any | None) -> None:
+    def set_volume(self, node: Handle | None) -> None:
         """Work on this scalar volume; a session on another volume ends, its segments and prompts stay in the scene.
 
         Raises:
@@ -116,7 +114,7 @@ class Controller(ControllerState):
         """
         self._inputs.set_volume(node)
 
-    def set_segmentation(self, node: Any | None) -> None:
+    def set_segmentation(self, node: Handle | None) -> None:
         """Write into this segmentation; None = one is made when the first segment is added."""
         self._inputs.set_segmentation(node)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.intensity import Window
-from ..scene.placing import Tool
 from .changes import Changes
 from .editing import Editing
+from .ports import Handle, Tool
 from .propagation import Propagation
 from .review import Review
 from .state import ChangedVoxels, Message, NetworkState, RunEstimate, RunProgress, SliceState
@@ -26,7 +25,7 @@ class ControllerState:
     _review: Review
 
     @property
-    def volume_node(self) -> Any | None:
+    def volume_node(self) -> Handle | None:
         """The volume; None when there is none or it was deleted."""
         return self._work.volume_node
 
@@ -36,7 +35,7 @@ class ControllerState:
         return self._work.geometry
 
     @property
-    def segmentation_node(self) -> Any | None:
+    def segmentation_node(self) -> Handle | None:
         """Where masks go; None until the first segment is added."""
         return self._work.segmentation_node
 

@@ -18,9 +18,7 @@ from ..core.segment_object import SegmentObject
 from ..core.session import Session
 from ..core.strokes import scribble_from_mask
 from ..core.translation import tr as _
-from ..scene.placing import Tool
-from ..scene.prompt_nodes import PromptEdit
-from ..scene.slice_views import ShownSlice, other_volume_in_view, show_place_elsewhere, slices_in_words
+from .ports import PromptEdit, ShownSlice, Tool
 from .scene_sync import SceneSync
 from .state import Level, Topic
 from .workspace import Workspace
@@ -375,23 +373,25 @@ class Editing:
             return
         xy = in_slice(prompt, self._session().geometry).mean(axis=0)
         place = self._session().geometry.slice_to_ras([xy], prompt.slice.index, prompt.slice.axis)[0]
-        show_place_elsewhere(self._work.scene, self._work.volume_node, place.tolist())
+        self._work.scene.views.show_place_elsewhere(self._work.volume_node, place.tolist())
 
     def _slices(self, obj: SegmentObject) -> str:
         """The slices of an object in words."""
         assert obj.axis is not None
-        return slices_in_words(self._work.scene, self._work.volume_node, obj.axis)
+        return self._work.scene.views.slices_in_words(self._work.volume_node, obj.axis)
 
     def _check_view(self, view: ShownSlice | None) -> None:
         """A view of another volume takes no prompt, but offers to turn to it: what is seen is what is segmented."""
         work = self._work
         if view is None or work.volume_node is None:
             return
-        other = other_volume_in_view(work.scene, view.view_name, work.volume_node)
+        volumes = work.scene.volumes
+        other = work.scene.views.other_volume(view.view_name, work.volume_node)
         if other is None:
             return
-        work.offered_volume_id = other.GetID()
-        names = {"view": view.view_name, "other": other.GetName(), "volume": work.volume_node.GetName()}
+        work.offered_volume_id = volumes.identifier(other)
+        shown, segmented = volumes.name(other), volumes.name(work.volume_node)
+        names = {"view": view.view_name, "other": shown, "volume": segmented}
         text = _(
             'The view {view} shows "{other}", but "{volume}" is segmented: show that in the view, or turn to the other.'
         )

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from ..core.errors import MedSAMError, NonLinearTransformError, SessionError
 from ..core.geometry import SliceAxis
 from ..core.session import Session
 from ..core.translation import tr as _
 from ..io.segmentations import color_of
-from ..scene.edits import Mask
-from ..scene.nodes import check_usable, hardened_copy, volume_array, volume_geometry
-from ..scene.scene_events import SceneEvents
-from ..scene.segments import SegmentMasks, check_segmentation, create_segmentation
-from ..scene.volume_watch import VolumeWatch
 from .editing import Editing, unused_name
 from .moved_volume import follow_volume
 from .network_inputs import NetworkInputs
 from .persistence import read_state, saved_network, write_state
+from .ports import Handle, Mask, SceneListener, SegmentsListener, VolumeListener, Watch
 from .scene_sync import SceneSync
 from .state import Level, NetworkState, Topic
 from .workspace import Workspace
@@ -34,16 +29,11 @@ class Inputs:
     def __init__(self, work: Workspace, sync: SceneSync, editing: Editing, network: NetworkInputs) -> None:
         self._work, self._sync, self._editing, self._network = work, sync, editing, network
         self.on_session_end: Callable[[], None] = lambda: None
-        self._watch: VolumeWatch | None = None
-        events = SceneEvents(
-            work.scene,
-            removed=_unless_closed(work, self._node_removed),
-            closing=_unless_closed(work, self._scene_closes),
-            closed=_unless_closed(work, self._scene_closed),
-            loaded=_unless_closed(work, self._scene_loaded),
-        )
+        self._watch: Watch | None = None
+        actions = (self._node_removed, self._scene_closes, self._scene_closed, self._scene_loaded)
+        remove = work.scene.observe(SceneListener(*(_unless_closed(work, act) for act in actions)))
         work.observe(self._changed)
-        work.on_close.append(events.close)
+        work.on_close.append(remove)
         work.on_close.append(self._close)
 
     def restore(self) -> None:
@@ -52,16 +42,16 @@ class Inputs:
 
     # -------------------------------------------------------------------------------------------------- the volume
 
-    def set_volume(self, node: Any | None) -> None:
+    def set_volume(self, node: Handle | None) -> None:
         """See the controller."""
         if node is self._work.volume_node:
             return
         self._work.offered_volume_id = None
         if node is not None:
             try:
-                check_usable(node)
+                self._work.scene.volumes.check_usable(node)
             except NonLinearTransformError:
-                self._work.offered_volume_id = node.GetID()
+                self._work.offered_volume_id = self._work.scene.volumes.identifier(node)
                 raise
         self.save()
         self._end_session()
@@ -78,29 +68,30 @@ class Inputs:
         """Turn to the volume that a message offers, a hardened copy of a bent one; False when none is offered."""
         work = self._work
         offered_id, work.offered_volume_id = work.offered_volume_id, None
-        node = work.scene.GetNodeByID(offered_id) if offered_id else None
+        node = work.scene.volumes.find(offered_id) if offered_id else None
         if node is None:
             return False
         try:
             self.set_volume(node)
         except NonLinearTransformError:
-            self.set_volume(hardened_copy(node))
+            self.set_volume(work.scene.volumes.hardened_copy(node))
         return True
 
-    def _choose_segmentation(self, node: Any) -> None:
+    def _choose_segmentation(self, node: Handle) -> None:
         """Go on with the segmentation that this volume had last; one that does not fit the volume is put aside."""
         parameter = self._work.parameter
         chosen = parameter.segmentation_of(node) or parameter.segmentation
         try:
             if chosen is not None:
-                check_segmentation(chosen, node)
+                self._work.scene.segmentations.check(chosen, node)
         except MedSAMError:
             chosen = None  # a new one is made with the first prompt
         parameter.segmentation = chosen
 
-    def _begin_session(self, node: Any, restored: bool = False) -> None:
+    def _begin_session(self, node: Handle, restored: bool = False) -> None:
         work = self._work
-        work.volume_node, work.geometry, work.array = node, volume_geometry(node), volume_array(node)
+        work.volume_node = node
+        work.geometry, work.array = work.scene.volumes.geometry(node), work.scene.volumes.array(node)
         work.session = Session(work.geometry)
         self._watch_volume(node)
         chosen = work.parameter.segmentation
@@ -123,11 +114,11 @@ class Inputs:
         else:
             self._network.choose_window()
 
-    def _watch_volume(self, node: Any) -> None:
+    def _watch_volume(self, node: Handle) -> None:
         if self._watch is not None:
             self._watch.close()
-        calls = (self._volume_changed, self._moved, self._network.display_changed)
-        self._watch = VolumeWatch(node, volume_array(node), self._work.poller, *calls)
+        listener = VolumeListener(self._volume_changed, self._moved, self._network.display_changed)
+        self._watch = self._work.scene.volumes.watch(node, self._work.poller, listener)
 
     def _end_session(self, closing: bool = False) -> None:
         """Forget session and volume; the scene stays as it is."""
@@ -160,10 +151,10 @@ class Inputs:
         node, before = work.volume_node, work.session
         if node is None or before is None:
             return
-        name, same = node.GetName(), False
+        name, same = work.scene.volumes.name(node), False
         try:
-            check_usable(node)
-            same = volume_geometry(node) == before.geometry
+            work.scene.volumes.check_usable(node)
+            same = work.scene.volumes.geometry(node) == before.geometry
         except MedSAMError as error:
             self._end_session()
             work.show_error(error)
@@ -210,10 +201,10 @@ class Inputs:
         if work.volume_node is None:
             return
         try:
-            check_usable(work.volume_node)
+            work.scene.volumes.check_usable(work.volume_node)
             self._sync.prompts()
         except MedSAMError as error:  # a non-linear one: the session rests until the volume is chosen again
-            bent_id = work.volume_node.GetID()
+            bent_id = work.scene.volumes.identifier(work.volume_node)
             self.set_volume(None)
             work.offered_volume_id = bent_id if isinstance(error, NonLinearTransformError) else None
             work.show_error(error)
@@ -221,14 +212,14 @@ class Inputs:
 
     # ------------------------------------------------------------------------------------------ the segmentation
 
-    def set_segmentation(self, node: Any | None) -> None:
+    def set_segmentation(self, node: Handle | None) -> None:
         """See the controller."""
         work = self._work
         if node is work.segmentation_node:
             return
         volume = work.volume_node
         if node is not None and volume is not None:
-            check_segmentation(node, volume)
+            work.scene.segmentations.check(node, volume)
         self.save()
         if work.session is not None and work.session.objects:
             self.on_session_end()
@@ -238,22 +229,21 @@ class Inputs:
             self._end_session()
             self._begin_session(volume, restored=True)
             if work.segment_ids and work.session is not None and not work.session.objects:
-                name = node.GetName() if node is not None else ""
+                name = work.scene.segmentations.name(node) if node is not None else ""
                 text = _('The masks of the segmentation "{name}" are taken as they are, without prompts.')
                 work.show_message(text.format(name=name))
         work.notify(*(topic for topic in Topic if topic is not Topic.MESSAGE))
 
-    def _attach(self, node: Any) -> None:
+    def _attach(self, node: Handle) -> None:
         work, editing = self._work, self._editing
-        work.masks = SegmentMasks(
-            node,
-            work.volume_node,
+        listener = SegmentsListener(
             on_modified=editing.edited_elsewhere,
             on_added=self._segment_added,
             on_removed=self._segment_removed,
             on_renamed=self._segment_looks,
             on_recolored=self._segment_looks,
         )
+        work.masks = work.scene.segmentations.open(node, work.volume_node, listener)
         ids = work.masks.segment_ids()
         saved = work.parameter.segment_id
         work.segment_id = saved if saved in ids else next(iter(ids), None)
@@ -262,7 +252,7 @@ class Inputs:
         """Make a segmentation if there is none."""
         volume = self._work.usable_volume()[0]
         if self._work.masks is None:
-            node = create_segmentation(self._work.scene, volume)
+            node = self._work.scene.segmentations.create(volume)
             self._work.parameter.segmentation = node
             self._attach(node)
             self._work.notify(Topic.INPUTS)
@@ -307,7 +297,7 @@ class Inputs:
     def _segment_removed(self, segment_id: str, axis: SliceAxis, edits: Mapping[int, Mask]) -> None:
         """A segment was deleted, with edits that nobody had told of: undo brings these back, too."""
         work = self._work
-        if work.scene.IsClosing():
+        if work.scene.is_closing:
             return
         if work.segment_id == segment_id:
             work.segment_id = next(iter(work.segment_ids), None)
@@ -356,7 +346,7 @@ class Inputs:
     def _write(self) -> None:
         work = self._work
         work.poller.unschedule("save")
-        if work.volume_node is None or work.session is None or work.masks is None or work.scene.IsClosing():
+        if work.volume_node is None or work.session is None or work.masks is None or work.scene.is_closing:
             return
         has_content = any(obj.prompts or obj.masks for obj in work.session.objects)
         text = (
@@ -370,10 +360,10 @@ class Inputs:
 
     def _node_removed(self) -> None:
         work = self._work
-        if work.scene.IsClosing() or work.volume_node is None:
+        if work.scene.is_closing or work.volume_node is None:
             return
-        if not work.scene.IsNodePresent(work.volume_node):
-            name = work.volume_node.GetName()
+        if not work.scene.volumes.is_there(work.volume_node):
+            name = work.scene.volumes.name(work.volume_node)
             self._end_session()
             work.prompt_nodes.sync((), None)
             text = _('The volume "{volume}" was deleted: its session has ended, its masks stay.')
@@ -410,15 +400,15 @@ class Inputs:
                 work.show_error(error)
 
     def _close(self) -> None:
-        if not self._work.scene.IsClosing():
+        if not self._work.scene.is_closing:
             self.save()
         self._end_session(closing=True)
 
 
-def _unless_closed(work: Workspace, act: Callable[[], None]) -> Callable[..., None]:
-    """An observer's callback, whatever the event brings."""
+def _unless_closed(work: Workspace, act: Callable[[], None]) -> Callable[[], None]:
+    """`act`, as long as the controller is not closed."""
 
-    def called(_caller: Any, _event: str, _data: Any = None) -> None:
+    def called() -> None:
         if not work.closed:
             act()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..scene.nodes import volume_geometry
 from .persistence import moved_state
 from .scene_sync import SceneSync
 from .workspace import Workspace
@@ -17,7 +16,7 @@ def follow_volume(work: Workspace, sync: SceneSync) -> bool:
     node, session = work.volume_node, work.session
     if node is None or session is None or not (work.masks is None or work.masks.moved_with_volume()):
         return False
-    geometry = work.geometry = volume_geometry(node)
+    geometry = work.geometry = work.scene.volumes.geometry(node)
     sync.shown_masks.move(session.move(geometry))
     work.parameter.change_sessions_of(node, lambda text: moved_state(text, geometry))
     sync.prompts()

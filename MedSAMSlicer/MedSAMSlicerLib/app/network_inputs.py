@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..core.errors import Cancelled, MedSAMError, SessionError
 from ..core.intensity import CT_PRESETS, Window
@@ -54,10 +53,11 @@ class NetworkInputs:
         work = self._work
         if work.volume_node is None or work.array is None:
             return
-        displayed = display_window(work.volume_node) if work.window_spec == "display" else None
+        by_display = work.window_spec == "display"
+        displayed = work.scene.volumes.display_window(work.volume_node) if by_display else None
         if displayed is not None:
             self._use_window(displayed)  # at once; the job below looks whether it shows anything
-        wanted = displayed or ("auto" if work.window_spec == "display" else work.window_spec)
+        wanted = displayed or ("auto" if by_display else work.window_spec)
         session = work.session
 
         def use(window: Window) -> None:
@@ -66,7 +66,7 @@ class NetworkInputs:
                 for sentence in job.notes:
                     work.show_message(sentence, Level.WARNING)
 
-        job = WindowJob(work.array, wanted, work.volume_node.GetAttribute("DICOM.Modality"))
+        job = WindowJob(work.array, wanted, work.scene.volumes.modality(work.volume_node))
         work.worker.submit(job, use, self._failed)
         work.poller.start()
 
@@ -83,7 +83,7 @@ class NetworkInputs:
         work = self._work
         untouched = work.session is not None and not any(obj.prompts for obj in work.session.objects)
         if work.window_spec == "display" and untouched and not work.run_is_on():
-            window = display_window(work.volume_node)
+            window = work.scene.volumes.display_window(work.volume_node)
             if window is not None and window != work.window:
                 self._use_window(window)
 
@@ -183,12 +183,3 @@ class NetworkInputs:
     def _check_idle(self) -> None:
         if self._work.run_is_on():
             raise SessionError(_("A propagation is under way: cancel it or wait for its end first."))
-
-
-def display_window(node: Any) -> Window | None:
-    """The gray values that the views show as black and white; None when nothing says so."""
-    display = node.GetScalarVolumeDisplayNode() if node is not None else None
-    if display is None or not display.GetWindow() > 0:
-        return None
-    level, half = display.GetLevel(), display.GetWindow() / 2
-    return Window(level - half, level + half, "display")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..core.cleanups import Cleanup
+from ..core.digests import EMPTY, digest_of
 from ..core.errors import MedSAMError, SessionError
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.intensity import Window
@@ -22,8 +23,7 @@ from ..core.prompts import PromptSet
 from ..core.segment_object import SegmentObject
 from ..core.session import Session
 from ..core.translation import tr as _
-from ..scene.edits import EMPTY, digest_of
-from ..scene.segments import SegmentMasks
+from .ports import Segments
 from .workspace import Network
 
 SCHEMA, VERSION = "medsamslicer-session", 1
@@ -31,7 +31,7 @@ SCHEMA, VERSION = "medsamslicer-session", 1
 
 def write_state(
     session: Session,
-    masks: SegmentMasks,
+    masks: Segments,
     object_ids: Mapping[str, int],
     network: Network,
     window: Window | None,
@@ -73,7 +73,7 @@ def write_state(
     return json.dumps(content, separators=(",", ":"), allow_nan=False)
 
 
-def read_state(text: str, session: Session, masks: SegmentMasks) -> dict[str, int]:
+def read_state(text: str, session: Session, masks: Segments) -> dict[str, int]:
     """Fill an empty session from the text and the segments' masks; returns objects by segment.
 
     Objects whose segment is gone are left out.
@@ -123,7 +123,7 @@ def moved_state(text: str, geometry: VolumeGeometry) -> str:
     return json.dumps(content, separators=(",", ":"), allow_nan=False)
 
 
-def _restore(saved: Mapping[str, Any], session: Session, masks: SegmentMasks) -> int:
+def _restore(saved: Mapping[str, Any], session: Session, masks: Segments) -> int:
     prompts = PromptSet.from_json(json.dumps(saved["prompts"]), session.geometry)
     obj = prompts.objects[0]
     axis = None if saved["axis"] is None else SliceAxis.parse(saved["axis"])
@@ -148,7 +148,7 @@ def _restore(saved: Mapping[str, Any], session: Session, masks: SegmentMasks) ->
 
 
 def _stored(
-    saved: Mapping[str, Any], session: Session, masks: SegmentMasks, axis: SliceAxis
+    saved: Mapping[str, Any], session: Session, masks: Segments, axis: SliceAxis
 ) -> dict[int, StoredMask]:
     """The masks of a segment; those that were changed since the session was written are the user's own."""
     empty = np.zeros(session.geometry.slice_shape(axis), np.bool_)

@@ -9,7 +9,6 @@ from ..core.errors import SessionError
 from ..core.prompts import PromptSet
 from ..core.translation import tr as _
 from ..io.atomic import write_bytes
-from ..scene.slice_views import orientation
 from .jobs import load_prompts
 from .scene_sync import SceneSync
 from .workspace import Workspace
@@ -36,13 +35,9 @@ class PromptFiles:
     def export(self, path: Path) -> tuple[Path, ...]:
         """See the controller."""
         sets, volume = self.prompt_sets(), self._work.usable_volume()[0]
-        paths = (
-            [path]
-            if len(sets) == 1
-            else [
-                path.with_name(f"{path.stem}-{orientation(volume, each.axis)}{path.suffix}") for each in sets
-            ]
-        )
+        words = [self._work.scene.views.orientation(volume, each.axis) for each in sets]
+        several = [path.with_name(f"{path.stem}-{word}{path.suffix}") for word in words]
+        paths = [path] if len(sets) == 1 else several
         for target, prompts in zip(paths, sets, strict=True):
             write_bytes(target, prompts.to_json().encode("utf-8"))
         return tuple(paths)

@@ -239,7 +239,7 @@ class Propagation:
             self._stop("abandon")
             self._run = None
             self._work.poller.unschedule("batch")
-            if self._work.scene.IsClosing():
+            if self._work.scene.is_closing:
                 run.streaming.pop_all()
             else:
                 run.streaming.close()

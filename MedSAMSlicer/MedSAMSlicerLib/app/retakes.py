@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from ..core.moving import Mover
+from ..core.overlap import Order
 from ..core.prompts import Prompt
 from ..core.segment_object import SegmentObject
-from ..scene.overlap import Order
 
 
 @dataclass(frozen=True)

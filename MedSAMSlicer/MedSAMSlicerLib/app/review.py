@@ -6,7 +6,6 @@ from ..core.errors import SessionError
 from ..core.masks import MaskState
 from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
-from ..scene.slice_views import show_slice
 from .state import SliceMark, SliceState
 from .workspace import Workspace
 
@@ -88,7 +87,7 @@ class Review:
                     index=index, last=last
                 )
             )
-        show_slice(self._work.scene, volume, obj.axis, index)
+        self._work.scene.views.show_slice(volume, obj.axis, index)
 
     def _along(self) -> SegmentObject:
         self._work.usable_volume()

@@ -8,9 +8,9 @@ from ..core.errors import Cancelled, MedSAMError
 from ..core.prompts import Prompt
 from ..core.segment_object import SegmentObject, kept_as_prompts
 from ..core.session import Session
-from ..scene.prompt_nodes import ObjectMarkups
 from .jobs import FillJob, ForgetJob, ObjectToRun, PreviewJob, SliceFound
 from .overlap_notes import OverlapNotes
+from .ports import ObjectMarkups
 from .retakes import Asked
 from .shown_masks import ShownMasks
 from .state import NetworkState, Topic

@@ -1,12 +1,8 @@
-"""Segmenting in one blocking call, for notebooks and batches; same engine and same rules as the panel.
+"""Segmenting an array in one blocking call; same engine and same rules as the panel.
 
-from MedSAMSlicerLib.core.prompts import SliceRef, box_from_voxels
-from MedSAMSlicerLib.scene.nodes import volume_geometry
-
-volume = slicer.util.getNode("CT")
-box = box_from_voxels(volume_geometry(volume), SliceRef(SliceAxis.K, 40), 100, 120, 180, 210)
-done = logic.segment(volume, [box])                       # or a PromptSet, or the path of a prompts file
-array = slicer.util.arrayFromSegmentBinaryLabelmap(done.segmentation_node, done.segment_ids["Segment"], volume)
+box = box_from_voxels(geometry, SliceRef(SliceAxis.K, 40), 100, 120, 180, 210)
+done = segment_array(array, geometry, [box])              # or a PromptSet, or the path of a prompts file
+mask = volume_of(done.masks["Segment"], done.prompts.axis, geometry.shape)
 """
 
 from __future__ import annotations
@@ -29,8 +25,6 @@ from ..core.masks import PackedMask
 from ..core.prompts import ObjectPrompts, Prompt, PromptSet
 from ..core.translation import tr as _
 from ..models.registry import BUNDLED_ID
-from ..scene.nodes import check_usable, volume_array, volume_geometry
-from ..scene.segments import SegmentMasks, create_segmentation
 from .engine_state import Engine, NetworkChoice
 from .jobs import (
     Advance,
@@ -43,7 +37,6 @@ from .jobs import (
     WindowJob,
     load_prompts,
 )
-from .prompt_files import Names
 from .worker import Job, Worker
 
 # Union, since Python 3.10 is served and an alias is evaluated.
@@ -56,60 +49,56 @@ _WAIT_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
-class SegmentCallResult:
-    """What `segment` made.
+class SegmentedArray:
+    """What `segment_array` found.
 
     Attributes:
-        segmentation_node: that holds the masks.
-        segment_ids: by the name of the object in the prompts.
+        masks: by the name of the object, then by slice index.
         confidences: by that name, then by slice index, 0..1.
         prompts: what was segmented, with window, checkpoint and tier: all that is needed to repeat it.
     """
 
-    segmentation_node: Any
-    segment_ids: dict[str, str]
+    masks: dict[str, dict[int, PackedMask]]
     confidences: dict[str, dict[int, float]]
     prompts: PromptSet
 
 
-def segment(
-    volume_node: Any,
+def segment_array(
+    array: npt.NDArray[np.generic],
+    geometry: VolumeGeometry,
     prompts: PromptsLike,
-    segmentation_node: Any | None = None,
     *,
+    modality: str | None = None,
     window: str | Window | None = None,
     checkpoint: str | Path | None = None,
     device: str = "auto",
     tier: str | None = None,
-    overlap: str = "none",
     cleanup: Cleanup | None = None,
     progress: Callable[[int, int], None] | None = None,
     cancel: Callable[[], bool] | None = None,
-) -> SegmentCallResult:
+) -> SegmentedArray:
     """Segment everything that the prompts name; returns when it is done.
 
     Args:
-        volume_node: a scalar volume; never changed.
+        array: gray values, (K, J, I); never changed.
+        geometry: where its voxels lie.
         prompts: a PromptSet, the path of a prompts file, or prompts of one object, which is then named "Segment".
-        segmentation_node: takes the masks as new segments; None = a new segmentation.
+        modality: DICOM's, such as "CT", if it is known.
         window: as in `core.intensity.choose_window`, or a Window; None = that of the prompts, else "auto".
         checkpoint: id or file; None = that of the prompts, else the bundled one.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         tier: "exact", "balanced" or "fast"; None = that of the prompts, else chosen by the device.
-        overlap: whose voxels a mask may take: "none", "visible" or "all"; locked segments keep theirs.
         cleanup: of every mask; None = that of the prompts.
         progress: called as progress(slices done, slices in all).
-        cancel: returns True once it is to stop; Cancelled is raised then and nothing is left in the scene.
+        cancel: returns True once it is to stop; Cancelled is raised then.
 
     Raises:
-        MedSAMError: In one sentence what is wrong with volume, prompts, network or memory.
+        MedSAMError: In one sentence what is wrong with prompts, network or memory.
     """
-    check_usable(volume_node)
-    geometry, array = volume_geometry(volume_node), volume_array(volume_node)
     prompt_set = _prompt_set(prompts, geometry)
     with closing(_Runner(cancel)) as runner:
         chosen = window if window is not None else prompt_set.window or "auto"
-        choosing = WindowJob(array, chosen, volume_node.GetAttribute("DICOM.Modality"))
+        choosing = WindowJob(array, chosen, modality)
         [used] = runner.run(choosing)
         for sentence in choosing.notes:
             logger.warning("%s", sentence)
@@ -132,7 +121,10 @@ def segment(
                 job = CleanJob(geometry, prompt_set.axis, masks[number], keys, frozenset(), wanted)
                 for changed in runner.run(job):
                     masks[number].update(changed)
-    return _written(volume_node, segmentation_node, prompt_set, masks, confidences, overlap)
+    names = [obj.name for obj in prompt_set.objects]
+    return SegmentedArray(
+        dict(zip(names, masks, strict=True)), dict(zip(names, confidences, strict=True)), prompt_set
+    )
 
 
 def _prompt_set(prompts: PromptsLike, geometry: VolumeGeometry) -> PromptSet:
@@ -175,30 +167,6 @@ def _propagated(
         PropagateJob(objects), take, {number: obj.name for number, obj in enumerate(prompt_set.objects)}
     )
     return masks, confidences
-
-
-def _written(
-    volume_node: Any,
-    segmentation_node: Any | None,
-    prompt_set: PromptSet,
-    masks: list[dict[int, PackedMask]],
-    confidences: list[dict[int, float]],
-    overlap: str,
-) -> SegmentCallResult:
-    node = segmentation_node or create_segmentation(volume_node.GetScene(), volume_node)
-    segments = SegmentMasks(node, volume_node)
-    try:
-        names = Names(tuple(segments.name(each) for each in segments.segment_ids()))
-        ids: dict[str, str] = {}
-        with segments.streaming():
-            for obj, slices in zip(prompt_set.objects, masks, strict=True):
-                ids[obj.name] = segments.add(names.next(obj.name), obj.color)
-                arrays = {index: mask.to_array() for index, mask in slices.items() if not mask.is_empty}
-                segments.write_slices(ids[obj.name], prompt_set.axis, arrays, overlap)
-    finally:
-        segments.close()
-    found = {obj.name: values for obj, values in zip(prompt_set.objects, confidences, strict=True)}
-    return SegmentCallResult(node, ids, found, prompt_set)
 
 
 class _Runner:

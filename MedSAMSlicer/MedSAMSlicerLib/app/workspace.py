@@ -19,22 +19,10 @@ from ..core.segment_object import SegmentObject
 from ..core.session import Session
 from ..core.translation import tr as _
 from ..models.registry import BUNDLED_ID
-from ..scene.nodes import check_usable
-from ..scene.parameter_node import ParameterNode
-from ..scene.placing import Placing, Tool
-from ..scene.prompt_markups import Kind
-from ..scene.prompt_nodes import PromptEdit, PromptNodes
-from ..scene.segments import SegmentMasks
-from ..scene.slice_views import (
-    ShownSlice,
-    clicked_slice_node,
-    first_slice_node,
-    shown_slice,
-    shown_slice_node,
-)
 from .engine_state import Engine
 from .installed import torch_is_usable
 from .poller import Poller, Timers
+from .ports import Handle, PromptEdit, Scene, Segments, ShownSlice, Tool
 from .state import Level, Message, NetworkState, Topic
 from .worker import Worker
 
@@ -78,7 +66,7 @@ class Workspace:
 
     def __init__(
         self,
-        scene: Any,
+        scene: Scene,
         timers: Timers | None,
         settings: Settings,
         worker: Worker | None = None,
@@ -87,20 +75,19 @@ class Workspace:
         self.scene = scene
         self.settings = settings  # inputs
         self.cleanup = settings.cleanup  # of new segments: that chosen last; editing
-        self.parameter = ParameterNode(scene)
+        self.parameter = scene.choices
         self.clock = clock
         self.worker = worker or Worker(Engine)
         self.poller = Poller(self.worker, timers, clock)
         self.poller.on_error = self.show_error
-        self.prompt_nodes = PromptNodes(scene, self._prompt_edited, self._soon if timers else None)
-        self.placing = Placing(scene, self.prompt_nodes, self._left_placing, self._soon if timers else None)
-        self.prompt_nodes.takes_points = self._takes_points
+        later = self._soon if timers else None
+        self.prompt_nodes, self.placing = scene.prompts(self._prompt_edited, self._left_placing, later)
         self.network = Network()  # inputs
-        self.volume_node: Any | None = None  # inputs
+        self.volume_node: Handle | None = None  # inputs
         self.geometry: VolumeGeometry | None = None  # inputs
         self.array: npt.NDArray[Any] | None = None  # inputs
         self.session: Session | None = None  # inputs
-        self.masks: SegmentMasks | None = None  # inputs
+        self.masks: Segments | None = None  # inputs
         self.segment_id: str | None = None  # inputs
         self.window_spec = "display"  # inputs
         self.window: Window | None = None  # inputs
@@ -162,7 +149,7 @@ class Workspace:
     # -- looking
 
     @property
-    def segmentation_node(self) -> Any | None:
+    def segmentation_node(self) -> Handle | None:
         """Where masks go."""
         return None if self.masks is None else self.masks.segmentation_node
 
@@ -203,11 +190,11 @@ class Workspace:
         """Whether PyTorch can be used; it is not imported to find out."""
         return torch_is_usable()
 
-    def usable_volume(self) -> tuple[Any, Session]:
+    def usable_volume(self) -> tuple[Handle, Session]:
         """The volume and its session, checked now; a sentence when there is none or it cannot be used any more."""
         if self.volume_node is None or self.session is None:
             raise SessionError(_("Choose a volume first."))
-        check_usable(self.volume_node)
+        self.scene.volumes.check_usable(self.volume_node)
         return self.volume_node, self.session
 
     def shown(self) -> ShownSlice | None:
@@ -215,14 +202,7 @@ class Workspace:
         if self.volume_node is None or self.geometry is None:
             return None
         axis = self.selected_object.axis if self.selected_object else None
-        under_mouse = clicked_slice_node(self.scene)
-        if axis is None:
-            node = under_mouse or shown_slice_node(self.scene)
-        else:
-            node = first_slice_node(self.scene, axis, self.volume_node)
-            if under_mouse is not None and shown_slice(under_mouse, self.volume_node).axis == axis:
-                node = under_mouse
-        return None if node is None else shown_slice(node, self.volume_node)
+        return self.scene.views.shown(self.volume_node, axis)
 
     # -- ending
 
@@ -253,10 +233,6 @@ class Workspace:
     def _prompt_edited(self, edit: PromptEdit) -> None:
         if not self.closed:
             self.on_prompt_edit(edit)
-
-    def _takes_points(self, kind: Kind) -> bool:
-        """A point is a prompt only while its tool is in the user's hand."""
-        return self.placing.tool is not None and self.placing.tool.kind is kind
 
     def _soon(self, action: Callable[[], None]) -> None:
         """Do something once Slicer has finished with the event under way."""

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import slicer
 from slicer.i18n import tr as _
 
+from ..app.ports import ShownSlice, Tool
 from ..app.state import Action, Topic
 from ..core.errors import MedSAMError
-from ..scene.placing import Tool
-from ..scene.slice_views import ShownSlice, orientation
+from ..scene.slice_views import orientation
 from .context import Context, SignalsBlocked
 from .scribble import Scribbler
 

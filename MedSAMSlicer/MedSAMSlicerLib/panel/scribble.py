@@ -16,11 +16,12 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from ..app.ports import ShownSlice
 from ..core.errors import MedSAMError
 from ..scene.labelmaps import create_segmentation
 from ..scene.nodes import remove_with_display
 from ..scene.segments import SegmentMasks
-from ..scene.slice_views import ShownSlice, clicked_slice_node, composite_nodes, shown_slice, slice_nodes
+from ..scene.slice_views import clicked_slice_node, composite_nodes, shown_slice, slice_nodes
 
 logger = logging.getLogger(__name__)
 

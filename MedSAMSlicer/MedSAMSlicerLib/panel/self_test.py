@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import slicer
 
+from ..app.ports import Tool
 from ..app.state import SliceMark
 from ..phantom.ct import ct_phantom
-from ..scene.placing import Tool
 from ..scene.sample_data import load_generated
 from .install import missing
 from .scribble import Scribbler

@@ -9,8 +9,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from ..app.ports import Tool
 from ..app.state import Action, Level, Message, NetworkState, SliceMark, Topic
-from ..scene.placing import Tool
 from .context import Context
 from .install import Missing, missing, needed_sentence
 

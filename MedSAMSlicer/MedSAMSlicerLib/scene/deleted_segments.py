@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .edits import Mask
+from ..core.digests import Mask
 
 
 class FollowedSegments:

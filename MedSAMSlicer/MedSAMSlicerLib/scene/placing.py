@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from typing import Any
 
 import slicer
 
+from ..app.ports import ObjectMarkups, Tool
 from .prompt_markups import Kind, is_too_small
-from .prompt_nodes import ObjectMarkups, PromptNodes
+from .prompt_nodes import PromptNodes
 
 
-class Tool(enum.Enum):
-    """What the next click in a slice view places."""
-
-    POINT_POSITIVE = "point_positive"
-    POINT_NEGATIVE = "point_negative"
-    BOX = "box"
-    LINE = "line"
-
-    @property
-    def kind(self) -> Kind:
-        """The markups node that takes it."""
-        kinds = {Tool.POINT_POSITIVE: Kind.POSITIVE, Tool.POINT_NEGATIVE: Kind.NEGATIVE}
-        return kinds.get(self, Kind.BOX if self is Tool.BOX else Kind.LINE)
+def kind_of_tool(tool: Tool) -> Kind:
+    """The kind of markups node that takes the clicks of a tool."""
+    kinds = {Tool.POINT_POSITIVE: Kind.POSITIVE, Tool.POINT_NEGATIVE: Kind.NEGATIVE}
+    return kinds.get(tool, Kind.BOX if tool is Tool.BOX else Kind.LINE)
 
 
 class Placing:
@@ -69,7 +60,7 @@ class Placing:
         """Let the next clicks place prompts of an object."""
         if self._tool is not None:
             self._end()
-        node = self._prompt_nodes.node_for_placing(tool.kind, obj, volume_node)
+        node = self._prompt_nodes.node_for_placing(kind_of_tool(tool), obj, volume_node)
         self._starting = True
         try:
             self._observe()
@@ -85,7 +76,7 @@ class Placing:
             # The list last: markups that are added later would take the placement.
             selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
             selection.SetActivePlaceNodeID(node.GetID())
-            interaction.SetPlaceModePersistence(1 if tool.kind.holds_points else 0)
+            interaction.SetPlaceModePersistence(1 if kind_of_tool(tool).holds_points else 0)
             interaction.SetCurrentInteractionMode(slicer.vtkMRMLInteractionNode.Place)
         finally:
             self._starting = False
@@ -154,7 +145,7 @@ class Placing:
         if self._is_place(self._interaction()) and ours:
             return
         node = self._scene.GetNodeByID(self._node_id) if ours else None
-        too_small = self._tool if node is not None and is_too_small(node, self._tool.kind) else None
+        too_small = self._tool if node is not None and is_too_small(node, kind_of_tool(self._tool)) else None
         self._end()
         self._later(self._restore_unless_placing)
         self._on_left(too_small)

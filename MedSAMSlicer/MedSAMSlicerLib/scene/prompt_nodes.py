@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..app.ports import EditKind, ObjectMarkups, PromptEdit, ShownSlice
 from ..core.errors import MedSAMError
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.prompts import Prompt
@@ -14,14 +15,11 @@ from . import prompt_markups as markups
 from . import prompt_sync as syncing
 from .data_tree import drop_if_empty, folder_of
 from .nodes import volume_geometry
-from .prompt_edits import EditKind, ObjectMarkups, PromptEdit
 from .prompt_events import MarkupsEvents
 from .prompt_markups import Kind
 from .prompt_sync import Place, Shown, ShownPrompt
 from .refusals import AcrossSlicesError, in_words
-from .slice_views import ShownSlice, clicked_slice_node, shown_slice
-
-__all__ = ["EditKind", "ObjectMarkups", "PromptEdit", "PromptNodes"]
+from .slice_views import clicked_slice_node, shown_slice
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core.digests import Mask
 from ..core.geometry import SliceAxis
-from .edits import Mask
+from ..core.overlap import Order, OverlapOrders, Voxels
 from .labelmaps import LABELMAP, Labelmap, VolumeGrid, labelmap_of, segment_ids
-from .overlap import Order, OverlapOrders, Voxels
 
 Places = npt.NDArray[np.int64]  # (N, 3): k, j, i
 

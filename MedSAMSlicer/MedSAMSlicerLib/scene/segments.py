@@ -12,10 +12,11 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from ..core.digests import KnownSlices, Mask
 from ..core.errors import GeometryError, SessionError
 from ..core.geometry import SliceAxis
+from ..core.overlap import Order, OverlapOrders
 from .deleted_segments import FollowedSegments
-from .edits import KnownSlices, Mask
 from .labelmaps import (
     Lattice,
     VolumeGrid,
@@ -29,7 +30,6 @@ from .labelmaps import (
     place_empty_labelmaps,
     raw_array,
 )
-from .overlap import Order, OverlapOrders
 from .parameter_node import OVERLAPS
 from .removed_segments import RemovedSegments
 from .segment_events import SegmentEvents

@@ -4,39 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
 
 import numpy as np
 from slicer.i18n import tr as _
 
+from ..app.ports import ShownSlice
 from ..core.geometry import FloatArray, SliceAxis, VolumeGeometry
 from .nodes import applied, from_world, matrix_array, to_world, transform_to_world, volume_geometry
-
-_ALIGNED_DEGREES = 0.5  # rounding of headers; a slice of 500 mm is then off by 4 mm at its rim
-
-
-@dataclass(frozen=True)
-class ShownSlice:
-    """The slice of a volume that lies nearest to what a slice view shows.
-
-    Attributes:
-        axis: the array axis across which the view cuts best.
-        index: of the nearest slice, within the volume.
-        off_degrees: angle between the view's normal and that of the slices, 0 to 55; 0 when aligned.
-        view_name: such as "Red".
-    """
-
-    axis: SliceAxis
-    index: int
-    off_degrees: float
-    view_name: str
-
-    @property
-    def is_oblique(self) -> bool:
-        """Whether the view shows something else than one slice of voxels."""
-        return self.off_degrees > _ALIGNED_DEGREES
 
 
 def shown_slice(slice_node: Any, volume_node: Any) -> ShownSlice:
@@ -111,6 +87,18 @@ def first_slice_node(scene: Any, axis: SliceAxis, volume_node: Any) -> Any | Non
         (not node.IsMappedInLayout(), shown.off_degrees, node) for shown, node in found if shown.axis == axis
     ]
     return min(fitting, key=lambda entry: entry[:2])[2] if fitting else None
+
+
+def looked_at(scene: Any, volume_node: Any, axis: SliceAxis | None) -> ShownSlice | None:
+    """Return what the view under the mouse shows, if it cuts across `axis`, else the best view that does."""
+    under_mouse = clicked_slice_node(scene)
+    if axis is None:
+        node = under_mouse or shown_slice_node(scene)
+    else:
+        node = first_slice_node(scene, axis, volume_node)
+        if under_mouse is not None and shown_slice(under_mouse, volume_node).axis == axis:
+            node = under_mouse
+    return None if node is None else shown_slice(node, volume_node)
 
 
 def show_slice(scene: Any, volume_node: Any, axis: SliceAxis, index: int) -> None:

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import slicer
 import vtk
 
+from ..app.ports import Scheduler
 from ..core.errors import MedSAMError
 from .nodes import volume_array, volume_geometry
 
 _SETTLE_SECONDS = 0.1
 _DISPLAY_SECONDS = 0.3
-
-
-class Scheduler(Protocol):
-    """Does things a moment later, on the main thread; see :class:`..app.poller.Poller`."""
-
-    def schedule(self, key: str, seconds: float, action: Callable[[], None], restart: bool = False) -> None:
-        """Do `action` in `seconds`; with `restart` the time begins at each call."""
-        ...
-
-    def unschedule(self, key: str) -> None:
-        """Do not do it."""
-        ...
 
 
 class VolumeWatch:

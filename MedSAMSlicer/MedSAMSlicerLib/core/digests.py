@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from ..core.geometry import SliceAxis
+from .geometry import SliceAxis
 
 Mask = npt.NDArray[np.bool_]
 

@@ -1,0 +1,231 @@
+"""3D Slicer's scene as `app/` needs it: the ports of :mod:`..app.ports` on MRML nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy.typing as npt
+
+from ..app.ports import (
+    Handle,
+    Mask,
+    PromptEdit,
+    Scene,
+    SceneListener,
+    Scheduler,
+    SegmentsListener,
+    ShownSlice,
+    Tool,
+    VolumeListener,
+)
+from ..core.geometry import SliceAxis, VolumeGeometry
+from ..core.intensity import Window
+from . import nodes, slice_views
+from .parameter_node import ParameterNode
+from .placing import Placing, kind_of_tool
+from .prompt_nodes import PromptNodes
+from .scene_events import SceneEvents
+from .segments import SegmentMasks, check_segmentation, create_segmentation
+from .volume_watch import VolumeWatch
+
+CHANGES_NAME = "MedSAMSlicer changes"
+ADDED, REMOVED = (0.2, 0.9, 0.2), (0.9, 0.2, 0.9)
+
+
+def slicer_scene(scene: Any) -> Scene:
+    """The ports on a vtkMRMLScene."""
+    return SlicerScene(scene)
+
+
+class SlicerScene:
+    """See :class:`..app.ports.Scene`."""
+
+    def __init__(self, scene: Any) -> None:
+        self._scene = scene
+        self.volumes = SlicerVolumes(scene)
+        self.segmentations = SlicerSegmentations(scene)
+        self.views = SlicerViews(scene)
+        self.choices = ParameterNode(scene)
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the scene is being closed."""
+        return bool(self._scene.IsClosing())
+
+    def prompts(
+        self,
+        on_edit: Callable[[PromptEdit], None],
+        on_left: Callable[[Tool | None], None],
+        later: Callable[[Callable[[], None]], None] | None,
+    ) -> tuple[PromptNodes, Placing]:
+        """Prompts as markups nodes, placed with Slicer's own place mode."""
+        markups = PromptNodes(self._scene, on_edit, later)
+        placing = Placing(self._scene, markups, on_left, later)
+        markups.takes_points = lambda kind: placing.tool is not None and kind_of_tool(placing.tool) is kind
+        return markups, placing
+
+    def observe(self, listener: SceneListener) -> Callable[[], None]:
+        """Observe the scene until the returned function is called."""
+        events = SceneEvents(
+            self._scene,
+            removed=_called(listener.on_removed),
+            closing=_called(listener.on_closing),
+            closed=_called(listener.on_closed),
+            loaded=_called(listener.on_loaded),
+        )
+        return events.close
+
+
+def _called(act: Callable[[], None]) -> Callable[..., None]:
+    """An observer's callback, whatever the event brings."""
+
+    def called(_caller: Any, _event: str, _data: Any = None) -> None:
+        act()
+
+    return called
+
+
+class SlicerVolumes:
+    """See :class:`..app.ports.Volumes`."""
+
+    def __init__(self, scene: Any) -> None:
+        self._scene = scene
+
+    def check_usable(self, volume: Handle) -> None:
+        """See :func:`.nodes.check_usable`."""
+        nodes.check_usable(volume)
+
+    def geometry(self, volume: Handle) -> VolumeGeometry:
+        """See :func:`.nodes.volume_geometry`."""
+        return nodes.volume_geometry(volume)
+
+    def array(self, volume: Handle) -> npt.NDArray[Any]:
+        """See :func:`.nodes.volume_array`."""
+        return nodes.volume_array(volume)
+
+    def name(self, volume: Handle) -> str:
+        """The node's name."""
+        return str(volume.GetName())
+
+    def modality(self, volume: Handle) -> str | None:
+        """What Slicer's DICOM module wrote down; None for a volume of another file."""
+        modality: str | None = volume.GetAttribute("DICOM.Modality")
+        return modality
+
+    def display_window(self, volume: Handle) -> Window | None:
+        """What the display node says."""
+        display = volume.GetScalarVolumeDisplayNode()
+        if display is None or not display.GetWindow() > 0:
+            return None
+        level, half = display.GetLevel(), display.GetWindow() / 2
+        return Window(level - half, level + half, "display")
+
+    def is_there(self, volume: Handle) -> bool:
+        """Whether the node is in the scene."""
+        return bool(self._scene.IsNodePresent(volume))
+
+    def identifier(self, volume: Handle) -> str:
+        """The node's ID."""
+        return str(volume.GetID())
+
+    def find(self, identifier: str) -> Handle | None:
+        """The node with this ID."""
+        return self._scene.GetNodeByID(identifier)
+
+    def hardened_copy(self, volume: Handle) -> Handle:
+        """See :func:`.nodes.hardened_copy`."""
+        return nodes.hardened_copy(volume)
+
+    def watch(self, volume: Handle, scheduler: Scheduler, listener: VolumeListener) -> VolumeWatch:
+        """Observe the node."""
+        calls = (listener.on_voxels, listener.on_moved, listener.on_display)
+        return VolumeWatch(volume, nodes.volume_array(volume), scheduler, *calls)
+
+
+class SlicerSegmentations:
+    """See :class:`..app.ports.Segmentations`."""
+
+    def __init__(self, scene: Any) -> None:
+        self._scene = scene
+
+    def check(self, segmentation: Handle, volume: Handle) -> None:
+        """See :func:`.labelmaps.check_segmentation`."""
+        check_segmentation(segmentation, volume)
+
+    def create(self, volume: Handle) -> Handle:
+        """See :func:`.labelmaps.create_segmentation`."""
+        return create_segmentation(self._scene, volume)
+
+    def open(
+        self, segmentation: Handle, volume: Handle, listener: SegmentsListener | None = None
+    ) -> SegmentMasks:
+        """See :class:`.segments.SegmentMasks`."""
+        if listener is None:
+            return SegmentMasks(segmentation, volume)
+        return SegmentMasks(
+            segmentation,
+            volume,
+            on_modified=listener.on_modified,
+            on_added=listener.on_added,
+            on_removed=listener.on_removed,
+            on_renamed=listener.on_renamed,
+            on_recolored=listener.on_recolored,
+        )
+
+    def name(self, segmentation: Handle) -> str:
+        """The node's name."""
+        return str(segmentation.GetName())
+
+
+class SlicerViews:
+    """See :class:`..app.ports.Views`."""
+
+    def __init__(self, scene: Any) -> None:
+        self._scene = scene
+        self._changes_id: str | None = None
+
+    def shown(self, volume: Handle, axis: SliceAxis | None) -> ShownSlice | None:
+        """See :func:`.slice_views.looked_at`."""
+        return slice_views.looked_at(self._scene, volume, axis)
+
+    def other_volume(self, view_name: str, volume: Handle) -> Handle | None:
+        """See :func:`.slice_views.other_volume_in_view`."""
+        return slice_views.other_volume_in_view(self._scene, view_name, volume)
+
+    def show_slice(self, volume: Handle, axis: SliceAxis, index: int) -> None:
+        """See :func:`.slice_views.show_slice`."""
+        slice_views.show_slice(self._scene, volume, axis, index)
+
+    def show_place_elsewhere(self, volume: Handle, ras: Sequence[float]) -> None:
+        """See :func:`.slice_views.show_place_elsewhere`."""
+        slice_views.show_place_elsewhere(self._scene, volume, ras)
+
+    def show_changes(
+        self, volume: Handle, axis: SliceAxis, added: Mapping[int, Mask], removed: Mapping[int, Mask]
+    ) -> None:
+        """Show a segmentation that is neither edited nor saved."""
+        self.hide_changes()
+        node = create_segmentation(self._scene, volume, CHANGES_NAME, helper=True)
+        self._changes_id = node.GetID()
+        masks = SegmentMasks(node, volume)
+        try:
+            masks.write_slices(masks.add("added", ADDED), axis, added)
+            masks.write_slices(masks.add("removed", REMOVED), axis, removed)
+        finally:
+            masks.close()
+
+    def hide_changes(self) -> None:
+        """Remove that segmentation."""
+        node = self._scene.GetNodeByID(self._changes_id) if self._changes_id else None
+        self._changes_id = None
+        if node is not None and not self._scene.IsClosing():
+            nodes.remove_with_display(node)
+
+    def orientation(self, volume: Handle, axis: SliceAxis) -> str:
+        """See :func:`.slice_views.orientation`."""
+        return slice_views.orientation(volume, axis)
+
+    def slices_in_words(self, volume: Handle, axis: SliceAxis) -> str:
+        """See :func:`.slice_views.slices_in_words`."""
+        return slice_views.slices_in_words(self._scene, volume, axis)
