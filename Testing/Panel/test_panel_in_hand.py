@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import numpy as np
-from PySide6 import QtWidgets
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 
@@ -121,12 +120,12 @@ def test_strip_and_picture_are_as_sharp_as_the_screen(host, opened, monkeypatch)
 
 
 def test_keys_work_in_the_window_of_a_detached_view(host, opened):
+    import qt
     import slicer
 
     view = host.view("Green")
-    window = QtWidgets.QWidget()
-    layout = QtWidgets.QVBoxLayout(window)
-    layout.addWidget(view)
+    window = qt.QWidget()
+    qt.QVBoxLayout(window).addWidget(view)
     window.show()
     slicer.app.layoutManager().layoutChanged(0)
     host.process_events(0.05)

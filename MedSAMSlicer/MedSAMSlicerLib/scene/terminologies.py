@@ -52,7 +52,12 @@ def _kinds(logic: Any, context: str, category: Any) -> Iterator[Any]:
 
 
 def _modifiers(logic: Any, context: str, category: Any, kind: Any) -> Iterator[Any]:
-    for number in range(logic.GetNumberOfTypeModifiersInTerminologyType(context, category, kind)):
+    count = (
+        logic.GetNumberOfTypeModifiersInTerminologyType(context, category, kind)
+        if kind.GetHasModifiers()
+        else 0
+    )
+    for number in range(count):
         modifier = slicer.vtkSlicerTerminologyType()
         if logic.GetNthTypeModifierInTerminologyType(context, category, kind, number, modifier):
             yield modifier
