@@ -106,6 +106,48 @@ def test_effort_measures_prompts_and_leads_with_them(benchmark: Any) -> None:
     assert "10 clicks" in done.out
 
 
+def test_key_slices_are_boxed_and_drawn_and_stand_in_a_table_of_their_own(benchmark: Any) -> None:
+    words = ("--no-baselines", "--key-slices", "2", "--json")
+    report = json.loads(benchmark(*words).out)
+    protocols = {row["protocol"] for row in report["measurements"]}
+    assert {"2 boxed key slices+range", "2 drawn key slices+range"} <= protocols
+    assert "--key-slices 2" in report["run"]["command"]
+    assert "Key slices" in benchmark("--no-baselines", "--key-slices", "2").out
+
+
+def test_the_protocol_of_cvpr_2025_is_measured_on_volumes_and_on_npz_files(
+    cli: Any, random_checkpoint: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "npz"
+    data.mkdir()
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[:, 5:15, 5:12], labels[1:4, 5:15, 14:22] = 1, 2
+    image = (40 + 60 * labels).astype(np.uint8)
+    np.savez_compressed(data / "CT_a.npz", imgs=image, gts=labels, spacing=np.array([2.0, 1.0, 1.0]))
+    words = [
+        "--data",
+        data,
+        "--out",
+        tmp_path / "out",
+        "--threads",
+        "1",
+        "--model",
+        random_checkpoint,
+        "--yes",
+    ]
+    done = cli(
+        "benchmark", "accuracy", *words, "--no-pictures", "--no-baselines", "--suite", "cvpr25", "--json"
+    )
+    assert done.code == 0, done
+    report = json.loads(done.out)
+    assert [row["target"] for row in report["measurements"]] == ["1", "2"]
+    [row] = report["cvpr25"]
+    assert (row["cases"], row["classes"], row["box_dice"]) == (1, 2, 0.0)  # the file gives no box
+    assert 0 <= row["dice_area"] <= 4
+    text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "CVPR 2025 interactive:" in text
+
+
 def test_published_runners_that_cannot_compute_a_network_are_left_out_with_a_warning(benchmark: Any) -> None:
     done = benchmark("--official", "--no-baselines")
     assert done.code == 0, done
@@ -133,7 +175,11 @@ def test_the_report_goes_into_a_document(benchmark: Any, tmp_path: Path) -> None
     ("words", "said"),
     [
         (["--protocol", "telepathy"], "'telepathy' is no protocol: box+range; box; "),
-        (["--suite", "all"], "'all' is no suite of protocols: standard, prompts, pipelines, effort"),
+        (
+            ["--suite", "all"],
+            "'all' is no suite of protocols: standard, prompts, pipelines, effort, key-slices",
+        ),
+        (["--key-slices", "4"], "--key-slices: invalid choice: 4"),
         (["--baseline", "doctor"], "'doctor'"),
         (["--tier", "best"], "'best'"),
         (["--threads", "0"], "--threads: a whole number of 1 or more is needed, not '0'"),
@@ -187,7 +233,9 @@ def test_the_help_of_each_benchmark_has_its_own_options(cli: Any) -> None:
 def test_the_help_names_the_suites_that_there_are(cli: Any) -> None:
     from MedSAMSlicerLib.lab.evaluation.protocol import DEFAULT_SUITE, SUITES
 
-    said = " ".join(cli("benchmark", "accuracy", "--help").out.split())
+    said = " ".join(cli("benchmark", "accuracy", "--help").out.split()).replace(
+        "- ", "-"
+    )  # lines end at hyphens
     assert f"{', '.join(SUITES)} (default: {DEFAULT_SUITE})" in said
 
 

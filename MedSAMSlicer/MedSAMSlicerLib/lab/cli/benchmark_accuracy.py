@@ -38,7 +38,8 @@ FOLDERS = {"accuracy": "accuracy", "effort": "effort"}
 """Where results go unless --out says so; by what is measured."""
 
 _LINE_EVERY_S = 30.0  # where the error output is no terminal
-_SUITES = ("standard", "prompts", "pipelines", "effort")
+_SUITES = ("standard", "prompts", "pipelines", "effort", "key-slices", "cvpr25", "radioactive", "medsam2-44")
+_KEY_SLICES = (1, 2, 3, 5)
 _DESCRIPTIONS = {
     "accuracy": "Measure how well labeled volumes, pictures and videos are segmented from the prompts that a user "
     "would give:\n3-D Dice, surface Dice, distance, seconds and memory, beside baselines that need no network.",
@@ -53,10 +54,17 @@ _EPILOG = """examples:
   medsamslicer benchmark {what} --data DATA --out results
   medsamslicer benchmark {what} --data DATA --model sam2.1-tiny --model my.safetensors --no-baselines
   medsamslicer benchmark {what} --data DATA --processes 4
-  medsamslicer benchmark {what} --data DATA --scheduler tcp://HOST:8786
+  medsamslicer benchmark {what} --data DATA --scheduler tcp://HOST:8786{more}
 
 A run that was stopped goes on with the same command. On a cluster, DATA and the weights must lie at the same paths on
 all machines, with the same version of this program; start its workers with one thread each."""
+
+
+_MORE_EXAMPLES = {
+    "accuracy": """
+  medsamslicer benchmark accuracy --data DATA --suite cvpr25
+  medsamslicer benchmark accuracy --data DATA --key-slices 1 --key-slices 3"""
+}
 
 
 def add_parsers(whats: Any) -> None:
@@ -66,7 +74,7 @@ def add_parsers(whats: Any) -> None:
             what,
             help=_HELP[what],
             description=_DESCRIPTIONS[what],
-            epilog=_EPILOG.format(what=what),
+            epilog=_EPILOG.format(what=what, more=_MORE_EXAMPLES.get(what, "")),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -116,6 +124,14 @@ def _add_protocol_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME",
         help='one of them, such as "box+range" (with 5 corrections) or "click"; may be said again',
+    )
+    group.add_argument(
+        "--key-slices",
+        action="append",
+        default=[],
+        type=int,
+        choices=_KEY_SLICES,
+        help="boxes, and masks, on so many evenly spaced slices; may be given again (all: --suite key-slices)",
     )
 
 
@@ -262,6 +278,7 @@ def command_of(arguments: argparse.Namespace) -> str:
         "only",
         "suite",
         "protocol",
+        "key_slices",
         "model",
         "tier",
         "volume_stage",
@@ -284,9 +301,11 @@ def command_of(arguments: argparse.Namespace) -> str:
 
 
 def _protocols(arguments: argparse.Namespace) -> tuple[PromptProtocol, ...]:
-    from ..evaluation.protocol import DEFAULT_SUITE, PROTOCOLS, SUITES
+    from ..evaluation.protocol import DEFAULT_SUITE, PROTOCOLS, SUITES, boxed_key_slices, drawn_key_slices
 
-    names: list[str] = getattr(arguments, "protocol", [])
+    names: list[str] = [*getattr(arguments, "protocol", [])]
+    for count in getattr(arguments, "key_slices", []):
+        names += [boxed_key_slices(count), drawn_key_slices(count)]
     suite = getattr(arguments, "suite", "effort")
     if suite is not None and suite not in SUITES:
         raise UsageError(f"{suite!r} is no suite of protocols: {', '.join(SUITES)}")
@@ -349,7 +368,8 @@ def _show(bar: ProgressBar, where: BenchmarkProgress) -> None:
 
 def _summary(report: AccuracyReport, what: str) -> str:
     """What is printed: the first numbers of the report, and what was not measured."""
-    from ..evaluation.documents import sections_of
+    from ..evaluation.documents import protocol_parts, sections_of
 
     sections = sections_of(report, {}, [])
-    return "\n\n".join(sections[name] for name in ("effort" if what == "effort" else "summary", "trouble"))
+    first = sections["effort" if what == "effort" else "summary"]
+    return "\n\n".join([first, *protocol_parts(report), sections["trouble"]])

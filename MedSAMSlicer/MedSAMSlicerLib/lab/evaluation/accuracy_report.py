@@ -14,6 +14,7 @@ from typing import Any
 from ...core.errors import MedSAMError
 from ...io.atomic import output_error, write_bytes
 from .contact_sheet import contact_sheet
+from .cvpr_scores import cvpr_rows, scores_of_cases
 from .documents import ACCURACY, HEADINGS, ORDERS, TITLES, sections_of
 from .html_report import as_html
 from .measurement import Measurement
@@ -115,6 +116,11 @@ def as_json(report: AccuracyReport) -> dict[str, Any]:
         "summary": [{**asdict(row), "setting": row.setting} for row in summaries(report)],
         "wins": [asdict(win) for win in wins(report)],
         "effort": [asdict(effort) for effort in efforts(report)],
+        "cvpr25": [asdict(row) for row in cvpr_rows(report)],
+        "cvpr25_cases": [
+            {**asdict(case), "dice_area": case.dice_area, "nsd_area": case.nsd_area}
+            for case in scores_of_cases(report)
+        ],
         "measurements": [m.to_json() for m in report.measurements],
         "skipped": [asdict(row) for row in report.skipped],
     }

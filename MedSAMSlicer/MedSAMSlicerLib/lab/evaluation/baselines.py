@@ -23,11 +23,12 @@ import numpy.typing as npt
 
 from ...core.errors import PromptError
 from ...core.geometry import SliceAxis
-from ...core.intensity import Window, choose_window, luma
+from ...core.intensity import Window, luma
 from ...io.volumes import Volume
 from .boxes import Around, BoxesAndRange
-from .protocol import BOTH, PromptProtocol
+from .prompt_protocol import BOTH, PromptProtocol
 from .runners import Ask, BoolVolume, Request, RunnerAnswer
+from .windows import window_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,7 @@ class Stack:
     @cached_property
     def window(self) -> Window | None:
         """The window of the whole volume, the same as for the network; None for color."""
-        return None if self.array.ndim > 3 else choose_window(self.array, "auto", self.modality)
+        return window_of(self.array, self.modality)
 
     def gray(self, around: Around) -> npt.NDArray[np.uint8]:
         """Gray values of a part of the volume: its window applied, or the luma of its colors."""

@@ -16,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.errors import MedSAMError
-from ...core.intensity import choose_window
 from ...core.metrics import dice
 from ...io.slice_display import SliceDisplay
 from ...io.volumes import Volume
-from .datasets import Target, find_cases, load_case
+from .datasets import Case, Target, find_cases, load_case, load_classes
 from .measurement import VOLUME, Measurement
 from .plot_style import INK, drawing
 from .protocol import PROTOCOLS
@@ -29,6 +28,7 @@ from .results import load_masks, mask_path
 from .simulated_user import plane_of
 from .summary import BASELINES, reference_of, runners_of
 from .tables import score
+from .windows import window_of
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def contact_sheet(report: AccuracyReport, folder: Path, data: Path) -> bytes | N
         for word, measurement in _chosen(report, runner, folder, cases):
             mask = _first_mask(folder, measurement)
             try:
-                volume, targets = load_case(cases[measurement.case], most)
+                volume, targets = _loaded(cases[measurement.case], measurement.protocol, most)
             except MedSAMError as error:  # it was there when it was measured
                 logger.warning("%s is not on the contact sheet: %s", measurement.case, error)
                 continue
@@ -97,6 +97,12 @@ def contact_sheet(report: AccuracyReport, folder: Path, data: Path) -> bytes | N
             words = f"{runner}, {word}: {measurement.place}, Dice {score(measurement.dice_after(0))}"
             rows.append((words, _slices(volume, target, mask, measurement)))
     return _drawn(rows, reference_of(report)) if rows else None
+
+
+def _loaded(case: Case, protocol: str, most: int) -> tuple[Volume, list[Target]]:
+    """The volume and the targets that a protocol measured on."""
+    way = PROTOCOLS.get(protocol)
+    return load_classes(case) if way is not None and way.all_classes else load_case(case, most)
 
 
 def _first_mask(folder: Path, measurement: Measurement) -> npt.NDArray[np.bool_] | None:
@@ -133,7 +139,8 @@ def _slices(
 ) -> list[_Slice]:
     """The prompted slice, and those a quarter and three quarters along the target."""
     first, last = target.slice_range
-    prompted = measurement.prompted_slices[len(measurement.prompted_slices) // 2]
+    held = measurement.prompted_slices or (target.largest_slice,)
+    prompted = held[len(held) // 2]
     others = [first + round(part * (last - first)) for part in (0.25, 0.75, 0.5, 1.0, 0.0)]
     indices = [prompted, *[index for index in dict.fromkeys(others) if index != prompted][:2]]
     is_volume = target.case.kind == VOLUME  # pictures are shown as they are
@@ -147,7 +154,7 @@ def _slices(
         agreed = score(dice(seen[None], truth[None]))
         if display is not None:
             image, truth, seen = (display.image(plane) for plane in (image, truth, seen))
-        text = "prompted slice" if index == prompted else "slice"
+        text = "prompted slice" if index == prompted and measurement.prompted_slices else "slice"
         boxed = index in measurement.prompted_slices and way is not None and way.prompt == "box"
         found.append(_Slice(image, truth, seen, spacing, boxed, f"{text} {index}, Dice {agreed}"))
     return found
@@ -156,9 +163,8 @@ def _slices(
 def _image(volume: Volume, target: Target, index: int) -> npt.NDArray[np.uint8]:
     """Gray values as the network saw them; color as it is."""
     taken = np.take(volume.array, index, axis=int(target.axis))
-    if volume.array.ndim == 4:
-        return np.asarray(taken, np.uint8)
-    return choose_window(volume.array, "auto", volume.modality).apply(np.ascontiguousarray(taken))
+    window = window_of(volume.array, volume.modality)
+    return np.asarray(taken, np.uint8) if window is None else window.apply(np.ascontiguousarray(taken))
 
 
 def _drawn(rows: Sequence[tuple[str, list[_Slice]]], protocol: str) -> bytes:

@@ -16,13 +16,16 @@ Without a manifest, pairs are found by their names, with these rules:
    `X_0000` goes with `X`.
 3. A video is a folder `frames` (or one below it, or one below `JPEGImages`, as in DAVIS) beside a folder of masks, as
    in rule 2. Elsewhere, pictures in one folder are pictures of their own.
+4. `.npz` files as in the CVPR 2025 competition (:mod:`.npz_cases`), their labels in the same file, or in one of the
+   same name in another folder.
 
 Volumes are NIfTI, NRRD and MetaImage, pictures PNG, JPEG, BMP and TIFF; a file of NIfTI, NRRD, MetaImage or DICOM with
 one slice is a picture, one in color with many slices a video. What masks may hold is said in :mod:`.pictures`, which
 mask goes with which frame in :mod:`.frames`. Spacing is 1 mm where a file does not tell.
 
 A target is the largest component (over faces) of a label; in a video it is the whole label, since an object that moves
-or goes out of sight is in parts. Of a case, the labels with the most voxels are taken.
+or goes out of sight is in parts. Of a case, the labels with the most voxels are taken. Protocols that segment all
+labels at once (:func:`load_classes`) take every label as it is, on the slices that hold any label.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +42,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.errors import VolumeError
-from ...core.geometry import SliceAxis
+from ...core.geometry import SliceAxis, VolumeGeometry
 from ...engine.cleanup import components
 from ...io.labels import read_label
 from ...io.volumes import Volume, read_volume
 from .frames import kind_of, read_labeled_frames
 from .measurement import IMAGE, VIDEO, VOLUME
+from .npz_cases import MiddleBox, find_npz, is_npz, modality_of_npz, read_boxes, read_npz
 from .pairs import find_pairs
 
 MOST_TARGETS = 4
@@ -54,6 +58,7 @@ KINDS = (VOLUME, IMAGE, VIDEO)
 _JOINED = re.compile(r"(?P<name>[^=;]+?)\s*=\s*labels\s+(?P<first>\d+)-(?P<last>\d+)")
 
 BoolVolume = npt.NDArray[np.bool_]
+Labels = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -93,12 +98,16 @@ class Target:
         name: within its case.
         mask: (K, J, I) bool, the truth.
         axis: along which the volume is cut into slices; K for pictures and videos.
+        box: that its data set gives for it; None = a protocol makes its own.
+        boxless: whether its data set gives boxes, but none for this case.
     """
 
     case: Case
     name: str
     mask: BoolVolume
     axis: SliceAxis = SliceAxis.K
+    box: MiddleBox | None = None
+    boxless: bool = False
 
     @property
     def kind(self) -> str:
@@ -136,6 +145,7 @@ def find_cases(data: Path) -> list[Case]:
     else:
         pairs = find_pairs(data)
         cases = [Case(p.name, p.image, p.label, kind=kind_of(p.image, p.label)) for p in pairs]
+        cases += [Case(name, image, label, modality_of_npz(image)) for name, image, label in find_npz(data)]
     if not cases:
         raise VolumeError(
             f"{data} holds no labeled volume: neither a manifest.json nor pairs such as X_image, X_label."
@@ -169,13 +179,60 @@ def load_case(case: Case, most: int = MOST_TARGETS) -> tuple[Volume, list[Target
     return volume, targets
 
 
+def load_classes(case: Case) -> tuple[Volume, list[Target]]:
+    """The volume of a case and all its labels in ascending order, each as it is, on the slices that hold any label.
+
+    Where the case joins labels, they are its one class.
+
+    Raises:
+        MedSAMError: the image or its label cannot be used, or boxes do not go with the labels; one sentence.
+    """
+    volume, labels = _read(case)
+    if case.joined is not None:
+        labels = np.where(np.isin(labels, case.joined[1]), 1, 0)
+        names = {1: case.joined[0]}
+    else:
+        names = {int(value): _name(case, int(value)) for value in np.unique(labels[labels > 0])}
+    if not labels.any():
+        raise VolumeError(f"{case.label} labels no voxel.")
+    given = is_npz(case.image)
+    boxes = read_boxes(case.image) if given else None
+    if boxes is not None and len(boxes) != len(names):
+        raise VolumeError(f"{case.image} gives {len(boxes)} boxes for {len(names)} labels.")
+    outside = [box for box in boxes or () if not box.lies_in(labels.shape)]
+    if outside:
+        raise VolumeError(f"{case.image} gives a box that does not lie in its volume: {outside[0]}.")
+    if not given:
+        volume, labels = _labeled_slices(volume, labels)
+    counts, targets = Counter(names.values()), []
+    for number, (value, name) in enumerate(names.items()):
+        distinct = name if counts[name] == 1 else f"{name} ({value})"
+        box = None if boxes is None else boxes[number]
+        targets.append(Target(case, distinct, labels == value, box=box, boxless=given and boxes is None))
+    return volume, targets
+
+
+def _labeled_slices(volume: Volume, labels: Labels) -> tuple[Volume, Labels]:
+    """The slices that hold a label, one upon the other; the place of the volume is that of the first of them."""
+    held = np.flatnonzero(labels.any(axis=(1, 2)))
+    if len(held) == len(labels):
+        return volume, labels
+    matrix = volume.geometry.ijk_to_ras.copy()
+    matrix[:3, 3] = volume.geometry.to_ras([[0.0, 0.0, float(held[0])]])[0]
+    _, rows, columns = volume.geometry.shape
+    geometry = VolumeGeometry((len(held), rows, columns), matrix)
+    return replace(volume, array=volume.array[held], geometry=geometry, dicom_files=None), labels[held]
+
+
 def _name(case: Case, value: int) -> str:
     """What a label is called; of a binary mask, 255 on disk is 1 here."""
     names = {1: case.names.get(255), **case.names} if case.kind != VOLUME else case.names
     return names.get(value) or str(value)
 
 
-def _read(case: Case) -> tuple[Volume, npt.NDArray[np.integer[Any]]]:
+def _read(case: Case) -> tuple[Volume, Labels]:
+    if is_npz(case.image):
+        return read_npz(case.image, case.label)
     if case.kind != VOLUME:
         return read_labeled_frames(case.image, case.label)
     volume = read_volume(case.image)
@@ -212,7 +269,7 @@ def _case(row: Mapping[str, Any], folder: Path) -> Case:
         members = (joined["name"].strip(), tuple(range(int(joined["first"]), int(joined["last"]) + 1)))
     modality = str(row.get("modality") or "not said")
     image, label = folder / row["image"], folder / row["label"]
-    kind = str(row.get("kind") or kind_of(image, label))
+    kind = str(row.get("kind") or (VOLUME if is_npz(image) else kind_of(image, label)))
     if kind not in KINDS:
         raise ValueError(f"the kind of a case is one of {', '.join(KINDS)}, not {kind!r}")
     return Case(str(row["name"]), image, label, modality, names, members, kind)

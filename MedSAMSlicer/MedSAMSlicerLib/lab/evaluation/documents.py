@@ -18,6 +18,7 @@ from ...io.atomic import output_error, write_bytes
 from .engine_benchmark import EngineBenchmark, place_names
 from .engine_benchmark import document_sections as engine_sections
 from .plots import MODALITIES, PROMPTS, TARGETS, TIMES, Plot, plots
+from .protocol_tables import protocol_tables
 from .report_data import AccuracyReport
 from .tables import (
     effort_sentences,
@@ -72,7 +73,10 @@ def sections_of(report: AccuracyReport, images: Mapping[str, str], drawn: Sequen
             _listed(win_sentences(report)),
         ],
         "modality": [*(table.as_markdown() for table in group_tables(report)), shown.get(MODALITIES, "")],
-        "pipelines": [pipelines_table(report).as_markdown()],
+        "pipelines": [
+            pipelines_table(report).as_markdown(),
+            *protocol_parts(report),
+        ],
         "effort": [
             *map(escaped, effort_sentences(report)),
             effort_table(report).as_markdown(),
@@ -85,6 +89,11 @@ def sections_of(report: AccuracyReport, images: Mapping[str, str], drawn: Sequen
     return {
         name: "\n\n".join(filter(None, parts)) or "Not part of this run." for name, parts in sections.items()
     }
+
+
+def protocol_parts(report: AccuracyReport) -> list[str]:
+    """The tables of protocols that have measures of their own, each with its name; none that were not measured."""
+    return [f"{table.name}:\n\n{table.as_markdown()}" for table in protocol_tables(report) if table.rows]
 
 
 def document_sections(

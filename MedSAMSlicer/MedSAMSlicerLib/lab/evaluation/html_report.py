@@ -11,6 +11,7 @@ from .documents import ACCURACY, EFFORT, TITLES
 from .html_style import SCRIPT, STYLE
 from .plot_style import for_page
 from .plots import MODALITIES, PROMPTS, TARGETS, TIMES, Plot
+from .protocol_tables import protocol_tables
 from .report_data import AccuracyReport
 from .statistics import mean_of, summarize
 from .summary import BASELINES, THRESHOLDS, efforts, reference_of, runners_of, seed_of, settings_of, wins
@@ -56,7 +57,7 @@ def as_html(
             _tables([effort_table(report)]),
         ),
         "modality": _part("By modality", plots.get(MODALITIES, ""), _tables(group_tables(report))),
-        "pipelines": _part("Protocols", _tables([pipelines_table(report)])),
+        "pipelines": _part("Protocols", _tables([pipelines_table(report), *protocol_tables(report)])),
         "targets": _part("Every target", plots.get(TARGETS, ""), _targets(report)),
         "cases": _part("Best, median and worst target", _sheet(sheet)),
         "trouble": _part("Not measured", _listed(trouble(report))),

@@ -24,6 +24,7 @@ class Step:
         nsd: normalized surface Dice at 2 mm (pixels, where a picture has no spacing), 0..1; of a video, of its frames.
         hd95: in mm (or pixels); None where one of both masks is empty, so that there is no distance.
         seconds: that the user waited for the whole mask.
+        degrees: degrees of freedom that the user set with all corrections so far, where the protocol counts them.
     """
 
     interactions: int
@@ -31,6 +32,7 @@ class Step:
     nsd: float
     hd95: float | None
     seconds: float
+    degrees: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,10 @@ class Measurement:
     def dice_after(self, corrections: int) -> float:
         """Dice after so many corrections; once nothing is wrong any more, the last one stays. 0 where it failed."""
         return self.steps[min(corrections, len(self.steps) - 1)].dice if self.steps else 0.0
+
+    def nsd_after(self, corrections: int) -> float:
+        """Surface Dice after so many corrections, as :meth:`dice_after`."""
+        return self.steps[min(corrections, len(self.steps) - 1)].nsd if self.steps else 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

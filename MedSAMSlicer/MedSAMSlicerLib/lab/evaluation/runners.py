@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from ...core.geometry import SliceAxis
-from ...core.intensity import Window, choose_window
+from ...core.intensity import Window
 from ...core.prompts import ObjectPrompts, PromptSet
 from ...engine.result import ObjectResult
 from ...engine.segmenter import VolumeSegmenter
@@ -20,7 +20,8 @@ from ...io.volumes import Volume
 from ...sam2.model import SAM2
 from ...sam2.sam1 import SAM1
 from .peak_memory import DeviceMemory
-from .protocol import BACKWARD, FORWARD, PromptProtocol
+from .prompt_protocol import BACKWARD, FORWARD, PromptProtocol
+from .windows import window_of
 
 BoolVolume = npt.NDArray[np.bool_]
 
@@ -80,6 +81,21 @@ class Runner(Protocol):
         """Start on one object; nothing of an earlier object may be at hand, so that seconds are honest."""
 
 
+@runtime_checkable
+class RunnerOfMany(Protocol):
+    """A runner that shares what it knows of an image among the objects in it."""
+
+    def begin_many(self, volume: Volume, axis: SliceAxis, count: int) -> Sequence[Ask]:
+        """Start on so many objects of one volume; nothing of an earlier volume may be at hand."""
+
+
+def begin_many(runner: Runner, volume: Volume, axis: SliceAxis, count: int) -> Sequence[Ask]:
+    """Start on so many objects of one volume, together where the runner can do that."""
+    if isinstance(runner, RunnerOfMany):
+        return runner.begin_many(volume, axis, count)
+    return [runner.begin(volume, axis) for _ in range(count)]
+
+
 class EngineRunner:
     """This project's engine.
 
@@ -129,7 +145,15 @@ class EngineRunner:
 
     def begin(self, volume: Volume, axis: SliceAxis) -> Ask:
         """A segmentation with an empty cache; the window of a volume is chosen once."""
-        segmenter = VolumeSegmenter(
+        return self._ask(self._segmenter(volume), volume, axis)
+
+    def begin_many(self, volume: Volume, axis: SliceAxis, count: int) -> list[Ask]:
+        """Segmentations that share the features of the slices."""
+        segmenter = self._segmenter(volume)
+        return [self._ask(segmenter, volume, axis) for _ in range(count)]
+
+    def _segmenter(self, volume: Volume) -> VolumeSegmenter:
+        return VolumeSegmenter(
             volume.array,
             volume.geometry,
             self._model,
@@ -139,6 +163,8 @@ class EngineRunner:
             threads=self._threads,
             volume_stage=self._volume_stage,
         )
+
+    def _ask(self, segmenter: VolumeSegmenter, volume: Volume, axis: SliceAxis) -> Ask:
         live, memory = segmenter.live(axis), DeviceMemory(self._device)
 
         def ask(request: Request) -> RunnerAnswer:
@@ -170,9 +196,7 @@ class LastWindow:
     def __call__(self, volume: Volume) -> Window | None:
         """The window; None for color, which has none."""
         if self._last is None or self._last[0] is not volume:
-            gray = volume.array.ndim == 3
-            window = choose_window(volume.array, "auto", volume.modality) if gray else None
-            self._last = (volume, window)
+            self._last = (volume, window_of(volume.array, volume.modality))
         return self._last[1]
 
 

@@ -28,7 +28,12 @@ def check_installed() -> None:
 
 
 def step_of(
-    mask: BoolVolume, target: Target, spacing: Sequence[float], interactions: int, seconds: float
+    mask: BoolVolume,
+    target: Target,
+    spacing: Sequence[float],
+    interactions: int,
+    seconds: float,
+    degrees: int | None = None,
 ) -> Step:
     """The scores of a mask.
 
@@ -38,6 +43,7 @@ def step_of(
         spacing: mm along (i, j, k).
         interactions: prompts given so far.
         seconds: waited for the mask.
+        degrees: see :class:`Step`.
     """
     pairs = [(mask, target.mask)]
     if target.case.kind == VIDEO:
@@ -54,6 +60,7 @@ def step_of(
         round(float(surface), _DIGITS),
         round(float(np.mean(distances)), 3) if distances else None,
         round(seconds, 4),
+        degrees,
     )
 
 

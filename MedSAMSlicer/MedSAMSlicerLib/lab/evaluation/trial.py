@@ -22,7 +22,7 @@ from .simulated_user import plane_of
 
 logger = logging.getLogger(__name__)
 
-_COLOR = (1.0, 0.8, 0.2)
+COLOR = (1.0, 0.8, 0.2)
 
 Keep = Callable[[int, RunnerAnswer], None]
 """Called as keep(step, answer), in order."""
@@ -55,22 +55,11 @@ def run_trial(
     Raises:
         MedSAMError: the surface metrics are not installed; see `scores.check_installed`.
     """
-    chance = [seed, *target.case.name.encode(), 0, *target.name.encode()]
-    known = Measurement(
-        case=target.case.name,
-        target=target.name,
-        modality=target.case.modality,
-        kind=target.case.kind,
-        series=target.case.is_series,
-        runner=runner.name,
-        protocol=protocol.name,
-        voxels=int(np.count_nonzero(target.mask)),
-        slice_range=target.slice_range,
-        prompted_slices=protocol.prompted_slices(target),
-    )
+    first = protocol.first(target, volume.geometry, chance_of(target, seed))
+    known = measurement_of(target, protocol, runner, first)
     steps: list[Step] = []
     peak: float | None = None
-    rounds = _rounds(volume, target, protocol, runner, chance)
+    rounds = _rounds(volume, target, protocol, runner, first)
     while True:
         try:
             round_ = next(rounds, None)
@@ -84,10 +73,11 @@ def run_trial(
             known = replace(
                 known,
                 slices=scores_by_slice(mask, target.mask, target.axis),
-                prompted_dice=_dice_on(target, mask, known.prompted_slices[0]),
+                prompted_dice=dice_on(target, mask, known.prompted_slices[0]),
                 first_seconds=round(answer.first_seconds, 4),
             )
-        steps.append(step_of(mask, target, volume.geometry.spacing, round_.interactions, answer.seconds))
+        spacing = volume.geometry.spacing
+        steps.append(step_of(mask, target, spacing, round_.interactions, answer.seconds, round_.degrees))
         peak = max((mb for mb in (peak, round_.peak_mb) if mb is not None), default=None)
         if keep is not None:
             keep(len(steps) - 1, answer)
@@ -95,36 +85,64 @@ def run_trial(
 
 @dataclass(frozen=True, eq=False)
 class _Round:
-    """An answer, how many prompts led to it, and MiB by which memory grew."""
+    """An answer, how many interactions led to it, MiB by which memory grew, and degrees of freedom of corrections."""
 
     answer: RunnerAnswer
     interactions: int
     peak_mb: float | None
+    degrees: int | None
 
 
 def _rounds(
-    volume: Volume, target: Target, protocol: PromptProtocol, runner: Runner, chance: Sequence[int]
+    volume: Volume, target: Target, protocol: PromptProtocol, runner: Runner, first: Sequence[Prompt]
 ) -> Iterator[_Round]:
     """The answers to the first prompts and to each correction, until nothing is wrong or all were given."""
     corrections = protocol.corrections if runner.corrects(protocol) else 0
-    given: list[Prompt] = [*protocol.first(target, volume.geometry, chance)]
+    given: list[Prompt] = [*first]
+    interactions, degrees = protocol.first_interactions(target, first), None
     slice_range = protocol.slice_range(target)
     memory = ProcessMemory()
     ask = runner.begin(volume, target.axis)
     for number in range(corrections + 1):
         memory.begin()
-        answer = ask(Request(ObjectPrompts(target.name, _COLOR, tuple(given), slice_range), protocol))
+        answer = ask(Request(ObjectPrompts(target.name, COLOR, tuple(given), slice_range), protocol))
         memory.end()
-        yield _Round(answer, len(given), memory.growth_mb() if answer.peak_mb is None else answer.peak_mb)
+        peak_mb = memory.growth_mb() if answer.peak_mb is None else answer.peak_mb
+        yield _Round(answer, interactions, peak_mb, degrees)
         if number == corrections:
             return
-        more = protocol.correction(target, answer.mask, volume.geometry, given, number + 1)
+        more = protocol.next_correction(target, answer.mask, volume.geometry, given, number + 1)
         if more is None:
             return
-        given.append(more)
+        given += more.prompts
+        interactions += 1
+        degrees = None if more.degrees is None else (degrees or 0) + more.degrees
 
 
-def _dice_on(target: Target, mask: BoolVolume, index: int) -> float:
+def chance_of(target: Target, seed: int) -> list[int]:
+    """The seed of what is left to chance on a target: it does not matter what was measured before."""
+    return [seed, *target.case.name.encode(), 0, *target.name.encode()]
+
+
+def measurement_of(
+    target: Target, protocol: PromptProtocol, runner: Runner, first: Sequence[Prompt]
+) -> Measurement:
+    """What is known of a measurement before the runner is asked."""
+    return Measurement(
+        case=target.case.name,
+        target=target.name,
+        modality=target.case.modality,
+        kind=target.case.kind,
+        series=target.case.is_series,
+        runner=runner.name,
+        protocol=protocol.name,
+        voxels=int(np.count_nonzero(target.mask)),
+        slice_range=target.slice_range,
+        prompted_slices=tuple(sorted({prompt.slice.index for prompt in first})),
+    )
+
+
+def dice_on(target: Target, mask: BoolVolume, index: int) -> float:
     """Dice on one slice alone."""
     seen, truth = (plane_of(volume, target.axis, index)[None] for volume in (mask, target.mask))
     return round(float(dice(seen, truth)), 5)

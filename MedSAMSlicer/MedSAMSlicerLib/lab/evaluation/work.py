@@ -6,20 +6,25 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ... import __version__
 from ...core.errors import MedSAMError
-from .datasets import Case, load_case
-from .measurement import Measurement, trial_key
+from ...io.volumes import Volume
+from .class_trial import run_class_trial
+from .datasets import Case, Target, load_case, load_classes
+from .measurement import VOLUME, Measurement, trial_key
 from .protocol import REFERENCE, PromptProtocol
 from .report_data import CaseSkipped
 from .results import BoolVolume, CasePlan, PackedMasks
 from .runner_specs import RunnerSpec, build
-from .runners import RunnerAnswer
+from .runners import Runner, RunnerAnswer
 from .trial import is_measured, run_trial
+
+ALL_LABELS = "all labels"
+"""Shown as the target of a trial on all labels at once."""
 
 
 @dataclass(frozen=True)
@@ -100,15 +105,8 @@ def run_case(task: CaseTask) -> Iterator[Outcome]:
 def _run_case(task: CaseTask) -> Iterator[Outcome]:
     name = task.case.name
     try:
-        volume, targets = load_case(task.case, task.most)
         runners = [build(spec) for spec in task.specs]
-        trials = [
-            (target, protocol, runner)
-            for target in targets
-            for protocol in task.protocols
-            for runner in runners
-            if is_measured(target, protocol, runner)
-        ]
+        trials, class_trials = _trials(task, runners), _class_trials(task, runners)
     except MedSAMError as error:
         yield CaseSkipped(name, str(error))
         return
@@ -120,9 +118,16 @@ def _run_case(task: CaseTask) -> Iterator[Outcome]:
         task.size,
         tuple(protocol.name for protocol in task.protocols),
         tuple(runner.name for runner in runners),
-        tuple((target.name, protocol.name, runner.name) for target, protocol, runner in trials),
+        (
+            *((target.name, protocol.name, runner.name) for _, target, protocol, runner in trials),
+            *(
+                (target.name, protocol.name, runner.name)
+                for _, targets, protocol, runner in class_trials
+                for target in targets
+            ),
+        ),
     )
-    for target, protocol, runner in trials:
+    for volume, target, protocol, runner in trials:
         begun = TrialBegun(name, target.name, protocol.name, runner.name)
         if begun.key in task.done:
             continue
@@ -136,6 +141,64 @@ def _run_case(task: CaseTask) -> Iterator[Outcome]:
             continue
         wanted = task.keep_masks or protocol.name == REFERENCE
         yield Measured(measurement, kept.packed() if wanted else None, time.perf_counter() - start)
+    for volume, targets, protocol, runner in class_trials:
+        yield from _run_classes(task, volume, targets, protocol, runner)
+
+
+def _trials(task: CaseTask, runners: Sequence[Runner]) -> list[tuple[Volume, Target, PromptProtocol, Runner]]:
+    """What is measured target by target; nothing is read where there is no such protocol."""
+    protocols = [protocol for protocol in task.protocols if not protocol.all_classes]
+    if not protocols:
+        return []
+    volume, targets = load_case(task.case, task.most)
+    return [
+        (volume, target, protocol, runner)
+        for target in targets
+        for protocol in protocols
+        for runner in runners
+        if is_measured(target, protocol, runner)
+    ]
+
+
+def _class_trials(
+    task: CaseTask, runners: Sequence[Runner]
+) -> list[tuple[Volume, list[Target], PromptProtocol, Runner]]:
+    """What is measured on all labels at once; of a volume alone."""
+    protocols = [protocol for protocol in task.protocols if protocol.all_classes]
+    if not protocols or task.case.kind != VOLUME:
+        return []
+    volume, targets = load_classes(task.case)
+    return [
+        (volume, targets, protocol, runner)
+        for protocol in protocols
+        for runner in runners
+        if all(is_measured(target, protocol, runner) for target in targets)
+    ]
+
+
+def _run_classes(
+    task: CaseTask, volume: Volume, targets: Sequence[Target], protocol: PromptProtocol, runner: Runner
+) -> Iterator[Outcome]:
+    """Measure all labels of a case at once; again, when any of them is missing."""
+    name = task.case.name
+    begun = TrialBegun(name, ALL_LABELS, protocol.name, runner.name)
+    keys = [trial_key(name, target.name, protocol.name, runner.name) for target in targets]
+    if begun.key in task.done or task.done.issuperset(keys):
+        return
+    yield begun
+    kept = [_Kept() for _ in targets]
+    start = time.perf_counter()
+    try:
+        found = run_class_trial(
+            volume, targets, protocol, runner, task.seed, lambda place, _, mask: kept[place].hold(mask)
+        )
+    except Exception as error:  # noqa: BLE001 - nor do the other trials
+        yield Fault(CaseSkipped(name, f"{_place(begun)}: {reason_of(error)}"), traceback.format_exc())
+        return
+    wall = (time.perf_counter() - start) / len(targets)
+    for measurement, masks in zip(found, kept, strict=True):
+        if measurement.key not in task.done:
+            yield Measured(measurement, masks.packed() if task.keep_masks else None, wall)
 
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -190,9 +253,13 @@ class _Kept:
         self._last: BoolVolume | None = None
 
     def take(self, step: int, answer: RunnerAnswer) -> None:
-        if step == 0:
-            self._first = answer.mask
-        self._last = answer.mask
+        self.hold(answer.mask)
+
+    def hold(self, mask: BoolVolume) -> None:
+        """Keep a mask; of all, the first and the last stay."""
+        if self._first is None:
+            self._first = mask
+        self._last = mask
 
     def packed(self) -> PackedMasks | None:
         if self._first is None or self._last is None:
