@@ -209,6 +209,7 @@ class CoreUser:
                 propagations=entry.propagations,
                 pending=self.session.pending_slices(entry.id),
                 changed=entry.changed_slices(),
+                before=entry.content_before(),
                 object_id=entry.id,
             )
             same = again.object(entry.id)

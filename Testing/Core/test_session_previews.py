@@ -394,6 +394,29 @@ def test_object_restored_in_the_middle_of_a_run_has_the_same_to_do() -> None:
     assert again.pending_slices(liver) == pending == frozenset(range(3, SLICES)) - {5}
 
 
+def test_object_restored_after_a_second_prompt_on_a_propagated_slice_has_the_same_to_do() -> None:
+    """Beside a correction in a later round it counts what the propagated slice said before."""
+    session, liver = with_object(8)
+    propagate(session, liver, 7)
+    session.add_prompt(liver, point(7))
+    propagate(session, liver, 6)
+    session.add_prompt(liver, point(8, 4, 3))
+    entry, again = session.object(liver), Session(GEOMETRY)
+    pending = session.pending_slices(liver)
+    again.restore_object(
+        entry.object_prompts,
+        entry.axis,
+        entry.masks,
+        propagations=entry.propagations,
+        pending=pending,
+        changed=entry.changed_slices(),
+        before=entry.content_before(),
+        object_id=liver,
+    )
+    assert pending < frozenset(range(SLICES))
+    assert again.pending_slices(liver) == pending
+
+
 def test_restored_object_goes_on_where_it_was() -> None:
     session, liver = with_object(3)
     propagate(session, liver, 7)

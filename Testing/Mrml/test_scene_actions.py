@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from Testing.Actions.driver import check
+from Testing.Actions.driver import check, replay
 
 from .conftest import MrmlScene
 
@@ -23,6 +23,20 @@ def check_seeds(mrml: MrmlScene, first: int, count: int) -> None:
 @pytest.mark.parametrize("part", range(4))
 def test_forty_five_random_actions_on_a_scene_lose_nothing(mrml: MrmlScene, part: int) -> None:
     check_seeds(mrml, 5 * part, 5)
+
+
+def test_a_second_prompt_on_a_propagated_slice_computes_the_same_after_reopening(mrml: MrmlScene) -> None:
+    SceneUser.mrml = mrml
+    replay(
+        SceneUser,
+        [
+            ("point", 998, 309, 275, 65),
+            ("propagate_all", 102, 441, 492, 188),
+            ("point", 507, 202, 644, 886),
+            ("settle", 73, 34, 459, 666),
+            ("box", 428, 908, 978, 66),
+        ],
+    )
 
 
 @pytest.mark.soak

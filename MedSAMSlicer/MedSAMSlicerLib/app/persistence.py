@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..core.intensity import Window
 from ..core.masks import MaskState, PackedMask, StoredMask
 from ..core.moving import moved_prompts
 from ..core.prompts import PromptSet
-from ..core.segment_object import SegmentObject
+from ..core.segment_object import KeyContent, SegmentObject
 from ..core.session import Session
 from ..core.translation import tr as _
 from .ports import Segments
@@ -53,6 +54,7 @@ def write_state(
             "propagations": obj.propagations,
             "pending": None if obj.id in stale else _pending(session, obj),
             "changed": sorted(obj.changed_slices()),
+            "before": _before(session, obj),
             "slices": [
                 [index, stored.state.value, stored.confidence, stored.round]
                 for index, stored in obj.masks.items()
@@ -116,8 +118,10 @@ def moved_state(text: str, geometry: VolumeGeometry) -> str:
     try:
         content = json.loads(text)
         for saved in content["objects"]:
-            prompts = moved_prompts(PromptSet.from_json(json.dumps(saved["prompts"])), geometry)
-            saved["prompts"] = json.loads(prompts.to_json())
+            for holder in (saved, saved.get("before") or {}):
+                if "prompts" in holder:
+                    prompts = moved_prompts(PromptSet.from_json(json.dumps(holder["prompts"])), geometry)
+                    holder["prompts"] = json.loads(prompts.to_json())
     except (ValueError, KeyError, TypeError, MedSAMError):
         return text
     return json.dumps(content, separators=(",", ":"), allow_nan=False)
@@ -143,6 +147,7 @@ def _restore(saved: Mapping[str, Any], session: Session, masks: Segments) -> int
         propagations=int(saved["propagations"]),
         pending=None if saved["pending"] is None else [int(index) for index in saved["pending"]],
         changed=None if "changed" not in saved else [int(index) for index in saved["changed"]],
+        before=_content_before(saved.get("before"), session),
         object_id=int(saved["id"]),
     )
 
@@ -173,6 +178,37 @@ def _prompts(session: Session, obj: SegmentObject) -> PromptSet:
     return PromptSet(session.geometry, axis, (obj.object_prompts,))
 
 
+def _before(session: Session, obj: SegmentObject) -> dict[str, Any] | None:
+    """What the changed slices were when the last propagation began; it decides what the next one computes."""
+    content = obj.content_before()
+    if not content:
+        return None
+    prompts = tuple(prompt for key in content.values() for prompt in key[0])
+    axis = SliceAxis.K if obj.axis is None else obj.axis
+    given = replace(obj.object_prompts, prompts=prompts, slice_range=None)
+    return {
+        "prompts": json.loads(PromptSet(session.geometry, axis, (given,)).to_json()),
+        "slices": [
+            [index, None if mask is None else _packed(mask), turn]
+            for index, (_given, mask, turn) in content.items()
+        ],
+    }
+
+
+def _content_before(saved: Mapping[str, Any] | None, session: Session) -> dict[int, KeyContent]:
+    if not saved:  # also sessions of earlier versions, which do not say
+        return {}
+    prompts = PromptSet.from_json(json.dumps(saved["prompts"]), session.geometry).objects[0].prompts
+    return {
+        int(index): (
+            tuple(prompt for prompt in prompts if prompt.slice.index == index),
+            None if mask is None else _unpacked(mask),
+            int(turn),
+        )
+        for index, mask, turn in saved["slices"]
+    }
+
+
 def _pending(session: Session, obj: SegmentObject) -> list[int]:
     try:
         return sorted(session.pending_slices(obj.id))
@@ -185,9 +221,11 @@ def _raw(obj: SegmentObject) -> dict[str, list[Any]]:
     if not obj.cleanup.is_on:
         return {}
     packed = {str(index): stored.mask for index, stored in obj.masks.items() if not stored.is_kept}
-    return {
-        index: [*mask.shape, *mask.corner, *mask.extent, mask.bits.hex()] for index, mask in packed.items()
-    }
+    return {index: _packed(mask) for index, mask in packed.items()}
+
+
+def _packed(mask: PackedMask) -> list[Any]:
+    return [*mask.shape, *mask.corner, *mask.extent, mask.bits.hex()]
 
 
 def _unpacked(packed: list[Any]) -> PackedMask:

@@ -118,6 +118,11 @@ class SegmentObject:
         none: KeyContent = ((), None, 0)
         return {index for index in {*now, *then} if now.get(index, none)[:2] != then.get(index, none)[:2]}
 
+    def content_before(self) -> dict[int, KeyContent]:
+        """What changed slices were when the last propagation began, as far as they were key slices then."""
+        known = self._known_content()
+        return {index: known[index] for index in sorted(self.changed_slices() & known.keys())}
+
     def outdated_slices(self, slice_count: int) -> set[int]:
         """Changed slices, and corrections of what is another mask by these changes or beside another key slice."""
         changed = self.changed_slices()

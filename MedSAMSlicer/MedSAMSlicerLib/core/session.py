@@ -21,7 +21,7 @@ from .masks import MaskState, PackedMask, StoredMask
 from .moving import Mover, moved_object, mover
 from .plan import Track
 from .prompts import ObjectPrompts, Prompt, PromptSet, validate
-from .segment_object import SegmentObject, kept_as_prompts, kind_of, letter_of
+from .segment_object import KeyContent, SegmentObject, kept_as_prompts, kind_of, letter_of
 from .timeline import Timeline
 
 
@@ -320,8 +320,9 @@ class Session:
         locked: bool = False,
         cleanup: Cleanup | None = None,
         propagations: int = 0,
-        pending: Iterable[int] | None = None,
+        pending: Collection[int] | None = None,
         changed: Iterable[int] | None = None,
+        before: Mapping[int, KeyContent] = MappingProxyType({}),
         object_id: int | None = None,
     ) -> int:
         """Take an object in as it was saved; no step of undo.
@@ -330,7 +331,7 @@ class Session:
             given: with prompts of this volume along `axis`.
             axis: of prompts and masks.
             masks: by slice index.
-            locked, cleanup, propagations: as in :class:`SegmentObject`.
+            locked, cleanup, propagations, before: as in :class:`SegmentObject`, `before` as its `content_before`.
             pending: slices that have to be computed by the next propagation; None = all of them.
             changed: slices with other prompts or kept masks than the last propagation began with; None = those pending.
             object_id: its identifier; None = the next one.
@@ -341,21 +342,20 @@ class Session:
         if axis is None and not given.prompts:
             given = replace(given, slice_range=None)  # a range counts slices of an axis
         PromptSet(self.geometry, SliceAxis.K if axis is None else axis, (given,))
-        rounds = max((prompt.round for prompt in given.prompts), default=0)
         obj = SegmentObject(
             self._next_id if object_id is None else object_id,
             given,
             MappingProxyType(dict(sorted(masks.items()))),
             locked,
-            max(propagations, rounds),
+            max((propagations, *(prompt.round for prompt in given.prompts))),
             axis=axis,
             cleanup=cleanup or Cleanup(),
         )
         if pending is not None:
-            waiting = frozenset(pending)
-            others = waiting if changed is None else frozenset(changed)
+            others = frozenset(pending if changed is None else changed)
             known = {index: what for index, what in obj.key_content().items() if index not in others}
-            obj = replace(obj, propagated=MappingProxyType(known), unfinished=waiting)
+            propagated = MappingProxyType({**known, **before})
+            obj = replace(obj, propagated=propagated, unfinished=frozenset(pending))
         self._next_id = max(self._next_id, obj.id + 1)
         self._timeline.put(obj)
         return obj.id
