@@ -19,7 +19,7 @@ STAMPS := $(VENV)/.stamps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo host screenshots test test-fast soak campaign check format cmake-lists lock clean
+.PHONY: help demo host screenshots test test-fast coverage soak campaign check format cmake-lists lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,18 +36,23 @@ screenshots: $(STAMPS)/test  ## set up, then take the pictures of README and tut
 test: $(STAMPS)/test  ## set up, then run every test
 	$(PARALLEL) -m "not network and not soak" $(PYTEST_FLAGS)
 
-# A file goes to one process, so that what its tests share is made once.
-PARALLEL = OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
-FAST     = Testing/Core Testing/IO Testing/Models Testing/Packaging Testing/Engine
+# A file goes to one process, so that what its tests share is made once; files with slow tests come first.
+PARALLEL = OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+FAST     = -m "not network and not soak and not slow and not parity" \
+	Testing/Core Testing/IO Testing/Models Testing/Packaging Testing/Engine
+COVERED  = core engine sam2 io models
 
 test-fast: $(STAMPS)/test  ## set up, then run what answers quickly: no parity, no window, no process of its own
-	$(PARALLEL) -m "not network and not soak and not slow and not parity" $(FAST) $(PYTEST_FLAGS)
+	$(PARALLEL) $(FAST) $(PYTEST_FLAGS)
+
+coverage: $(STAMPS)/test  ## set up, then run the fast tests and print their coverage of core, engine, sam2, io and models
+	$(PARALLEL) $(FAST) $(COVERED:%=--cov=MedSAMSlicerLib.%) --cov-report=term:skip-covered $(PYTEST_FLAGS)
 
 soak: $(STAMPS)/test  ## set up, then close the scene at many random moments, and play 1,200 sequences of random actions
 	$(PY) -m pytest -m soak $(PYTEST_FLAGS)
 
-campaign: $(STAMPS)/test  ## set up, then run the fault campaign: kills, damaged files, random actions; an hour
-	$(PY) -m Testing.Campaign
+campaign: $(STAMPS)/test  ## set up, then run the fault campaign and write its table into docs/reliability.md
+	$(PY) -m Testing.Campaign --processes $(TEST_PROCESSES) --into docs/reliability.md
 
 check: $(STAMPS)/test  ## set up, then formatting, lint and types
 	$(BIN)/ruff format --check .

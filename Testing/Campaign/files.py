@@ -304,12 +304,12 @@ def _prompts(folder: Path) -> Path:
 
 
 def _safetensors(folder: Path) -> Path:
+    from Testing.small_networks import SMALLEST
+
     from MedSAMSlicerLib.sam2.checkpoint import save, seeded
 
-    from .kills import SMALL_NETWORK
-
     path = folder / "case.safetensors"
-    save(seeded(SMALL_NETWORK), path)
+    save(seeded(SMALLEST), path)
     return path
 
 

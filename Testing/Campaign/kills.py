@@ -28,6 +28,7 @@ from typing import Any, Protocol
 import numpy as np
 import SimpleITK as sitk
 import torch
+from Testing.small_networks import SMALLEST
 
 from MedSAMSlicerLib import cli
 from MedSAMSlicerLib.cli import compute, demo, models, segment  # noqa: F401 - imported before the forks
@@ -40,7 +41,6 @@ from MedSAMSlicerLib.lab.training.settings import TrainSettings
 from MedSAMSlicerLib.lab.training.state import read_state
 from MedSAMSlicerLib.models import Checkpoint, read_entries, registry
 from MedSAMSlicerLib.sam2.checkpoint import load, save, seeded
-from MedSAMSlicerLib.sam2.config import NANO, Config, ConvTrunkConfig
 
 from .rows import Row
 
@@ -51,18 +51,6 @@ COUNT = 100
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _LONGEST_RUN_S = 300.0
 _TRIES_A_KILL = 5  # a signal that comes after the end is no kill
-
-SMALL_NETWORK: Config = replace(
-    NANO,
-    name="small",
-    trunk=ConvTrunkConfig((8, 16, 16, 16), (1, 1, 1, 1)),
-    hidden_dim=32,
-    memory_dim=16,
-    memory_attention_layers=1,
-    memory_attention_feedforward=32,
-    decoder_feedforward=32,
-    iou_hidden_dim=32,
-)
 
 
 class Victim(Protocol):
@@ -290,7 +278,7 @@ class Download:
     def __init__(self, folder: Path) -> None:
         self.cache = self.writes_to = folder / "models"
         self.known = bytes(random.Random(0).randbytes(3_000_000))
-        save(seeded(SMALL_NETWORK, 0), folder / "small.safetensors")
+        save(seeded(SMALLEST, 0), folder / "small.safetensors")
         self.unknown = (folder / "small.safetensors").read_bytes()
         digest = hashlib.sha256(self.known).hexdigest()
         self.entries = [
@@ -370,7 +358,7 @@ class Training:
         )  # fmt: skip
         with EndingSignals() as signals:
             try:
-                train(settings, SMALL_NETWORK, resume=True)
+                train(settings, SMALLEST, resume=True)
             except KeyboardInterrupt:
                 return signals.exit_code
         return 0
@@ -429,7 +417,7 @@ class Benchmark:
             self.data,
             "--out",
             self.out,
-            "--rival",
+            "--baseline",
             "interpolation",
             "--protocol",
             "box+range",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +12,45 @@ import pytest
 from MedSAMSlicerLib.core.geometry import VolumeGeometry
 
 from . import files, geometries
+from .__main__ import main
+from .rows import replaced_table
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def campaign(*words: str) -> subprocess.CompletedProcess[str]:
-    environ = {**os.environ, "PYTHONPATH": str(ROOT / "MedSAMSlicer"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "Testing.Campaign", *words]
-    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+PAGE = "# Reliability\n\n<!-- begin campaign -->\nold\n<!-- end campaign -->\nthe end\n"
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals and forks of POSIX systems")
-def test_killed_runs_lose_nothing_and_leave_nothing() -> None:
-    done = campaign("kills", "--count", "2", "--seed", "1")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("| 2 | 0 |") == 4
+def test_killed_runs_lose_nothing_and_leave_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In a process of its own, beside that of another row, as `make campaign` does it; the table goes into a page."""
+    page = tmp_path / "page.md"
+    page.write_text(PAGE)
+    words = ["kills", "geometries", "--count", "2", "--seed", "1"]
+    code = main([*words, "--processes", "2", "--into", str(page)])
+    printed = capfd.readouterr()
+    assert code == 0, printed.err
+    assert printed.out.count("| 2 | 0 |") == 4 + 13
+    assert page.read_text().partition("minutes:\n\n")[2] == f"{printed.out}<!-- end campaign -->\nthe end\n"
+    assert (
+        f"`python -m Testing.Campaign {' '.join([*words[:2], '--seed 1', '--count 2'])}" in page.read_text()
+    )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits of memory of POSIX systems")
-def test_damaged_files_are_refused_or_read_as_they_were() -> None:
-    done = campaign("files", "--count", "12", "--seed", "1")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("| 12 | 0 |") == 18
+def test_damaged_files_are_refused_or_read_as_they_were(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["files", "--count", "12", "--seed", "1"]) == 0, capsys.readouterr().err
+    assert capsys.readouterr().out.count("| 12 | 0 |") == 18
 
 
-def test_geometries_come_back_from_independent_readers() -> None:
-    done = campaign("geometries", "--count", "12", "--seed", "1")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("| 12 | 0 |") == 13
+def test_geometries_come_back_from_independent_readers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["geometries", "--count", "12", "--seed", "1"]) == 0, capsys.readouterr().err
+    assert capsys.readouterr().out.count("| 12 | 0 |") == 13
+
+
+def test_a_page_without_a_place_for_the_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="begin campaign"):
+        replaced_table("# Reliability", "table")
 
 
 def test_a_place_one_voxel_off_fails_every_geometry(monkeypatch: pytest.MonkeyPatch) -> None:

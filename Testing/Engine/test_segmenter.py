@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from Testing.small_networks import SMALL
 
 from MedSAMSlicerLib.core.errors import Cancelled, MedSAMError, PromptError, VolumeError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
@@ -27,8 +28,6 @@ from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
 from MedSAMSlicerLib.engine.slice_mask import SliceMask
 from MedSAMSlicerLib.sam2 import SAM2
 from MedSAMSlicerLib.sam2.checkpoint import seeded
-
-from .small_network import SMALL
 
 torch = pytest.importorskip("torch")
 K = SliceAxis.K

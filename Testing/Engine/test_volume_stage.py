@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from Testing.small_networks import SMALL
 
 from MedSAMSlicerLib.core.errors import Cancelled, MedSAMError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
@@ -30,8 +31,6 @@ from MedSAMSlicerLib.engine.volume.stage import VolumeStage
 from MedSAMSlicerLib.engine.volume.weights import bundled_stage
 from MedSAMSlicerLib.sam2 import SAM2
 from MedSAMSlicerLib.sam2.checkpoint import seeded
-
-from .small_network import SMALL
 
 K = SliceAxis.K
 SHAPE = (16, 40, 48)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,23 +42,20 @@ def small_disk():
     return files_of_at_most(100_000)
 
 
+@pytest.fixture
+def few_validation_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command judges the network on 4 clips, not on 32."""
+    from MedSAMSlicerLib.lab.training import settings
+
+    monkeypatch.setattr(settings, "TrainSettings", partial(settings.TrainSettings, validation_clips=4))
+
+
 @pytest.fixture(scope="session")
 def tiny_network():
     """The bundled network's kind with few channels, 32 pixels."""
-    from MedSAMSlicerLib.sam2.config import NANO, ConvTrunkConfig
+    from Testing.small_networks import SMALLEST
 
-    return replace(
-        NANO,
-        name="test",
-        image_size=32,
-        trunk=ConvTrunkConfig((8, 16, 16, 16), (1, 1, 1, 1)),
-        hidden_dim=32,
-        memory_dim=16,
-        memory_attention_layers=1,
-        memory_attention_feedforward=32,
-        decoder_feedforward=32,
-        iou_hidden_dim=32,
-    )
+    return SMALLEST
 
 
 @pytest.fixture(scope="session")

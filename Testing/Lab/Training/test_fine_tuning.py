@@ -132,7 +132,9 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
     weights = []
     for name, legs in (("once", 1), ("often", 4)):
         minutes = 5.0 if legs == 1 else 1e-9  # a leg without time makes one step
-        settings = leg(tmp_path / name, balls, steps=4, minutes=minutes, tune=tune, rank=2, size=64)
+        settings = leg(
+            tmp_path / name, balls, steps=4, minutes=minutes, tune=tune, rank=2, size=64, frames=4, longest=3
+        )
         for number in range(legs):
             train(settings, official_network, resume=number > 0, start=seeded(official_network, 1))
         state = read_state(tmp_path / name, "cpu")
@@ -165,6 +167,7 @@ def test_the_image_encoder_learns_at_its_own_rate(tmp_path: Path, balls: Path, t
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_validation_clips")
 def test_the_command_tunes_a_file_in_the_official_format(
     tmp_path: Path,
     balls: Path,

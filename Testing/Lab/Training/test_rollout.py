@@ -6,21 +6,18 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from dataclasses import replace  # noqa: E402
+from Testing.small_networks import SMALLEST  # noqa: E402
 
 from MedSAMSlicerLib.lab.training.fields import Source  # noqa: E402
 from MedSAMSlicerLib.lab.training.rollout import MAXIMUM_CLICKS, first_prompts, neighbor_step, rollout  # noqa: E402
 from MedSAMSlicerLib.sam2.checkpoint import seeded  # noqa: E402
-from MedSAMSlicerLib.sam2.config import NANO, ConvTrunkConfig  # noqa: E402
 
-SIZE, LENGTH, BATCH = 32, 5, 2
+SIZE, LENGTH, BATCH = SMALLEST.image_size, 5, 2
 
 
 @pytest.fixture(scope="module")
 def model():
-    trunk = ConvTrunkConfig((8, 16, 16, 16), (1, 1, 1, 1))
-    config = replace(NANO, trunk=trunk, hidden_dim=32, memory_dim=16, image_size=SIZE)
-    return seeded(config, 1)
+    return seeded(SMALLEST, 1)
 
 
 def clip() -> tuple[torch.Tensor, torch.Tensor]:

@@ -49,6 +49,7 @@ def test_a_size_that_does_not_fit_the_network_is_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_validation_clips")
 def test_a_short_leg_leaves_weights_and_prints_its_scores(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

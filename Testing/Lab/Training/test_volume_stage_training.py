@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from Testing.small_networks import SMALL
 
 from MedSAMSlicerLib.core.errors import CheckpointError, VolumeError
 from MedSAMSlicerLib.engine.volume.evidence import VolumeEvidence
@@ -24,27 +25,13 @@ from MedSAMSlicerLib.lab.training.volume_stage import (
     train_volume_stage,
     varied,
 )
-from MedSAMSlicerLib.sam2 import NANO, SAM2, ConvTrunkConfig
+from MedSAMSlicerLib.sam2 import SAM2
 from MedSAMSlicerLib.sam2.checkpoint import seeded
 
 
 @pytest.fixture(scope="module")
 def model() -> SAM2:
-    from dataclasses import replace
-
-    return seeded(
-        replace(
-            NANO,
-            image_size=64,
-            trunk=ConvTrunkConfig(channels=(16, 24, 32, 32), blocks=(1, 1, 1, 1)),
-            hidden_dim=64,
-            memory_dim=32,
-            memory_attention_feedforward=128,
-            decoder_feedforward=128,
-            iou_hidden_dim=64,
-        ),
-        1,
-    )
+    return seeded(SMALL, 1)
 
 
 def _labels() -> np.ndarray:
