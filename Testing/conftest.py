@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,17 @@ else:
     settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("project")
 
+# A shell lets its background jobs ignore Ctrl-C, and so would the programs do that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with most slow tests come first: processes that share the files then end together."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session")

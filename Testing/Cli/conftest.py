@@ -108,12 +108,13 @@ def ct_geometry() -> VolumeGeometry:
 
 @pytest.fixture(scope="session")
 def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled network with random weights that behave like trained ones: its masks mean nothing."""
+    """A small network with random weights that behave like trained ones: its masks mean nothing."""
+    from Testing.small_networks import SMALL
+
     from MedSAMSlicerLib.sam2.checkpoint import save, seeded
-    from MedSAMSlicerLib.sam2.config import NANO
 
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    save(seeded(NANO, 3), path)
+    save(seeded(SMALL, 3), path)
     return path
 
 

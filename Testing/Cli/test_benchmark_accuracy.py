@@ -345,7 +345,7 @@ def test_ctrl_c_on_the_terminal_ends_all_processes_with_one_line(
             assert program.poll() is None
             time.sleep(0.05)
         os.killpg(program.pid, signal.SIGINT)  # as a terminal does
-        _, said = program.communicate(timeout=30)
+        _, said = program.communicate(timeout=180)
     finally:
         program.kill()
     assert program.returncode == 130

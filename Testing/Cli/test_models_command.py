@@ -16,6 +16,16 @@ from file_server import FileServer, running_server
 from MedSAMSlicerLib.cli.models import loads
 from MedSAMSlicerLib.core.errors import CheckpointError
 from MedSAMSlicerLib.models import BUNDLED_ID, Checkpoint, read_entries, registry
+from MedSAMSlicerLib.sam2.checkpoint import save, seeded
+from MedSAMSlicerLib.sam2.config import NANO
+
+
+@pytest.fixture(scope="module")
+def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled network with random weights: a known kind of a plausible size."""
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    save(seeded(NANO, 3), path)
+    return path
 
 
 @pytest.fixture

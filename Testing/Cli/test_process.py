@@ -96,7 +96,7 @@ def test_a_signal_ends_the_program_as_ctrl_c_does(number: signal.Signals, own_ca
     with running_server() as server:
         process = downloading(server, own_cache)
         process.send_signal(number)
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=180)[1]
     assert process.returncode == 128 + number
     assert said == "medsamslicer: error: cancelled; no file was left half-written.\n"
 

@@ -227,8 +227,9 @@ def test_prompts_of_another_checkpoint_are_refused_unless_one_is_named(
 def test_runs_with_two_checkpoint_files_of_one_name_are_each_repeated_with_their_own(
     cli: Any, ct_file: Path, tmp_path: Path
 ) -> None:
+    from Testing.small_networks import SMALL
+
     from MedSAMSlicerLib.sam2.checkpoint import save, seeded
-    from MedSAMSlicerLib.sam2.config import NANO
 
     box = ("--box=6,19,15,29,25", "--range", "5,7", "--threads", "1")
     broken = tmp_path / "broken" / "w.safetensors"
@@ -240,7 +241,7 @@ def test_runs_with_two_checkpoint_files_of_one_name_are_each_repeated_with_their
     for seed in (3, 4):
         path, folder = tmp_path / str(seed) / "w.safetensors", tmp_path / str(seed)
         folder.mkdir()
-        save(seeded(NANO, seed), path)
+        save(seeded(SMALL, seed), path)
         words = (
             "--model",
             path,
@@ -408,7 +409,16 @@ def long_volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_terminal_shows_progress_and_what_was_found(
     ct_file: Path, random_checkpoint: Path, tmp_path: Path
 ) -> None:
-    words = ["segment", ct_file, "--box=6,19,15,29,25", "--model", random_checkpoint, "--yes"]
+    words = [
+        "segment",
+        ct_file,
+        "--box=6,19,15,29,25",
+        "--model",
+        random_checkpoint,
+        "--yes",
+        "--threads",
+        "1",
+    ]
     code, shown = on_terminal([*words, "-o", tmp_path / "out.nii.gz"], interrupt=False)
     assert code == 0, shown
     assert "segmenting" in shown
@@ -420,7 +430,16 @@ def test_a_terminal_shows_progress_and_what_was_found(
 def test_ctrl_c_half_way_leaves_nothing_behind(
     long_volume: Path, random_checkpoint: Path, tmp_path: Path
 ) -> None:
-    words = ["segment", long_volume, "--box=200,10,10,30,30", "--model", random_checkpoint, "--yes"]
+    words = [
+        "segment",
+        long_volume,
+        "--box=200,10,10,30,30",
+        "--model",
+        random_checkpoint,
+        "--yes",
+        "--threads",
+        "1",
+    ]
     results = [
         "-o",
         tmp_path / "out.seg.nrrd",

@@ -80,7 +80,7 @@ class Driver:
         self.settle()
         return self
 
-    def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    def until(self, condition: Callable[[], bool], seconds: float = 180.0) -> None:
         end = time.perf_counter() + seconds
         while not condition():
             assert time.perf_counter() < end, f"waited {seconds} s in vain; {self.texts}"

@@ -91,11 +91,11 @@ class Stopped(Obedient):
 
 
 class Slow(Obedient):
-    """Says who it is, and takes its time."""
+    """Leaves the number of its process, and takes its time."""
 
     def prepare(self, volume: Volume) -> None:
         (Path(os.environ[MARKS]) / str(os.getpid())).touch()
-        time.sleep(60)
+        time.sleep(600)  # longer than any test waits
 
 
 class Leisurely(Obedient):

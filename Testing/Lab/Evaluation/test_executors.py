@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from Testing.small_networks import SMALL
 
 from MedSAMSlicerLib.core.errors import MedSAMError
 from MedSAMSlicerLib.lab.evaluation.accuracy import AccuracyBenchmark, run_accuracy_benchmark
@@ -26,7 +27,6 @@ from MedSAMSlicerLib.lab.evaluation.report_data import AccuracyReport, CaseSkipp
 from MedSAMSlicerLib.lab.evaluation.runner_specs import RunnerSpec
 from MedSAMSlicerLib.lab.evaluation.work import CaseTask, measure_remotely
 from MedSAMSlicerLib.sam2.checkpoint import save, seeded
-from MedSAMSlicerLib.sam2.config import NANO
 
 from .labeled_volumes import data_set
 from .own_runners import MARKS
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("executors")
     (place / "data").mkdir()
     data_set(place / "data")
-    save(seeded(NANO, 3), place / "net.safetensors")
+    save(seeded(SMALL, 3), place / "net.safetensors")
     return place
 
 
@@ -166,7 +166,7 @@ def test_a_scheduler_that_does_not_answer_is_told() -> None:
             list(DaskExecutor(said).run(()))
 
 
-def waited_for(condition: Any, seconds: float = 30) -> Any:
+def waited_for(condition: Any, seconds: float = 180) -> Any:
     """What the condition gives once it is true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from Testing.small_networks import SMALL
 
 from MedSAMSlicerLib.core.errors import MedSAMError, PromptError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
@@ -21,7 +22,6 @@ from MedSAMSlicerLib.lab.evaluation.runners import Ask, EngineRunner, Request, R
 from MedSAMSlicerLib.lab.evaluation.scores import check_installed, step_of
 from MedSAMSlicerLib.lab.evaluation.trial import is_measured, run_trial
 from MedSAMSlicerLib.sam2.checkpoint import seeded
-from MedSAMSlicerLib.sam2.config import NANO
 from MedSAMSlicerLib.sam2.model import SAM2
 
 from .labeled_volumes import GEOMETRY, brick, ellipsoid, target_of, volume_of
@@ -189,7 +189,7 @@ def test_only_what_fits_the_target_and_the_runner_is_measured() -> None:
 
 @pytest.fixture(scope="module")
 def network() -> SAM2:
-    return seeded(NANO, 3)
+    return seeded(SMALL, 3)
 
 
 def answer_of(network: SAM2, protocol: PromptProtocol, target: Target) -> RunnerAnswer:
