@@ -51,5 +51,13 @@ def test_what_was_exported_reads_back(walked: dict[str, Any], folder: Path) -> N
     assert [(obj.name, len(obj.prompts)) for obj in prompts.objects] == [("left", 1)]
 
 
+def test_a_network_that_knows_boxes_alone_takes_points_once_there_is_a_box(walked: dict[str, Any]) -> None:
+    assert walked["points_known"] == [None, None]
+    point, stroke, box = walked["points_unknown"]
+    assert point == stroke == "This network knows boxes alone: draw a box around the object first."
+    assert box is None
+    assert walked["points_after_a_box"] == [None, None]
+
+
 def test_nothing_of_slicer_was_imported(walked: dict[str, Any]) -> None:
     assert walked["of_slicer"] == []

@@ -41,7 +41,7 @@ def main(folder: Path) -> dict[str, Any]:
     import MedSAMSlicerLib.app
     from MedSAMSlicerLib.app.controller import Controller
     from MedSAMSlicerLib.app.ports import Tool
-    from MedSAMSlicerLib.app.state import NetworkState
+    from MedSAMSlicerLib.app.state import Action, NetworkState
     from MedSAMSlicerLib.app.workspace import Settings
     from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
     from MedSAMSlicerLib.core.prompts import SliceRef, box_from_voxels
@@ -84,8 +84,21 @@ def main(folder: Path) -> dict[str, Any]:
     redone = voxels()
     files = controller.export_prompts(folder / "prompts.json")
     write_labelmap(folder / "mask.nii.gz", {"left": redone}, geometry, {"left": (1.0, 0.0, 0.0)})
+    points = Action.PLACE_POINT, Action.SCRIBBLE
+    known = [controller.reason(action) for action in points]
+    controller.set_checkpoint("litemedsam")
+    until(lambda: controller.network_state in (NetworkState.READY, NetworkState.FAILED))
+    controller.add_segment("right")
+    unknown = [controller.reason(action) for action in (*points, Action.PLACE)]
+    controller.start_placing(Tool.BOX)
+    scene.user.place(box_from_voxels(geometry, SliceRef(SliceAxis.K, 7), 8, 14, 27, 35))
+    until(lambda: not controller.poll(0.02))
+    corrected = [controller.reason(action) for action in points]
     controller.close()
     return {
+        "points_known": known,
+        "points_unknown": unknown,
+        "points_after_a_box": corrected,
         "network": controller.network_failure or "ready",
         "markups": [len(obj.prompts) for obj in scene.markups.shown],
         "preview_slices": np.flatnonzero(preview.any(axis=(1, 2))).tolist(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from ..core.prompts import Box, MaskPrompt, RecistLine
 from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
 from .review import doubtful_slices
@@ -64,6 +65,18 @@ def _inside(work: Workspace) -> str | None:
     if obj is None or obj.kept_slices or any(getattr(prompt, "positive", True) for prompt in obj.prompts):
         return None
     return _("So far you have only said what does not belong to the object: click on the object, too.")
+
+
+def _points(work: Workspace) -> str | None:
+    """A network that was trained with boxes alone takes a click only as a correction of what a box gave."""
+    if "point" in work.network.prompts:
+        return None
+    obj = work.selected_object
+    if obj is not None and (
+        obj.masks or any(isinstance(p, Box | RecistLine | MaskPrompt) for p in obj.prompts)
+    ):
+        return None
+    return _("This network knows boxes alone: draw a box around the object first.")
 
 
 def _prompts(work: Workspace) -> str | None:
@@ -170,7 +183,8 @@ _ON_SEGMENT = (_volume, _segment, _unlocked)
 _CHECKS: Mapping[Action, tuple[Check, ...]] = {
     Action.ADD_SEGMENT: (_volume,),
     Action.PLACE: (_volume, _unlocked),
-    Action.SCRIBBLE: (_volume, _unlocked),
+    Action.PLACE_POINT: (_volume, _unlocked, _points),
+    Action.SCRIBBLE: (_volume, _unlocked, _points),
     Action.USE_CURRENT_MASK: _ON_SEGMENT,
     Action.SET_RANGE: (*_ON_SEGMENT, _axis),
     Action.CLEAR_RANGE: (*_ON_SEGMENT, _ranged),

@@ -52,7 +52,10 @@ class NetworkChoice:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was prepared: checkpoint, device and arithmetic in use; `note` is a sentence for the user or empty."""
+    """What was prepared: checkpoint, device and arithmetic in use; `note` is a sentence for the user or empty.
+
+    `prompts` are the kinds that the network was trained with: "box", "point", "mask".
+    """
 
     checkpoint_id: str
     sha256: str
@@ -60,6 +63,7 @@ class Prepared:
     tier: str
     note: str
     window: Window
+    prompts: tuple[str, ...] = ("box", "point", "mask")
 
 
 class Engine:
@@ -110,7 +114,8 @@ class Engine:
         precision = self.segmenter.precision
         note = " ".join(filter(None, (_device_note(choice.device, device), precision.note)))
         named, used = file.checkpoint.id, device_name(device)
-        return Prepared(named, file.sha256, used, precision.tier.value, note, window)
+        prompts = self._model[1].config.prompts
+        return Prepared(named, file.sha256, used, precision.tier.value, note, window, prompts)
 
     def ready(self) -> VolumeSegmenter:
         """The segmenter; MedSAMError when nothing was prepared."""

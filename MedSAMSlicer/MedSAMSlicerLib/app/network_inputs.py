@@ -154,6 +154,7 @@ class NetworkInputs:
             return
         network.device, network.tier, network.note = found.device, found.tier, found.note
         network.checkpoint_id, network.sha256 = found.checkpoint_id, found.sha256
+        network.prompts = found.prompts
         if self._saved_sha256 not in (None, found.sha256):
             self._mark_stale()
             text = _("The session was made with another network: what is computed from now on will differ.")

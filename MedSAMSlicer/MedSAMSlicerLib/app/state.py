@@ -34,6 +34,7 @@ class Action(enum.Enum):
 
     ADD_SEGMENT = "add segment"
     PLACE = "place"
+    PLACE_POINT = "place point"
     SCRIBBLE = "scribble"
     USE_CURRENT_MASK = "use current mask"
     SET_RANGE = "set range"

@@ -59,6 +59,7 @@ class Network:
     checkpoint_id: str | None = None
     sha256: str | None = None
     failure: str = ""
+    prompts: tuple[str, ...] = ("box", "point", "mask")  # kinds that the network in use was trained with
 
 
 class Workspace:

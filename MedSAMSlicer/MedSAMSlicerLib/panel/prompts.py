@@ -59,7 +59,8 @@ class PromptsSection:
         if controller.placing is not None or controller.volume_node is None:
             self._stop_scribbling()
         for tool, (name, _icon, _action) in _TOOLS.items():
-            self._context.allow(name, Action.PLACE)
+            point = tool in (Tool.POINT_POSITIVE, Tool.POINT_NEGATIVE)
+            self._context.allow(name, Action.PLACE_POINT if point else Action.PLACE)
             _check(getattr(ui, name), controller.placing is tool)
         self._context.allow("scribbleButton", Action.SCRIBBLE)
         _check(ui.scribbleButton, self._scribbler.active)
