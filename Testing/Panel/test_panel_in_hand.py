@@ -195,8 +195,10 @@ def test_name_of_slicers_terminology_is_completed_and_says_what_the_segment_is(h
     names = [model.data(model.index(row, 0)) for row in range(model.rowCount())]
     assert names == ["Kidney", "Left kidney", "Liver", "Right kidney"]
     ui.segmentNameEdit.text = "left KIDNEY"
+    ui.segmentNameEdit.setFocus()
     QTest.keyClick(ui.segmentNameEdit, Qt.Key.Key_Return)
     host.process_events(0.05)
+    assert not ui.segmentNameEdit.hasFocus(), "the next letters are shortcuts again"
     ui.segmentNameEdit.text = "lesion 3"
     host.press(ui.addSegmentButton)
     host.process_events(0.05)

@@ -109,6 +109,7 @@ class SegmentsSection:
         term = self._terms.get(name.lower())
         if self._context.attempt(lambda: controller.add_segment(name or None, term)):
             edit.text = ""
+            edit.clearFocus()  # the next letters are shortcuts again
 
     def delete(self) -> None:
         """Delete the selected segment, as the table's own menu and Segment Editor do."""
