@@ -50,7 +50,7 @@ def ball(host):
 @pytest.fixture
 def opened(host, ball):
     widget = host.open_module()
-    assert host.wait_until(lambda: widget.controller.network_state.name == "READY", 60)
+    assert host.wait_until(lambda: widget.controller.network_state.name == "READY", 180)
     host.process_events(0.05)
     return widget
 

@@ -24,7 +24,8 @@ def test_versions_are_compared_as_numbers(install, monkeypatch):
     assert install.is_installed("torch>=2.6")
     assert not install.is_installed("safetensors>=0.4.3")
     assert not install.is_installed("torch>=2.14")
-    assert install.missing() == install.Missing(torch=False, packages=("safetensors>=0.4.3",))
+    missing = install.missing()
+    assert (missing.torch, missing.packages) == (False, ("safetensors>=0.4.3",))
 
 
 def test_the_sentence_says_what_how_big_and_where(install):

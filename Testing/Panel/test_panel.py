@@ -88,7 +88,7 @@ def test_a_newcomer_gets_from_a_click_to_a_propagated_accepted_and_undone_segmen
     click_and_see(host, opened)
     assert "Propagate" in ui.messageLabel.text
     assert ui.propagateButton.enabled
-    assert [strip.toolTip.startswith("How certain") for strip in strips(host)] == [False, True, True]
+    assert [bool(strip._slices) for strip, _node in opened.panel._strips._strips] == [True, False, False]
     assert host.wait_until(lambda: "slices" in ui.estimateLabel.text, 30)
     host.press(ui.propagateButton)
     assert host.wait_until(lambda: not controller.busy, 120)

@@ -83,6 +83,7 @@ class ConfidenceStrip:
         self.label.setMouseTracking(True)
         self._mouse = _Mouse(self)
         self.label.installEventFilter(self._mouse)
+        self.label.toolTip = _nothing_yet()
         self._layout.insertWidget(1, self.label)
 
     def show(
@@ -98,7 +99,7 @@ class ConfidenceStrip:
             return
         self._slices, self._shown, self._flipped, self._range = new
         if not slices:
-            self.label.toolTip = _("How certain the mask of each slice is, once there is one")
+            self.label.toolTip = _nothing_yet()
         self.paint()
 
     def paint(self) -> None:
@@ -233,6 +234,10 @@ def is_flipped(slice_node: Any, geometry: VolumeGeometry, axis: SliceAxis) -> bo
     normal = np.array([to_ras.GetElement(row, 2) for row in range(3)])
     column = 2 - int(axis)  # array axes are K, J, I; columns of the matrix are I, J, K
     return bool(normal @ geometry.ijk_to_ras[:3, column] < 0)
+
+
+def _nothing_yet() -> str:
+    return _("How certain the mask of each slice is, once there is one")
 
 
 def slice_text(state: SliceState) -> str:
