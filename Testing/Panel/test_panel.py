@@ -201,8 +201,8 @@ def test_files_are_exported_where_the_user_says(host, opened, tmp_path):
     assert "DICOM database" in ui.exportDicomButton.toolTip
     host.dialogs.answer(str(tmp_path / "ball.json"))
     ui.loadPromptsButton.click()
-    assert host.wait_until(lambda: len(opened.controller.segment_ids) == 2, 20)
-    assert host.wait_until(lambda: "both hold" in ui.messageLabel.text, 20), (
+    assert host.wait_until(lambda: len(opened.controller.segment_ids) == 2, 120)
+    assert host.wait_until(lambda: "both hold" in ui.messageLabel.text, 120), (
         "the loaded mask lies on the first one"
     )
     host.dialogs.answer(str(tmp_path / "gone.json"))
