@@ -117,6 +117,7 @@ class MedSAMSlicerWidget(ScriptedLoadableModuleWidget):
                 device=machine.device,
                 cache_bytes=machine.cache_bytes,
                 models=machine.models_folder,
+                volume_stage=machine.volume_stage,
                 cleanup=Cleanup.usual(),
             )
         )

@@ -182,6 +182,21 @@ def test_window_choices_reach_the_network(host, opened):
     assert ui.windowSelector.currentText == "-1350 to 100"
 
 
+def test_the_second_network_can_be_used_or_left_out_and_that_is_remembered(host, opened):
+    import qt
+
+    ui, controller = opened.ui, opened.controller
+    assert ui.stageSelector.currentData == controller.volume_stage == "learned"  # of the tests' settings
+    ui.stageSelector.setCurrentIndex(ui.stageSelector.findData("auto"))
+    assert host.wait_until(lambda: controller.network_state.name == "READY", 60)
+    assert controller.volume_stage == "auto"
+    assert qt.QSettings().value("MedSAMSlicer/VolumeStage") == "auto"
+    click_and_see(host, opened)
+    host.press(ui.propagateButton)
+    assert host.wait_until(lambda: not controller.busy, 120)
+    assert not ui.propagateButton.enabled, "all is computed"
+
+
 def test_files_are_exported_where_the_user_says(host, opened, tmp_path):
     click_and_see(host, opened)
     ui = opened.ui

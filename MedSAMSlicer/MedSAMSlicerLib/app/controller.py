@@ -133,6 +133,13 @@ class Controller(ControllerState):
         """Compute on "auto", "cpu", "cuda", "cuda:1" or "mps"."""
         self._network.set_device(device)
 
+    def set_volume_stage(self, name: str) -> None:
+        """Look at all slices together with a second network ("auto"), without it ("learned", "fused") or not ("off").
+
+        Masks that are there stay; what is computed from now on goes this way.
+        """
+        self._network.set_volume_stage(name)
+
     def set_tier(self, tier: str | None) -> None:
         """Use "exact", "balanced" or "fast" arithmetic; None = chosen by the device."""
         self._network.set_tier(tier)

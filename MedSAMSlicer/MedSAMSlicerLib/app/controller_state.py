@@ -87,6 +87,11 @@ class ControllerState:
         return self._work.network.device
 
     @property
+    def volume_stage(self) -> str:
+        """What looks at all slices together, one of `engine.volume.stage.STAGES`."""
+        return self._work.settings.volume_stage
+
+    @property
     def tier(self) -> str | None:
         """The arithmetic asked for; None = chosen by the device."""
         return self._work.tier

@@ -39,6 +39,7 @@ class NetworkChoice:
         tier: "exact", "balanced", "fast"; None = chosen by the device.
         threads, cache_bytes: None = the engine's own choice.
         models: the folder of downloaded checkpoints; None = the usual one.
+        volume_stage: what looks at all slices together, one of `engine.volume.stage.STAGES`.
     """
 
     checkpoint: str
@@ -48,6 +49,7 @@ class NetworkChoice:
     threads: int | None = None
     cache_bytes: int | None = None
     models: Path | None = None
+    volume_stage: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ class Engine:
             device=device,
             threads=choice.threads,
             cache_bytes=DEFAULT_CACHE_BYTES if choice.cache_bytes is None else choice.cache_bytes,
+            volume_stage=choice.volume_stage,
         )
         precision = self.segmenter.precision
         note = " ".join(filter(None, (_device_note(choice.device, device), precision.note)))

@@ -107,6 +107,12 @@ class NetworkInputs:
         self._work.settings = replace(self._work.settings, device=device)
         self.prepare()
 
+    def set_volume_stage(self, name: str) -> None:
+        """See the controller."""
+        self._check_idle()
+        self._work.settings = replace(self._work.settings, volume_stage=name)
+        self.prepare()
+
     def set_tier(self, tier: str | None) -> None:
         """See the controller."""
         self._check_idle()
@@ -142,6 +148,7 @@ class NetworkInputs:
             settings.threads,
             settings.cache_bytes,
             settings.models,
+            settings.volume_stage,
         )
         work.worker.submit(
             PrepareJob(work.array, work.geometry, work.window, choice), self._prepared, self._failed

@@ -38,6 +38,7 @@ class Settings:
         threads: of the network on the processor.
         cache_bytes: memory for features of slices.
         models: folder of downloaded checkpoints.
+        volume_stage: what looks at all slices together, one of `engine.volume.stage.STAGES`.
         cleanup: what new segments begin with.
     """
 
@@ -45,6 +46,7 @@ class Settings:
     threads: int | None = None
     cache_bytes: int | None = None
     models: Path | None = None
+    volume_stage: str = "auto"
     cleanup: Cleanup = field(default_factory=Cleanup)
 
 

@@ -32,7 +32,7 @@ from .volume.evidence import Reading, VolumeEvidence
 
 FILE = "litemedsam.safetensors"
 MOST_SLICES = 12
-"""Slices of an object that are read, evenly spaced; between them the logits are interpolated."""
+"""Slices of an object that are read at most beside the key slices; between them the logits are interpolated."""
 
 WORTH_READING = 0.6
 """Mean Dice with the masks of the key slices from which on the other slices are read, too."""
@@ -84,7 +84,7 @@ class SecondReader:
         on_keys = [dice(drawn[place][None] > 0, masks[place][None]) for place in keys]
         if not keys or np.mean(on_keys) < WORTH_READING:
             return evidence
-        others = [place for place in _spaced(masks) if place not in drawn]
+        others = [place for place in _spaced(masks, evidence.corner[0]) if place not in drawn]
         drawn.update(self._drawn(evidence, masks, others, cancel, counter))
         return replace(evidence, reading=_reading(drawn, masks, float(np.mean(on_keys))))
 
@@ -142,12 +142,18 @@ class SecondReader:
         )
 
 
-def _spaced(masks: Masks) -> list[int]:
-    """Evenly spaced slices from the first with a mask to the last, those with one."""
+def _spaced(masks: Masks, first: int) -> list[int]:
+    """Slices with a mask at even distances: multiples of a power of two, so that objects and rounds share them.
+
+    Args:
+        masks: (slices, rows, columns) bool.
+        first: index of the first slice within the volume.
+    """
     seen = np.flatnonzero(masks.any((1, 2)))
-    count = min(MOST_SLICES, int(seen[-1] - seen[0]) + 1)
-    spaced = np.linspace(seen[0], seen[-1], count).round().astype(int)
-    return [int(place) for place in np.unique(spaced) if masks[place].any()]
+    step = 1
+    while (seen[-1] - seen[0]) / step >= MOST_SLICES:
+        step *= 2
+    return [int(place) for place in seen if (first + place) % step == 0]
 
 
 def _reading(drawn: Mapping[int, Floats], masks: Masks, on_keys: float) -> Reading:

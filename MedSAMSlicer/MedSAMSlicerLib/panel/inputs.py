@@ -19,7 +19,7 @@ from ..models import Checkpoint, Registry, State
 from ..scene.nodes import volume_array
 from ..scene.slice_views import shown_slice
 from .context import Context, SignalsBlocked
-from .settings import offered_devices
+from .settings import VOLUME_STAGES, offered_devices
 from .slice_picture import pixmap_of
 
 _ROOM = 100  # pixels for the picture
@@ -48,6 +48,7 @@ class InputsSection:
             (ui.modelSelector, "currentIndexChanged(int)", self._model_chosen),
             (ui.deviceSelector, "currentIndexChanged(int)", self._device_chosen),
             (ui.tierSelector, "currentIndexChanged(int)", self._tier_chosen),
+            (ui.stageSelector, "currentIndexChanged(int)", self._stage_chosen),
             (ui.windowLower, "valueChanged(double)", self._numbers_chosen),
             (ui.windowUpper, "valueChanged(double)", self._numbers_chosen),
             (ui.modelsButton, "clicked()", open_models),
@@ -131,6 +132,9 @@ class InputsSection:
             ui.deviceSelector.addItem(devices[device], device)
         for text, tier in tiers:
             ui.tierSelector.addItem(text, tier)
+        stages = {"auto": _("With a second network"), "learned": _("Quick"), "off": _("Off")}
+        for stage in VOLUME_STAGES:
+            ui.stageSelector.addItem(stages[stage], stage)
 
     # ------------------------------------------------------------------------------------------ what the user chose
 
@@ -182,6 +186,13 @@ class InputsSection:
         if not self._context.attempt(lambda: self._context.controller.set_tier(tier)):
             self._show_choices()
 
+    def _stage_chosen(self, _index: int) -> None:
+        stage = str(self._context.ui.stageSelector.currentData)
+        if self._context.attempt(lambda: self._context.controller.set_volume_stage(stage)):
+            self._context.settings.volume_stage = stage
+        else:
+            self._show_choices()
+
     # --------------------------------------------------------------------------------------------- what there is now
 
     def _show_nodes(self) -> None:
@@ -192,10 +203,12 @@ class InputsSection:
 
     def _show_choices(self) -> None:
         ui, controller = self._context.ui, self._context.controller
-        with SignalsBlocked(ui.windowSelector, ui.deviceSelector, ui.tierSelector, ui.modelSelector):
+        selectors = ui.windowSelector, ui.deviceSelector, ui.tierSelector, ui.stageSelector, ui.modelSelector
+        with SignalsBlocked(*selectors):
             self._show_window_choice()
             _select(ui.deviceSelector, controller.device)
             _select(ui.tierSelector, controller.tier or "")
+            _select(ui.stageSelector, controller.volume_stage)
             if self._listed != controller.checkpoint:
                 self.fill_models()
         with SignalsBlocked(ui.windowLower, ui.windowUpper):

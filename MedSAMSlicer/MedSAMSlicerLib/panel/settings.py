@@ -14,6 +14,10 @@ DEVICES = ("auto", "cuda", "mps", "cpu")
 """Devices that the panel can offer; "auto" takes a GPU where there is one."""
 
 
+VOLUME_STAGES = ("auto", "learned", "off")
+"""What the panel offers of `engine.volume.stage.STAGES`."""
+
+
 class MachineSettings:
     """Device, folder of downloaded models and memory for features, as the user left them.
 
@@ -52,6 +56,16 @@ class MachineSettings:
             return int(stored) if stored else None
         except (TypeError, ValueError):  # edited by hand
             return None
+
+    @property
+    def volume_stage(self) -> str:
+        """What looks at all slices together; "auto" when it is none of those offered."""
+        stored = str(self._read("VolumeStage") or "auto")
+        return stored if stored in VOLUME_STAGES else "auto"
+
+    @volume_stage.setter
+    def volume_stage(self, name: str) -> None:
+        self._store.setValue(_PREFIX + "VolumeStage", name)
 
     def _read(self, key: str) -> Any:
         return self._store.value(_PREFIX + key)
