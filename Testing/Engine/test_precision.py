@@ -161,9 +161,19 @@ def test_attention_takes_fewer_queries_at_once_the_more_keys_there_are():
 
 
 def test_threads_leave_the_user_interface_a_core(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     for cores, expected in ((1, 1), (2, 2), (4, 3), (16, 15)):
         monkeypatch.setattr(precision, "_physical_cores", lambda cores=cores: cores)
         assert default_threads() == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "threads"), [("1", 1), (" 3 ", 3), ("2,4", 2), ("", 15), ("0", 15), ("-2", 15), ("all", 15)]
+)
+def test_the_environment_says_how_many_threads_there_are(monkeypatch, given, threads):
+    monkeypatch.setattr(precision, "_physical_cores", lambda: 16)
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert default_threads() == threads
 
 
 def test_settings_hold_inside_and_are_restored_after_success_and_failure():

@@ -93,7 +93,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--tier", choices=("auto", "exact", "balanced", "fast"), help="arithmetic (default: auto)"
     )
     network.add_argument(
-        "--threads", type=threads, metavar="N", help="CPU threads (default: leaves one free)"
+        "--threads", type=threads, metavar="N", help="CPU threads (default: OMP_NUM_THREADS, or all but one)"
     )
     network.add_argument("--cache-mb", type=positive, metavar="MB", help="memory for encoded slices")
     network.add_argument(

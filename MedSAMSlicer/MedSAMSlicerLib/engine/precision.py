@@ -113,7 +113,13 @@ def choose(
 
 
 def default_threads() -> int:
-    """Threads for the network: all physical cores this process may use, less one for the user interface if > 2."""
+    """Threads for the network: as many as OMP_NUM_THREADS says, where it is set.
+
+    Else all physical cores that this process may use, less one for the user interface if there are more than 2.
+    """
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2" is for nested regions
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
     cores = _physical_cores()
     return cores - 1 if cores > 2 else cores
 
