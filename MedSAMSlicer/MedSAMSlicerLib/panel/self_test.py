@@ -90,7 +90,7 @@ def point_propagates_and_is_undone(case: Any) -> None:
     points = slicer.mrmlScene.GetNodeByID(selection.GetActivePlaceNodeID())
     points.AddControlPointWorld(*_inside("liver"))
     controller.stop_placing()
-    case.assertTrue(_wait(lambda: _marks(controller, SliceMark.PROMPTED), 120.0))
+    case.assertTrue(_wait(lambda: any(each.confidence is not None for each in controller.slices), 300.0))
     controller.set_range(controller.shown_index - _REACH, controller.shown_index + _REACH)
     controller.propagate()
     case.assertTrue(_wait(lambda: not controller.busy, 600.0))
