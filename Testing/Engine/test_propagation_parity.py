@@ -46,7 +46,7 @@ from .oracles import (
 
 pytestmark = [pytest.mark.parity, pytest.mark.slow]
 
-SIZE, SLICES, KEY, SECOND_KEY = 512, 7, 2, 5
+SIZE, SLICES, KEY, SECOND_KEY = 256, 7, 2, 5
 TOLERANCE = 1e-4  # of the largest logit, or more where the network itself is noisier, see `Volume.tolerance`
 TIMES_NOISE = 8.0
 
@@ -117,21 +117,21 @@ def _shown(mask: SliceMask) -> Tensor:
 @pytest.fixture(scope="module")
 def volume() -> Volume:
     frames = phantom(SLICES, SIZE)
-    frames[5:] = np.roll(frames[5:], 40, axis=2)  # a jump, so that slices differ
+    frames[5:] = np.roll(frames[5:], 20, axis=2)  # a jump, so that slices differ
     return Volume(frames, seeded_at(TINY, SIZE))
 
 
 @pytest.fixture(scope="module")
 def objects(volume: Volume) -> dict[str, Sequence[Prompt]]:
-    disc = np.hypot(*(np.mgrid[:SIZE, :SIZE] - 250)) < 60
+    disc = np.hypot(*(np.mgrid[:SIZE, :SIZE] - 125)) < 30
     return {
         "points": [
-            volume.point(KEY, 250, 260),
-            volume.point(KEY, 180, 300),
-            volume.point(KEY, 100, 90, False),
+            volume.point(KEY, 125, 130),
+            volume.point(KEY, 90, 150),
+            volume.point(KEY, 50, 45, False),
         ],
-        "box": [volume.box(KEY, 150, 180, 301, 290), volume.point(SECOND_KEY, 230, 250)],
-        "box and points": [volume.box(KEY, 140, 160, 280, 330), volume.point(KEY, 200, 200, False)],
+        "box": [volume.box(KEY, 75, 90, 150, 145), volume.point(SECOND_KEY, 115, 125)],
+        "box and points": [volume.box(KEY, 70, 80, 140, 165), volume.point(KEY, 100, 100, False)],
         "mask": [MaskPrompt(volume.ref(KEY), disc)],
     }
 
@@ -256,7 +256,7 @@ def short(volume: Volume) -> VolumeSegmenter:
 def test_the_tracks_of_the_product_are_the_official_pass_bit_for_bit_from_one_prompted_slice(
     short: VolumeSegmenter, key: int, step: int
 ) -> None:
-    box = box_from_voxels(short.geometry, SliceRef(SliceAxis.K, key), 150, 180, 301, 290)
+    box = box_from_voxels(short.geometry, SliceRef(SliceAxis.K, key), 75, 90, 151, 145)
     said = PromptSet(short.geometry, SliceAxis.K, (ObjectPrompts("object", (1.0, 0.0, 0.0), (box,)),))
     video = {e.index: e for e in short.stream_video(said) if isinstance(e, SliceMask)}
     product = [e for e in short.live().update(said) if isinstance(e, SliceMask)]
@@ -329,9 +329,9 @@ def _enlarged(low: Tensor) -> Tensor:
 
 def _corrected(volume: Volume) -> list[Prompt]:
     return [
-        volume.point(KEY, 250, 260),
-        volume.point(KEY, 300, 200, False, round=1),
-        volume.point(SECOND_KEY, 200, 240, True, round=1),
+        volume.point(KEY, 125, 130),
+        volume.point(KEY, 150, 100, False, round=1),
+        volume.point(SECOND_KEY, 100, 120, True, round=1),
     ]
 
 
@@ -359,7 +359,7 @@ def gone(volume: Volume) -> tuple[Volume, dict[str, Sequence[Prompt]]]:
     frames = volume.frames[:5].copy()
     frames[2] = 0
     blank = Volume(frames, seeded_at(TINY, SIZE))
-    prompts = {"object": [MaskPrompt(blank.ref(0), np.hypot(*(np.mgrid[:SIZE, :SIZE] - 250)) < 90)]}
+    prompts = {"object": [MaskPrompt(blank.ref(0), np.hypot(*(np.mgrid[:SIZE, :SIZE] - 125)) < 45)]}
     _be_blind_on_blank_slices(blank, prompts, blank=2)
     return blank, prompts
 
