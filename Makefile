@@ -30,7 +30,7 @@ demo: $(STAMPS)/run  ## set up, then segment a generated CT-like volume with the
 host: $(STAMPS)/host  ## set up, then open the module in a window beside Slicer's views; VOLUME=FILE or a generated CT
 	$(PY) -m Testing.Host $(if $(VOLUME),"$(VOLUME)") $(HOST_FLAGS)
 
-screenshots: $(STAMPS)/test  ## set up, then take the pictures of README and tutorial anew, in Resources/Screenshots
+screenshots: $(STAMPS)/test  ## set up, then take the pictures of README and tutorial again, in Resources/Screenshots
 	$(PY) -m Testing.Host.screenshots
 
 test: $(STAMPS)/test  ## set up, then run every test
@@ -63,7 +63,7 @@ format: $(STAMPS)/test  ## format the code and repair what lint can repair
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-cmake-lists:  ## write the file lists of MedSAMSlicer/CMakeLists.txt anew from the tree
+cmake-lists:  ## write the file lists of MedSAMSlicer/CMakeLists.txt from the tree
 	$(PYTHON) Testing/Packaging/cmake_lists.py
 
 lock: $(STAMPS)/test  ## write requirements.lock: the installed versions, after all tests have passed with them

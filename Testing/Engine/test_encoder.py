@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from MedSAMSlicerLib.core.tiers import Tier
 from MedSAMSlicerLib.engine.encoder import FastEncoder
-from MedSAMSlicerLib.engine.precision import Tier, choose
+from MedSAMSlicerLib.engine.precision import choose
 from MedSAMSlicerLib.sam2.checkpoint import seeded
 from MedSAMSlicerLib.sam2.config import BASE_PLUS, LARGE, MEDSAM2, NANO, SMALL, Config
 from MedSAMSlicerLib.sam2.model import SAM2

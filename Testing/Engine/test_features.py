@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 
+from MedSAMSlicerLib.core.tiers import Tier
 from MedSAMSlicerLib.engine.features import FeatureStore, SliceFeatures
 from MedSAMSlicerLib.engine.memory_attention import FastMemoryAttention
-from MedSAMSlicerLib.engine.precision import Tier, choose
+from MedSAMSlicerLib.engine.precision import choose
 from MedSAMSlicerLib.engine.view import FrameView
 from MedSAMSlicerLib.sam2.checkpoint import seeded
 from MedSAMSlicerLib.sam2.config import NANO

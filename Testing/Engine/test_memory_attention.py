@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from MedSAMSlicerLib.core.tiers import Tier
 from MedSAMSlicerLib.engine.memory_attention import FastMemoryAttention, MemoryKeys, channel_order
-from MedSAMSlicerLib.engine.precision import Tier, choose, default_threads
+from MedSAMSlicerLib.engine.precision import choose, default_threads
 from MedSAMSlicerLib.sam2.checkpoint import seeded
 from MedSAMSlicerLib.sam2.config import MEDSAM2, NANO, Config
 from MedSAMSlicerLib.sam2.model import SAM2, Memory

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from MedSAMSlicerLib.core.errors import MedSAMError
+from MedSAMSlicerLib.core.tiers import Tier
 from MedSAMSlicerLib.engine import precision
 from MedSAMSlicerLib.engine.arithmetic import Arithmetic
-from MedSAMSlicerLib.engine.precision import Tier, choose, default_threads, torch_settings
+from MedSAMSlicerLib.engine.precision import choose, default_threads, torch_settings
 from MedSAMSlicerLib.sam2.checkpoint import seeded
 from MedSAMSlicerLib.sam2.config import NANO
 from MedSAMSlicerLib.sam2.model import SAM2

@@ -26,8 +26,9 @@ from MedSAMSlicerLib.core.prompts import (
     box_from_voxels,
     point_from_voxel,
 )
+from MedSAMSlicerLib.core.tiers import Tier
 from MedSAMSlicerLib.engine.bank import MemoryBank, Recollection
-from MedSAMSlicerLib.engine.precision import Tier, choose
+from MedSAMSlicerLib.engine.precision import choose
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
 from MedSAMSlicerLib.engine.slice_mask import SliceMask
 from MedSAMSlicerLib.sam2 import SAM2, TINY

@@ -326,7 +326,7 @@ class TestWhatIsSaidOnASlice:
 
     def test_only_a_click_outside_is_refused_until_there_is_something_to_correct(self) -> None:
         outside = point_from_voxel(self.geometry, self.ref, 3, 4, False)
-        with pytest.raises(PromptError, match="nothing is said to be inside 'tumor'"):
+        with pytest.raises(PromptError, match="no prompt marks the inside of 'tumor'"):
             slice_prompts([outside], self.geometry, "tumor")
         later = point_from_voxel(self.geometry, self.ref, 3, 4, False, round=1)
         [(x, y, positive)] = slice_prompts([later], self.geometry, "tumor").points

@@ -35,8 +35,8 @@ ARROWS = {
 SLICER = {"slicer", "vtk", "qt", "ctk"}
 TORCH = {"torch", "torchvision"}
 TORCH_PARTS = {"sam2", "engine", "lab"}
-# Named exceptions: MONAI's metrics take tensors; the commands look up the device when they run, not when they load.
-TORCH_FILES = {LIBRARY / "core" / "metrics.py": "in functions", LIBRARY / "cli" / "compute.py": "anywhere"}
+# A named exception: MONAI's metrics take tensors.
+TORCH_FILES = {LIBRARY / "core" / "metrics.py": "in functions"}
 # Slicer's own algorithm, from the slicer-core package, is one of the baselines that accuracy is measured against.
 SLICER_IN_FUNCTIONS = {LIBRARY / "lab" / "evaluation" / "growcut.py"}
 ORACLES = {"sam2", "transformers"}
@@ -186,6 +186,94 @@ def test_module_file_stays_thin():
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(MODULE_FOLDER).as_posix())
 def test_source_is_python_3_10(path):
     ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, 10))
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def test_no_two_classes_have_one_name():
+    """A name that is read in one file means the same in every other; private classes belong to their file."""
+    files = [path for path in SOURCES if LIBRARY in path.parents]
+    places: dict[str, list[str]] = {}
+    for path in files:
+        for node in parsed(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(path.relative_to(LIBRARY).as_posix())
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+# What reads a sentence: comparing it, or looking for words in it.
+READING = {
+    "replace",
+    "startswith",
+    "endswith",
+    "find",
+    "index",
+    "count",
+    "removeprefix",
+    "removesuffix",
+    "lower",
+    "upper",
+}
+
+
+def texts_of_errors_that_are_read(tree: ast.Module) -> list[int]:
+    """The lines on which the text of a caught error decides something, or is rewritten."""
+    caught = {node.name for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and node.name}
+    caught |= {
+        node.arg
+        for node in ast.walk(tree)
+        if isinstance(node, ast.arg)
+        and node.annotation is not None
+        and ast.unparse(node.annotation).split(" ")[0].endswith("Error")
+    }
+
+    def is_text(node: ast.AST) -> bool:
+        return (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("str", "repr")
+            and len(node.args) == 1
+            and isinstance(node.args[0], ast.Name)
+            and node.args[0].id in caught
+        )
+
+    lines = []
+    for node in ast.walk(tree):
+        compared = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+        reads = isinstance(node, ast.Attribute) and node.attr in READING and is_text(node.value)
+        if reads or any(map(is_text, compared)):
+            lines.append(node.lineno)
+    return lines
+
+
+def test_texts_of_errors_are_seen_where_they_are_read():
+    code = (
+        "try:\n f()\nexcept E as error:\n if 'x' in str(error): pass\n raise E(str(error).replace('a', 'b'))"
+    )
+    assert texts_of_errors_that_are_read(ast.parse(code)) == [4, 5]
+
+
+def test_no_code_branches_on_or_rewrites_the_text_of_an_error():
+    found = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in SOURCES
+        for line in texts_of_errors_that_are_read(parsed(path))
+    ]
+    assert found == [], "give the error a field, or a class of its own"
+
+
+def test_every_prompt_kind_is_in_every_table():
+    from MedSAMSlicerLib.core._prompt_types import KIND_NAMES, Prompt
+    from MedSAMSlicerLib.core.prompts import PlacedPrompt
+
+    assert set(KIND_NAMES) == set(Prompt.__args__)
+    assert set(PlacedPrompt.__args__) < set(KIND_NAMES)
+    files = ("core/moving.py", "core/_prompt_json.py", "core/_prompt_placement.py", "engine/slice_prompts.py")
+    for name in (*files, "io/pictures.py", "scene/prompt_markups.py"):
+        source = (LIBRARY / name).read_text(encoding="utf-8")
+        assert "no_kind(prompt)" in source, f"{name} guesses what an unknown kind of prompt is"
 
 
 def test_every_part_is_a_package_that_pip_installs():

@@ -37,7 +37,7 @@ class Changes:
 
     @property
     def last(self) -> ChangedVoxels | None:
-        """What the last run of the selected segment changed."""
+        """Return what the last run of the selected segment changed."""
         found = self._selected()
         if found is None:
             return None

@@ -119,7 +119,7 @@ class Controller(ControllerState):
         self._inputs.set_segmentation(node)
 
     def set_window(self, spec: str) -> None:
-        """What the network sees: "display", "auto", a CT preset, "percentile", "pet", "full" or "LOWER,UPPER".
+        """Return what the network sees: "display", "auto", a CT preset, "percentile", "pet", "full" or "LOWER,UPPER".
 
         "display" follows the window of the views until the first prompt is given and stays as it is from then on.
         """
@@ -157,7 +157,7 @@ class Controller(ControllerState):
     def add_segment(self, name: str | None = None, terminology: str | None = None) -> str:
         """Add an empty segment and select it; a segmentation is made if there is none. Returns its segment id.
 
-        `terminology` is Slicer's serialized entry that says what it is; None = nothing is said.
+        `terminology` is Slicer's serialized entry that says what it is; None = it stays open.
         """
         return self._inputs.add_segment(name, terminology)
 
@@ -181,7 +181,7 @@ class Controller(ControllerState):
         return self._editing.cleanup(segment_id)
 
     def is_locked(self, segment_id: str) -> bool:
-        """Whether a segment is locked."""
+        """Return whether a segment is locked."""
         return self._work.is_locked(segment_id)
 
     def measure(self) -> SegmentFact | None:

@@ -57,7 +57,7 @@ class ControllerState:
 
     @property
     def window_spec(self) -> str:
-        """What `set_window` was told last."""
+        """Return what `set_window` was told last."""
         return self._work.window_spec
 
     @property
@@ -67,7 +67,7 @@ class ControllerState:
 
     @property
     def window_is_fixed(self) -> bool:
-        """Whether the window follows the views no longer, since a prompt was given."""
+        """Return whether the window follows the views no longer, since a prompt was given."""
         session = self._work.session
         return session is not None and any(obj.prompts for obj in session.objects)
 
@@ -128,7 +128,7 @@ class ControllerState:
 
     @property
     def busy(self) -> bool:
-        """Whether a propagation is under way."""
+        """Return whether a propagation is under way."""
         return self._propagation.busy
 
     @property
@@ -138,17 +138,17 @@ class ControllerState:
 
     @property
     def run_estimate(self) -> RunEstimate | None:
-        """What the next propagation would take, once `estimate` has found out."""
+        """Return what the next propagation would take, once `estimate` has found out."""
         return self._propagation.run_estimate
 
     @property
     def undo_label(self) -> str | None:
-        """What `undo` would take back."""
+        """Return what `undo` would take back."""
         return self._work.session.undo_label if self._work.session else None
 
     @property
     def redo_label(self) -> str | None:
-        """What `redo` would do again."""
+        """Return what `redo` would do again."""
         return self._work.session.redo_label if self._work.session else None
 
     @property
@@ -175,12 +175,12 @@ class ControllerState:
 
     @property
     def changes_shown(self) -> bool:
-        """Whether `show_changes` is on."""
+        """Return whether `show_changes` is on."""
         return self._changes.shown
 
     @property
     def changes(self) -> ChangedVoxels | None:
-        """What the last run changed; None when there is nothing to keep or revert."""
+        """Return what the last run changed; None when there is nothing to keep or revert."""
         return self._changes.last
 
     @property

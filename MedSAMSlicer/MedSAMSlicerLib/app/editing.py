@@ -64,7 +64,7 @@ class Editing:
         return known
 
     def _adopt_masks(self, segment_id: str, object_id: int) -> None:
-        """Masks that a segment had before anything was said of it are the user's own."""
+        """Masks that a segment had before its first prompt are the user's own."""
         work, session = self._work, self._session()
         assert work.masks is not None
         shown = work.shown()
@@ -342,7 +342,7 @@ class Editing:
     # ------------------------------------------------------------------------------------------------- inside
 
     def change(self, object_id: int, act: Callable[[Session], T]) -> T:
-        """Do one thing to the session, show it, and let a run of that object be planned anew."""
+        """Do one thing to the session and show it; a run of that object is planned again."""
         session = self._session()
         self.take_edits()
         before = session.object(object_id)

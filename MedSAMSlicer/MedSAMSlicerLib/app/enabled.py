@@ -64,7 +64,7 @@ def _inside(work: Workspace) -> str | None:
     obj = work.selected_object
     if obj is None or obj.kept_slices or any(getattr(prompt, "positive", True) for prompt in obj.prompts):
         return None
-    return _("So far you have only said what does not belong to the object: click on the object, too.")
+    return _("All prompts so far mark what does not belong to the object: click on the object, too.")
 
 
 def _points(work: Workspace) -> str | None:

@@ -80,7 +80,7 @@ class Engine:
 
     @property
     def filling(self) -> bool:
-        """Whether features are computed in the background."""
+        """Return whether features are computed in the background."""
         segmenter = self.segmenter
         return segmenter is not None and any(
             segmenter.network(axis).store.filling for axis in tuple(self._axes)
@@ -94,7 +94,7 @@ class Engine:
         choice: NetworkChoice,
     ) -> Prepared:
         """Load the network unless it is there, and show it the volume; what was known of objects is forgotten."""
-        from ..engine.devices import device_name, pick_device
+        from ..engine.devices import chosen_device, device_name
         from ..engine.segmenter import DEFAULT_CACHE_BYTES, VolumeSegmenter
 
         self.forget_volume()
@@ -102,7 +102,7 @@ class Engine:
         if self._model is None or self._model[0].sha256 != file.sha256:
             self._model = None
             self._model = (file, _load(file))
-        device = pick_device(choice.device)
+        device = chosen_device(choice.device)
         self.segmenter = VolumeSegmenter(
             array,
             geometry,
@@ -127,7 +127,7 @@ class Engine:
         return self.segmenter
 
     def live(self, name: str, axis: SliceAxis) -> LiveSegmentation:
-        """What is known of one object along its axis."""
+        """Return what is known of one object along its axis."""
         known = self._lives.get(name)
         if known is None or known[0] != axis:
             self._axes.add(axis)
@@ -135,7 +135,7 @@ class Engine:
         return known[1]
 
     def probe(self, axis: SliceAxis) -> Probe:
-        """What a slice takes along an axis, measured once."""
+        """Return what a slice takes along an axis, measured once."""
         from ..engine.estimate import measure
 
         if axis not in self._probes:

@@ -186,7 +186,7 @@ class Inputs:
             self._sync.restored()
             self._sync.prompts()
             text = _(
-                'The voxels of "{volume}" were changed: your prompts and masks stay, but Undo begins anew.'
+                'The voxels of "{volume}" were changed: your prompts and masks stay, but Undo starts over.'
             ).format(volume=name)
         else:
             text = _(

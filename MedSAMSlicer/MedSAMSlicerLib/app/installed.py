@@ -12,7 +12,7 @@ TORCH = "torch>=2.6"
 
 
 def is_installed(requirement: str) -> bool:
-    """Whether a package is installed in a version that "name>=version" or "name>=version,<version" asks for."""
+    """Return whether a package is installed in a version that "name>=version" or "name>=version,<version" asks for."""
     name = re.split("[><]", requirement, maxsplit=1)[0].strip()
     found = installed_version(name)
     if found is None:
@@ -43,7 +43,7 @@ def loaded_in_another_version(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def torch_is_usable() -> bool:
-    """Whether PyTorch is installed, new enough, and not loaded in another version."""
+    """Return whether PyTorch is installed, new enough, and not loaded in another version."""
     return is_installed(TORCH) and not loaded_in_another_version(["torch"])
 
 

@@ -28,7 +28,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class ObjectToRun:
-    """One object for the engine: what is said of it along its axis, and the slices that are wanted of it (none = all).
+    """One object for the engine: its prompts along its axis, and the slices that are wanted (none = all).
 
     The masks of the other slices are known, such as from a saved scene, and are neither computed nor handed out.
     """
@@ -49,7 +49,7 @@ def engine_name(object_id: int) -> str:
 
 
 def engine_prompts(object_id: int, prompts: ObjectPrompts) -> ObjectPrompts:
-    """What is said of an object, under its name within the engine."""
+    """Return the prompts of an object under its name within the engine."""
     return replace(prompts, name=engine_name(object_id))
 
 
@@ -308,20 +308,16 @@ def check_memory(found: RunEstimate, small: bool) -> None:
     """Refuse a run that would not fit; with few features (`small`) no more than half of the free memory is missing."""
     if found.free_bytes is None or found.peak_bytes <= found.free_bytes:
         return
-    text = (
-        f"This run needs about {found.peak_bytes / 1e9:.1f} GB of memory, but only {found.free_bytes / 1e9:.1f} GB "
-        "are free"
-    )
     advice = (
         "use a smaller model, fewer segments at once or a smaller range"
         if small
         else "less will do, but slower"
     )
-    raise InsufficientMemoryError(f"{text}: {advice}.")
+    raise InsufficientMemoryError.for_run(found.peak_bytes, found.free_bytes, advice, less_will_do=not small)
 
 
 def _updated(tools: Engine, obj: ObjectToRun, cancelled: IsCancelled) -> Iterator[object]:
-    """What the engine finds for one object, and what is wanted of what it knew before."""
+    """Return what the engine finds for one object, and what is wanted of what it knew before."""
     from ..engine.propagate import Event
     from ..engine.slice_mask import SliceMask
 

@@ -79,7 +79,7 @@ class NetworkInputs:
         self.prepare()
 
     def display_changed(self) -> None:
-        """The user turned the display window: the network follows as long as nothing was said."""
+        """The user turned the display window: the network follows until the first prompt is given."""
         work = self._work
         untouched = work.session is not None and not any(obj.prompts for obj in work.session.objects)
         if work.window_spec == "display" and untouched and not work.run_is_on():
@@ -182,7 +182,7 @@ class NetworkInputs:
         self._work.notify(Topic.NETWORK)
 
     def _mark_stale(self) -> None:
-        """What was computed so far was computed otherwise."""
+        """Return what was computed so far was computed otherwise."""
         session = self._work.session
         if session is not None:
             self._work.stale.update(obj.id for obj in session.objects if obj.masks)

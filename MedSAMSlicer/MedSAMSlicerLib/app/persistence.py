@@ -1,6 +1,6 @@
 """A session as text for the scene, and back.
 
-The text holds what was said (a prompts file for each slice axis), and of each slice where its mask comes from. Masks
+The text holds the prompts (a prompts file for each object), and of each slice where its mask comes from. Masks
 themselves are those of the segments, so that a scene holds them once, and what was changed in them elsewhere counts.
 """
 

@@ -1,4 +1,4 @@
-"""The pump: a timer on the main thread that takes in what the worker has brought, and does small things later.
+"""A timer on the main thread that takes in what the worker has brought, and does small things later.
 
 The timer runs only while something is under way, so that an idle module costs nothing.
 """
@@ -50,12 +50,12 @@ class Work(Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether results are to come."""
+        """Return whether results are to come."""
         ...
 
     @property
     def filling(self) -> bool:
-        """Whether the background works."""
+        """Return whether the background works."""
         ...
 
     def dispatch(self, wait: float) -> bool:
@@ -71,7 +71,7 @@ class Poller:
         timers: None = `poll` is called by hand.
         clock: the time in seconds.
 
-    `on_error` hears of what could not be done with a result, such as when a mask cannot be written any more; without
+    `on_error` gets what could not be done with a result, such as when a mask cannot be written any more; without
     it such an error is raised.
     """
 
@@ -87,7 +87,7 @@ class Poller:
 
     @property
     def active(self) -> bool:
-        """Whether anything is under way."""
+        """Return whether anything is under way."""
         return bool(self._work.busy or self._due)
 
     def start(self) -> None:
@@ -97,7 +97,7 @@ class Poller:
 
     @property
     def user_is_active(self) -> bool:
-        """Whether the user moved something a moment ago."""
+        """Return whether the user moved something a moment ago."""
         return self._clock() < self._active_until
 
     def note_activity(self) -> None:
@@ -105,7 +105,7 @@ class Poller:
         self._active_until = self._clock() + ACTIVE_SECONDS
 
     def schedule(self, key: str, seconds: float, action: Callable[[], None], restart: bool = False) -> None:
-        """Do something in a while; what is already due under `key` stays as it is, or begins anew with `restart`."""
+        """Do something in a while; what is already due under `key` stays as it is, or starts over with `restart`."""
         if self._closed:
             return
         if restart or key not in self._due:

@@ -59,7 +59,7 @@ class ShownSlice:
 
     @property
     def is_oblique(self) -> bool:
-        """Whether the view shows something else than one slice of voxels."""
+        """Return whether the view shows something else than one slice of voxels."""
         return self.off_degrees > ALIGNED_DEGREES
 
 
@@ -171,7 +171,7 @@ class Watch(Protocol):
 
     @property
     def voxels_are_the_same(self) -> bool:
-        """Whether the volume holds what it held when the watch began, wherever that lies now."""
+        """Return whether the volume holds what it held when the watch began, wherever that lies now."""
         ...
 
     def close(self) -> None:
@@ -195,7 +195,7 @@ class Volumes(Protocol):
         ...
 
     def name(self, volume: Handle) -> str:
-        """What the user calls it."""
+        """Return what the user calls it."""
         ...
 
     def modality(self, volume: Handle) -> str | None:
@@ -207,11 +207,11 @@ class Volumes(Protocol):
         ...
 
     def is_there(self, volume: Handle) -> bool:
-        """Whether the volume was not deleted."""
+        """Return whether the volume was not deleted."""
         ...
 
     def identifier(self, volume: Handle) -> str:
-        """What stands for the volume where it must not be kept alive."""
+        """Return what stands for the volume where it must not be kept alive."""
         ...
 
     def find(self, identifier: str) -> Handle | None:
@@ -243,7 +243,7 @@ class Segments(Protocol):
         ...
 
     def name(self, segment_id: str) -> str:
-        """What the user calls it."""
+        """Return what the user calls it."""
         ...
 
     def color(self, segment_id: str) -> Color:
@@ -271,7 +271,7 @@ class Segments(Protocol):
         ...
 
     def locked(self, segment_id: str) -> bool:
-        """Whether no mask may change the segment."""
+        """Return whether no mask may change the segment."""
         ...
 
     def set_locked(self, segment_id: str, locked: bool) -> None:
@@ -311,7 +311,7 @@ class Segments(Protocol):
         ...
 
     def settle(self, segment_id: str | None = None) -> None:
-        """What is in a segment now, or in all, counts as known: it is no edit any more."""
+        """Return what is in a segment now, or in all, counts as known: it is no edit any more."""
         ...
 
     def digests(self, segment_id: str) -> dict[int, str]:
@@ -328,16 +328,16 @@ class Segments(Protocol):
 
     @property
     def is_streaming(self) -> bool:
-        """Whether masks stream in."""
+        """Return whether masks stream in."""
         ...
 
     @property
     def surface_lacks(self) -> bool:
-        """Whether a surface was shown and is not, since its voxels changed."""
+        """Return whether a surface was shown and is not, since its voxels changed."""
         ...
 
     def update_surface(self) -> None:
-        """Make the surfaces anew that writes have dropped."""
+        """Make the surfaces again that writes have dropped."""
         ...
 
     def moved_with_volume(self) -> bool:
@@ -367,7 +367,7 @@ class Segmentations(Protocol):
         ...
 
     def name(self, segmentation: Handle) -> str:
-        """What the user calls it."""
+        """Return what the user calls it."""
         ...
 
 
@@ -430,7 +430,7 @@ class PromptTools(Protocol):
 
     @property
     def tool(self) -> Tool | None:
-        """What is being placed; None while the mouse is free."""
+        """Return what is being placed; None while the mouse is free."""
         ...
 
     def start(self, tool: Tool, obj: ObjectMarkups, volume: Handle) -> None:
@@ -510,12 +510,12 @@ class Scene(Protocol):
 
     @property
     def choices(self) -> Choices:
-        """What is saved with the study."""
+        """Return what is saved with the study."""
         ...
 
     @property
     def is_closing(self) -> bool:
-        """Whether everything is being removed, so that nothing may be written any more."""
+        """Return whether everything is being removed, so that nothing may be written any more."""
         ...
 
     def prompts(

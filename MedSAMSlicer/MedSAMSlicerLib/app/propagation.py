@@ -64,7 +64,7 @@ class Propagation:
 
     @property
     def busy(self) -> bool:
-        """Whether a run is under way."""
+        """Return whether a run is under way."""
         return self._run is not None
 
     @property
@@ -204,8 +204,8 @@ class Propagation:
             self._fail(run, error)
 
     def _fail(self, run: _CurrentRun, error: MedSAMError) -> None:
-        """Tell why the run ended; where memory was short, less is offered."""
-        if not isinstance(error, InsufficientMemoryError) or "slower" not in str(error):
+        """Show why the run ended; where less memory would do, that is offered."""
+        if not isinstance(error, InsufficientMemoryError) or not error.less_will_do:
             self._work.show_error(error)
             return
         session = self._work.session
@@ -247,7 +247,7 @@ class Propagation:
         self.run_estimate = None
 
     def prompts_changed(self, object_id: int) -> None:
-        """Prompts of an object were changed: a run of it is planned anew."""
+        """Prompts of an object were changed: a run of it is planned again."""
         self.run_estimate = None
         if self._run is not None and object_id in self._run.object_ids and not self._run.ending:
             self._stop("again")  # what was found and not written yet is handed out again by the next run
@@ -261,7 +261,7 @@ class Propagation:
             self._work.poller.start()
 
     def _go_on(self, run: _CurrentRun) -> None:
-        """Begin again with what was said meanwhile."""
+        """Begin again with the prompts that came meanwhile."""
         there = [obj for obj in (self._object(object_id) for object_id in run.object_ids) if obj is not None]
         due = tuple(obj.id for obj in there if self._is_due(obj))
         if due:

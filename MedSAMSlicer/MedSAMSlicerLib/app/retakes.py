@@ -26,11 +26,11 @@ class Asked:
     run: int = 0
 
     def stands(self, obj: SegmentObject) -> bool:
-        """Whether the object is one for which this was asked, and that was not undone."""
+        """Return whether the object is one for which this was asked, and that was not undone."""
         return obj.run >= self.run if self.prompts is None else self._is_said(obj)
 
     def is_back(self, obj: SegmentObject) -> bool:
-        """Whether it was undone and is done again."""
+        """Return whether it was undone and is done again."""
         return obj.run == self.run if self.prompts is None else self._is_said(obj)
 
     def moved(self, move: Mover) -> Asked:
@@ -71,7 +71,7 @@ class Retakes:
         return orders
 
     def done_again(self, obj: SegmentObject) -> list[Asked]:
-        """What takes voxels back once more, since it is done again."""
+        """Return what takes voxels back once more, since it is done again."""
         undone, found = self._undone.get(obj.id, []), []
         while undone and undone[-1].is_back(obj):
             found.append(undone.pop())

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.cleanups import Cleanup
-from ..core.errors import Cancelled, MedSAMError, PromptError
+from ..core.errors import Cancelled, MedSAMError, ObjectError, PromptError
 from ..core.geometry import VolumeGeometry
 from ..core.intensity import Window
 from ..core.masks import PackedMask
@@ -35,6 +35,7 @@ from .jobs import (
     SliceFound,
     SlicesGone,
     WindowJob,
+    engine_name,
     load_prompts,
 )
 from .worker import Job, Worker
@@ -178,7 +179,7 @@ class _Runner:
     def run(
         self, job: Job, take: Callable[[Any], None] | None = None, names: dict[int, str] | None = None
     ) -> list[Any]:
-        """What the job brought; its error is raised, with objects by their names."""
+        """Return what the job brought; its error is raised, with objects by their names."""
         results: list[Any] = []
         errors: list[MedSAMError] = []
 
@@ -192,11 +193,11 @@ class _Runner:
             if self._cancel is not None and not ticket.cancelled.is_set() and self._cancel():
                 self._worker.cancel(ticket)
         if errors:
-            text = str(errors[0])
-            for number, name in (names or {}).items():
-                text = text.replace(repr(f"object-{number}"), repr(name))
-            kind = type(errors[0])
-            raise Cancelled(_("The segmentation was cancelled.")) if kind is Cancelled else kind(text)
+            error = errors[0]
+            if isinstance(error, ObjectError):
+                known = {engine_name(number): name for number, name in (names or {}).items()}
+                raise error.named(known.get(error.object_name, error.object_name))
+            raise Cancelled(_("The segmentation was cancelled.")) if isinstance(error, Cancelled) else error
         return results
 
     def close(self) -> None:

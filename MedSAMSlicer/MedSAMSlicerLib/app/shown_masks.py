@@ -20,7 +20,7 @@ from .state import Topic
 from .workspace import Workspace
 
 SURFACE_SECONDS = 0.5
-"""How long after the last change of a segment its surface in the 3-D views is made anew."""
+"""How long after the last change of a segment its surface in the 3-D views is made again."""
 
 _LONG_SECONDS = 0.1
 """A surface that takes longer than this to make waits until the user has put the prompt tool down."""
@@ -89,7 +89,7 @@ class ShownMasks:
                 self._write(obj, self._wanted(obj), asked)
 
     def shown(self, obj: SegmentObject) -> dict[int, PackedMask]:
-        """What the segment shows of an object by slice: cleaned where that is wanted and known, else raw."""
+        """Return what the segment shows of an object by slice: cleaned where that is wanted and known, else raw."""
         return self._wanted(obj)
 
     def _wanted(self, obj: SegmentObject) -> dict[int, PackedMask]:
@@ -110,7 +110,7 @@ class ShownMasks:
         self._written[obj.id] = (axis, dict(wanted))
 
     def _along(self, object_id: int, axis: SliceAxis) -> dict[int, PackedMask]:
-        """What was written for an object, by slice across `axis`."""
+        """Return what was written for an object, by slice across `axis`."""
         before, written = self._written.get(object_id, (axis, {}))
         if before == axis or self._work.geometry is None:
             return written
@@ -161,7 +161,7 @@ class ShownMasks:
         self._surface_later()
 
     def _surface_later(self) -> None:
-        """Make surfaces that were shown anew once nothing changes any more for a moment."""
+        """Make surfaces again that were shown, once nothing changes any more for a moment."""
         masks = self._work.masks
         if masks is not None and masks.surface_lacks and not masks.is_streaming:
             self._work.poller.schedule("surface", SURFACE_SECONDS, self._make_surface, restart=True)

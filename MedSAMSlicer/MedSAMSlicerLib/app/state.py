@@ -82,7 +82,7 @@ class Message:
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far a run is: slices done and in all, and seconds left (None until that can be said)."""
+    """How far a run is: slices done and in all, and seconds left (None until that is known)."""
 
     done: int
     total: int

@@ -37,7 +37,7 @@ class Tools(Protocol):
 
     @property
     def filling(self) -> bool:
-        """Whether something goes on in the background; asked from the main thread."""
+        """Return whether something goes on in the background; asked from the main thread."""
         ...
 
     def close(self) -> None:
@@ -55,7 +55,7 @@ class Job:
         raise NotImplementedError
 
     def replaces(self, waiting: Job) -> bool:
-        """Whether a job that still waits is not worth doing any more, now that there is this one."""
+        """Return whether a job that still waits is not worth doing any more, now that there is this one."""
         return False
 
 
@@ -102,23 +102,23 @@ class Worker:
 
     @property
     def busy(self) -> bool:
-        """Whether a job waits, runs, or has results that were not taken in yet."""
+        """Return whether a job waits, runs, or has results that were not taken in yet."""
         return bool(self._open)
 
     @property
     def filling(self) -> bool:
-        """Whether features are computed in the background."""
+        """Return whether features are computed in the background."""
         tools = self._tools
         return tools is not None and tools.filling
 
     @property
     def started(self) -> bool:
-        """Whether there is a thread yet."""
+        """Return whether there is a thread yet."""
         return self._thread is not None
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
+        """Return whether `close` was called."""
         return self._closing
 
     def submit(self, job: Job, result: OnResult, end: OnEnd) -> Ticket:
@@ -185,7 +185,7 @@ class Worker:
         return True
 
     def _exit(self) -> None:
-        """The process ends: a thread that is still importing torch would be torn apart, and torch would complain."""
+        """The process ends: a thread that still imports torch would be torn apart, and torch would print errors."""
         self.close(EXIT_SECONDS)
 
     def _deliver(self, outcome: _Outcome) -> None:
@@ -258,7 +258,7 @@ class Worker:
 
 
 def sentence_for(error: Exception) -> MedSAMError:
-    """What the user is told of an error that nobody foresaw."""
+    """Return what the user is told of an error that nobody foresaw."""
     text = f"{type(error).__name__}: {error}"
     # torch.OutOfMemoryError is a RuntimeError with that name; on the CPU it is a plain RuntimeError.
     words = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")

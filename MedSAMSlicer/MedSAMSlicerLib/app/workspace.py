@@ -12,7 +12,7 @@ from typing import Any
 import numpy.typing as npt
 
 from ..core.cleanups import Cleanup
-from ..core.errors import MedSAMError, SessionError
+from ..core.errors import MedSAMError, ObjectError, SessionError
 from ..core.geometry import VolumeGeometry
 from ..core.intensity import Window
 from ..core.segment_object import SegmentObject
@@ -21,6 +21,7 @@ from ..core.translation import tr as _
 from ..models.registry import BUNDLED_ID
 from .engine_state import Engine
 from .installed import torch_is_usable
+from .jobs import engine_name
 from .poller import Poller, Timers
 from .ports import Handle, PromptEdit, Scene, Segments, ShownSlice, Tool
 from .state import Level, Message, NetworkState, Topic
@@ -143,11 +144,10 @@ class Workspace:
 
     def show_error(self, error: MedSAMError) -> None:
         """Tell the user what went wrong, objects by their names."""
-        text = str(error)
-        if self.session is not None:
-            for obj in self.session.objects:
-                text = text.replace(repr(f"object-{obj.id}"), repr(obj.name))
-        self.show_message(text, Level.ERROR, error.offer)
+        if isinstance(error, ObjectError):
+            names = {engine_name(obj.id): obj.name for obj in (self.session.objects if self.session else ())}
+            error = error.named(names.get(error.object_name, error.object_name))
+        self.show_message(str(error), Level.ERROR, error.offer)
 
     # -- looking
 
@@ -163,7 +163,7 @@ class Workspace:
 
     @property
     def object_id(self) -> int | None:
-        """The object of the selected segment; None before anything was said of it."""
+        """The object of the selected segment; None before its first prompt or mask."""
         found = None if self.segment_id is None else self.object_ids.get(self.segment_id)
         if found is None or self.session is None:
             return None
@@ -180,7 +180,7 @@ class Workspace:
         return next((segment for segment, known in self.object_ids.items() if known == object_id), None)
 
     def is_locked(self, segment_id: str) -> bool:
-        """Whether a segment is locked."""
+        """Return whether a segment is locked."""
         return self.masks is not None and segment_id in self.segment_ids and self.masks.locked(segment_id)
 
     @property
@@ -190,7 +190,7 @@ class Workspace:
 
     @property
     def torch_is_there(self) -> bool:
-        """Whether PyTorch can be used; it is not imported to find out."""
+        """Return whether PyTorch can be used; it is not imported to find out."""
         return torch_is_usable()
 
     def usable_volume(self) -> tuple[Handle, Session]:
@@ -201,7 +201,7 @@ class Workspace:
         return self.volume_node, self.session
 
     def shown(self) -> ShownSlice | None:
-        """What the views show: of the selected object's axis if it has one, else of the view under the mouse."""
+        """Return what the views show: of the selected object's axis if it has one, else of the view under the mouse."""
         if self.volume_node is None or self.geometry is None:
             return None
         axis = self.selected_object.axis if self.selected_object else None

@@ -131,7 +131,7 @@ def _run(arguments: argparse.Namespace, signals: EndingSignals) -> int:
 
 
 def _sentence(error: Exception, program: str) -> tuple[str, int]:
-    """What to say about an error, and the exit code."""
+    """Return what to say about an error, and the exit code."""
     if isinstance(error, UsageError):
         return f"{error} (see {program} --help)", USAGE
     if isinstance(error, MedSAMError):
@@ -150,7 +150,7 @@ def _show_error(sentence: str, code: int) -> int:
 
 @contextlib.contextmanager
 def _log_to_stderr(debug: bool) -> Iterator[None]:
-    """What the library logs goes to the error output: warnings, or everything with --debug."""
+    """Return what the library logs goes to the error output: warnings, or everything with --debug."""
     logger = logging.getLogger(_LIBRARY)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LowerCase("medsamslicer: %(levelname)s: %(message)s"))

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from ..core.errors import MedSAMError
 from ..core.geometry import VolumeGeometry
 from ..core.prompts import PromptSet
+from ..engine.devices import chosen_device
 from ..engine.estimate import estimate
 from ..engine.process_memory import available_bytes
 from ..engine.result import ObjectResult, SegmentationResult
@@ -103,22 +102,6 @@ def segment_volume(
         device=str(precision.device),
         notes=(precision.note,) if precision.note else (),
     )
-
-
-def chosen_device(name: str) -> str:
-    """The device to use for `auto`, or the one that was named. Raises MedSAMError when that is not there."""
-    if name == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        kind = torch.device(name).type
-    except RuntimeError as error:
-        raise MedSAMError(f"The device must be auto, cpu, cuda, cuda:1 or mps, not {name!r}.") from error
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(kind, False):
-        raise MedSAMError(f"The device {name} is not on this computer; --device cpu always is.")
-    return name
 
 
 def _described(obj: ObjectResult, result: SegmentationResult, geometry: VolumeGeometry) -> dict[str, Any]:

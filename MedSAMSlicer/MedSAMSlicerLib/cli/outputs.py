@@ -73,7 +73,7 @@ def reserved_targets(output: Path, *others: Path | None) -> Iterator[None]:
 
 
 def needs_dicom(output: Path) -> bool:
-    """Whether the output refers to a DICOM series."""
+    """Return whether the output refers to a DICOM series."""
     return output.name.lower().endswith(_DICOM)
 
 

@@ -35,7 +35,7 @@ class PromptText:
 
     @property
     def fields(self) -> list[str]:
-        """What the commas part, without blanks around."""
+        """Return what the commas part, without blanks around."""
         return [part.strip() for part in self.body.split(",")]
 
     def numbers(self, count: int) -> list[float]:
@@ -59,7 +59,7 @@ class PromptText:
         return int(value)
 
     def polarity(self) -> tuple[bool, PromptText]:
-        """Whether a point lies on the object, and the text without its sign."""
+        """Return whether a point lies on the object, and the text without its sign."""
         last = self.fields[-1]
         if last not in ("+", "-"):
             return True, self

@@ -124,9 +124,9 @@ def _prepared(arguments: argparse.Namespace, volume: Volume) -> tuple[VolumeSegm
     from ..core.geometry import SliceAxis
     from ..core.intensity import choose_window
     from ..core.prompts import PromptSet
+    from ..engine.devices import chosen_device
     from ..engine.segmenter import VolumeSegmenter
     from ..sam2.checkpoint import load_named
-    from .compute import chosen_device
 
     file = Registry.from_environment().open(arguments.model or BUNDLED_ID, confirmation(arguments.yes), loads)
     window = choose_window(volume.array, arguments.window, volume.modality, warn)

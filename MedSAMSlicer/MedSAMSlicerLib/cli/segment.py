@@ -12,7 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import CheckpointError, OutputError, PromptError, SpacingUnknownError, VolumeError
+from ..core.errors import (
+    CheckpointError,
+    OutputError,
+    PromptError,
+    SeveralSeriesError,
+    SpacingUnknownError,
+    VolumeError,
+)
 from ..models.registry import BUNDLED_ID, CheckpointFile, Registry
 from .argument_types import expanded, positive, split_label, threads
 from .exit_codes import OK, UsageError
@@ -238,10 +245,10 @@ def read_input_volume(path: Path, series_uid: str | None, spacing: str | None) -
         volume = read_volume(path, series_uid, None if spacing is None else parse_spacing(spacing))
     except SpacingUnknownError as error:
         raise VolumeError(f"{error} Give it with --spacing X,Y or X,Y,Z.") from error
-    except VolumeError as error:  # the library knows of no option
-        raise VolumeError(
-            str(error).replace("choose one by its UID", "choose one with --series UID")
-        ) from error
+    except SeveralSeriesError as error:  # the library knows of no option
+        found = "; ".join(error.listing)
+        text = f"{error.path} holds {len(error.listing)} series, choose one with --series UID: {found}."
+        raise VolumeError(text) from error
     if series_uid is not None and volume.dicom_files is None:
         raise VolumeError(f"--series {series_uid} is for DICOM, but {path} is not.")
     return volume

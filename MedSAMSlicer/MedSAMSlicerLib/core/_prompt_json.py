@@ -31,6 +31,7 @@ from .prompts import (
     RecistLine,
     Scribble,
     SliceRef,
+    no_kind,
 )
 
 SCHEMA = "medsamslicer-prompts"
@@ -84,7 +85,9 @@ def _prompt_content(prompt: Prompt) -> dict[str, Any]:
         return {"type": "scribble", **shared, **stroke, "positive": prompt.positive}
     if isinstance(prompt, RecistLine):
         return {"type": "line", **shared, "start": prompt.start, "end": prompt.end}
-    return {"type": "mask", **shared, "shape": prompt.mask.shape, "runs": _run_lengths(prompt.mask)}
+    if isinstance(prompt, MaskPrompt):
+        return {"type": "mask", **shared, "shape": prompt.mask.shape, "runs": _run_lengths(prompt.mask)}
+    raise no_kind(prompt)
 
 
 def loads(text: str, geometry: VolumeGeometry | None = None) -> PromptSet:

@@ -18,6 +18,7 @@ from ._prompt_types import (
     Scribble,
     SliceRef,
     finite,
+    no_kind,
     ras_point,
 )
 from .errors import PromptError
@@ -148,7 +149,9 @@ def _places(prompt: PlacedPrompt) -> tuple[RAS, ...]:
         return prompt.corner, prompt.opposite_corner
     if isinstance(prompt, Scribble):
         return prompt.points_ras
-    return prompt.start, prompt.end
+    if isinstance(prompt, RecistLine):
+        return prompt.start, prompt.end
+    raise no_kind(prompt)
 
 
 def _place(geometry: VolumeGeometry, slice: SliceRef, xy: Iterable[Sequence[float]]) -> list[RAS]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Union
+from typing import NoReturn, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -134,6 +134,26 @@ class RecistLine:
 # Union, since Python 3.10 is served and isinstance needs the members: Prompt.__args__.
 PlacedPrompt = Union[Point, Box, Scribble, RecistLine]  # noqa: UP007
 Prompt = Union[PlacedPrompt, MaskPrompt]  # noqa: UP007
+
+
+KIND_NAMES: dict[type, str] = {
+    Point: "point",
+    Box: "box",
+    Scribble: "scribble",
+    RecistLine: "line",
+    MaskPrompt: "mask",
+}
+"""What each kind of prompt is called, in labels and files."""
+
+
+def no_kind(prompt: NoReturn) -> TypeError:
+    """The error at the end of every list of kinds; a type checker refuses it there while a kind is left out."""
+    return TypeError(f"{type(prompt).__name__} is no kind of prompt that is known here.")
+
+
+def kind_name(prompt: Prompt) -> str:
+    """Return what the kind of a prompt is called, such as "box"."""
+    return KIND_NAMES[type(prompt)]
 
 
 def ras_point(point: Sequence[float], what: str) -> RAS:

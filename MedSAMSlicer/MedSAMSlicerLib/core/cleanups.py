@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CLEANUPS = ("none", "islands", "holes", "both")
+"""The clean-ups that a prompts file can name."""
+
 
 @dataclass(frozen=True)
 class Cleanup:
@@ -21,12 +24,12 @@ class Cleanup:
 
     @classmethod
     def usual(cls) -> Cleanup:
-        """What the panel begins with: one connected part without holes."""
+        """Return what the panel begins with: one connected part without holes."""
         return cls(keep_prompted=True, fill_holes=True)
 
     @property
     def is_on(self) -> bool:
-        """Whether anything is done at all."""
+        """Return whether anything is done at all."""
         return self.keep_prompted or self.fill_holes or self.smooth
 
     @property

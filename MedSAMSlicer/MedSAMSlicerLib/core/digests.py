@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .geometry import SliceAxis
+from .masks import pack_bits
 
 Mask = npt.NDArray[np.bool_]
 
@@ -20,7 +21,7 @@ def digest_of(mask: Mask) -> str:
     """A digest of a bool mask (rows, columns): 16 hexadecimal digits, "" for an empty mask."""
     if not mask.any():
         return EMPTY
-    return hashlib.blake2b(np.packbits(mask).data, digest_size=8).hexdigest()
+    return hashlib.blake2b(pack_bits(mask).data, digest_size=8).hexdigest()
 
 
 class KnownSlices:
@@ -43,7 +44,7 @@ class KnownSlices:
         return self._digests.get(index, EMPTY)
 
     def differs(self, index: int, mask: Mask) -> bool:
-        """Whether `mask` is another than what is known of slice `index`."""
+        """Return whether `mask` is another than what is known of slice `index`."""
         return digest_of(mask) != self.digest(index)
 
     def indices(self) -> Iterable[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class MedSAMError(Exception):
     """Anything the user can be told in one sentence; ``str(error)`` is that sentence.
@@ -28,12 +30,45 @@ class OtherVolumeError(PromptError):
     """A prompt in a view that shows another volume than the one that is segmented."""
 
 
+class ObjectError(PromptError):
+    """Prompts of one object that cannot be used.
+
+    Attributes:
+        sentence: the sentence with "{object}" where the object is named.
+        object_name: the name that the object has where the error was raised.
+    """
+
+    def __init__(self, sentence: str, object_name: str) -> None:
+        super().__init__(sentence.replace("{object}", repr(object_name)))
+        self.sentence, self.object_name = sentence, object_name
+
+    def __reduce__(self) -> tuple[type[ObjectError], tuple[str, str]]:
+        return ObjectError, (self.sentence, self.object_name)
+
+    def named(self, name: str) -> ObjectError:
+        """The same error about the object under another name."""
+        return ObjectError(self.sentence, name)
+
+
 class VolumeError(MedSAMError):
     """An image that cannot be read or holds nothing to segment."""
 
 
 class SpacingUnknownError(VolumeError):
     """A volume does not tell how large its voxels are, and nobody else did."""
+
+
+class SeveralSeriesError(VolumeError):
+    """A folder that holds several DICOM series, of which one must be chosen.
+
+    Attributes:
+        path: the folder.
+        listing: the series, each with its UID.
+    """
+
+    def __init__(self, path: object, listing: Sequence[str]) -> None:
+        super().__init__(f"{path} holds {len(listing)} series, choose one by its UID: {'; '.join(listing)}.")
+        self.path, self.listing = path, tuple(listing)
 
 
 class CheckpointError(MedSAMError):
@@ -49,7 +84,23 @@ class OutputError(MedSAMError):
 
 
 class InsufficientMemoryError(MedSAMError):
-    """A run that would not fit into the memory of this computer."""
+    """A run that would not fit into the memory of this computer.
+
+    Attributes:
+        less_will_do: whether the same run, slower and with few features kept, would fit.
+    """
+
+    def __init__(self, text: str, less_will_do: bool = False) -> None:
+        super().__init__(text)
+        self.less_will_do = less_will_do
+
+    @classmethod
+    def for_run(
+        cls, needed: int, free: int, advice: str, less_will_do: bool = False
+    ) -> InsufficientMemoryError:
+        """The error of a run that needs more than the `free` bytes; `advice` says what to do."""
+        text = f"This run needs about {needed / 1e9:.1f} GB of memory, but only {free / 1e9:.1f} GB are free: {advice}."
+        return cls(text, less_will_do)
 
 
 class SessionError(MedSAMError):

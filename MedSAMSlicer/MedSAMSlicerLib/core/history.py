@@ -40,7 +40,7 @@ class Command(Generic[T]):
         return Command(self.label, {**later.before, **self.before}, {**self.after, **later.after}, self.run)
 
     def touches(self, keys: Collection[int]) -> bool:
-        """Whether the step changed one of these values."""
+        """Return whether the step changed one of these values."""
         return any(key in self.after for key in keys)
 
     def changed(
@@ -125,12 +125,12 @@ class History(Generic[T]):
 
     @property
     def undo_label(self) -> str | None:
-        """What `undo` would take back."""
+        """Return what `undo` would take back."""
         return self._done[-1].label if self._done else None
 
     @property
     def redo_label(self) -> str | None:
-        """What `redo` would do again."""
+        """Return what `redo` would do again."""
         return self._undone[-1].label if self._undone else None
 
 

@@ -287,7 +287,7 @@ def _automatic_window(
 
 
 def _saturates_at(sample: Array, top: float) -> bool:
-    """Whether whole numbers pile up at `top`, as the clipped bones of a windowed CT do."""
+    """Return whether whole numbers pile up at `top`, as the clipped bones of a windowed CT do."""
     if not np.array_equal(sample, np.rint(sample)):
         return False
     piled, next_to_it = np.count_nonzero(sample == top), np.count_nonzero(sample == top - 1)
@@ -295,7 +295,7 @@ def _saturates_at(sample: Array, top: float) -> bool:
 
 
 def _looks_like_hounsfield(sample: Array) -> bool:
-    """Whether voxel values are those of a CT: air and water at their places in HU, or fat and soft tissue."""
+    """Return whether voxel values are those of a CT: air and water at their places in HU, or fat and soft tissue."""
     if np.quantile(sample, 0.005, method="nearest") < -3100.0:
         return False  # lower than any scanner's padding: a phase or difference image
 
@@ -313,7 +313,7 @@ def _looks_like_hounsfield(sample: Array) -> bool:
 
 
 def _is_inverted(sample: Array) -> bool:
-    """Whether the values of a CT fall with density: the body is as low as air, and air is the highest."""
+    """Return whether the values of a CT fall with density: the body is as low as air, and air is the highest."""
     air = np.count_nonzero(sample <= _AIR) / sample.size
     return bool(air > _AIR_SHARE and np.quantile(sample, 0.995, method="nearest") < _MUSCLE)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +51,7 @@ class PackedMask:
         if not len(rows):
             return cls(shape, (0, 0), (0, 0), b"")
         y0, y1, x0, x1 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-        bits = zlib.compress(np.packbits(mask[y0:y1, x0:x1]).tobytes(), level=1)
+        bits = zlib.compress(pack_bits(mask[y0:y1, x0:x1]).tobytes(), level=1)
         return cls(shape, (y0, x0), (y1 - y0, x1 - x0), bits)
 
     def to_array(self) -> npt.NDArray[np.bool_]:
@@ -59,13 +60,12 @@ class PackedMask:
         if self.bits:
             (y0, x0), (rows, columns) = self.corner, self.extent
             packed = np.frombuffer(zlib.decompress(self.bits), dtype=np.uint8)
-            pixels = np.unpackbits(packed, count=rows * columns).reshape(rows, columns)
-            mask[y0 : y0 + rows, x0 : x0 + columns] = pixels
+            mask[y0 : y0 + rows, x0 : x0 + columns] = unpack_bits(packed, (rows, columns))
         return mask
 
     @property
     def is_empty(self) -> bool:
-        """Whether no pixel belongs to the object."""
+        """Return whether no pixel belongs to the object."""
         return not self.bits
 
 
@@ -87,8 +87,18 @@ class StoredMask:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the mask belongs to the user, so that no propagation may replace it."""
+        """Return whether the mask belongs to the user, so that no propagation may replace it."""
         return self.state is not MaskState.PREDICTED
+
+
+def pack_bits(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """Return the pixels of a bool array of any shape, eight to a byte, in row order: (ceil(size / 8),) uint8."""
+    return np.packbits(mask)
+
+
+def unpack_bits(bits: npt.NDArray[np.uint8], shape: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """Return the bool array of `shape` that `pack_bits` packed."""
+    return np.unpackbits(bits, count=math.prod(shape)).astype(np.bool_).reshape(shape)
 
 
 def volume_of(

@@ -86,7 +86,7 @@ def hd95(mask: Mask, reference: Mask, spacing: Sequence[float]) -> float:
 
 
 def check_surface_metrics() -> None:
-    """Whether the surface metrics can be had; MedSAMError with what to install if not."""
+    """Return whether the surface metrics can be had; MedSAMError with what to install if not."""
     _import_monai()
 
 
@@ -165,7 +165,7 @@ def _surface(mask: npt.NDArray[np.bool_], spacing: tuple[float, ...]) -> tuple[F
 
 
 def _are_near(places: FloatArray, others: FloatArray, tolerance_mm: float) -> npt.NDArray[np.bool_]:
-    """Whether one of the others lies within the tolerance, for each place."""
+    """Return whether one of the others lies within the tolerance, for each place."""
     from scipy.spatial import KDTree
 
     beyond = np.nextafter(

@@ -9,14 +9,14 @@ from types import MappingProxyType
 import numpy as np
 
 from .geometry import FloatArray, VolumeGeometry
-from .prompts import RAS, Box, MaskPrompt, Point, Prompt, PromptSet, RecistLine
+from .prompts import RAS, Box, MaskPrompt, Point, Prompt, PromptSet, RecistLine, Scribble, no_kind
 from .segment_object import SegmentObject
 
 Mover = Callable[[Prompt], Prompt]
 
 
 def mover(before: VolumeGeometry, after: VolumeGeometry) -> Mover:
-    """What moves a prompt of a volume with geometry `before` to the same voxels of `after`, of the same shape.
+    """Return what moves a prompt of a volume with geometry `before` to the same voxels of `after`, of the same shape.
 
     A stroke becomes wider or narrower as the volume does on the whole.
     """
@@ -33,8 +33,10 @@ def mover(before: VolumeGeometry, after: VolumeGeometry) -> Mover:
             return replace(prompt, corner=corner, opposite_corner=opposite)
         if isinstance(prompt, RecistLine):
             return replace(prompt, start=_applied(matrix, prompt.start), end=_applied(matrix, prompt.end))
-        points = tuple(_applied(matrix, ras) for ras in prompt.points_ras)
-        return replace(prompt, points_ras=points, radius_mm=scale * prompt.radius_mm)
+        if isinstance(prompt, Scribble):
+            points = tuple(_applied(matrix, ras) for ras in prompt.points_ras)
+            return replace(prompt, points_ras=points, radius_mm=scale * prompt.radius_mm)
+        raise no_kind(prompt)
 
     return moved
 

@@ -39,7 +39,7 @@ class Claims:
 
     @property
     def owners(self) -> frozenset[str]:
-        """Who has it."""
+        """Return who has it."""
         for rank in reversed(self.order):
             if not self.wanting.isdisjoint(rank):
                 return self.wanting & frozenset(rank)
@@ -101,7 +101,7 @@ class OverlapOrders:
         return self._numbers is not None
 
     def knows(self, segment_id: str) -> bool:
-        """Whether a segment ever claimed a contested voxel."""
+        """Return whether a segment ever claimed a contested voxel."""
         return any(segment_id in claims.members for claims in self._claims)
 
     def enter(
@@ -144,7 +144,7 @@ class OverlapOrders:
         return self._change(voxels, lambda claims: Claims(claims.order, claims.wanting - {segment_id}))
 
     def come_last(self, segment_id: str, voxels: Voxels) -> None:
-        """A segment takes its place in the order anew."""
+        """A segment takes its place at the end of the order."""
         self._change(voxels, lambda claims: claims.last(segment_id))
 
     def contested(self, segment_id: str, voxels: tuple[slice | int, ...], shape: Shape) -> Flags:

@@ -62,7 +62,7 @@ class KeyStep:
     Attributes:
         id: stands for everything that the mask depends on.
         index: the slice.
-        prompts: all that was said on it until its round.
+        prompts: all prompts on it until its round.
         corrects: the id of the track or key slice whose mask the prompts correct; None for a slice of its own.
         step: the direction in which that mask was tracked; 0 when it was a key slice.
         beside: the nearest other key slices below and above, when it is a correction.
@@ -101,7 +101,7 @@ class Round:
 def replay(
     prompts: Sequence[PlannedPrompt], first: int, last: int, tapers: bool = False, refined: bool = False
 ) -> list[Round]:
-    """What prompts lead to, round by round.
+    """Return what prompts lead to, round by round.
 
     Args:
         prompts: of one object, those of masks included.
@@ -126,14 +126,14 @@ def replay(
 
 
 def track_id(track: Track, ids: Mapping[int, str], tapers: bool = False) -> str:
-    """What stands for everything that the masks of a track depend on; `ids` are those of the key slices."""
+    """Return what stands for everything that the masks of a track depend on; `ids` are those of the key slices."""
     other = "" if track.other_key is None else ids[track.other_key]
     end = track.slices[-1] if tapers and track.other_key is None else ""
     return _digest("track", ids[track.key], other, str(track.step), str(end))
 
 
 def starts_over(prompts: Sequence[PlannedPrompt]) -> bool:
-    """Whether a box, line or mask was said last on a slice: what was computed there before no longer counts."""
+    """Return whether a box, line or mask was given last on a slice: what was computed there before no longer counts."""
     latest = max(prompt.round for prompt in prompts)
     return any(
         isinstance(prompt, (Box, RecistLine, MaskPrompt, KeptMask)) and prompt.round == latest

@@ -1,4 +1,4 @@
-"""What the user says about objects: points, boxes, scribbles, masks and lines, each bound to one slice.
+"""Prompts: points, boxes, scribbles, masks and lines, each bound to one slice.
 
 Places are RAS in mm, so that a prompt survives a saved scene and a volume shown by another program. Every
 prompt knows its round: 0 when it was given before the first propagation, n when it corrects the n-th one.
@@ -32,11 +32,15 @@ from ._prompt_types import (
     Scribble,
     SliceRef,
     finite,
+    kind_name,
+    no_kind,
     whole,
 )
+from .cleanups import CLEANUPS
 from .errors import PromptError
 from .geometry import SliceAxis, VolumeGeometry
 from .intensity import Window
+from .tiers import TIERS
 
 __all__ = [
     "CLEANUPS",
@@ -57,21 +61,21 @@ __all__ = [
     "box_from_ras",
     "box_from_voxels",
     "in_slice",
+    "kind_name",
     "line_from_voxels",
+    "no_kind",
     "point_from_ras",
     "point_from_voxel",
     "validate",
 ]
 
 SCHEMA_VERSION = 1
-TIERS = ("exact", "balanced", "fast")
-CLEANUPS = ("none", "islands", "holes", "both")
 OVERLAPS = ("keep", "highest")
 
 
 @dataclass(frozen=True)
 class ObjectPrompts:
-    """All that was said about one object.
+    """All prompts of one object.
 
     Attributes:
         name: that of the segment.
@@ -115,8 +119,8 @@ class PromptSet:
         window: the gray window of the volume.
         checkpoint_id, checkpoint_sha256: the network's weights.
         tier: "exact", "balanced" or "fast" arithmetic.
-        cleanup: "none", "islands", "holes" or "both": what is done to the finished masks; None = not said.
-        overlap: "keep" or "highest": whose a voxel is that several objects claim; None = not said.
+        cleanup: "none", "islands", "holes" or "both": what is done to the finished masks; None = not given.
+        overlap: "keep" or "highest": which object has a voxel that several claim; None = not given.
 
     Raises:
         PromptError: prompts on another axis or outside the volume, a name given twice, an unknown tier,

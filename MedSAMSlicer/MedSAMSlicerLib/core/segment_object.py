@@ -99,11 +99,11 @@ class SegmentObject:
         return self.kept_slices | {prompt.slice.index for prompt in self.prompts}
 
     def prompts_on(self, index: int) -> tuple[Prompt, ...]:
-        """What is said on a slice."""
+        """Return the prompts on a slice."""
         return tuple(prompt for prompt in self.prompts if prompt.slice.index == index)
 
     def key_content(self) -> dict[int, KeyContent]:
-        """What each key slice says."""
+        """Return what each key slice says."""
         content: dict[int, KeyContent] = {}
         for index in sorted(self.key_slices):
             stored = self.masks.get(index)
@@ -298,18 +298,12 @@ class SegmentObject:
         return replace(after, settled=MappingProxyType({**self.settled, **as_computed}))
 
     def _known_content(self) -> dict[int, KeyContent]:
-        """What the masks were computed from, and what was accepted of them."""
+        """Return what the masks were computed from, and what was accepted of them."""
         settled = {index: what for index, what in self.settled.items() if index in self.kept_slices}
         return {**self.propagated, **settled}
 
     def _previewed(self, index: int) -> tuple[Prompt, ...]:
         return self.previews[index].prompts if index in self.previews else ()
-
-
-def kind_of(prompt: Prompt) -> str:
-    """The word for a kind of prompt, such as "box"."""
-    name = type(prompt).__name__
-    return {"RecistLine": "line", "MaskPrompt": "mask"}.get(name, name.lower())
 
 
 def letter_of(axis: SliceAxis | None) -> str:
@@ -318,7 +312,7 @@ def letter_of(axis: SliceAxis | None) -> str:
 
 
 def kept_as_prompts(obj: SegmentObject) -> ObjectPrompts:
-    """What is said about an object, the masks that the user accepted or edited within its range as mask prompts."""
+    """Return the prompts of an object, and as mask prompts the masks that the user accepted or edited in its range."""
     first, last = obj.slice_range or (0, max(obj.masks, default=0))
     kept = [
         MaskPrompt(SliceRef(obj.axis, index), stored.mask.to_array(), stored.round)
@@ -333,7 +327,7 @@ def kept_as_prompts(obj: SegmentObject) -> ObjectPrompts:
 
 
 def _key_ids(content: Mapping[int, KeyContent], axis: SliceAxis, limits: tuple[int, int]) -> dict[int, str]:
-    """What stands for the masks of key slices, by index."""
+    """Return what stands for the masks of key slices, by index."""
     given = [prompt for prompts, _, _ in content.values() for prompt in prompts]
     kept = [
         KeptMask(SliceRef(axis, index), mask, turn)

@@ -1,4 +1,4 @@
-"""What the user has said and accepted about all objects on one volume, with one history for prompts and masks.
+"""The prompts and masks of all objects on one volume, with one history for both.
 
 A session holds values only and knows neither network nor scene. It belongs to one thread.
 """
@@ -20,8 +20,8 @@ from .intensity import Window
 from .masks import MaskState, PackedMask, StoredMask
 from .moving import Mover, moved_object, mover
 from .plan import Track
-from .prompts import ObjectPrompts, Prompt, PromptSet, validate
-from .segment_object import KeyContent, SegmentObject, kept_as_prompts, kind_of, letter_of
+from .prompts import ObjectPrompts, Prompt, PromptSet, kind_name, validate
+from .segment_object import KeyContent, SegmentObject, kept_as_prompts, letter_of
 from .timeline import Timeline
 
 
@@ -221,7 +221,7 @@ class Session:
     ) -> tuple[int, ...]:
         """Store what a run found, bool (rows, columns) by slice index, and say which slices took it.
 
-        Slices the user accepted or edited keep their masks. An object that was locked, deleted or propagated anew
+        Slices the user accepted or edited keep their masks. An object that was locked, deleted or propagated again
         meanwhile takes nothing, nor does one whose propagation was undone. All results of a run are one step of
         undo together with its begin, unless the user did something else to the object in between.
         """
@@ -426,7 +426,7 @@ class Session:
         along = obj.turned(prompt.slice.axis, self.geometry.shape) if obj.is_free else obj
         fitting = self._fitting(along, prompt)
         after = self._ranged(along, slice_range, fitting) if ranged else along
-        self._timeline.change(f"Add {kind_of(prompt)}", after.with_prompts((*obj.prompts, fitting)))
+        self._timeline.change(f"Add {kind_name(prompt)}", after.with_prompts((*obj.prompts, fitting)))
 
     def replace_prompt(
         self,
@@ -450,14 +450,14 @@ class Session:
         fitting = self._fitting(along, prompt)
         prompts[self._position(obj, position)] = fitting
         after = self._ranged(along, slice_range, fitting) if ranged else along
-        self._timeline.change(f"Change {kind_of(prompt)}", after.with_prompts(tuple(prompts)), run)
+        self._timeline.change(f"Change {kind_name(prompt)}", after.with_prompts(tuple(prompts)), run)
 
     def remove_prompt(self, object_id: int, position: int) -> None:
         """Remove the prompt at `position`."""
         obj = self._unlocked(object_id)
         prompts = list(obj.prompts)
         removed = prompts.pop(self._position(obj, position))
-        self._timeline.change(f"Remove {kind_of(removed)}", obj.with_prompts(tuple(prompts)))
+        self._timeline.change(f"Remove {kind_name(removed)}", obj.with_prompts(tuple(prompts)))
 
     def remove_prompts(self, object_id: int) -> None:
         """Remove all prompts and the slice range of the object."""
@@ -469,7 +469,7 @@ class Session:
 
     @property
     def undo_label(self) -> str | None:
-        """What `undo` would take back, None when there is nothing."""
+        """Return what `undo` would take back, None when there is nothing."""
         return self._timeline.undo_label
 
     @property
@@ -479,7 +479,7 @@ class Session:
 
     @property
     def redo_label(self) -> str | None:
-        """What `redo` would do again, None when there is nothing."""
+        """Return what `redo` would do again, None when there is nothing."""
         return self._timeline.redo_label
 
     @property
@@ -488,7 +488,7 @@ class Session:
         return self._timeline.last_run
 
     def has_run(self, run: int) -> bool:
-        """Whether a run is among the steps that can be taken back."""
+        """Return whether a run is among the steps that can be taken back."""
         return self._timeline.has_run(run)
 
     def next_undo(self) -> frozenset[int]:
@@ -575,7 +575,7 @@ class Session:
 
     def _count(self, obj: SegmentObject) -> int:
         if obj.axis is None:
-            raise SessionError(f"Nothing was said about {obj.name!r} yet.")
+            raise SessionError(f"{obj.name!r} has no prompt and no mask yet.")
         return self.geometry.slice_count(obj.axis)
 
     def _stored(self, obj: SegmentObject, index: int) -> StoredMask:

@@ -131,7 +131,7 @@ class Timeline:
 
     @property
     def undo_label(self) -> str | None:
-        """What `undo` would take back, None when there is nothing."""
+        """Return what `undo` would take back, None when there is nothing."""
         return self._history.undo_label
 
     @property
@@ -141,7 +141,7 @@ class Timeline:
 
     @property
     def redo_label(self) -> str | None:
-        """What `redo` would do again, None when there is nothing."""
+        """Return what `redo` would do again, None when there is nothing."""
         return self._history.redo_label
 
     @property
@@ -151,7 +151,7 @@ class Timeline:
         return done[-1].run if done else None
 
     def has_run(self, run: int) -> bool:
-        """Whether a run is among the steps that can be taken back."""
+        """Return whether a run is among the steps that can be taken back."""
         return self._run_at(run) is not None
 
     def next_undo(self) -> frozenset[int]:

@@ -1,8 +1,7 @@
 """What a network remembers of one object, and what of it counts on a slice.
 
-The rules are those of the official SAM 2 video predictor: the conditioning slices (those the user prompted) always
-count and share the last temporal index; of the slices tracked before, the nearest `num_memories - 1` in tracking order
-count, the nearest with index 0; object pointers reach back further and carry their distance in slices.
+The rules are those of :mod:`..sam2.recall`. With the policy "prune", of the memories that would count those most like
+the nearest are left out.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torch.nn import functional
 
+from ..sam2.recall import recalled
 from .memory_attention import MemoryKeys
 
 MEMORY_POLICIES = ("all", "prune")
@@ -46,7 +46,7 @@ class Recollection:
 
     @property
     def signature(self) -> tuple[tuple[int, ...], tuple[float, ...]]:
-        """What must agree for objects to be computed as one batch."""
+        """Return what must agree for objects to be computed as one batch."""
         return tuple(index for _, index in self.memories), tuple(distance for _, distance in self.pointers)
 
 
@@ -75,28 +75,18 @@ class MemoryBank:
         return min(self.slice_count, self.max_object_pointers)
 
     def recall(self, index: int, step: int) -> Recollection:
-        """What counts on slice `index` when tracking towards higher (`step` +1) or lower (-1) indices."""
-        last = self.num_memories - 1
-        memories = [(memory.keys, last) for memory in self.conditioning.values() if memory.keys is not None]
-        prompted = len(memories)
-        for distance in range(last, 0, -1):
-            memory = self.history.get(index - step * distance)
-            if memory is not None and memory.keys is not None:
-                memories.append((memory.keys, distance - 1))
+        """Return what counts on slice `index` when tracking towards higher (`step` +1) or lower (-1) indices."""
+        own = (self.num_memories, self.pointer_span)
+        prompted, tracked = recalled(index, step, self.conditioning, self.history, *own)
+        memories = [(self.conditioning[at].keys, when) for at, when in prompted.memories]
+        memories += [(self.history[at].keys, when) for at, when in tracked.memories]
+        there = [(keys, when) for keys, when in memories if keys is not None]
         if self.policy == "prune":
-            memories = pruned(memories, prompted, self.num_memories - PRUNED_MEMORIES)
-        pointers = [
-            (memory.pointer, float((index - at) * step))
-            for at, memory in self.conditioning.items()
-            if (index - at) * step >= 0
-        ]
-        for distance in range(1, self.pointer_span):
-            at = index - step * distance
-            if not 0 <= at < self.slice_count:
-                break
-            if at in self.history:
-                pointers.append((self.history[at].pointer, float(distance)))
-        return Recollection(memories, pointers)
+            protected = sum(self.conditioning[at].keys is not None for at in self.conditioning)
+            there = pruned(there, protected, self.num_memories - PRUNED_MEMORIES)
+        pointers = [(self.conditioning[at].pointer, distance) for at, distance in prompted.pointers]
+        pointers += [(self.history[at].pointer, distance) for at, distance in tracked.pointers]
+        return Recollection(there, pointers)
 
     def forget(self, within_reach: Callable[[int, int], bool]) -> None:
         """Drop what no later slice can use.

@@ -18,8 +18,6 @@ import numpy.typing as npt
 
 from ..core.geometry import SliceAxis
 
-CLEANUPS = ("none", "islands", "holes", "both")
-
 _LARGEST_HOLE = 0.01  # of the mask's area on the slice
 _SMOOTHING_SLICES = 1.0  # standard deviation along the slice axis
 _FARTHEST_MM = 4.0  # beyond it a slice has no say: an object that ends abruptly keeps its end

@@ -27,7 +27,7 @@ class CropPolicy:
 
     Args:
         margin: side of the square / longer side of the object's box.
-        shrink, grow: the square is made anew when the object would need one smaller or larger by these factors.
+        shrink, grow: a new square is made when the object would need one smaller or larger by these factors.
         drift: ... or when the object's center has left the square's by more than this part of the side.
         border: ... or when the mask comes closer to the square's side than this part of it.
         smallest_voxels: the square is never smaller than this many voxels (of the finer in-plane spacing).
@@ -53,7 +53,7 @@ class CropPolicy:
         return self._square(whole, center, max(self.margin * longer_mm, smallest))
 
     def fits(self, view: FrameView, bounds: Bounds) -> bool:
-        """Whether an object with this box is still seen well in `view`."""
+        """Return whether an object with this box is still seen well in `view`."""
         center, longer_mm = _center_and_side(view, bounds)
         if not self.shrink <= self.margin * longer_mm / view.side_mm <= self.grow:
             return False
@@ -61,7 +61,7 @@ class CropPolicy:
         return max(off) <= self.drift * view.side_mm and not self.touches(view, bounds)
 
     def touches(self, view: FrameView, bounds: Bounds) -> bool:
-        """Whether the box comes so near to the square's side, inside the slice, that the mask may be cut off."""
+        """Return whether the box comes so near to the square's side, inside the slice, that the mask may be cut off."""
         rows, columns = view.extent
         left, top = view.left - 0.5, view.top - 0.5  # edge -> index coordinates
         gaps = [

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
+from ..core.errors import MedSAMError
 from .process_memory import available_bytes
 
 
-def pick_device(wanted: str) -> str:
-    """The device for "auto": a GPU where PyTorch finds one, else the processor; any other name as it is."""
-    if wanted != "auto":
-        return wanted
-    if torch.cuda.is_available():  # not run: no such device at hand
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+def chosen_device(wanted: str | torch.device) -> str:
+    """The device for "auto", a GPU where PyTorch finds one, else the processor; or the one that was named.
+
+    Raises:
+        MedSAMError: The device is unknown, or not there.
+    """
+    if wanted == "auto":
+        if torch.cuda.is_available():  # not run: no such device at hand
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        place = torch.device(wanted)
+    except RuntimeError:
+        place = None
+    there: dict[str, Callable[[torch.device], bool]] = {
+        "cpu": lambda place: True,
+        "cuda": lambda place: torch.cuda.is_available() and (place.index or 0) < torch.cuda.device_count(),
+        "mps": lambda place: torch.backends.mps.is_available(),
+    }
+    if place is None or place.type not in there:
+        raise MedSAMError(f"The device must be auto, cpu, cuda, cuda:1 or mps, got {str(wanted)!r}.")
+    if not there[place.type](place):
+        raise MedSAMError(
+            f"This computer, or its installation of PyTorch, has no device {str(wanted)!r}; cpu is always there."
+        )
+    return str(wanted)
 
 
 def device_name(device: str | torch.device) -> str:

@@ -89,10 +89,7 @@ class Estimate:
             if least <= available_bytes
             else "use a smaller model, fewer objects at once or a smaller volume"
         )
-        raise InsufficientMemoryError(
-            f"This run needs about {_gigabytes(needed)} of memory, but only {_gigabytes(available_bytes)} are free: "
-            f"{advice}."
-        )
+        raise InsufficientMemoryError.for_run(needed, available_bytes, advice)
 
 
 def estimate(
@@ -101,7 +98,7 @@ def estimate(
     axis: SliceAxis = SliceAxis.K,
     probe: Probe | None = None,
 ) -> Estimate:
-    """What it will take to segment objects in a segmenter's volume.
+    """Return what it will take to segment objects in a segmenter's volume.
 
     Args:
         segmenter: as it will be used.

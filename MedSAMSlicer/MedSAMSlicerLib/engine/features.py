@@ -117,7 +117,7 @@ class FeatureStore:
         return [found[index].to(torch.float32) for index in indices]
 
     def contains(self, index: int, view: FrameView) -> bool:
-        """Whether :meth:`get` would return at once."""
+        """Return whether :meth:`get` would return at once."""
         with self._changed:
             return (index, view) in self._kept
 
@@ -153,7 +153,7 @@ class FeatureStore:
 
     @property
     def filling(self) -> bool:
-        """Whether the background has something left to do."""
+        """Return whether the background has something left to do."""
         return self._background.running
 
     @contextmanager

@@ -99,7 +99,7 @@ def prompted(
     span: int = 1,
     prior: Prior | None = None,
 ) -> MaskOutput:
-    """What the network answers to prompts on one slice seen through `view`, as the official predictor asks it.
+    """Return what the network answers to prompts on one slice seen through `view`, as the official predictor asks it.
 
     Args:
         network: of the volume.
@@ -140,14 +140,14 @@ def make_key(
 ) -> KeySlice:
     """Turn the prompts of one object on one slice into a key slice.
 
-    A correction whose mask holds none of the points said to be inside has not understood them: memory and earlier mask
+    A correction whose mask holds none of the positive points has not understood them: memory and earlier mask
     outweigh the user. It is then drawn from the prompts alone.
 
     Args:
         network: of the volume.
         index: the slice.
         whole: the view of the whole slice.
-        prompts: everything said about the object on this slice.
+        prompts: all prompts of the object on this slice.
         crop: the square that follows the object; None = whole slices.
         prior: what was computed here before, when these prompts correct it.
         neighbors: the nearest other key slices to both sides: what a correction knows of the object.
@@ -189,7 +189,7 @@ def key_from_output(
 
 
 def _misses_all(mask: npt.NDArray[np.bool_], prompts: SlicePrompts) -> bool:
-    """Whether there are points said to be inside, and none of them is."""
+    """Return whether there are positive points and none of them is inside."""
     last = np.array(mask.shape) - 1
     inside = [np.clip(np.rint([y, x]).astype(int), 0, last) for x, y, positive in prompts.points if positive]
     return bool(inside) and not any(mask[row, column] for row, column in inside)

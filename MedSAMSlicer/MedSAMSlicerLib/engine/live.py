@@ -1,6 +1,6 @@
 """LiveSegmentation: the objects of one volume while the user works on them.
 
-The caller says again and again all that was said so far (a `PromptSet`); only what follows from the difference is
+The caller hands in all prompts so far (a `PromptSet`) again and again; only what follows from the difference is
 computed. After a correction these are the tracks beside it.
 """
 
@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack
 
 import torch
 
-from ..core.errors import PromptError
+from ..core.errors import ObjectError, PromptError
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.prompts import ObjectPrompts, PromptSet
 from .object_run import ObjectRun
@@ -61,13 +61,13 @@ class LiveSegmentation:
         cancel: Cancel | None = None,
         wanted: Mapping[str, Collection[int]] | None = None,
     ) -> Iterator[Event]:
-        """Bring all objects up to date with everything said so far.
+        """Bring all objects up to date with all prompts so far.
 
         Objects that are no longer named are forgotten. Closing the iterator early stops the run; what was yielded
         stays.
 
         Args:
-            prompts: everything said so far.
+            prompts: all prompts so far.
             progress, cancel: see :mod:`.propagate`.
             wanted: slices by object; tracks without any of them are not computed, since the caller has their masks,
                 and :meth:`result` lacks them then. None = all.
@@ -102,7 +102,7 @@ class LiveSegmentation:
         return SegmentationResult(self.geometry, self.axis, objects, masks, timings)
 
     def object_result(self, name: str) -> ObjectResult | None:
-        """What is known of one object after the last update; None if it is not part of the segmentation."""
+        """Return what is known of one object after the last update; None if it is not part of the segmentation."""
         run = self._runs.get(name)
         return None if run is None else run.settled()
 
@@ -118,7 +118,9 @@ class LiveSegmentation:
             )
         for obj in prompts.objects:
             if not obj.prompts:
-                raise PromptError(f"Nothing was said about {obj.name!r}: give a point, box, line or mask.")
+                raise ObjectError(
+                    "There are no prompts of {object}: give a point, box, line or mask.", obj.name
+                )
 
     def _run(self, prompts: ObjectPrompts) -> ObjectRun:
         run = self._runs.get(prompts.name) or self._previewed.get(prompts.name)

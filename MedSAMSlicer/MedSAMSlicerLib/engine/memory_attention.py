@@ -183,7 +183,7 @@ class FastMemoryAttention:
         return x + self.arithmetic.linear(mixed, *layer.self_values)
 
     def _attend_memories(self, index: int, x: Tensor, recalled: _Recalled, grid: _Grid, batch: int) -> Tensor:
-        """What the memories say to (B or 1, hw, C) tokens in one layer, (B, hw, C)."""
+        """Return what the memories say to (B or 1, hw, C) tokens in one layer, (B, hw, C)."""
         layer = self._layers[index]
         queries = self.arithmetic.linear(self._normed(layer.norm2, x), *layer.memory_queries)
         queries = grid.rotate(queries).expand(batch, -1, -1)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..core import plan
-from ..core.errors import PromptError
+from ..core.errors import ObjectError
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.plan import KeptMask, KeyStep, Track
 from ..core.prompts import ObjectPrompts
@@ -91,7 +91,7 @@ class ObjectRun:
         self._ended: dict[str, TrackEnded] = {}
         self._tracks: dict[int, Track] = {}
 
-    # ------------------------------------------------------------------------------------------------ what was said
+    # ------------------------------------------------------------------------------------------------ prompts
 
     def update(
         self, prompts: ObjectPrompts, cancel: Cancel | None = None, counter: ProgressCounter | None = None
@@ -99,7 +99,7 @@ class ObjectRun:
         """Replay an object's prompts round by round, computing what is not known yet but no track in full.
 
         Args:
-            prompts: all that was said so far.
+            prompts: all prompts so far.
             cancel: asked before each slice that is computed; the key slices computed until then stay at hand.
             counter: counts what is computed.
 
@@ -125,11 +125,11 @@ class ObjectRun:
         What is computed here is at hand when the same prompts are given.
 
         Raises:
-            PromptError: As :meth:`update`, and if nothing was said on the slice.
+            PromptError: As :meth:`update`, and if the slice has no prompt.
         """
         keys = self._replay(prompts, cancel)[-1].keys
         if index not in keys:
-            raise PromptError(f"Nothing is said about {prompts.name!r} on slice {index}.")
+            raise ObjectError(f"There is no prompt of {{object}} on slice {index}.", prompts.name)
         kept = {known.id for known in (*keys.values(), *self._keys.values())}
         self._cache = {known_id: key for known_id, key in self._cache.items() if known_id in kept}
         return keys[index].key.as_mask(self.result.name)
@@ -252,9 +252,10 @@ class ObjectRun:
         first, last = self._replayed_range
         for prompt in prompts.prompts:
             if not first <= prompt.slice.index <= last:
-                raise PromptError(
-                    f"A prompt of {prompts.name!r} lies on slice {prompt.slice.index}, outside its slice range "
-                    f"{first} to {last}."
+                raise ObjectError(
+                    f"A prompt of {{object}} lies on slice {prompt.slice.index}, outside its slice range {first} to "
+                    f"{last}.",
+                    prompts.name,
                 )
 
     @property
@@ -288,7 +289,7 @@ class ObjectRun:
         cancel: Cancel | None,
         counter: ProgressCounter,
     ) -> Prior | None:
-        """What was shown on a slice when it was corrected; tracked again up to it if it is not at hand."""
+        """Return what was shown on a slice when it was corrected; tracked again up to it if it is not at hand."""
         index, keys = step.index, before[-1].keys
         if index in keys:
             return StoredSlice.of(keys[index].key.as_mask(self.result.name)).prior
@@ -367,7 +368,7 @@ class ObjectRun:
         cancel: Cancel | None,
         counter: ProgressCounter | None,
     ) -> _Shown:
-        """What is shown of tracked slices: those of new tracks refined, the others as they were shown before."""
+        """Return what is shown of tracked slices: those of new tracks refined, the others as they were shown before."""
         assert self._refiner is not None
         stay = (
             set() if earlier is None else {n for n, whose in owner.items() if earlier.owner.get(n) == whose}

@@ -15,7 +15,6 @@ Nothing here changes a process-wide setting of torch, except :func:`torch_settin
 from __future__ import annotations
 
 import contextlib
-import enum
 import logging
 import os
 import threading
@@ -29,19 +28,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..core.errors import MedSAMError
+from ..core.tiers import Tier
+from .devices import chosen_device
 
 logger = logging.getLogger(__name__)
 
 _ONEDNN_TOLERANCE = 1e-5  # relative to the largest value of a product
 _BFLOAT16_TOLERANCE = 0.02
-
-
-class Tier(str, enum.Enum):
-    """How much accuracy may be given up for speed."""
-
-    EXACT = "exact"
-    BALANCED = "balanced"
-    FAST = "fast"
 
 
 @dataclass(frozen=True)
@@ -78,7 +71,7 @@ def choose(
     """The arithmetic for a device and tier; the same every time on the same computer.
 
     Args:
-        device: "cpu", "cuda", "cuda:1", "mps".
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         tier: None = balanced where the device has bfloat16, else exact.
         model: The network that will run; it must be in float32.
 
@@ -86,7 +79,7 @@ def choose(
         MedSAMError: If the device is not there, the tier is unknown or the network is not in float32.
     """
     asked = _tier(tier)
-    place = _device(device)
+    place = torch.device(chosen_device(device))
     if model is not None:
         other = next((p.dtype for p in model.parameters() if p.dtype != torch.float32), None)
         if other is not None:
@@ -197,25 +190,8 @@ def _tier(tier: Tier | str | None) -> Tier | None:
         raise MedSAMError(f"The tier must be one of {names}, got {tier!r}.") from None
 
 
-def _device(device: str | torch.device) -> torch.device:
-    try:
-        place = torch.device(device)
-    except RuntimeError:
-        raise MedSAMError(f"The device must be cpu, cuda or mps, got {str(device)!r}.") from None
-    there: dict[str, Callable[[], bool]] = {
-        "cpu": lambda: True,
-        "cuda": lambda: torch.cuda.is_available() and (place.index or 0) < torch.cuda.device_count(),
-        "mps": torch.backends.mps.is_available,
-    }
-    if place.type not in there:
-        raise MedSAMError(f"The device must be cpu, cuda or mps, got {str(device)!r}.")
-    if not there[place.type]():
-        raise MedSAMError(f"This computer, or its installation of PyTorch, has no device {str(device)!r}.")
-    return place
-
-
 def _has_bfloat16(device: torch.device) -> tuple[bool, str]:
-    """Whether a device has bfloat16 in hardware, and if not, why."""
+    """Return whether a device has bfloat16 in hardware, and if not, why."""
     if device.type == "cuda":  # not run: no such device at hand
         return torch.cuda.is_bf16_supported(including_emulation=False), "this GPU has no bfloat16 arithmetic"
     if device.type == "mps":  # not run: no such device at hand
@@ -235,7 +211,7 @@ def _cpu_has_bfloat16() -> bool:
 
 
 def _capabilities() -> dict[str, Any]:
-    """What torch >= 2.10 knows of the processor."""
+    """Return what torch >= 2.10 knows of the processor."""
     read: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
     return read()
 
@@ -253,13 +229,13 @@ def _physical_cores() -> int:
 
 @lru_cache(maxsize=1)
 def _onednn_is_right() -> bool:
-    """Whether this installation of torch has oneDNN's linear layer, and it is right."""
+    """Return whether this installation of torch has oneDNN's linear layer, and it is right."""
     return _error(lambda x, weight: onednn_linear(x, weight, None, "none")) <= _ONEDNN_TOLERANCE
 
 
 @lru_cache(maxsize=1)
 def _bfloat16_is_right() -> bool:
-    """Whether linear layers in bfloat16 are right on the CPU."""
+    """Return whether linear layers in bfloat16 are right on the CPU."""
     return _error(lambda x, weight: functional.linear(x.bfloat16(), weight.bfloat16())) <= _BFLOAT16_TOLERANCE
 
 

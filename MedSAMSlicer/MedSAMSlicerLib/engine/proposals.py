@@ -439,7 +439,7 @@ def _box(mask: Mask) -> tuple[int, int, int, int]:
 
 
 def _ends_at_edge(box: Sequence[int], part: tuple[int, int, int, int], shape: tuple[int, int]) -> bool:
-    """Whether a box in a part of the slice ends near a side of the part that is no side of the slice."""
+    """Return whether a box in a part of the slice ends near a side of the part that is no side of the slice."""
     offset = (part[0], part[1], part[0], part[1])
     whole = (0, 0, shape[1], shape[0])
     return any(

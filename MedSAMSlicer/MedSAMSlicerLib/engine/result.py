@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from ..core.cleanups import CLEANUPS
 from ..core.errors import MedSAMError
 from ..core.geometry import SliceAxis, VolumeGeometry
-from .cleanup import CLEANUPS, clean
+from ..core.masks import pack_bits, unpack_bits
+from ..core.prompts import OVERLAPS
+from .cleanup import clean
 from .key_slice import Prior
 from .slice_mask import SliceMask, TrackEnded, confidence_of
 from .view import FrameView
-
-OVERLAPS = ("keep", "highest")
 
 LOGIT_LIMIT = 16.0
 """Logits of stored slices are cut to this range; where the object is not they have the lower end of it."""
@@ -58,7 +59,7 @@ class StoredSlice:
         low = None if mask.is_empty else quantized(mask.low)
         return cls(
             (mask.mask.shape[0], mask.mask.shape[1]),
-            np.packbits(mask.mask),
+            pack_bits(mask.mask),
             strength,
             mask.iou,
             mask.object_score,
@@ -70,8 +71,7 @@ class StoredSlice:
     @property
     def mask(self) -> BoolVolume:
         """(rows, columns) bool."""
-        rows, columns = self.shape
-        return np.unpackbits(self.bits, count=rows * columns).astype(np.bool_).reshape(rows, columns)
+        return unpack_bits(self.bits, self.shape)
 
     @property
     def confidence(self) -> float:
@@ -80,7 +80,7 @@ class StoredSlice:
 
     @property
     def prior(self) -> Prior | None:
-        """What a correction of this slice starts from; None where the object is not."""
+        """Return what a correction of this slice starts from; None where the object is not."""
         return None if self.low is None else Prior(self.view, self.low.astype(np.float32) / _PRIOR_STEPS)
 
     @property
@@ -138,7 +138,7 @@ class ObjectResult:
 
     @property
     def mask(self) -> BoolVolume:
-        """(K, J, I) bool, made anew with every call."""
+        """(K, J, I) bool, a new array with every call."""
         volume = np.zeros(self.geometry.shape, np.bool_)
         slices = np.moveaxis(volume, self.axis, 0)
         for index, stored in self.slices.items():

@@ -25,6 +25,7 @@ from ..core.errors import MedSAMError, PromptError, VolumeError
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.intensity import Window, choose_window
 from ..core.prompts import ObjectPrompts, Prompt, PromptSet
+from ..core.tiers import Tier
 from ..sam2.model import SAM2
 from ..sam2.sam1 import SAM1
 from .bank import MEMORY_POLICIES
@@ -34,7 +35,7 @@ from .features import FeatureStore
 from .live import LiveSegmentation, stepwise
 from .memory_attention import FastMemoryAttention
 from .network import MemoryNetwork, SliceNetwork
-from .precision import Precision, Tier, choose, torch_settings
+from .precision import Precision, choose, torch_settings
 from .propagate import Cancel, Event, Progress, ProgressCounter, Propagator, stop_if
 from .proposals import Proposal, ProposalSettings, Proposer
 from .refining import Refiner
@@ -336,7 +337,7 @@ class VolumeSegmenter:
 
 
 def _is_color(array: npt.NDArray[np.generic], geometry: VolumeGeometry) -> bool:
-    """Whether the slices of an array are in color; VolumeError when it is neither gray nor color."""
+    """Return whether the slices of an array are in color; VolumeError when it is neither gray nor color."""
     if array.shape == geometry.shape:
         return False
     if array.shape != (*geometry.shape, 3):
@@ -349,5 +350,5 @@ def _is_color(array: npt.NDArray[np.generic], geometry: VolumeGeometry) -> bool:
 
 
 def _until(obj: ObjectPrompts, index: int, number: int) -> list[Prompt]:
-    """All that was said about a slice up to a round."""
+    """Return all prompts on a slice up to a round."""
     return [p for p in obj.prompts if p.slice.index == index and p.round <= number]

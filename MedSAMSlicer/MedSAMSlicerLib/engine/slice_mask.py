@@ -42,7 +42,7 @@ class SliceMask:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the object is not on this slice."""
+        """Return whether the object is not on this slice."""
         return self.object_score <= 0 or not self.mask.any()
 
     @property

@@ -1,4 +1,4 @@
-"""What was said about one object on one slice, in the coordinates of a network's view.
+"""The prompts of one object on one slice, in the coordinates of a network's view.
 
 - A point is a point, a box is its two corners.
 - A scribble is `SCRIBBLE_POINTS` points at equal distances along the stroke (fewer on a stroke shorter than that many
@@ -6,7 +6,7 @@
 - A RECIST line is a lesion's longest diameter. It becomes the box around an ellipse with the line as its long axis
   and a short axis `RECIST_SHORT_AXIS` times as long, plus three points on the line, at a quarter, a half and three
   quarters.
-- A mask is the answer itself; points said together with it correct it.
+- A mask is the answer itself; points given together with it correct it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..core.errors import PromptError
+from ..core.errors import ObjectError
 from ..core.geometry import VolumeGeometry
-from ..core.prompts import Box, MaskPrompt, Prompt, RecistLine, Scribble, in_slice
+from ..core.prompts import Box, MaskPrompt, Point, Prompt, RecistLine, Scribble, in_slice, no_kind
 from .crop import Bounds, bounds_of, joined
 from .view import FrameView
 
@@ -48,7 +48,7 @@ class SlicePrompts:
 
     @property
     def bounds(self) -> Bounds | None:
-        """The box around everything that was said to be inside the object."""
+        """The box around all that is marked as inside the object."""
         positive = [(x, y, x, y) for x, y, inside in self.points if inside]
         if self.mask is not None:
             return joined(bounds_of(self.mask), *positive)
@@ -56,7 +56,7 @@ class SlicePrompts:
 
     @property
     def has_extent(self) -> bool:
-        """Whether the object's size was said, by a box, a line or a mask."""
+        """Return whether a box, a line or a mask gives the object's size."""
         return self.box is not None or self.mask is not None
 
     @property
@@ -81,7 +81,7 @@ class SlicePrompts:
 
 
 def slice_prompts(prompts: Sequence[Prompt], geometry: VolumeGeometry, name: str = "") -> SlicePrompts:
-    """What an object's prompts on one slice say together.
+    """Return what an object's prompts on one slice say together.
 
     Of a box, a line and a mask, those of the latest round replace those of earlier rounds.
 
@@ -91,7 +91,7 @@ def slice_prompts(prompts: Sequence[Prompt], geometry: VolumeGeometry, name: str
         name: the object's, for messages.
 
     Raises:
-        PromptError: Two boxes or lines in one round on one slice, or nothing said to be inside the object.
+        PromptError: Two boxes or lines in one round on one slice, or nothing marked as inside the object.
     """
     points: list[tuple[float, float, bool]] = []
     latest = max(prompt.round for prompt in prompts)
@@ -107,22 +107,26 @@ def slice_prompts(prompts: Sequence[Prompt], geometry: VolumeGeometry, name: str
             if prompt.round < valid:
                 continue
             if box is not None:
-                raise PromptError(
-                    f"Slice {prompt.slice.index} has two boxes or lines for {name!r}: give one a slice and object, "
-                    "or make two objects."
+                raise ObjectError(
+                    f"Slice {prompt.slice.index} has two boxes or lines for {{object}}: give one a slice and object, "
+                    "or make two objects.",
+                    name,
                 )
             box, more = _outline(prompt, geometry)
             points += more
-        else:
+        elif isinstance(prompt, (Point, Scribble)):
             xy = in_slice(prompt, geometry)
             if isinstance(prompt, Scribble):
                 xy = _along(xy, SCRIBBLE_POINTS)
             points += [(float(x), float(y), prompt.positive) for x, y in xy]
+        else:
+            raise no_kind(prompt)
     replaces = bool(outlines) and valid == latest
     if not outlines and latest == 0 and not any(positive for _, _, positive in points):
-        raise PromptError(
-            f"On slice {prompts[0].slice.index} nothing is said to be inside {name!r}: give a point inside, "
-            "a box, a line or a mask."
+        raise ObjectError(
+            f"On slice {prompts[0].slice.index} no prompt marks the inside of {{object}}: give a point inside, "
+            "a box, a line or a mask.",
+            name,
         )
     return SlicePrompts(tuple(points), box, mask, replaces)
 

@@ -126,7 +126,7 @@ class SliceWiseNetwork(SliceViews):
         return found
 
     def _shown(self, prompts: DecoderPrompts, n: int) -> DecoderPrompts | None:
-        """What the network is shown of object n; None = the object is gone."""
+        """Return what the network is shown of object n; None = the object is gone."""
         mask = None if prompts.mask is None else prompts.mask[n : n + 1]
         box = None if mask is None else self._box_of(mask[0, 0])
         if prompts.points is None or prompts.labels is None:  # carried from the neighbor

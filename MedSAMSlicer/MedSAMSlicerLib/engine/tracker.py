@@ -111,7 +111,7 @@ class Tracker:
         return TrackEnded(self.object_name, self.track.key, self.track.step, self._last_seen, self.remaining)
 
     def recollection(self) -> Recollection:
-        """What is remembered for the next slice."""
+        """Return what is remembered for the next slice."""
         return self._bank.recall(self._next(), self.track.step)
 
     def shown_mask(self) -> Tensor | None:
@@ -126,7 +126,7 @@ class Tracker:
             return shown
         slices = self.track.slices
         if len(self._keys) > 1 or slices[-1] in (0, self.network.slice_count - 1):
-            return shown  # where the object ends is not said
+            return shown  # where the object ends is not known
         last = torch.tensor([float(len(slices))], device=shown.device)
         return tapered(shown, self._position + 1, last, self._key_area)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from ..core.errors import PromptError
+from ..core.errors import ObjectError
 from ..sam2.model import DecoderPrompts
 from .bank import MemoryBank
 from .key_slice import KeySlice, Prior, key_from_output, prompted
@@ -60,7 +60,7 @@ class VideoTracker:
 
         Args:
             index: the slice.
-            prompts: everything said about it, earlier rounds included.
+            prompts: all its prompts, earlier rounds included.
         """
         recollection = self._bank.recall(index, self._steps[index]) if index in self._steps else None
         prior = self._priors.get(index)
@@ -83,7 +83,7 @@ class VideoTracker:
         """
         self._merge()
         if not self._keys:
-            raise PromptError(f"Nothing was said about {self.object_name!r} yet.")
+            raise ObjectError("There are no prompts of {object} yet.", self.object_name)
         start = min(self._keys)
         for index in range(start, last + step, step):
             stop_if(cancel)

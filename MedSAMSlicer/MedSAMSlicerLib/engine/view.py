@@ -240,7 +240,7 @@ class FrameView:
 
 @lru_cache(maxsize=64)
 def _resampling_weights(filter: str, start: float, extent: float, count: int, length: int) -> FloatArray:
-    """What :func:`resampling_weights` gives, in float32."""
+    """Return what :func:`resampling_weights` gives, in float32."""
     result = np.asarray(resampling_weights(filter, start, extent, count, length), np.float32)
     result.flags.writeable = False
     return result

@@ -177,8 +177,8 @@ def sweep(folder: Path) -> None:
     """Delete the temporary files that killed processes left in a folder; those in use stay."""
     _swept.add(folder)
     try:
-        with os.scandir(folder) as entries:
-            left = [Path(entry.path) for entry in entries if _is_temporary(entry.name)]
+        with os.scandir(folder) as files:
+            left = [Path(file.path) for file in files if _is_temporary(file.name)]
     except OSError:
         return
     for path in left:

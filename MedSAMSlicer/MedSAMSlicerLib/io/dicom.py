@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core.errors import VolumeError
+from ..core.errors import SeveralSeriesError, VolumeError
 from ..core.geometry import VolumeGeometry
 from .conventions import ras_from_lps
 from .dicom_frames import known_spacing, read_frames
@@ -27,11 +27,11 @@ _SAME_PLACE = (
 )
 _PIXEL_DATA = b"\xe0\x7f\x10\x00"  # the tag of the pixels, little endian
 _NOT_IMAGES = ("SEG", "RTSTRUCT", "RTPLAN", "SR", "PR", "KO", "REG")
-_RIVAL = 0.5  # a second series with this share of the largest makes the choice the user's
+_NEARLY_AS_LARGE = 0.5  # a second series with this share of the largest makes the choice the user's
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the file has the preamble of DICOM, or begins as DICOM without a preamble does."""
+    """Return whether the file has the preamble of DICOM, or begins as DICOM without a preamble does."""
     try:
         with path.open("rb") as file:
             start = file.read(132)
@@ -41,7 +41,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def _begins_with_a_tag(start: bytes) -> bool:
-    """Whether bytes begin with a short element of group 0008, with its value representation or without."""
+    """Return whether bytes begin with a short element of group 0008, with its value representation or without."""
     if len(start) < 12 or start[:2] != _BARE_GROUP:
         return False
     explicit = start[4:6].isalpha() and start[4:6].isupper()
@@ -129,18 +129,18 @@ def _chosen_series(
     for s in slices:
         groups[s.series_uid].append(s)
     ranked = sorted(groups.values(), key=_image_count, reverse=True)
-    listing = "; ".join(f"{_said(group)}, UID {group[0].series_uid or 'missing'}" for group in ranked)
+    listing = [f"{_described(group)}, UID {group[0].series_uid or 'missing'}" for group in ranked]
     if series_uid is not None:
         if series_uid not in groups:
-            raise VolumeError(f"{path} holds no series {series_uid}; it holds: {listing}.")
+            raise VolumeError(f"{path} holds no series {series_uid}; it holds: {'; '.join(listing)}.")
         return groups[series_uid]
     if len(ranked) == 1:
         return ranked[0]
-    if _image_count(ranked[1]) >= _RIVAL * _image_count(ranked[0]):
-        raise VolumeError(f"{path} holds {len(ranked)} series, choose one by its UID: {listing}.")
+    if _image_count(ranked[1]) >= _NEARLY_AS_LARGE * _image_count(ranked[0]):
+        raise SeveralSeriesError(path, listing)
     warnings.append(
-        f"{path} holds {len(ranked)} series; the largest was taken, {_said(ranked[0])}, "
-        f"not {' or '.join(_said(group) for group in ranked[1:])}."
+        f"{path} holds {len(ranked)} series; the largest was taken, {_described(ranked[0])}, "
+        f"not {' or '.join(_described(group) for group in ranked[1:])}."
     )
     return ranked[0]
 
@@ -149,7 +149,7 @@ def _image_count(group: list[Slice]) -> int:
     return sum(s.frames for s in group)
 
 
-def _said(group: list[Slice]) -> str:
+def _described(group: list[Slice]) -> str:
     count = _image_count(group)
     return f"{group[0].description or group[0].modality or 'unnamed'} ({count} image{'s' * (count != 1)})"
 
@@ -207,7 +207,7 @@ def _same_plane(path: Path, slices: list[Slice], warnings: list[str]) -> list[Sl
         else:
             groups.append([s])
     groups.sort(key=len, reverse=True)
-    if len(groups) > 1 and len(groups[1]) >= _RIVAL * len(groups[0]):
+    if len(groups) > 1 and len(groups[1]) >= _NEARLY_AS_LARGE * len(groups[0]):
         counts = " and ".join(str(len(group)) for group in groups[:2])
         raise VolumeError(f"{path} mixes images of several orientations or sizes ({counts}).")
     left_out = len(slices) - len(groups[0])

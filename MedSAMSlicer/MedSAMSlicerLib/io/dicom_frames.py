@@ -148,7 +148,7 @@ def _axes(direction: tuple[float, ...]) -> tuple[FloatArray, FloatArray, FloatAr
 
 
 def frame_groups(path: Path) -> FrameGroups:
-    """What the functional groups of an enhanced multi-frame file say of its frames.
+    """Return what the functional groups of an enhanced multi-frame file say of its frames.
 
     Raises:
         VolumeError: without pydicom, or when the frames differ in orientation or rescaling.

@@ -37,7 +37,7 @@ _ROOT = "2.25."  # UIDs derived from a number need no registered root
 
 
 class _Says(NamedTuple):
-    """What is said of the segments, by their names, and of the series."""
+    """What is written about the segments, by their names, and the series."""
 
     colors: Mapping[str, Color]
     terms: Mapping[str, Terminology]
@@ -207,9 +207,9 @@ def _sources(dicom_files: Sequence[Path], pydicom: Any, geometry: VolumeGeometry
             ", ".join(sorted(dropped)),
         )
     if missing:
-        said = ", ".join(sorted(missing))
+        names = ", ".join(sorted(missing))
         logger.warning(
-            "The series has no %s; the DICOM SEG refers to its images by their own UIDs only.", said
+            "The series has no %s; the DICOM SEG refers to its images by their own UIDs only.", names
         )
     return datasets
 

@@ -78,7 +78,7 @@ class Slice:
 
     @property
     def multi_frame(self) -> bool:
-        """Whether the file is a volume of its own, with positions, if any, for each frame."""
+        """Return whether the file is a volume of its own, with positions, if any, for each frame."""
         return self.frames > 1 or (self.enhanced and self.place is None)
 
 
@@ -104,7 +104,7 @@ def itk_reader(path: Path) -> sitk.ImageFileReader:
 
 
 def read_header(path: Path) -> Slice:
-    """What the header of a DICOM image says; RuntimeError or ValueError when it cannot be read."""
+    """Return what the header of a DICOM image says; RuntimeError or ValueError when it cannot be read."""
     reader = itk_reader(path)
 
     def text(tag: str) -> str:
@@ -165,7 +165,7 @@ def _pixel_spacing(
 
 
 def _perpendicular(orientation: FloatArray) -> bool:
-    """Whether the six numbers are two directions of length 1, about at right angles."""
+    """Return whether the six numbers are two directions of length 1, about at right angles."""
     axes = orientation.reshape(2, 3)
     return bool(np.abs(axes @ axes.T - np.eye(2)).max() < 0.01)
 

@@ -116,12 +116,12 @@ def _names_beside(path: Path) -> dict[str, str]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    entries = content.get("labels", content) if isinstance(content, dict) else {}
-    if not isinstance(entries, dict):
+    labels = content.get("labels", content) if isinstance(content, dict) else {}
+    if not isinstance(labels, dict):
         return {}
     return {
-        str(entry.get("name") if isinstance(entry, dict) else entry): str(value)
-        for value, entry in entries.items()
+        str(label.get("name") if isinstance(label, dict) else label): str(value)
+        for value, label in labels.items()
     }
 
 

@@ -82,7 +82,7 @@ def encode_mha(file: BinaryIO, array: npt.NDArray[Any], geometry: VolumeGeometry
 
 
 def is_metaimage(path: Path, start: bytes) -> bool:
-    """Whether a file is called, or begins, as MetaImage files do."""
+    """Return whether a file is called, or begins, as MetaImage files do."""
     return (
         path.suffix.lower() in (".mha", ".mhd") or re.match(rb"\s*(ObjectType|NDims)\s*=", start) is not None
     )

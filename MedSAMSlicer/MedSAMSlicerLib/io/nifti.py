@@ -48,7 +48,7 @@ class NiftiHeader:
         spacing: mm along i, j, k.
         sform, qform: (4, 4) IJK to RAS in mm, None where the header has no such form.
         pair: whether the voxels are in a file of their own.
-        same_space: whether sform and qform are said to lead to the same space.
+        same_space: whether sform and qform lead to the same space by their codes.
     """
 
     shape: tuple[int, ...]
@@ -64,7 +64,7 @@ class NiftiHeader:
 
     @property
     def places(self) -> tuple[FloatArray, ...]:
-        """What the header says of the one place that :attr:`affine` is, in all its ways."""
+        """Return what the header says of the one place that :attr:`affine` is, in all its ways."""
         if self.qform is None or not self.same_space or not _is_usable(self.qform):
             return (self.affine,)
         return self.affine, self.qform
@@ -83,7 +83,7 @@ class NiftiHeader:
 
 
 def is_nifti(path: Path, start: bytes) -> bool:
-    """Whether a file is NIfTI, or the .img beside its header.
+    """Return whether a file is NIfTI, or the .img beside its header.
 
     Args:
         path: of the file.
@@ -159,7 +159,7 @@ def write_nifti(path: str | Path, array: npt.NDArray[Any], geometry: VolumeGeome
 
 
 def is_readable_by_slicer(geometry: VolumeGeometry) -> bool:
-    """Whether 3D Slicer, through ITK, opens a NIfTI file of this geometry: it refuses one with a shear."""
+    """Return whether 3D Slicer, through ITK, opens a NIfTI file of this geometry: it refuses one with a shear."""
     return _quaternion(geometry.ijk_to_ras[:3, :3])[2]
 
 

@@ -101,7 +101,7 @@ class _Header:
 
 
 def is_nrrd(start: bytes) -> bool:
-    """Whether a file begins as NRRD files do."""
+    """Return whether a file begins as NRRD files do."""
     return start[:4] == b"NRRD"
 
 
@@ -264,8 +264,8 @@ def _matrix(
     if len(places) < 3:
         header.refuse("there is a space, but no space directions")
     if space not in _SPACES:
-        said = "no axes of a patient" if not space else f"the space {space}"
-        warnings = (f"{header.path} has {said}; its axes were taken as left, posterior, superior.",)
+        found = "no axes of a patient" if not space else f"the space {space}"
+        warnings = (f"{header.path} has {found}; its axes were taken as left, posterior, superior.",)
     signs = np.diag([*_SPACES.get(space, (1.0, 1.0, 1.0)), 1.0])
     return ras_from_lps(signs @ matrix), warnings
 

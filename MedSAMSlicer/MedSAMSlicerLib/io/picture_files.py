@@ -30,7 +30,7 @@ _BMP_HEADER = 38
 
 
 def is_picture(start: bytes) -> bool:
-    """Whether a file begins as one of these pictures does."""
+    """Return whether a file begins as one of these pictures does."""
     return _kind(start) is not None
 
 
@@ -52,8 +52,8 @@ def read_picture(path: Path, shape: tuple[int, int], what: str) -> npt.NDArray[A
         reader = _reader(path)
         size = tuple(reader.GetSize())
         if len(size) != 2 or (size[1], size[0]) != shape:
-            said = " x ".join(str(n) for n in reversed(size))
-            raise GeometryError(f"{path} has {said} pixels, but {what} has {shape[0]} x {shape[1]}.")
+            found = " x ".join(str(n) for n in reversed(size))
+            raise GeometryError(f"{path} has {found} pixels, but {what} has {shape[0]} x {shape[1]}.")
         try:
             array = sitk.GetArrayFromImage(reader.Execute())
         except RuntimeError as error:

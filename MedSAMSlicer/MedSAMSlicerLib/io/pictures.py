@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..core.errors import OutputError
 from ..core.geometry import FloatArray, SliceAxis, VolumeGeometry
-from ..core.prompts import Box, MaskPrompt, Point, Prompt, RecistLine, in_slice
+from ..core.prompts import Box, MaskPrompt, Point, Prompt, RecistLine, Scribble, in_slice, no_kind
 from .atomic import write_bytes
 from .canvas import Canvas, Color, resampled
 from .lettering import text_width
@@ -244,9 +244,10 @@ def _draw_prompt(panel: Canvas, prompt: Prompt, places: FloatArray, color: Color
         panel.polyline(places, _INK, width)
         for x, y in places:
             panel.disc(x, y, 2.0 * width, _INK)
-    else:
-        positive = getattr(prompt, "positive", True)
-        panel.polyline(places, _POSITIVE if positive else _NEGATIVE, 2.0 * width, 0.85)
+    elif isinstance(prompt, Scribble):
+        panel.polyline(places, _POSITIVE if prompt.positive else _NEGATIVE, 2.0 * width, 0.85)
+    elif not isinstance(prompt, MaskPrompt):  # masks are drawn as such
+        raise no_kind(prompt)
 
 
 def _draw_point(panel: Canvas, place: FloatArray, positive: bool, radius: float) -> None:
@@ -303,9 +304,9 @@ def _write_header(canvas: Canvas, scene: _Scene, title: str) -> None:
     end = canvas.pixels.shape[1] - _EDGE
     k, j, i = scene.geometry.shape
     spacing = " × ".join(f"{length:.3g}" for length in scene.geometry.spacing)
-    said = f"{i} × {j} × {k} voxels, {spacing} mm"
-    canvas.text(said, end, 40, _FAINT, 11, align=1.0)
-    room = end - text_width(said, 11) - 2 * _EDGE
+    caption = f"{i} × {j} × {k} voxels, {spacing} mm"
+    canvas.text(caption, end, 40, _FAINT, 11, align=1.0)
+    room = end - text_width(caption, 11) - 2 * _EDGE
     while title and len(title) > 4 and _EDGE + text_width(title, 18) > room:
         title = title[:-4] + "..." if not title.endswith("...") else title[:-5] + "..."
     canvas.text(title, _EDGE, 42, _INK, 18)

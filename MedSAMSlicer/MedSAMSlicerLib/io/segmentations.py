@@ -192,7 +192,7 @@ def write_labelmap(
 
 
 def _segment_keys(names: Sequence[str], layers: Layers, colors: Mapping[str, Color]) -> dict[str, str]:
-    """The header entries by which 3D Slicer knows the segments."""
+    """The header fields by which 3D Slicer knows the segments."""
     extents = _layer_extents(layers.array)
     keys: dict[str, str] = {}
     for number, (name, (layer, label)) in enumerate(zip(names, layers.places, strict=True)):

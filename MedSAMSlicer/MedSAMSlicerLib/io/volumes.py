@@ -113,9 +113,9 @@ def open_image(path: Path) -> ImageFile:
         return metaimage.open_metaimage(path)
     if is_picture(start):
         size = picture_size(path)
-        said = " x ".join(str(number) for number in size)
+        found = " x ".join(str(number) for number in size)
         raise VolumeError(
-            f"{path} is {len(size)}-D ({said} pixels), but a 3-D volume is needed ({_FORMATS})."
+            f"{path} is {len(size)}-D ({found} pixels), but a 3-D volume is needed ({_FORMATS})."
         )
     raise VolumeError(f"{path} is not an image ({_FORMATS}), or its header is damaged.")
 
@@ -129,12 +129,12 @@ def place_of(image: ImageFile) -> tuple[VolumeGeometry, tuple[str, ...]]:
                 f"{path} holds segments that overlap ({image.components} layers), but one label per voxel is needed."
             )
         raise VolumeError(f"{path} holds {image.components} values per voxel (colour?), but one is needed.")
-    said = " x ".join(str(number) for number in size)
+    found = " x ".join(str(number) for number in size)
     if len(size) < 3:
-        raise VolumeError(f"{path} is {len(size)}-D ({said} pixels), but a 3-D volume is needed.")
+        raise VolumeError(f"{path} is {len(size)}-D ({found} pixels), but a 3-D volume is needed.")
     if len(size) > 3:
         raise VolumeError(
-            f"{path} is {len(size)}-D ({said} voxels), but a 3-D volume is needed: save one time point of it."
+            f"{path} is {len(size)}-D ({found} voxels), but a 3-D volume is needed: save one time point of it."
         )
     if image.places:
         return _nifti_place(image)

@@ -120,7 +120,7 @@ def first_bytes(path: Path, count: int) -> bytes:
 
 
 def is_gzip(path: Path) -> bool:
-    """Whether a file begins as gzip does, whatever its name; OSError when it cannot be read."""
+    """Return whether a file begins as gzip does, whatever its name; OSError when it cannot be read."""
     with path.open("rb") as file:
         return file.read(2) == b"\x1f\x8b"
 

@@ -118,7 +118,7 @@ class _Link:
         threading.Thread(target=self._run, args=arguments, name="HTTP answer", daemon=True).start()
 
     def next_item(self, check: Check, deadline: float) -> tuple[int, Message] | bytes | Exception | None:
-        """What came next; None when nothing came until `deadline` of the monotonic clock."""
+        """Return what came next; None when nothing came until `deadline` of the monotonic clock."""
         while True:
             check()
             try:
@@ -264,12 +264,12 @@ class _Pace:
 
 
 def _interrupted(error: Exception) -> Exception:
-    """What a failure while the body is read means to the caller."""
+    """Return what a failure while the body is read means to the caller."""
     return Interrupted(str(error) or type(error).__name__)
 
 
 def _failure(address: str, error: Exception) -> Exception:
-    """What a failure before the body means to the caller."""
+    """Return what a failure before the body means to the caller."""
     if isinstance(error, DownloadError):
         return error
     if isinstance(error, urllib.error.HTTPError):

@@ -50,7 +50,7 @@ def _check_safetensors(path: Path, header_bytes: int) -> None:
         with path.open("rb") as file:
             file.seek(8)
             header = json.loads(file.read(header_bytes))
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
         needed = 8 + header_bytes + max(ends)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError("It is a damaged safetensors file: its header cannot be read.") from error

@@ -324,7 +324,7 @@ def _check_space(part: PartialFile, total: int | None) -> None:
 
 
 def _disk_error(error: OSError, part: PartialFile, size: int | None) -> DownloadError:
-    """What to say about a failed write. A full disk is not left full."""
+    """Return what to say about a failed write. A full disk is not left full."""
     if error.errno in _DISK_FULL:
         part.delete()
         need = f"{_megabytes(size)} are needed" if size is not None else "more is needed"

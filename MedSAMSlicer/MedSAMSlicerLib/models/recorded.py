@@ -43,12 +43,12 @@ class RecordedHashes:
         self.path = path
 
     def read(self) -> Recorded:
-        """What was confirmed; nothing when there is no file yet. Raises CheckpointError on a damaged file."""
+        """Return what was confirmed; nothing when there is no file yet. Raises CheckpointError on a damaged file."""
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
             if content["schema_version"] != SCHEMA_VERSION:
                 raise ValueError(f"schema version {content['schema_version']}")
-            files = {path: RecordedFile(**entry) for path, entry in content["files"].items()}
+            files = {path: RecordedFile(**file) for path, file in content["files"].items()}
             return Recorded(dict(content["checkpoints"]), files)
         except FileNotFoundError:
             return Recorded()
@@ -62,11 +62,11 @@ class RecordedHashes:
         with self._change() as recorded:
             recorded.checkpoints[identifier] = sha256
 
-    def confirm_file(self, path: Path, entry: RecordedFile) -> None:
+    def confirm_file(self, path: Path, file: RecordedFile) -> None:
         """Remember the hash of a file of the user's; another file of the same id gives way."""
         with self._change() as recorded:
-            recorded.files = {p: e for p, e in recorded.files.items() if e.id != entry.id}
-            recorded.files[str(path)] = entry
+            recorded.files = {at: other for at, other in recorded.files.items() if other.id != file.id}
+            recorded.files[str(path)] = file
 
     def forget(self, identifier: str, path: Path | None = None) -> None:
         """Drop what was remembered of a checkpoint id or of a file."""
@@ -93,7 +93,7 @@ class RecordedHashes:
         content = {
             "schema_version": SCHEMA_VERSION,
             "checkpoints": recorded.checkpoints,
-            "files": {path: asdict(entry) for path, entry in recorded.files.items()},
+            "files": {path: asdict(file) for path, file in recorded.files.items()},
         }
         temporary = self.path.with_name(self.path.name + ".new")
         try:

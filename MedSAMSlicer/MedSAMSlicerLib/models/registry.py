@@ -103,7 +103,7 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
         return Path(cache) / "medsamslicer" / "models"
     try:
         home = Path.home()
-    except RuntimeError:  # neither HOME nor an entry in the list of users
+    except RuntimeError:  # neither HOME nor a user of that number
         return _temporary_cache()
     if sys.platform == "win32":
         return home / "AppData" / "Local" / "MedSAMSlicer" / "models"
@@ -134,12 +134,12 @@ def read_entries(path: Path | None = None) -> tuple[Checkpoint, ...]:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"schema version {content['schema_version']} instead of {SCHEMA_VERSION}")
-        return tuple(_entry(**entry) for entry in content["checkpoints"])
+        return tuple(_checkpoint(**row) for row in content["checkpoints"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"The checkpoint registry {path} cannot be read: {error}") from error
 
 
-def _entry(
+def _checkpoint(
     bytes_between: Sequence[int] | None = None, prompts: Sequence[str] = (), **known: Any
 ) -> Checkpoint:
     if bytes_between is not None:
@@ -179,8 +179,9 @@ class Registry:
     def __iter__(self) -> Iterator[Checkpoint]:
         """Registry checkpoints with the hashes confirmed so far, then the files the user added."""
         recorded = self._recorded.read()
-        for entry in self._entries:
-            yield replace(entry, sha256=entry.sha256 or recorded.checkpoints.get(entry.id))
+        for checkpoint in self._entries:
+            sha256 = checkpoint.sha256 or recorded.checkpoints.get(checkpoint.id)
+            yield replace(checkpoint, sha256=sha256)
         for path, file in recorded.files.items():
             yield _own_file(Path(path), file)
 
@@ -209,7 +210,7 @@ class Registry:
         return next((f / checkpoint.file for f in folders if (f / checkpoint.file).is_file()), None)
 
     def state(self, checkpoint: Checkpoint) -> State:
-        """Whether the checkpoint is bundled, on disk or still to be downloaded."""
+        """Return whether the checkpoint is bundled, on disk or still to be downloaded."""
         if self.path_of(checkpoint) is None:
             return State.NOT_ON_DISK
         return State.BUNDLED if checkpoint.bundled else State.ON_DISK
@@ -220,7 +221,7 @@ class Registry:
         confirm: Confirm | None = None,
         loads: Loads | None = None,
     ) -> CheckpointFile:
-        """The checked file of a checkpoint given by id, file or entry.
+        """The checked file of a checkpoint given by id, file or `Checkpoint`.
 
         Where no hash is known, the file must be a checkpoint (and load, with `loads`); then `confirm` is asked and the
         hash recorded. No `confirm` counts as no. Raises CheckpointError when the file is not here, is not what it was,
@@ -343,13 +344,13 @@ class Registry:
             check_is_checkpoint(file)
         except CheckpointError as error:
             raise CheckpointError(f"{file} cannot be added. {error}") from error
-        if any(entry.id == name for entry in self._entries):
+        if any(checkpoint.id == name for checkpoint in self._entries):
             raise CheckpointError(
                 f"The name {name!r} belongs to a checkpoint of the registry; choose another."
             )
-        entry = RecordedFile(name, file.stat().st_size, self._digest(file))
-        self._recorded.confirm_file(file, entry)
-        return CheckpointFile(_own_file(file, entry), file, entry.sha256)
+        recorded = RecordedFile(name, file.stat().st_size, self._digest(file))
+        self._recorded.confirm_file(file, recorded)
+        return CheckpointFile(_own_file(file, recorded), file, recorded.sha256)
 
     def delete(self, checkpoint: Checkpoint, *, forget: bool = False) -> Path | None:
         """Delete a downloaded file, or what is left of a broken download; return the file, if there was one.
@@ -404,7 +405,7 @@ class Registry:
 
     def _same_file(self, digest: str) -> Checkpoint | None:
         """The registry's checkpoint with that hash, wherever the file lies."""
-        return next((entry for entry in self if entry.path is None and entry.sha256 == digest), None)
+        return next((known for known in self if known.path is None and known.sha256 == digest), None)
 
     def _record(self, checkpoint: Checkpoint, path: Path, digest: str) -> Checkpoint:
         """Remember the hash; returns the checkpoint under the id it is known by from now on."""
@@ -413,9 +414,9 @@ class Registry:
             return checkpoint
         taken = {known.id for known in self}
         name = checkpoint.id if checkpoint.id not in taken else f"{checkpoint.id}-{digest[:8]}"
-        entry = RecordedFile(name, path.stat().st_size, digest)
-        self._recorded.confirm_file(path, entry)
-        return _own_file(path, entry)
+        recorded = RecordedFile(name, path.stat().st_size, digest)
+        self._recorded.confirm_file(path, recorded)
+        return _own_file(path, recorded)
 
 
 def _check_content(checkpoint: Checkpoint, path: Path, loads: Loads | None) -> None:

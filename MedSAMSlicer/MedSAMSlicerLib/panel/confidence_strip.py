@@ -35,7 +35,7 @@ _STATES = {
 
 
 class _Mouse(qt.QObject):
-    """Hears of clicks, drags and changes of size of one label."""
+    """Passes on clicks, drags and changes of size of one label."""
 
     def __init__(self, strip: ConfidenceStrip) -> None:
         qt.QObject.__init__(self)

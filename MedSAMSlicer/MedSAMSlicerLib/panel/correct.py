@@ -74,7 +74,7 @@ class CorrectSection:
         """See Section."""
 
     def actions(self) -> Mapping[str, Callable[[], object]]:
-        """What the shortcuts of this section do."""
+        """Return what the shortcuts of this section do."""
         steps = {shortcut: self._steps[name] for name, _icon, shortcut, _action in _BUTTONS if shortcut}
         return {
             **steps,

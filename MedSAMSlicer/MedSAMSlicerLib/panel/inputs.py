@@ -220,7 +220,7 @@ class InputsSection:
         self._show_network()
 
     def _show_window_choice(self) -> None:
-        """A window in numbers is listed as the last entry while it is in use."""
+        """A window in numbers is listed last while it is in use."""
         selector, spec = self._context.ui.windowSelector, self._context.controller.window_spec
         own = selector.findData("own")
         if own >= 0:
@@ -314,12 +314,12 @@ def shown_volume(class_name: str = "vtkMRMLScalarVolumeNode") -> Any | None:
 
 
 def short_title(checkpoint: Checkpoint) -> str:
-    """The name of a model without what is said about it."""
+    """The name of a model without its description."""
     return re.split("[:,]", checkpoint.title)[0]
 
 
 def name_of(checkpoint: Checkpoint) -> str:
-    """What the controller calls a model."""
+    """Return what the controller calls a model."""
     return checkpoint.id
 
 

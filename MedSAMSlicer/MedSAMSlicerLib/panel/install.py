@@ -67,7 +67,7 @@ def requirements() -> tuple[str, ...]:
 
 
 def dicom_packages() -> tuple[str, ...]:
-    """What DICOM SEG needs besides; Slicer 5.12 brings all of it.
+    """Return what DICOM SEG needs besides; Slicer 5.12 brings all of it.
 
     Slicer 5.10 brings pydicom 2.4 and NumPy 2, and no version of highdicom takes both: pydicom has to be replaced,
     which the question then says by its name.
@@ -101,7 +101,7 @@ def install(what: Missing) -> str:
     Blocks, with Slicer's own progress where it has one; call it from a user's click only.
 
     Raises:
-        InstallError: The user said no, or it failed: one sentence that says what to try.
+        InstallError: The user declined, or it failed: one sentence with what to try.
     """
     torch = _install_torch() if what.torch else None
     if what.packages:

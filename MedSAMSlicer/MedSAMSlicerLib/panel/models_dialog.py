@@ -105,7 +105,7 @@ class ModelsDialog:
         return button
 
     def fill(self) -> None:
-        """List the models anew, keeping the selection."""
+        """List the models again, keeping the selection."""
         kept = self.selected
         self._shown = list(self._registry)
         self.table.clear()
@@ -244,7 +244,7 @@ def prompts_sentence(checkpoint: Checkpoint) -> str:
 
 
 def question(checkpoint: Checkpoint) -> str:
-    """What the user is asked before a download: what, how big, from where, under which license."""
+    """Return what the user is asked before a download: what, how big, from where, under which license."""
     size = f"{checkpoint.bytes / 1e6:.0f} MB" if checkpoint.bytes else _("size not known")
     text = _("Download {title} ({size}, license {license}) from {url}?").format(
         title=checkpoint.title, size=size, license=checkpoint.license, url=checkpoint.url

@@ -128,7 +128,7 @@ class Panel:
             self._strips.refresh()
 
     def refresh_all(self) -> None:
-        """Show everything anew, at once."""
+        """Show everything again, at once."""
         self._topics |= _ALL - {Topic.MESSAGE}
         self.refresh()
 

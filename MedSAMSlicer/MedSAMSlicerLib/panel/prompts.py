@@ -77,7 +77,7 @@ class PromptsSection:
 
     @property
     def tool_in_hand(self) -> bool:
-        """Whether the next click or stroke in a view gives a prompt."""
+        """Return whether the next click or stroke in a view gives a prompt."""
         return bool(self._scribbler.active) or self._context.controller.placing is not None
 
     def leave_tool(self) -> None:
@@ -92,7 +92,7 @@ class PromptsSection:
         self.leave_tool()
 
     def actions(self) -> Mapping[str, Callable[[], object]]:
-        """What the shortcuts of this section do."""
+        """Return what the shortcuts of this section do."""
         tools = {action: self._toggler(tool) for tool, (_name, _icon, action) in _TOOLS.items()}
         return {
             **tools,
@@ -164,7 +164,7 @@ class PromptsSection:
         self._context.attempt(add)
 
     def _hint(self) -> str | None:
-        """What to do with the brush, while it is in hand."""
+        """Return what to do with the brush, while it is in hand."""
         if not self._scribbler.active:
             return None
         if self._context.ui.scribblePositive.checked:

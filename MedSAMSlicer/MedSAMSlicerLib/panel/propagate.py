@@ -43,7 +43,7 @@ class PropagateSection:
         """See Section."""
 
     def actions(self) -> Mapping[str, Callable[[], object]]:
-        """What the shortcuts of this section do."""
+        """Return what the shortcuts of this section do."""
         return {
             "propagate": self.propagate,
             "cancel": self.cancel,
@@ -133,7 +133,7 @@ class PropagateSection:
         )
 
     def _show_estimate(self, action: Action) -> None:
-        """What the run will take; asked for once for each state in which one is possible."""
+        """Return what the run will take; asked for once for each state in which one is possible."""
         ui, controller = self._context.ui, self._context.controller
         if controller.busy:
             return

@@ -55,7 +55,7 @@ class Scribbler:
 
     @property
     def active(self) -> bool:
-        """Whether the brush is in the user's hand."""
+        """Return whether the brush is in the user's hand."""
         return self._masks is not None
 
     def start(self, volume_node: Any, positive: bool, diameter_mm: float) -> None:
@@ -157,7 +157,7 @@ class Scribbler:
         return node
 
     def _editor_node(self) -> Any:
-        """What the editor keeps its choices in."""
+        """Return what the editor keeps its choices in."""
         node = self._scene.CreateNodeByClass("vtkMRMLSegmentEditorNode")
         node.UnRegister(None)  # CreateNodeByClass hands over a reference
         node.SetName("MedSAMSlicer brush")

@@ -199,7 +199,7 @@ def _milliliters(volume: float) -> str:
 
 
 def has_surfaces(segmentation_node: Any) -> bool:
-    """Whether a segmentation has closed surfaces, which is what the 3-D views show of it."""
+    """Return whether a segmentation has closed surfaces, which is what the 3-D views show of it."""
     if segmentation_node is None:
         return False
     surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()

@@ -51,7 +51,7 @@ class StatusSection:
         self._show()
 
     def check_again(self) -> None:
-        """Find out anew what is installed."""
+        """Find out again what is installed."""
         self._missing = None
         self._show()
 
@@ -75,7 +75,7 @@ class StatusSection:
 
     @property
     def missing(self) -> Missing:
-        """What has to be installed before the network can run."""
+        """Return what has to be installed before the network can run."""
         if self._missing is None:
             self._missing = missing()
         return self._missing
@@ -94,7 +94,7 @@ class StatusSection:
             self._show()
 
     def _is_old(self) -> bool:
-        """Whether what was told can go: the user went on, or there is a next step and there was time to read."""
+        """Return whether what was told can go: the user went on, or there is a next step and there was time to read."""
         message = self._message
         if message is None or message.offer is not None:
             return False
@@ -160,7 +160,7 @@ def next_step(controller: Controller) -> str:
 
 
 def _placing_step(tool: Tool) -> str:
-    """What to click with a tool in hand."""
+    """Return what to click with a tool in hand."""
     sentences = {
         Tool.POINT_POSITIVE: _("Click on the organ in a slice view; press the button again to stop."),
         Tool.POINT_NEGATIVE: _("Click where the mask must not be; press the button again to stop."),

@@ -82,7 +82,7 @@ class AdapterConfig:
             raise MedSAMError(f"The sizes of the adapter {self.kind} make no sense: {self}.")
 
 
-class Context:
+class AdapterContext:
     """What all adapters of a network are told: the length of a stack, the prompt, the image under way."""
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class Context:
 class Adapter(nn.Module):
     """The base of all plug-ins: `added` gives what comes on top of the output of the host layer."""
 
-    context: Context
+    context: AdapterContext
 
     def added(self, host: nn.Module, given: Tensor, output: Tensor) -> Tensor:
         """From the input and the output of the layer, (..., C) each; starts as zeros."""
@@ -110,7 +110,7 @@ class Adapter(nn.Module):
         return places
 
 
-class Bottleneck(Adapter):
+class AdapterBottleneck(Adapter):
     """Down, GELU, up; the MLP of a block is adapted from its input, everything else from its output."""
 
     def __init__(self, channels: int, config: AdapterConfig) -> None:
@@ -143,7 +143,7 @@ class Lora(Adapter):
         return out
 
 
-class Hyper(Bottleneck):
+class Hyper(AdapterBottleneck):
     """A bottleneck with matrices between, which a prompt's embedding is turned into; plain without a prompt."""
 
     def __init__(self, channels: int, config: AdapterConfig) -> None:
@@ -162,7 +162,7 @@ class Hyper(Bottleneck):
         return out
 
 
-class Depth(Bottleneck):
+class Depth(AdapterBottleneck):
     """The host's own attention, frozen as it is, among the same places of the slices of a stack."""
 
     def added(self, host: nn.Module, given: Tensor, output: Tensor) -> Tensor:
@@ -256,7 +256,7 @@ class ParallelConv(Adapter):
 # kind -> (how it is made from channels, what a layer must have)
 _MAKERS: Mapping[str, tuple[Callable[..., Adapter], str]] = {
     "lora": (Lora, "weight"),
-    "bottleneck": (Bottleneck, ""),
+    "bottleneck": (AdapterBottleneck, ""),
     "hyper": (Hyper, ""),
     "depth": (Depth, "qkv"),
     "temporal": (Temporal, "qkv"),
@@ -274,9 +274,9 @@ def attach(model: nn.Module, configs: Sequence[AdapterConfig]) -> list[nn.Parame
         MedSAMError: If a plug-in fits no layer of that name, or one is there already.
     """
     if adapters_of(model):
-        raise MedSAMError("This network has adapters already: load it anew.")
+        raise MedSAMError("This network has adapters already: load it again.")
     model.requires_grad_(False)
-    context = Context()
+    context = AdapterContext()
     for config in configs:
         make, needed = _MAKERS[config.kind]
         hosts = [
@@ -405,7 +405,7 @@ def _add(host: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
 
 
 def _remember_image(encoder: nn.Module, inputs: tuple[Any, ...]) -> None:
-    cast(Context, getattr(encoder, _CONTEXT)).image = inputs[0]
+    cast(AdapterContext, getattr(encoder, _CONTEXT)).image = inputs[0]
 
 
 def _adapters_in(host: nn.Module) -> Iterator[Adapter]:
@@ -414,12 +414,12 @@ def _adapters_in(host: nn.Module) -> Iterator[Adapter]:
             yield cast(Adapter, module)
 
 
-def _context(model: nn.Module) -> Context:
+def _context(model: nn.Module) -> AdapterContext:
     encoder = cast(nn.Module, model.image_encoder)
     context = getattr(encoder, _CONTEXT, None)
     if context is None:
         raise MedSAMError("This network has no adapters.")
-    return cast(Context, context)
+    return cast(AdapterContext, context)
 
 
 def _channels(host: nn.Module) -> tuple[int, int] | None:
@@ -437,7 +437,7 @@ def _channels(host: nn.Module) -> tuple[int, int] | None:
 
 
 def _has(host: nn.Module, needed: str) -> bool:
-    """Whether a layer has what a plug-in uses; attention that pools or is laid out by heads has not."""
+    """Return whether a layer has what a plug-in uses; attention that pools or is laid out by heads has not."""
     if needed == "qkv" and (getattr(host, "pool", False) or hasattr(host, "attention_biases")):
         return False
     return not needed or hasattr(host, needed)

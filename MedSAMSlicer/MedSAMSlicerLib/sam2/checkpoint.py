@@ -208,7 +208,7 @@ def seeded(config: Config, seed: int = 0) -> SAM2:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Whether a file is to be read as safetensors: by its name, or by its first bytes under any other name."""
+    """Return whether a file is to be read as safetensors: by its name, or by its first bytes under any other name."""
     if path.suffix == ".safetensors":
         return True
     with contextlib.suppress(OSError), path.open("rb") as file:
@@ -225,7 +225,7 @@ def _read_official(path: Path) -> object:
         with zipfile.ZipFile(
             path
         ) as archive:  # torch stores without compression, so that nothing can grow in reading
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                 raise ValueError("a compressed archive")
         return read_archive(path)
     except pickle.UnpicklingError as error:

@@ -75,7 +75,7 @@ class _Placeholder:
 
 
 def _emptied(*_: object) -> dict[object, object]:
-    """What a `defaultdict` in a file becomes."""
+    """Return what a `defaultdict` in a file becomes."""
     return {}
 
 

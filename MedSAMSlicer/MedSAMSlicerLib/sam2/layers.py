@@ -25,7 +25,7 @@ class LayerNorm2d(nn.Module):
 
 
 def embedding_neck(width: int, channels: int) -> nn.Sequential:
-    """What turns the tokens (N, width, h, w) of a plain transformer into the decoder's (N, channels, h, w)."""
+    """Return what turns the tokens (N, width, h, w) of a plain transformer into the decoder's (N, channels, h, w)."""
     return nn.Sequential(
         nn.Conv2d(width, channels, 1, bias=False),
         LayerNorm2d(channels),

@@ -43,7 +43,7 @@ class ImageFeatures(NamedTuple):
 
 
 class DecoderPrompts(NamedTuple):
-    """What the user said about B objects on one slice; empty while tracking."""
+    """The prompts of B objects on one slice; empty while tracking."""
 
     points: Tensor | None = None  # (B, P, 2) x, y in network pixels, pixel centers at integers
     labels: Tensor | None = None  # (B, P) integers: 1 inside, 0 outside, 2 and 3 box corners, -1 padding
@@ -222,7 +222,7 @@ class SAM2(nn.Module):
     # ------------------------------------------------------------------------------------------------ the mask
 
     def multimask_for(self, num_points: int) -> bool:
-        """Whether the decoder should choose among alternatives: with at most one point (a box counts as two)."""
+        """Return whether the decoder should choose among alternatives: with at most one point (a box counts as two)."""
         return self.config.num_multimask_outputs > 0 and num_points <= 1
 
     def decode(

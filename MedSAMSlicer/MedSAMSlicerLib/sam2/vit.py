@@ -29,7 +29,7 @@ class ViT(nn.Module):
         self.config = config
         stored = config.position_grid or config.grid
         shape = (1, stored * stored + 1) if config.class_token else (1, stored, stored)
-        self.patch_embed = PatchEmbedding(channels_in, config.width)
+        self.patch_embed = PlainPatchEmbedding(channels_in, config.width)
         self.pos_embed = nn.Parameter(torch.zeros(*shape, config.width))
         self.blocks = nn.ModuleList(
             ViTBlock(config, window=0 if index in config.global_blocks else config.window)
@@ -61,7 +61,7 @@ class ViT(nn.Module):
         return resampled.permute(0, 2, 3, 1)
 
 
-class PatchEmbedding(nn.Module):
+class PlainPatchEmbedding(nn.Module):
     """(N, channels_in, S, S) -> (N, S / 16, S / 16, C)."""
 
     def __init__(self, channels_in: int, channels: int) -> None:

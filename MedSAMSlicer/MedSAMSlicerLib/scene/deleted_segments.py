@@ -41,7 +41,7 @@ class FollowedSegments:
         self._edits[segment_id] = edits
 
     def noted(self, segment_id: str) -> dict[int, Mask]:
-        """What `note` got last."""
+        """Return what `note` got last."""
         return self._edits.get(segment_id, {})
 
     def forget(self, segment_id: str) -> None:

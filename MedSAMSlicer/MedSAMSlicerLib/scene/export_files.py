@@ -123,7 +123,7 @@ def masks_of(segmentation_node: Any, volume_node: Any) -> tuple[dict[str, Mask],
 
 
 def _terms_of(segmentation_node: Any, volume_node: Any, names: Sequence[str]) -> dict[str, Terminology]:
-    """What the segments are, by the names of `masks_of`; those that do not say so are left out."""
+    """Return what the segments are, by the names of `masks_of`; those that do not say so are left out."""
     table = SegmentTable(segmentation_node, volume_node)
     found = {
         name: terminology_from(table.terminology(segment_id))

@@ -202,7 +202,7 @@ class Labelmap:
 
 
 def is_empty(image: Any) -> bool:
-    """Whether a labelmap holds no voxel at all."""
+    """Return whether a labelmap holds no voxel at all."""
     extent = image.GetExtent()
     scalars = image.GetPointData().GetScalars()
     return scalars is None or extent[0] > extent[1] or extent[2] > extent[3] or extent[4] > extent[5]

@@ -66,7 +66,7 @@ class ParameterNode:
 
     @property
     def window_spec(self) -> str:
-        """What `core.intensity.choose_window` takes, such as "auto", "lung" or "-100,300"; or "display"."""
+        """Return what `core.intensity.choose_window` takes, such as "auto", "lung" or "-100,300"; or "display"."""
         return self._text("Window") or "display"
 
     @window_spec.setter
@@ -93,7 +93,7 @@ class ParameterNode:
 
     @property
     def overlap(self) -> str:
-        """Whose voxels a mask may take: "none", "visible" or "all"."""
+        """Return whose voxels a mask may take: "none", "visible" or "all"."""
         overlap = self._text("Overlap")
         return overlap if overlap in OVERLAPS else "none"
 

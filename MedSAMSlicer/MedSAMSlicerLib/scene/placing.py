@@ -53,7 +53,7 @@ class Placing:
 
     @property
     def tool(self) -> Tool | None:
-        """What is being placed; None while the mouse is free."""
+        """Return what is being placed; None while the mouse is free."""
         return self._tool
 
     def start(self, tool: Tool, obj: ObjectMarkups, volume_node: Any) -> None:

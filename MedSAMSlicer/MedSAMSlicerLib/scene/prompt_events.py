@@ -53,7 +53,7 @@ class MarkupsEvents:
             node.RemoveObserver(tag)
 
     def is_dragged(self, node: Any) -> bool:
-        """Whether the user holds a handle of the node."""
+        """Return whether the user holds a handle of the node."""
         return node.GetID() in self._dragged
 
     def follow_transform_of(self, volume_node: Any | None) -> None:

@@ -17,7 +17,19 @@ from slicer.i18n import tr as _
 
 from ..core.errors import PromptError
 from ..core.geometry import FloatArray, SliceAxis, VolumeGeometry
-from ..core.prompts import Box, Point, Prompt, RecistLine, SliceRef, box_from_ras, in_slice, validate
+from ..core.prompts import (
+    Box,
+    MaskPrompt,
+    Point,
+    Prompt,
+    RecistLine,
+    Scribble,
+    SliceRef,
+    box_from_ras,
+    in_slice,
+    no_kind,
+    validate,
+)
 from .data_tree import place_among_prompts
 from .nodes import applied, matrix_array, vtk_matrix
 from .refusals import AcrossSlicesError
@@ -52,7 +64,7 @@ class Kind(enum.Enum):
 
     @property
     def holds_points(self) -> bool:
-        """Whether one node holds many prompts."""
+        """Return whether one node holds many prompts."""
         return self in (Kind.POSITIVE, Kind.NEGATIVE)
 
 
@@ -62,7 +74,11 @@ def kind_of_prompt(prompt: Prompt) -> Kind | None:
         return Kind.POSITIVE if prompt.positive else Kind.NEGATIVE
     if isinstance(prompt, Box):
         return Kind.BOX
-    return Kind.LINE if isinstance(prompt, RecistLine) else None
+    if isinstance(prompt, RecistLine):
+        return Kind.LINE
+    if not isinstance(prompt, (Scribble, MaskPrompt)):
+        raise no_kind(prompt)
+    return None
 
 
 def make_node(scene: Any, kind: Kind, object_id: int, volume_node: Any) -> Any:
@@ -112,7 +128,7 @@ def dress(node: Any, kind: Kind, name: str, color: Sequence[float], active: bool
     display.SetPropertiesLabelVisibility(False)
     display.SetVisibility3D(
         False
-    )  # a prompt is said on a slice; in 3-D views its handles would hide the segment
+    )  # a prompt is given on a slice; in 3-D views its handles would hide the segment
     if kind is Kind.BOX:
         display.SetFillVisibility(False)
         display.SetHandlesInteractive(active)
@@ -140,7 +156,7 @@ def mark_removed(node: Any) -> None:
 
 
 def is_marked_removed(node: Any) -> bool:
-    """Whether `mark_removed` was called for a node."""
+    """Return whether `mark_removed` was called for a node."""
     return bool(node.GetAttribute(KIND) == _REMOVED)
 
 
@@ -172,7 +188,7 @@ def defined_points(node: Any) -> dict[str, tuple[int, tuple[float, float, float]
 
 
 def is_too_small(node: Any, kind: Kind) -> bool:
-    """Whether both clicks of a box or line were at one place."""
+    """Return whether both clicks of a box or line were at one place."""
     if kind.holds_points or len(defined_points(node)) < 2:
         return False
     if kind is Kind.BOX:
@@ -182,7 +198,7 @@ def is_too_small(node: Any, kind: Kind) -> bool:
 
 
 def describe(prompt: Prompt, position: int) -> str:
-    """What the description of a control point says of its prompt."""
+    """Return what the description of a control point says of its prompt."""
     where = prompt.slice
     return f"prompt {position}, slice {where.axis.name} {where.index}, round {prompt.round}"
 
@@ -298,7 +314,7 @@ def read_line(places: Sequence[Sequence[float]], geometry: VolumeGeometry, axis:
 
 
 def same_place(one: Prompt, other: Prompt) -> bool:
-    """Whether two prompts of one kind lie on one slice at one place, whatever their rounds."""
+    """Return whether two prompts of one kind lie on one slice at one place, whatever their rounds."""
     if one.slice != other.slice:
         return False
     return bool(np.allclose(_places(one), _places(other), rtol=0, atol=_SAME_MM))

@@ -60,7 +60,7 @@ class PromptNodes:
 
     @property
     def is_syncing(self) -> bool:
-        """Whether nodes are being made equal to the session now."""
+        """Return whether nodes are being made equal to the session now."""
         return self._syncing
 
     # -- from the session to the scene

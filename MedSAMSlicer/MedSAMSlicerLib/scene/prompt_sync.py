@@ -140,7 +140,7 @@ def sync_single(
 def read_single(
     node: Any, kind: Kind, geometry: VolumeGeometry, prompt: SinglePrompt, flat: bool
 ) -> tuple[SinglePrompt, tuple[int, int] | None] | None:
-    """What a ROI or line says, on the axis of `prompt`; None when it is unfinished or does not fit."""
+    """Return what a ROI or line says, on the axis of `prompt`; None when it is unfinished or does not fit."""
     try:
         if not places(node, kind):
             return None

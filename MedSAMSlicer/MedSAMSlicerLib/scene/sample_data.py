@@ -36,7 +36,7 @@ def register(icons: Path) -> None:
 
 
 def _load(_source: Any) -> None:
-    """What Sample Data calls when the user presses the button of the generated volume."""
+    """Return what Sample Data calls when the user presses the button of the generated volume."""
     load_generated()
 
 

@@ -37,7 +37,7 @@ class SegmentTable:
         return segment_ids(self.segmentation_node)
 
     def name(self, segment_id: str) -> str:
-        """What the user calls it."""
+        """Return what the user calls it."""
         return str(self._segment(segment_id).GetName())
 
     def color(self, segment_id: str) -> tuple[float, float, float]:
@@ -55,7 +55,7 @@ class SegmentTable:
         self.segmentation_node.GetSegmentation().RemoveSegment(segment_id)
 
     def locked(self, segment_id: str) -> bool:
-        """Whether no mask may change the segment. Slicer has no such lock, so a tag of ours keeps it."""
+        """Return whether no mask may change the segment. Slicer has no such lock, so a tag of ours keeps it."""
         return _tag(self._segment(segment_id), LOCKED_TAG) == "1"
 
     def set_locked(self, segment_id: str, locked: bool) -> None:

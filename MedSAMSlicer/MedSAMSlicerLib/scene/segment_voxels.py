@@ -162,7 +162,7 @@ class SegmentVoxels:
             changes.returned[owner] = np.concatenate([changes.returned.get(owner, places[:0]), places])
 
     def order(self, segment_id: str, axis: SliceAxis, index: int) -> Order | None:
-        """Who came when where a segment contests voxels of a slice."""
+        """Return who came when where a segment contests voxels of a slice."""
         if not self._overlaps:
             return None
         contested = self._overlaps.contested(segment_id, _at(axis, index), self.shape)
@@ -271,7 +271,7 @@ class SegmentVoxels:
         self._node.GetSegmentation().SeparateSegmentLabelmap(segment_id)
 
     def _sharing(self, segment_id: str) -> bool:
-        """Whether another segment has its voxels in the same labelmap."""
+        """Return whether another segment has its voxels in the same labelmap."""
         # vtkSegmentation::IsSharedBinaryLabelmap answers the opposite of its name (Slicer 5.10 to 5.13).
         image = labelmap_of(self._node, segment_id)
         others = (other for other in segment_ids(self._node) if other != segment_id)

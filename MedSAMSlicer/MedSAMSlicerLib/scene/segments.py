@@ -153,7 +153,7 @@ class SegmentMasks(SegmentTable):
         """Make slices of a segment equal to `masks`, bool (rows, columns) by slice index across `axis`.
 
         Only what changes is written. With `overlap` "none" other segments keep every voxel; with "visible" or
-        "all" they lose those that the mask covers anew, unless they are locked, and get them back when it leaves.
+        "all" they lose those that the mask newly covers, unless they are locked, and get them back when it leaves.
         What another segment has taken from this one since stays there, unless `retake`: for a mask that the user
         has just asked for, not for undo.
 
@@ -228,7 +228,7 @@ class SegmentMasks(SegmentTable):
         return {} if known is None else {index: known.digest(index) for index in sorted(known.indices())}
 
     def settle(self, segment_id: str | None = None) -> None:
-        """What is in a segment now, or in all, counts as known: it is no edit any more.
+        """Return what is in a segment now, or in all, counts as known: it is no edit any more.
 
         What others took from edited slices of the segment does not come back: the user has seen them as they are.
         """
@@ -268,16 +268,16 @@ class SegmentMasks(SegmentTable):
 
     @property
     def surface_lacks(self) -> bool:
-        """Whether a closed surface was shown and is not, since its voxels changed."""
+        """Return whether a closed surface was shown and is not, since its voxels changed."""
         return self._surfaces.lack
 
     @property
     def is_streaming(self) -> bool:
-        """Whether masks stream in, so that surfaces are made at the end of it."""
+        """Return whether masks stream in, so that surfaces are made at the end of it."""
         return self._streaming > 0
 
     def update_surface(self) -> None:
-        """Make the closed surfaces anew that writes have dropped; about a second for a large segment.
+        """Make the closed surfaces again that writes have dropped; about a second for a large segment.
 
         Nothing happens where no surface was shown before.
         """
@@ -370,7 +370,7 @@ class SegmentMasks(SegmentTable):
         self._followed.follow([(segment_id, self._segment(segment_id))])
 
     def _present_prints(self, among: Collection[str] | None = None) -> dict[str, Print]:
-        """What tells whether the labelmaps of segments hold the same voxels at the same places as before.
+        """Return what tells whether the labelmaps of segments hold the same voxels at the same places as before.
 
         A labelmap that several share is read once.
         """
@@ -460,7 +460,7 @@ class SegmentMasks(SegmentTable):
             logger.warning("The edit of a segment cannot be followed: %s", error)
 
     def _last_edits(self, segment_id: str) -> dict[int, Mask]:
-        """What somebody else had changed in a segment that was deleted."""
+        """Return what somebody else had changed in a segment that was deleted."""
         segment = self._followed.segment(segment_id)
         if segment is None or segment_id not in self._known or self._scene.IsClosing():
             return {}

@@ -16,7 +16,7 @@ from .nodes import applied, from_world, matrix_array, to_world, transform_to_wor
 
 
 def shown_slice(slice_node: Any, volume_node: Any) -> ShownSlice:
-    """What a slice view shows of a volume; the nearest slice at the middle of the view when it is oblique.
+    """Return what a slice view shows of a volume; the nearest slice at the middle of the view when it is oblique.
 
     Raises:
         VolumeError, GeometryError: the volume cannot be used.
@@ -86,7 +86,7 @@ def first_slice_node(scene: Any, axis: SliceAxis, volume_node: Any) -> Any | Non
     fitting = [
         (not node.IsMappedInLayout(), shown.off_degrees, node) for shown, node in found if shown.axis == axis
     ]
-    return min(fitting, key=lambda entry: entry[:2])[2] if fitting else None
+    return min(fitting, key=lambda found: found[:2])[2] if fitting else None
 
 
 def looked_at(scene: Any, volume_node: Any, axis: SliceAxis | None) -> ShownSlice | None:

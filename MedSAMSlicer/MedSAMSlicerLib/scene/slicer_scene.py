@@ -50,7 +50,7 @@ class SlicerScene:
 
     @property
     def is_closing(self) -> bool:
-        """Whether the scene is being closed."""
+        """Return whether the scene is being closed."""
         return bool(self._scene.IsClosing())
 
     def prompts(
@@ -109,12 +109,12 @@ class SlicerVolumes:
         return str(volume.GetName())
 
     def modality(self, volume: Handle) -> str | None:
-        """What Slicer's DICOM module wrote down; None for a volume of another file."""
+        """Return what Slicer's DICOM module wrote down; None for a volume of another file."""
         modality: str | None = volume.GetAttribute("DICOM.Modality")
         return modality
 
     def display_window(self, volume: Handle) -> Window | None:
-        """What the display node says."""
+        """Return what the display node says."""
         display = volume.GetScalarVolumeDisplayNode()
         if display is None or not display.GetWindow() > 0:
             return None
@@ -122,7 +122,7 @@ class SlicerVolumes:
         return Window(level - half, level + half, "display")
 
     def is_there(self, volume: Handle) -> bool:
-        """Whether the node is in the scene."""
+        """Return whether the node is in the scene."""
         return bool(self._scene.IsNodePresent(volume))
 
     def identifier(self, volume: Handle) -> str:

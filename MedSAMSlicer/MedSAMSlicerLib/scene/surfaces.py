@@ -18,7 +18,7 @@ class Surfaces:
 
     @property
     def lack(self) -> bool:
-        """Whether there are any."""
+        """Return whether there are any."""
         return bool(self._stale)
 
     def drop(self, segmentation_node: Any, segment_ids: set[str]) -> None:
@@ -36,7 +36,7 @@ class Surfaces:
     def update(self, segmentation_node: Any) -> None:
         """Make the surfaces that were dropped, from the voxels as they are now.
 
-        Slicer makes the other representations of one segment anew when its labelmap is set, so nothing is added
+        Slicer makes the other representations of one segment again when its labelmap is set, so nothing is added
         to it here; all other ways would make those of every segment.
         """
         stale, self._stale = self._stale, set()

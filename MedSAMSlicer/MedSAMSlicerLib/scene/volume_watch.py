@@ -72,7 +72,7 @@ class VolumeWatch:
 
     @property
     def voxels_are_the_same(self) -> bool:
-        """Whether the volume holds what it held, wherever that lies now."""
+        """Return whether the volume holds what it held, wherever that lies now."""
         try:
             geometry = volume_geometry(self._node)
             same = self._time() == self._image_time or _checksum(volume_array(self._node)) == self._content

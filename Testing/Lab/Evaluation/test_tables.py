@@ -127,7 +127,7 @@ def test_the_worst_loss_comes_first() -> None:
     ("said", "group"),
     [
         ("CT", "CT"), ("CT DICOM series", "CT"), ("MRI", "MR"), ("T1 MR", "MR"), ("PT", "PET"), ("US 4D", "Ultrasound"),
-        ("RGB endoscopy video", "Endoscopy"), ("X-ray", "X-ray"), ("RGB video", "Video"), ("not said", "not said"),
+        ("RGB endoscopy video", "Endoscopy"), ("X-ray", "X-ray"), ("RGB video", "Video"), ("not given", "not given"),
     ],
 )  # fmt: skip
 def test_the_words_of_a_manifest_are_grouped_by_modality(said: str, group: str) -> None:

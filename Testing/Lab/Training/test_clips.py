@@ -10,17 +10,17 @@ from MedSAMSlicerLib.lab.training.clips import ClipSampler, ClipSettings, boundi
 from MedSAMSlicerLib.lab.training.fields import Source  # noqa: E402
 from MedSAMSlicerLib.lab.training.losses import LossWeights, mask_loss, soft_dice, soft_target  # noqa: E402
 from MedSAMSlicerLib.lab.training.prompts import box_prompts, correction_clicks, inner_points, point_prompts  # noqa: E402
-from MedSAMSlicerLib.lab.training.synthetic import Scene, SceneSettings  # noqa: E402
+from MedSAMSlicerLib.lab.training.synthetic import GeneratedScene, SceneSettings  # noqa: E402
 from MedSAMSlicerLib.sam2.model import MaskOutput  # noqa: E402
 
 
-def square_scene() -> Scene:
+def square_scene() -> GeneratedScene:
     """A bright square of 40 voxels on slices 1 to 4 of 6."""
     image = torch.full((6, 128, 128), 30, dtype=torch.uint8)
     mask = torch.zeros(1, 6, 128, 128, dtype=torch.bool)
     mask[:, 1:5, 50:90, 30:70] = True
     image[mask[0]] = 200
-    return Scene(image, mask, (2,))
+    return GeneratedScene(image, mask, (2,))
 
 
 def test_the_window_is_the_margin_times_the_longer_side_of_the_box() -> None:
@@ -70,7 +70,7 @@ def test_a_clip_that_leaves_slices_out_reaches_the_end_of_a_long_object() -> Non
     image = torch.zeros(20, 32, 32, dtype=torch.uint8)
     mask = torch.zeros(1, 20, 32, 32, dtype=torch.bool)
     mask[:, 2:17, 8:20, 8:20] = True
-    scene = Scene(image, mask, (4,))
+    scene = GeneratedScene(image, mask, (4,))
     found = order_of(scene, 0, 5, Source(0), skips=1.0)
     assert found == ([4, 7, 10, 13, 16], 4.0)
 

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from MedSAMSlicerLib.lab.training.fields import FieldGrid, Source, smooth_noise  # noqa: E402
 from MedSAMSlicerLib.lab.training.synthetic import (  # noqa: E402
-    Scene,
+    GeneratedScene,
     SceneSettings,
     connected_component,
     edge_visibility,
@@ -19,7 +19,7 @@ from MedSAMSlicerLib.lab.training.synthetic import (  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def scenes() -> list[Scene]:
+def scenes() -> list[GeneratedScene]:
     source = Source(5)
     return [make_scene(source, SceneSettings(size=128)) for _ in range(24)]
 
@@ -36,7 +36,7 @@ def test_another_seed_draws_another_scene() -> None:
     assert not torch.equal(first.image, second.image)
 
 
-def test_every_scene_has_a_target_on_its_key_slice(scenes: list[Scene]) -> None:
+def test_every_scene_has_a_target_on_its_key_slice(scenes: list[GeneratedScene]) -> None:
     for scene in scenes:
         assert scene.image.dtype == torch.uint8
         assert scene.image.shape == scene.masks.shape[1:]
@@ -45,7 +45,7 @@ def test_every_scene_has_a_target_on_its_key_slice(scenes: list[Scene]) -> None:
             assert 0.0005 < float(mask[key].float().mean()) < 0.36
 
 
-def test_neighboring_slices_overlap_about_as_much_as_in_real_volumes(scenes: list[Scene]) -> None:
+def test_neighboring_slices_overlap_about_as_much_as_in_real_volumes(scenes: list[GeneratedScene]) -> None:
     overlaps = []
     for scene in scenes:
         for mask in scene.masks:
@@ -57,19 +57,19 @@ def test_neighboring_slices_overlap_about_as_much_as_in_real_volumes(scenes: lis
     assert 0.82 < sum(overlaps) / len(overlaps) < 0.96
 
 
-def test_some_targets_end_inside_the_clip(scenes: list[Scene]) -> None:
+def test_some_targets_end_inside_the_clip(scenes: list[GeneratedScene]) -> None:
     ended = [bool((mask.flatten(1).sum(1) == 0).any()) for scene in scenes for mask in scene.masks]
     assert 0.1 < sum(ended) / len(ended) < 0.7
 
 
 @pytest.fixture(scope="module")
-def held_out_scenes() -> list[Scene]:
+def held_out_scenes() -> list[GeneratedScene]:
     source = Source(5)
     return [make_scene(source, SceneSettings(size=96, held_out=True)) for _ in range(60)]
 
 
 def test_no_target_of_a_held_out_scene_is_of_a_family_that_training_draws(
-    held_out_scenes: list[Scene],
+    held_out_scenes: list[GeneratedScene],
 ) -> None:
     from MedSAMSlicerLib.lab.training.families import TRAINED
 
@@ -80,7 +80,7 @@ def test_no_target_of_a_held_out_scene_is_of_a_family_that_training_draws(
         assert scene.texture not in TRAINED.textures
 
 
-def test_every_held_out_family_is_a_target_of_validation(held_out_scenes: list[Scene]) -> None:
+def test_every_held_out_family_is_a_target_of_validation(held_out_scenes: list[GeneratedScene]) -> None:
     from MedSAMSlicerLib.lab.training.families import HELD_OUT
 
     assert {body for scene in held_out_scenes for body in scene.shapes} == set(HELD_OUT.shapes)
@@ -88,7 +88,7 @@ def test_every_held_out_family_is_a_target_of_validation(held_out_scenes: list[S
     assert {scene.texture for scene in held_out_scenes} == set(HELD_OUT.textures)
 
 
-def test_training_draws_no_held_out_family(scenes: list[Scene]) -> None:
+def test_training_draws_no_held_out_family(scenes: list[GeneratedScene]) -> None:
     from MedSAMSlicerLib.lab.training.families import TRAINED
 
     for scene in scenes:

@@ -85,7 +85,7 @@ class VolumeStage:
 
     @property
     def is_learned(self) -> bool:
-        """Whether there is a learned part."""
+        """Return whether there is a learned part."""
         return self._network is not None
 
     def refine(self, evidence: VolumeEvidence) -> Refined | None:
@@ -111,7 +111,7 @@ class VolumeStage:
         return Refined(evidence, _enlarged(logits, factor, evidence.shape[1:]))
 
     def _added(self, stack: Floats, evidence: VolumeEvidence, factor: int) -> Floats:
-        """What the learned part adds to the fused logit."""
+        """Return what the learned part adds to the fused logit."""
         assert self._network is not None
         anisotropy = evidence.spacing[0] / (evidence.spacing[1] * factor)
         with torch.inference_mode():

@@ -106,7 +106,7 @@ def _add_data_options(parser: argparse.ArgumentParser, folder: str) -> None:
         action="append",
         default=[],
         metavar="PART",
-        help="cases whose name holds PART; may be said again",
+        help="cases whose name holds PART; may be repeated",
     )
     parser.add_argument(
         "--seed", type=not_negative, default=0, metavar="N", help="of all that is left to chance (default: 0)"
@@ -123,7 +123,7 @@ def _add_protocol_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help='one of them, such as "box+range" (with 5 corrections) or "click"; may be said again',
+        help='one of them, such as "box+range" (with 5 corrections) or "click"; may be repeated',
     )
     group.add_argument(
         "--key-slices",
@@ -142,14 +142,14 @@ def _add_runner_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME|FILE",
-        help=f"checkpoint; may be said again (default: {BUNDLED_ID})",
+        help=f"checkpoint; may be repeated (default: {BUNDLED_ID})",
     )
     group.add_argument(
         "--tier",
         action="append",
         default=[],
         choices=("exact", "balanced", "fast"),
-        help="arithmetic; may be said again (default: by device)",
+        help="arithmetic; may be repeated (default: by device)",
     )
     group.add_argument(
         "--volume-stage",
@@ -168,7 +168,7 @@ def _add_runner_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         choices=BASELINES,
-        help=f"what needs no network: {', '.join(BASELINES)}; may be said again (default: all)",
+        help=f"what needs no network: {', '.join(BASELINES)}; may be repeated (default: all)",
     )
     group.add_argument("--no-baselines", action="store_true", help="leave them out")
     group.add_argument(
@@ -176,7 +176,7 @@ def _add_runner_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="MODULE:FUNCTION",
-        help="a function of yours that returns a runner (MedSAMSlicerLib.lab.evaluation.runners); may be said again",
+        help="a function of yours that returns a runner (MedSAMSlicerLib.lab.evaluation.runners); may be repeated",
     )
     group.add_argument("--device", default="cpu", help=f"cpu, cuda or mps (default: cpu); {UNTRIED_DEVICES}")
     group.add_argument("--yes", action="store_true", help="answer every question with yes")
@@ -319,7 +319,7 @@ def _protocols(arguments: argparse.Namespace) -> tuple[PromptProtocol, ...]:
 
 def _specs(arguments: argparse.Namespace, threads: int) -> Iterator[RunnerSpec]:
     """The runners; those that nobody asked for by name are left out with a warning when they cannot be had."""
-    from ...cli.compute import chosen_device
+    from ...engine.devices import chosen_device
 
     if arguments.baseline and arguments.no_baselines:
         raise UsageError("--baseline and --no-baselines do not go together")

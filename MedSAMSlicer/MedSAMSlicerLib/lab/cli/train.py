@@ -123,7 +123,7 @@ def _add_tuning_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         action="append",
         default=[],
-        help="a volume to use, * for any letters; may be said again (default: all)",
+        help="a volume to use, * for any letters; may be repeated (default: all)",
     )
     group.add_argument(
         "--leave-out",
@@ -230,7 +230,7 @@ def _volume(args: argparse.Namespace) -> int:
 
 
 def _recipe(args: argparse.Namespace) -> int:
-    from ...cli.compute import chosen_device
+    from ...engine.devices import chosen_device
     from ...sam2.config import NANO
     from ..training.loop import train_recipe
     from ..training.settings import TrainSettings, recipe
@@ -300,7 +300,7 @@ def _opened(args: argparse.Namespace) -> tuple[SAM2, dict[str, str]]:
 
 
 def _settings(args: argparse.Namespace, config: Config) -> TrainSettings:
-    from ...cli.compute import chosen_device
+    from ...engine.devices import chosen_device
     from ...sam2.config import HieraConfig
     from ..training.labeled import DataSettings
     from ..training.settings import ENCODER_SHARE, LEARNING_RATES, TrainSettings

@@ -183,7 +183,7 @@ class _AccuracyRun:
             progress(self._book.now(self._text))
 
     def report(self) -> AccuracyReport:
-        """What there is of what was wanted, in an order of its own."""
+        """Return what there is of what was wanted, in an order of its own."""
         measurements = self._results.measurements
         found = [
             measurements[key]

@@ -70,7 +70,7 @@ class Stack:
 
 
 Draw = Callable[[Stack, BoxesAndRange], npt.NDArray[np.bool_]]
-"""What is seen and what was said -> the mask (slices, rows, columns)."""
+"""The picture and the prompts -> the mask (slices, rows, columns)."""
 
 
 class Baseline:
@@ -96,11 +96,11 @@ class Baseline:
         return protocol.prompt in ("box", "loose box") and protocol.ranged and whole
 
     def corrects(self, protocol: PromptProtocol) -> bool:
-        """Whether it makes use of the corrections of a protocol."""
+        """Return whether it makes use of the corrections of a protocol."""
         return self._clicks or protocol.correct_with == "box"
 
     def describe(self) -> dict[str, Any]:
-        """What it does, in one sentence."""
+        """Return what it does, in one sentence."""
         return {"method": self._about}
 
     def begin(self, volume: Volume, axis: SliceAxis) -> Ask:

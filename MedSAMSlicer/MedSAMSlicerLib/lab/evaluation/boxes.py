@@ -67,7 +67,7 @@ class BoxesAndRange:
 
     @classmethod
     def of(cls, given: ObjectPrompts, geometry: VolumeGeometry) -> BoxesAndRange:
-        """From all that was said about an object; of two boxes on a slice the later one counts.
+        """From all prompts of an object; of two boxes on a slice the later one counts.
 
         Raises:
             PromptError: no box, no range, or something that is neither a box nor a click.

@@ -1,6 +1,6 @@
 """Labeled volumes, pictures and videos to measure on: from a manifest, or from a folder of image and label pairs.
 
-A manifest is a JSON list; of each entry these fields are read: "name", "image" and "label" (paths beside the manifest;
+A manifest is a JSON list; of each row these fields are read: "name", "image" and "label" (paths beside the manifest;
 no label = not a case), "modality", "labels" {value: {"name": ...}}, "target" and "kind". An image may be a volume, a
 picture, a folder with a DICOM series or one with the frames of a video; then the label may be a folder of masks.
 Where "target" says `NAME = labels A-B`, as for a tumor whose parts have labels of their own, those labels together are
@@ -20,7 +20,7 @@ Without a manifest, pairs are found by their names, with these rules:
    same name in another folder.
 
 Volumes are NIfTI, NRRD and MetaImage, pictures PNG, JPEG, BMP and TIFF; a file of NIfTI, NRRD, MetaImage or DICOM with
-one slice is a picture, one in color with many slices a video. What masks may hold is said in :mod:`.pictures`, which
+one slice is a picture, one in color with many slices a video. What masks may hold is in :mod:`.pictures`, which
 mask goes with which frame in :mod:`.frames`. Spacing is 1 mm where a file does not tell.
 
 A target is the largest component (over faces) of a label; in a video it is the whole label, since an object that moves
@@ -78,14 +78,14 @@ class Case:
     name: str
     image: Path
     label: Path
-    modality: str = "not said"
+    modality: str = "not given"
     names: Mapping[int, str] = field(default_factory=dict)
     joined: tuple[str, tuple[int, ...]] | None = None
     kind: str = VOLUME
 
     @property
     def is_series(self) -> bool:
-        """Whether the image is DICOM."""
+        """Return whether the image is DICOM."""
         return (self.kind == VOLUME and self.image.is_dir()) or self.image.suffix.lower() == ".dcm"
 
 
@@ -225,7 +225,7 @@ def _labeled_slices(volume: Volume, labels: Labels) -> tuple[Volume, Labels]:
 
 
 def _name(case: Case, value: int) -> str:
-    """What a label is called; of a binary mask, 255 on disk is 1 here."""
+    """Return what a label is called; of a binary mask, 255 on disk is 1 here."""
     names = {1: case.names.get(255), **case.names} if case.kind != VOLUME else case.names
     return names.get(value) or str(value)
 
@@ -267,7 +267,7 @@ def _case(row: Mapping[str, Any], folder: Path) -> Case:
     members = None
     if joined:
         members = (joined["name"].strip(), tuple(range(int(joined["first"]), int(joined["last"]) + 1)))
-    modality = str(row.get("modality") or "not said")
+    modality = str(row.get("modality") or "not given")
     image, label = folder / row["image"], folder / row["label"]
     kind = str(row.get("kind") or (VOLUME if is_npz(image) else kind_of(image, label)))
     if kind not in KINDS:

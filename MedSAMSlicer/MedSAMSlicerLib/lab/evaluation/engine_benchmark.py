@@ -76,7 +76,7 @@ def run_engine_benchmark(
         of official / variant}}, and "memory" {label: {"peak_mb", "growth_mb"}} if it was asked for.
 
     Raises:
-        MedSAMError: If a measuring process failed, with the last line it said.
+        MedSAMError: If a measuring process failed, with the last line that it wrote.
     """
     from .engine_runners import VARIANTS
 
@@ -276,7 +276,7 @@ def _timed(step: Callable[[], None], device: str) -> float:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Entry of a measuring process: one JSON task in, one JSON line out."""
+    """The measuring process: one JSON task in, one JSON line out."""
     sys.stdout.write(json.dumps(_measure(_Task(**json.loads(argv[0])))) + "\n")
     return 0
 

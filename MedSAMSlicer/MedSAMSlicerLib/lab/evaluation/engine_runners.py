@@ -32,7 +32,7 @@ VARIANTS = (*OFFICIAL, *OURS)
 
 @dataclass(frozen=True)
 class Script:
-    """What is said about a volume of `slices` square slices of `size` voxels a side."""
+    """Return the description of a volume of `slices` square slices of `size` voxels a side."""
 
     slices: int
     size: int

@@ -155,7 +155,7 @@ def _noise(task: dict[str, Any]) -> _Case:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Entry of a measuring process: one JSON task in, one JSON line out."""
+    """The measuring process: one JSON task in, one JSON line out."""
     sys.stdout.write(json.dumps(_measure(json.loads(argv[0]))) + "\n")
     return 0
 

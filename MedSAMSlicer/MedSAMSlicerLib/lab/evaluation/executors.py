@@ -1,4 +1,4 @@
-"""Who measures the cases: this process, several processes of this computer, or the workers of a Dask cluster.
+"""The ways to measure cases: this process, several processes of this computer, or the workers of a Dask cluster.
 
 All give the same measurements, but for seconds and memory, as long as the runners have the same number of threads.
 Only the process that calls `run` may write results.
@@ -65,7 +65,7 @@ class SerialExecutor:
 
 
 class ProcessExecutor:
-    """Several processes of this computer, which are started anew and import what they need.
+    """Several processes of this computer, which are started for this and import what they need.
 
     A process that dies, as when memory runs out, costs the trial that it was busy with: a new process goes on with the
     rest of its case. When this process ends in whatever way, the others end too.
@@ -189,7 +189,7 @@ class _Worker:
             self.connection.send(task)
 
     def receive(self) -> Outcome:
-        """What it has to say. Raises EOFError or OSError when it is dead."""
+        """Return what it has to say. Raises EOFError or OSError when it is dead."""
         outcome: Outcome = self.connection.recv()
         if isinstance(outcome, TrialBegun):
             self._finish_trial()
@@ -304,7 +304,7 @@ def _distributed() -> Any:
 
 
 def _failed(task: CaseTask, error: BaseException) -> Iterator[Outcome]:
-    """What is said of a case that the cluster could not measure."""
+    """Return the message about a case that the cluster could not measure."""
     name = task.case.name
     if type(error).__name__ == "KilledWorker":
         yield lost(task, None, "was killed on several workers of the cluster, perhaps for lack of memory")

@@ -3,7 +3,7 @@
 A video is a folder of frames, in the order of the numbers in their names, or a volume in color (a vector NRRD, a
 multi-frame DICOM file). Its masks are a folder with a mask for each frame, or a label volume. A mask goes with the
 frame of the same name (`_mask` and such left out), else with that of the same number; frames without a mask are left
-out, since nobody said what is on them.
+out, since it is not known what is on them.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 
 def _is_flat(path: Path) -> bool:
-    """Whether a file has one slice."""
+    """Return whether a file has one slice."""
     header = header_of(path)
     return header is not None and max(header[0][2:], default=1) == 1
 

@@ -87,7 +87,7 @@ def _contours(boxes_and_range: BoxesAndRange, around: Around) -> Contours:
 
 
 def _has_inside(contour: npt.NDArray[np.bool_]) -> bool:
-    """Whether a voxel has all of its eight neighbors in the contour; the filter leaves out those without one."""
+    """Return whether a voxel has all of its eight neighbors in the contour; the filter leaves out those without one."""
     rows = contour[:-2] & contour[1:-1] & contour[2:]
     return bool((rows[:, :-2] & rows[:, 1:-1] & rows[:, 2:]).any())
 

@@ -10,7 +10,7 @@ VOLUME, IMAGE, VIDEO = "volume", "image", "video"
 
 
 def trial_key(case: str, target: str, protocol: str, runner: str) -> str:
-    """What no two trials of a run share: also the key of the measurement that a trial becomes."""
+    """Return what no two trials of a run share: also the key of the measurement that a trial becomes."""
     return "|".join((case, target, protocol, runner))
 
 
@@ -75,7 +75,7 @@ class Measurement:
 
     @property
     def key(self) -> str:
-        """What no two measurements of a run share."""
+        """Return what no two measurements of a run share."""
         return trial_key(self.case, self.target, self.protocol, self.runner)
 
     @property

@@ -18,7 +18,7 @@ def measure_in_process(module: str, task: Mapping[str, Any]) -> dict[str, Any]:
     """Run a module of this package with a task (JSON) as its argument and read the last line it prints (JSON).
 
     Raises:
-        MedSAMError: If the process failed, with the last line it said.
+        MedSAMError: If the process failed, with the last line that it wrote.
     """
     folder = str(Path(__file__).resolve().parents[3])
     paths = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))

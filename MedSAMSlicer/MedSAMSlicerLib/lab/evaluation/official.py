@@ -45,7 +45,7 @@ def published_network(config: Config) -> Config:
 
 
 def normalized_images(frames: npt.NDArray[np.uint8], used: range | None = None) -> torch.Tensor:
-    """What the published packages hold of a video: (N, 3, S, S) float32.
+    """Return what the published packages hold of a video: (N, 3, S, S) float32.
 
     Args:
         frames: (N, S, S) or in color (N, S, S, 3) uint8.

@@ -2,11 +2,11 @@
 
 They see the frames that our engine shows a network that looks at whole slices: through the same window, square in mm.
 Prompts become the same network pixels, and masks come back the same way. Everything else is as the packages have it:
-first the slices with prompts, then from the lowest of them forward, then backward, within the range where one was said;
+first the slices with prompts, then from the lowest of them forward, then backward, in the range where one was given;
 a correction prompts its slice, and the object is carried both ways again.
 
 With `transformers` a correction of a tracked slice is lost when the object is carried again, so clicks are not used to
-correct there; boxes on further slices are, with all boxes told to it anew.
+correct there; boxes on further slices are, with all boxes given to it again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from torch import Tensor
 
 from ...core.geometry import SliceAxis
 from ...core.intensity import Window
-from ...engine.precision import Tier, choose, torch_settings
+from ...core.tiers import Tier
+from ...engine.precision import choose, torch_settings
 from ...engine.slice_prompts import SlicePrompts, slice_prompts
 from ...engine.view import FrameView
 from ...io.volumes import Volume
@@ -43,7 +44,7 @@ class PublishedSession(Protocol):
     """One object in one volume in a package."""
 
     def prompt(self, prompts_by_slice: Mapping[int, SlicePrompts], new: Iterable[int]) -> Logits:
-        """Prompt slices, knowing all that was said and on which slices that is new; yields their masks."""
+        """Prompt slices, with all prompts so far and the slices on which some are new; yields their masks."""
 
     def carry(self, start: int, direction: str) -> Logits:
         """Carry the object from a slice over the range."""
@@ -57,7 +58,7 @@ class PublishedSam2Session:
         self._used, self._view = used, view
 
     def prompt(self, prompts_by_slice: Mapping[int, SlicePrompts], new: Iterable[int]) -> Logits:
-        """Prompt the slices of which something new was said; yields their masks."""
+        """Prompt the slices that have new prompts; yields their masks."""
         for index in new:
             prompts = prompts_by_slice[index]
             if prompts.mask is not None and not prompts.points:
@@ -85,7 +86,7 @@ class PublishedTransformersSession:
         self._used, self._view = used, view
 
     def prompt(self, prompts_by_slice: Mapping[int, SlicePrompts], new: Iterable[int]) -> Logits:
-        """Prompt all slices anew, as if nothing had been carried before; yields their masks."""
+        """Prompt all slices again, as if nothing had been carried before; yields their masks."""
         self._session.forget_objects()
         for index, prompts in sorted(prompts_by_slice.items()):
             if prompts.mask is not None and not prompts.points:
@@ -141,7 +142,7 @@ class _PublishedRunner(ABC):
         return True
 
     def corrects(self, protocol: PromptProtocol) -> bool:
-        """Whether the package carries such corrections on."""
+        """Return whether the package carries such corrections on."""
         return True
 
     def describe(self) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class TransformersSession:
         session.obj_with_new_inputs = [object_id]
 
     def logits(self, index: int, *, reverse: bool = False) -> Tensor:
-        """(1, 1, S / 4, S / 4) float32 logits of a frame, with what was just said about it, else tracked."""
+        """(1, 1, S / 4, S / 4) float32 logits of a frame, with the prompts just given on it, else tracked."""
         with torch.inference_mode():
             logits: Tensor = self.model(self.session, index, reverse=reverse).pred_masks
         return logits

@@ -17,8 +17,8 @@ _MIB = float(1 << 20)
 class ProcessMemory:
     """The memory of this process, from now on.
 
-    Only Linux can count anew within one process. What libraries keep from one run to the next, such as weights in the
-    order they compute with, counts in the first run alone.
+    Only Linux counts from zero again within one process. What libraries keep from one run to the next, such as weights
+    in the order they compute with, counts in the first run alone.
     """
 
     def __init__(self) -> None:

@@ -57,7 +57,7 @@ class Pixels:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether the name is that of a PNG, JPEG, BMP or TIFF file."""
+    """Return whether the name is that of a PNG, JPEG, BMP or TIFF file."""
     return path.name.lower().endswith(PICTURE_FILES)
 
 

@@ -28,7 +28,7 @@ class AccuracyReport:
 
     Args:
         run: ready for JSON: "version", "data" (name of the data set), "seed", "most", "runners" (name -> what
-            `describe` of the runner said), "python", "torch", "numpy", "SimpleITK", "packages" (name -> version),
+            `describe` of the runner returned), "python", "torch", "numpy", "SimpleITK", "packages" (name -> version),
             "processor", "memory_gb",
             "gpu" (its name, or None), "threads" (of each process), "processes" (None: those of a Dask cluster),
             "system", "command", "date" (ISO, UTC, of the last run into the folder).

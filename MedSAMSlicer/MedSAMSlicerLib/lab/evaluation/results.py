@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.errors import Cancelled, DownloadError, MedSAMError, OutputError
+from ...core.masks import pack_bits, unpack_bits
 from ...io.atomic import output_error, write_bytes
 from ...models.file_lock import exclusive
 from .measurement import Measurement, trial_key
@@ -94,7 +95,7 @@ class PackedMasks:
         boxes = [_bounding_box(mask) for mask in (first, last)]
         corners = tuple(tuple(part.start for part in box) for box in boxes)
         extents = tuple(tuple(part.stop - part.start for part in box) for box in boxes)
-        bits = tuple(np.packbits(mask[box]) for mask, box in zip((first, last), boxes, strict=True))
+        bits = tuple(pack_bits(mask[box]) for mask, box in zip((first, last), boxes, strict=True))
         return cls(first.shape, corners, extents, bits)  # type: ignore[arg-type]
 
     def masks(self) -> tuple[BoolVolume, BoolVolume]:
@@ -105,8 +106,7 @@ class PackedMasks:
         mask = np.zeros(self.shape, np.bool_)
         corner, extent = self.corners[which], self.extents[which]
         inside = tuple(slice(start, start + count) for start, count in zip(corner, extent, strict=True))
-        count = int(np.prod(extent))
-        mask[inside] = np.unpackbits(self.bits[which], count=count).reshape(extent).astype(np.bool_)
+        mask[inside] = unpack_bits(self.bits[which], extent)
         return mask
 
 

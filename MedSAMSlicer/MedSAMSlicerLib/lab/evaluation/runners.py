@@ -51,7 +51,7 @@ class Request:
     """What a runner is asked.
 
     Args:
-        prompts: all that was said so far about one object, with the range where it was said.
+        prompts: all prompts so far of one object, with the range where one was given.
         protocol: the protocol; a runner obeys its direction, and carries nothing if it is single-frame.
     """
 
@@ -60,7 +60,7 @@ class Request:
 
 
 Ask = Callable[[Request], RunnerAnswer]
-"""Answers to all that was said about one object so far; asked again after each correction."""
+"""Answers to all prompts of one object so far; asked again after each correction."""
 
 
 class Runner(Protocol):
@@ -69,13 +69,13 @@ class Runner(Protocol):
     name: str
 
     def supports(self, protocol: PromptProtocol) -> bool:
-        """Whether it can be used in that way."""
+        """Return whether it can be used in that way."""
 
     def corrects(self, protocol: PromptProtocol) -> bool:
-        """Whether it makes use of its corrections; if not, it is measured after the first prompts alone."""
+        """Return whether it makes use of its corrections; if not, it is measured after the first prompts alone."""
 
     def describe(self) -> dict[str, Any]:
-        """What a reader must know to repeat it, ready for JSON."""
+        """Return what a reader must know to repeat it, ready for JSON."""
 
     def begin(self, volume: Volume, axis: SliceAxis) -> Ask:
         """Start on one object; nothing of an earlier object may be at hand, so that seconds are honest."""

@@ -91,7 +91,7 @@ class _Disc:
         return BoxedSlice(self.click.index, x - across, y - down, x + across, y + down)
 
     def is_beyond(self, boxes_and_range: BoxesAndRange) -> bool:
-        """Whether the click lies beyond the box on its slice."""
+        """Return whether the click lies beyond the box on its slice."""
         box = boxes_and_range.box_on(self.click.index)
         return not (box.left < self.click.x < box.right and box.top < self.click.y < box.bottom)
 

@@ -205,7 +205,7 @@ def largest_error(truth: Plane, seen: Plane) -> tuple[Plane, bool]:
 def depth_inside(
     plane: Plane, spacing: tuple[float, float], bordered: bool = True
 ) -> npt.NDArray[np.float32]:
-    """Distance in mm of each pixel of a shape from its outside, the picture's border too if so said; else 0."""
+    """Distance in mm of each pixel of a shape from its outside, the picture's border too if so chosen; else 0."""
     padded = np.pad(plane, 1) if bordered else np.pad(plane, 1, mode="edge")
     image = sitk.GetImageFromArray(padded.astype(np.uint8))
     image.SetSpacing((spacing[1], spacing[0]))

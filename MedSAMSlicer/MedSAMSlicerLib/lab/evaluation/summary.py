@@ -230,7 +230,7 @@ def wins(report: AccuracyReport) -> list[Win]:
 
 
 def efforts(report: AccuracyReport) -> list[Effort]:
-    """What each setting asks of its user, of the protocols in which any runner was corrected."""
+    """Return what each setting asks of its user, of the protocols in which any runner was corrected."""
     settings = list(settings_of(report))
     most = {
         protocol: max(corrections_in(m) for _, other, m in settings if other == protocol)

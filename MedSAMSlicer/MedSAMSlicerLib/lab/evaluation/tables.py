@@ -130,7 +130,7 @@ def summary_tables(report: AccuracyReport) -> list[Table]:
 
 
 def _plain(protocol: str) -> bool:
-    """Whether one prompt on the largest slice is carried both ways."""
+    """Return whether one prompt on the largest slice is carried both ways."""
     way = PROTOCOLS.get(protocol)
     return way is None or (way.has_one_prompt and way.start == "largest")
 
@@ -318,7 +318,7 @@ def targets_table(report: AccuracyReport) -> Table:
         else f"{runner}: {protocol}"
         for runner, protocol, count in columns
     ]
-    note = f"3-D Dice; {reference} where nothing else is said."
+    note = f"3-D Dice; {reference} where nothing else is given."
     return Table(
         "3-D Dice of every target", ("case", "target", "modality", "slices", *names), tuple(rows), 3, note
     )
@@ -344,7 +344,7 @@ def lost_table(report: AccuracyReport, most: int = 10) -> Table:
 
 
 def trouble(report: AccuracyReport) -> list[str]:
-    """What was skipped and what failed, a sentence each."""
+    """Return what was skipped and what failed, a sentence each."""
     return [f"skipped {row.case}: {row.reason}" for row in report.skipped] + [
         f"{m.runner} failed on {m.case}, {m.target} ({m.protocol}): {m.error}"
         for m in report.measurements

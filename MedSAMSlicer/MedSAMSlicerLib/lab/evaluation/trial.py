@@ -29,7 +29,7 @@ Keep = Callable[[int, RunnerAnswer], None]
 
 
 def is_measured(target: Target, protocol: PromptProtocol, runner: Runner) -> bool:
-    """Whether a runner is tried on a target in a protocol: both must fit."""
+    """Return whether a runner is tried on a target in a protocol: both must fit."""
     return protocol.fits(target) and runner.supports(protocol)
 
 

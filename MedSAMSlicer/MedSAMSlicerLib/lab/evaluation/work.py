@@ -228,7 +228,7 @@ def measure_remotely(task: CaseTask, version: str = __version__) -> list[Outcome
 
 
 def reason_of(error: BaseException) -> str:
-    """What was unforeseen, in one sentence."""
+    """Return what was unforeseen, in one sentence."""
     if isinstance(error, MemoryError):
         return "there is not enough memory."
     first = str(error).partition("\n")[0]
@@ -236,7 +236,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def lost(task: CaseTask, begun: TrialBegun | None, how: str) -> CaseSkipped:
-    """What is said of a case whose process ended by itself."""
+    """Return the message about a case whose process ended by itself."""
     place = "" if begun is None else f"{_place(begun)}: "
     return CaseSkipped(task.case.name, f"{place}the process that measured it {how}.")
 

@@ -1,4 +1,4 @@
-"""Images drawn on label maps of real anatomy: every structure is given a random gray anew (SynthSeg, Billot 2023).
+"""Images drawn on label maps of real anatomy: every structure is given a new random gray (SynthSeg, Billot 2023).
 
 A label map is cut around one of its structures, turned, stretched and bent, sampled in slices of a random thickness,
 and painted by the generator of scenes (`appearance`): contrasts, textures, scanner, noise and window are random. What a

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .fields import Source, gaussian_blur
-from .synthetic import Scene, SceneSettings, make_scene
+from .synthetic import GeneratedScene, SceneSettings, make_scene
 
 _LONGEST_STRIDE = 3
 
@@ -47,7 +47,7 @@ class Batch:
 
 
 def order_of(
-    scene: Scene, target: int, length: int, source: Source, skips: float = 0.0
+    scene: GeneratedScene, target: int, length: int, source: Source, skips: float = 0.0
 ) -> tuple[list[int], float] | None:
     """Slices from the key slice outward, `length` of them, in a random direction that has as many, and where it ends.
 
@@ -99,7 +99,7 @@ def _window(source: Source, mask: Tensor, settings: ClipSettings) -> tuple[float
 
 
 def cut(
-    source: Source, scene: Scene, target: int, order: list[int], settings: ClipSettings
+    source: Source, scene: GeneratedScene, target: int, order: list[int], settings: ClipSettings
 ) -> tuple[Tensor, Tensor]:
     """Frames and masks (length, size, size) uint8: one window for the whole clip, turned and mirrored at random."""
     extent = scene.image.shape[-1]
@@ -137,7 +137,7 @@ class ClipSampler:
         self, source: Source, scenes: SceneSettings, clips: ClipSettings, pool: int = 24, uses: int = 16
     ) -> None:
         self.source, self.scenes, self.clips, self.pool, self.uses = source, scenes, clips, pool, uses
-        self._scenes: list[tuple[Scene, int]] = []
+        self._scenes: list[tuple[GeneratedScene, int]] = []
 
     def clip(self, length: int) -> tuple[Tensor, Tensor, float]:
         """Frames and masks (length, size, size) uint8, the target on the first; and after how many it is last seen."""

@@ -42,7 +42,7 @@ def rank() -> int:
 
 
 def is_first() -> bool:
-    """Whether this process has number 0; also known before the processes are connected."""
+    """Return whether this process has number 0; also known before the processes are connected."""
     return dist.get_rank() == 0 if dist.is_initialized() else os.environ.get("RANK", "0") == "0"
 
 
@@ -61,7 +61,7 @@ def mean(values: Tensor) -> Tensor:
 
 
 def everywhere(flag: bool, device: torch.device | str) -> bool:
-    """Whether all processes say yes."""
+    """Return whether all processes say yes."""
     if world() == 1:
         return flag
     return bool(mean(torch.tensor(float(flag), device=device)) == 1)

@@ -2,7 +2,7 @@
 
 Batches are numbered by the step they are for. How long the clips of a number are follows from seed and number alone, so
 that several trainers agree on it. Clips of labeled volumes follow from seed and number as a whole; generated scenes
-come from a pool that a leg starts anew.
+come from a pool that each leg starts.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _offer(queue: Queue[Batch | str], item: Batch | str) -> bool:
 
 
 def _take(queue: Queue[Batch | str], worker: BaseProcess) -> Batch:
-    """The next batch of a worker. Raises MedSAMError with what the worker said, or when it is gone."""
+    """The next batch of a worker. Raises MedSAMError with the worker's message, or when it is gone."""
     while True:
         try:
             item = queue.get(timeout=5)

@@ -64,8 +64,8 @@ class TrainingCase:
     Args:
         name: Unique within the folder.
         objects: Label values that make one object each, such as ((1,), (2, 3)); None = every label above 0 by itself.
-        modality: "CT", "MR", "PT" ... where it was said.
-        window: As `choose_window` takes it, where it was said.
+        modality: "CT", "MR", "PT" ... where it is known.
+        window: As `choose_window` takes it, where it is known.
     """
 
     name: str

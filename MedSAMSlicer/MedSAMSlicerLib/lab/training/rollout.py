@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...engine.network import PREVIOUS_LOGIT_LIMIT
 from ...engine.taper import tapered
 from ...sam2.model import SAM2, DecoderPrompts, ImageFeatures, MaskOutput, Memory
+from ...sam2.recall import recalled
 from .distributed import everywhere
 from .fields import Source
 from .losses import soft_dice, soft_target
@@ -18,8 +20,9 @@ from .mask_noise import corrupted
 from .prompts import box_prompts, correction_clicks, inner_points, point_prompts, scribble_prompts
 from .rng import SeededDraws
 
-PREVIOUS_LOGIT_LIMIT = 8.0
-_OFFICIAL_LOGIT_LIMIT = 32.0
+DENSE_PROMPT_LOGITS = 8.0
+"""Masks that dense prompts show a network while it is trained are cut to this, lest it learns to copy them."""
+
 MAXIMUM_CLICKS = 3
 """Correction clicks in a row on one slice while training."""
 _WORSE_THAN_SEEN = 0.6
@@ -94,14 +97,14 @@ def _condition(model: SAM2, top: Tensor, bank: _Bank, position: int) -> Tensor:
     """
     if not bank.conditioning:
         return model.condition_first(top)
-    slots = model.config.num_memories - 1
-    memories = [(memory, slots) for _, memory, _ in bank.conditioning]
-    memories += [(memory, position - at - 1) for at, memory, _ in bank.recent if position - at <= slots]
-    reach = model.config.max_object_pointers - 1
-    pointers = [(pointer, float(position - at)) for at, _, pointer in bank.conditioning if at <= position]
-    pointers += [
-        (pointer, float(position - at)) for at, _, pointer in reversed(bank.recent) if position - at <= reach
-    ]
+    conditioning = {at: (memory, pointer) for at, memory, pointer in bank.conditioning}
+    recent = {at: (memory, pointer) for at, memory, pointer in bank.recent}
+    own = (model.config.num_memories, model.config.max_object_pointers)
+    prompted, tracked = recalled(position, 1, conditioning, recent, *own)
+    memories = [(conditioning[at][0], when) for at, when in prompted.memories]
+    memories += [(recent[at][0], when) for at, when in tracked.memories]
+    pointers = [(conditioning[at][1], distance) for at, distance in prompted.pointers]
+    pointers += [(recent[at][1], distance) for at, distance in tracked.pointers]
     return model.condition_on_memory(top, memories, pointers)
 
 
@@ -157,7 +160,7 @@ class _Clip:
     @property
     def limit(self) -> float:
         """How certain a mask may be that the network is shown again."""
-        return PREVIOUS_LOGIT_LIMIT if self.model.config.dense_prompts else _OFFICIAL_LOGIT_LIMIT
+        return DENSE_PROMPT_LOGITS if self.model.config.dense_prompts else PREVIOUS_LOGIT_LIMIT
 
     def prompt(self, position: int, kind: str) -> tuple[MaskOutput, DecoderPrompts]:
         """Prompt a slice of which nothing is remembered."""
@@ -172,7 +175,7 @@ class _Clip:
     def correct(self, position: int, output: MaskOutput, before: DecoderPrompts | None) -> MaskOutput:
         """One to three clicks in the error regions of a slice, which then knows the other prompted slices only.
 
-        What is corrected is often worse than the network's own mask, so that it learns to draw the whole slice anew.
+        What is corrected is often worse than the network's own mask, so that it learns to draw the whole slice again.
         """
         masks = self.masks[position] > 127
         known = _Bank(conditioning=self.bank.conditioning)
@@ -280,7 +283,7 @@ def rollout(
 def _given_logits(masks: Tensor, grid: int) -> Tensor:
     """(B, S, S) uint8 masks -> (B, 1, grid, grid) logits in -8..8."""
     share = functional.interpolate(masks[:, None].float() / 255, (grid, grid), mode="area")
-    return PREVIOUS_LOGIT_LIMIT * (2 * share - 1)
+    return DENSE_PROMPT_LOGITS * (2 * share - 1)
 
 
 def neighbor_step(model: SAM2, frames: Tensor, masks: Tensor, source: Source | None = None) -> MaskOutput:

@@ -11,7 +11,7 @@ from torch.nn import functional
 from ...io.atomic import write_bytes
 from ...io.canvas import Canvas
 from .fields import Source
-from .synthetic import Scene, SceneSettings, make_scene
+from .synthetic import GeneratedScene, SceneSettings, make_scene
 
 
 def _outlined(image: Tensor, mask: Tensor) -> Tensor:
@@ -22,7 +22,7 @@ def _outlined(image: Tensor, mask: Tensor) -> Tensor:
     return picture
 
 
-def _strip(scene: Scene, target: int) -> Tensor:
+def _strip(scene: GeneratedScene, target: int) -> Tensor:
     """One row of the sheet: every slice of a scene, the prompted one framed in green."""
     tiles = []
     for index in range(scene.image.shape[0]):

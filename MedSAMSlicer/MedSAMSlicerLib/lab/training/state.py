@@ -89,7 +89,7 @@ def check_recipe(folder: Path, state: dict[str, Any], recipe: str) -> None:
 
 
 def has_state(folder: Path) -> bool:
-    """Whether a run has left its state there."""
+    """Return whether a run has left its state there."""
     return (folder / INDEX).is_file() or (folder / STATE).is_file()
 
 

@@ -32,7 +32,7 @@ class SceneSettings:
 
 
 @dataclass(frozen=True)
-class Scene:
+class GeneratedScene:
     """One generated stack of slices.
 
     `image` (slices, size, size) uint8; `masks` (targets, slices, size, size) bool; `keys` the prompted slices; `shapes`
@@ -158,7 +158,7 @@ def _key_slice(source: Source, mask: Tensor) -> int | None:
     return int(source.choice.choice(ends if source.chance(0.3) else fitting))
 
 
-def make_scene(source: Source, settings: SceneSettings) -> Scene:
+def make_scene(source: Source, settings: SceneSettings) -> GeneratedScene:
     """Draw scenes until one has at least one visible target."""
     while True:
         scene = _try_scene(source, settings)
@@ -166,7 +166,7 @@ def make_scene(source: Source, settings: SceneSettings) -> Scene:
             return scene
 
 
-def _try_scene(source: Source, settings: SceneSettings) -> Scene | None:
+def _try_scene(source: Source, settings: SceneSettings) -> GeneratedScene | None:
     thickness = 3 if source.chance(0.25) else 1
     step = source.log_uniform(0.004, 0.026)
     grid = FieldGrid(settings.slices, settings.size, step)
@@ -201,4 +201,4 @@ def _try_scene(source: Source, settings: SceneSettings) -> Scene | None:
     if not masks:
         return None
     image = (noisy * 255).round().to(torch.uint8)
-    return Scene(image, torch.stack(masks), tuple(keys), tuple(shapes), background, texture)
+    return GeneratedScene(image, torch.stack(masks), tuple(keys), tuple(shapes), background, texture)

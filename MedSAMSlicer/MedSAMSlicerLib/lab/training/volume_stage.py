@@ -1,7 +1,7 @@
 """Training of the learned volume stage: half real volumes, half generated ones, in legs that can be resumed.
 
 Everything follows from the folder of labeled volumes, the checkpoint that tracks, and a seed. Label maps without an
-image (`"image": null` in the manifest) are drawn anew as often as asked for (:mod:`.anatomy`).
+image (`"image": null` in the manifest) are drawn again as often as asked for (:mod:`.anatomy`).
 """
 
 from __future__ import annotations
