@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..core.errors import MedSAMError
 from ..models.registry import BUNDLED_ID, Registry
 from .argument_types import positive, threads
@@ -92,6 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    import numpy as np
+
     from ..io.atomic import write_bytes
 
     volume = read_input_volume(arguments.volume, arguments.series, arguments.spacing)
