@@ -22,6 +22,9 @@ else:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# LiteMedSAM takes seconds for an object: the tests of the second reading ask for it, all others do without.
+os.environ["MEDSAMSLICER_SECOND_NETWORK"] = "off"
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

@@ -14,7 +14,6 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:  # the tests are found by their files; SlicerHost is imported by its name
     sys.path.append(str(ROOT))
 from Testing.Host.drawing import why_not  # noqa: E402
-from Testing.Host.quick import leave_out_the_second_network  # noqa: E402
 
 from MedSAMSlicerLib.phantom.ct import ct_phantom  # noqa: E402
 
@@ -55,7 +54,6 @@ def open_user(
     def begin(keep_lock: bool = False, window: tuple[float, float] | None = (400, 40), **given: Any) -> User:
         array, matrix, truth = abdomen
         host = SlicerHost(keep_interpreter_lock=keep_lock)
-        leave_out_the_second_network()
         opened.append(host)
         volume = host.add_volume(given.get("array", array), given.get("matrix", matrix), name="CT")
         if window is not None:
@@ -75,7 +73,6 @@ def shared_host(drawn: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MEDSAMSLICER_MODELS", str(tmp_path_factory.mktemp("models")))
         with SlicerHost() as host:
-            leave_out_the_second_network()
             yield host, host.open_module()
 
 

@@ -154,9 +154,15 @@ def test_reading_can_be_cancelled_between_slices(
     assert reader.network.store.misses == 3
 
 
+def test_the_environment_can_leave_the_second_network_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(second_reader.ENVIRONMENT, "OFF")
+    assert bundled_reader(torch.device("cpu")) is None
+
+
 @pytest.mark.slow
-def test_the_bundled_network_reads_the_liver_of_a_generated_ct() -> None:
+def test_the_bundled_network_reads_the_liver_of_a_generated_ct(monkeypatch: pytest.MonkeyPatch) -> None:
     """LiteMedSAM's trained weights see what a person would box, and the default asks them."""
+    monkeypatch.delenv(second_reader.ENVIRONMENT)
     model = bundled_reader(torch.device("cpu"))
     assert model is not None
     array, geometry, truth = ct_phantom((16, 96, 96), seed=3)

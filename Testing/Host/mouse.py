@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import shiboken6
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtTest import QTest
 
@@ -48,7 +49,7 @@ class Mouse:
 
     def _go(self, widget: Any, place: QtCore.QPoint) -> None:
         if self._over is not widget:
-            if self._over is not None:
+            if self._over is not None and shiboken6.isValid(self._over):
                 self._send(self._over, QtCore.QEvent(QtCore.QEvent.Type.Leave))
             self._over = widget
             local = QtCore.QPointF(place)

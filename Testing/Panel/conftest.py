@@ -14,7 +14,6 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:  # the tests are found by their files; SlicerHost is imported by its name
     sys.path.append(str(ROOT))
 from Testing.Host.drawing import why_not  # noqa: E402
-from Testing.Host.quick import leave_out_the_second_network  # noqa: E402
 
 RESOURCES = ROOT / "MedSAMSlicer" / "Resources"
 
@@ -30,7 +29,6 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     monkeypatch.setenv("MEDSAMSLICER_MODELS", str(tmp_path / "models"))
     monkeypatch.delenv("MEDSAMSLICER_OFFLINE", raising=False)
     with SlicerHost() as opened:
-        leave_out_the_second_network()
         yield opened
 
 

@@ -131,10 +131,12 @@ def test_panel_and_controller_agree_whether_pytorch_can_be_used(
     monkeypatch.setattr(
         importlib.metadata, "version", lambda name: installed if name == "torch" else version(name)
     )
-    if loaded is None:
+    if loaded is not None:
+        monkeypatch.setattr("torch.__version__", loaded)
+    elif (
+        not usable
+    ):  # where it is, the panel imports it: a second copy in one process would have types of its own
         monkeypatch.delitem(sys.modules, "torch", raising=False)
-    else:
-        monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(__version__=loaded))
     widget = host.open_module()
     host.add_volume(np.arange(256, dtype=np.int16).reshape(4, 8, 8))
     host.process_events(0.1)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import bisect
 import functools
 import math
+import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -31,6 +32,9 @@ from .view import FrameView
 from .volume.evidence import Reading, VolumeEvidence
 
 FILE = "litemedsam.safetensors"
+ENVIRONMENT = "MEDSAMSLICER_SECOND_NETWORK"
+"""This variable set to "off" leaves the second reading out in every program, for computers that are too slow for it."""
+
 MOST_SLICES = 12
 """Slices of an object that are read at most beside the key slices; between them the logits are interpolated."""
 
@@ -174,13 +178,17 @@ def _reading(drawn: Mapping[int, Floats], masks: Masks, on_keys: float) -> Readi
     return Reading(logits, known, agreement.astype(np.float32), on_keys)
 
 
-@functools.cache
 def bundled_reader(device: torch.device) -> SAM1 | None:
-    """The network that comes with the program, on a device; None where there is none.
+    """The network that comes with the program, on a device; None where there is none, or the environment forbids it.
 
     Raises:
         CheckpointError: If its file is damaged.
     """
+    return None if os.environ.get(ENVIRONMENT, "").lower() == "off" else _loaded(device)
+
+
+@functools.cache
+def _loaded(device: torch.device) -> SAM1 | None:
     for folder in bundled_folders():
         if (folder / FILE).is_file():
             model = load_network(folder / FILE)
