@@ -12,7 +12,7 @@ import numpy.typing as npt
 from MedSAMSlicerLib.core.cleanups import Cleanup
 from MedSAMSlicerLib.core.errors import MedSAMError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
-from MedSAMSlicerLib.core.masks import volume_of
+from MedSAMSlicerLib.core.masks import MaskState, PackedMask, volume_of
 from MedSAMSlicerLib.core.prompts import (
     MaskPrompt,
     ObjectPrompts,
@@ -26,6 +26,7 @@ from MedSAMSlicerLib.core.prompts import (
 )
 from MedSAMSlicerLib.core.segment_object import SegmentObject
 from MedSAMSlicerLib.core.session import Session
+from MedSAMSlicerLib.core.start import gap, started, with_reach
 
 from .driver import Action
 
@@ -34,7 +35,8 @@ NAMES = ("liver", "spleen", "kidney", "tumor")
 BATCH = 3
 
 # Actions that may change masks of the user, of a locked object, or of several objects.
-_OWN_MASKS = {"edit", "edit_outside", "accept", "release", "delete"}
+_OWN_MASKS = {"edit", "edit_outside", "accept", "release", "delete", "start"}
+_OWN = (MaskState.ACCEPTED, MaskState.EDITED)
 _EVEN_LOCKED = {"lock", "rename", "describe", "edit_outside", "delete_outside"}
 _ANYTHING = {"undo", "redo", "undo_some", "redo_some", "cancel", "reopen", "move", "import_prompts"}
 
@@ -68,6 +70,8 @@ class CoreUser:
         "edit_outside": 3,
         "accept": 5,
         "release": 2,
+        "start": 2,
+        "reach": 1,
         "revert": 2,
         "propagate": 5,
         "propagate_all": 4,
@@ -141,10 +145,15 @@ class CoreUser:
                 assert after == entry, f"{name} changed {entry.name}, which is locked"
             if name in _OWN_MASKS:
                 continue
+            if after.axis != entry.axis and entry.start is not None and entry.prompts:
+                continue  # its gaps are as at the start again
             if after.axis != entry.axis:
                 assert np.array_equal(self._volume(after), self._volume(entry)), f"{name} changed masks"
                 continue
-            for index in entry.kept_slices:
+            for index, stored in entry.masks.items():
+                if stored.state is MaskState.STARTED and index not in gap(after):
+                    assert after.masks[index].mask == stored.mask, f"{name} changed slice {index}"
+            for index in (index for index, stored in entry.masks.items() if stored.state in _OWN):
                 assert after.masks.get(index) == entry.masks[index], f"{name} changed slice {index}"
 
     def _check_undo(self, before: tuple[SegmentObject, ...]) -> None:
@@ -158,7 +167,8 @@ class CoreUser:
 
     def _volume(self, entry: SegmentObject) -> npt.NDArray[np.bool_]:
         """The voxels that the user accepted or drew."""
-        kept = {index: entry.masks[index].mask for index in entry.kept_slices}
+        slices = entry.masks if entry.start is not None else entry.kept_slices
+        kept = {index: entry.masks[index].mask for index in slices}
         return volume_of(kept, entry.axis or SliceAxis.K, self.session.geometry.shape)
 
     def _check_undo_and_redo(self) -> None:
@@ -188,6 +198,11 @@ class CoreUser:
             assert list(entry.masks) == sorted(entry.masks)
             pending = session.pending_slices(entry.id)
             assert not pending & entry.kept_slices, "a slice of the user is pending"
+            for index in entry.masks.keys() - gap(entry) if entry.start else ():
+                stored = entry.masks[index]
+                assert stored.state is not MaskState.STARTED or stored.mask == entry.start.masks.get(
+                    index, stored.mask
+                )
             assert all(0 <= index < count for index in pending)
             assert not {*entry.pending_previews()} & entry.kept_slices
         for axis in session.axes:
@@ -210,6 +225,7 @@ class CoreUser:
                 pending=self.session.pending_slices(entry.id),
                 changed=entry.changed_slices(),
                 before=entry.content_before(),
+                start=entry.start,
                 object_id=entry.id,
             )
             same = again.object(entry.id)
@@ -380,6 +396,22 @@ class CoreUser:
         object_id = self._pick(number)
         kept = sorted(self.session.object(object_id).kept_slices)
         self.session.release(object_id, kept[first % max(len(kept), 1) :][:1])
+        return {object_id}
+
+    def start(self, number: int, first: int, size: int, axis: int) -> set[int]:
+        """Take masks made elsewhere as a start."""
+        object_id = self._pick(number)
+        along = SliceAxis(axis % 3)
+        places = range(first % 3, self.session.geometry.slice_count(along) - size % 3)
+        masks = {at: PackedMask.from_array(self._mask(along, size + at)) for at in places}
+        shape = self.session.geometry.shape
+        self.session.change(object_id, "Start", lambda obj: started(obj, masks, along, shape, 1 + first % 3))
+        return {object_id}
+
+    def reach(self, number: int, reach: int, _c: int, _d: int) -> set[int]:
+        """Let corrections reach farther, or less far."""
+        object_id = self._pick(number)
+        self.session.change(object_id, "Reach", lambda obj: with_reach(obj, reach % 5))
         return {object_id}
 
     def revert(self, number: int, _b: int, _c: int, _d: int) -> set[int]:

@@ -351,4 +351,4 @@ def test_undo_of_many_propagations_over_a_large_volume_stays_small() -> None:
 
 
 def test_states_have_names_to_save_in_a_scene() -> None:
-    assert [state.value for state in MaskState] == ["predicted", "accepted", "edited"]
+    assert [state.value for state in MaskState] == ["predicted", "accepted", "edited", "started"]

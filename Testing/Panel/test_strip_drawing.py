@@ -15,6 +15,7 @@ from MedSAMSlicerLib.panel.strip_drawing import (
     KEY,
     PENDING,
     SHOWN,
+    STARTED,
     blocks,
     confidence_color,
     index_at,
@@ -101,3 +102,10 @@ def test_a_flipped_strip_has_the_first_slice_on_the_right():
     one = states((SliceMark.PREDICTED, 0.5), (SliceMark.NONE, None))
     assert blocks(one, None, 100)[1].x == 0
     assert blocks(one, None, 100, flipped=True)[1].x == 50
+
+
+def test_slice_of_the_start_has_a_low_gray_bar_whose_color_says_no_certainty():
+    (_ground, bar) = blocks(states((SliceMark.STARTED, None)), None, 10)
+    assert bar.color == STARTED
+    assert bar.color not in {confidence_color(step / 20) for step in range(21)}
+    assert bar.height < blocks(states((SliceMark.PREDICTED, 0.9)), None, 10)[1].height

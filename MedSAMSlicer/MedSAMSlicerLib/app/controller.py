@@ -37,6 +37,7 @@ from .propagation import Propagation
 from .review import Review
 from .scene_sync import SceneSync
 from .segment_facts import SegmentFact, measured
+from .starting import Starting
 from .state import Action, Topic
 from .worker import Worker
 from .workspace import Settings, Workspace
@@ -68,6 +69,7 @@ class Controller(ControllerState):
         self._changes = Changes(work, sync)
         self._review = Review(work)
         self._files = PromptFiles(work, sync)
+        self._starting = Starting(work, self._editing)
         self._editing.on_prompts_changed = self._propagation.prompts_changed
         self._propagation.on_finished = self._changes.finished
         self._network = NetworkInputs(work, sync)
@@ -180,6 +182,18 @@ class Controller(ControllerState):
         """The clean-up of a segment."""
         return self._editing.cleanup(segment_id)
 
+    def start_from_segment(self, reach: int | None = None) -> None:
+        """Take the masks that the selected segment has as a start, in one step of undo; its prompts go.
+
+        Prompts then correct these masks, and only the slices within `reach` of a prompt are computed again (None =
+        by the distance of slices, or as chosen last); all other slices keep their masks bit for bit.
+        """
+        self._starting.start(reach)
+
+    def set_reach(self, reach: int) -> None:
+        """Let corrections of a segment that was taken as a start change `reach` slices to either side."""
+        self._starting.set_reach(reach)
+
     def is_locked(self, segment_id: str) -> bool:
         """Return whether a segment is locked."""
         return self._work.is_locked(segment_id)
@@ -265,7 +279,7 @@ class Controller(ControllerState):
 
     def take_offer(self) -> None:
         """Do what the last message offered, such as to run with less memory, or on a copy of the volume."""
-        if not self._inputs.take_offer():
+        if not self._inputs.take_offer() and not self._starting.take_offer():
             self._propagation.take_offer()
 
     # ------------------------------------------------------------------------------------------------ correcting

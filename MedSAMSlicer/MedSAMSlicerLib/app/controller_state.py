@@ -11,6 +11,7 @@ from .editing import Editing
 from .ports import Handle, Tool
 from .propagation import Propagation
 from .review import Review
+from .starting import Starting
 from .state import ChangedVoxels, Message, NetworkState, RunEstimate, RunProgress, SliceState
 from .workspace import Workspace
 
@@ -23,6 +24,7 @@ class ControllerState:
     _propagation: Propagation
     _changes: Changes
     _review: Review
+    _starting: Starting
 
     @property
     def volume_node(self) -> Handle | None:
@@ -172,6 +174,11 @@ class ControllerState:
         """First and last slice to propagate over; None = all."""
         obj = self._work.selected_object
         return obj.slice_range if obj else None
+
+    @property
+    def reach(self) -> int | None:
+        """Slices to either side that a correction changes; None when the segment was not taken as a start."""
+        return self._starting.reach
 
     @property
     def changes_shown(self) -> bool:

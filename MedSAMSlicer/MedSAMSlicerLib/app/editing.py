@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.cleanups import Cleanup
-from ..core.errors import GeometryError, MedSAMError, OtherVolumeError, SessionError
+from ..core.errors import DrawnSliceError, GeometryError, MedSAMError, OtherVolumeError, SessionError
 from ..core.geometry import SliceAxis
 from ..core.masks import MaskState
 from ..core.prompts import MaskPrompt, Prompt, SliceRef, in_slice
@@ -41,6 +41,7 @@ class Editing:
         self.on_prompts_changed: Callable[[int], None] = lambda object_id: None
         self._waiting_edits = False
         self._range: tuple[int, int] | None = None  # object and run of the last change of a range
+        self.refused: PromptEdit | None = None  # on a slice that was drawn elsewhere
         self._drag: tuple[int, int, int, float] | None = None  # object, position, run, when
         work.on_prompt_edit = self.apply_edit
         work.on_too_small = self._place_again
@@ -147,6 +148,8 @@ class Editing:
                 raise edit.error
             self._take(edit)
         except MedSAMError as error:
+            if isinstance(error, DrawnSliceError):
+                self.refused = edit
             self._work.show_error(error)
             self.sync.prompts()
 
@@ -404,9 +407,8 @@ class Editing:
         axis, index = prompt.slice.axis, prompt.slice.index
         session = self._session()
         along = obj.turned(axis, session.geometry.shape) if obj.is_free else obj
-        if index in along.kept_slices:
-            stored = along.masks.get(index)
-            accepted = stored is not None and stored.state is MaskState.ACCEPTED
+        stored = along.masks.get(index)
+        if stored is not None and stored.state in (MaskState.ACCEPTED, MaskState.EDITED):
             kept = _(
                 'The mask of "{segment}" on slice {index} is accepted and stays as it is: release the slice to correct '
                 "it with prompts."
@@ -415,7 +417,15 @@ class Editing:
                 'The mask of "{segment}" on slice {index} was drawn by you and stays as it is: release the slice to '
                 "correct it with prompts."
             )
-            raise SessionError((kept if accepted else drawn).format(segment=obj.name, index=index))
+            names = {"segment": obj.name, "index": index}
+            if stored.state is MaskState.ACCEPTED or not obj.is_free:
+                accepted = stored.state is MaskState.ACCEPTED
+                raise SessionError((kept if accepted else drawn).format(**names))
+            self._work.offered_start_id, self._work.offered_volume_id = self._work.segment_of(obj.id), None
+            self.refused = None
+            error = DrawnSliceError(drawn.format(**names))
+            error.offer = _("Start from this segment")
+            raise error
 
     def _drag_run(self, object_id: int, position: int) -> int:
         """Changes of one prompt that follow each other fast share a run, and with it their step of undo."""
@@ -472,11 +482,15 @@ def state_of(obj: SegmentObject) -> str:
     """One short text for the table."""
     filled = sum(not stored.mask.is_empty for stored in obj.masks.values())
     states = [stored.state for stored in obj.masks.values()]
+    unchanged = sum(
+        stored.state is MaskState.STARTED and not stored.mask.is_empty for stored in obj.masks.values()
+    )
     counts = (
         (len(obj.prompts), _("1 prompt"), _("{count} prompts")),
         (filled, _("1 slice"), _("{count} slices")),
         (states.count(MaskState.ACCEPTED), _("1 accepted"), _("{count} accepted")),
         (states.count(MaskState.EDITED), _("1 edited"), _("{count} edited")),
+        (unchanged, _("1 as it was"), _("{count} as they were")),
     )
     return ", ".join(
         (one if count == 1 else many).format(count=count) for count, one, many in counts if count

@@ -171,6 +171,11 @@ def _changes(work: Workspace) -> str | None:
     )
 
 
+def _started(work: Workspace) -> str | None:
+    obj = work.selected_object
+    return None if obj is not None and obj.start is not None else _("Start from this segment first.")
+
+
 def _running(work: Workspace) -> str | None:
     return None if work.run_is_on() else _("Nothing is under way.")
 
@@ -196,6 +201,8 @@ _CHECKS: Mapping[Action, tuple[Check, ...]] = {
     Action.ACCEPT_ALL: (*_ON_SEGMENT, _masks, _predicted),
     Action.RELEASE_SLICE: (*_ON_SEGMENT, _shown_kept),
     Action.LOCK: (_volume, _segment),
+    Action.START_FROM_SEGMENT: (*_ON_SEGMENT, _idle),
+    Action.SET_REACH: (*_ON_SEGMENT, _idle, _started),
     Action.CLEANUP: _ON_SEGMENT,
     Action.NEXT_DOUBTFUL: (_volume, _segment, _doubtful),
     Action.PREVIOUS_KEY_SLICE: (_volume, _segment, _has_key_slice),

@@ -180,6 +180,7 @@ class Inputs:
                     locked=obj.locked,
                     cleanup=obj.cleanup,
                     propagations=obj.propagations,
+                    start=obj.start,
                     object_id=obj.id,
                 )
             work.object_ids.update(ids)

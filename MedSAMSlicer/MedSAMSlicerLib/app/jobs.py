@@ -30,13 +30,15 @@ BoolArray = npt.NDArray[np.bool_]
 class ObjectToRun:
     """One object for the engine: its prompts along its axis, and the slices that are wanted (none = all).
 
-    The masks of the other slices are known, such as from a saved scene, and are neither computed nor handed out.
+    The masks of the other slices are known, such as from a saved scene, and are neither computed nor handed out; with
+    `strictly` not even where they look otherwise among all slices of the object.
     """
 
     id: int
     axis: SliceAxis
     object_prompts: ObjectPrompts
     wanted: frozenset[int] = frozenset()
+    strictly: bool = False
 
     def prompt_set(self, geometry: VolumeGeometry, window: Window | None) -> PromptSet:
         """For the engine."""
@@ -335,7 +337,7 @@ def _updated(tools: Engine, obj: ObjectToRun, cancelled: IsCancelled) -> Iterato
     try:
         for event in events:
             if isinstance(event, SliceMask):
-                if event.refined or event.index in obj.wanted or not obj.wanted:
+                if (event.refined and not obj.strictly) or event.index in obj.wanted or not obj.wanted:
                     reported.add(event.index)
                     yield SliceFound(obj.id, event.index, event.mask, event.confidence)
             else:

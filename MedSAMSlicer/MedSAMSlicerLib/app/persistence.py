@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from ..core.moving import moved_prompts
 from ..core.prompts import PromptSet
 from ..core.segment_object import KeyContent, SegmentObject
 from ..core.session import Session
+from ..core.start import Start
 from ..core.translation import tr as _
 from .ports import Segments
 from .workspace import Network
@@ -60,6 +62,7 @@ def write_state(
                 for index, stored in obj.masks.items()
             ],
             "raw": _raw(obj),
+            "start": _start(obj),
             "written": masks.digests(segments.get(obj.id, "")),
             "prompts": json.loads(_prompts(session, obj).to_json()),
         }
@@ -148,6 +151,7 @@ def _restore(saved: Mapping[str, Any], session: Session, masks: Segments) -> int
         pending=None if saved["pending"] is None else [int(index) for index in saved["pending"]],
         changed=None if "changed" not in saved else [int(index) for index in saved["changed"]],
         before=_content_before(saved.get("before"), session),
+        start=_start_of(saved.get("start"), stored),
         object_id=int(saved["id"]),
     )
 
@@ -214,6 +218,30 @@ def _pending(session: Session, obj: SegmentObject) -> list[int]:
         return sorted(session.pending_slices(obj.id))
     except MedSAMError:
         return []
+
+
+def _start(obj: SegmentObject) -> dict[str, Any] | None:
+    """The masks that a segment started from, but for those that it still has."""
+    if obj.start is None:
+        return None
+    changed = {
+        str(index): _packed(mask)
+        for index, mask in obj.start.masks.items()
+        if obj.masks[index].state is not MaskState.STARTED
+    }
+    return {"reach": obj.start.reach, "changed": changed}
+
+
+def _start_of(saved: Mapping[str, Any] | None, stored: Mapping[int, StoredMask]) -> Start | None:
+    if not saved:  # also sessions of earlier versions, which do not say
+        return None
+    masks = {
+        index: each.mask
+        for index, each in stored.items()
+        if each.state is MaskState.STARTED and not each.mask.is_empty
+    }
+    masks.update((int(index), _unpacked(packed)) for index, packed in saved["changed"].items())
+    return Start(MappingProxyType(dict(sorted(masks.items()))), int(saved["reach"]))
 
 
 def _raw(obj: SegmentObject) -> dict[str, list[Any]]:

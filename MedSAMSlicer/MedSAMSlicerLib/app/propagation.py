@@ -124,7 +124,7 @@ class Propagation:
 
     def _to_run(self, obj: SegmentObject, before: SegmentObject) -> ObjectToRun:
         assert obj.axis is not None
-        return ObjectToRun(obj.id, obj.axis, kept_as_prompts(before), obj.unfinished)
+        return ObjectToRun(obj.id, obj.axis, kept_as_prompts(before), obj.unfinished, obj.start is not None)
 
     # -- results
 
@@ -215,6 +215,7 @@ class Propagation:
                 self._begin(run.object_ids, small=True)
 
         self._offer = with_less
+        self._work.offered_start_id = None
         self._work.show_message(str(error), Level.WARNING, _("Run with less memory"))
 
     def take_offer(self) -> None:

@@ -116,6 +116,8 @@ def doubtful_slices(obj: SegmentObject) -> list[tuple[float, int]]:
 def _state(obj: SegmentObject, index: int, pending: frozenset[int]) -> SliceState:
     stored = obj.masks.get(index)
     confidence = None if stored is None else stored.confidence
+    if stored is not None and stored.state is MaskState.STARTED:
+        return SliceState(index, None, SliceMark.NONE if stored.mask.is_empty else SliceMark.STARTED)
     if stored is not None and stored.is_kept:
         accepted = stored.state is MaskState.ACCEPTED
         return SliceState(index, confidence, SliceMark.ACCEPTED if accepted else SliceMark.EDITED)

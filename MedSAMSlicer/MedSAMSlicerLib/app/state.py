@@ -47,6 +47,8 @@ class Action(enum.Enum):
     ACCEPT_ALL = "accept all"
     RELEASE_SLICE = "release slice"
     LOCK = "lock"
+    START_FROM_SEGMENT = "start from segment"
+    SET_REACH = "set reach"
     CLEANUP = "cleanup"
     NEXT_DOUBTFUL = "next doubtful"
     PREVIOUS_KEY_SLICE = "previous key slice"
@@ -99,6 +101,7 @@ class SliceMark(str, enum.Enum):
     PREDICTED = "predicted"
     ACCEPTED = "accepted"
     EDITED = "edited"
+    STARTED = "started"  # as it was when the segment was taken as a start
 
 
 @dataclass(frozen=True)

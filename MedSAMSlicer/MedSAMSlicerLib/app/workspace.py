@@ -107,6 +107,9 @@ class Workspace:
         self.message: Message | None = None
         self.closed = False
         self.offered_volume_id: str | None = None  # that a message offers to turn to; inputs, editing
+        self.offered_start_id: str | None = (
+            None  # segment that a message offers to start from; editing, starting
+        )
         self.in_use = True  # whether the user works in the module; editing
         self.on_prompt_edit: Callable[[PromptEdit], None] = lambda edit: None
         self.on_too_small: Callable[[Tool], None] = lambda tool: None  # two clicks at one place; editing

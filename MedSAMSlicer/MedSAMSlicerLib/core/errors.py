@@ -107,5 +107,9 @@ class SessionError(MedSAMError):
     """A change that the session does not allow, such as one to a locked segment."""
 
 
+class DrawnSliceError(SessionError):
+    """A prompt on a slice whose mask was drawn elsewhere; the segment can be taken as a start, so that it may come."""
+
+
 class Cancelled(MedSAMError):
     """The user stopped the run; what was finished before stays valid."""

@@ -16,11 +16,15 @@ from .geometry import SliceAxis
 
 
 class MaskState(enum.Enum):
-    """Where the mask of a slice comes from; all but PREDICTED belong to the user and are never overwritten."""
+    """Where the mask of a slice comes from; all but PREDICTED are never overwritten.
+
+    STARTED is a mask that the object began with (see `start`), out of reach of all prompts so far.
+    """
 
     PREDICTED = "predicted"
     ACCEPTED = "accepted"
     EDITED = "edited"
+    STARTED = "started"
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class StoredMask:
 
     Attributes:
         mask: the pixels.
-        state: predicted, accepted or edited.
+        state: predicted, accepted, edited or started.
         confidence: what the network thinks of its mask, 0..1; None for masks of the user.
         round: number of propagations before the user accepted or edited it; 0 while predicted.
     """
@@ -87,7 +91,7 @@ class StoredMask:
 
     @property
     def is_kept(self) -> bool:
-        """Return whether the mask belongs to the user, so that no propagation may replace it."""
+        """Return whether no propagation may replace the mask, since it belongs to the user or is out of reach."""
         return self.state is not MaskState.PREDICTED
 
 

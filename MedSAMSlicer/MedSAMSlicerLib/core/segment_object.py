@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from .cleanups import Cleanup
-from .geometry import SliceAxis
+from .geometry import SliceAxis, VolumeGeometry
+from .intensity import Window
 from .masks import MaskState, PackedMask, StoredMask, slices_of, volume_of
 from .plan import KeptMask, Track, replay, tracks, tracks_after_change
-from .prompts import MaskPrompt, ObjectPrompts, Prompt, SliceRef
+from .prompts import MaskPrompt, ObjectPrompts, Prompt, PromptSet, SliceRef
+from .start import Start, corrected_mask, given_by_start, masks_of_start, turned_start, with_gaps
 
 # What a key slice says: its prompts, and its mask with its round when that belongs to the user.
 KeyContent = tuple[tuple[Prompt, ...], PackedMask | None, int]
@@ -49,6 +51,7 @@ class SegmentObject:
         run: the last propagation; results of an earlier one come too late.
         settled: what slices say that were accepted since just as it had computed them: nothing new to their neighbors.
         unfinished: slices that propagation was to compute and has not brought yet.
+        start: the masks that the object began with, where prompts correct masks made elsewhere.
     """
 
     id: int
@@ -63,6 +66,7 @@ class SegmentObject:
     axis: SliceAxis | None = None
     cleanup: Cleanup = field(default_factory=Cleanup)
     previews: Mapping[int, Preview] = field(default_factory=lambda: MappingProxyType({}))
+    start: Start | None = None
 
     @property
     def name(self) -> str:
@@ -109,6 +113,8 @@ class SegmentObject:
             stored = self.masks.get(index)
             kept = stored is not None and stored.is_kept
             mask, turn = (stored.mask, stored.round) if stored is not None and kept else (None, 0)
+            if mask is None:
+                mask, turn = corrected_mask(self, index) or (None, 0)
             content[index] = (self.prompts_on(index), mask, turn)
         return content
 
@@ -186,6 +192,14 @@ class SegmentObject:
             previews=MappingProxyType({}),
         )
 
+    def with_pending(
+        self, pending: Iterable[int], changed: Iterable[int], before: Mapping[int, KeyContent]
+    ) -> SegmentObject:
+        """The object as it was saved: slices to compute, those changed since the last propagation, and these before."""
+        others = frozenset(changed)
+        known = {index: what for index, what in self.key_content().items() if index not in others}
+        return replace(self, propagated=MappingProxyType({**known, **before}), unfinished=frozenset(pending))
+
     def with_masks(self, masks: Mapping[int, StoredMask]) -> SegmentObject:
         """The object with these masks in place of those it had on the same slices."""
         merged = dict(sorted({**self.masks, **masks}.items()))
@@ -214,6 +228,7 @@ class SegmentObject:
                 masks=MappingProxyType(dict(sorted(masks.items()))),
                 previews=MappingProxyType(previews),
             )
+        after = with_gaps(self, after)
         if prompts:
             return replace(after, axis=prompts[0].slice.axis)
         return after if after.masks or after.slice_range else after.without_axis()
@@ -222,6 +237,11 @@ class SegmentObject:
     def is_free(self) -> bool:
         """Whether a prompt along another slice axis may come: there is none yet, and all masks are the user's."""
         return not self.prompts and len(self.kept_slices) == len(self.masks)
+
+    @property
+    def is_edited(self) -> bool:
+        """Return whether the user drew or accepted a mask."""
+        return any(stored.state in (MaskState.ACCEPTED, MaskState.EDITED) for stored in self.masks.values())
 
     def without_axis(self) -> SegmentObject:
         """The object without masks, free for any slice axis; what counts slices of the present one goes."""
@@ -235,12 +255,15 @@ class SegmentObject:
             previews=MappingProxyType({}),
             unfinished=frozenset(),
             run=0,
+            start=None,
         )
 
     def turned(self, axis: SliceAxis, shape: tuple[int, int, int]) -> SegmentObject:
         """The object along another slice axis: its masks, which are the user's, cover the same voxels (K, J, I)."""
         if self.axis in (None, axis):
             return self
+        if self.start is not None and not self.is_edited:
+            return turned_start(self, axis, shape)
         masks = {index: stored.mask for index, stored in self.masks.items()}
         free = replace(self.without_axis(), axis=axis if masks else None)
         return free.with_voxels(masks, self.axis, shape) if masks else free
@@ -287,7 +310,12 @@ class SegmentObject:
 
     def accepted(self, masks: Mapping[int, StoredMask]) -> SegmentObject:
         """The object with these masks, those it has already, as the user's own."""
-        after, changed = self.with_masks(masks), self.changed_slices()
+        kept = {}
+        for index, stored in masks.items():
+            known = stored.state in (MaskState.ACCEPTED, MaskState.STARTED)  # nothing new to what lies beside
+            turn = stored.round if known else self.propagations
+            kept[index] = replace(stored, state=MaskState.ACCEPTED, round=turn)
+        after, changed = self.with_masks(kept), self.changed_slices()
         content = after.key_content()
         as_computed = {
             index: content[index]
@@ -296,6 +324,11 @@ class SegmentObject:
             and index not in changed | self.unfinished | self.previews.keys() | self.kept_slices
         }
         return replace(after, settled=MappingProxyType({**self.settled, **as_computed}))
+
+    def released(self, masks: Mapping[int, StoredMask]) -> SegmentObject:
+        """The object with these masks, those it has already, no longer as the user's own."""
+        freed = {index: replace(mask, state=MaskState.PREDICTED, round=0) for index, mask in masks.items()}
+        return self.with_masks({**freed, **masks_of_start(self, masks)})
 
     def _known_content(self) -> dict[int, KeyContent]:
         """Return what the masks were computed from, and what was accepted of them."""
@@ -311,19 +344,40 @@ def letter_of(axis: SliceAxis | None) -> str:
     return "none" if axis is None else axis.name.lower()
 
 
-def kept_as_prompts(obj: SegmentObject) -> ObjectPrompts:
-    """Return the prompts of an object, and as mask prompts the masks that the user accepted or edited in its range."""
-    first, last = obj.slice_range or (0, max(obj.masks, default=0))
+def kept_as_prompts(obj: SegmentObject, whole: bool = False) -> ObjectPrompts:
+    """Return the prompts of an object, and as mask prompts the masks that the user accepted or edited in its range.
+
+    Of a started object (see `start`) also the masks that a run looks at; with `whole` all of them.
+    """
+    given = obj.object_prompts if obj.start is None else given_by_start(obj, whole)
+    first, last = given.slice_range or (0, max(obj.masks, default=0))
     kept = [
         MaskPrompt(SliceRef(obj.axis, index), stored.mask.to_array(), stored.round)
         for index, stored in obj.masks.items()
         if obj.axis is not None
         and stored.is_kept
+        and stored.state is not MaskState.STARTED
         and not (stored.mask.is_empty and stored.round == 0)
         and first <= index <= last
     ]
-    prompts = sorted((*obj.prompts, *kept), key=lambda prompt: prompt.round)
-    return replace(obj.object_prompts, prompts=tuple(prompts))
+    prompts = sorted((*given.prompts, *kept), key=lambda prompt: prompt.round)
+    return replace(given, prompts=tuple(prompts))
+
+
+def all_prompts_of(
+    objects: Sequence[SegmentObject],
+    geometry: VolumeGeometry,
+    axis: SliceAxis,
+    window: Window | None,
+    checkpoint_id: str | None,
+    checkpoint_sha256: str | None,
+    tier: str | None,
+) -> PromptSet:
+    """All that is needed to repeat objects along one axis."""
+    cleanups = {obj.cleanup.prompt_set_name for obj in objects}
+    cleanup = cleanups.pop() if len(cleanups) == 1 and cleanups != {"none"} else None
+    given = tuple(kept_as_prompts(obj, whole=True) for obj in objects)
+    return PromptSet(geometry, axis, given, window, checkpoint_id, checkpoint_sha256, tier, cleanup)
 
 
 def _key_ids(content: Mapping[int, KeyContent], axis: SliceAxis, limits: tuple[int, int]) -> dict[int, str]:

@@ -5,7 +5,7 @@ A session holds values only and knows neither network nor scene. It belongs to o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -21,7 +21,8 @@ from .masks import MaskState, PackedMask, StoredMask
 from .moving import Mover, moved_object, mover
 from .plan import Track
 from .prompts import ObjectPrompts, Prompt, PromptSet, kind_name, validate
-from .segment_object import KeyContent, SegmentObject, kept_as_prompts, letter_of
+from .segment_object import KeyContent, SegmentObject, all_prompts_of, letter_of
+from .start import Start
 from .timeline import Timeline
 
 
@@ -87,6 +88,16 @@ class Session:
         obj = self.object(object_id)
         return obj.pending_slices(self._count(obj)) if obj.axis is not None else frozenset()
 
+    def change(
+        self,
+        object_id: int,
+        label: str,
+        change: Callable[[SegmentObject], SegmentObject],
+        run: int | None = None,
+    ) -> None:
+        """Make one change to an object that is not locked as a step; steps of one `run` in a row are one."""
+        self._timeline.change(label, change(self._unlocked(object_id)), run)
+
     # -- masks of the user
 
     def edit_masks(
@@ -137,20 +148,13 @@ class Session:
         """Keep the masks of these slices as they are; where they are as computed, nothing becomes pending by that."""
         obj = self._unlocked(object_id)
         masks = {index: self._stored(obj, index) for index in indices}
-        kept = {
-            index: stored
-            if stored.state is MaskState.ACCEPTED
-            else replace(stored, state=MaskState.ACCEPTED, round=obj.propagations)
-            for index, stored in masks.items()
-        }
-        self._timeline.change("Accept slices", obj.accepted(kept))
+        self._timeline.change("Accept slices", obj.accepted(masks))
 
     def release(self, object_id: int, indices: Iterable[int]) -> None:
         """Let propagations replace the masks of these slices again."""
         obj = self._unlocked(object_id)
         masks = {index: self._stored(obj, index) for index in indices}
-        freed = {index: replace(mask, state=MaskState.PREDICTED, round=0) for index, mask in masks.items()}
-        self._timeline.change("Release slices", obj.with_masks(freed))
+        self._timeline.change("Release slices", obj.released(masks))
 
     def restore_masks(self, object_id: int, before: SegmentObject, label: str) -> None:
         """Bring back the masks that the object had as `before`, but for slices that the user keeps; one step."""
@@ -287,12 +291,7 @@ class Session:
         first = self.axes[0] if self.axes else axis or SliceAxis.K
         wanted = first if axis is None else axis
         chosen = [obj for obj in self.objects if (first if obj.axis is None else obj.axis) == wanted]
-        objects = tuple(map(kept_as_prompts, chosen))
-        cleanups = {obj.cleanup.prompt_set_name for obj in chosen}
-        cleanup = cleanups.pop() if len(cleanups) == 1 and cleanups != {"none"} else None
-        return PromptSet(
-            self.geometry, wanted, objects, window, checkpoint_id, checkpoint_sha256, tier, cleanup
-        )
+        return all_prompts_of(chosen, self.geometry, wanted, window, checkpoint_id, checkpoint_sha256, tier)
 
     # -- objects
 
@@ -323,6 +322,7 @@ class Session:
         pending: Collection[int] | None = None,
         changed: Iterable[int] | None = None,
         before: Mapping[int, KeyContent] = MappingProxyType({}),
+        start: Start | None = None,
         object_id: int | None = None,
     ) -> int:
         """Take an object in as it was saved; no step of undo.
@@ -331,7 +331,8 @@ class Session:
             given: with prompts of this volume along `axis`.
             axis: of prompts and masks.
             masks: by slice index.
-            locked, cleanup, propagations, before: as in :class:`SegmentObject`, `before` as its `content_before`.
+            locked, cleanup, propagations, before, start: as in :class:`SegmentObject`, `before` as its
+                `content_before`.
             pending: slices that have to be computed by the next propagation; None = all of them.
             changed: slices with other prompts or kept masks than the last propagation began with; None = those pending.
             object_id: its identifier; None = the next one.
@@ -350,12 +351,10 @@ class Session:
             max((propagations, *(prompt.round for prompt in given.prompts))),
             axis=axis,
             cleanup=cleanup or Cleanup(),
+            start=start if axis is not None else None,
         )
         if pending is not None:
-            others = frozenset(pending if changed is None else changed)
-            known = {index: what for index, what in obj.key_content().items() if index not in others}
-            propagated = MappingProxyType({**known, **before})
-            obj = replace(obj, propagated=propagated, unfinished=frozenset(pending))
+            obj = obj.with_pending(pending, pending if changed is None else changed, before)
         self._next_id = max(self._next_id, obj.id + 1)
         self._timeline.put(obj)
         return obj.id

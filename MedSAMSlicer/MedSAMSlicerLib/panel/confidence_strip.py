@@ -30,6 +30,7 @@ _STATES = {
     SliceMark.PROMPTED: lambda: _("has prompts"),
     SliceMark.PREDICTED: lambda: _("by the network"),
     SliceMark.ACCEPTED: lambda: _("accepted"),
+    SliceMark.STARTED: lambda: _("as it was at the start"),
     SliceMark.EDITED: lambda: _("drawn by you"),
 }
 

@@ -8,13 +8,14 @@ from slicer.i18n import tr as _
 
 from ..app.state import Action, SliceMark, SliceState, Topic
 from .context import Context, SignalsBlocked, with_letter
-from .strip_drawing import CERTAIN, DOUBTFUL, KEPT, KEY
+from .strip_drawing import CERTAIN, DOUBTFUL, KEPT, KEY, STARTED
 
 _BUTTONS = (
     ("doubtfulButton", "NextDoubtful", "doubtful", Action.NEXT_DOUBTFUL),
     ("previousKeyButton", "PreviousKeySlice", "previous_key", Action.PREVIOUS_KEY_SLICE),
     ("nextKeyButton", "NextKeySlice", "next_key", Action.NEXT_KEY_SLICE),
     ("acceptAllButton", "AcceptAll", "accept_all", Action.ACCEPT_ALL),
+    ("startButton", "Start", None, Action.START_FROM_SEGMENT),
     ("keepButton", "Accept", None, Action.KEEP_CHANGES),
     ("revertButton", "Undo", None, Action.REVERT_CHANGES),
     ("undoButton", "Undo", "undo", Action.UNDO),
@@ -40,6 +41,7 @@ class CorrectSection:
             "previousKeyButton": controller.previous_key_slice,
             "nextKeyButton": controller.next_key_slice,
             "acceptAllButton": controller.accept_all,
+            "startButton": controller.start_from_segment,
             "keepButton": controller.keep_changes,
             "revertButton": controller.revert_changes,
             "undoButton": controller.undo,
@@ -50,6 +52,7 @@ class CorrectSection:
             context.dress(name, icon, shortcut).connect("clicked()", self._steps[name])
         context.dress("acceptButton", "Accept", "accept").connect("clicked()", self.accept_or_release)
         context.dress("changesButton", "Changes", "changes").connect("clicked()", self.toggle_changes)
+        context.ui.reachBox.connect("valueChanged(int)", self._reach_chosen)
         context.ui.changesFrame.setVisible(False)
         context.ui.legendLabel.text = legend()
 
@@ -69,6 +72,10 @@ class CorrectSection:
                 )
         self._show_accept()
         self._show_changes()
+        self._context.allow("reachBox", Action.SET_REACH)
+        if controller.reach is not None:
+            with SignalsBlocked(ui.reachBox):
+                ui.reachBox.value = controller.reach
 
     def close(self) -> None:
         """See Section."""
@@ -104,6 +111,11 @@ class CorrectSection:
         controller = self._context.controller
         self._context.attempt(lambda: controller.show_changes(not controller.changes_shown))
         self._show_changes()
+
+    def _reach_chosen(self, reach: int) -> None:
+        controller = self._context.controller
+        if controller.reach not in (None, reach):
+            self._context.attempt(lambda: controller.set_reach(int(reach)))
 
     def _attempting(self, step: Callable[[], object]) -> Callable[[], None]:
         def attempt() -> None:
@@ -148,6 +160,7 @@ def legend() -> str:
         (chip(CERTAIN, "&#9607;"), _("certain")),
         (chip(KEY, "&#9670;"), _("prompts")),
         (chip(KEPT, "&#9601;"), _("accepted")),
+        (chip(STARTED, "&#9604;"), _("as it was")),
     )
     return "&nbsp;&nbsp; ".join(dark.format(sign=sign, text=text) for sign, text in parts)
 

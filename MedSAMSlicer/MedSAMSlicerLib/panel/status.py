@@ -146,6 +146,8 @@ def next_step(controller: Controller) -> str:
     marks = {state.state for state in controller.slices}
     if controller.changes_shown:
         return _("Green was added, magenta was removed: keep the changes or revert them.")
+    if SliceMark.STARTED in marks and not marks & {SliceMark.PROMPTED, SliceMark.PREDICTED}:
+        return _("Go to a slice that is wrong and correct it with a prompt: a box, or a point for a detail.")
     if not marks & {SliceMark.PROMPTED, SliceMark.PREDICTED, SliceMark.ACCEPTED, SliceMark.EDITED}:
         return _("Choose a prompt tool and click on the organ in a slice view.")
     if controller.reason(Action.PROPAGATE) is None:
