@@ -201,12 +201,15 @@ def test_another_window_is_seen_by_the_next_preview(user: User) -> None:
     before, window = user.mask(), user.controller.window
     selector = user.ui.windowSelector
     selector.setCurrentIndex(selector.findData("bone"))
-    user.ready()
+    user.ready().settled()
     assert user.controller.window != window
+    drawn_again = user.mask()
+    assert drawn_again.any()
+    assert not same(drawn_again, before)
     i, j, k = center(user, KIDNEY)
     user.point((i, j, k))
     assert user.mask().any()
-    assert not same(user.mask(), before)
+    assert not same(user.mask(), drawn_again)
     user.press("undoButton")
     user.settled()
-    assert same(user.mask(), before)
+    assert same(user.mask(), drawn_again)

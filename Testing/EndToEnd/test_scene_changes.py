@@ -22,7 +22,7 @@ def again(user: User) -> object:
     import slicer
 
     array = np.array(slicer.util.arrayFromVolume(user.volume))
-    return user.host.add_volume(array, user.matrix, name="again")
+    return user.host.add_volume(array, user.matrix, name="again", show=False)
 
 
 def test_scene_closed_during_the_run(user: User) -> None:

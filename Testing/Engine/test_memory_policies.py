@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from Testing.small_networks import SMALL
 
 from MedSAMSlicerLib.core.bundled import bundled_folders
 from MedSAMSlicerLib.core.errors import MedSAMError
@@ -22,7 +23,6 @@ from MedSAMSlicerLib.sam2 import DecoderPrompts
 from MedSAMSlicerLib.sam2.checkpoint import load, seeded
 
 from .sam1_oracles import SMALL_VIT, seeded_sam1
-from .small_network import SMALL
 
 WINDOW = Window(0, 255, "full")
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from Testing.small_networks import SMALL
 
 from MedSAMSlicerLib.core.errors import Cancelled, MedSAMError, PromptError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
@@ -29,7 +30,6 @@ from MedSAMSlicerLib.sam2.checkpoint import seeded
 
 from .oracles import official_predictor, seeded_at
 from .sam1_oracles import SMALL_VIT, batched_nms, imported, published_sam, seeded_sam1
-from .small_network import SMALL
 
 SIDE = 64
 
@@ -153,6 +153,7 @@ def test_small_regions_go_as_in_the_published_generator(vit: Any, monkeypatch: p
 
 
 @pytest.mark.parity
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # within the official package
 def test_sam2_finds_what_its_own_generator_finds() -> None:
     pytest.importorskip("sam2")
     module = imported("sam2.automatic_mask_generator")

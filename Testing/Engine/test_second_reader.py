@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from Testing.small_networks import SMALL
 
 from MedSAMSlicerLib.core.errors import Cancelled
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
@@ -25,7 +26,6 @@ from MedSAMSlicerLib.phantom.ct import ct_phantom
 from MedSAMSlicerLib.sam2.checkpoint import seeded
 
 from .sam1_oracles import SMALL_VIT, seeded_sam1
-from .small_network import SMALL
 
 SHAPE = (30, 60, 80)
 GEOMETRY = VolumeGeometry.from_spacing(SHAPE, (1.0, 1.5, 3.0))

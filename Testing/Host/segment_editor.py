@@ -6,6 +6,7 @@ of Slicer/Slicer. Only what is needed to take a brush in hand; it paints on the 
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -64,10 +65,17 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             self._batch[0].RemoveObserver(self._batch[1])
             self._batch = None
         if scene is not None:
-            event = slicer.vtkMRMLScene.EndBatchProcessEvent
-            self._batch = (scene, scene.AddObserver(event, self._batch_ended))
+            this = weakref.ref(self)  # the scene outlives the widget
 
-    def _batch_ended(self, caller: Any, event: str) -> None:
+            def batch_ended(caller: Any, event: str) -> None:
+                widget = this()
+                if widget is not None:
+                    widget._batch_ended(caller)
+
+            event = slicer.vtkMRMLScene.EndBatchProcessEvent
+            self._batch = (scene, scene.AddObserver(event, batch_ended))
+
+    def _batch_ended(self, caller: Any) -> None:
         """onMRMLSceneEndBatchProcessEvent: the choice becomes that of the selectors, which list no hidden node."""
         if self._parameters is None or caller.IsClosing():
             return

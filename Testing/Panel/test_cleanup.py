@@ -31,7 +31,7 @@ def test_new_segments_are_cleaned_until_one_tick_says_otherwise_and_the_next_one
     segment_id, node = controller.segment_id, controller.segmentation_node
     raw = np.zeros((64, 64), bool)
     raw[20:40, 20:40] = True
-    raw[28:32, 28:32] = False  # a hole
+    raw[30, 29:32] = False  # a small hole
     session = controller._work.session
     object_id = controller._editing.object_of(segment_id)
     from MedSAMSlicerLib.core.geometry import SliceAxis

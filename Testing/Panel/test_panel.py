@@ -186,11 +186,12 @@ def test_the_second_network_can_be_used_or_left_out_and_that_is_remembered(host,
     import qt
 
     ui, controller = opened.ui, opened.controller
-    assert ui.stageSelector.currentData == controller.volume_stage == "learned"  # of the tests' settings
-    ui.stageSelector.setCurrentIndex(ui.stageSelector.findData("auto"))
-    assert host.wait_until(lambda: controller.network_state.name == "READY", 60)
-    assert controller.volume_stage == "auto"
-    assert qt.QSettings().value("MedSAMSlicer/VolumeStage") == "auto"
+    assert ui.stageSelector.currentData == controller.volume_stage == "auto"
+    for stage in ("learned", "auto"):
+        ui.stageSelector.setCurrentIndex(ui.stageSelector.findData(stage))
+        assert host.wait_until(lambda: controller.network_state.name == "READY", 60)
+        assert controller.volume_stage == stage
+        assert qt.QSettings().value("MedSAMSlicer/VolumeStage") == stage
     click_and_see(host, opened)
     host.press(ui.propagateButton)
     assert host.wait_until(lambda: not controller.busy, 120)

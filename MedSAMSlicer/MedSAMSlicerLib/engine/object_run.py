@@ -177,6 +177,8 @@ class ObjectRun:
             [keys[index].key for index in step.beside],
             step.step or 1,
         )
+        if self._refiner is not None and prior is None:
+            key = self._refiner.chosen(key, together)
         self._cache[step.id] = key
         counter.add(step.index)
         return _Known(step.id, key)

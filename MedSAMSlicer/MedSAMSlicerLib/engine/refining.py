@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.prompts import ObjectPrompts
+from .key_slice import KeySlice
 from .network import SliceNetwork
 from .propagate import Cancel, ProgressCounter, stop_if
 from .result import StoredSlice
 from .second_reader import MOST_SLICES, SecondReader
 from .slice_mask import SliceMask
+from .slice_prompts import SlicePrompts
 from .view import OUTSIDE_LOGIT
 from .volume.evidence import FramePart, VolumeEvidence, gather
 from .volume.stage import Refined, VolumeStage
@@ -86,11 +89,24 @@ class Refiner:
             drawn = empty if prior is None else prior.view.mask_from_logits(prior.low)
             logits = found.pasted(index, drawn)
             mask = logits > 0
+            if not mask.any() and found.evidence.ranged:
+                continue  # the user has said that the object reaches that far
             view = nearest.view if stored is None else stored.view
             low = self._network.low_logits(view, logits)[0, 0].float().cpu().numpy()
             score = _PRESENT if mask.any() else _ABSENT
             iou = 0.0 if stored is None else stored.iou
             yield SliceMask(prompts.name, index, logits, mask, iou, score, False, view, low, True)
+
+    def chosen(self, key: KeySlice, prompts: SlicePrompts) -> KeySlice:
+        """A key slice that has a box and nothing else, as the network draws it that sees more of an object there."""
+        if self._reader is None or prompts.box is None or prompts.points or prompts.mask is not None:
+            return key
+        logits = self._reader.drawn_better(key.index, prompts.box, key.mask)
+        if logits is None:
+            return key
+        return replace(
+            key, low=self._network.low_logits(key.view, logits), logits=logits, mask=logits > 0, _memories={}
+        )
 
     def slices_to_read(self, count: int) -> int:
         """How many of `count` slices a second network is going to read, about."""

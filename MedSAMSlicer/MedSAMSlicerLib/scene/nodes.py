@@ -121,13 +121,14 @@ def transform_to_world(node: Any) -> FloatArray:
     parent = node.GetParentTransformNode()
     if parent is None:
         return np.eye(4)
-    matrix = vtk.vtkMatrix4x4()
-    if not slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(parent, None, matrix):
+    if not parent.IsTransformToWorldLinear():
         raise GeometryError(
             _('"{node}" is under the non-linear transform "{transform}".').format(
                 node=node.GetName(), transform=parent.GetName()
             )
         )
+    matrix = vtk.vtkMatrix4x4()
+    parent.GetMatrixTransformToWorld(matrix)
     return matrix_array(matrix)
 
 

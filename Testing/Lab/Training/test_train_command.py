@@ -63,6 +63,8 @@ def test_a_short_leg_leaves_weights_and_prints_its_scores(
         "32",
         "--frames",
         "4",
+        "--workers",
+        "0",
     ]
     assert main([*arguments, "--threads", "1"]) == 0
     assert set(json.loads(capsys.readouterr().out)) == {"box", "point", "neighbor", "clip", "clip_last"}
