@@ -39,6 +39,20 @@ def test_a_second_prompt_on_a_propagated_slice_computes_the_same_after_reopening
     )
 
 
+def test_painting_into_one_of_several_new_segments_is_seen(mrml: MrmlScene) -> None:
+    SceneUser.mrml = mrml
+    replay(
+        SceneUser,
+        [
+            ("point", 388, 276, 947, 655),
+            ("add", 67, 216, 935, 965),
+            ("add", 597, 408, 370, 224),
+            ("point", 738, 117, 698, 906),
+            ("outside_paint", 549, 768, 273, 787),
+        ],
+    )
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("part", range(20))
 def test_two_hundred_random_sequences_on_a_scene_lose_nothing(mrml: MrmlScene, part: int) -> None:

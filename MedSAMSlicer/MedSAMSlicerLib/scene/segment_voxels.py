@@ -41,7 +41,7 @@ class SegmentVoxels:
         self._overlaps = overlaps
         self.grid = VolumeGrid(segmentation_node, volume_node)
         self.shape = self.grid.geometry.shape
-        self._values: dict[tuple[int, SliceAxis], list[npt.NDArray[np.int64]]] = {}  # by labelmap and axis
+        self._values: dict[tuple[Any, SliceAxis], list[npt.NDArray[np.int64]]] = {}  # by labelmap and axis
 
     def read(self, segment_id: str, axis: SliceAxis, indices: Iterable[int] | None = None) -> dict[int, Mask]:
         """New masks of the slices `indices`, or of all that are not empty."""
@@ -102,7 +102,7 @@ class SegmentVoxels:
         if sum(labelmap_of(self._node, each) is image for each in segment_ids(self._node)) < 2:
             others = tuple(other for other in range(3) if other != axis)
             return [first + int(n) for n in np.flatnonzero((labels == value).any(axis=others))]
-        key = (id(image), axis)
+        key = (image, axis)
         if key not in self._values:
             self._values[key] = [_values_in(plane) for plane in np.moveaxis(labels, int(axis), 0)]
         return [first + n for n, values in enumerate(self._values[key]) if value in values]

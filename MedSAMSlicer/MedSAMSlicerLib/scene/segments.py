@@ -375,14 +375,14 @@ class SegmentMasks(SegmentTable):
         A labelmap that several share is read once.
         """
         node, grid = self.segmentation_node, self._voxels().grid
-        images: dict[int, ImagePrint] = {}
+        images: dict[Any, ImagePrint] = {}  # by image, not by id: once one is let go, another may get its id
         found = {}
         for segment_id in self.segment_ids() if among is None else among:
             image = labelmap_of(node, segment_id)
-            if id(image) not in images:
-                images[id(image)] = _image_print(image, grid)
+            if image not in images:
+                images[image] = _image_print(image, grid)
             value = int(node.GetSegmentation().GetSegment(segment_id).GetLabelValue())
-            found[segment_id] = (value, images[id(image)])
+            found[segment_id] = (value, images[image])
         return found
 
     def _as_known(self) -> frozenset[str]:
