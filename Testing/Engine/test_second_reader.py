@@ -13,11 +13,17 @@ from MedSAMSlicerLib.core.errors import Cancelled
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.intensity import Window
 from MedSAMSlicerLib.core.metrics import dice
-from MedSAMSlicerLib.core.prompts import ObjectPrompts, PromptSet, SliceRef, box_from_voxels
+from MedSAMSlicerLib.core.prompts import (
+    ObjectPrompts,
+    PromptSet,
+    SliceRef,
+    box_from_voxels,
+    point_from_voxel,
+)
 from MedSAMSlicerLib.engine import second_reader
 from MedSAMSlicerLib.engine.features import FeatureStore
 from MedSAMSlicerLib.engine.precision import choose
-from MedSAMSlicerLib.engine.second_reader import MOST_SLICES, SecondReader, bundled_reader
+from MedSAMSlicerLib.engine.second_reader import MOST_SLICES, SecondReader, bundled_reader, likeness
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
 from MedSAMSlicerLib.engine.slicewise import SliceWiseNetwork
 from MedSAMSlicerLib.engine.view import FrameView
@@ -182,6 +188,68 @@ def test_the_bundled_network_reads_the_liver_of_a_generated_ct(monkeypatch: pyte
     left, top, right, bottom = columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5
     drawn = reader._whole.mask_from_logits(reader.read(key, (left, top, right, bottom))) > 0
     assert dice(drawn[None], liver[key][None]) > 0.85
+
+
+def test_a_mask_that_fills_its_box_with_a_smooth_outline_looks_most_like_an_object() -> None:
+    y, x = np.ogrid[:60, :80]
+    box = (19.5, 9.5, 59.5, 49.5)
+    disk = (y - 29.5) ** 2 + (x - 39.5) ** 2 < 20**2
+    ragged = disk & (np.random.default_rng(0).random(disk.shape) < 0.8)
+    small, outside = (y - 29.5) ** 2 + (x - 39.5) ** 2 < 10**2, np.roll(disk, 15, axis=1)
+    best = likeness(disk, box, (1.0, 1.0))
+    for worse in (ragged, small, outside):
+        assert likeness(worse, box, (1.0, 1.0)) < best - second_reader.SURELY_BETTER
+    assert likeness(np.zeros_like(disk), box, (1.0, 1.0)) == -np.inf
+    stretched = likeness(disk[::2], (19.5, 4.5, 59.5, 24.5), (2.0, 1.0))  # the same disk on thicker rows
+    assert stretched == pytest.approx(best, rel=0.05)
+
+
+def box_around(mask: np.ndarray, index: int) -> ObjectPrompts:
+    rows, columns = np.nonzero(mask)
+    box = box_from_voxels(
+        GEOMETRY, SliceRef(SliceAxis.K, index), columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    )
+    return ObjectPrompts("disk", (1.0, 0.0, 0.0), (box,))
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_a_slice_with_a_box_is_as_the_network_draws_it_that_sees_more_of_an_object(
+    reader: SecondReader, monkeypatch: pytest.MonkeyPatch, better: bool
+) -> None:
+    y, x = np.ogrid[: SHAPE[1], : SHAPE[2]]
+    disk = (y - 29.5) ** 2 + (x - 39.5) ** 2 < 20**2
+    drawn = disk if better else disk & ((y + x) % 3 > 0)
+    low = np.where(reader._whole.mask_frame(drawn), 8, -8).astype(
+        np.float32
+    )  # what a good network would draw
+    monkeypatch.setattr(reader, "read", lambda index, box: low)
+    rows, columns = np.nonzero(disk)
+    box = (columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5)
+    first = disk & (x < 45)  # a good half
+    logits = reader.drawn_better(5, box, first)
+    assert (logits is not None) is better
+    if logits is not None:
+        assert dice((logits > 0)[None], disk[None]) > 0.95
+
+
+@pytest.mark.parametrize("clicked", [False, True])
+def test_a_box_alone_is_read_twice_and_a_click_is_never_overruled(
+    reader: SecondReader, monkeypatch: pytest.MonkeyPatch, clicked: bool
+) -> None:
+    y, x = np.ogrid[: SHAPE[1], : SHAPE[2]]
+    disk = (y - 29.5) ** 2 + (x - 39.5) ** 2 < 20**2
+    sure = np.where(disk, np.float32(8), np.float32(-8))
+    monkeypatch.setattr(reader, "drawn_better", lambda index, box, mask: sure)
+    volume = np.random.default_rng(1).integers(0, 256, SHAPE).astype(np.uint8)
+    segmenter = VolumeSegmenter(volume, GEOMETRY, seeded(SMALL), Window(0, 255), threads=1)
+    monkeypatch.setattr(segmenter, "second_reader", lambda axis: reader)
+    monkeypatch.setattr(reader, "with_reading", lambda evidence, masks, cancel, counter: evidence)
+    prompts = box_around(disk, 12)
+    if clicked:
+        point = point_from_voxel(GEOMETRY, SliceRef(SliceAxis.K, 12), 39, 29, True)
+        prompts = replace(prompts, prompts=(*prompts.prompts, point))
+    mask = segmenter.segment(PromptSet(GEOMETRY, SliceAxis.K, (prompts,))).masks["disk"][12]
+    assert np.array_equal(mask, disk) is not clicked
 
 
 @pytest.mark.parametrize("stage", ["learned", "fused", "off"])
