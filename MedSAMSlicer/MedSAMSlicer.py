@@ -44,12 +44,19 @@ class MedSAMSlicer(ScriptedLoadableModule):
             "volumes follows MedSAM2 by Ma et al. (arXiv:2504.03600). Each checkpoint has a license of its own."
         )
         slicer.app.connect("startupCompleted()", self.registerSampleData)
+        slicer.app.connect("startupCompleted()", self.registerEffect)
 
     def registerSampleData(self):
         """Offer volumes to try the module on in Slicer's Sample Data; called when Slicer has started."""
         from MedSAMSlicerLib.scene import sample_data
 
         sample_data.register(Path(self.resourcePath("Icons")))
+
+    def registerEffect(self):
+        """Add the effect "MedSAM" to Segment Editor; called when Slicer has started."""
+        from MedSAMSlicerLib.MedSAMSlicerEffect import SegmentEditorMedSAMEffect
+
+        SegmentEditorMedSAMEffect.register()
 
 
 class Readiness(NamedTuple):

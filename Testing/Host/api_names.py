@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULE = REPOSITORY / "MedSAMSlicer"
-ROOMS = ("app", "panel", "scene")
+ROOMS = ("app", "panel", "scene", "MedSAMSlicerEffect")
 TABLE = REPOSITORY / "docs" / "slicer-api.md"
 ROOTS = {"slicer", "qt", "ctk", "vtk", "PyTorchUtils", "SampleData"}
 _CLASS_NAME = re.compile(r"vtk(MRML|Slicer|Segment)\w+(?<!Singleton)")

@@ -24,6 +24,11 @@ from .api_names import TABLE, used_names
 _LOADABLE = "Slicer, Base/Python/slicer/ScriptedLoadableModule.py"
 _TORCH = "SlicerPyTorch, PyTorchUtils/PyTorchUtils.py"
 _SAMPLES = "Slicer, Modules/Scripted/SampleData/SampleData.py"
+_EFFECTS = (
+    "Slicer, Modules/Loadable/Segmentations/EditorEffects/Python/SegmentEditorEffects/"
+    "AbstractScriptedSegmentEditorEffect.py"
+)
+_EFFECT_HEADER = "Slicer, Modules/Loadable/Segmentations/EditorEffects/qSlicerSegmentEditorAbstractEffect.h"
 _PYTHONQT = "PythonQt, src/PythonQtStdDecorators.h"
 _NUMPY_SUPPORT = "VTK, Wrapping/Python/vtkmodules/util/numpy_support.py"
 # Python files, and names that several classes have, of which the module means this one.
@@ -34,6 +39,10 @@ _KNOWN = {
     "SampleData": _SAMPLES,
     ".SampleDataLogic": _SAMPLES,
     ".registerCustomSampleDataSource": _SAMPLES,
+    ".scriptedEffect": _EFFECTS,
+    "slicer.qSlicerSegmentEditorAbstractEffect": _EFFECT_HEADER,
+    ".saveStateForUndo": f"qSlicerSegmentEditorAbstractEffect: {_EFFECT_HEADER}",
+    ".setPythonSource": f"qSlicerSegmentEditorScriptedEffect: {_EFFECT_HEADER.replace('Abstract', 'Scripted')}",
     ".delayDisplay": _LOADABLE,
     ".resourcePath": _LOADABLE,
     ".onReload": _LOADABLE,

@@ -17,7 +17,7 @@ import slicer
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
 
-from . import packages, qmrml_widgets, scripted_module
+from . import editor_effects, packages, qmrml_widgets, scripted_module
 from .ctk_widgets import ctk
 from .facade import qt
 from .mrml import Application
@@ -212,11 +212,14 @@ class Runtime:
             "qSlicerScriptedLoadableModule": scripted_module.qSlicerScriptedLoadableModule,
             "qSlicerScriptedLoadableModuleWidget": scripted_module.qSlicerScriptedLoadableModuleWidget,
             "qMRMLSegmentEditorWidget": qMRMLSegmentEditorWidget,
+            "qSlicerSegmentEditorAbstractEffect": editor_effects.qSlicerSegmentEditorAbstractEffect,
+            "qSlicerSegmentEditorEffectFactory": editor_effects.qSlicerSegmentEditorEffectFactory,
             "qMRMLSegmentsTableView": qMRMLSegmentsTableView,
             **qmrml_widgets.WIDGETS,
         }
         self._imports: dict[str, Any] = {"qt": qt, "ctk": ctk}
-        self._imports |= scripted_module.translation_modules() | packages.modules()
+        self._imports |= scripted_module.translation_modules() | packages.modules() | editor_effects.modules()
+        editor_effects.qSlicerSegmentEditorEffectFactory._only = None
         self._before: list[tuple[Any, str, Any]] = []
 
     def install(self) -> None:
@@ -236,6 +239,8 @@ class Runtime:
             module = sys.modules[f"slicer.{name}"] = importlib.util.module_from_spec(spec)
             setattr(slicer, name, module)
             spec.loader.exec_module(module)
+        editor_effects.use_own_base_class()
+        scripted_module.load_module(Path(__file__).parent / "slicer_modules" / "SegmentEditor.py")
 
     def uninstall(self) -> None:
         """Leave everything as it was."""

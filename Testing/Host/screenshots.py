@@ -214,6 +214,7 @@ def walk(camera: Photographer) -> None:
         logger.info("%s: Dice %.3f", organ, user.dice(organ))
     everything(camera, key)
     models(camera)
+    segment_editor(camera, key)
 
 
 def propagating(camera: Photographer) -> None:
@@ -317,6 +318,34 @@ def models(camera: Photographer) -> None:
     camera.host.process_events(0.1)
     camera.write("models", camera.host.picture(dialog.dialog))
     dialog.dialog.hide()
+
+
+def segment_editor(camera: Photographer, key: int) -> None:
+    """The effect in Segment Editor, with the preview of one slice."""
+    import slicer
+
+    user, host = camera.user, camera.host
+    node = host.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Segmentation")
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(user.volume)
+    node.GetSegmentation().AddEmptySegment("Kidney", "Kidney")
+    user.segmentation.GetDisplayNode().SetVisibility(False)
+    editor = slicer.util.getModuleWidget("SegmentEditor").editor
+    editor.setSegmentationNode(node)
+    editor.setSourceVolumeNode(user.volume)
+    editor.setCurrentSegmentID("Kidney")
+    slicer.util.selectModule("SegmentEditor")
+    editor.setActiveEffectByName("MedSAM")
+    panel = editor.activeEffect().self().panel
+    user.ready()
+    camera.aim(camera.on(STORY, key), 150.0)
+    host.press(panel.ui.boxButton)
+    rows, columns = camera.truth[STORY][key].nonzero()
+    for j, i in ((rows.min() - 0.5, columns.min() - 0.5), (rows.max() + 0.5, columns.max() + 0.5)):
+        host.click("Red", user.world(float(i), float(j), float(key)), jump=False)
+    host.process_events(0.1)
+    user.settled()
+    camera.take("effect", "red")
 
 
 def compressed(image: Any) -> bytes:

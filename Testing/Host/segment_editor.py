@@ -1,4 +1,4 @@
-"""Stand-in of qMRMLSegmentEditorWidget with one effect, a round brush.
+"""Stand-in of qMRMLSegmentEditorWidget with a round brush and the scripted effects that are registered.
 
 Modules/Loadable/Segmentations/Widgets/qMRMLSegmentEditorWidget.h and EditorWidgets/qSlicerSegmentEditorAbstractEffect.h
 of Slicer/Slicer. Only what is needed to take a brush in hand; it paints on the slice that is shown.
@@ -13,6 +13,7 @@ import numpy as np
 import slicer
 import slicer.util
 import vtk
+from shiboken6 import isValid
 
 from .facade import qt
 from .qmrml_widgets import qMRMLWidget
@@ -57,6 +58,13 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._stroke: np.ndarray[Any, Any] | None = None
         self._observed: list[tuple[Any, int]] = []
         self._batch: tuple[Any, int] | None = None
+        self._logic = slicer.vtkSlicerSegmentEditorLogic()
+        self._effects: dict[str, Any] = {}
+        self._effect: Any = None
+        self._choices: tuple[Any, ...] = ()
+        self._node_tag: tuple[Any, int] | None = None
+        self._interaction: tuple[Any, int] | None = None
+        self._shown = qt.QVBoxLayout(self)
 
     def setMRMLScene(self, scene: Any) -> None:
         """Slot; as qMRMLSegmentEditorWidget::setMRMLScene it observes the end of batches."""
@@ -69,11 +77,32 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
 
             def batch_ended(caller: Any, event: str) -> None:
                 widget = this()
-                if widget is not None:
+                if widget is not None and isValid(widget):
                     widget._batch_ended(caller)
 
             event = slicer.vtkMRMLScene.EndBatchProcessEvent
             self._batch = (scene, scene.AddObserver(event, batch_ended))
+            self._logic.SetMRMLScene(scene)
+            self._logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
+            self.updateEffectList()
+
+    def updateEffectList(self) -> None:
+        """Slot: a clone of every effect that is registered."""
+        for name, effect in slicer.qSlicerSegmentEditorEffectFactory.instance()._effects.items():
+            if name not in self._effects:
+                clone = self._effects[name] = effect._call("clone")
+                clone._editor = self
+                self._shown.addWidget(clone._frame)
+                clone._frame.setVisible(False)
+                clone._call("setupOptionsFrame")
+
+    def undo(self) -> None:
+        """Slot."""
+        self._logic.Undo()
+
+    def redo(self) -> None:
+        """Slot."""
+        self._logic.Redo()
 
     def _batch_ended(self, caller: Any) -> None:
         """onMRMLSceneEndBatchProcessEvent: the choice becomes that of the selectors, which list no hidden node."""
@@ -95,6 +124,31 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def setMRMLSegmentEditorNode(self, node: Any) -> None:
         """Slot; what is chosen lives in this vtkMRMLSegmentEditorNode."""
         self._parameters = node
+        self._logic.SetSegmentEditorNode(node)
+        if self._node_tag is not None:
+            self._node_tag[0].RemoveObserver(self._node_tag[1])
+            self._node_tag = None
+        if node is not None:
+            self._node_tag = (node, node.AddObserver("ModifiedEvent", self._node_modified))
+
+    def _node_modified(self, _caller: Any, _event: str) -> None:
+        """updateWidgetFromMRML: the active effect looks at the node; another source volume is told besides."""
+        if not isValid(self):
+            return
+        before, self._choices = self._choices, (self.sourceVolumeNode(), self.segmentationNode())
+        if self._effect is not None:
+            if before and before[0] is not self._choices[0]:
+                self._effect._call("sourceVolumeNodeChanged")
+            self._effect._call("updateGUIFromMRML")
+
+    def _interaction_modified(self, caller: Any, _event: str) -> None:
+        """An effect is put down by place mode, unless it says otherwise."""
+        if not isValid(self) or self._effect is None:
+            return
+        if hasattr(self._effect.self(), "interactionNodeModified"):
+            self._effect._call("interactionNodeModified", caller)
+        elif caller.GetCurrentInteractionMode() != caller.ViewTransform:
+            self.setActiveEffectByName("")
 
     def mrmlSegmentEditorNode(self) -> Any:
         """Q_INVOKABLE."""
@@ -137,27 +191,40 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         return "" if self._parameters is None else self._parameters.GetSelectedSegmentID() or ""
 
     def effectByName(self, name: str) -> Any:
-        """Q_INVOKABLE: only Paint is there."""
-        return self._paint if name == "Paint" else None
+        """Q_INVOKABLE: Paint, or a scripted effect."""
+        return self._paint if name == "Paint" else self._effects.get(name)
 
     def activeEffect(self) -> Any:
         """Q_INVOKABLE."""
-        return self._paint if self._active else None
+        return self._paint if self._active else self._effect
 
     def setActiveEffect(self, effect: Any) -> None:
-        """Q_INVOKABLE: None puts the brush down."""
-        self.setActiveEffectByName("" if effect is None else "Paint")
+        """Q_INVOKABLE: None puts the effect down."""
+        self.setActiveEffectByName("" if effect is None else effect.name)
 
     def setActiveEffectByName(self, name: str) -> None:
         """Slot."""
-        if name not in ("", "Paint"):
+        if name not in ("", "Paint", *self._effects):
             raise NotImplementedError(f"SlicerHost's Segment Editor has no effect {name!r}")
+        if self._effect is not None:
+            effect, self._effect = self._effect, None
+            self._interaction[0].RemoveObserver(self._interaction[1])
+            effect._frame.setVisible(False)
+            effect._call("deactivate")
         for interactor, tag in self._observed:
             interactor.RemoveObserver(tag)
         self._observed.clear()
         self._active = name == "Paint"
         if self._parameters is not None:
             self._parameters.SetActiveEffectName(name)
+        if name in self._effects:
+            self._choices = (self.sourceVolumeNode(), self.segmentationNode())
+            self._effect = self._effects[name]
+            self._effect._frame.setVisible(True)
+            node = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+            tag = node.AddObserver("ModifiedEvent", self._interaction_modified)
+            self._interaction = (node, tag)
+            self._effect._call("activate")
         if not self._active:
             return
         layouts = slicer.app.layoutManager()

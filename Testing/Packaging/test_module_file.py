@@ -54,7 +54,11 @@ def test_loading_the_module_is_quick_since_it_loads_nothing_but_the_standard_lib
 
 
 def test_sample_data_is_registered_when_slicer_has_started_and_not_before(loaded):
-    assert loaded["connected"] == [["startupCompleted()", "registerSampleData"]]
+    assert ["startupCompleted()", "registerSampleData"] in loaded["connected"]
+
+
+def test_effect_of_segment_editor_is_registered_when_slicer_has_started_and_not_before(loaded):
+    assert ["startupCompleted()", "registerEffect"] in loaded["connected"]
 
 
 def test_slicer_finds_the_four_classes_of_a_scripted_module(loaded):
@@ -72,8 +76,8 @@ def test_module_says_who_made_it_where_it_belongs_and_what_it_is_not(loaded):
     assert "Apache-2.0" in parent["acknowledgementText"]
 
 
-PANEL = ElementTree.parse(ROOT / "MedSAMSlicer/Resources/UI/MedSAMSlicer.ui")
-WIDGETS = {widget.get("name"): widget for widget in PANEL.iter("widget")}
+PANELS = [ElementTree.parse(path) for path in sorted((ROOT / "MedSAMSlicer/Resources/UI").glob("*.ui"))]
+WIDGETS = {widget.get("name"): widget for panel in PANELS for widget in panel.iter("widget")}
 SECTIONS = sorted((ROOT / "MedSAMSlicer/MedSAMSlicerLib/panel").glob("*.py"))
 SOURCE = "\n".join(path.read_text(encoding="utf-8") for path in [MODULE_FILE, *SECTIONS])
 

@@ -361,7 +361,10 @@ class Inputs:
 
     def _node_removed(self) -> None:
         work = self._work
-        if work.scene.is_closing or work.volume_node is None:
+        if work.scene.is_closing:
+            return
+        work.parameter.drop_lost_sessions()
+        if work.volume_node is None:
             return
         if not work.scene.volumes.is_there(work.volume_node):
             name = work.scene.volumes.name(work.volume_node)

@@ -37,6 +37,7 @@ class SegmentsSection:
         context.dress("deleteSegmentButton", "Delete").connect("clicked()", self.delete)
         context.dress("lockButton", "Lock").connect("clicked(bool)", self.set_locked)
         context.dress("surfaceButton", "Surface").connect("clicked(bool)", self.show_surfaces)
+        context.dress("editorButton", "CurrentMask").connect("clicked()", self.continue_in_editor)
         ui.segmentsTable.connect("selectionChanged(QItemSelection,QItemSelection)", self._selected)
         for text, policy in (
             (_("Other segments stay as they are"), "none"),
@@ -67,6 +68,7 @@ class SegmentsSection:
         none = None if segment_id else _("Select a segment first.")
         locked = segment_id is not None and controller.is_locked(segment_id)
         self._context.allow_unless("deleteSegmentButton", none or (_("It is locked.") if locked else None))
+        self._context.allow_unless("editorButton", none)
         self._context.allow_unless("lockButton", none or controller.reason(Action.LOCK))
         self._context.allow_unless(
             "surfaceButton", None if controller.segment_ids else _("There is no segment yet.")
@@ -123,6 +125,15 @@ class SegmentsSection:
         controller, segment_id = self._context.controller, self._context.controller.segment_id
         if segment_id:
             self._context.attempt(lambda: controller.set_locked(segment_id, bool(locked)))
+
+    def continue_in_editor(self) -> None:
+        """Open Segment Editor with the volume, the segmentation and the segment that are chosen here."""
+        controller = self._context.controller
+        editor = slicer.util.getModuleWidget("SegmentEditor").editor
+        editor.setSegmentationNode(controller.segmentation_node)
+        editor.setSourceVolumeNode(controller.volume_node)
+        editor.setCurrentSegmentID(controller.segment_id)
+        slicer.util.selectModule("SegmentEditor")
 
     def show_surfaces(self, shown: bool) -> None:
         """Show the segments in the 3-D views, or stop showing them there."""

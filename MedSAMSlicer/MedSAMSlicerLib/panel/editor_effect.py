@@ -1,0 +1,378 @@
+"""What the Segment Editor effect shows and does: the module's own controller, on a preview beside the segment.
+
+While the effect is active the controller works on the editor's source volume and on a segmentation of its own, the
+preview. *Accept* gives the preview to the editor, which applies its masking and notes one step of its undo. When the
+effect is put down, the module has again what it had before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..app.ports import Tool
+from ..app.state import Action, Message, Topic
+from ..core.errors import MedSAMError
+from ..scene import editor_preview
+from .context import Context, SignalsBlocked
+from .status import next_step
+
+_REFRESH_MS = 15
+_TOOLS = {
+    Tool.POINT_POSITIVE: ("positiveButton", "PointPositive"),
+    Tool.POINT_NEGATIVE: ("negativeButton", "PointNegative"),
+    Tool.BOX: ("boxButton", "Box"),
+}
+
+
+class _Target(NamedTuple):
+    """What the editor works on: nodes by their identifiers, so that none is kept alive."""
+
+    volume_id: str
+    segmentation_id: str
+    segment_id: str
+
+
+class EditorEffect:
+    """The options of the effect, and what they do.
+
+    Args:
+        scripted: the qSlicerSegmentEditorScriptedEffect.
+        resources: the module's Resources folder.
+    """
+
+    def __init__(self, scripted: Any, resources: Path) -> None:
+        self._scripted, self._resources = scripted, resources
+        self._active = self._following = False
+        self._controller: Any = None
+        self._preview_node_id, self._preview_id = "", ""
+        self._target: _Target | None = None
+        self._before: tuple[str, str, str] = (
+            "",
+            "",
+            "",
+        )  # what the module had: volume, segmentation, segment
+        self._corrects = self._hid = False
+        self._digest = 0  # of the voxels of the segment when the preview began
+        self._message: str | None = None
+        self._remove: list[Callable[[], None]] = []
+        self.widget = slicer.util.loadUI(str(resources / "UI" / "MedSAMEffect.ui"))
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        scripted.addOptionsWidget(self.widget)
+        self._context = Context(self.ui, None, resources, SimpleNamespace())  # type: ignore[arg-type]
+        self._context.show_message = self._show_message
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_REFRESH_MS)
+        self._timer.connect("timeout()", self.refresh)
+        self._connect()
+
+    def _connect(self) -> None:
+        context = self._context
+        for tool, (name, icon) in _TOOLS.items():
+            context.dress(name, icon).connect("clicked()", self._toggler(tool))
+        steps: tuple[tuple[str, str, Callable[[], object]], ...] = (
+            ("rangeFirstButton", "PreviousKeySlice", self._does("set_range_end", True)),
+            ("rangeLastButton", "NextKeySlice", self._does("set_range_end", False)),
+            ("allSlicesButton", "AcceptAll", self._does("clear_range")),
+            ("propagateButton", "Propagate", self._does("propagate")),
+            ("cancelButton", "Cancel", self._does("cancel")),
+            ("undoButton", "Undo", self._does("undo")),
+            ("startOverButton", "Delete", self._begin_again),
+            ("applyButton", "Accept", self.apply),
+            ("moduleButton", "Start", _open_module),
+        )
+        for name, icon, step in steps:
+            context.dress(name, icon).connect("clicked()", self._attempting(step))
+
+    # ------------------------------------------------------------------------------------------- coming and going
+
+    @property
+    def controller(self) -> Any:
+        """The module's controller while the effect is active and has something to work on."""
+        return self._controller
+
+    def activate(self) -> None:
+        """Begin a preview for the selected segment."""
+        self._active = True
+        self._message = None
+        self._begin()
+
+    def deactivate(self) -> None:
+        """Discard the preview; the module goes on with what it had."""
+        self._active = False
+        self._end()
+
+    def follow(self) -> None:
+        """Begin again where the editor has another volume, segmentation or segment now; once it is done with that."""
+        if self._active and not self._following and self._editor_target() != self._target:
+            self._following = True
+            qt.QTimer.singleShot(0, self._follow)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.deactivate()
+        self._timer.stop()
+        self._timer.disconnect("timeout()", self.refresh)
+
+    def _follow(self) -> None:
+        self._following = False
+        if self._active and self._editor_target() != self._target:
+            self._begin_again()
+
+    def _begin_again(self) -> None:
+        self._end()
+        self._begin()
+
+    def _editor_target(self) -> _Target | None:
+        node = self._scripted.parameterSetNode()
+        volume = None if node is None else node.GetSourceVolumeNode()
+        segmentation = None if node is None else node.GetSegmentationNode()
+        segment_id = None if node is None else node.GetSelectedSegmentID()
+        if volume is None or segmentation is None or not segment_id:
+            return None
+        if segmentation.GetSegmentation().GetSegment(segment_id) is None:
+            return None
+        return _Target(volume.GetID(), segmentation.GetID(), segment_id)
+
+    def _begin(self) -> None:
+        target = self._target = self._editor_target()
+        if target is not None and not self._context.attempt(lambda: self._begin_preview(target)):
+            self._end_preview()
+        self.refresh()
+
+    def _begin_preview(self, target: _Target) -> None:
+        scene = slicer.mrmlScene
+        volume, segmentation = scene.GetNodeByID(target.volume_id), scene.GetNodeByID(target.segmentation_id)
+        controller = slicer.util.getModuleWidget("MedSAMSlicer").controller
+        if controller is None:
+            raise MedSAMError(_("The module MedSAMSlicer is closed."))
+        self._controller = self._context.controller = controller
+        self._before = (
+            _id_of(controller.volume_node),
+            _id_of(controller.segmentation_node),
+            controller.segment_id or "",
+        )
+        controller.set_in_use(True)
+        controller.set_volume(volume)
+        preview = editor_preview.create_preview(volume)
+        self._preview_node_id = preview.GetID()
+        controller.set_segmentation(preview)
+        segment = segmentation.GetSegmentation().GetSegment(target.segment_id)
+        self._preview_id = controller.add_segment(str(segment.GetName()))
+        editor_preview.look_like(preview, self._preview_id, segmentation, target.segment_id)
+        self._corrects = editor_preview.copy_voxels(
+            segmentation, target.segment_id, preview, self._preview_id, volume
+        )
+        if self._corrects:
+            controller.start_from_segment()
+            self._hid = not editor_preview.is_hidden(segmentation, target.segment_id)
+            editor_preview.show_segment(segmentation, target.segment_id, False)
+        self._remove.append(controller.observe(self._changed))
+        contents = segmentation.GetSegmentation()
+        kind = slicer.vtkSegmentation  # the editor's undo tells of segments, its tools of voxels
+        for event in (kind.SegmentModified, kind.SourceRepresentationModified):
+            tag = contents.AddObserver(event, self._segment_modified)
+            self._remove.append(partial(contents.RemoveObserver, tag))
+        self._digest = editor_preview.digest(segmentation, target.segment_id, volume)
+
+    def _end(self) -> None:
+        if self._controller is not None:
+            self._end_preview()
+        self._target = None
+        self.refresh()
+
+    def _end_preview(self) -> None:
+        """The module has again what it had before; the preview goes."""
+        for remove in self._remove:
+            remove()
+        self._remove.clear()
+        self._show_target_again()
+        controller, self._controller = self._controller, None
+        volume_id, segmentation_id, segment_id = self._before
+        scene = slicer.mrmlScene
+        if controller is None or scene.IsClosing():
+            return
+        if controller.placing is not None:
+            controller.stop_placing()
+
+        def restore() -> None:
+            controller.set_segmentation(scene.GetNodeByID(segmentation_id) if segmentation_id else None)
+            controller.set_volume(scene.GetNodeByID(volume_id) if volume_id else None)
+            if segment_id in controller.segment_ids:
+                controller.select_segment(segment_id)
+
+        self._context.attempt(restore, keep_message=True)
+        controller.set_in_use(False)
+        editor_preview.remove_preview(self._preview_node)
+
+    @property
+    def _preview_node(self) -> Any:
+        return slicer.mrmlScene.GetNodeByID(self._preview_node_id) if self._preview_node_id else None
+
+    def _show_target_again(self) -> None:
+        target, hid = self._target, self._hid
+        self._hid = False
+        segmentation = slicer.mrmlScene.GetNodeByID(target.segmentation_id) if target is not None else None
+        if hid and target is not None and segmentation is not None:
+            editor_preview.show_segment(segmentation, target.segment_id, True)
+
+    def _segment_modified(self, _caller: Any, _event: str) -> None:
+        """Another tool, such as the editor's undo, may have changed the segment: the preview is of what was before."""
+        if self._active and not self._following:
+            self._following = True
+            qt.QTimer.singleShot(0, self._begin_after_edit)
+
+    def _begin_after_edit(self) -> None:
+        self._following = False
+        target, node_of = self._target, slicer.mrmlScene.GetNodeByID
+        if not self._active or target is None or target != self._editor_target():
+            self._follow()
+            return
+        segmentation, volume = node_of(target.segmentation_id), node_of(target.volume_id)
+        if editor_preview.digest(segmentation, target.segment_id, volume) != self._digest:
+            self._begin_again()
+            self._show_message(Message(_("The segment was changed: the preview begins again.")))
+
+    # --------------------------------------------------------------------------------------------------- its actions
+
+    def toggle(self, tool: Tool) -> None:
+        """Take a tool, or put it down when it is in hand."""
+        controller = self._controller
+        if controller is not None:
+            held = controller.placing is tool
+            self._context.attempt(controller.stop_placing if held else lambda: controller.start_placing(tool))
+        self.refresh()
+
+    def apply(self) -> None:
+        """Give the preview to the editor: within its masking, as one step of its undo. Then go on with what it made.
+
+        Raises:
+            MedSAMError: There is no preview, or it is still computed.
+        """
+        why = self._reason_against_apply()
+        if why is not None:
+            raise MedSAMError(why)
+        self._controller.stop_placing()
+        self._show_target_again()  # the editor may mask by what is visible
+        scripted = self._scripted
+        labelmap = editor_preview.preview_labelmap(
+            self._preview_node, self._preview_id, scripted.defaultModifierLabelmap()
+        )
+        modes = slicer.qSlicerSegmentEditorAbstractEffect
+        mode = modes.ModificationModeSet if self._corrects else modes.ModificationModeAdd
+        self._end_preview()  # before the editor writes: what follows is no edit from elsewhere
+        scripted.saveStateForUndo()
+        scripted.modifySelectedSegmentByLabelmap(labelmap, mode)
+        self._begin()
+        self._show_message(
+            Message(_("Accepted. Undo of Segment Editor takes it back; prompts go on from here."))
+        )
+
+    def _reason_against_apply(self) -> str | None:
+        controller = self._controller
+        if controller is None:
+            return _("Choose a source volume and a segment first.")
+        if controller.busy:
+            return _("A propagation is under way: cancel it or wait for its end first.")
+        steps = controller.steps[0]
+        if steps <= int(self._corrects):
+            return _("There is no preview yet: give a prompt first.")
+        return None
+
+    def _does(self, action: str, *arguments: object) -> Callable[[], None]:
+        """Calls a method of the controller that there is at that time."""
+
+        def do() -> None:
+            getattr(self._controller, action)(*arguments)
+
+        return do
+
+    def _toggler(self, tool: Tool) -> Callable[[], None]:
+        return lambda: self.toggle(tool)
+
+    def _attempting(self, step: Callable[[], object]) -> Callable[[], None]:
+        def attempt() -> None:
+            self._context.attempt(step)
+            self.refresh()
+
+        return attempt
+
+    # ------------------------------------------------------------------------------------------------------- showing
+
+    def _changed(self, topic: Topic) -> None:
+        if topic is Topic.MESSAGE and self._controller is not None:
+            self._show_message(self._controller.message)
+        if not self._timer.active:
+            self._timer.start()
+
+    def _show_message(self, message: Message | None) -> None:
+        self._message = None if message is None else message.text
+        if not self._timer.active:
+            self._timer.start()
+
+    def refresh(self) -> None:
+        """Show what the controller says now."""
+        ui, controller, context = self.ui, self._controller, self._context
+        ui.messageLabel.text = self._message or self._hint()
+        if controller is None:
+            for name in _BUTTONS:
+                context.allow_unless(name, _("Choose a source volume and a segment first."))
+            return
+        for tool, (name, _icon) in _TOOLS.items():
+            context.allow(name, Action.PLACE if tool is Tool.BOX else Action.PLACE_POINT)
+            with SignalsBlocked(getattr(ui, name)):
+                getattr(ui, name).checked = controller.placing is tool
+        for name, action in _ALLOWED:
+            context.allow(name, action)
+        started = controller.steps[0] <= int(self._corrects)
+        context.allow_unless("undoButton", _("There is nothing to undo.") if started else None)
+        context.allow_unless("startOverButton", None)
+        context.allow_unless("applyButton", self._reason_against_apply())
+        busy, progress = controller.busy, controller.progress
+        ui.propagateButton.setVisible(not busy)
+        ui.cancelButton.setVisible(busy)
+        ui.progressBar.setVisible(busy)
+        if busy and progress is not None:
+            ui.progressBar.setRange(0, max(1, progress.total))
+            ui.progressBar.setValue(progress.done)
+        chosen = controller.slice_range
+        ui.rangeLabel.text = _("All slices") if chosen is None else _("{0} to {1}").format(*chosen)
+
+    def _hint(self) -> str:
+        if self._controller is None:
+            return _("Choose a source volume and a segment first.")
+        if self._controller.network_failure or self._controller.network_state.name == "NOT_INSTALLED":
+            return _("The network is not ready: open MedSAMSlicer, which says what it needs.")
+        return next_step(self._controller)
+
+
+_ALLOWED = (
+    ("rangeFirstButton", Action.SET_RANGE),
+    ("rangeLastButton", Action.SET_RANGE),
+    ("allSlicesButton", Action.CLEAR_RANGE),
+    ("propagateButton", Action.PROPAGATE),
+    ("cancelButton", Action.CANCEL),
+)
+_BUTTONS = (
+    *(name for name, _icon in _TOOLS.values()),
+    *(name for name, _action in _ALLOWED),
+    "undoButton",
+    "startOverButton",
+    "applyButton",
+)
+
+
+def _id_of(node: Any) -> str:
+    return "" if node is None else str(node.GetID())
+
+
+def _open_module() -> None:
+    slicer.util.selectModule("MedSAMSlicer")
