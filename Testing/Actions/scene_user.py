@@ -108,9 +108,9 @@ class SceneUser:
         )
         self.work = self.controller._work
         self.controller.observe(self._note)
-        self.controller.set_volume(self.volume)
+        self.controller.inputs.set_volume(self.volume)
         self.settle(0, 0, 0, 0)
-        assert self.controller.network_state is NetworkState.READY
+        assert self.controller.network.state is NetworkState.READY
 
     def _note(self, topic: Topic) -> None:
         message = self.controller.message
@@ -126,8 +126,8 @@ class SceneUser:
             about = getattr(self, name)(*numbers)
         except MedSAMError:
             about = None
-        self.controller._editing._drag = None
-        self.controller._editing.take_edits()
+        self.controller.editing._drag = None
+        self.controller._projector.take_edits()
         if name not in _ANYTHING:
             self._check_kept(name, before, shown, about)
         self._check_shown()
@@ -139,12 +139,12 @@ class SceneUser:
         self.settle(0, 0, 0, 0)
         end, shown = self._objects(), self._shown()
         steps = 0
-        while self.controller.undo_label is not None:
-            self.controller.undo()
+        while self.controller.history.undo_label is not None:
+            self.controller.history.undo()
             self._check_shown()
             steps += 1
         for _ in range(steps):
-            self.controller.redo()
+            self.controller.history.redo()
         self._drain()
         assert self._objects() == end, "undo and redo of everything changed the session"
         self._assert_same(self._shown(), shown, "undo and redo of everything changed a segment")
@@ -219,14 +219,14 @@ class SceneUser:
                 assert np.array_equal(after[segment_id], shown[segment_id]), f"{name} changed {entry.name}"
 
     def _check_undo_and_redo(self) -> None:
-        if self.controller.busy:
+        if self.controller.runs.busy:
             return
         self._drain()
         objects, shown = self._objects(), self._shown()
-        if self.controller.undo_label is not None:
-            self.controller.undo()
+        if self.controller.history.undo_label is not None:
+            self.controller.history.undo()
             self._check_shown()
-            self.controller.redo()
+            self.controller.history.redo()
             self._drain()
             assert self._objects() == objects, "undo and redo changed the session"
             self._assert_same(self._shown(), shown, "undo and redo changed a segment")
@@ -251,34 +251,36 @@ class SceneUser:
     def add(self, _a: int, _b: int, _c: int, _d: int) -> None:
         """Add a segment and select it."""
         if len(self.work.segment_ids) < 4:
-            self.controller.add_segment()
+            self.controller.inputs.add_segment()
 
     def select(self, number: int, _b: int, _c: int, _d: int) -> None:
         """Select a segment."""
         segment_id = self._pick(number)
         if segment_id is not None:
-            self.controller.select_segment(segment_id)
+            self.controller.inputs.select_segment(segment_id)
 
     def lock(self, number: int, locked: int, _c: int, _d: int) -> None:
         """Lock a segment, or unlock it more often."""
         segment_id = self._pick(number)
         if segment_id is not None:
-            self.controller.set_locked(segment_id, locked % 3 == 0)
+            self.controller.editing.set_locked(segment_id, locked % 3 == 0)
 
     def clean_up(self, number: int, smooth: int, _c: int, _d: int) -> None:
         """Choose a clean-up, or none more often."""
         segment_id = self._pick(number)
         if segment_id is not None:
             on = smooth % 3 == 0
-            self.controller.set_cleanup(segment_id, Cleanup(fill_holes=on, smooth=on and smooth % 2 == 0))
+            self.controller.editing.set_cleanup(
+                segment_id, Cleanup(fill_holes=on, smooth=on and smooth % 2 == 0)
+            )
 
     def overlap(self, policy: int, _b: int, _c: int, _d: int) -> None:
         """Choose what happens where masks meet; most often nothing."""
         if policy % 5 == 0:
             self.took = True
-            self.controller.set_overlap(("visible", "all")[policy % 2])
+            self.controller.network.set_overlap(("visible", "all")[policy % 2])
         else:
-            self.controller.set_overlap("none")
+            self.controller.network.set_overlap("none")
 
     # -- prompts
 
@@ -306,8 +308,8 @@ class SceneUser:
         """Paint a stroke on the slice that is shown."""
         mask = np.zeros((10, 10), np.bool_)
         mask[y % 9, x % 6 : x % 6 + 3] = True
-        self.controller.add_scribble(mask, index % 3 > 0)
-        return self.controller.segment_id
+        self.controller.editing.add_scribble(mask, index % 3 > 0)
+        return self.controller.inputs.segment_id
 
     def move_point(self, number: int, x: int, y: int, _d: int) -> str | None:
         """Drag a prompt elsewhere on its slice."""
@@ -317,8 +319,8 @@ class SceneUser:
         position = number % len(entry.prompts)
         place = entry.prompts[position].slice
         prompt = point_from_voxel(self._geometry, place, x % 9, y % 9)
-        self.work.on_prompt_edit(PromptEdit("change", entry.id, position, prompt))
-        return self.controller.segment_id
+        self.work.prompt_edited.emit(PromptEdit("change", entry.id, position, prompt))
+        return self.controller.inputs.segment_id
 
     def delete_point(self, number: int, _b: int, _c: int, _d: int) -> str | None:
         """Delete a prompt."""
@@ -326,22 +328,22 @@ class SceneUser:
         if entry is None or not entry.prompts:
             return None
         position = number % len(entry.prompts)
-        self.work.on_prompt_edit(PromptEdit("remove", entry.id, position, None))
-        return self.controller.segment_id
+        self.work.prompt_edited.emit(PromptEdit("remove", entry.id, position, None))
+        return self.controller.inputs.segment_id
 
     def remove_prompts(self, _a: int, _b: int, _c: int, _d: int) -> str | None:
         """Take all prompts away."""
-        self.controller.remove_prompts()
-        return self.controller.segment_id
+        self.controller.editing.remove_prompts()
+        return self.controller.inputs.segment_id
 
     def limit(self, first: int, last: int, _c: int, _d: int) -> None:
         """Choose a range of slices."""
         low, high = sorted((first % 10, last % 10))
-        self.controller.set_range(low, high)
+        self.controller.editing.set_range(low, high)
 
     def unlimit(self, _a: int, _b: int, _c: int, _d: int) -> None:
         """All slices again."""
-        self.controller.clear_range()
+        self.controller.editing.clear_range()
 
     # -- masks
 
@@ -350,37 +352,37 @@ class SceneUser:
         entry = self.work.selected_object
         masks = [*entry.masks] if entry is not None else []
         if masks:
-            self.controller.accept_slice(masks[index % len(masks)])
-        return self.controller.segment_id
+            self.controller.editing.accept_slice(masks[index % len(masks)])
+        return self.controller.inputs.segment_id
 
     def accept_all(self, _a: int, _b: int, _c: int, _d: int) -> str | None:
         """Accept all slices."""
-        self.controller.accept_all()
-        return self.controller.segment_id
+        self.controller.editing.accept_all()
+        return self.controller.inputs.segment_id
 
     def release(self, index: int, _b: int, _c: int, _d: int) -> str | None:
         """Release a slice."""
         entry = self.work.selected_object
         kept = sorted(entry.kept_slices) if entry is not None else []
         if kept:
-            self.controller.release_slice(kept[index % len(kept)])
-        return self.controller.segment_id
+            self.controller.editing.release_slice(kept[index % len(kept)])
+        return self.controller.inputs.segment_id
 
     def use_current_mask(self, _a: int, _b: int, _c: int, _d: int) -> str | None:
         """Keep the mask of the shown slice."""
-        self.controller.use_current_mask()
-        return self.controller.segment_id
+        self.controller.editing.use_current_mask()
+        return self.controller.inputs.segment_id
 
     # -- runs
 
     def propagate(self, _a: int, _b: int, _c: int, _d: int) -> str | None:
         """Propagate the selected segment."""
-        self.controller.propagate()
-        return self.controller.segment_id
+        self.controller.runs.propagate()
+        return self.controller.inputs.segment_id
 
     def propagate_all(self, _a: int, _b: int, _c: int, _d: int) -> None:
         """Propagate all segments."""
-        self.controller.propagate(all_segments=True)
+        self.controller.runs.propagate(all_segments=True)
 
     def turn(self, count: int, _b: int, _c: int, _d: int) -> None:
         """Some results come in."""
@@ -394,24 +396,24 @@ class SceneUser:
 
     def cancel(self, _a: int, _b: int, _c: int, _d: int) -> None:
         """Cancel the run."""
-        self.controller.cancel()
+        self.controller.runs.cancel()
 
     def revert(self, _a: int, _b: int, _c: int, _d: int) -> None:
         """Take back what the last run of the segment changed."""
-        if not self.controller.busy:
-            self.controller.revert_changes()
+        if not self.controller.runs.busy:
+            self.controller.changes.revert()
 
     def undo(self, _a: int, _b: int, _c: int, _d: int) -> None:
         """Take a step back."""
-        self.controller.undo()
+        self.controller.history.undo()
 
     def redo(self, _a: int, _b: int, _c: int, _d: int) -> None:
         """Do a step again."""
-        self.controller.redo()
+        self.controller.history.redo()
 
     def window(self, width: int, _b: int, _c: int, _d: int) -> None:
         """Choose another gray window."""
-        self.controller.set_window(f"{-100},{100 + width}")
+        self.controller.network.set_window(f"{-100},{100 + width}")
 
     # -- other modules
 
@@ -428,11 +430,13 @@ class SceneUser:
         segment_id = self._pick(number)
         if segment_id is None:
             return None
-        image = labelmap_of(self.controller.segmentation_node, segment_id)
+        image = labelmap_of(self.controller.inputs.segmentation_node, segment_id)
         if image is None or is_empty(image):
             return None
         labels = raw_array(image)
-        value = self.controller.segmentation_node.GetSegmentation().GetSegment(segment_id).GetLabelValue()
+        value = (
+            self.controller.inputs.segmentation_node.GetSegmentation().GetSegment(segment_id).GetLabelValue()
+        )
         before = self._shown()[segment_id]
         part = labels[index % labels.shape[0], start % labels.shape[1]]
         part[part == 0] = value
@@ -442,7 +446,7 @@ class SceneUser:
 
     def outside_add(self, start: int, _b: int, _c: int, _d: int) -> None:
         """Segment Editor adds a segment with voxels."""
-        node = self.controller.segmentation_node
+        node = self.controller.inputs.segmentation_node
         if node is not None and len(self.work.segment_ids) < 4:
             segment_id = node.GetSegmentation().AddEmptySegment()
             self._set(segment_id, _block(start, start // 7, 0))
@@ -451,27 +455,27 @@ class SceneUser:
         """A segment is renamed in the table of Slicer, sometimes to a name in use."""
         segment_id = self._pick(number)
         if segment_id is not None:
-            segment = self.controller.segmentation_node.GetSegmentation().GetSegment(segment_id)
+            segment = self.controller.inputs.segmentation_node.GetSegmentation().GetSegment(segment_id)
             segment.SetName(("liver", "spleen", "kidney")[name % 3])
 
     def outside_delete(self, number: int, _b: int, _c: int, _d: int) -> None:
         """A segment is deleted in the table of Slicer."""
         segment_id = self._pick(number)
         if segment_id is not None:
-            self.controller.segmentation_node.GetSegmentation().RemoveSegment(segment_id)
+            self.controller.inputs.segmentation_node.GetSegmentation().RemoveSegment(segment_id)
 
     def view(self, axis: int, index: int, _c: int, _d: int) -> None:
         """Another view and slice are shown."""
         entry = self.work.selected_object
         if entry is not None and entry.axis is not None:
-            self.controller.show_slice(index % 10)
+            self.controller.review.show_slice(index % 10)
 
     def reopen(self, _a: int, _b: int, _c: int, _d: int) -> None:
         """Save the scene, open it again, and go on: everything is as it was."""
         if not self.work.segment_ids:
             return
         self._drain()
-        self.controller._inputs.save()
+        self.controller.inputs.save()
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         before, shown, pending = self._objects(), self._shown(), self._pending()
         save_and_load(self.mrml, folder, bundle=True)
@@ -484,14 +488,14 @@ class SceneUser:
             return
         self._drain()
         before, shown, pending = self._objects(), self._shown(), self._pending()
-        segmentation = self.controller.segmentation_node
+        segmentation = self.controller.inputs.segmentation_node
         segment_id = self._pick(number)
-        self.controller.set_volume(None)
+        self.controller.inputs.set_volume(None)
         painted = None
         if paint % 2 and segment_id is not None:
             painted = shown[segment_id] ^ _block(start, start // 7, 0)
             self._set(segment_id, painted, segmentation)
-        self.controller.set_volume(self.volume)
+        self.controller.inputs.set_volume(self.volume)
         if painted is None:
             self._check_restored(before, shown, pending)
             return
@@ -508,7 +512,7 @@ class SceneUser:
 
     @property
     def _geometry(self) -> Any:
-        geometry = self.controller.geometry
+        geometry = self.controller.inputs.geometry
         assert geometry is not None
         return geometry
 
@@ -543,17 +547,17 @@ class SceneUser:
         ids = self.work.segment_ids
         if not ids:
             return None
-        return self.controller.segment_id if number % 2 else ids[number % len(ids)]
+        return self.controller.inputs.segment_id if number % 2 else ids[number % len(ids)]
 
     def _give(self, make: Any, index: int, axis: int) -> str | None:
-        segment_id = self.controller.segment_id
+        segment_id = self.controller.inputs.segment_id
         if segment_id is None:
-            segment_id = self.controller.add_segment()
-        object_id = self.controller._editing.object_of(segment_id)
+            segment_id = self.controller.inputs.add_segment()
+        object_id = self.controller.editing.object_of(segment_id)
         entry = self.work.session.object(object_id)
         along = SliceAxis(axis % 3) if entry.axis is None or axis % 7 == 0 else entry.axis
         prompt: Prompt = make(SliceRef(along, index % 10))
-        self.work.on_prompt_edit(PromptEdit("add", object_id, None, prompt))
+        self.work.prompt_edited.emit(PromptEdit("add", object_id, None, prompt))
         return segment_id
 
     def _paint(self, number: int, start: int, index: int, axis: int, inside: bool) -> str | None:
@@ -571,7 +575,7 @@ class SceneUser:
     def _check_painted(self) -> None:
         """What was painted is there, and the session has it as the user's own."""
         segment_id, before, after = self._painted
-        self.controller._editing.take_edits()
+        self.controller._projector.take_edits()
         entry = next(
             (entry for entry in self._objects() if entry.id == self.work.object_ids.get(segment_id)), None
         )
@@ -585,7 +589,7 @@ class SceneUser:
 
     def _set(self, segment_id: str, voxels: Voxels, node: Any | None = None) -> None:
         self.mrml.slicer.util.updateSegmentBinaryLabelmapFromArray(
-            voxels.astype(np.uint8), node or self.controller.segmentation_node, segment_id, self.volume
+            voxels.astype(np.uint8), node or self.controller.inputs.segmentation_node, segment_id, self.volume
         )
 
 

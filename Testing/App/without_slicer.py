@@ -63,34 +63,34 @@ def main(folder: Path) -> dict[str, Any]:
             controller.poll(0.02)
 
     def voxels() -> npt.NDArray[np.bool_]:
-        return np.array(controller.segmentation_node.segments[segment].voxels)
+        return np.array(controller.inputs.segmentation_node.segments[segment].voxels)
 
     def dice(mask: npt.NDArray[np.bool_], wanted: npt.NDArray[np.bool_]) -> float:
         return float(2 * (mask & wanted).sum() / max(1, mask.sum() + wanted.sum()))
 
-    controller.set_volume(volume)
-    until(lambda: controller.network_state in (NetworkState.READY, NetworkState.FAILED))
-    segment = controller.add_segment("left")
-    controller.start_placing(Tool.BOX)
+    controller.inputs.set_volume(volume)
+    until(lambda: controller.network.state in (NetworkState.READY, NetworkState.FAILED))
+    segment = controller.inputs.add_segment("left")
+    controller.editing.start_placing(Tool.BOX)
     scene.user.place(box_from_voxels(geometry, SliceRef(SliceAxis.K, 7), 8, 14, 27, 35))
     until(lambda: not controller.poll(0.02))
     preview = voxels()
-    controller.propagate()
+    controller.runs.propagate()
     until(lambda: not controller.poll(0.02))
     propagated = voxels()
-    controller.undo()
+    controller.history.undo()
     undone = voxels()
-    controller.redo()
+    controller.history.redo()
     redone = voxels()
-    files = controller.export_prompts(folder / "prompts.json")
+    files = controller.files.export_prompts(folder / "prompts.json")
     write_labelmap(folder / "mask.nii.gz", {"left": redone}, geometry, {"left": (1.0, 0.0, 0.0)})
     points = Action.PLACE_POINT, Action.SCRIBBLE
     known = [controller.reason(action) for action in points]
-    controller.set_checkpoint("litemedsam")
-    until(lambda: controller.network_state in (NetworkState.READY, NetworkState.FAILED))
-    controller.add_segment("right")
+    controller.network.set_checkpoint("litemedsam")
+    until(lambda: controller.network.state in (NetworkState.READY, NetworkState.FAILED))
+    controller.inputs.add_segment("right")
     unknown = [controller.reason(action) for action in (*points, Action.PLACE)]
-    controller.start_placing(Tool.BOX)
+    controller.editing.start_placing(Tool.BOX)
     scene.user.place(box_from_voxels(geometry, SliceRef(SliceAxis.K, 7), 8, 14, 27, 35))
     until(lambda: not controller.poll(0.02))
     corrected = [controller.reason(action) for action in points]
@@ -99,7 +99,7 @@ def main(folder: Path) -> dict[str, Any]:
         "points_known": known,
         "points_unknown": unknown,
         "points_after_a_box": corrected,
-        "network": controller.network_failure or "ready",
+        "network": controller.network.failure or "ready",
         "markups": [len(obj.prompts) for obj in scene.markups.shown],
         "preview_slices": np.flatnonzero(preview.any(axis=(1, 2))).tolist(),
         "preview_dice": dice(preview[7], truth[7]),

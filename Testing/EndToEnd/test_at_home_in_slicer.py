@@ -41,7 +41,7 @@ def stroke(user: User) -> None:
 def test_segmentation_made_in_the_selector_is_shown(user: User) -> None:
     node = user.ui.segmentationSelector.addNode()
     user.settled()
-    assert user.controller.segmentation_node is node
+    assert user.controller.inputs.segmentation_node is node
     index = user.box_around(KIDNEY)
     assert node.GetDisplayNode() is not None
     k, j, i = np.argwhere(user.mask())[0]
@@ -87,7 +87,7 @@ def test_undo_while_a_point_tool_is_in_hand_leaves_it_in_hand(user: User) -> Non
     user.press("positiveButton")
     user.press("undoButton")  # makes the box's markup again
     user.settled()
-    assert user.controller.placing is not None
+    assert user.controller.editing.placing is not None
     user.host.click("Red", user.world(60, 60, 5))
     user.settled()
     assert len(user.prompts()) == 2
@@ -203,7 +203,7 @@ def test_mask_in_use_is_that_of_a_view_of_the_layout(user: User) -> None:
     voxels = np.zeros(slicer.util.arrayFromVolume(user.volume).shape, np.uint8)
     voxels[5:9, 50:70, 60:80] = 1
     slicer.util.updateSegmentBinaryLabelmapFromArray(
-        voxels, user.segmentation, user.controller.segment_id, user.volume
+        voxels, user.segmentation, user.controller.inputs.segment_id, user.volume
     )
     user.settled()
     red = user.host.view("Red").mrmlSliceNode()
@@ -212,8 +212,8 @@ def test_mask_in_use_is_that_of_a_view_of_the_layout(user: User) -> None:
     user.press("currentMaskButton")
     user.settled()
     red.SetMappedInLayout(1)
-    assert user.controller.axis.name == "J"
-    assert user.controller.slices[60].state.value == "edited"
+    assert user.controller.editing.axis.name == "J"
+    assert user.controller.review.slices[60].state.value == "edited"
 
 
 def test_volume_that_the_dicom_import_bent_is_segmented_on_a_hardened_copy(user: User) -> None:
@@ -236,12 +236,12 @@ def test_volume_that_the_dicom_import_bent_is_segmented_on_a_hardened_copy(user:
     other.SetAndObserveTransformNodeID(transform.GetID())
     user.ui.volumeSelector.setCurrentNode(other)
     user.settled()
-    assert user.controller.volume_node is user.volume
+    assert user.controller.inputs.volume_node is user.volume
     assert "non-linear transform" in user.message
     assert user.ui.offerButton.text == "Harden a copy"
     user.press("offerButton")
     user.settled()
-    copy = user.controller.volume_node
+    copy = user.controller.inputs.volume_node
     assert copy.GetName() == "bent hardened"
     assert copy.GetParentTransformNode() is None
     assert user.host.view("Red").mrmlSliceCompositeNode().GetBackgroundVolumeID() == copy.GetID()
@@ -271,21 +271,21 @@ def test_prompt_on_a_view_of_another_volume_is_refused_with_a_button_that_turns_
     user.point((50.0, 60.0, 5.0))
     user.press("offerButton")
     user.settled()
-    assert user.controller.volume_node is other
+    assert user.controller.inputs.volume_node is other
 
 
 def test_window_of_the_network_is_told_and_a_new_one_draws_the_previews_again(user: User) -> None:
     assert "Window -160 to 240, as in the views until the first prompt." in user.ui.networkLabel.text
     user.box_around(KIDNEY)
     assert "Window -160 to 240, fixed at the first prompt." in user.ui.networkLabel.text
-    before, steps = user.mask(), user.controller.steps
-    user.controller.set_window("-1000,3000")
-    user.until(lambda: user.controller.network_state.name == "READY")
+    before, steps = user.mask(), user.controller.history.steps
+    user.controller.network.set_window("-1000,3000")
+    user.until(lambda: user.controller.network.state.name == "READY")
     user.settled()
     assert "Window -1000 to 3000." in user.ui.networkLabel.text
     assert not np.array_equal(user.mask(), before)
-    assert user.controller.steps == steps
-    user.controller.set_window("-160,240")
-    user.until(lambda: user.controller.network_state.name == "READY")
+    assert user.controller.history.steps == steps
+    user.controller.network.set_window("-160,240")
+    user.until(lambda: user.controller.network.state.name == "READY")
     user.settled()
     assert np.array_equal(user.mask(), before)

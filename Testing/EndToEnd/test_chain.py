@@ -57,12 +57,12 @@ def cancelled(user: User) -> None:
     before = user.mask()
     assert user.ui.propagateButton.enabled
     user.host.press(user.ui.propagateButton)
-    assert user.controller.busy
-    user.until(lambda: not user.controller.busy or user.controller.progress.done >= 2)
-    assert user.controller.busy, "the run was over before it could be cancelled"
+    assert user.controller.runs.busy
+    user.until(lambda: not user.controller.runs.busy or user.controller.runs.progress.done >= 2)
+    assert user.controller.runs.busy, "the run was over before it could be cancelled"
     user.picture("2-running")
     user.press("cancelButton")
-    user.until(lambda: not user.controller.busy)
+    user.until(lambda: not user.controller.runs.busy)
     user.settled()
     assert same(user.mask(), before)
 
@@ -94,7 +94,7 @@ def corrected(user: User, key: int) -> None:
 def correct_once(user: User, key: int) -> None:
     """A point in the middle of the largest mistake, then Propagate."""
     mask, truth = user.mask(), user.truth[FIRST]
-    first, last = user.controller.slice_range
+    first, last = user.controller.editing.slice_range
     wrong = mask ^ truth
     wrong[:first] = wrong[last + 1 :] = wrong[key] = False
     place, positive = middle_of(wrong, truth)
@@ -122,10 +122,10 @@ def undone_and_redone(user: User) -> None:
 
 def touched(user: User) -> None:
     """A second segment that touches the first changes none of its voxels."""
-    first_id, first = user.controller.segment_id, user.mask()
+    first_id, first = user.controller.inputs.segment_id, user.mask()
     user.press("addSegmentButton")
     user.settled()
-    assert user.controller.segment_id != first_id
+    assert user.controller.inputs.segment_id != first_id
     seen = np.flatnonzero(user.truth[SECOND].any(axis=(1, 2)))
     user.box_around(SECOND)
     user.choose_range(int(seen[0]), int(seen[-1]))
@@ -139,26 +139,26 @@ def touched(user: User) -> None:
 
 def reopened(user: User, path: Path) -> None:
     """The scene brings back volume, masks, prompts and the session, and the work goes on."""
-    ids = user.controller.segment_ids
+    ids = user.controller.inputs.segment_ids
     masks = {each: user.mask(each) for each in ids}
-    slices = user.controller.slices
+    slices = user.controller.review.slices
     prompts = sorted((node.GetName(), node.GetNumberOfControlPoints()) for node in user.markups())
     user.host.save_scene(path)
     user.host.load_scene(path)
     user.host.process_events(0.1)
     user.volume = user.host.node("vtkMRMLScalarVolumeNode")
-    user.until(lambda: user.controller.volume_node is not None)
+    user.until(lambda: user.controller.inputs.volume_node is not None)
     user.ready()
-    assert user.controller.volume_node is user.volume
-    assert user.controller.segment_ids == ids
+    assert user.controller.inputs.volume_node is user.volume
+    assert user.controller.inputs.segment_ids == ids
     for each in ids:
         assert same(user.mask(each), masks[each]), each
     assert sorted((node.GetName(), node.GetNumberOfControlPoints()) for node in user.markups()) == prompts
-    assert user.controller.slices == slices
+    assert user.controller.review.slices == slices
     user.picture("6-reopened")
-    other = next(each for each in ids if each != user.controller.segment_id)
-    seen = np.flatnonzero(masks[user.controller.segment_id].any(axis=(1, 2)))
-    middle = masks[user.controller.segment_id][int(seen[len(seen) // 4])]
+    other = next(each for each in ids if each != user.controller.inputs.segment_id)
+    seen = np.flatnonzero(masks[user.controller.inputs.segment_id].any(axis=(1, 2)))
+    middle = masks[user.controller.inputs.segment_id][int(seen[len(seen) // 4])]
     j, i = np.argwhere(middle)[len(np.argwhere(middle)) // 2]
     user.point((float(i), float(j), float(seen[len(seen) // 4])))
     user.propagate()

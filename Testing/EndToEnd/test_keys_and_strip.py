@@ -23,45 +23,49 @@ def propagated(user: User, reach: int = 3) -> int:
 @pytest.mark.parametrize("key", KEYS)
 def test_key_takes_a_tool_and_puts_it_down(user: User, key: str) -> None:
     user.host.key(key, view="Red")
-    assert user.controller.placing.name == KEYS[key]
+    assert user.controller.editing.placing.name == KEYS[key]
     user.host.key(key, view="Red")
-    assert user.controller.placing is None
+    assert user.controller.editing.placing is None
 
 
 def test_whole_work_by_keyboard(user: User) -> None:
     index = user.box_around(KIDNEY)
     user.choose_range(index - 3, index + 3)
     user.host.key("Ctrl+Return", view="Red")
-    assert user.controller.busy
-    user.until(lambda: not user.controller.busy or user.controller.progress.done >= 1)
+    assert user.controller.runs.busy
+    user.until(lambda: not user.controller.runs.busy or user.controller.runs.progress.done >= 1)
     user.host.key("Ctrl+.", view="Red")
-    user.until(lambda: not user.controller.busy)
+    user.until(lambda: not user.controller.runs.busy)
     user.settled()
     assert np.flatnonzero(user.mask().any(axis=(1, 2))).tolist() == [index]
     user.host.key("Ctrl+Return", view="Red")
-    user.until(lambda: not user.controller.busy)
+    user.until(lambda: not user.controller.runs.busy)
     user.settled()
     user.host.key("U", view="Red")
     user.settled()
-    doubtful = user.controller.shown_index
-    computed = {each.index: each.confidence for each in user.controller.slices if each.confidence is not None}
+    doubtful = user.controller.review.shown_index
+    computed = {
+        each.index: each.confidence for each in user.controller.review.slices if each.confidence is not None
+    }
     del computed[index]
     assert computed[doubtful] == min(computed.values())
     user.host.key("A", view="Red")
     user.settled()
-    assert user.controller.slices[doubtful].state.value == "accepted"
+    assert user.controller.review.slices[doubtful].state.value == "accepted"
     step = "K" if doubtful < index else "J"
     user.host.key(step, view="Red")
     user.settled()
-    assert user.controller.shown_index == index
+    assert user.controller.review.shown_index == index
     user.host.key("H", view="Red")
     user.settled()
-    assert user.controller.changes_shown
+    assert user.controller.changes.shown
     user.picture("changes")
     user.host.key("H", view="Red")
     user.host.key("Shift+A", view="Red")
     user.settled()
-    assert all(user.controller.slices[each].state.value in ("accepted", "prompted") for each in computed)
+    assert all(
+        user.controller.review.slices[each].state.value in ("accepted", "prompted") for each in computed
+    )
 
 
 def test_keys_are_gone_when_another_module_is_opened_and_back_afterwards(user: User) -> None:
@@ -71,21 +75,21 @@ def test_keys_are_gone_when_another_module_is_opened_and_back_afterwards(user: U
     for key in (*KEYS, "Ctrl+Return", "Ctrl+Z", "A", "D", "M"):
         user.host.key(key, view="Red")
     user.settled()
-    assert user.controller.placing is None
-    assert not user.controller.busy
+    assert user.controller.editing.placing is None
+    assert not user.controller.runs.busy
     assert same(user.mask(), mask)
     user.host.enter_module()
-    assert user.controller.undo_label == "Add box"
+    assert user.controller.history.undo_label == "Add box"
     user.host.key("Ctrl+Z", view="Red")
     user.settled()
-    assert user.controller.undo_label is None
+    assert user.controller.history.undo_label is None
     assert not user.mask().any()
 
 
 def test_tool_in_hand_is_put_down_when_the_module_is_left(user: User) -> None:
     user.press("positiveButton")
     user.host.leave_module()
-    assert user.controller.placing is None
+    assert user.controller.editing.placing is None
     nodes = [node.GetNumberOfControlPoints() for node in user.markups()]
     user.host.click("Red", user.world(60, 60, 5))
     user.settled()
@@ -99,10 +103,10 @@ def test_escape_puts_the_tool_down(user: User) -> None:
     user.settled()
     user.host.key("Esc", view="Red")
     user.settled()
-    if user.controller.placing is not None:  # Slicer itself leaves place mode by a right click
+    if user.controller.editing.placing is not None:  # Slicer itself leaves place mode by a right click
         user.host.click("Red", user.world(40, 60, 5), button="right")
         user.settled()
-    assert user.controller.placing is None
+    assert user.controller.editing.placing is None
     assert not user.ui.positiveButton.checked
 
 
@@ -110,12 +114,12 @@ def test_click_on_the_strip_shows_that_slice(user: User) -> None:
     index = propagated(user)
     strip = QtWidgets.QWidget.findChild(user.host.view("Red"), QtCore.QObject, "MedSAMSlicerStripRed")
     assert strip is not None
-    count, width = len(user.controller.slices), QtWidgets.QWidget.width(strip)
+    count, width = len(user.controller.review.slices), QtWidgets.QWidget.width(strip)
     for wanted in (0, index + 2, count - 1):
         place = QtCore.QPoint(int((wanted + 0.5) * width / count), 12)
         user.host._mouse.click(strip, place, "left", "")
         user.settled()
-        assert user.controller.shown_index == wanted
+        assert user.controller.review.shown_index == wanted
     offset = user.host.view("Red").mrmlSliceNode().GetSliceOffset()
     assert offset == pytest.approx(user.world(0, 0, count - 1)[2], abs=0.01)
 
@@ -146,7 +150,7 @@ def test_disabled_buttons_say_why(user: User) -> None:
 def test_second_press_of_propagate_does_not_start_a_second_run(user: User) -> None:
     index = user.box_around(KIDNEY)
     user.choose_range(index - 3, index + 3)
-    runs = user.controller._propagation
+    runs = user.controller.runs
     user.host.press(user.ui.propagateButton)
     first = runs._run
     assert first is not None
@@ -154,9 +158,9 @@ def test_second_press_of_propagate_does_not_start_a_second_run(user: User) -> No
     user.host.key("Ctrl+Return", view="Red")
     assert runs._run is first
     assert "under way" in user.message
-    user.until(lambda: not user.controller.busy)
+    user.until(lambda: not user.controller.runs.busy)
     user.settled()
-    assert user.controller.undo_label.startswith("Propagate")
+    assert user.controller.history.undo_label.startswith("Propagate")
     user.press("undoButton")
     user.settled()
     assert np.flatnonzero(user.mask().any(axis=(1, 2))).tolist() == [index]
@@ -167,10 +171,10 @@ def test_cancel_leaves_the_segment_as_before_and_redo_brings_the_computed_slices
     user.choose_range(index - 5, index + 5)
     before = user.mask()
     user.press("propagateButton")
-    user.until(lambda: not user.controller.busy or user.controller.progress.done >= 4)
-    assert user.controller.busy, "the run was over before it could be cancelled"
+    user.until(lambda: not user.controller.runs.busy or user.controller.runs.progress.done >= 4)
+    assert user.controller.runs.busy, "the run was over before it could be cancelled"
     user.press("cancelButton")
-    user.until(lambda: not user.controller.busy)
+    user.until(lambda: not user.controller.runs.busy)
     user.settled()
     assert same(user.mask(), before)
     user.host.key("Ctrl+Shift+Z", view="Red")

@@ -42,24 +42,24 @@ def overlapping(user: User) -> tuple[str, Mask, str]:
     """Two segments prompted over the same place: id and mask of the first, id of the second."""
     index, low, high = largest(user.truth[KIDNEY])
     user.box(low, high)
-    first, mask = user.controller.segment_id, user.mask()
+    first, mask = user.controller.inputs.segment_id, user.mask()
     user.press("addSegmentButton")
     user.settled()
     user.box(low, (high[0] + 6, high[1], index))
-    assert user.controller.segment_id != first
-    return first, mask, user.controller.segment_id
+    assert user.controller.inputs.segment_id != first
+    return first, mask, user.controller.inputs.segment_id
 
 
 def choose_overlap(user: User, policy: str) -> None:
     selector = user.ui.overlapSelector
     selector.setCurrentIndex(selector.findData(policy))
     user.settled()
-    assert user.controller.overlap == policy
+    assert user.controller.network.overlap == policy
 
 
 def test_accepted_slice_survives_a_propagation_from_a_correction(user: User) -> None:
     index = propagated(user)
-    user.controller.show_slice(index + 2)
+    user.controller.review.show_slice(index + 2)
     user.settled()
     user.press("acceptButton")
     user.settled()
@@ -84,7 +84,7 @@ def test_changes_show_the_corrected_slice_itself(user: User) -> None:
     j, i = found[len(found) // 2]
     user.point((float(i), float(j), index + 3), positive=False)
     user.propagate()
-    changes, after = user.controller.changes, user.mask()
+    changes, after = user.controller.changes.last, user.mask()
     assert index + 3 in changes.slices
     assert changes.added == (after & ~before).sum()
     assert changes.removed == (before & ~after).sum()
@@ -95,7 +95,7 @@ def test_changes_show_the_corrected_slice_itself(user: User) -> None:
 
 def test_boxes_of_other_segments_are_out_of_sight(user: User) -> None:
     user.box_around(KIDNEY)
-    first = user.controller.segment_id
+    first = user.controller.inputs.segment_id
     user.press("addSegmentButton")
     user.settled()
     user.box_around("aorta")
@@ -106,7 +106,7 @@ def test_boxes_of_other_segments_are_out_of_sight(user: User) -> None:
         return [node.GetName() for node in nodes if node.GetDisplayNode().GetVisibility2D()]
 
     assert seen() == ["Segment_2 box"]
-    user.controller.select_segment(first)
+    user.controller.inputs.select_segment(first)
     user.settled()
     assert seen() == ["Segment_1 box"]
 
@@ -115,18 +115,18 @@ def test_edit_of_segment_editor_becomes_a_key_slice_and_survives(user: User) -> 
     index = propagated(user)
     before = user.mask()
     corner = (10.0, 10.0, float(index - 2))
-    paint(user, user.controller.segment_id, [corner, (20.0, 10.0, float(index - 2))])
+    paint(user, user.controller.inputs.segment_id, [corner, (20.0, 10.0, float(index - 2))])
     user.settled()
     painted = user.mask()
     assert (painted & ~before).any()
-    assert user.controller.slices[index - 2].state.value in ("edited", "accepted")
+    assert user.controller.review.slices[index - 2].state.value in ("edited", "accepted")
     found = np.argwhere(painted[index + 3])
     j, i = found[len(found) // 2]
     user.point((float(i), float(j), float(index + 3)), positive=False)
     if user.ui.propagateButton.enabled:
         user.propagate()
     assert same(user.mask()[index - 2], painted[index - 2])
-    while user.controller.undo_label is not None and not same(user.mask(), before):
+    while user.controller.history.undo_label is not None and not same(user.mask(), before):
         user.press("undoButton")
         user.settled()
     assert same(user.mask(), before)
@@ -136,10 +136,10 @@ def test_edit_while_the_run_goes_on_survives_it(user: User) -> None:
     index = user.box_around(KIDNEY)
     user.choose_range(index - 4, index + 4)
     user.press("propagateButton")
-    user.until(lambda: not user.controller.busy or user.controller.progress.done >= 1)
+    user.until(lambda: not user.controller.runs.busy or user.controller.runs.progress.done >= 1)
     place = (10.0, 10.0, float(index - 1))
-    paint(user, user.controller.segment_id, [place, (20.0, 10.0, float(index - 1))])
-    user.until(lambda: not user.controller.busy)
+    paint(user, user.controller.inputs.segment_id, [place, (20.0, 10.0, float(index - 1))])
+    user.until(lambda: not user.controller.runs.busy)
     user.settled()
     assert user.mask()[index - 1, 10, 10]
 
@@ -211,7 +211,7 @@ def test_overlap_visible_leaves_a_hidden_neighbor_alone(user: User) -> None:
     choose_overlap(user, "visible")
     _, low, high = largest(user.truth[KIDNEY])
     user.box(low, high)
-    first, mask = user.controller.segment_id, user.mask()
+    first, mask = user.controller.inputs.segment_id, user.mask()
     user.segmentation.GetDisplayNode().SetSegmentVisibility(first, False)
     user.press("addSegmentButton")
     user.settled()
@@ -224,7 +224,7 @@ def test_overlap_all_never_takes_from_a_locked_segment(user: User) -> None:
     choose_overlap(user, "all")
     _, low, high = largest(user.truth[KIDNEY])
     user.box(low, high)
-    first, mask = user.controller.segment_id, user.mask()
+    first, mask = user.controller.inputs.segment_id, user.mask()
     user.press("lockButton")
     user.settled()
     user.press("addSegmentButton")
@@ -238,13 +238,13 @@ def test_two_segments_are_propagated_together(user: User) -> None:
     index, low, high = largest(user.truth[KIDNEY])
     user.box(low, high)
     user.choose_range(index - 2, index + 2)
-    first = user.controller.segment_id
+    first = user.controller.inputs.segment_id
     user.press("addSegmentButton")
     user.settled()
     other, low, high = largest(user.truth["aorta"])
     user.box(low, high)
     user.choose_range(max(0, other - 2), min(19, other + 2))
-    second = user.controller.segment_id
+    second = user.controller.inputs.segment_id
     user.press("allSegmentsBox")
     user.settled()
     user.propagate()
@@ -260,7 +260,7 @@ def test_two_segments_are_propagated_together(user: User) -> None:
 
 def test_rename_recolour_and_delete_in_the_table_are_followed(user: User) -> None:
     user.box_around(KIDNEY)
-    segment_id, mask = user.controller.segment_id, user.mask()
+    segment_id, mask = user.controller.inputs.segment_id, user.mask()
     segment = user.segmentation.GetSegmentation().GetSegment(segment_id)
     segment.SetName("kidney")
     segment.SetColor(0.1, 0.2, 0.9)
@@ -274,5 +274,5 @@ def test_rename_recolour_and_delete_in_the_table_are_followed(user: User) -> Non
     user.press("undoButton")
     user.settled()
     assert user.names() == ["kidney"]
-    assert same(user.mask(user.controller.segment_ids[0]), mask)
+    assert same(user.mask(user.controller.inputs.segment_ids[0]), mask)
     assert len(user.markups()) == 1

@@ -58,7 +58,7 @@ def test_point_shows_a_mask_at_once_and_a_dragged_point_takes_it_along(user: Use
     after = user.mask()
     assert not same(after, before)
     assert after[int(end[2]), int(end[1]), int(end[0])]
-    assert user.controller.undo_label
+    assert user.controller.history.undo_label
     user.host.key("Ctrl+Z", view="Red")
     user.settled()
     assert same(user.mask(), before)
@@ -136,7 +136,7 @@ def test_removed_markups_node_takes_its_prompts_away(user: User) -> None:
 @pytest.mark.parametrize(("view", "axis"), [("Green", 1), ("Yellow", 2)])
 def test_first_prompt_fixes_the_axis_of_the_view_it_is_given_in(user: User, view: str, axis: int) -> None:
     index = user.box_around(KIDNEY, axis, view)
-    assert int(user.controller.axis) == axis
+    assert int(user.controller.editing.axis) == axis
     mask, truth = user.mask(), user.truth[KIDNEY]
     filled = np.flatnonzero(mask.any(axis=tuple(each for each in range(3) if each != axis)))
     assert filled.tolist() == [index]
@@ -198,11 +198,11 @@ def test_line_along_the_longest_diameter_shows_a_mask(user: User) -> None:
 
 def test_another_window_is_seen_by_the_next_preview(user: User) -> None:
     user.box_around(KIDNEY)
-    before, window = user.mask(), user.controller.window
+    before, window = user.mask(), user.controller.network.window
     selector = user.ui.windowSelector
     selector.setCurrentIndex(selector.findData("bone"))
     user.ready().settled()
-    assert user.controller.window != window
+    assert user.controller.network.window != window
     drawn_again = user.mask()
     assert drawn_again.any()
     assert not same(drawn_again, before)

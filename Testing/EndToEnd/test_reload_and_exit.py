@@ -52,7 +52,7 @@ def test_reload_and_exit_during_the_run_leave_no_observer_and_no_thread(
     assert len(panels) == 1  # the old one is freed, not only hidden
     assert user.widget.panel._strips._strips  # the module was open, so that it is entered by itself
     user.host.key("P", view="Red")
-    assert user.controller.placing is not None
+    assert user.controller.editing.placing is not None
     user.host.key("P", view="Red")
     after_one = watched(user)
     running(user)

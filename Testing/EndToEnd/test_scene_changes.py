@@ -32,8 +32,8 @@ def test_scene_closed_during_the_run(user: User) -> None:
     running(user)
     user.host.close_scene()
     user.settled()
-    assert not user.controller.busy
-    assert user.controller.volume_node is None
+    assert not user.controller.runs.busy
+    assert user.controller.inputs.volume_node is None
     assert user.message == "Pick a volume."
     assert not user.ui.propagateButton.enabled
     works_again(user, user.host.add_volume(array, user.matrix, name="again"))
@@ -44,8 +44,8 @@ def test_volume_deleted_during_the_run(user: User) -> None:
     running(user)
     user.host.scene.RemoveNode(user.volume)
     user.settled()
-    assert not user.controller.busy
-    assert user.controller.volume_node is not user.volume
+    assert not user.controller.runs.busy
+    assert user.controller.inputs.volume_node is not user.volume
     assert "was deleted" in user.message
     works_again(user, other)
 
@@ -54,7 +54,7 @@ def test_segmentation_deleted_during_the_run(user: User) -> None:
     running(user)
     user.host.scene.RemoveNode(user.segmentation)
     user.settled()
-    assert not user.controller.busy
+    assert not user.controller.runs.busy
     assert "was deleted" in user.message
     assert user.markups() == []
     user.box_around(KIDNEY)
@@ -65,7 +65,7 @@ def test_segment_deleted_during_the_run(user: User) -> None:
     running(user)
     user.press("deleteSegmentButton")
     user.settled()
-    assert not user.controller.busy
+    assert not user.controller.runs.busy
     assert user.names() == []
     user.box_around(KIDNEY)
     assert user.mask().any()
@@ -75,9 +75,9 @@ def test_node_renamed_during_the_run(user: User) -> None:
     running(user)
     user.volume.SetName("other name")
     user.segmentation.SetName("masks")
-    user.until(lambda: not user.controller.busy)
+    user.until(lambda: not user.controller.runs.busy)
     user.settled()
-    assert user.controller.undo_label.startswith("Propagate")
+    assert user.controller.history.undo_label.startswith("Propagate")
 
 
 def test_another_volume_is_chosen_during_the_run_and_the_first_comes_back(user: User) -> None:
@@ -86,8 +86,8 @@ def test_another_volume_is_chosen_during_the_run_and_the_first_comes_back(user: 
     first = user.volume
     user.ui.volumeSelector.setCurrentNode(other)
     user.settled()
-    assert not user.controller.busy
-    assert user.controller.volume_node is other
+    assert not user.controller.runs.busy
+    assert user.controller.inputs.volume_node is other
     assert user.markups() == []
     user.ui.volumeSelector.setCurrentNode(first)
     user.ready()
@@ -101,7 +101,7 @@ def test_module_left_during_the_run_goes_on_and_is_found_finished(user: User) ->
     user.choose_range(index - 3, index + 3)
     user.press("propagateButton")
     user.host.leave_module()
-    user.until(lambda: not user.controller.busy)
+    user.until(lambda: not user.controller.runs.busy)
     user.host.enter_module()
     user.settled()
     assert np.count_nonzero(user.mask().any(axis=(1, 2))) > 3

@@ -155,7 +155,7 @@ def test_propagation_of_a_range_that_is_chosen_in_the_view(back: User) -> None:
         editor.press(name)
     assert editor.panel.ui.rangeLabel.text == f"{index - 2} to {index + 2}"
     editor.press("propagateButton")
-    back.until(lambda: not back.controller.busy)
+    back.until(lambda: not back.controller.runs.busy)
     editor.settle()
     editor.press("applyButton")
     filled = np.flatnonzero(editor.mask().any(axis=(1, 2)))
@@ -235,7 +235,7 @@ def test_scene_is_closed_while_the_effect_is_in_hand(back: User) -> None:
     editor.settle()
     assert previews(back) == []
     editor.leave()
-    assert back.controller.volume_node is None
+    assert back.controller.inputs.volume_node is None
 
 
 def test_another_segment_of_the_editor_begins_another_preview(back: User) -> None:
@@ -255,7 +255,7 @@ def test_button_of_the_module_continues_in_segment_editor(back: User) -> None:
     import slicer
 
     back.box_around(KIDNEY)
-    segmentation, segment_id = back.segmentation, back.controller.segment_id
+    segmentation, segment_id = back.segmentation, back.controller.inputs.segment_id
     back.press("editorButton")
     assert slicer.util.selectedModule() == "SegmentEditor"
     editor = slicer.util.getModuleWidget("SegmentEditor").editor

@@ -26,7 +26,7 @@ def made_elsewhere(user: User) -> tuple[Mask, int]:
     slicer.util.updateSegmentBinaryLabelmapFromArray(mask.astype(np.uint8), node, "kidney_left", user.volume)
     user.ui.segmentationSelector.setCurrentNode(node)
     user.settled()
-    assert user.controller.segmentation_node is node
+    assert user.controller.inputs.segmentation_node is node
     return mask, middle
 
 

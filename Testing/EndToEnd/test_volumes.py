@@ -60,9 +60,9 @@ def test_hardened_transform_takes_prompts_masks_and_undo_along(user: User, both:
     index = user.box_around(KIDNEY)
     user.choose_range(index - 2, index + 2)
     user.propagate()
-    before, mask, [box] = user.controller.slices, user.mask(), user.prompts()
+    before, mask, [box] = user.controller.review.slices, user.mask(), user.prompts()
     matrix = user.matrix
-    label, where = user.controller.undo_label, roi_center(user)
+    label, where = user.controller.history.undo_label, roi_center(user)
     user.volume.HardenTransform()
     if both:
         user.segmentation.HardenTransform()
@@ -74,8 +74,8 @@ def test_hardened_transform_takes_prompts_masks_and_undo_along(user: User, both:
     assert np.allclose(after.corner, (moved @ [*box.corner, 1])[:3], atol=1e-4)
     assert after.slice == box.slice
     assert same(user.mask(), mask)
-    assert user.controller.slices == before
-    assert user.controller.undo_label == label
+    assert user.controller.review.slices == before
+    assert user.controller.history.undo_label == label
     assert np.allclose(roi_center(user), where, atol=1e-3)
     i, j = (float(part) for part in np.argwhere(user.truth[KIDNEY][index + 1])[0][::-1])
     user.point((i, j, float(index + 1)))
@@ -111,13 +111,13 @@ def test_volume_under_a_non_linear_transform_is_refused_with_what_to_do(user: Us
     user.volume.SetAndObserveTransformNodeID(warp.GetID())
     user.settled()
     assert "harden" in user.message.lower()
-    assert user.controller.volume_node is None
+    assert user.controller.inputs.volume_node is None
     assert not user.ui.positiveButton.enabled
     assert user.markups() == []
     user.ui.volumeSelector.setCurrentNode(user.volume)
     user.settled()
     assert "harden" in user.message.lower()
-    assert user.controller.volume_node is None
+    assert user.controller.inputs.volume_node is None
     user.volume.SetAndObserveTransformNodeID(None)
     user.turn_to(user.volume)
     assert len(user.prompts()) == 1
@@ -198,8 +198,8 @@ def test_real_volume_from_box_to_saved_scene(
     masks = user.mask()
     user.host.save_scene(tmp_path / "real.mrb")
     user.host.load_scene(tmp_path / "real.mrb")
-    user.until(lambda: user.controller.volume_node is not None)
-    user.volume = user.controller.volume_node
+    user.until(lambda: user.controller.inputs.volume_node is not None)
+    user.volume = user.controller.inputs.volume_node
     user.ready()
     assert same(user.mask(), masks)
     assert user.checksum() == checksum
@@ -240,7 +240,7 @@ def test_saved_prompts_give_the_same_mask_on_the_command_line(
     user.settled()
     user.host.dialogs.shown.clear()
     written = json.loads(prompts.read_text(encoding="utf-8"))
-    assert written["tier"] == user.controller.tier_used
+    assert written["tier"] == user.controller.network.tier_used
     assert main(["segment", str(file), "--prompts", str(prompts), "-o", str(output)]) == 0, (
         capsys.readouterr()
     )

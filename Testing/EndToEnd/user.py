@@ -54,13 +54,13 @@ class User:
 
     @property
     def segmentation(self) -> Any:
-        return self.controller.segmentation_node
+        return self.controller.inputs.segmentation_node
 
     def mask(self, segment_id: str | None = None) -> Mask:
         """(K, J, I): what Slicer itself says that a segment holds."""
         import slicer
 
-        chosen = segment_id or self.controller.segment_id
+        chosen = segment_id or self.controller.inputs.segment_id
         array = slicer.util.arrayFromSegmentBinaryLabelmap(self.segmentation, chosen, self.volume)
         return np.array(array, dtype=np.bool_)
 
@@ -83,8 +83,12 @@ class User:
         """The prompts of the selected segment, as it would be saved."""
         from MedSAMSlicerLib.app.state import Action  # not above: the library may be loaded anew
 
-        name = self.segmentation.GetSegmentation().GetSegment(self.controller.segment_id).GetName()
-        sets = self.controller.prompt_sets() if self.controller.reason(Action.EXPORT_PROMPTS) is None else ()
+        name = self.segmentation.GetSegmentation().GetSegment(self.controller.inputs.segment_id).GetName()
+        sets = (
+            self.controller.files.prompt_sets()
+            if self.controller.reason(Action.EXPORT_PROMPTS) is None
+            else ()
+        )
         return tuple(
             prompt for given in sets for each in given.objects if each.name == name for prompt in each.prompts
         )
@@ -106,8 +110,8 @@ class User:
 
     def ready(self) -> User:
         """Wait until the network is."""
-        self.until(lambda: self.controller.network_state.name in ("READY", "FAILED"))
-        assert self.controller.network_state.name == "READY", self.message
+        self.until(lambda: self.controller.network.state.name in ("READY", "FAILED"))
+        assert self.controller.network.state.name == "READY", self.message
         return self.settled()
 
     def settled(self) -> User:
@@ -131,7 +135,7 @@ class User:
         self.volume, self.matrix = volume, matrix_of(volume)
         self.ui.volumeSelector.setCurrentNode(volume)
         self.settled()
-        assert self.controller.volume_node is volume, self.message
+        assert self.controller.inputs.volume_node is volume, self.message
         return self.ready()
 
     def press(self, name: str) -> None:
@@ -151,7 +155,7 @@ class User:
         self.press(name)
         self.host.click(view, self.world(*place))
         self.host.process_events(0.02)
-        if self.controller.placing is not None:
+        if self.controller.editing.placing is not None:
             self.press(name)
         self.settled()
 
@@ -179,7 +183,7 @@ class User:
     def propagate(self) -> User:
         """Press the button and wait for the end."""
         self.press("propagateButton")
-        self.until(lambda: not self.controller.busy)
+        self.until(lambda: not self.controller.runs.busy)
         return self.settled()
 
     def dice(self, name: str, segment_id: str | None = None) -> float:
@@ -192,7 +196,7 @@ class User:
         self.settled()
         self.ui.rangeWidget.setValues(first, last)
         self.settled()
-        assert self.controller.slice_range == (first, last)
+        assert self.controller.editing.slice_range == (first, last)
 
     def picture(self, name: str) -> None:
         """Keep a picture of the window where MEDSAMSLICER_SCREENSHOTS says, for people to look at."""
@@ -239,8 +243,8 @@ def running(user: User) -> User:
     """A propagation under way, at least one slice told."""
     user.box_around("left_kidney")
     user.press("propagateButton")
-    user.until(lambda: not user.controller.busy or user.controller.progress.done >= 1)
-    assert user.controller.busy
+    user.until(lambda: not user.controller.runs.busy or user.controller.runs.progress.done >= 1)
+    assert user.controller.runs.busy
     return user
 
 

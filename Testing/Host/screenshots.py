@@ -152,7 +152,9 @@ class Photographer:
     def name_it(self, organ: str) -> None:
         """Give the selected segment a name, as a double click in the table does."""
         segmentation = self.user.segmentation.GetSegmentation()
-        segmentation.GetSegment(self.controller.segment_id).SetName(organ.replace("_", " ").capitalize())
+        segmentation.GetSegment(self.controller.inputs.segment_id).SetName(
+            organ.replace("_", " ").capitalize()
+        )
         self.user.settled()
 
     def choose_range(self, organ: str) -> None:
@@ -180,7 +182,7 @@ class Photographer:
     def wrong(self, organ: str) -> Mask:
         """Where the selected segment is wrong on slices that only the network has seen."""
         wrong = self.user.mask() ^ self.truth[organ]
-        for state in self.controller.slices:
+        for state in self.controller.review.slices:
             if state.state.name != "PREDICTED":
                 wrong[state.index] = False
         return wrong
@@ -224,13 +226,13 @@ def propagating(camera: Photographer) -> None:
     user.press("propagateButton")
     user.until(
         lambda: (
-            not user.controller.busy
-            or (user.controller.progress is not None and user.controller.progress.done >= 14)
+            not user.controller.runs.busy
+            or (user.controller.runs.progress is not None and user.controller.runs.progress.done >= 14)
         )
     )
-    assert user.controller.busy, "the propagation was over before the picture could be taken"
+    assert user.controller.runs.busy, "the propagation was over before the picture could be taken"
     camera.take("propagating", "column")
-    user.until(lambda: not user.controller.busy)
+    user.until(lambda: not user.controller.runs.busy)
     user.settled()
 
 
@@ -238,7 +240,7 @@ def doubtful(camera: Photographer) -> None:
     """The slice that the network is least sure of, and the strip of all."""
     camera.user.press("doubtfulButton")
     camera.user.settled()
-    index = camera.controller.shown_index
+    index = camera.controller.review.shown_index
     assert index is not None
     camera.aim(camera.on(STORY, index), 150.0)
     camera.unfold("promptsSection", "propagateSection", "correctSection")

@@ -68,14 +68,14 @@ class Driver:
 
     def ready(self) -> Driver:
         """Choose the volume and wait for the network."""
-        self.controller.set_volume(self.volume)
-        self.until(lambda: self.controller.network_state in (NetworkState.READY, NetworkState.FAILED))
-        assert self.controller.network_state is NetworkState.READY, self.texts
+        self.controller.inputs.set_volume(self.volume)
+        self.until(lambda: self.controller.network.state in (NetworkState.READY, NetworkState.FAILED))
+        assert self.controller.network.state is NetworkState.READY, self.texts
         return self
 
     def prompted(self) -> Driver:
         """As `ready`, with a segment "left", a box around `LEFT` and the preview that it gives."""
-        self.ready().controller.add_segment("left")
+        self.ready().controller.inputs.add_segment("left")
         self.say(self.box(7, 8, 14, 27, 35))
         self.settle()
         return self
@@ -93,24 +93,24 @@ class Driver:
     def say(self, prompt: Prompt, segment_id: str | None = None) -> None:
         """What the markups tell when the user has placed something."""
         work = self.controller._work
-        object_id = self.controller._editing.object_of(segment_id or self.controller.segment_id)
-        work.on_prompt_edit(PromptEdit("add", object_id, None, prompt))
+        object_id = self.controller.editing.object_of(segment_id or self.controller.inputs.segment_id)
+        work.prompt_edited.emit(PromptEdit("add", object_id, None, prompt))
 
     def point(
         self, index: int, x: float, y: float, positive: bool = True, axis: SliceAxis = SliceAxis.K
     ) -> Point:
-        assert self.controller.geometry is not None
-        return point_from_voxel(self.controller.geometry, SliceRef(axis, index), x, y, positive)
+        assert self.controller.inputs.geometry is not None
+        return point_from_voxel(self.controller.inputs.geometry, SliceRef(axis, index), x, y, positive)
 
     def box(self, index: int, x0: float, y0: float, x1: float, y1: float) -> Prompt:
-        assert self.controller.geometry is not None
-        return box_from_voxels(self.controller.geometry, SliceRef(SliceAxis.K, index), x0, y0, x1, y1)
+        assert self.controller.inputs.geometry is not None
+        return box_from_voxels(self.controller.inputs.geometry, SliceRef(SliceAxis.K, index), x0, y0, x1, y1)
 
     def mask(self, segment_id: str | None = None) -> npt.NDArray[np.bool_]:
         """(K, J, I): what the segment holds."""
         masks = self.controller._work.masks
         volume = np.zeros(SHAPE, np.bool_)
-        chosen = segment_id or self.controller.segment_id
+        chosen = segment_id or self.controller.inputs.segment_id
         for index, mask in masks.read_slices(chosen, SliceAxis.K).items():
             volume[index] = mask
         return volume
@@ -125,7 +125,7 @@ class Driver:
     def session_mask(self, segment_id: str | None = None) -> npt.NDArray[np.bool_]:
         """(K, J, I): what the session holds."""
         work = self.controller._work
-        entry = work.session.object(work.object_ids[segment_id or self.controller.segment_id])
+        entry = work.session.object(work.object_ids[segment_id or self.controller.inputs.segment_id])
         volume = np.zeros(SHAPE, np.bool_)
         for index, stored in entry.masks.items():
             np.moveaxis(volume, int(entry.axis), 0)[index] = stored.mask.to_array()

@@ -26,20 +26,20 @@ pytestmark = pytest.mark.slicer
 def test_click_previews_its_slice_and_propagation_fills_the_segment(driver: Driver) -> None:
     controller = driver.ready().controller
     checksum = driver.controller._work.array.tobytes()
-    controller.add_segment("left")
+    controller.inputs.add_segment("left")
     driver.say(driver.box(7, 8, 14, 27, 35))
     driver.settle()
     assert driver.texts == []
     assert dice(driver.mask()[7], LEFT[7]) > 0.85
     assert not driver.mask()[:7].any()
-    assert controller.undo_label == "Add box"
-    controller.propagate()
-    assert controller.busy
+    assert controller.history.undo_label == "Add box"
+    controller.runs.propagate()
+    assert controller.runs.busy
     driver.settle()
-    assert not controller.busy
+    assert not controller.runs.busy
     assert dice(driver.mask(), LEFT) > 0.8
     assert np.array_equal(driver.mask(), driver.session_mask())
-    assert controller.undo_label == "Propagate left"
+    assert controller.history.undo_label == "Propagate left"
     assert driver.controller._work.array.tobytes() == checksum
     assert driver.texts == []
 
@@ -49,13 +49,13 @@ def test_undo_takes_prompt_and_preview_together_and_redo_brings_both(driver: Dri
     shown = driver.mask()
     driver.say(driver.point(7, 17, 24))
     driver.settle()
-    controller.undo()
-    controller.undo()
+    controller.history.undo()
+    controller.history.undo()
     assert not driver.mask().any()
-    assert controller.undo_label is None
-    assert controller.axis is None
+    assert controller.history.undo_label is None
+    assert controller.editing.axis is None
     assert driver.mrml.scene.GetNumberOfNodesByClass("vtkMRMLMarkupsROINode") == 0
-    controller.redo()
+    controller.history.redo()
     assert np.array_equal(driver.mask(), shown)
     driver.settle()
     assert np.array_equal(driver.mask(), shown)
@@ -67,30 +67,30 @@ def test_cancel_at_every_slice_leaves_the_segment_as_it_was_and_redo_brings_what
     controller = driver.prompted().controller
     before, cancelled = driver.mask(), []
     for slices in range(SHAPE[0]):
-        controller._editing.sync.forget_in_engine(None)
-        controller.prepare()
-        driver.until(lambda: controller.network_state is NetworkState.READY)
-        controller.propagate()
-        driver.until(lambda at=slices: not controller.busy or controller.progress.done >= at)
-        if not controller.busy:
-            controller.undo()  # it was over before that many slices were told
+        controller.network.forget_volume()
+        controller.network.prepare()
+        driver.until(lambda: controller.network.state is NetworkState.READY)
+        controller.runs.propagate()
+        driver.until(lambda at=slices: not controller.runs.busy or controller.runs.progress.done >= at)
+        if not controller.runs.busy:
+            controller.history.undo()  # it was over before that many slices were told
             continue
         cancelled.append(slices)
-        controller.cancel()
+        controller.runs.cancel()
         driver.settle()
-        assert not controller.busy
+        assert not controller.runs.busy
         assert np.array_equal(driver.mask(), before)
-        assert controller.undo_label == "Add box"
-        assert controller.redo_label == "Propagate left"
-        controller.redo()
+        assert controller.history.undo_label == "Add box"
+        assert controller.history.redo_label == "Propagate left"
+        controller.history.redo()
         brought = controller._work.selected_object.masks
         assert len(brought) >= slices, "Redo has every slice that was told"
         assert (driver.mask() | before == driver.mask()).all()
         assert np.array_equal(driver.mask(), driver.session_mask())
-        controller.undo()
+        controller.history.undo()
         assert np.array_equal(driver.mask(), before)
     assert len(cancelled) > SHAPE[0] // 2
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
     assert dice(driver.mask(), LEFT) > 0.8
     assert np.array_equal(driver.mask(), driver.session_mask())
@@ -99,20 +99,20 @@ def test_cancel_at_every_slice_leaves_the_segment_as_it_was_and_redo_brings_what
 
 def test_propagation_after_an_undone_one_brings_every_slice_again(driver: Driver) -> None:
     controller = driver.prompted().controller
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
     first = driver.mask()
-    controller.undo()
-    controller.propagate()
+    controller.history.undo()
+    controller.runs.propagate()
     driver.settle()
     assert np.array_equal(driver.mask(), first)
 
 
 def test_second_propagation_cannot_be_started_while_one_is_under_way(driver: Driver) -> None:
     controller = driver.prompted().controller
-    controller.propagate()
+    controller.runs.propagate()
     with pytest.raises(SessionError, match="under way"):
-        controller.propagate()
+        controller.runs.propagate()
     assert controller.reason(Action.PROPAGATE)
     driver.settle()
     assert controller.reason(Action.PROPAGATE) == (
@@ -122,91 +122,91 @@ def test_second_propagation_cannot_be_started_while_one_is_under_way(driver: Dri
 
 def test_correction_changes_only_the_gap_and_no_accepted_slice_nor_other_segment(driver: Driver) -> None:
     controller = driver.ready().controller
-    left = controller.add_segment("left")
+    left = controller.inputs.add_segment("left")
     driver.say(driver.box(7, 8, 14, 27, 35))
-    right = controller.add_segment("right")
+    right = controller.inputs.add_segment("right")
     driver.say(driver.box(6, 32, 13, 49, 32))
     driver.settle()
-    controller.propagate(all_segments=True)
+    controller.runs.propagate(all_segments=True)
     driver.settle()
     other = driver.mask(right)
     assert dice(other, RIGHT) > 0.75
-    controller.select_segment(left)
-    controller.accept_slice(11)
+    controller.inputs.select_segment(left)
+    controller.editing.accept_slice(11)
     before = driver.mask(left)
     driver.say(driver.point(10, 17, 24))
     driver.settle()
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
     after = driver.mask(left)
     changed = {int(index) for index in np.flatnonzero((before != after).any(axis=(1, 2)))}
     assert changed <= {8, 9, 10, 11, 12, 13}
     assert np.array_equal(after[11], before[11])
     assert np.array_equal(driver.mask(right), other)
-    controller.show_changes(True)
-    assert controller.changes is not None
-    assert set(controller.changes.slices) == changed
-    controller.revert_changes()
-    assert controller.undo_label == "Add point"
+    controller.changes.show(True)
+    assert controller.changes.last is not None
+    assert set(controller.changes.last.slices) == changed
+    controller.changes.revert()
+    assert controller.history.undo_label == "Add point"
     driver.settle()
     assert np.array_equal(driver.mask(left)[:8], before[:8])
 
 
 def test_prompt_during_the_run_ends_it_previews_and_lets_it_go_on(driver: Driver) -> None:
     controller = driver.prompted().controller
-    controller.propagate()
-    driver.until(lambda: controller.progress is not None and controller.progress.done >= 2)
+    controller.runs.propagate()
+    driver.until(lambda: controller.runs.progress is not None and controller.runs.progress.done >= 2)
     driver.say(driver.point(10, 17, 24))
     driver.settle()
-    assert not controller.busy
+    assert not controller.runs.busy
     assert dice(driver.mask(), LEFT) > 0.8
     assert np.array_equal(driver.mask(), driver.session_mask())
     labels = []
-    while controller.undo_label:
-        labels.append(controller.undo_label)
-        controller.undo()
+    while controller.history.undo_label:
+        labels.append(controller.history.undo_label)
+        controller.history.undo()
     assert labels == ["Propagate left", "Add point", "Propagate left", "Add box"]
     assert not driver.mask().any()
 
 
 def test_prompt_of_another_segment_is_previewed_while_the_run_goes_on(driver: Driver) -> None:
     controller = driver.ready().controller
-    left = controller.add_segment("left")
+    left = controller.inputs.add_segment("left")
     driver.say(driver.box(7, 8, 14, 27, 35))
     driver.settle()
-    controller.propagate()
-    right = controller.add_segment("right")
+    controller.runs.propagate()
+    right = controller.inputs.add_segment("right")
     driver.say(driver.box(6, 32, 13, 49, 32))
-    driver.until(lambda: driver.mask(right).any() or not controller.busy)
+    driver.until(lambda: driver.mask(right).any() or not controller.runs.busy)
     driver.settle()
     assert driver.mask(right)[6].any()
     assert dice(driver.mask(left), LEFT) > 0.8
-    assert controller.undo_label == "Add box"
-    controller.undo()
-    assert controller.undo_label == "Propagate left"
-    controller.undo()
-    assert controller.undo_label == "Add box"
+    assert controller.history.undo_label == "Add box"
+    controller.history.undo()
+    assert controller.history.undo_label == "Propagate left"
+    controller.history.undo()
+    assert controller.history.undo_label == "Add box"
 
 
 def test_edit_in_segment_editor_is_kept_by_every_later_propagation(driver: Driver) -> None:
     controller = driver.ready().controller
-    left = controller.add_segment("left")
+    left = controller.inputs.add_segment("left")
     driver.say(driver.box(7, 8, 14, 27, 35))
     driver.settle()
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
     edited = driver.mask()
     edited[5, 20:26, 30:34] = True
     util = driver.mrml.slicer.util
     util.updateSegmentBinaryLabelmapFromArray(
-        edited.astype(np.uint8), controller.segmentation_node, left, driver.volume
+        edited.astype(np.uint8), controller.inputs.segmentation_node, left, driver.volume
     )
     driver.settle()
-    assert controller.undo_label == "Edit slice 5"
-    assert controller.slices[5].state is SliceMark.EDITED
+    assert controller.history.undo_label == "Edit slice 5"
+    assert controller.review.slices[5].state is SliceMark.EDITED
     driver.say(driver.point(3, 17, 24))
     driver.settle()
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
     assert np.array_equal(driver.mask()[5], edited[5])
     with_edit = driver.texts
@@ -217,15 +217,17 @@ def test_edit_in_segment_editor_is_kept_by_every_later_propagation(driver: Drive
 
 def test_mask_of_a_foreign_segment_is_the_users_own(driver: Driver) -> None:
     controller = driver.ready().controller
-    segment = controller.add_segment("old")
+    segment = controller.inputs.add_segment("old")
     painted = np.zeros(SHAPE, np.uint8)
     painted[3:5, 18:30, 10:24] = 1
     util = driver.mrml.slicer.util
-    util.updateSegmentBinaryLabelmapFromArray(painted, controller.segmentation_node, segment, driver.volume)
+    util.updateSegmentBinaryLabelmapFromArray(
+        painted, controller.inputs.segmentation_node, segment, driver.volume
+    )
     driver.settle()
     driver.say(driver.box(8, 8, 14, 27, 35))
     driver.settle()
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
     assert np.array_equal(driver.mask()[3:5], painted[3:5] > 0)
     assert driver.mask()[8].any()
@@ -233,101 +235,103 @@ def test_mask_of_a_foreign_segment_is_the_users_own(driver: Driver) -> None:
 
 def test_deleted_segment_comes_back_with_its_masks_by_undo(driver: Driver) -> None:
     controller = driver.ready().controller
-    left = controller.add_segment("left")
+    left = controller.inputs.add_segment("left")
     driver.say(driver.box(7, 8, 14, 27, 35))
     driver.settle()
     mask = driver.mask()
-    controller.segmentation_node.GetSegmentation().RemoveSegment(left)
+    controller.inputs.segmentation_node.GetSegmentation().RemoveSegment(left)
     driver.settle()
-    assert controller.segment_id is None
-    assert controller.undo_label == "Delete left"
-    controller.undo()
-    [again] = controller.segment_ids
+    assert controller.inputs.segment_id is None
+    assert controller.history.undo_label == "Delete left"
+    controller.history.undo()
+    [again] = controller.inputs.segment_ids
     assert np.array_equal(driver.mask(again), mask)
-    controller.redo()
-    assert controller.segment_ids == ()
+    controller.history.redo()
+    assert controller.inputs.segment_ids == ()
 
 
 def test_renamed_segment_is_not_computed_again(driver: Driver) -> None:
     controller = driver.ready().controller
-    left = controller.add_segment("left")
+    left = controller.inputs.add_segment("left")
     driver.say(driver.box(7, 8, 14, 27, 35))
     driver.settle()
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
-    controller.segmentation_node.GetSegmentation().GetSegment(left).SetName("Leber")
+    controller.inputs.segmentation_node.GetSegmentation().GetSegment(left).SetName("Leber")
     assert controller.reason(Action.PROPAGATE) is not None
-    assert controller.undo_label == "Propagate left"
+    assert controller.history.undo_label == "Propagate left"
     driver.say(driver.point(7, 17, 24, positive=False))
-    assert controller.undo_label == "Add point"
+    assert controller.history.undo_label == "Add point"
     driver.settle()
 
 
 def test_lock_keeps_a_segment_from_prompts_and_runs(driver: Driver) -> None:
     controller = driver.ready().controller
-    left = controller.add_segment("left")
+    left = controller.inputs.add_segment("left")
     driver.say(driver.box(7, 8, 14, 27, 35))
     driver.settle()
-    controller.set_locked(left, True)
+    controller.editing.set_locked(left, True)
     assert controller.reason(Action.PROPAGATE) == "The segment is locked: unlock it first."
     driver.say(driver.point(7, 17, 24))
     assert "locked" in driver.texts[-1]
-    controller.undo()
-    assert not controller.is_locked(left)
-    controller.propagate()
+    controller.history.undo()
+    assert not controller.editing.is_locked(left)
+    controller.runs.propagate()
     driver.settle()
     assert dice(driver.mask(), LEFT) > 0.8
 
 
 def test_cleanup_shows_clean_masks_and_keeps_the_raw_ones(driver: Driver) -> None:
     controller = driver.ready().controller
-    left = controller.add_segment("left")
+    left = controller.inputs.add_segment("left")
     driver.say(driver.box(7, 8, 14, 27, 35))
     driver.settle()
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
     raw = driver.mask()
-    controller.accept_slice(4)
-    controller.set_cleanup(left, Cleanup(keep_prompted=True, fill_holes=True, smooth=True))
+    controller.editing.accept_slice(4)
+    controller.editing.set_cleanup(left, Cleanup(keep_prompted=True, fill_holes=True, smooth=True))
     driver.settle()
     clean = driver.mask()
     assert np.array_equal(driver.session_mask(), raw)
     assert not np.array_equal(clean, raw)
     assert np.array_equal(clean[4], raw[4])
-    controller.set_cleanup(left, Cleanup())
+    controller.editing.set_cleanup(left, Cleanup())
     assert np.array_equal(driver.mask(), raw)
-    controller.undo()
+    controller.history.undo()
     assert np.array_equal(driver.mask(), clean)
 
 
 def test_doubtful_and_key_slices_are_listed_for_the_strip(driver: Driver) -> None:
     controller = driver.prompted().controller
-    assert [state.index for state in controller.slices] == list(range(SHAPE[0]))
-    assert {state.state for state in controller.slices} == {SliceMark.PROMPTED, SliceMark.PENDING}
+    assert [state.index for state in controller.review.slices] == list(range(SHAPE[0]))
+    assert {state.state for state in controller.review.slices} == {SliceMark.PROMPTED, SliceMark.PENDING}
     assert controller.reason(Action.NEXT_DOUBTFUL) is not None
     with pytest.raises(SessionError, match="propagate first"):
-        controller.next_doubtful()
-    controller.propagate()
+        controller.review.next_doubtful()
+    controller.runs.propagate()
     driver.settle()
-    assert {state.state for state in controller.slices} <= {
+    assert {state.state for state in controller.review.slices} <= {
         SliceMark.PROMPTED,
         SliceMark.PREDICTED,
         SliceMark.NONE,
     }
     order = sorted(
-        (state.confidence, state.index) for state in controller.slices if state.state is SliceMark.PREDICTED
+        (state.confidence, state.index)
+        for state in controller.review.slices
+        if state.state is SliceMark.PREDICTED
     )
     filled = driver.mask().any(axis=(1, 2))
     order = [index for confidence, index in order if filled[index] or confidence < 0.5]
     assert len(order) > 3
     assert 7 not in order
-    assert [controller.next_doubtful() for _ in order] == order
-    assert controller.next_doubtful() == order[0]
-    controller.show_slice(7)
-    assert controller.next_doubtful() == order[1], "looking elsewhere does not begin anew"
-    controller.accept_slice(order[1])
-    controller.accept_slice(order[2])
-    assert controller.next_doubtful() == order[3]
+    assert [controller.review.next_doubtful() for _ in order] == order
+    assert controller.review.next_doubtful() == order[0]
+    controller.review.show_slice(7)
+    assert controller.review.next_doubtful() == order[1], "looking elsewhere does not begin anew"
+    controller.editing.accept_slice(order[1])
+    controller.editing.accept_slice(order[2])
+    assert controller.review.next_doubtful() == order[3]
 
 
 def doubtful(*slices: tuple[float | None, bool, MaskState]) -> list[int]:
@@ -360,14 +364,14 @@ def test_doubtful_slices_come_worst_first_with_their_neighbors_and_without_those
 
 def test_window_change_makes_everything_due_again(driver: Driver) -> None:
     controller = driver.prompted().controller
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
-    controller.set_window("-150,250")
+    controller.network.set_window("-150,250")
     driver.settle()
-    assert controller.window is not None
-    assert (controller.window.lower, controller.window.upper) == (-150.0, 250.0)
+    assert controller.network.window is not None
+    assert (controller.network.window.lower, controller.network.window.upper) == (-150.0, 250.0)
     assert controller.reason(Action.PROPAGATE) is None
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
     assert dice(driver.mask(), LEFT) > 0.8
     assert controller.reason(Action.PROPAGATE) is not None
@@ -375,21 +379,21 @@ def test_window_change_makes_everything_due_again(driver: Driver) -> None:
 
 def test_range_limits_the_run(driver: Driver) -> None:
     controller = driver.prompted().controller
-    controller.set_range(6, 9)
-    controller.propagate()
+    controller.editing.set_range(6, 9)
+    controller.runs.propagate()
     driver.settle()
     assert set(np.flatnonzero(driver.mask().any(axis=(1, 2)))) <= {6, 7, 8, 9}
-    assert controller.slice_range == (6, 9)
+    assert controller.editing.slice_range == (6, 9)
 
 
 def test_exported_prompts_replay_to_the_same_mask(driver: Driver, tmp_path: Path) -> None:
     controller = driver.prompted().controller
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
     driver.say(driver.point(10, 17, 24))
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
-    [path] = controller.export_prompts(tmp_path / "prompts.json")
+    [path] = controller.files.export_prompts(tmp_path / "prompts.json")
     mask = driver.mask()
     done = segment(driver.volume, path, device="cpu")
     masks = SegmentMasks(done.segmentation_node, driver.volume)
@@ -401,9 +405,9 @@ def test_exported_prompts_replay_to_the_same_mask(driver: Driver, tmp_path: Path
 
 def test_estimate_tells_time_and_memory(driver: Driver) -> None:
     controller = driver.prompted().controller
-    controller.estimate()
+    controller.runs.estimate()
     driver.settle()
-    found = controller.run_estimate
+    found = controller.runs.run_estimate
     assert found is not None
     assert found.slices == SHAPE[0]
     assert found.seconds > 0

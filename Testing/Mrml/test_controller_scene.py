@@ -43,11 +43,11 @@ def test_closing_leaves_no_thread_and_no_observer(mrml: MrmlScene) -> None:
     volume = mrml.volume_node(scan(), MATRIX)
     before = observers(mrml.scene, volume)
     controller = Controller(slicer_scene(mrml.scene), None, Settings(device="cpu", threads=1))
-    controller.set_volume(volume)
-    segment_id = controller.add_segment("left")
+    controller.inputs.set_volume(volume)
+    segment_id = controller.inputs.add_segment("left")
     while controller.poll(0.02):
         pass
-    segmentation = controller.segmentation_node
+    segmentation = controller.inputs.segmentation_node
     assert observers(mrml.scene, volume) > before
     controller.close()
     controller.close()
@@ -59,12 +59,12 @@ def test_closing_leaves_no_thread_and_no_observer(mrml: MrmlScene) -> None:
 def test_volume_deleted_during_the_run_ends_the_session_with_a_sentence(driver: Driver) -> None:
     controller = driver.prompted().controller
     mask = driver.mask()
-    node, segment_id = controller.segmentation_node, controller.segment_id
-    controller.propagate()
+    node, segment_id = controller.inputs.segmentation_node, controller.inputs.segment_id
+    controller.runs.propagate()
     driver.mrml.scene.RemoveNode(driver.volume)
     driver.settle()
-    assert not controller.busy
-    assert controller.volume_node is None
+    assert not controller.runs.busy
+    assert controller.inputs.volume_node is None
     assert driver.texts == ['The volume "CT" was deleted: its session has ended, its masks stay.']
     assert controller.reason(Action.PROPAGATE) == "Choose a volume first."
     assert mask.any()
@@ -73,14 +73,14 @@ def test_volume_deleted_during_the_run_ends_the_session_with_a_sentence(driver: 
 
 def test_segmentation_deleted_during_the_run_ends_the_session_with_a_sentence(driver: Driver) -> None:
     controller = driver.prompted().controller
-    controller.propagate()
-    driver.mrml.scene.RemoveNode(controller.segmentation_node)
+    controller.runs.propagate()
+    driver.mrml.scene.RemoveNode(controller.inputs.segmentation_node)
     driver.settle()
-    assert not controller.busy
-    assert controller.segmentation_node is None
+    assert not controller.runs.busy
+    assert controller.inputs.segmentation_node is None
     assert driver.texts == ["The segmentation was deleted, and with it the session on it."]
-    controller.add_segment("again")
-    driver.until(lambda: controller.network_state is NetworkState.READY)
+    controller.inputs.add_segment("again")
+    driver.until(lambda: controller.network.state is NetworkState.READY)
     driver.say(driver.box(7, 8, 14, 27, 35))
     driver.settle()
     assert driver.mask()[7].any()
@@ -93,11 +93,11 @@ def test_voxels_that_change_end_the_history_and_keep_prompts(driver: Driver) -> 
     driver.mrml.slicer.util.updateVolumeFromArray(driver.volume, other)
     driver.settle()
     assert "were changed" in driver.texts[0]
-    assert controller.undo_label is None
-    assert controller.slices[7].state is SliceMark.PROMPTED
-    driver.until(lambda: controller.network_state is NetworkState.READY)
+    assert controller.history.undo_label is None
+    assert controller.review.slices[7].state is SliceMark.PROMPTED
+    driver.until(lambda: controller.network.state is NetworkState.READY)
     driver.settle()
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
     assert driver.mask().any()
 
@@ -108,7 +108,7 @@ def test_event_without_a_change_of_voxels_changes_nothing(driver: Driver) -> Non
     driver.volume.Modified()
     driver.volume.SetName("other name")
     driver.settle()
-    assert controller.undo_label == "Add box"
+    assert controller.history.undo_label == "Add box"
     assert driver.texts == []
 
 
@@ -117,8 +117,8 @@ def test_volume_on_another_grid_loses_its_prompts_with_a_sentence(driver: Driver
     driver.volume.SetOrigin(1, 2, 3)
     driver.settle()
     assert "another grid" in driver.texts[-1] or "another grid" in driver.texts[0]
-    assert controller.undo_label is None
-    assert controller.slices == ()
+    assert controller.history.undo_label is None
+    assert controller.review.slices == ()
 
 
 def test_volume_under_a_linear_transform_is_segmented_in_place(driver: Driver) -> None:
@@ -128,17 +128,17 @@ def test_volume_under_a_linear_transform_is_segmented_in_place(driver: Driver) -
     transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(turned))
     driver.volume.SetAndObserveTransformNodeID(transform.GetID())
     controller = driver.prompted().controller
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
     assert dice(driver.mask(), LEFT) > 0.8
-    assert controller.segmentation_node.GetParentTransformNode() is transform
+    assert controller.inputs.segmentation_node.GetParentTransformNode() is transform
 
 
 def test_volume_under_a_non_linear_transform_is_refused(driver: Driver) -> None:
     transform = driver.mrml.scene.AddNewNodeByClass("vtkMRMLBSplineTransformNode")
     driver.volume.SetAndObserveTransformNodeID(transform.GetID())
     with pytest.raises(GeometryError, match="harden"):
-        driver.controller.set_volume(driver.volume)
+        driver.controller.inputs.set_volume(driver.volume)
 
 
 def test_exception_on_the_worker_ends_the_run_with_one_sentence(
@@ -151,14 +151,14 @@ def test_exception_on_the_worker_ends_the_run_with_one_sentence(
         raise RuntimeError("the oven is cold")
 
     monkeypatch.setattr(jobs, "_updated", broken)
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
-    assert not controller.busy
-    assert controller.progress is None
+    assert not controller.runs.busy
+    assert controller.runs.progress is None
     [text] = driver.texts
     assert "the oven is cold" in text
     assert np.array_equal(driver.mask(), before)
-    assert controller.undo_label == "Add box"
+    assert controller.history.undo_label == "Add box"
 
 
 def test_lack_of_memory_is_told_and_less_is_offered(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,7 @@ def test_lack_of_memory_is_told_and_less_is_offered(driver: Driver, monkeypatch:
         return found if len(calls) > 1 else type(found)(found.seconds, found.peak_bytes, 1000, found.slices)
 
     monkeypatch.setattr(jobs, "estimate_of", short)
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
     assert controller.message is not None
     assert controller.message.offer == "Run with less memory"
@@ -192,21 +192,21 @@ def test_memory_error_of_torch_is_one_sentence() -> None:
 
 def test_session_comes_back_with_the_saved_scene(driver: Driver, tmp_path: Path) -> None:
     controller = driver.prompted().controller
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
-    controller.accept_slice(5)
+    controller.editing.accept_slice(5)
     driver.say(driver.point(10, 17, 24))
     driver.settle()
-    mask, slices = driver.mask(), controller.slices
+    mask, slices = driver.mask(), controller.review.slices
     volume = driver.volume
-    controller.set_volume(None)
-    assert controller.undo_label is None
-    controller.set_volume(volume)
-    assert controller.slices == slices
+    controller.inputs.set_volume(None)
+    assert controller.history.undo_label is None
+    controller.inputs.set_volume(volume)
+    assert controller.review.slices == slices
     assert np.array_equal(driver.session_mask(), mask)
-    driver.until(lambda: controller.network_state is NetworkState.READY)
+    driver.until(lambda: controller.network.state is NetworkState.READY)
     driver.settle()
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
     assert np.array_equal(driver.mask()[5], mask[5])
     assert np.array_equal(driver.mask(), driver.session_mask())
@@ -215,16 +215,16 @@ def test_session_comes_back_with_the_saved_scene(driver: Driver, tmp_path: Path)
 def test_segmentation_moved_away_during_the_run_ends_it_with_a_sentence(driver: Driver) -> None:
     controller = driver.prompted().controller
     before = driver.mask()
-    controller.propagate()
+    controller.runs.propagate()
     matrix = driver.mrml.slicer.util.vtkMatrixFromArray(np.diag([1.0, 1.0, 1.3, 1.0]))
     transform = driver.mrml.scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     transform.SetMatrixTransformToParent(matrix)
-    controller.segmentation_node.SetAndObserveTransformNodeID(transform.GetID())
+    controller.inputs.segmentation_node.SetAndObserveTransformNodeID(transform.GetID())
     driver.settle()
-    assert not controller.busy
+    assert not controller.runs.busy
     assert "another transform" in driver.texts[-1]
-    controller.segmentation_node.SetAndObserveTransformNodeID(None)
-    controller.propagate()
+    controller.inputs.segmentation_node.SetAndObserveTransformNodeID(None)
+    controller.runs.propagate()
     driver.settle()
     assert np.array_equal(driver.mask(), driver.session_mask())
     assert driver.mask().sum() > before.sum()
@@ -232,18 +232,18 @@ def test_segmentation_moved_away_during_the_run_ends_it_with_a_sentence(driver: 
 
 def test_segment_is_not_locked_while_it_is_propagated(driver: Driver) -> None:
     controller = driver.prompted().controller
-    controller.propagate()
+    controller.runs.propagate()
     with pytest.raises(MedSAMError, match="'left' is being propagated"):
-        controller.set_locked(controller.segment_id, True)
+        controller.editing.set_locked(controller.inputs.segment_id, True)
     driver.settle()
     assert driver.mask().any(axis=(1, 2)).sum() > 5
-    controller.set_locked(controller.segment_id, True)
-    assert controller.is_locked(controller.segment_id)
+    controller.editing.set_locked(controller.inputs.segment_id, True)
+    assert controller.editing.is_locked(controller.inputs.segment_id)
 
 
 def test_points_beside_the_object_alone_are_not_propagated(driver: Driver) -> None:
     controller = driver.ready().controller
-    controller.add_segment("left")
+    controller.inputs.add_segment("left")
     driver.say(driver.point(7, 40, 24, positive=False))
     driver.settle()
     assert "click on the object, too" in controller.reason(Action.PROPAGATE)
@@ -254,44 +254,44 @@ def test_points_beside_the_object_alone_are_not_propagated(driver: Driver) -> No
 
 def test_another_segmentation_and_back_brings_prompts_masks_and_marks_back(driver: Driver) -> None:
     controller = driver.prompted().controller
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
-    controller.accept_slice(5)
-    first, mask, slices = controller.segmentation_node, driver.mask(), controller.slices
+    controller.editing.accept_slice(5)
+    first, mask, slices = controller.inputs.segmentation_node, driver.mask(), controller.review.slices
     second = create_segmentation(driver.mrml.scene, driver.volume)
-    controller.set_segmentation(second)
-    assert controller.segment_ids == ()
-    controller.add_segment("right")
+    controller.inputs.set_segmentation(second)
+    assert controller.inputs.segment_ids == ()
+    controller.inputs.add_segment("right")
     driver.say(driver.box(6, 33, 14, 47, 31))
     driver.settle()
-    controller.set_segmentation(first)
-    driver.until(lambda: controller.network_state is NetworkState.READY)
-    assert controller.slices == slices
+    controller.inputs.set_segmentation(first)
+    driver.until(lambda: controller.network.state is NetworkState.READY)
+    assert controller.review.slices == slices
     assert np.array_equal(driver.session_mask(), mask)
     assert np.array_equal(driver.mask(), mask)
-    controller.set_segmentation(second)
+    controller.inputs.set_segmentation(second)
     assert [len(entry.prompts) for entry in controller._work.session.objects] == [1]
 
 
 def test_volume_of_another_grid_and_back_goes_on_where_it_was(driver: Driver) -> None:
     controller = driver.prompted().controller
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
-    first, mask, slices = controller.segmentation_node, driver.mask(), controller.slices
+    first, mask, slices = controller.inputs.segmentation_node, driver.mask(), controller.review.slices
     other = driver.mrml.volume_node(scan()[:9, :40], MATRIX @ np.diag([1, 1, 1.1, 1]))
     told = len(driver.messages)
-    controller.set_volume(other)
-    assert controller.segmentation_node is None
-    driver.until(lambda: controller.network_state is NetworkState.READY)
-    controller.add_segment("another")
+    controller.inputs.set_volume(other)
+    assert controller.inputs.segmentation_node is None
+    driver.until(lambda: controller.network.state is NetworkState.READY)
+    controller.inputs.add_segment("another")
     driver.say(driver.box(4, 8, 14, 27, 35))
     driver.settle()
-    assert controller.segmentation_node is not first
-    controller.set_volume(driver.volume)
-    assert controller.segmentation_node is first
-    assert controller.slices == slices
+    assert controller.inputs.segmentation_node is not first
+    controller.inputs.set_volume(driver.volume)
+    assert controller.inputs.segmentation_node is first
+    assert controller.review.slices == slices
     assert np.array_equal(driver.session_mask(), mask)
-    controller.set_volume(other)
+    controller.inputs.set_volume(other)
     assert [len(entry.prompts) for entry in controller._work.session.objects] == [1]
     assert [message.text for message in driver.messages[told:] if message.level is Level.ERROR] == []
 
@@ -326,20 +326,20 @@ def close_at_random(mrml: MrmlScene, seed: int) -> None:
     random = np.random.default_rng(seed)
     driver = Driver(mrml)
     controller = driver.controller
-    controller.set_volume(driver.volume)
+    controller.inputs.set_volume(driver.volume)
     moments = int(random.integers(0, 60))
     began = False
     for _ in range(moments):
         controller.poll(float(random.uniform(0, 0.03)))
-        if controller.network_state is NetworkState.READY and controller.segment_id is None:
-            controller.add_segment("left")
+        if controller.network.state is NetworkState.READY and controller.inputs.segment_id is None:
+            controller.inputs.add_segment("left")
             driver.say(driver.box(7, 8, 14, 27, 35))
         if not began and controller.reason(Action.PROPAGATE) is None:
-            controller.propagate()
+            controller.runs.propagate()
             began = True
     mrml.scene.Clear(False)
-    assert controller.volume_node is None
-    assert not controller.busy
+    assert controller.inputs.volume_node is None
+    assert not controller.runs.busy
     driver.settle()
     controller.close()
     assert network_threads() == []

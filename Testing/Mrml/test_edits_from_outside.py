@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slicer
 def paint(driver: Driver, segment_id: str, voxels: npt.NDArray[np.bool_]) -> None:
     """As a script does it: all voxels of a segment at once."""
     driver.mrml.slicer.util.updateSegmentBinaryLabelmapFromArray(
-        voxels.astype(np.uint8), driver.controller.segmentation_node, segment_id, driver.volume
+        voxels.astype(np.uint8), driver.controller.inputs.segmentation_node, segment_id, driver.volume
     )
 
 
@@ -34,21 +34,21 @@ def stroke(*places: slice) -> npt.NDArray[np.bool_]:
 def test_edit_after_the_scene_was_reopened_is_kept(driver: Driver, tmp_path: Path) -> None:
     driver.prompted()
     controller = driver.controller
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
     save_and_load(driver.mrml, tmp_path, bundle=True)
     driver.settle()
-    driver.volume = controller.volume_node
-    segment = controller.segment_id
+    driver.volume = controller.inputs.volume_node
+    segment = controller.inputs.segment_id
     assert segment is not None
     edited = driver.mask()
     edited[5, 20:26, 30:34] = True
     paint(driver, segment, edited)
     driver.settle()
-    assert controller.undo_label == "Edit slice 5"
+    assert controller.history.undo_label == "Edit slice 5"
     driver.say(driver.point(3, 17, 24))
     driver.settle()
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
     assert np.array_equal(driver.mask()[5], edited[5])
 
@@ -56,12 +56,12 @@ def test_edit_after_the_scene_was_reopened_is_kept(driver: Driver, tmp_path: Pat
 def test_edit_without_any_event_is_kept_by_the_next_action(driver: Driver) -> None:
     driver.prompted()
     controller = driver.controller
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
-    segment = controller.segment_id
+    segment = controller.inputs.segment_id
     assert segment is not None
     labels = driver.mrml.slicer.util.arrayFromSegmentInternalBinaryLabelmap(
-        controller.segmentation_node, segment
+        controller.inputs.segmentation_node, segment
     )
     before = driver.mask()
     labels[labels.shape[0] // 2, :2, :2] = 1 - labels[labels.shape[0] // 2, :2, :2]
@@ -70,7 +70,7 @@ def test_edit_without_any_event_is_kept_by_the_next_action(driver: Driver) -> No
     driver.say(driver.point(index - 1 if index > 6 else index + 1, 17, 24))
     assert controller._work.session.object(1).kept_slices == {index}
     driver.settle()
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
     assert np.array_equal(driver.mask()[index], edited[index])
 
@@ -82,13 +82,13 @@ def test_edit_without_any_event_comes_back_with_the_deleted_segment(
 ) -> None:
     driver.prompted()
     controller = driver.controller
-    segment, node = controller.segment_id, controller.segmentation_node
+    segment, node = controller.inputs.segment_id, controller.inputs.segmentation_node
     assert segment is not None
     if shared:
-        paint(driver, controller.add_segment("right"), stroke(slice(2, 4), slice(2, 6), slice(40, 44)))
+        paint(driver, controller.inputs.add_segment("right"), stroke(slice(2, 4), slice(2, 6), slice(40, 44)))
         node.GetSegmentation().CollapseBinaryLabelmaps(False)
         driver.settle()
-    controller.set_locked(segment, locked)
+    controller.editing.set_locked(segment, locked)
     before = driver.mask(segment)
     labels = driver.mrml.slicer.util.arrayFromSegmentInternalBinaryLabelmap(node, segment)
     value = node.GetSegmentation().GetSegment(segment).GetLabelValue()
@@ -96,7 +96,7 @@ def test_edit_without_any_event_comes_back_with_the_deleted_segment(
     edited = driver.mask(segment)
     assert (edited != before).any()
     node.GetSegmentation().RemoveSegment(segment)
-    controller.undo()
+    controller.history.undo()
     [returned] = [each for each, known in controller._work.object_ids.items() if known == 1]
     assert np.array_equal(driver.mask(returned), edited)
 
@@ -106,12 +106,12 @@ def test_painting_before_the_first_mask_is_read_along_the_axis_of_the_prompt(
     driver: Driver, axis: SliceAxis
 ) -> None:
     controller = driver.ready().controller
-    segment = controller.add_segment("left")
+    segment = controller.inputs.add_segment("left")
     index = {SliceAxis.J: 24, SliceAxis.I: 17}[axis]
     driver.say(driver.point(index, 20, 7, axis=axis))  # its preview has not come yet
     painted = stroke(slice(3, 5), slice(18, 20), slice(10, 12))
     paint(driver, segment, painted)
-    controller._editing.take_edits()
+    controller._projector.take_edits()
     entry = controller._work.session.object(1)
     assert entry.axis is axis
     assert entry.kept_slices == {*np.flatnonzero(np.moveaxis(painted, int(axis), 0).any(axis=(1, 2)))}
@@ -121,9 +121,9 @@ def test_painting_before_the_first_mask_is_read_along_the_axis_of_the_prompt(
 def painted_without_prompts(driver: Driver) -> np.ndarray:
     """A segment whose prompt was undone, and what was then painted on it."""
     driver.prompted()
-    segment = driver.controller.segment_id
+    segment = driver.controller.inputs.segment_id
     assert segment is not None
-    driver.controller.undo()
+    driver.controller.history.undo()
     painted = stroke(slice(6, 9), slice(18, 20), slice(10, 12))
     paint(driver, segment, painted)
     driver.settle()
@@ -132,12 +132,12 @@ def painted_without_prompts(driver: Driver) -> np.ndarray:
 
 def test_painting_on_a_segment_without_prompts_is_kept_from_redo(driver: Driver) -> None:
     controller, painted = driver.controller, painted_without_prompts(driver)
-    assert controller.undo_label == "Edit 3 slices"
-    assert controller.redo_label is None
+    assert controller.history.undo_label == "Edit 3 slices"
+    assert controller.history.redo_label is None
     assert np.array_equal(driver.mask(), painted)
-    controller.undo()
+    controller.history.undo()
     assert not driver.mask().any()
-    controller.redo()
+    controller.history.redo()
     assert np.array_equal(driver.mask(), painted)
 
 
@@ -145,36 +145,36 @@ def test_painting_without_prompts_takes_a_prompt_of_another_view(driver: Driver)
     controller, painted = driver.controller, painted_without_prompts(driver)
     driver.say(driver.point(22, 24, 7, axis=SliceAxis.I))
     driver.settle()
-    assert controller.axis is SliceAxis.I
+    assert controller.editing.axis is SliceAxis.I
     assert np.array_equal(driver.mask()[:, :, 10:12], painted[:, :, 10:12])
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
     assert np.array_equal(driver.mask()[:, :, 10:12], painted[:, :, 10:12])
     for _ in range(2):
-        controller.undo()
+        controller.history.undo()
     assert np.array_equal(driver.mask(), painted)
 
 
 def test_edit_made_while_the_session_was_away_is_the_users_own(driver: Driver) -> None:
     driver.prompted()
     controller = driver.controller
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
-    segment, edited = controller.segment_id, driver.mask()
+    segment, edited = controller.inputs.segment_id, driver.mask()
     assert segment is not None
     edited[4, 20:23, 14:17] ^= True
     edited[13, 2:4, 2:4] = True
     segmentation = controller._work.parameter.segmentation
-    controller.set_volume(None)
+    controller.inputs.set_volume(None)
     driver.mrml.slicer.util.updateSegmentBinaryLabelmapFromArray(
         edited.astype(np.uint8), segmentation, segment, driver.volume
     )
-    controller.set_volume(driver.volume)
+    controller.inputs.set_volume(driver.volume)
     assert controller._work.session.object(1).kept_slices == {4, 13}
-    driver.until(lambda: controller.network_state is NetworkState.READY)
+    driver.until(lambda: controller.network.state is NetworkState.READY)
     driver.say(driver.point(3, 17, 24))
     driver.settle()
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
     assert np.array_equal(driver.mask()[[4, 13]], edited[[4, 13]])
     assert (driver.mask() & LEFT).any()
@@ -182,16 +182,16 @@ def test_edit_made_while_the_session_was_away_is_the_users_own(driver: Driver) -
 
 def test_a_session_with_a_range_on_an_object_without_prompts_is_saved(driver: Driver) -> None:
     controller = driver.ready().controller
-    controller.add_segment("left")
+    controller.inputs.add_segment("left")
     driver.say(driver.point(40, 20, 7, axis=SliceAxis.I))
-    controller.set_range(30, 45)
+    controller.editing.set_range(30, 45)
     object_id = controller._work.object_id
-    controller._editing.change(object_id, lambda session: session.remove_prompt(object_id, 0))
-    other = controller.add_segment("right")
+    controller.editing.change(object_id, lambda session: session.remove_prompt(object_id, 0))
+    other = controller.inputs.add_segment("right")
     driver.say(driver.box(7, 8, 14, 27, 35), other)
     driver.settle()
-    controller.set_volume(None)
-    controller.set_volume(driver.volume)
+    controller.inputs.set_volume(None)
+    controller.inputs.set_volume(driver.volume)
     entries = controller._work.session.objects
     assert [(entry.name, entry.slice_range) for entry in entries] == [
         ("left", (30, 45)),
@@ -204,9 +204,9 @@ def test_an_empty_segment_moves_no_voxel_of_the_others_when_the_scene_is_saved(
     driver: Driver, tmp_path: Path
 ) -> None:
     controller = driver.ready().controller
-    controller.add_segment("empty")
+    controller.inputs.add_segment("empty")
     painted = stroke(slice(8, 9), slice(12, 15), slice(15, 18))
-    segment = controller.segmentation_node.GetSegmentation().AddEmptySegment("painted")
+    segment = controller.inputs.segmentation_node.GetSegmentation().AddEmptySegment("painted")
     paint(driver, segment, painted)
     save_and_load(driver.mrml, tmp_path, bundle=True)
     assert np.array_equal(driver.mask(segment), painted)
@@ -217,12 +217,12 @@ def test_segments_that_were_loaded_empty_move_no_voxel_when_the_scene_is_saved(
 ) -> None:
     controller = driver.ready().controller
     for name in ("empty", "empty, too"):
-        controller.add_segment(name)
+        controller.inputs.add_segment(name)
     for folder in ("first", "second"):
         (tmp_path / folder).mkdir()
     save_and_load(driver.mrml, tmp_path / "first", bundle=True)
-    driver.volume = controller.volume_node
-    segment = controller.add_segment("painted")
+    driver.volume = controller.inputs.volume_node
+    segment = controller.inputs.add_segment("painted")
     painted = stroke(slice(8, 9), slice(12, 15), slice(15, 18))
     paint(driver, segment, painted)
     save_and_load(driver.mrml, tmp_path / "second", bundle=True)
@@ -231,12 +231,12 @@ def test_segments_that_were_loaded_empty_move_no_voxel_when_the_scene_is_saved(
 
 def test_preview_of_a_prompt_that_came_back_by_undo_comes(driver: Driver) -> None:
     controller = driver.ready().controller
-    controller.add_segment("left")
+    controller.inputs.add_segment("left")
     driver.say(driver.point(7, 17, 24))
     entry = controller._work.session.object(1)
     moved = driver.point(7, 18, 25)
-    controller._work.on_prompt_edit(PromptEdit("change", entry.id, 0, moved))  # no preview has come yet
-    controller.undo()
+    controller._work.prompt_edited.emit(PromptEdit("change", entry.id, 0, moved))  # no preview has come yet
+    controller.history.undo()
     driver.settle()
     assert driver.mask()[7].any()
     assert controller._work.session.pending_previews(entry.id) == ()
@@ -246,47 +246,47 @@ def test_undo_of_segment_editor_leaves_slices_of_the_network_to_be_computed_agai
     driver.prompted()
     controller, slicer = driver.controller, driver.mrml.slicer
     history = slicer.vtkSegmentationHistory()
-    history.SetSegmentation(controller.segmentation_node.GetSegmentation())
+    history.SetSegmentation(controller.inputs.segmentation_node.GetSegmentation())
     history.SaveState()  # as Segment Editor does before a stroke
     shown = driver.mask()
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
     propagated = driver.mask()
     emptied = np.flatnonzero((propagated & ~shown).any(axis=(1, 2))).tolist()
     assert len(emptied) > 3
     assert history.RestorePreviousState()
-    controller._editing.take_edits()
+    controller._projector.take_edits()
     driver.settle()
     assert np.array_equal(driver.mask(), shown)
-    states = {state.index: state.state.value for state in controller.slices}
+    states = {state.index: state.state.value for state in controller.review.slices}
     assert {states[index] for index in emptied} == {"pending"}
     assert driver.texts[-1].startswith(f'Another module emptied {len(emptied)} slices of "left"')
     driver.say(driver.point(emptied[0], 17, 24))  # they refuse no prompt
     driver.settle()
-    controller.undo()
-    controller.propagate()
+    controller.history.undo()
+    controller.runs.propagate()
     driver.settle()
     assert np.array_equal(driver.mask(), propagated)
-    controller.undo()
-    controller.undo()
+    controller.history.undo()
+    controller.history.undo()
     assert np.array_equal(driver.mask(), propagated)
 
 
 def test_segment_that_undo_of_segment_editor_deletes_comes_back_by_undo(driver: Driver) -> None:
     controller, slicer = driver.ready().controller, driver.mrml.slicer
-    controller.add_segment("painted elsewhere")
+    controller.inputs.add_segment("painted elsewhere")
     history = slicer.vtkSegmentationHistory()
-    history.SetSegmentation(controller.segmentation_node.GetSegmentation())
+    history.SetSegmentation(controller.inputs.segmentation_node.GetSegmentation())
     history.SaveState()
-    segment = controller.add_segment("left")
+    segment = controller.inputs.add_segment("left")
     driver.say(driver.box(7, 8, 14, 27, 35), segment)
     driver.settle()
     mask = driver.mask(segment)
     history.RestorePreviousState()
     driver.settle()
-    assert segment not in controller.segment_ids
+    assert segment not in controller.inputs.segment_ids
     assert driver.texts[-1] == '"left" was deleted: Undo brings it back.'
-    controller.undo()
+    controller.history.undo()
     driver.settle()
     assert np.array_equal(driver.mask(segment), mask)
 
@@ -294,9 +294,9 @@ def test_segment_that_undo_of_segment_editor_deletes_comes_back_by_undo(driver: 
 def test_deleted_segment_comes_back_as_it_was(driver: Driver) -> None:
     driver.prompted()
     controller, slicer = driver.controller, driver.mrml.slicer
-    segment_id, mask = controller.segment_id, driver.mask()
-    controller.add_segment("behind")
-    node = controller.segmentation_node
+    segment_id, mask = controller.inputs.segment_id, driver.mask()
+    controller.inputs.add_segment("behind")
+    node = controller.inputs.segmentation_node
     segmentation, display = node.GetSegmentation(), node.GetDisplayNode()
     segment = segmentation.GetSegment(segment_id)
     entry = "Segmentation category~SCT^123037004^Anatomical Structure~SCT^64033007^Kidney~^^~~^^~^^"
@@ -307,10 +307,10 @@ def test_deleted_segment_comes_back_as_it_was(driver: Driver) -> None:
     looks = segment.GetName(), segment.GetColor()
     segmentation.RemoveSegment(segment_id)
     driver.settle()
-    assert segment_id not in controller.segment_ids
-    controller.undo()
+    assert segment_id not in controller.inputs.segment_ids
+    controller.history.undo()
     driver.settle()
-    assert controller.segment_ids[0] == segment_id
+    assert controller.inputs.segment_ids[0] == segment_id
     back = segmentation.GetSegment(segment_id)
     assert (back.GetName(), back.GetColor()) == looks
     tags = {name: driver.tag(back, name) for name in ("TerminologyEntry", "Segmentation.Status")}
@@ -327,9 +327,9 @@ def test_stroke_on_a_shared_labelmap_reads_only_the_slice_that_changed(
 
     driver.prompted()
     controller = driver.controller
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
-    segmentation = controller.segmentation_node.GetSegmentation()
+    segmentation = controller.inputs.segmentation_node.GetSegmentation()
     for number in range(8):  # of another module, without prompts
         paint(
             driver,
@@ -338,7 +338,7 @@ def test_stroke_on_a_shared_labelmap_reads_only_the_slice_that_changed(
         )
     segmentation.CollapseBinaryLabelmaps(False)
     driver.settle()
-    controller._inputs.save()
+    controller.inputs.save()
     read: list[int] = []
     whole = SegmentVoxels._mask
 
@@ -348,10 +348,10 @@ def test_stroke_on_a_shared_labelmap_reads_only_the_slice_that_changed(
 
     monkeypatch.setattr(SegmentVoxels, "_mask", counted)
     labels = driver.mrml.slicer.util.arrayFromSegmentInternalBinaryLabelmap(
-        controller.segmentation_node, segmentation.GetSegmentIDs()[3]
+        controller.inputs.segmentation_node, segmentation.GetSegmentIDs()[3]
     )
     labels[labels.shape[0] // 2, 0, 0] = segmentation.GetNthSegment(3).GetLabelValue()
-    controller._editing.take_edits()
+    controller._projector.take_edits()
     assert len(set(read)) == 1
     assert len(read) == 1  # of the one segment with prompts, which shares the labelmap
 
@@ -363,7 +363,7 @@ def test_edits_are_compared_when_the_user_comes_back_to_the_module(
 
     driver.prompted()
     controller = driver.controller
-    segment = controller.segment_id
+    segment = controller.inputs.segment_id
     compared: list[int] = []
     edits = SegmentMasks.edits
     monkeypatch.setattr(
@@ -373,7 +373,7 @@ def test_edits_are_compared_when_the_user_comes_back_to_the_module(
     paint(driver, segment, stroke(slice(3, 4), slice(18, 20), slice(10, 12)) | driver.mask())
     driver.settle()
     assert compared == []
-    assert controller.undo_label != "Edit slice 3"
+    assert controller.history.undo_label != "Edit slice 3"
     controller.set_in_use(True)
     driver.settle()
-    assert controller.undo_label == "Edit slice 3"
+    assert controller.history.undo_label == "Edit slice 3"

@@ -14,16 +14,16 @@ pytestmark = pytest.mark.slicer
 def rivals(driver: Driver) -> tuple[str, str]:
     """Two segments that were asked for the same body, one after the other; the second took the voxels of the first."""
     controller = driver.ready().controller
-    controller.set_overlap("all")
-    first = controller.add_segment("first")
+    controller.network.set_overlap("all")
+    first = controller.inputs.add_segment("first")
     driver.say(driver.box(7, 8, 14, 27, 35))
     driver.settle()
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
-    second = controller.add_segment("second")
+    second = controller.inputs.add_segment("second")
     driver.say(driver.box(7, 9, 15, 26, 34))
     driver.settle()
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
     return first, second
 
@@ -42,28 +42,28 @@ def test_prompt_of_the_user_takes_back_what_another_segment_took_and_undo_return
     history = [state(driver, first, second)]
     assert not (history[0][0] & history[0][1]).any()
     assert history[0][1][7].sum() > 100
-    controller.select_segment(first)
+    controller.inputs.select_segment(first)
     driver.say(driver.point(7, 10, 17, positive=False))
     driver.settle()
     history.append(state(driver, first, second))
     asked = driver.session_mask(first)
     assert np.array_equal(history[1][0][7], asked[7]), "the preview has all voxels that it asks for"
     assert history[1][1][7].sum() < history[0][1][7].sum()
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
     history.append(state(driver, first, second))
     assert (history[2][0] & asked).sum() > 0.9 * history[2][0].sum()
     assert history[2][0].sum() > history[1][0].sum()
-    controller.undo()
+    controller.history.undo()
     assert same(state(driver, first, second), history[1])
-    controller.undo()
+    controller.history.undo()
     assert same(state(driver, first, second), history[0])
-    controller.redo()
+    controller.history.redo()
     assert same(state(driver, first, second), history[1])
-    controller.redo()
+    controller.history.redo()
     assert same(state(driver, first, second), history[2])
-    controller.undo()
-    controller.undo()
+    controller.history.undo()
+    controller.history.undo()
     assert same(state(driver, first, second), history[0])
     assert ['mask of "second" took' in driver.texts[0], 'mask of "first" took' in driver.texts[1]] == [
         True
@@ -74,18 +74,18 @@ def test_prompt_of_the_user_takes_back_what_another_segment_took_and_undo_return
 def test_undo_beyond_a_retake_gives_every_segment_what_it_had_at_each_step(driver: Driver) -> None:
     first, second = rivals(driver)
     controller = driver.controller
-    controller.select_segment(first)
+    controller.inputs.select_segment(first)
     driver.say(driver.point(7, 10, 17, positive=False))
     driver.settle()
-    controller.select_segment(second)
+    controller.inputs.select_segment(second)
     driver.say(driver.point(7, 24, 30, positive=False))
     driver.settle()
-    controller.undo()
-    controller.undo()
+    controller.history.undo()
+    controller.history.undo()
     taken = driver.mask(second)
     assert not (driver.mask(first) & taken).any()
-    controller.undo()
-    controller.undo()
+    controller.history.undo()
+    controller.history.undo()
     assert np.array_equal(driver.mask(first), driver.session_mask(first)), "nobody else is there any more"
     assert not driver.mask(second).any()
 
@@ -94,10 +94,10 @@ def test_undo_beyond_a_retake_gives_every_segment_what_it_had_at_each_step(drive
 def test_policy_of_the_user_says_whose_voxels_are_taken_back(driver: Driver, overlap: str) -> None:
     first, second = rivals(driver)
     controller = driver.controller
-    controller.set_overlap(overlap)
-    controller.segmentation_node.GetDisplayNode().SetSegmentVisibility(second, False)
+    controller.network.set_overlap(overlap)
+    controller.inputs.segmentation_node.GetDisplayNode().SetSegmentVisibility(second, False)
     before = driver.mask(second)
-    controller.select_segment(first)
+    controller.inputs.select_segment(first)
     driver.say(driver.point(7, 10, 17, positive=False))
     driver.settle()
     assert np.array_equal(driver.mask(second), before)
@@ -105,12 +105,12 @@ def test_policy_of_the_user_says_whose_voxels_are_taken_back(driver: Driver, ove
 
 def test_surface_is_made_anew_once_the_previews_rest(driver: Driver) -> None:
     controller = driver.ready().controller
-    segment = controller.add_segment("left")
+    segment = controller.inputs.add_segment("left")
     driver.say(driver.box(7, 8, 14, 27, 35))
     driver.settle()
-    controller.propagate()
+    controller.runs.propagate()
     driver.settle()
-    controller.segmentation_node.CreateClosedSurfaceRepresentation()
+    controller.inputs.segmentation_node.CreateClosedSurfaceRepresentation()
     before = points(driver, segment)
     assert before > 0
     driver.say(driver.point(7, 10, 17, positive=False))
@@ -124,6 +124,6 @@ def test_surface_is_made_anew_once_the_previews_rest(driver: Driver) -> None:
 
 
 def points(driver: Driver, segment_id: str) -> int:
-    segment = driver.controller.segmentation_node.GetSegmentation().GetSegment(segment_id)
+    segment = driver.controller.inputs.segmentation_node.GetSegmentation().GetSegment(segment_id)
     surface = segment.GetRepresentation("Closed surface")
     return 0 if surface is None else int(surface.GetNumberOfPoints())

@@ -14,26 +14,26 @@ pytestmark = pytest.mark.slicer
 
 def propagated(driver: Driver) -> None:
     driver.prompted()
-    driver.controller.propagate()
+    driver.controller.runs.propagate()
     driver.settle()
 
 
 def put_away_and_take_up(driver: Driver) -> None:
     """The network forgets the volume with all objects, as when a scene was closed and loaded."""
-    driver.controller.set_volume(None)
-    driver.controller.set_volume(driver.volume)
-    driver.until(lambda: driver.controller.network_state is NetworkState.READY)
+    driver.controller.inputs.set_volume(None)
+    driver.controller.inputs.set_volume(driver.volume)
+    driver.until(lambda: driver.controller.network.state is NetworkState.READY)
     driver.settle()
 
 
 def run(driver: Driver) -> int:
     """Propagate; returns how many slices it was said to take."""
     totals: list[int] = []
-    driver.controller.propagate()
-    while driver.controller.busy:
+    driver.controller.runs.propagate()
+    while driver.controller.runs.busy:
         driver.controller.poll(0.02)
-        if driver.controller.progress is not None:
-            totals.append(driver.controller.progress.total)
+        if driver.controller.runs.progress is not None:
+            totals.append(driver.controller.runs.progress.total)
     driver.settle()
     return totals[-1]
 
@@ -41,10 +41,10 @@ def run(driver: Driver) -> int:
 def test_correction_of_a_reloaded_session_computes_the_gap_only(driver: Driver) -> None:
     propagated(driver)
     controller = driver.controller
-    segment = controller.segment_id
+    segment = controller.inputs.segment_id
     assert segment is not None
     masks = driver.mask()
-    controller.set_volume(None)
+    controller.inputs.set_volume(None)
     masks[3, 20:23, 14:17] ^= True  # nothing that the network would compute
     util = driver.mrml.slicer.util
     segmentation = controller._work.parameter.segmentation
@@ -53,7 +53,9 @@ def test_correction_of_a_reloaded_session_computes_the_gap_only(driver: Driver) 
     assert np.array_equal(driver.session_mask(), masks)
     driver.say(driver.point(10, 17, 24))
     driver.settle()
-    gap = {state.index for state in controller.slices if state.state.value in ("pending", "prompted")} - {7}
+    gap = {
+        state.index for state in controller.review.slices if state.state.value in ("pending", "prompted")
+    } - {7}
     assert gap == {8, 9, 10, 11, 12, 13}
     assert run(driver) <= len(gap) + 1, "the key slices are needed, the tracks below them are not"
     after = driver.mask()
@@ -71,9 +73,9 @@ def test_correction_of_a_reloaded_session_gives_what_it_gives_without_reloading(
     driver.settle()
     run(driver)
     corrected = driver.mask()
-    controller.undo()
-    controller.undo()
-    assert controller.undo_label == "Propagate left"
+    controller.history.undo()
+    controller.history.undo()
+    assert controller.history.undo_label == "Propagate left"
     put_away_and_take_up(driver)
     driver.say(driver.point(10, 17, 24))
     driver.settle()
@@ -87,7 +89,7 @@ def test_what_was_never_computed_before_the_scene_was_saved_is_computed_later(dr
     propagated(driver)
     controller = driver.controller
     whole = driver.mask()
-    controller.undo()
+    controller.history.undo()
     put_away_and_take_up(driver)
     assert run(driver) >= SHAPE[0] - 1
     assert np.array_equal(driver.mask(), whole)

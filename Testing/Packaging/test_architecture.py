@@ -270,6 +270,54 @@ def test_no_code_branches_on_or_rewrites_the_text_of_an_error():
     assert found == [], "give the error a field, or a class of its own"
 
 
+def slots_filled_from_outside(tree: ast.Module) -> list[int]:
+    """The lines on which a callback is put into another object, or waits in a public attribute to be replaced."""
+    lines = []
+    for node in ast.walk(tree):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        for target in targets:
+            foreign = isinstance(target, ast.Attribute) and ast.unparse(target.value) != "self"
+            if foreign and (target.attr.startswith("on_") or isinstance(node.value, ast.Lambda)):
+                lines.append(node.lineno)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Attribute):
+            public = not node.target.attr.startswith("_")
+            if public and ast.unparse(node.annotation).startswith(("Callable", "list[Callable")):
+                lines.append(node.lineno)
+    return lines
+
+
+def test_slots_filled_from_outside_are_seen():
+    code = """
+class Part:
+    def __init__(self, other, told):
+        self.on_end: Callable[[], None] = lambda: None
+        other.on_end = told
+        other.ask = lambda: self
+        self._told: Callable[[], None] = told
+        self.size = other.size
+"""
+    assert slots_filled_from_outside(ast.parse(code)) == [4, 5, 6]
+
+
+def test_parts_announce_with_signals_and_take_their_collaborators_by_constructor():
+    found = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in SOURCES
+        if part_of(path) in ("app", "scene", "panel")
+        for line in slots_filled_from_outside(parsed(path))
+    ]
+    assert found == [], "declare an app.signals.Signal and connect to it"
+
+
+def test_the_controller_only_wires():
+    source = (LIBRARY / "app" / "controller.py").read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= 130
+    controller = next(node for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
+    methods = [node for node in controller.body if isinstance(node, ast.FunctionDef)]
+    long = [node.name for node in methods if node.name != "__init__" and len(node.body) > 2]
+    assert long == [], "give it to the part that it belongs to"
+
+
 def test_every_prompt_kind_is_in_every_table():
     from MedSAMSlicerLib.core._prompt_types import KIND_NAMES, Prompt
     from MedSAMSlicerLib.core.prompts import PlacedPrompt

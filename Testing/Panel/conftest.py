@@ -50,7 +50,7 @@ def ball(host):
 @pytest.fixture
 def opened(host, ball):
     widget = host.open_module()
-    assert host.wait_until(lambda: widget.controller.network_state.name == "READY", 180)
+    assert host.wait_until(lambda: widget.controller.network.state.name == "READY", 180)
     host.process_events(0.05)
     return widget
 
@@ -59,7 +59,9 @@ def click_and_see(host, widget, ras=(0.0, 0.0, 1.0)):
     """Take the tool for positive points, click in the axial view, wait for the mask."""
     host.press(widget.ui.positiveButton)
     host.click("Red", ras)
-    assert host.wait_until(lambda: any(s.confidence is not None for s in widget.controller.slices), 180)
+    assert host.wait_until(
+        lambda: any(s.confidence is not None for s in widget.controller.review.slices), 180
+    )
     host.press(widget.ui.positiveButton)
     host.process_events(0.1)
 

@@ -21,24 +21,24 @@ def test_new_segments_are_cleaned_until_one_tick_says_otherwise_and_the_next_one
     two_spots(host)
     widget = host.open_module()
     ui, controller = widget.ui, widget.controller
-    assert host.wait_until(lambda: controller.network_state.name == "READY", 300)
+    assert host.wait_until(lambda: controller.network.state.name == "READY", 300)
     host.press(ui.addSegmentButton)
     host.process_events(0.05)
     assert ui.cleanupBox.checked
     assert ui.keepPromptedBox.checked
     assert ui.fillHolesBox.checked
     assert not ui.smoothBox.checked
-    segment_id, node = controller.segment_id, controller.segmentation_node
+    segment_id, node = controller.inputs.segment_id, controller.inputs.segmentation_node
     raw = np.zeros((64, 64), bool)
     raw[20:40, 20:40] = True
     raw[30, 29:32] = False  # a small hole
     session = controller._work.session
-    object_id = controller._editing.object_of(segment_id)
+    object_id = controller.editing.object_of(segment_id)
     from MedSAMSlicerLib.core.geometry import SliceAxis
     from MedSAMSlicerLib.core.prompts import SliceRef, point_from_voxel
 
-    point = point_from_voxel(controller.geometry, SliceRef(SliceAxis.K, 12), 30.0, 22.0, True)
-    controller._editing.change(object_id, lambda s: s.add_prompt(object_id, point))
+    point = point_from_voxel(controller.inputs.geometry, SliceRef(SliceAxis.K, 12), 30.0, 22.0, True)
+    controller.editing.change(object_id, lambda s: s.add_prompt(object_id, point))
     assert host.wait_until(lambda: not controller._work.poller.active, 300)
     prompts = session.object(object_id).prompts_on(12)
     run = session.begin_propagation(object_id)
@@ -46,14 +46,14 @@ def test_new_segments_are_cleaned_until_one_tick_says_otherwise_and_the_next_one
     island[2:5, 2:5] = True
     session.apply_predictions(run, object_id, {12: raw, 13: raw | island, 20: island})
     session.end_propagation(run, object_id)
-    controller._editing.sync.after_change([object_id])
+    controller._projector.after_change([object_id])
     assert prompts
     host.wait_until(lambda: not controller._work.poller.active, 300)
 
     def shown():
-        return slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, controller.volume_node).astype(
-            bool
-        )
+        return slicer.util.arrayFromSegmentBinaryLabelmap(
+            node, segment_id, controller.inputs.volume_node
+        ).astype(bool)
 
     cleaned = shown()
     assert cleaned[12, 30, 30], "the hole is filled"
@@ -65,7 +65,7 @@ def test_new_segments_are_cleaned_until_one_tick_says_otherwise_and_the_next_one
     assert uncleaned[20].any()
     host.press(ui.addSegmentButton)
     host.process_events(0.05)
-    assert controller.segment_id != segment_id
+    assert controller.inputs.segment_id != segment_id
     assert not ui.cleanupBox.checked, "the new segment begins as the last one"
     host.key("Ctrl+Z")
     host.wait_until(lambda: not controller._work.poller.active, 300)

@@ -192,7 +192,7 @@ def test_panel_asks_the_dicom_database_once_for_a_volume(host, monkeypatch, tmp_
     volume.SetAttribute("DICOM.instanceUIDs", " ".join(f"1.2.{number}" for number in range(300)))
     widget = host.open_module()
     for number in range(3):
-        widget.controller.add_segment(f"segment {number}")
+        widget.controller.inputs.add_segment(f"segment {number}")
         host.process_events(0.05)
     assert host.wait_until(lambda: widget.ui.exportDicomButton.enabled, 10)
     assert len(asked) == 1

@@ -141,7 +141,7 @@ def test_panel_and_controller_agree_whether_pytorch_can_be_used(
     host.add_volume(np.arange(256, dtype=np.int16).reshape(4, 8, 8))
     host.process_events(0.1)
     missing = install.missing()
-    assert (widget.controller.network_state.name == "NOT_INSTALLED") is not usable
+    assert (widget.controller.network.state.name == "NOT_INSTALLED") is not usable
     assert bool(missing) is not usable
     assert widget.ui.installButton.visible is not usable
     if loaded == "2.5.1":

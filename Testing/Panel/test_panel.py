@@ -31,7 +31,7 @@ def test_an_empty_scene_asks_for_a_volume_and_every_disabled_widget_says_why(hos
 
 
 def test_opening_the_module_takes_the_volume_in_view_and_asks_for_a_prompt(host, opened):
-    assert opened.controller.volume_node.GetName() == "Ball"
+    assert opened.controller.inputs.volume_node.GetName() == "Ball"
     assert opened.ui.volumeSelector.currentNode().GetName() == "Ball"
     assert "prompt tool" in opened.ui.messageLabel.text
     assert opened.ui.slicePicture.pixmap is not None
@@ -43,31 +43,31 @@ def test_a_volume_loaded_while_none_is_chosen_is_taken_and_later_ones_are_not(ho
     array = np.zeros((4, 8, 8), np.int16)
     hidden = host.add_volume(array, name="Hidden", show=False)
     host.process_events(0.1)
-    assert widget.controller.volume_node is None
+    assert widget.controller.inputs.volume_node is None
     first = host.add_volume(array, name="First")
     host.process_events(0.1)
-    assert widget.controller.volume_node is first
+    assert widget.controller.inputs.volume_node is first
     assert widget.ui.volumeSelector.currentNode() is first
     host.add_volume(array, name="Second")
     host.process_events(0.1)
-    assert widget.controller.volume_node is first
+    assert widget.controller.inputs.volume_node is first
     widget.ui.volumeSelector.setCurrentNode(None)
     host.wheel("Red", 1)
     host.process_events(0.1)
-    assert widget.controller.volume_node is None, "the user wants none"
+    assert widget.controller.inputs.volume_node is None, "the user wants none"
     host.show_volume(hidden)
     host.process_events(0.1)
-    assert widget.controller.volume_node is hidden
+    assert widget.controller.inputs.volume_node is hidden
     host.close_scene()
     host.process_events(0.1)
     again = host.add_volume(array, name="Again")
     host.process_events(0.1)
-    assert widget.controller.volume_node is again
+    assert widget.controller.inputs.volume_node is again
     host.leave_module()
     host.scene.RemoveNode(again)
     host.add_volume(array, name="Elsewhere")
     host.process_events(0.1)
-    assert widget.controller.volume_node is None, "another module is open"
+    assert widget.controller.inputs.volume_node is None, "another module is open"
 
 
 def test_a_tool_stays_pressed_while_it_is_in_hand_and_its_key_does_the_same(host, opened):
@@ -79,7 +79,7 @@ def test_a_tool_stays_pressed_while_it_is_in_hand_and_its_key_does_the_same(host
     assert not opened.ui.negativeButton.checked
     host.key("P")
     host.process_events(0.05)
-    assert opened.controller.placing is None
+    assert opened.controller.editing.placing is None
     assert not opened.ui.positiveButton.checked
 
 
@@ -91,7 +91,7 @@ def test_a_newcomer_gets_from_a_click_to_a_propagated_accepted_and_undone_segmen
     assert [bool(strip._slices) for strip, _node in opened.panel._strips._strips] == [True, False, False]
     assert host.wait_until(lambda: "slices" in ui.estimateLabel.text, 30)
     host.press(ui.propagateButton)
-    assert host.wait_until(lambda: not controller.busy, 120)
+    assert host.wait_until(lambda: not controller.runs.busy, 120)
     host.process_events(0.1)
     assert not ui.propagateButton.enabled
     assert "computed" in ui.propagateButton.toolTip
@@ -104,7 +104,7 @@ def test_a_newcomer_gets_from_a_click_to_a_propagated_accepted_and_undone_segmen
         room = button.width - 34  # icon and frame
         assert button.fontMetrics().horizontalAdvance(button.text) <= room
     assert not ui.propagateButton.enabled, "what was computed is accepted: nothing else follows from it"
-    assert {state.state.name for state in controller.slices} == {"PREDICTED", "ACCEPTED"}
+    assert {state.state.name for state in controller.review.slices} == {"PREDICTED", "ACCEPTED"}
     host.key("Ctrl+Z")
     host.process_events(0.1)
     assert ui.acceptButton.text == "Accept slice (A)"
@@ -116,7 +116,7 @@ def test_clicking_the_strip_shows_that_slice(host, opened):
     strip = strips(host)[0]
     opened.panel._strips._strips[0][0].at(strip.width - 2, go=True)
     host.process_events(0.1)
-    assert opened.controller.shown_index == 23
+    assert opened.controller.review.shown_index == 23
     assert "Slice 23" in strip.toolTip
 
 
@@ -126,17 +126,19 @@ def test_a_range_is_chosen_with_the_box_and_the_slider(host, opened):
     assert not ui.rangeWidget.enabled
     ui.rangeBox.checked = True
     host.process_events(0.1)
-    assert opened.controller.slice_range == (0, 23)
+    assert opened.controller.editing.slice_range == (0, 23)
     ui.rangeWidget.setValues(8, 15)
     host.process_events(0.1)
-    assert opened.controller.slice_range == (8, 15)
+    assert opened.controller.editing.slice_range == (8, 15)
     for first in (7, 6, 5):  # as a handle is dragged
         ui.rangeWidget.setValues(first, 15)
     host.process_events(0.1)
-    assert opened.controller.slice_range == (5, 15)
+    assert opened.controller.editing.slice_range == (5, 15)
     host.key("Ctrl+Z")
     host.process_events(0.1)
-    assert opened.controller.slice_range is None, "changes of the range that follow each other are one step"
+    assert opened.controller.editing.slice_range is None, (
+        "changes of the range that follow each other are one step"
+    )
     assert not ui.rangeBox.checked
 
 
@@ -145,21 +147,21 @@ def test_segments_are_added_selected_locked_and_deleted(host, opened):
     host.press(ui.addSegmentButton)
     host.press(ui.addSegmentButton)
     host.process_events(0.1)
-    first, second = controller.segment_ids
-    assert controller.segment_id == second
+    first, second = controller.inputs.segment_ids
+    assert controller.inputs.segment_id == second
     ui.segmentsTable.setSelectedSegmentIDs([first])
     host.process_events(0.1)
-    assert controller.segment_id == first
+    assert controller.inputs.segment_id == first
     host.press(ui.lockButton)
     host.process_events(0.1)
-    assert controller.is_locked(first)
+    assert controller.editing.is_locked(first)
     assert ui.lockButton.text == "Locked"
     assert not ui.deleteSegmentButton.enabled
     host.press(ui.lockButton)
     host.process_events(0.1)
     host.press(ui.deleteSegmentButton)
     host.process_events(0.1)
-    assert controller.segment_ids == (second,)
+    assert controller.inputs.segment_ids == (second,)
 
 
 def test_a_choice_that_cannot_be_made_is_told_and_taken_back(host, opened):
@@ -167,17 +169,17 @@ def test_a_choice_that_cannot_be_made_is_told_and_taken_back(host, opened):
     ui.windowLower.value = 500.0  # above the upper value
     host.process_events(0.1)
     assert "500" in ui.messageLabel.text
-    assert ui.windowLower.value == opened.controller.window.lower
+    assert ui.windowLower.value == opened.controller.network.window.lower
 
 
 def test_window_choices_reach_the_network(host, opened):
     ui = opened.ui
     ui.windowSelector.setCurrentIndex(ui.windowSelector.findData("lung"))
-    host.wait_until(lambda: opened.controller.window.name == "lung", 10)
+    host.wait_until(lambda: opened.controller.network.window.name == "lung", 10)
     host.process_events(0.1)
     assert ui.windowLower.value == -1350
     ui.windowUpper.value = 100
-    host.wait_until(lambda: opened.controller.window.upper == 100, 10)
+    host.wait_until(lambda: opened.controller.network.window.upper == 100, 10)
     host.process_events(0.1)
     assert ui.windowSelector.currentText == "-1350 to 100"
 
@@ -186,15 +188,15 @@ def test_the_second_network_can_be_used_or_left_out_and_that_is_remembered(host,
     import qt
 
     ui, controller = opened.ui, opened.controller
-    assert ui.stageSelector.currentData == controller.volume_stage == "auto"
+    assert ui.stageSelector.currentData == controller.network.volume_stage == "auto"
     for stage in ("learned", "auto"):
         ui.stageSelector.setCurrentIndex(ui.stageSelector.findData(stage))
-        assert host.wait_until(lambda: controller.network_state.name == "READY", 60)
-        assert controller.volume_stage == stage
+        assert host.wait_until(lambda: controller.network.state.name == "READY", 60)
+        assert controller.network.volume_stage == stage
         assert qt.QSettings().value("MedSAMSlicer/VolumeStage") == stage
     click_and_see(host, opened)
     host.press(ui.propagateButton)
-    assert host.wait_until(lambda: not controller.busy, 120)
+    assert host.wait_until(lambda: not controller.runs.busy, 120)
     assert not ui.propagateButton.enabled, "all is computed"
 
 
@@ -217,7 +219,7 @@ def test_files_are_exported_where_the_user_says(host, opened, tmp_path):
     assert "DICOM database" in ui.exportDicomButton.toolTip
     host.dialogs.answer(str(tmp_path / "ball.json"))
     ui.loadPromptsButton.click()
-    assert host.wait_until(lambda: len(opened.controller.segment_ids) == 2, 120)
+    assert host.wait_until(lambda: len(opened.controller.inputs.segment_ids) == 2, 120)
     assert host.wait_until(lambda: "both hold" in ui.messageLabel.text, 120), (
         "the loaded mask lies on the first one"
     )
@@ -245,20 +247,23 @@ def test_slice_drawn_by_the_user_can_be_released(host, opened):
     click_and_see(host, opened)
     controller, ui = opened.controller, opened.ui
     drawn = slicer.util.arrayFromSegmentBinaryLabelmap(
-        controller.segmentation_node, controller.segment_id, controller.volume_node
+        controller.inputs.segmentation_node, controller.inputs.segment_id, controller.inputs.volume_node
     ).copy()
-    index = controller.shown_index + 2
+    index = controller.review.shown_index + 2
     drawn[index, 20:40, 20:40] = 1
     slicer.util.updateSegmentBinaryLabelmapFromArray(
-        drawn, controller.segmentation_node, controller.segment_id, controller.volume_node
+        drawn,
+        controller.inputs.segmentation_node,
+        controller.inputs.segment_id,
+        controller.inputs.volume_node,
     )
-    assert host.wait_until(lambda: controller.slices[index].state.name == "EDITED", 20)
-    controller.show_slice(index)
+    assert host.wait_until(lambda: controller.review.slices[index].state.name == "EDITED", 20)
+    controller.review.show_slice(index)
     host.process_events(0.1)
     assert ui.acceptButton.text == "Release slice (A)"
     host.press(ui.acceptButton)
     host.process_events(0.1)
-    assert controller.slices[index].state.name != "EDITED"
+    assert controller.review.slices[index].state.name != "EDITED"
     assert ui.acceptButton.text == "Accept slice (A)"
 
 
@@ -268,19 +273,19 @@ def test_model_that_is_gone_is_listed_as_missing_and_another_can_be_chosen(host,
     own.write_bytes(bundled.read_bytes())
     controller, ui = opened.controller, opened.ui
     chosen = ui.modelSelector.currentText
-    controller.set_checkpoint(str(own))
+    controller.network.set_checkpoint(str(own))
     host.process_events(0.1)
     assert ui.modelSelector.currentText == "own.safetensors"
     own.unlink()
-    controller.prepare()
-    assert host.wait_until(lambda: controller.network_state.name == "FAILED", 60)
+    controller.network.prepare()
+    assert host.wait_until(lambda: controller.network.state.name == "FAILED", 60)
     opened.panel.refresh_all()
     assert "does not exist" in ui.messageLabel.text
     assert str(own) in ui.propagateButton.toolTip or not ui.propagateButton.enabled
     opened.panel._inputs.fill_models()
     assert ui.modelSelector.currentText == "own.safetensors (missing)"
     ui.modelSelector.setCurrentIndex(ui.modelSelector.findText(chosen))
-    assert host.wait_until(lambda: controller.network_state.name == "READY", 60)
+    assert host.wait_until(lambda: controller.network.state.name == "READY", 60)
     host.process_events(0.1)
     assert "does not exist" not in ui.messageLabel.text
     assert ui.modelSelector.findText("own.safetensors (missing)") < 0
@@ -299,7 +304,7 @@ def test_colors_in_the_views_are_refused_with_a_sentence(host):
     widget = host.open_module()
     host.process_events(0.1)
     assert "colors" in widget.ui.messageLabel.text
-    assert widget.controller.volume_node is None
+    assert widget.controller.inputs.volume_node is None
 
 
 def test_exporting_without_a_name_writes_nothing(host, opened, tmp_path):
@@ -314,7 +319,7 @@ def test_a_stroke_of_slicers_brush_becomes_a_prompt_and_leaves_no_node_behind(ho
     host.press(opened.ui.scribbleButton)
     assert opened.ui.scribbleFrame.visible
     host.drag("Red", [(-6.0, 0.0, 1.0), (6.0, 0.0, 1.0)])
-    assert host.wait_until(lambda: any(s.confidence is not None for s in opened.controller.slices), 60)
+    assert host.wait_until(lambda: any(s.confidence is not None for s in opened.controller.review.slices), 60)
     host.press(opened.ui.scribbleButton)
     host.process_events(0.1)
     left = [node.GetName() for node in nodes(host) if node.GetID() not in before]
@@ -331,7 +336,7 @@ def test_escape_puts_the_tool_down_and_is_slicers_otherwise(host, opened):
         assert escape.enabled
         host.key("Esc", view="Red")
         assert not getattr(opened.ui, button).checked
-        assert opened.controller.placing is None
+        assert opened.controller.editing.placing is None
         host.process_events(0.05)
         assert not escape.enabled
     host.key("P")
@@ -348,14 +353,14 @@ def test_escape_puts_the_tool_down_and_is_slicers_otherwise(host, opened):
 def test_leaving_the_module_takes_shortcuts_and_strips_away_and_coming_back_brings_them(host, opened):
     host.press(opened.ui.positiveButton)
     host.leave_module()
-    assert opened.controller.placing is None
+    assert opened.controller.editing.placing is None
     assert strips(host) == []
     host.key("P")
-    assert opened.controller.placing is None
+    assert opened.controller.editing.placing is None
     host.enter_module()
     assert len(strips(host)) == 3
     host.key("P")
-    assert opened.controller.placing is not None
+    assert opened.controller.editing.placing is not None
 
 
 def test_closing_the_scene_empties_the_panel(host, opened):
@@ -373,7 +378,7 @@ def test_unloading_the_module_leaves_no_thread_and_no_observer(host, ball):
     gc.collect()
     before, threads = observed(), threading.active_count()
     widget = host.open_module()
-    host.wait_until(lambda: widget.controller.network_state.name == "READY", 60)
+    host.wait_until(lambda: widget.controller.network.state.name == "READY", 60)
     click_and_see(host, widget)
     panel = widget.panel
     widget.exit()

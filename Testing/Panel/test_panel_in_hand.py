@@ -16,14 +16,14 @@ def test_range_begins_and_ends_at_the_slice_in_view_by_two_keys(host, opened):
     installed = dict(opened.panel._shortcuts._installed)
     assert not installed["range_first"].enabled, "before the first prompt the key is Slicer's"
     click_and_see(host, opened)
-    index = opened.controller.shown_index
-    opened.controller.show_slice(index - 3)
+    index = opened.controller.review.shown_index
+    opened.controller.review.show_slice(index - 3)
     host.process_events(0.1)
     host.key("[")
-    opened.controller.show_slice(index + 4)
+    opened.controller.review.show_slice(index + 4)
     host.process_events(0.1)
     host.key("]")
-    assert opened.controller.slice_range == (index - 3, index + 4)
+    assert opened.controller.editing.slice_range == (index - 3, index + 4)
 
 
 def test_key_switches_between_organ_and_not_organ_while_a_tool_is_in_hand(host, opened):
@@ -48,18 +48,20 @@ def test_key_accepts_a_segment_and_begins_the_next_one_with_the_tool_in_hand(hos
     host.press(opened.ui.positiveButton)
     host.click("Red", (0.0, 0.0, 1.0))
     controller = opened.controller
-    assert host.wait_until(lambda: any(s.confidence is not None for s in controller.slices), 180)
-    first = controller.segment_id
+    assert host.wait_until(lambda: any(s.confidence is not None for s in controller.review.slices), 180)
+    first = controller.inputs.segment_id
     host.key("E")
     host.process_events(0.1)
-    assert len(controller.segment_ids) == 2
-    assert controller.segment_id != first
-    assert controller.placing is not None
+    assert len(controller.inputs.segment_ids) == 2
+    assert controller.inputs.segment_id != first
+    assert controller.editing.placing is not None
     host.click("Red", (4.0, 4.0, 1.0))
-    assert host.wait_until(lambda: any(s.confidence is not None for s in controller.slices), 180)
-    controller.select_segment(first)
+    assert host.wait_until(lambda: any(s.confidence is not None for s in controller.review.slices), 180)
+    controller.inputs.select_segment(first)
     assert [
-        s.state.name for s in controller.slices if s.confidence is not None or s.state.name == "ACCEPTED"
+        s.state.name
+        for s in controller.review.slices
+        if s.confidence is not None or s.state.name == "ACCEPTED"
     ] == ["ACCEPTED"]
     host.key("Esc")
 
@@ -68,11 +70,11 @@ def test_cancel_says_at_once_that_it_cancels(host, opened):
     click_and_see(host, opened)
     ui, controller = opened.ui, opened.controller
     host.press(ui.propagateButton)
-    assert controller.busy
+    assert controller.runs.busy
     opened.panel._propagate.cancel()
     assert ui.cancelButton.text == "Cancelling..."
     assert not ui.cancelButton.enabled
-    assert host.wait_until(lambda: not controller.busy, 60)
+    assert host.wait_until(lambda: not controller.runs.busy, 60)
     host.process_events(0.1)
     assert ui.cancelButton.text == "Cancel"
 
@@ -144,13 +146,13 @@ def test_keys_work_in_the_window_of_a_detached_view(host, opened):
     host.process_events(0.05)
     QTest.keyClick(host._canvas("Green"), Qt.Key.Key_P)
     host.process_events(0.05)
-    assert opened.controller.placing is not None
+    assert opened.controller.editing.placing is not None
     QTest.keyClick(host._canvas("Green"), Qt.Key.Key_Escape)
     host.process_events(0.05)
-    assert opened.controller.placing is None
+    assert opened.controller.editing.placing is None
     host.leave_module()
     QTest.keyClick(host._canvas("Green"), Qt.Key.Key_P)
-    assert opened.controller.placing is None
+    assert opened.controller.editing.placing is None
 
 
 def test_waits_for_results_are_short_while_the_mouse_moves_over_a_view(host, opened):
@@ -166,9 +168,13 @@ def test_volume_and_overlap_of_the_selected_segment_are_numbers_beside_it(host, 
     import slicer
 
     controller, ui = opened.controller, opened.ui
-    controller.add_segment("first")
-    first, node, volume = controller.segment_id, controller.segmentation_node, controller.volume_node
-    second = controller.add_segment("second")
+    controller.inputs.add_segment("first")
+    first, node, volume = (
+        controller.inputs.segment_id,
+        controller.inputs.segmentation_node,
+        controller.inputs.volume_node,
+    )
+    second = controller.inputs.add_segment("second")
     array = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
     array[4:8, 10:20, 10:20] = 1
     slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, first, volume)
@@ -178,7 +184,7 @@ def test_volume_and_overlap_of_the_selected_segment_are_numbers_beside_it(host, 
     voxel = 1.5 * 1.5 * 2.0 / 1000
     wanted = f"{400 * voxel:.3g} mL, {50 * voxel:.3g} mL of it also in first"
     assert host.wait_until(lambda: ui.segmentStateLabel.text.endswith(wanted), 10), ui.segmentStateLabel.text
-    controller.select_segment(first)
+    controller.inputs.select_segment(first)
     wanted = f"{400 * voxel:.3g} mL, {50 * voxel:.3g} mL of it also in second"
     assert host.wait_until(lambda: ui.segmentStateLabel.text.endswith(wanted), 10), ui.segmentStateLabel.text
 
@@ -214,8 +220,8 @@ def test_name_of_slicers_terminology_is_completed_and_says_what_the_segment_is(h
     host.press(ui.addSegmentButton)
     host.process_events(0.05)
     assert ui.segmentNameEdit.text == ""
-    segmentation = widget.controller.segmentation_node.GetSegmentation()
-    kidney, lesion = (segmentation.GetSegment(each) for each in widget.controller.segment_ids)
+    segmentation = widget.controller.inputs.segmentation_node.GetSegmentation()
+    kidney, lesion = (segmentation.GetSegment(each) for each in widget.controller.inputs.segment_ids)
     assert (kidney.GetName(), lesion.GetName()) == ("left KIDNEY", "lesion 3")
     entry = vtk.reference("")
     assert kidney.GetTag("TerminologyEntry", entry)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from ..core.errors import SessionError
 from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
-from .scene_sync import SceneSync
+from .projector import Projector
 from .state import ChangedVoxels, Topic
 from .workspace import Workspace
 
@@ -16,29 +16,27 @@ from .workspace import Workspace
 class Changes:
     """The difference between a segment before and after its last run."""
 
-    def __init__(self, work: Workspace, sync: SceneSync) -> None:
-        self._work, self._sync = work, sync
-        self._before: dict[int, tuple[int, SegmentObject]] = {}  # object -> run, the object before it
+    def __init__(self, work: Workspace, projector: Projector) -> None:
+        self._work, self._projector = work, projector
         self.shown = False
-        work.changes_exist = lambda: self._selected() is not None
-        work.on_close.append(self.forget)
+        work.closing.connect(self.forget)
 
-    def finished(self, run: int, before: dict[int, SegmentObject]) -> None:
-        """A run is complete."""
+    def run_finished(self, run: int, before: dict[int, SegmentObject]) -> None:
+        """A run is complete, on objects that were as `before`."""
         for object_id, obj in before.items():
-            self._before[object_id] = (run, obj)
+            self._work.before_runs[object_id] = (run, obj)
         self._draw()
 
     def forget(self) -> None:
         """The session ends."""
-        self._before.clear()
+        self._work.before_runs.clear()
         self.shown = False
         self._work.scene.views.hide_changes()
 
     @property
     def last(self) -> ChangedVoxels | None:
-        """Return what the last run of the selected segment changed."""
-        found = self._selected()
+        """Return what the last run of the selected segment changed; None when there is nothing to keep or revert."""
+        found = self._work.last_run
         if found is None:
             return None
         added, removed = self._difference(*found)
@@ -46,50 +44,37 @@ class Changes:
         return ChangedVoxels(count[0], count[1], tuple(sorted({*added, *removed})))
 
     def show(self, shown: bool) -> None:
-        """See the controller."""
-        if shown and self._selected() is None:
+        """Show in color what the last run added and removed."""
+        if shown and self._work.last_run is None:
             raise SessionError(_("There is no run of this segment whose changes could be shown."))
         self.shown = shown
         self._draw()
         self._work.notify(Topic.MASKS)
 
     def keep(self) -> None:
-        """See the controller."""
+        """Agree with what the last run changed; the colors go."""
         object_id = self._work.object_id
-        if object_id is None or self._before.pop(object_id, None) is None:
+        if object_id is None or self._work.before_runs.pop(object_id, None) is None:
             raise SessionError(_("There is no run of this segment whose changes could be kept."))
         self.show(False)
 
     def revert(self) -> None:
-        """See the controller."""
+        """Bring back the masks from before the last run, as one step of undo."""
         session = self._work.usable_volume()[1]
-        found, object_id = self._selected(), self._work.object_id
+        found, object_id = self._work.last_run, self._work.object_id
         if found is None or object_id is None:
             raise SessionError(_("There is no run of this segment whose changes could be reverted."))
         before, after = found
-        run = self._before.pop(object_id)[0]
+        run = self._work.before_runs.pop(object_id)[0]
         if session.last_run == run and session.next_undo() == {object_id}:
             session.undo()
         else:
             session.restore_masks(object_id, before, f"Revert {after.name}")
         self.shown = False
         self._work.scene.views.hide_changes()
-        self._sync.after_change([object_id])
-
-    def refresh(self) -> None:
-        """Masks or the selected segment have changed."""
-        if self.shown:
-            self._draw()
+        self._projector.after_change([object_id])
 
     # -- inside
-
-    def _selected(self) -> tuple[SegmentObject, SegmentObject] | None:
-        """The selected object before its last run, and now; None when the run was undone or there was none."""
-        now, session = self._work.selected_object, self._work.session
-        known = None if now is None else self._before.get(now.id)
-        if now is None or known is None or session is None or not session.has_run(known[0]):
-            return None
-        return known[1], now
 
     def _difference(
         self, before: SegmentObject, now: SegmentObject
@@ -104,12 +89,12 @@ class Changes:
             was_there.pop(index, None)
             if preview.under is not None:
                 was_there[index] = preview.under
-        cleaned = self._sync.shown_masks.shown(before)
+        cleaned = self._projector.shown_masks.shown(before)
         olds = {
             index: stored.mask if index in before.previews else cleaned.get(index, stored.mask)
             for index, stored in was_there.items()
         }
-        news = self._sync.shown_masks.shown(now)
+        news = self._projector.shown_masks.shown(now)
         for index in olds.keys() | news.keys():
             old, new = olds.get(index), news.get(index)
             if old is not None and new is not None and old == new:
@@ -124,7 +109,7 @@ class Changes:
         return added, removed
 
     def _draw(self) -> None:
-        found, volume, views = self._selected(), self._work.volume_node, self._work.scene.views
+        found, volume, views = self._work.last_run, self._work.volume_node, self._work.scene.views
         if not self.shown or found is None or volume is None or found[1].axis is None:
             views.hide_changes()
             self.shown = self.shown and found is not None

@@ -1,8 +1,7 @@
-"""Prompts and masks of the user into the session, and from the session into the scene."""
+"""Prompts, locks, clean-up and masks of the user into the session."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
@@ -10,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.cleanups import Cleanup
-from ..core.errors import DrawnSliceError, GeometryError, MedSAMError, OtherVolumeError, SessionError
+from ..core.errors import DrawnSliceError, MedSAMError, OtherVolumeError, SessionError
 from ..core.geometry import SliceAxis
 from ..core.masks import MaskState
 from ..core.prompts import MaskPrompt, Prompt, SliceRef, in_slice
@@ -19,33 +18,74 @@ from ..core.session import Session
 from ..core.strokes import scribble_from_mask
 from ..core.translation import tr as _
 from .ports import PromptEdit, ShownSlice, Tool
-from .scene_sync import SceneSync
+from .projector import Projector
+from .signals import Signal
 from .state import Level, Topic
 from .workspace import Workspace
 
-logger = logging.getLogger(__name__)
 T = TypeVar("T")
 DRAG_SECONDS = 1.0
 """Changes of one prompt that follow each other this fast are one step of undo."""
 
-EDIT_SECONDS = 0.2
-"""How long an edit of another module may rest before it is taken over."""
-
 
 class Editing:
-    """Everything the user says about objects."""
+    """Prompts, locks, clean-up and masks of the user.
 
-    def __init__(self, work: Workspace, sync: SceneSync) -> None:
-        self._work = work
-        self.sync = sync
-        self.on_prompts_changed: Callable[[int], None] = lambda object_id: None
-        self._waiting_edits = False
+    Args:
+        work: the document.
+        projector: shows it.
+        add_segment: makes a segment when there is none, and selects it.
+
+    Signals:
+        prompts_changed: the prompts of an object are others.
+    """
+
+    def __init__(self, work: Workspace, projector: Projector, add_segment: Callable[[], str]) -> None:
+        self._work, self._projector, self._add_segment = work, projector, add_segment
+        self.prompts_changed: Signal[[int]] = Signal()
         self._range: tuple[int, int] | None = None  # object and run of the last change of a range
         self.refused: PromptEdit | None = None  # on a slice that was drawn elsewhere
         self._drag: tuple[int, int, int, float] | None = None  # object, position, run, when
-        work.on_prompt_edit = self.apply_edit
-        work.on_too_small = self._place_again
-        work.take_edits = self.take_edits
+        work.prompt_edited.connect(self.apply_edit)
+        work.tool_left.connect(self._tool_left)
+
+    # ---------------------------------------------------------------------------------------------- what there is
+
+    @property
+    def axis(self) -> SliceAxis | None:
+        """The slice axis of the selected segment, None before its first prompt."""
+        obj = self._work.selected_object
+        return obj.axis if obj else None
+
+    @property
+    def slice_range(self) -> tuple[int, int] | None:
+        """First and last slice to propagate over; None = all."""
+        obj = self._work.selected_object
+        return obj.slice_range if obj else None
+
+    @property
+    def placing(self) -> Tool | None:
+        """The tool in the user's hand."""
+        return self._work.placing_tool
+
+    @property
+    def segment_states(self) -> Mapping[str, str]:
+        """By segment id, one short text for the table: "3 prompts", "120 slices, 2 accepted", ..."""
+        states = {}
+        for obj in self._work.objects:
+            segment_id = self._work.segment_of(obj.id)
+            if segment_id is not None:
+                states[segment_id] = state_of(obj)
+        return states
+
+    def is_locked(self, segment_id: str) -> bool:
+        """Return whether a segment is locked."""
+        return self._work.is_locked(segment_id)
+
+    def cleanup(self, segment_id: str) -> Cleanup:
+        """The clean-up of a segment."""
+        obj = self._work.object(self._work.object_ids.get(segment_id))
+        return self._work.cleanup if obj is None else obj.cleanup
 
     # ------------------------------------------------------------------------------------------------ objects
 
@@ -56,7 +96,7 @@ class Editing:
         if work.masks is None or segment_id not in work.segment_ids:
             raise SessionError(_("There is no segment {segment!r}.").format(segment=segment_id))
         known = work.object_ids.get(segment_id)
-        if known is None or all(obj.id != known for obj in session.objects):
+        if known is None or work.object(known) is None:
             name = unused_name(session, work.masks.name(segment_id))
             color, locked = work.masks.color(segment_id), work.masks.locked(segment_id)
             known = session.adopt_object(name, color, locked, work.cleanup)
@@ -75,13 +115,13 @@ class Editing:
         if there:
             session.adopt_masks(object_id, there, axis)
             work.masks.set_axis(segment_id, axis)
-            self.sync.shown_masks.start_from(session.object(object_id))
+            self._projector.shown_masks.start_from(session.object(object_id))
 
     def selected(self) -> int:
         """The object of the selected segment; a sentence when none is selected or it is locked."""
         if self._work.segment_id is None:
             raise SessionError(_("Add or select a segment first."))
-        self.take_edits()
+        self._projector.take_edits()
         object_id = self.object_of(self._work.segment_id)
         obj = self._session().object(object_id)
         if obj.locked:
@@ -89,58 +129,70 @@ class Editing:
         return object_id
 
     def set_locked(self, segment_id: str, locked: bool) -> None:
-        """See the controller."""
+        """Keep prompts and masks of a segment as they are, or let them change again; one step of undo."""
         object_id = self.object_of(segment_id)
         obj = self._session().object(object_id)
-        if locked and obj.run and obj.unfinished and self._work.run_is_on():
+        if locked and obj.run and obj.unfinished and self._work.running is not None:
             text = _("{name!r} is being propagated: cancel that or wait for its end, then lock it.")
             raise SessionError(text.format(name=obj.name))
         self.change(object_id, lambda session: session.set_locked(object_id, locked))
 
     def set_cleanup(self, segment_id: str, cleanup: Cleanup) -> None:
-        """See the controller."""
+        """Clean the masks of a segment as they are shown; the raw ones come back when it is switched off.
+
+        Segments that are added from now on begin with the same.
+        """
         object_id = self.object_of(segment_id)
         self.change(object_id, lambda session: session.set_cleanup(object_id, cleanup))
         self._work.cleanup = cleanup
 
-    def cleanup(self, segment_id: str) -> Cleanup:
-        """See the controller."""
-        session, known = self._work.session, self._work.object_ids.get(segment_id)
-        objects = session.objects if session else ()
-        return next((obj.cleanup for obj in objects if obj.id == known), self._work.cleanup)
-
     # ------------------------------------------------------------------------------------------------ prompts
 
-    def start_placing(self, tool: Tool, add_segment: Callable[[], str]) -> None:
-        """See the controller; `add_segment` makes a segment when there is none."""
+    def start_placing(self, tool: Tool) -> None:
+        """Let the user place prompts of one kind for the selected segment; one is added if there is none."""
         volume = self._work.usable_volume()[0]
         if self._work.segment_id is None:
-            add_segment()
+            self._add_segment()
         obj = self._session().object(self.selected())
-        self.sync.prompts()
-        self._work.placing.start(tool, self.sync.markups_of(obj), volume)
+        self._projector.prompts()
+        self._work.placing.start(tool, self._projector.markups_of(obj), volume)
         self._work.notify(Topic.TOOL)
 
     def stop_placing(self) -> None:
-        """See the controller."""
+        """Leave place mode."""
         self._work.placing.stop()
         self._work.notify(Topic.TOOL)
 
+    def segment_selected(self) -> None:
+        """Another segment is selected: the tool in the user's hand goes on with that one."""
+        if self.placing is None:
+            return
+        try:
+            self.start_placing(self.placing)
+        except MedSAMError as error:
+            self.stop_placing()
+            self._work.show_error(error)
+
+    def _tool_left(self, too_small: Tool | None) -> None:
+        self._work.notify(Topic.TOOL)
+        if too_small is not None:  # Slicer leaves place mode only after this
+            self._work.poller.soon(lambda: self._place_again(too_small))
+
     def _place_again(self, tool: Tool) -> None:
         """Both clicks of a box or line were at one place: say so, and let the user draw it again."""
-        if self._work.segment_id is None or self._work.placing_tool is not None:
+        if self._work.segment_id is None or self.placing is not None:
             return
         box = _("Both clicks were at one place: click two opposite corners of the box.")
         line = _("Both clicks were at one place: click the two ends of the diameter.")
         try:
-            self.start_placing(tool, lambda: self._work.segment_id or "")
+            self.start_placing(tool)
         except MedSAMError as error:
             self._work.show_error(error)
         else:
             self._work.show_message(box if tool is Tool.BOX else line, Level.WARNING)
 
     def apply_edit(self, edit: PromptEdit) -> None:
-        """Take over what the user did to a markup; what cannot be is told, and the markup goes back."""
+        """Take over what the user did to a prompt; for what is refused a message is shown, and the prompt as before."""
         if self._work.session is None or self._work.volume_node is None:
             return
         try:
@@ -151,11 +203,11 @@ class Editing:
             if isinstance(error, DrawnSliceError):
                 self.refused = edit
             self._work.show_error(error)
-            self.sync.prompts()
+            self._projector.prompts()
 
     def _take(self, edit: PromptEdit) -> None:
         session = self._work.usable_volume()[1]
-        self.take_edits()
+        self._projector.take_edits()
         obj = session.object(edit.object_id)
         if obj.locked:
             raise SessionError(_('"{segment}" is locked: unlock it first.').format(segment=obj.name))
@@ -196,8 +248,10 @@ class Editing:
                 lambda session: session.replace_prompt(obj.id, position, prompt, ranged, slice_range, run),
             )
 
-    def add_scribble(self, mask: npt.NDArray[np.bool_], positive: bool, shown: ShownSlice | None) -> None:
-        """See the controller."""
+    def add_scribble(
+        self, mask: npt.NDArray[np.bool_], positive: bool = True, shown: ShownSlice | None = None
+    ) -> None:
+        """Add a stroke that was painted: bool (rows, columns) of a slice, by default the one shown."""
         self._check_view(shown)
         object_id = self.selected()
         shown = shown or self._shown()
@@ -217,7 +271,7 @@ class Editing:
         self._show_first(obj, prompt)
 
     def use_current_mask(self) -> None:
-        """See the controller."""
+        """Keep the mask that the segment has on the shown slice as it is, as a key slice."""
         object_id = self.selected()
         shown, work = self._shown(), self._work
         assert work.masks is not None
@@ -233,8 +287,18 @@ class Editing:
         masks, label = {shown.index: mask}, _("Use the mask of slice {index}").format(index=shown.index)
         self.change(object_id, lambda session: session.edit_masks(object_id, masks, shown.axis, label))
 
-    def set_range(self, slice_range: tuple[int, int] | None) -> None:
-        """See the controller."""
+    def set_range(self, first: int, last: int) -> None:
+        """Propagate the selected segment from slice `first` to `last` only, both included.
+
+        Changes of the range that follow each other are one step of undo.
+        """
+        self._set_range((first, last))
+
+    def clear_range(self) -> None:
+        """Propagate the selected segment over the whole volume."""
+        self._set_range(None)
+
+    def _set_range(self, slice_range: tuple[int, int] | None) -> None:
         object_id = self.selected()
         reaching = covering(slice_range, self._session().object(object_id).prompts)
         if reaching != slice_range:
@@ -243,33 +307,41 @@ class Editing:
         self.change(object_id, lambda session: session.set_slice_range(object_id, reaching, run))
 
     def set_range_end(self, first: bool) -> None:
-        """See the controller."""
+        """Let the range of the selected segment begin at the shown slice, or end there."""
         obj = self._session().object(self.selected())
-        index = self.index_or_shown(None)
+        index = self._index_or_shown(None)
         axis = obj.axis if obj.axis is not None else self._shown().axis
         low, high = obj.slice_range or (0, self._session().geometry.slice_count(axis) - 1)
-        self.set_range((index, max(index, high)) if first else (min(index, low), index))
+        self._set_range((index, max(index, high)) if first else (min(index, low), index))
 
     def remove_prompts(self) -> None:
-        """See the controller."""
+        """Remove all prompts of the selected segment, in one step; its masks stay but for previews."""
         object_id = self.selected()
         self.change(object_id, lambda session: session.remove_prompts(object_id))
 
     # ---------------------------------------------------------------------------------------- masks of the user
 
-    def accept(self, indices: Iterable[int] | None) -> None:
+    def accept_slice(self, index: int | None = None) -> None:
+        """Keep the mask of a slice (the shown one) from ever being overwritten."""
+        self._accept([self._index_or_shown(index)])
+
+    def accept_all(self) -> None:
+        """Keep the masks of all slices of the selected segment."""
+        self._accept(None)
+
+    def release_slice(self, index: int | None = None) -> None:
+        """Let propagations replace the mask of a slice (the shown one) again."""
+        chosen, object_id = [self._index_or_shown(index)], self.selected()
+        self.change(object_id, lambda session: session.release(object_id, chosen))
+
+    def _accept(self, indices: Iterable[int] | None) -> None:
         """Accept slices; None = all that have a mask."""
         object_id = self.selected()
         obj = self._session().object(object_id)
         chosen = [*obj.masks] if indices is None else [*indices]
         self.change(object_id, lambda session: session.accept(object_id, chosen))
 
-    def release(self, indices: Iterable[int]) -> None:
-        """Release slices."""
-        object_id, chosen = self.selected(), [*indices]
-        self.change(object_id, lambda session: session.release(object_id, chosen))
-
-    def index_or_shown(self, index: int | None) -> int:
+    def _index_or_shown(self, index: int | None) -> int:
         """The slice meant: `index`, or the shown one."""
         if index is not None:
             return index
@@ -279,81 +351,18 @@ class Editing:
             raise SessionError(text.format(segment=obj.name, slices=self._slices(obj)))
         return shown.index
 
-    def edited_elsewhere(self) -> None:
-        """Somebody else changed voxels, or may have: take that over in a moment, or when the module is opened."""
-        if self._work.in_use:
-            self._work.poller.schedule("edits", EDIT_SECONDS, self.take_edits)
-        else:
-            self._waiting_edits = True
-
-    def set_in_use(self, in_use: bool) -> None:
-        """See the controller."""
-        self._work.in_use = in_use
-        if in_use and self._waiting_edits:
-            self._waiting_edits = False
-            self.edited_elsewhere()
-
-    def take_edits(self) -> None:
-        """Masks that somebody else changed become the user's own, one step each segment.
-
-        To be called before the session changes and before anything is written: the voxels are compared with what was
-        written, so that no edit is missed, whether or not Slicer told of it.
-        """
-        work = self._work
-        work.poller.unschedule("edits")
-        if work.masks is None or work.session is None:
-            return
-        try:
-            edits = work.masks.edits(work.object_ids)
-        except GeometryError as error:  # nothing can be written either
-            logger.warning("Edits cannot be followed: %s", error)
-            return
-        for segment_id, masks in edits.items():
-            work.masks.settle(segment_id)
-            known = work.object_ids.get(segment_id)
-            obj = next((obj for obj in work.session.objects if obj.id == known), None)
-            if obj is not None:  # else it is taken over with the first prompt
-                self._take_edit(segment_id, obj, masks)
-
-    def _take_edit(
-        self, segment_id: str, obj: SegmentObject, masks: Mapping[int, npt.NDArray[np.bool_]]
-    ) -> None:
-        work, axis = self._work, obj.axis
-        assert work.session is not None
-        assert work.masks is not None
-        if axis is None:  # all that is there, across the slices that the user sees
-            shown = work.shown()
-            axis = SliceAxis.K if shown is None else shown.axis
-            masks = work.masks.read_slices(segment_id, axis)
-        if not masks:
-            return
-        self.sync.shown_masks.wrote(obj.id, axis, masks)
-        lost = frozenset() if obj.locked else _emptied(obj, masks)
-        if obj.locked:
-            work.session.adopt_masks(obj.id, masks, axis)
-        else:
-            drawn = {index: mask for index, mask in masks.items() if index not in lost}
-            work.session.edit_masks(obj.id, drawn, axis, lost=sorted(lost))
-        self.sync.after_change([obj.id])
-        if lost:
-            text = _(
-                'Another module emptied {count} slices of "{segment}": the next propagation computes them again, '
-                "and Undo brings them back."
-            )
-            work.show_message(text.format(count=len(lost), segment=obj.name), Level.WARNING)
-
     # ------------------------------------------------------------------------------------------------- inside
 
     def change(self, object_id: int, act: Callable[[Session], T]) -> T:
         """Do one thing to the session and show it; a run of that object is planned again."""
         session = self._session()
-        self.take_edits()
+        self._projector.take_edits()
         before = session.object(object_id)
         done = act(session)
-        self.sync.after_change([object_id])
-        after = next((obj for obj in session.objects if obj.id == object_id), None)
+        self._projector.after_change([object_id])
+        after = self._work.object(object_id)
         if after is not None and after.prompts != before.prompts:
-            self.on_prompts_changed(object_id)
+            self.prompts_changed.emit(object_id)
         return done
 
     def _show_range(self, reaching: tuple[int, int] | None) -> None:
@@ -449,25 +458,6 @@ class Editing:
         if last is None or last[0] != object_id or session.last_run != last[1]:
             self._range = last = object_id, session.new_run()
         return last[1]
-
-    def segment_states(self) -> dict[str, str]:
-        """See the controller."""
-        session, states = self._work.session, {}
-        for obj in session.objects if session else ():
-            segment_id = self._work.segment_of(obj.id)
-            if segment_id is not None:
-                states[segment_id] = state_of(obj)
-        return states
-
-
-def _emptied(obj: SegmentObject, masks: Mapping[int, npt.NDArray[np.bool_]]) -> frozenset[int]:
-    """The slices on which a mask of the network is gone, as after Undo in Segment Editor, which has its own history."""
-    before = {index: obj.masks[index] for index in masks if index in obj.masks}
-    return frozenset(
-        index
-        for index, stored in before.items()
-        if not stored.is_kept and not stored.mask.is_empty and not masks[index].any()
-    )
 
 
 def covering(slice_range: tuple[int, int] | None, prompts: Iterable[Prompt]) -> tuple[int, int] | None:

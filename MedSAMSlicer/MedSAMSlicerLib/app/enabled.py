@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ..core.prompts import Box, MaskPrompt, RecistLine
-from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
 from .review import doubtful_slices
 from .state import Action, NetworkState
@@ -15,7 +14,7 @@ Check = Callable[[Workspace], "str | None"]
 
 
 def reason(work: Workspace, action: Action) -> str | None:
-    """See the controller."""
+    """Return why `action` is not possible now, in one sentence; None when it is."""
     if work.closed:
         return _("The module is closed.")
     for check in _CHECKS[action]:
@@ -39,7 +38,9 @@ def _unlocked(work: Workspace) -> str | None:
 
 
 def _idle(work: Workspace) -> str | None:
-    return _("A propagation is under way: cancel it or wait for its end first.") if work.run_is_on() else None
+    if work.running is None:
+        return None
+    return _("A propagation is under way: cancel it or wait for its end first.")
 
 
 def _network(work: Workspace) -> str | None:
@@ -99,27 +100,19 @@ def _masks(work: Workspace) -> str | None:
 
 
 def _pending(work: Workspace) -> str | None:
-    obj, session = work.selected_object, work.session
-    if obj is None or session is None or obj.id in work.stale:
-        return None
-    if session.pending_slices(obj.id):
+    obj = work.selected_object
+    if obj is None or work.is_due(obj):
         return None
     return _(
         "Every slice is computed: correct one with a prompt, and the slices beside it are computed again."
     )
 
 
-def _is_due(work: Workspace, obj: SegmentObject) -> bool:
-    session = work.session
-    return session is not None and (bool(session.pending_slices(obj.id)) or obj.id in work.stale)
-
-
 def _any_due(work: Workspace) -> str | None:
-    session = work.session
-    objects = [obj for obj in (session.objects if session else ()) if not obj.locked and obj.key_slices]
+    objects = [obj for obj in work.objects if not obj.locked and obj.key_slices]
     if not objects:
         return _("No unlocked segment has prompts.")
-    if any(_is_due(work, obj) for obj in objects):
+    if any(work.is_due(obj) for obj in objects):
         return None
     return _("Every slice of every segment is computed.")
 
@@ -166,9 +159,7 @@ def _ranged(work: Workspace) -> str | None:
 
 
 def _changes(work: Workspace) -> str | None:
-    return (
-        None if work.changes_exist() else _("There is no run of this segment whose changes could be shown.")
-    )
+    return None if work.last_run else _("There is no run of this segment whose changes could be shown.")
 
 
 def _started(work: Workspace) -> str | None:
@@ -177,7 +168,7 @@ def _started(work: Workspace) -> str | None:
 
 
 def _running(work: Workspace) -> str | None:
-    return None if work.run_is_on() else _("Nothing is under way.")
+    return _("Nothing is under way.") if work.running is None else None
 
 
 def _objects(work: Workspace) -> str | None:

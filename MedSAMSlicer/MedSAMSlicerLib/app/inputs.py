@@ -6,16 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ..core.errors import MedSAMError, NonLinearTransformError, SessionError
-from ..core.geometry import SliceAxis
+from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.session import Session
 from ..core.translation import tr as _
 from ..io.segmentations import color_of
-from .editing import Editing, unused_name
+from .editing import unused_name
 from .moved_volume import follow_volume
 from .network_inputs import NetworkInputs
 from .persistence import read_state, saved_network, write_state
 from .ports import Handle, Mask, SceneListener, SegmentsListener, VolumeListener, Watch
-from .scene_sync import SceneSync
+from .projector import Projector
+from .signals import Signal
 from .state import Level, NetworkState, Topic
 from .workspace import Workspace
 
@@ -24,26 +25,65 @@ _SAVE_SECONDS = 0.05
 
 
 class Inputs:
-    """What the user chose to work on."""
+    """The volume, the segmentation and the selected segment.
 
-    def __init__(self, work: Workspace, sync: SceneSync, editing: Editing, network: NetworkInputs) -> None:
-        self._work, self._sync, self._editing, self._network = work, sync, editing, network
-        self.on_session_end: Callable[[], None] = lambda: None
+    Signals:
+        session_ends: no result of the session is to be shown any more.
+        segment_selected: another segment is selected.
+        object_removed: the segment of an object was deleted.
+    """
+
+    def __init__(self, work: Workspace, projector: Projector, network: NetworkInputs) -> None:
+        self._work, self._projector, self._network = work, projector, network
+        self.session_ends: Signal[[]] = Signal()
+        self.segment_selected: Signal[[]] = Signal()
+        self.object_removed: Signal[[int]] = Signal()
         self._watch: Watch | None = None
         actions = (self._node_removed, self._scene_closes, self._scene_closed, self._scene_loaded)
         remove = work.scene.observe(SceneListener(*(_unless_closed(work, act) for act in actions)))
         work.observe(self._changed)
-        work.on_close.append(remove)
-        work.on_close.append(self._close)
+        work.closing.connect(remove)
+        work.closing.connect(self._close)
 
     def restore(self) -> None:
         """Go on with what the scene says."""
         self._scene_loaded()
 
+    # ------------------------------------------------------------------------------------------------ what there is
+
+    @property
+    def volume_node(self) -> Handle | None:
+        """The volume; None when there is none or it was deleted."""
+        return self._work.volume_node
+
+    @property
+    def geometry(self) -> VolumeGeometry | None:
+        """Shape and place of the volume's voxels."""
+        return self._work.geometry
+
+    @property
+    def segmentation_node(self) -> Handle | None:
+        """Where masks go; None until the first segment is added."""
+        return self._work.segmentation_node
+
+    @property
+    def segment_id(self) -> str | None:
+        """The selected segment."""
+        return self._work.segment_id
+
+    @property
+    def segment_ids(self) -> tuple[str, ...]:
+        """All segments of the segmentation, in the order of its table."""
+        return self._work.segment_ids
+
     # -------------------------------------------------------------------------------------------------- the volume
 
     def set_volume(self, node: Handle | None) -> None:
-        """See the controller."""
+        """Work on this scalar volume; a session on another volume ends, its segments and prompts stay in the scene.
+
+        Raises:
+            VolumeError, GeometryError: the volume cannot be used, such as under a non-linear transform.
+        """
         if node is self._work.volume_node:
             return
         self._work.offered_volume_id = None
@@ -106,9 +146,9 @@ class Inputs:
                 work.object_ids.update(read_state(text, work.session, work.masks))
             except MedSAMError as error:
                 work.show_error(error)
-            self._sync.restored()
+            self._projector.restored()
             work.parameter.use_session_of(node, chosen)
-        self._sync.prompts()
+        self._projector.prompts()
         if text and work.session.objects:
             self._network.go_on_with(*saved_network(text))
         else:
@@ -123,7 +163,7 @@ class Inputs:
     def _end_session(self, closing: bool = False) -> None:
         """Forget session and volume; the scene stays as it is."""
         work = self._work
-        self.on_session_end()
+        self.session_ends.emit()
         work.poller.unschedule("edits")
         work.poller.unschedule("save")
         if self._watch is not None:
@@ -140,8 +180,8 @@ class Inputs:
         work.object_ids.clear()
         work.removed_ids.clear()
         work.stale.clear()
-        self._sync.start()
-        self._sync.forget_in_engine(None)
+        self._projector.start()
+        self._network.forget_volume()
         if work.network.state is not NetworkState.NOT_INSTALLED:
             work.network = replace(work.network, state=NetworkState.WAITING)
 
@@ -160,7 +200,12 @@ class Inputs:
             work.show_error(error)
             work.notify(*Topic)
             return
-        if not same and self._watch and self._watch.voxels_are_the_same and follow_volume(work, self._sync):
+        if (
+            not same
+            and self._watch
+            and self._watch.voxels_are_the_same
+            and follow_volume(work, self._projector)
+        ):
             self._watch_volume(node)
             self._network.prepare()
             work.notify(*(topic for topic in Topic if topic is not Topic.MESSAGE))
@@ -184,8 +229,8 @@ class Inputs:
                     object_id=obj.id,
                 )
             work.object_ids.update(ids)
-            self._sync.restored()
-            self._sync.prompts()
+            self._projector.restored()
+            self._projector.prompts()
             text = _(
                 'The voxels of "{volume}" were changed: your prompts and masks stay, but Undo starts over.'
             ).format(volume=name)
@@ -203,7 +248,7 @@ class Inputs:
             return
         try:
             work.scene.volumes.check_usable(work.volume_node)
-            self._sync.prompts()
+            self._projector.prompts()
         except MedSAMError as error:  # a non-linear one: the session rests until the volume is chosen again
             bent_id = work.scene.volumes.identifier(work.volume_node)
             self.set_volume(None)
@@ -214,7 +259,7 @@ class Inputs:
     # ------------------------------------------------------------------------------------------ the segmentation
 
     def set_segmentation(self, node: Handle | None) -> None:
-        """See the controller."""
+        """Write into this segmentation; None = one is made when the first segment is added."""
         work = self._work
         if node is work.segmentation_node:
             return
@@ -223,7 +268,7 @@ class Inputs:
             work.scene.segmentations.check(node, volume)
         self.save()
         if work.session is not None and work.session.objects:
-            self.on_session_end()
+            self.session_ends.emit()
             work.prompt_nodes.sync((), volume)  # they come back with the segmentation
         work.parameter.segmentation = node
         if volume is not None:
@@ -236,9 +281,9 @@ class Inputs:
         work.notify(*(topic for topic in Topic if topic is not Topic.MESSAGE))
 
     def _attach(self, node: Handle) -> None:
-        work, editing = self._work, self._editing
+        work = self._work
         listener = SegmentsListener(
-            on_modified=editing.edited_elsewhere,
+            on_modified=self._projector.edited_elsewhere,
             on_added=self._segment_added,
             on_removed=self._segment_removed,
             on_renamed=self._segment_looks,
@@ -259,7 +304,10 @@ class Inputs:
             self._work.notify(Topic.INPUTS)
 
     def add_segment(self, name: str | None = None, terminology: str | None = None) -> str:
-        """See the controller."""
+        """Add an empty segment and select it; a segmentation is made if there is none. Returns its segment id.
+
+        `terminology` is Slicer's serialized entry that says what it is; None = it stays open.
+        """
         work = self._work
         self.ensure_segmentation()
         assert work.masks is not None
@@ -274,20 +322,15 @@ class Inputs:
         return segment_id
 
     def select_segment(self, segment_id: str) -> None:
-        """See the controller."""
+        """Let prompts go to this segment."""
         work = self._work
         if segment_id not in work.segment_ids:
             raise SessionError(_("There is no segment {segment!r}.").format(segment=segment_id))
         if segment_id == work.segment_id:
             return
         work.segment_id = work.parameter.segment_id = segment_id
-        self._sync.prompts()
-        if work.placing_tool is not None:
-            try:
-                self._editing.start_placing(work.placing_tool, lambda: segment_id)
-            except MedSAMError as error:
-                self._editing.stop_placing()
-                work.show_error(error)
+        self._projector.prompts()
+        self.segment_selected.emit()
         work.notify(Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.VIEW)
 
     def _segment_added(self, segment_id: str) -> None:
@@ -305,15 +348,15 @@ class Inputs:
         object_id = work.object_ids.pop(segment_id, None)
         if object_id is not None and work.session is not None:
             work.removed_ids[object_id] = segment_id
-            self._sync.shown_masks.forget(object_id)
+            self._projector.shown_masks.forget(object_id)
             obj = work.session.object(object_id)
             if edits and obj.locked:
                 work.session.adopt_masks(object_id, edits, axis)
             elif edits:
                 work.session.edit_masks(object_id, edits, axis)
             work.session.delete_object(object_id, even_locked=True)
-            self._sync.after_change([object_id])
-            self._editing.on_prompts_changed(object_id)
+            self._projector.after_change([object_id])
+            self.object_removed.emit(object_id)
             if obj.prompts or obj.masks:  # it may have been Undo in Segment Editor, which was meant otherwise
                 work.show_message(_('"{segment}" was deleted: Undo brings it back.').format(segment=obj.name))
         work.notify(Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.HISTORY)
@@ -327,7 +370,7 @@ class Inputs:
             if name != obj.name:
                 name = unused_name(work.session, name)
             work.session.describe(object_id, name, work.masks.color(segment_id))
-            self._sync.prompts()
+            self._projector.prompts()
         work.notify(Topic.SEGMENTS)
 
     # ----------------------------------------------------------------------------------------------------- scene
@@ -335,13 +378,13 @@ class Inputs:
     def save(self) -> None:
         """Write the session into the scene, with what another module has edited until now."""
         if self._work.masks is not None:
-            self._editing.take_edits()
+            self._projector.take_edits()
         self._write()
 
     def _changed(self, topic: Topic) -> None:
         """Keep the session in the scene up to date: Slicer tells nobody before it saves a scene."""
         if topic in _SAVED:
-            seconds = _SAVE_SECONDS * (10 if self._work.run_is_on() else 1)
+            seconds = _SAVE_SECONDS * (1 if self._work.running is None else 10)
             self._work.poller.schedule("save", seconds, self._write)
 
     def _write(self) -> None:

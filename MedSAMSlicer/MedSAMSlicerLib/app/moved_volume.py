@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from .persistence import moved_state
-from .scene_sync import SceneSync
+from .projector import Projector
 from .workspace import Workspace
 
 
-def follow_volume(work: Workspace, sync: SceneSync) -> bool:
+def follow_volume(work: Workspace, projector: Projector) -> bool:
     """Let the session go with its volume, and say whether it does: not when its masks lie beside the volume then.
 
     Raises:
@@ -17,7 +17,7 @@ def follow_volume(work: Workspace, sync: SceneSync) -> bool:
     if node is None or session is None or not (work.masks is None or work.masks.moved_with_volume()):
         return False
     geometry = work.geometry = work.scene.volumes.geometry(node)
-    sync.shown_masks.move(session.move(geometry))
+    projector.shown_masks.move(session.move(geometry))
     work.parameter.change_sessions_of(node, lambda text: moved_state(text, geometry))
-    sync.prompts()
+    projector.prompts()
     return True

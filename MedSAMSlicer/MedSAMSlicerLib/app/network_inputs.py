@@ -10,21 +10,98 @@ from ..core.intensity import CT_PRESETS, Window
 from ..core.translation import tr as _
 from ..models.registry import Registry
 from .engine_state import NetworkChoice, Prepared
-from .jobs import PrepareJob, WindowJob
-from .scene_sync import SceneSync
+from .jobs import ForgetJob, PrepareJob, WindowJob
+from .signals import Signal
 from .state import Level, NetworkState, Topic
 from .workspace import Workspace
 
 
 class NetworkInputs:
-    """The choices about the network; it is prepared in the background whenever one of them changes."""
+    """The choices about the network; it is prepared in the background whenever one of them changes.
 
-    def __init__(self, work: Workspace, sync: SceneSync) -> None:
-        self._work, self._sync = work, sync
+    Signals:
+        ready: the network is ready, maybe another than before.
+    """
+
+    def __init__(self, work: Workspace) -> None:
+        self._work = work
+        self.ready: Signal[[]] = Signal()
         self._saved_sha256: str | None = None
 
+    # -- what is chosen, and what it turned out to be
+
+    @property
+    def window_spec(self) -> str:
+        """The window that was asked for last."""
+        return self._work.window_spec
+
+    @property
+    def window(self) -> Window | None:
+        """The gray values the network sees as black and white; None until they are known."""
+        return self._work.window
+
+    @property
+    def window_is_fixed(self) -> bool:
+        """Return whether the window follows the views no longer, since a prompt was given."""
+        return any(obj.prompts for obj in self._work.objects)
+
+    @property
+    def checkpoint(self) -> str:
+        """The id or file of the network."""
+        return self._work.checkpoint
+
+    @property
+    def device(self) -> str:
+        """The device asked for; `device_used` is the one found."""
+        return self._work.settings.device
+
+    @property
+    def device_used(self) -> str | None:
+        """Where the network runs, such as "cpu" or "cuda:0 (NVIDIA ...)"; None until it is ready."""
+        return self._work.network.device
+
+    @property
+    def volume_stage(self) -> str:
+        """What looks at all slices together, one of `engine.volume.stage.STAGES`."""
+        return self._work.settings.volume_stage
+
+    @property
+    def tier(self) -> str | None:
+        """The arithmetic asked for; None = chosen by the device."""
+        return self._work.tier
+
+    @property
+    def tier_used(self) -> str | None:
+        """The arithmetic in use; None until the network is ready."""
+        return self._work.network.tier
+
+    @property
+    def overlap(self) -> str:
+        """See `set_overlap`."""
+        return self._work.overlap
+
+    @property
+    def state(self) -> NetworkState:
+        """How far the network is."""
+        return self._work.network.state
+
+    @property
+    def note(self) -> str:
+        """One sentence about the network for the panel, such as that it computes without a GPU; may be empty."""
+        return self._work.network.note
+
+    @property
+    def failure(self) -> str:
+        """Why the network cannot be used; empty while it can."""
+        return self._work.network.failure if self.state is NetworkState.FAILED else ""
+
+    # -- choosing
+
     def set_window(self, spec: str) -> None:
-        """See the controller."""
+        """Choose the window: "display", "auto", a CT preset, "percentile", "pet", "full" or "LOWER,UPPER".
+
+        "display" follows the window of the views until the first prompt is given and stays as it is from then on.
+        """
         self._check_idle()
         chosen = spec.strip().lower()
         if chosen not in ("display", "auto", "percentile", "pet", "full", *CT_PRESETS):
@@ -81,14 +158,14 @@ class NetworkInputs:
     def display_changed(self) -> None:
         """The user turned the display window: the network follows until the first prompt is given."""
         work = self._work
-        untouched = work.session is not None and not any(obj.prompts for obj in work.session.objects)
-        if work.window_spec == "display" and untouched and not work.run_is_on():
+        untouched = work.session is not None and not self.window_is_fixed
+        if work.window_spec == "display" and untouched and work.running is None:
             window = work.scene.volumes.display_window(work.volume_node)
             if window is not None and window != work.window:
                 self._use_window(window)
 
     def set_checkpoint(self, name: str | Path) -> None:
-        """See the controller."""
+        """Use another network, by its id in the registry or its file; it must be on this computer."""
         self._check_idle()
         work = self._work
         registry = Registry.from_environment()
@@ -102,19 +179,22 @@ class NetworkInputs:
         self.prepare()
 
     def set_device(self, device: str) -> None:
-        """See the controller."""
+        """Compute on "auto", "cpu", "cuda", "cuda:1" or "mps"."""
         self._check_idle()
         self._work.settings = replace(self._work.settings, device=device)
         self.prepare()
 
     def set_volume_stage(self, name: str) -> None:
-        """See the controller."""
+        """Look at all slices together with a second network ("auto"), without it ("learned", "fused") or not ("off").
+
+        Masks that are there stay; what is computed from now on goes this way.
+        """
         self._check_idle()
         self._work.settings = replace(self._work.settings, volume_stage=name)
         self.prepare()
 
     def set_tier(self, tier: str | None) -> None:
-        """See the controller."""
+        """Use "exact", "balanced" or "fast" arithmetic; None = chosen by the device."""
         self._check_idle()
         if tier != self._work.tier:
             self._mark_stale()
@@ -122,7 +202,7 @@ class NetworkInputs:
         self.prepare()
 
     def set_overlap(self, policy: str) -> None:
-        """See the controller."""
+        """Say what happens to other segments where a mask is written: "none" keeps them, "visible", "all" give way."""
         if policy not in ("none", "visible", "all"):
             text = _("Other segments are kept with none, or give way with visible or all, not {policy!r}.")
             raise MedSAMError(text.format(policy=policy))
@@ -130,7 +210,7 @@ class NetworkInputs:
         self._work.notify(Topic.INPUTS)
 
     def prepare(self) -> None:
-        """See the controller."""
+        """Make the network ready in the background if it can be; called again after PyTorch was installed."""
         work = self._work
         if work.array is None or work.geometry is None or work.window is None:
             self._network_is(NetworkState.WAITING)
@@ -155,6 +235,12 @@ class NetworkInputs:
         )
         work.poller.start()
 
+    def forget_volume(self) -> None:
+        """Let the worker forget the volume."""
+        if self._work.worker.started:
+            self._work.worker.submit(ForgetJob(None), lambda value: None, lambda error: None)
+            self._work.poller.start()
+
     def _prepared(self, found: Prepared) -> None:
         work, network = self._work, self._work.network
         if found.window != work.window:
@@ -168,7 +254,7 @@ class NetworkInputs:
             work.show_message(text, Level.WARNING)
         self._saved_sha256 = None
         self._network_is(NetworkState.READY)
-        self._sync.network_changed()
+        self.ready.emit()
 
     def _failed(self, error: MedSAMError | None) -> None:
         if error is None or isinstance(error, Cancelled):
@@ -182,12 +268,12 @@ class NetworkInputs:
         self._work.notify(Topic.NETWORK)
 
     def _mark_stale(self) -> None:
-        """Return what was computed so far was computed otherwise."""
+        """Masks that are there were computed otherwise than masks would be now."""
         session = self._work.session
         if session is not None:
             self._work.stale.update(obj.id for obj in session.objects if obj.masks)
             session.outdate_previews()  # they come again once the network is ready
 
     def _check_idle(self) -> None:
-        if self._work.run_is_on():
+        if self._work.running is not None:
             raise SessionError(_("A propagation is under way: cancel it or wait for its end first."))

@@ -70,20 +70,24 @@ class Poller:
         work: the worker.
         timers: None = `poll` is called by hand.
         clock: the time in seconds.
-
-    `on_error` gets what could not be done with a result, such as when a mask cannot be written any more; without
-    it such an error is raised.
+        on_error: called with what could not be done with a result, such as when a mask cannot be written any more;
+            None = such an error is raised.
     """
 
     def __init__(
-        self, work: Work, timers: Timers | None = None, clock: Callable[[], float] = time.perf_counter
+        self,
+        work: Work,
+        timers: Timers | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        on_error: Callable[[MedSAMError], object] | None = None,
     ) -> None:
         self._work, self._clock = work, clock
         self._timer = timers(self._tick, INTERVAL_MS) if timers else None
         self._due: dict[str, tuple[float, Callable[[], None]]] = {}
         self._polling = self._closed = False
         self._active_until = 0.0
-        self.on_error: Callable[[MedSAMError], None] | None = None
+        self._on_error = on_error
+        self._sooner = 0
 
     @property
     def active(self) -> bool:
@@ -111,6 +115,11 @@ class Poller:
         if restart or key not in self._due:
             self._due[key] = (self._clock() + seconds, action)
         self.start()
+
+    def soon(self, action: Callable[[], None]) -> None:
+        """Do something once the event under way is over; every call counts."""
+        self._sooner += 1
+        self.schedule(f"event {self._sooner}", 0.0, action)
 
     def unschedule(self, key: str) -> None:
         """Do not do it."""
@@ -147,9 +156,9 @@ class Poller:
         try:
             action()
         except MedSAMError as error:
-            if self.on_error is None:
+            if self._on_error is None:
                 raise
-            self.on_error(error)
+            self._on_error(error)
 
     def _tick(self) -> None:
         active = self.poll(ACTIVE_WAIT_SECONDS if self.user_is_active else WAIT_SECONDS)

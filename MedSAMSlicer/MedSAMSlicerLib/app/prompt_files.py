@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,15 +11,23 @@ from ..core.prompts import PromptSet
 from ..core.translation import tr as _
 from ..io.atomic import write_bytes
 from .jobs import load_prompts
-from .scene_sync import SceneSync
+from .projector import Projector
 from .workspace import Workspace
 
 
 class PromptFiles:
-    """Export and import."""
+    """Export and import.
 
-    def __init__(self, work: Workspace, sync: SceneSync) -> None:
-        self._work, self._sync = work, sync
+    Args:
+        work: the document.
+        projector: shows it.
+        ensure_segmentation: makes a segmentation if there is none.
+    """
+
+    def __init__(
+        self, work: Workspace, projector: Projector, ensure_segmentation: Callable[[], None]
+    ) -> None:
+        self._work, self._projector, self._ensure_segmentation = work, projector, ensure_segmentation
 
     def prompt_sets(self) -> tuple[PromptSet, ...]:
         """Everything needed to repeat the masks, one set for each slice axis in use."""
@@ -32,8 +41,9 @@ class PromptFiles:
             for axis in session.axes
         )
 
-    def export(self, path: Path) -> tuple[Path, ...]:
-        """See the controller."""
+    def export_prompts(self, path: str | Path) -> tuple[Path, ...]:
+        """Write everything needed to repeat the masks as JSON, one file for each slice axis in use."""
+        path = Path(path)
         sets, volume = self.prompt_sets(), self._work.usable_volume()[0]
         words = [self._work.scene.views.orientation(volume, each.axis) for each in sets]
         several = [path.with_name(f"{path.stem}-{word}{path.suffix}") for word in words]
@@ -42,18 +52,20 @@ class PromptFiles:
             write_bytes(target, prompts.to_json().encode("utf-8"))
         return tuple(paths)
 
-    def read(self, path: Path) -> tuple[str, ...]:
-        """See the controller; the caller has made sure that there is a segmentation."""
+    def import_prompts(self, path: str | Path) -> tuple[str, ...]:
+        """Add the objects of a prompts file as new segments, in one step of undo; returns their segment ids."""
+        self._ensure_segmentation()
         session = self._work.usable_volume()[1]
-        return self.add(load_prompts(path, session.geometry))
+        return self.add_prompts(load_prompts(Path(path), session.geometry))
 
-    def add(self, prompts: PromptSet) -> tuple[str, ...]:
-        """Add the objects of a prompt set as new segments."""
+    def add_prompts(self, prompts: PromptSet) -> tuple[str, ...]:
+        """Add the objects of a prompt set as new segments, in one step of undo; returns their segment ids."""
+        self._ensure_segmentation()
         session = self._work.usable_volume()[1]
         taken = Names(tuple(obj.name for obj in session.objects))
         named = tuple(replace(obj, name=taken.next(obj.name)) for obj in prompts.objects)
         ids = session.add_objects(replace(prompts, objects=named))
-        self._sync.after_change(ids)
+        self._projector.after_change(ids)
         found = [self._work.segment_of(object_id) for object_id in ids]
         return tuple(segment_id for segment_id in found if segment_id is not None)
 

@@ -1,4 +1,4 @@
-"""Propagation: one run at a time on the worker, its slices streamed into session and segment, undo and cancel.
+"""Propagation: one run at a time on the worker, its slices streamed into session and segment, and cancel.
 
 A prompt given to an object while it is propagated ends the run at the next slice, is previewed, and the propagation
 goes on by itself with it: what was found before stays a step of its own. Prompts of other objects only interrupt the
@@ -22,8 +22,9 @@ from ..core.session import Session
 from ..core.translation import tr as _
 from .enabled import reason
 from .jobs import Advance, EstimateJob, ObjectToRun, PropagateJob, SliceFound, SlicesGone
+from .projector import Projector
 from .retakes import Asked
-from .scene_sync import SceneSync
+from .signals import Signal
 from .state import Action, Level, RunEstimate, RunProgress, Topic
 from .worker import Ticket
 from .workspace import Workspace
@@ -51,25 +52,28 @@ class _CurrentRun:
 
 
 class Propagation:
-    """Starts, feeds and ends runs."""
+    """Starts, feeds and ends runs.
 
-    def __init__(self, work: Workspace, sync: SceneSync) -> None:
-        self._work, self._sync = work, sync
+    Signals:
+        finished: a run is complete; with its number and the objects as they were before.
+    """
+
+    def __init__(self, work: Workspace, projector: Projector) -> None:
+        self._work, self._projector = work, projector
+        self.finished: Signal[[int, dict[int, SegmentObject]]] = Signal()
         self._run: _CurrentRun | None = None
         self._pause = BATCH_SECONDS
         self._offer: Callable[[], None] | None = None
         self.run_estimate: RunEstimate | None = None
-        self.on_finished: Callable[[int, dict[int, SegmentObject]], None] = lambda run, before: None
-        work.run_is_on = lambda: self._run is not None
 
     @property
     def busy(self) -> bool:
-        """Return whether a run is under way."""
+        """Return whether a propagation is under way."""
         return self._run is not None
 
     @property
     def progress(self) -> RunProgress | None:
-        """How far it is."""
+        """How far the propagation under way is."""
         run = self._run
         if run is None:
             return None
@@ -83,8 +87,12 @@ class Propagation:
 
     # -- starting
 
-    def propagate(self, all_segments: bool, small: bool = False) -> None:
-        """See the controller."""
+    def propagate(self, all_segments: bool = False) -> None:
+        """Compute what is pending of the selected segment, or of all; returns at once. One step of undo.
+
+        Raises:
+            MedSAMError: another run is under way, nothing is pending, the network is not there, ...
+        """
         why = reason(self._work, Action.PROPAGATE_ALL if all_segments else Action.PROPAGATE)
         if why is not None:
             raise SessionError(why)
@@ -94,13 +102,10 @@ class Propagation:
         else:
             assert self._work.object_id is not None
             chosen = (self._work.object_id,)
-        self._begin(chosen, small)
+        self._begin(chosen)
 
     def _is_due(self, obj: SegmentObject) -> bool:
-        session = self._work.session
-        assert session is not None
-        due = bool(session.pending_slices(obj.id)) or obj.id in self._work.stale
-        return due and not obj.locked and bool(obj.key_slices)
+        return self._work.is_due(obj) and not obj.locked and bool(obj.key_slices)
 
     def _begin(self, object_ids: tuple[int, ...], small: bool = False) -> None:
         work = self._work
@@ -112,6 +117,7 @@ class Propagation:
             self._to_run(session.object(object_id), before[object_id]) for object_id in object_ids
         )
         run = self._run = _CurrentRun(number, object_ids, before)
+        work.running = frozenset(object_ids)
         if work.masks is not None:
             run.streaming.enter_context(work.masks.streaming())
         run.ticket = work.worker.submit(
@@ -134,7 +140,7 @@ class Propagation:
         if isinstance(value, SliceFound):
             run.found.setdefault(value.object_id, {})[value.index] = (value.mask, value.confidence)
         elif isinstance(value, SlicesGone):
-            obj = self._object(value.object_id)
+            obj = self._work.object(value.object_id)
             if obj is not None and obj.axis is not None and self._work.geometry is not None:
                 empty = np.zeros(self._work.geometry.slice_shape(obj.axis), np.bool_)
                 run.found.setdefault(obj.id, {}).update((index, (empty, None)) for index in value.indices)
@@ -149,11 +155,11 @@ class Propagation:
         if run is not self._run or run.ending or session is None:
             return
         began = time.perf_counter()
-        self._work.take_edits()
+        self._projector.take_edits()
         found = self._keep(run, session)
         for object_id, indices in found.items():
             try:
-                self._sync.shown_masks.refresh([object_id], Asked(indices, run=run.number))
+                self._projector.shown_masks.refresh([object_id], Asked(indices, run=run.number))
             except MedSAMError as error:  # such as when the volume has just come under a non-linear transform
                 self._work.show_error(error)
                 self._stop("cancel")
@@ -177,10 +183,10 @@ class Propagation:
             return
         session = self._work.session
         if run.ending != "abandon":
-            self._work.take_edits()
+            self._projector.take_edits()
         if session is not None and not run.ending:
             self._write(run)
-        self._run = None
+        self._run = self._work.running = None
         self._work.poller.unschedule("batch")
         changed: tuple[int, ...] = run.object_ids
         if session is not None and run.ending != "abandon":
@@ -188,12 +194,12 @@ class Propagation:
                 for object_id in run.object_ids:
                     session.end_propagation(run.number, object_id)
                 self._work.stale -= {*run.object_ids}
-                self.on_finished(run.number, run.before)
+                self.finished.emit(run.number, run.before)
             elif run.ending != "again":
                 self._keep(run, session)  # what was not written yet, for Redo
                 changed = (*changed, *session.cancel_propagation(run.number))
             try:
-                self._sync.after_change(dict.fromkeys(changed))
+                self._projector.after_change(dict.fromkeys(changed))
             except MedSAMError as unwritten:
                 self._work.show_error(unwritten)
         run.streaming.close()
@@ -219,7 +225,7 @@ class Propagation:
         self._work.show_message(str(error), Level.WARNING, _("Run with less memory"))
 
     def take_offer(self) -> None:
-        """See the controller."""
+        """Run with less memory, as the last message offered."""
         offer, self._offer = self._offer, None
         if offer is None:
             raise SessionError(_("Nothing is offered."))
@@ -228,7 +234,7 @@ class Propagation:
     # -- ending early
 
     def cancel(self) -> None:
-        """See the controller."""
+        """End the run within one slice; the segment is as before, Redo brings back what was computed."""
         if self._run is None:
             raise SessionError(_("Nothing is under way."))
         self._stop("cancel")
@@ -238,7 +244,7 @@ class Propagation:
         run = self._run
         if run is not None:
             self._stop("abandon")
-            self._run = None
+            self._run = self._work.running = None
             self._work.poller.unschedule("batch")
             if self._work.scene.is_closing:
                 run.streaming.pop_all()
@@ -263,7 +269,7 @@ class Propagation:
 
     def _go_on(self, run: _CurrentRun) -> None:
         """Begin again with the prompts that came meanwhile."""
-        there = [obj for obj in (self._object(object_id) for object_id in run.object_ids) if obj is not None]
+        there = [obj for obj in map(self._work.object, run.object_ids) if obj is not None]
         due = tuple(obj.id for obj in there if self._is_due(obj))
         if due:
             try:
@@ -271,42 +277,10 @@ class Propagation:
             except MedSAMError as error:
                 self._work.show_error(error)
 
-    def _object(self, object_id: int) -> SegmentObject | None:
-        session = self._work.session
-        objects = session.objects if session else ()
-        return next((obj for obj in objects if obj.id == object_id), None)
-
-    # -- undo
-
-    def undo(self) -> None:
-        """See the controller."""
-        session = self._work.usable_volume()[1]
-        self._work.take_edits()
-        run = self._run
-        if run is not None:
-            touched = session.next_undo()
-            if touched & {*run.object_ids}:
-                self.cancel()
-                return
-        command = session.undo()
-        if command is None:
-            raise SessionError(_("There is nothing to undo."))
-        self._sync.after_change(command.after)
-
-    def redo(self) -> None:
-        """See the controller."""
-        session = self._work.usable_volume()[1]
-        if self._run is not None:
-            raise SessionError(_("A propagation is under way: cancel it or wait for its end first."))
-        command = session.redo()
-        if command is None:
-            raise SessionError(_("There is nothing to redo."))
-        self._sync.after_change(command.after)
-
     # -- before a run
 
-    def ask_estimate(self) -> None:
-        """See the controller."""
+    def estimate(self) -> None:
+        """Find out what the next propagation would take; it arrives as `run_estimate`."""
         why = reason(self._work, Action.ESTIMATE)
         if why is not None:
             raise SessionError(why)

@@ -6,6 +6,7 @@ from ..core.errors import SessionError
 from ..core.masks import MaskState
 from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
+from .segment_facts import SegmentFact, measured
 from .state import SliceMark, SliceState
 from .workspace import Workspace
 
@@ -23,7 +24,7 @@ class Review:
 
     @property
     def slices(self) -> tuple[SliceState, ...]:
-        """Every slice of the selected segment."""
+        """Every slice of the selected segment along its axis; empty before its first prompt."""
         obj, session = self._work.selected_object, self._work.session
         if obj is None or session is None or obj.axis is None:
             return ()
@@ -32,7 +33,7 @@ class Review:
 
     @property
     def shown_index(self) -> int | None:
-        """The slice that the views show."""
+        """The slice along the axis of the selected segment that the views show; None before its first prompt."""
         obj = self._work.selected_object
         if obj is None or obj.axis is None:
             return None
@@ -40,7 +41,7 @@ class Review:
         return shown.index if shown is not None and shown.axis == obj.axis else None
 
     def next_doubtful(self) -> int:
-        """Show the least certain slice, then the next one with each call, and the first again after the last."""
+        """Show the slice whose mask is the least certain, then the next with each call; returns its index."""
         obj = self._along()
         order = doubtful_slices(obj)
         if not order:
@@ -51,10 +52,22 @@ class Review:
             self._run, self._visited = (obj.id, obj.propagations), (-1.0, -1)
         self._visited = next((place for place in order if place > self._visited), order[0])
         index = self._visited[1]
-        self.show(index)
+        self.show_slice(index)
         return index
 
-    def key_slice(self, step: int) -> int:
+    def previous_key_slice(self) -> int:
+        """Show the next lower slice with prompts or a mask of the user; returns its index."""
+        return self._key_slice(-1)
+
+    def next_key_slice(self) -> int:
+        """Show the next higher slice with prompts or a mask of the user; returns its index."""
+        return self._key_slice(1)
+
+    def measure(self) -> SegmentFact | None:
+        """Volume of the selected segment and its overlaps with others, counted now; None without a segment."""
+        return measured(self._work)
+
+    def _key_slice(self, step: int) -> int:
         """Show the nearest key slice above (1) or below (-1) the shown one."""
         obj, shown = self._along(), self.shown_index
         keys = sorted(obj.key_slices)
@@ -72,11 +85,11 @@ class Review:
                 text = above if step > 0 else below
                 raise SessionError(text.format(segment=obj.name, index=shown))
             found = min(beyond, key=lambda key: abs(key - shown))
-        self.show(found)
+        self.show_slice(found)
         return found
 
-    def show(self, index: int) -> None:
-        """Move the views."""
+    def show_slice(self, index: int) -> None:
+        """Show a slice of the selected segment in all views that cut its axis."""
         obj = self._along()
         volume, session = self._work.usable_volume()
         assert obj.axis is not None

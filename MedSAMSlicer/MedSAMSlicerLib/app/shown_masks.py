@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -35,8 +35,8 @@ class ShownMasks:
     undo and a clean-up all are the same to it.
     """
 
-    def __init__(self, work: Workspace) -> None:
-        self._work = work
+    def __init__(self, work: Workspace, take_edits: Callable[[], None]) -> None:
+        self._work, self._take_edits = work, take_edits
         self._written: dict[int, tuple[SliceAxis, dict[int, PackedMask]]] = {}
         self._cleaned: dict[
             tuple[int, Cleanup, int], tuple[Mapping[int, StoredMask], dict[int, PackedMask]]
@@ -79,11 +79,11 @@ class ShownMasks:
                 that other segments took since, where the overlap allows that. None for undo and redo.
         """
         work = self._work
-        work.take_edits()
+        self._take_edits()
         if work.session is None or work.masks is None:
             return
         for object_id in object_ids:
-            obj = next((obj for obj in work.session.objects if obj.id == object_id), None)
+            obj = work.object(object_id)
             if obj is not None:
                 self._clean(obj)
                 self._write(obj, self._wanted(obj), asked)
@@ -180,7 +180,7 @@ class ShownMasks:
     def _clean(self, obj: SegmentObject) -> None:
         """Ask for the cleaned masks if they are wanted, not known, and nothing is streaming in."""
         key, work = _key(obj), self._work
-        busy = work.run_is_on() and bool(obj.unfinished)
+        busy = work.running is not None and bool(obj.unfinished)
         if not obj.cleanup.is_on or obj.axis is None or not obj.masks or busy:
             return
         if key in self._cleaned or key in self._cleaning or work.geometry is None:

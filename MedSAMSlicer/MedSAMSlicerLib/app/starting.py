@@ -22,8 +22,12 @@ class Starting:
         self._chosen_reach: int | None = None  # what the user chose last
         self._run: tuple[int, int] | None = None  # object and run of the last change of the reach
 
-    def start(self, reach: int | None) -> None:
-        """See the controller."""
+    def start(self, reach: int | None = None) -> None:
+        """Take the masks that the selected segment has as a start, in one step of undo; its prompts go.
+
+        Prompts then correct these masks, and only the slices within `reach` of a prompt are computed again (None =
+        by the distance of slices, or as chosen last); all other slices keep their masks bit for bit.
+        """
         work = self._work
         why = reason(work, Action.START_FROM_SEGMENT)
         if why is not None:
@@ -54,7 +58,7 @@ class Starting:
         )
 
     def set_reach(self, reach: int) -> None:
-        """See the controller."""
+        """Let corrections of a segment that was taken as a start change `reach` slices to either side."""
         object_id = self._editing.selected()
         session = self._work.usable_volume()[1]
         last = self._run
@@ -69,7 +73,7 @@ class Starting:
 
     @property
     def reach(self) -> int | None:
-        """See the controller."""
+        """Slices to either side that a correction changes; None when the segment was not taken as a start."""
         obj = self._work.selected_object
         return None if obj is None or obj.start is None else obj.start.reach
 
@@ -78,7 +82,7 @@ class Starting:
         offered, self._work.offered_start_id = self._work.offered_start_id, None
         if offered is None or offered != self._work.segment_id:
             return False
-        self.start(None)
+        self.start()
         if self._editing.refused is not None:
             self._editing.apply_edit(self._editing.refused)
         return True

@@ -1,4 +1,4 @@
-"""What the parts of the controller share: scene, volume, session, worker, and who is told of changes."""
+"""What the parts of the controller share: scene, volume, session and worker, and how observers are notified."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from .installed import torch_is_usable
 from .jobs import engine_name
 from .poller import Poller, Timers
 from .ports import Handle, PromptEdit, Scene, Segments, ShownSlice, Tool
+from .signals import Signal
 from .state import Level, Message, NetworkState, Topic
 from .worker import Worker
 
@@ -66,7 +67,13 @@ class Network:
 
 
 class Workspace:
-    """Shared by the parts of one controller; each attribute is changed by the part that its comment names."""
+    """Shared by the parts of one controller; each attribute is changed by the part that its comment names.
+
+    Signals:
+        closing: everything ends.
+        prompt_edited: the user changed a prompt where it is shown.
+        tool_left: the user put the tool down; with the tool whose two clicks were at one place, else None.
+    """
 
     def __init__(
         self,
@@ -82,10 +89,12 @@ class Workspace:
         self.parameter = scene.choices
         self.clock = clock
         self.worker = worker or Worker(Engine)
-        self.poller = Poller(self.worker, timers, clock)
-        self.poller.on_error = self.show_error
-        later = self._soon if timers else None
-        self.prompt_nodes, self.placing = scene.prompts(self._prompt_edited, self._left_placing, later)
+        self.poller = Poller(self.worker, timers, clock, self.show_error)
+        self.closing: Signal[[]] = Signal()
+        self.prompt_edited: Signal[[PromptEdit]] = Signal()
+        self.tool_left: Signal[[Tool | None]] = Signal()
+        later = self.poller.soon if timers else None
+        self.prompt_nodes, self.placing = scene.prompts(self.prompt_edited.emit, self.tool_left.emit, later)
         self.network = Network()  # inputs
         self.volume_node: Handle | None = None  # inputs
         self.geometry: VolumeGeometry | None = None  # inputs
@@ -102,53 +111,39 @@ class Workspace:
         self.object_ids: dict[str, int] = {}  # by segment; editing
         self.removed_ids: dict[
             int, str
-        ] = {}  # by object, the segment that it had when that was removed; scene_sync
+        ] = {}  # by object, the segment it had when that was removed; projector
         self.stale: set[int] = set()  # objects that were computed with another network or window
         self.message: Message | None = None
         self.closed = False
         self.offered_volume_id: str | None = None  # that a message offers to turn to; inputs, editing
         self.offered_start_id: str | None = (
-            None  # segment that a message offers to start from; editing, starting
+            None  # segment to start from that a message offers; editing, starting
         )
-        self.in_use = True  # whether the user works in the module; editing
-        self.on_prompt_edit: Callable[[PromptEdit], None] = lambda edit: None
-        self.on_too_small: Callable[[Tool], None] = lambda tool: None  # two clicks at one place; editing
-        self.on_close: list[Callable[[], None]] = []
-        self.run_is_on: Callable[[], bool] = lambda: False
-        self.take_edits: Callable[[], None] = lambda: None  # before anything is written over them
-        self.changes_exist: Callable[[], bool] = lambda: False
-        self._sooner = 0
-        self._observers: list[Callable[[Topic], None]] = []
+        self.running: frozenset[int] | None = None  # the objects of the propagation under way; propagation
+        self.before_runs: dict[int, tuple[int, SegmentObject]] = {}  # by object, run and how it was; changes
+        self._changed: Signal[[Topic]] = Signal()
 
-    # -- telling
+    # -- notifying
 
-    def observe(self, callback: Callable[[Topic], None]) -> Callable[[], None]:
+    def observe(self, callback: Callable[[Topic], object]) -> Callable[[], None]:
         """See :meth:`.controller.Controller.observe`."""
-        self._observers.append(callback)
-
-        def remove() -> None:
-            if callback in self._observers:
-                self._observers.remove(callback)
-
-        return remove
+        return self._changed.connect(callback)
 
     def notify(self, *topics: Topic) -> None:
         """Something has changed."""
         for topic in topics:
-            for callback in [*self._observers]:
-                if not self.closed:
-                    callback(topic)
+            self._changed.emit(topic)
 
     def show_message(self, text: str, level: Level = Level.INFO, offer: str | None = None) -> None:
-        """Tell the user one sentence."""
+        """Show the user one sentence."""
         self.message = Message(text, level, offer)
         (logger.info if level is Level.INFO else logger.warning)("%s", text)
         self.notify(Topic.MESSAGE)
 
     def show_error(self, error: MedSAMError) -> None:
-        """Tell the user what went wrong, objects by their names."""
+        """Show the user what went wrong, objects by their names."""
         if isinstance(error, ObjectError):
-            names = {engine_name(obj.id): obj.name for obj in (self.session.objects if self.session else ())}
+            names = {engine_name(obj.id): obj.name for obj in self.objects}
             error = error.named(names.get(error.object_name, error.object_name))
         self.show_message(str(error), Level.ERROR, error.offer)
 
@@ -165,18 +160,24 @@ class Workspace:
         return () if self.masks is None else self.masks.segment_ids()
 
     @property
-    def object_id(self) -> int | None:
-        """The object of the selected segment; None before its first prompt or mask."""
-        found = None if self.segment_id is None else self.object_ids.get(self.segment_id)
-        if found is None or self.session is None:
-            return None
-        return found if any(obj.id == found for obj in self.session.objects) else None
+    def objects(self) -> tuple[SegmentObject, ...]:
+        """All objects of the session."""
+        return () if self.session is None else self.session.objects
+
+    def object(self, object_id: int | None) -> SegmentObject | None:
+        """The object of the session with this identifier; None when there is none."""
+        return next((obj for obj in self.objects if obj.id == object_id), None)
 
     @property
     def selected_object(self) -> SegmentObject | None:
-        """The object of the selected segment."""
-        object_id = self.object_id
-        return None if object_id is None or self.session is None else self.session.object(object_id)
+        """The object of the selected segment; None before its first prompt or mask."""
+        return None if self.segment_id is None else self.object(self.object_ids.get(self.segment_id))
+
+    @property
+    def object_id(self) -> int | None:
+        """The identifier of that object."""
+        obj = self.selected_object
+        return None if obj is None else obj.id
 
     def segment_of(self, object_id: int) -> str | None:
         """The segment of an object."""
@@ -185,6 +186,21 @@ class Workspace:
     def is_locked(self, segment_id: str) -> bool:
         """Return whether a segment is locked."""
         return self.masks is not None and segment_id in self.segment_ids and self.masks.locked(segment_id)
+
+    def is_due(self, obj: SegmentObject) -> bool:
+        """Return whether a propagation has anything to compute for an object."""
+        if self.session is None:
+            return False
+        return bool(self.session.pending_slices(obj.id)) or obj.id in self.stale
+
+    @property
+    def last_run(self) -> tuple[SegmentObject, SegmentObject] | None:
+        """The selected object before its last run, and now; None when the run was undone or there was none."""
+        now = self.selected_object
+        known = None if now is None else self.before_runs.get(now.id)
+        if now is None or known is None or self.session is None or not self.session.has_run(known[0]):
+            return None
+        return known[1], now
 
     @property
     def placing_tool(self) -> Tool | None:
@@ -216,10 +232,9 @@ class Workspace:
         """End everything; safe to call twice."""
         if self.closed:
             return
-        for action in [*self.on_close]:
-            action()
+        self.closing.emit()
         self.closed = True
-        self._observers.clear()
+        self._changed.clear()
         self.poller.close()
         self.worker.close()
         self.placing.close()
@@ -227,25 +242,8 @@ class Workspace:
         if self.masks is not None:
             self.masks.close()
         self.parameter.close()
-        self.on_close.clear()
-        self.on_prompt_edit = lambda edit: None
-        self.on_too_small = lambda tool: None
+        for signal in (self.closing, self.prompt_edited, self.tool_left):
+            signal.clear()
         self.masks = self.session = self.volume_node = self.array = self.geometry = None
         self.object_ids.clear()
         self.removed_ids.clear()
-
-    # -- inside
-
-    def _prompt_edited(self, edit: PromptEdit) -> None:
-        if not self.closed:
-            self.on_prompt_edit(edit)
-
-    def _soon(self, action: Callable[[], None]) -> None:
-        """Do something once Slicer has finished with the event under way."""
-        self._sooner += 1
-        self.poller.schedule(f"event {self._sooner}", 0.0, action)
-
-    def _left_placing(self, too_small: Tool | None) -> None:
-        self.notify(Topic.TOOL)
-        if too_small is not None:
-            self._soon(lambda: self.on_too_small(too_small))  # Slicer leaves place mode only after this

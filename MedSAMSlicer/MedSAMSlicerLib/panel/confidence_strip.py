@@ -183,14 +183,19 @@ class SliceStrips:
     def refresh(self) -> None:
         """Show what the controller says now."""
         controller = self._controller
-        volume, axis = controller.volume_node, controller.axis
+        volume, axis = controller.inputs.volume_node, controller.editing.axis
         for strip, node in self._strips:
             cuts = volume is not None and axis is not None and shown_slice(node, volume).axis == axis
-            if not cuts or axis is None or controller.geometry is None:
+            if not cuts or axis is None or controller.inputs.geometry is None:
                 strip.show((), None, False, None)
                 continue
-            flipped = is_flipped(node, controller.geometry, axis)
-            strip.show(controller.slices, controller.shown_index, flipped, controller.slice_range)
+            flipped = is_flipped(node, controller.inputs.geometry, axis)
+            strip.show(
+                controller.review.slices,
+                controller.review.shown_index,
+                flipped,
+                controller.editing.slice_range,
+            )
 
     def _new_layout(self, _layout: int = 0) -> None:
         self._rebuild()

@@ -10,6 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from ..app.signals import Signal
 from ..app.state import Action, Level, Message, Topic
 from ..core.errors import Cancelled, MedSAMError
 from .settings import MachineSettings
@@ -32,6 +33,9 @@ class Section(Protocol):
 class Context:
     """See the module's docstring.
 
+    Signals:
+        message_given: a message is to be shown; with None, what was shown before is over.
+
     Args:
         ui: the widgets of MedSAMSlicer.ui by name.
         controller: does what the user asks.
@@ -44,9 +48,12 @@ class Context:
         self.controller = controller
         self.resources = resources
         self.settings = settings
-        self.show_message: Callable[[Message | None], None] = lambda message: None
-        self.tool_hint: Callable[[], str | None] = lambda: None
+        self.message_given: Signal[[Message | None]] = Signal()
         self._tips: dict[str, str] = {}
+
+    def show_message(self, message: Message | None) -> None:
+        """Show a message; None = what was shown before is over."""
+        self.message_given.emit(message)
 
     def attempt(self, action: Callable[[], Any], keep_message: bool = False) -> bool:
         """Do what the user asked and say whether it was done; why not goes to the message line.

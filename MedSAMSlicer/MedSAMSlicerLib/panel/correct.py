@@ -37,15 +37,15 @@ class CorrectSection:
         self._context = context
         controller = context.controller
         steps: dict[str, Callable[[], object]] = {
-            "doubtfulButton": controller.next_doubtful,
-            "previousKeyButton": controller.previous_key_slice,
-            "nextKeyButton": controller.next_key_slice,
-            "acceptAllButton": controller.accept_all,
-            "startButton": controller.start_from_segment,
-            "keepButton": controller.keep_changes,
-            "revertButton": controller.revert_changes,
-            "undoButton": controller.undo,
-            "redoButton": controller.redo,
+            "doubtfulButton": controller.review.next_doubtful,
+            "previousKeyButton": controller.review.previous_key_slice,
+            "nextKeyButton": controller.review.next_key_slice,
+            "acceptAllButton": controller.editing.accept_all,
+            "startButton": controller.starting.start,
+            "keepButton": controller.changes.keep,
+            "revertButton": controller.changes.revert,
+            "undoButton": controller.history.undo,
+            "redoButton": controller.history.redo,
         }
         self._steps = {name: self._attempting(step) for name, step in steps.items()}
         for name, icon, shortcut, _action in _BUTTONS:
@@ -62,8 +62,8 @@ class CorrectSection:
         for name, _icon, _shortcut, action in _BUTTONS:
             self._context.allow(name, action)
         for button, word, label in (
-            (ui.undoButton, _("Undo"), controller.undo_label),
-            (ui.redoButton, _("Redo"), controller.redo_label),
+            (ui.undoButton, _("Undo"), controller.history.undo_label),
+            (ui.redoButton, _("Redo"), controller.history.redo_label),
         ):
             button.text = _with_label(word, label)
             if label and button.enabled:
@@ -73,9 +73,9 @@ class CorrectSection:
         self._show_accept()
         self._show_changes()
         self._context.allow("reachBox", Action.SET_REACH)
-        if controller.reach is not None:
+        if controller.starting.reach is not None:
             with SignalsBlocked(ui.reachBox):
-                ui.reachBox.value = controller.reach
+                ui.reachBox.value = controller.starting.reach
 
     def close(self) -> None:
         """See Section."""
@@ -95,27 +95,27 @@ class CorrectSection:
         controller = self._context.controller
         shown = self._shown()
         kept = shown is not None and shown.state in _KEPT
-        self._context.attempt(controller.release_slice if kept else controller.accept_slice)
+        self._context.attempt(controller.editing.release_slice if kept else controller.editing.accept_slice)
 
     def next_segment(self) -> None:
         """Accept what the selected segment has, and begin a new one; a tool in hand stays there."""
         controller = self._context.controller
         accepted = controller.reason(Action.ACCEPT_ALL) is not None or self._context.attempt(
-            controller.accept_all
+            controller.editing.accept_all
         )
         if accepted:
-            self._context.attempt(controller.add_segment)
+            self._context.attempt(controller.inputs.add_segment)
 
     def toggle_changes(self) -> None:
         """Show what changed, or stop showing it."""
         controller = self._context.controller
-        self._context.attempt(lambda: controller.show_changes(not controller.changes_shown))
+        self._context.attempt(lambda: controller.changes.show(not controller.changes.shown))
         self._show_changes()
 
     def _reach_chosen(self, reach: int) -> None:
         controller = self._context.controller
-        if controller.reach not in (None, reach):
-            self._context.attempt(lambda: controller.set_reach(int(reach)))
+        if controller.starting.reach not in (None, reach):
+            self._context.attempt(lambda: controller.starting.set_reach(int(reach)))
 
     def _attempting(self, step: Callable[[], object]) -> Callable[[], None]:
         def attempt() -> None:
@@ -125,7 +125,7 @@ class CorrectSection:
 
     def _shown(self) -> SliceState | None:
         controller = self._context.controller
-        index, slices = controller.shown_index, controller.slices
+        index, slices = controller.review.shown_index, controller.review.slices
         return slices[index] if index is not None and 0 <= index < len(slices) else None
 
     def _show_accept(self) -> None:
@@ -139,9 +139,9 @@ class CorrectSection:
         ui, controller = self._context.ui, self._context.controller
         self._context.allow("changesButton", Action.SHOW_CHANGES)
         with SignalsBlocked(ui.changesButton):
-            ui.changesButton.checked = controller.changes_shown
-        changes = controller.changes
-        ui.changesFrame.setVisible(changes is not None and controller.changes_shown)
+            ui.changesButton.checked = controller.changes.shown
+        changes = controller.changes.last
+        ui.changesFrame.setVisible(changes is not None and controller.changes.shown)
         if changes is not None:
             ui.changesLabel.text = _("{added} voxels added, {removed} removed on {count} slices").format(
                 added=f"{changes.added:,}", removed=f"{changes.removed:,}", count=len(changes.slices)

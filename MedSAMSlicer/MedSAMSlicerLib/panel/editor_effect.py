@@ -67,7 +67,7 @@ class EditorEffect:
         self.ui = slicer.util.childWidgetVariables(self.widget)
         scripted.addOptionsWidget(self.widget)
         self._context = Context(self.ui, None, resources, SimpleNamespace())  # type: ignore[arg-type]
-        self._context.show_message = self._show_message
+        self._context.message_given.connect(self._show_message)
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(_REFRESH_MS)
@@ -79,12 +79,20 @@ class EditorEffect:
         for tool, (name, icon) in _TOOLS.items():
             context.dress(name, icon).connect("clicked()", self._toggler(tool))
         steps: tuple[tuple[str, str, Callable[[], object]], ...] = (
-            ("rangeFirstButton", "PreviousKeySlice", self._does("set_range_end", True)),
-            ("rangeLastButton", "NextKeySlice", self._does("set_range_end", False)),
-            ("allSlicesButton", "AcceptAll", self._does("clear_range")),
-            ("propagateButton", "Propagate", self._does("propagate")),
-            ("cancelButton", "Cancel", self._does("cancel")),
-            ("undoButton", "Undo", self._does("undo")),
+            (
+                "rangeFirstButton",
+                "PreviousKeySlice",
+                self._does(lambda controller: controller.editing.set_range_end(True)),
+            ),
+            (
+                "rangeLastButton",
+                "NextKeySlice",
+                self._does(lambda controller: controller.editing.set_range_end(False)),
+            ),
+            ("allSlicesButton", "AcceptAll", self._does(lambda controller: controller.editing.clear_range())),
+            ("propagateButton", "Propagate", self._does(lambda controller: controller.runs.propagate())),
+            ("cancelButton", "Cancel", self._does(lambda controller: controller.runs.cancel())),
+            ("undoButton", "Undo", self._does(lambda controller: controller.history.undo())),
             ("startOverButton", "Delete", self._begin_again),
             ("applyButton", "Accept", self.apply),
             ("moduleButton", "Start", _open_module),
@@ -156,23 +164,23 @@ class EditorEffect:
             raise MedSAMError(_("The module MedSAMSlicer is closed."))
         self._controller = self._context.controller = controller
         self._before = (
-            _id_of(controller.volume_node),
-            _id_of(controller.segmentation_node),
-            controller.segment_id or "",
+            _id_of(controller.inputs.volume_node),
+            _id_of(controller.inputs.segmentation_node),
+            controller.inputs.segment_id or "",
         )
         controller.set_in_use(True)
-        controller.set_volume(volume)
+        controller.inputs.set_volume(volume)
         preview = editor_preview.create_preview(volume)
         self._preview_node_id = preview.GetID()
-        controller.set_segmentation(preview)
+        controller.inputs.set_segmentation(preview)
         segment = segmentation.GetSegmentation().GetSegment(target.segment_id)
-        self._preview_id = controller.add_segment(str(segment.GetName()))
+        self._preview_id = controller.inputs.add_segment(str(segment.GetName()))
         editor_preview.look_like(preview, self._preview_id, segmentation, target.segment_id)
         self._corrects = editor_preview.copy_voxels(
             segmentation, target.segment_id, preview, self._preview_id, volume
         )
         if self._corrects:
-            controller.start_from_segment()
+            controller.starting.start()
             self._hid = not editor_preview.is_hidden(segmentation, target.segment_id)
             editor_preview.show_segment(segmentation, target.segment_id, False)
         self._remove.append(controller.observe(self._changed))
@@ -200,14 +208,16 @@ class EditorEffect:
         scene = slicer.mrmlScene
         if controller is None or scene.IsClosing():
             return
-        if controller.placing is not None:
-            controller.stop_placing()
+        if controller.editing.placing is not None:
+            controller.editing.stop_placing()
 
         def restore() -> None:
-            controller.set_segmentation(scene.GetNodeByID(segmentation_id) if segmentation_id else None)
-            controller.set_volume(scene.GetNodeByID(volume_id) if volume_id else None)
-            if segment_id in controller.segment_ids:
-                controller.select_segment(segment_id)
+            controller.inputs.set_segmentation(
+                scene.GetNodeByID(segmentation_id) if segmentation_id else None
+            )
+            controller.inputs.set_volume(scene.GetNodeByID(volume_id) if volume_id else None)
+            if segment_id in controller.inputs.segment_ids:
+                controller.inputs.select_segment(segment_id)
 
         self._context.attempt(restore, keep_message=True)
         controller.set_in_use(False)
@@ -247,8 +257,9 @@ class EditorEffect:
         """Take a tool, or put it down when it is in hand."""
         controller = self._controller
         if controller is not None:
-            held = controller.placing is tool
-            self._context.attempt(controller.stop_placing if held else lambda: controller.start_placing(tool))
+            held = controller.editing.placing is tool
+            editing = controller.editing
+            self._context.attempt(editing.stop_placing if held else lambda: editing.start_placing(tool))
         self.refresh()
 
     def apply(self) -> None:
@@ -260,7 +271,7 @@ class EditorEffect:
         why = self._reason_against_apply()
         if why is not None:
             raise MedSAMError(why)
-        self._controller.stop_placing()
+        self._controller.editing.stop_placing()
         self._show_target_again()  # the editor may mask by what is visible
         scripted = self._scripted
         labelmap = editor_preview.preview_labelmap(
@@ -280,18 +291,18 @@ class EditorEffect:
         controller = self._controller
         if controller is None:
             return _("Choose a source volume and a segment first.")
-        if controller.busy:
+        if controller.runs.busy:
             return _("A propagation is under way: cancel it or wait for its end first.")
-        steps = controller.steps[0]
+        steps = controller.history.steps[0]
         if steps <= int(self._corrects):
             return _("There is no preview yet: give a prompt first.")
         return None
 
-    def _does(self, action: str, *arguments: object) -> Callable[[], None]:
-        """Calls a method of the controller that there is at that time."""
+    def _does(self, step: Callable[[Any], object]) -> Callable[[], None]:
+        """Do something with the controller that there is at that time."""
 
         def do() -> None:
-            getattr(self._controller, action)(*arguments)
+            step(self._controller)
 
         return do
 
@@ -329,27 +340,27 @@ class EditorEffect:
         for tool, (name, _icon) in _TOOLS.items():
             context.allow(name, Action.PLACE if tool is Tool.BOX else Action.PLACE_POINT)
             with SignalsBlocked(getattr(ui, name)):
-                getattr(ui, name).checked = controller.placing is tool
+                getattr(ui, name).checked = controller.editing.placing is tool
         for name, action in _ALLOWED:
             context.allow(name, action)
-        started = controller.steps[0] <= int(self._corrects)
+        started = controller.history.steps[0] <= int(self._corrects)
         context.allow_unless("undoButton", _("There is nothing to undo.") if started else None)
         context.allow_unless("startOverButton", None)
         context.allow_unless("applyButton", self._reason_against_apply())
-        busy, progress = controller.busy, controller.progress
+        busy, progress = controller.runs.busy, controller.runs.progress
         ui.propagateButton.setVisible(not busy)
         ui.cancelButton.setVisible(busy)
         ui.progressBar.setVisible(busy)
         if busy and progress is not None:
             ui.progressBar.setRange(0, max(1, progress.total))
             ui.progressBar.setValue(progress.done)
-        chosen = controller.slice_range
+        chosen = controller.editing.slice_range
         ui.rangeLabel.text = _("All slices") if chosen is None else _("{0} to {1}").format(*chosen)
 
     def _hint(self) -> str:
         if self._controller is None:
             return _("Choose a source volume and a segment first.")
-        if self._controller.network_failure or self._controller.network_state.name == "NOT_INSTALLED":
+        if self._controller.network.failure or self._controller.network.state.name == "NOT_INSTALLED":
             return _("The network is not ready: open MedSAMSlicer, which says what it needs.")
         return next_step(self._controller)
 

@@ -38,13 +38,13 @@ class ExportSection:
     def refresh(self, topics: frozenset[Topic]) -> None:
         """See Section."""
         controller = self._context.controller
-        none = None if controller.segment_ids else _("There is no segment yet.")
+        none = None if controller.inputs.segment_ids else _("There is no segment yet.")
         for name in ("exportSegButton", "exportNiftiButton"):
             self._context.allow_unless(name, none)
         self._context.allow("savePromptsButton", Action.EXPORT_PROMPTS)
         self._context.allow("loadPromptsButton", Action.IMPORT_PROMPTS)
         if topics & {Topic.INPUTS, Topic.SEGMENTS}:
-            volume = controller.volume_node
+            volume = controller.inputs.volume_node
             came = volume.GetAttribute("DICOM.instanceUIDs") if volume is not None else None
             if (
                 came != self._came[0]
@@ -58,7 +58,7 @@ class ExportSection:
 
     def export_segmentation(self) -> None:
         """Ask for a name and write a .seg.nrrd file."""
-        node = self._context.controller.segmentation_node
+        node = self._context.controller.inputs.segmentation_node
         self._write(_("Segmentation (*.seg.nrrd)"), ".seg.nrrd", lambda path: export_segmentation(node, path))
 
     def export_nifti(self) -> None:
@@ -66,7 +66,7 @@ class ExportSection:
         controller = self._context.controller
 
         def write(path: Path) -> str | None:
-            shared = export_nifti(controller.segmentation_node, controller.volume_node, path)
+            shared = export_nifti(controller.inputs.segmentation_node, controller.inputs.volume_node, path)
             if not shared:
                 return None
             return _(
@@ -81,14 +81,16 @@ class ExportSection:
 
         def write(path: Path) -> None:
             ensure_dicom_packages()
-            export_dicom(controller.segmentation_node, controller.volume_node, path)
+            export_dicom(controller.inputs.segmentation_node, controller.inputs.volume_node, path)
 
         self._write(_("DICOM segmentation (*.dcm)"), ".dcm", write)
 
     def save_prompts(self) -> None:
         """Ask for a name and write prompts and settings."""
         controller = self._context.controller
-        self._write(_("Prompts (*.json)"), ".json", lambda path: _names(controller.export_prompts(path)))
+        self._write(
+            _("Prompts (*.json)"), ".json", lambda path: _names(controller.files.export_prompts(path))
+        )
 
     def load_prompts(self) -> None:
         """Ask for a file and add its objects as segments."""
@@ -98,10 +100,10 @@ class ExportSection:
             )
         )
         if name:
-            self._context.attempt(lambda: self._context.controller.import_prompts(Path(name)))
+            self._context.attempt(lambda: self._context.controller.files.import_prompts(Path(name)))
 
     def _write(self, kinds: str, suffix: str, write: Callable[[Path], str | None]) -> None:
-        volume = self._context.controller.volume_node
+        volume = self._context.controller.inputs.volume_node
         proposed = f"{volume.GetName() if volume is not None else 'segmentation'}{suffix}"
         name = _chosen(
             qt.QFileDialog.getSaveFileName(

@@ -78,8 +78,8 @@ class InputsSection:
         controller = self._context.controller
         node = shown_volume() or shown_volume("vtkMRMLVectorVolumeNode")  # of colors: refused with a sentence
         self._in_view = node.GetID() if node is not None else None
-        if node is not None and controller.volume_node is None:
-            self._context.attempt(lambda: controller.set_volume(node))
+        if node is not None and controller.inputs.volume_node is None:
+            self._context.attempt(lambda: controller.inputs.set_volume(node))
 
     def suggest_new_volume(self) -> None:
         """Take a volume that has just come into the views, such as one that was loaded, when none is chosen.
@@ -101,7 +101,7 @@ class InputsSection:
                 if registry.state(checkpoint) is not State.NOT_ON_DISK:
                     selector.addItem(short_title(checkpoint), name_of(checkpoint))
                     selector.setItemData(selector.count - 1, checkpoint.title, qt.Qt.ToolTipRole)
-            chosen = self._context.controller.checkpoint
+            chosen = self._context.controller.network.checkpoint
             if selector.findData(chosen) < 0:  # as in a scene of another computer: another one can be chosen
                 there = Path(chosen).is_file()
                 text = Path(chosen).name if there else _("{name} (missing)").format(name=Path(chosen).name)
@@ -147,13 +147,13 @@ class InputsSection:
 
     def _take_volume(self) -> None:
         controller, node = self._context.controller, self._context.ui.volumeSelector.currentNode()
-        if not self._closed and node is not controller.volume_node:
-            self._take(partial(controller.set_volume, node))
+        if not self._closed and node is not controller.inputs.volume_node:
+            self._take(partial(controller.inputs.set_volume, node))
 
     def _take_segmentation(self) -> None:
         controller, node = self._context.controller, self._context.ui.segmentationSelector.currentNode()
-        if not self._closed and node is not controller.segmentation_node:
-            self._take(partial(controller.set_segmentation, node))
+        if not self._closed and node is not controller.inputs.segmentation_node:
+            self._take(partial(controller.inputs.set_segmentation, node))
 
     def _take(self, choose: Callable[[], None]) -> None:
         if not self._context.attempt(choose):
@@ -161,34 +161,36 @@ class InputsSection:
 
     def _window_chosen(self, _index: int) -> None:
         spec = str(self._context.ui.windowSelector.currentData)
-        if not self._context.attempt(lambda: self._context.controller.set_window(spec)):
+        if not self._context.attempt(lambda: self._context.controller.network.set_window(spec)):
             self._show_choices()
 
     def _numbers_chosen(self, _value: float) -> None:
         lower, upper = self._context.ui.windowLower.value, self._context.ui.windowUpper.value
-        if not self._context.attempt(lambda: self._context.controller.set_window(f"{lower:g},{upper:g}")):
+        if not self._context.attempt(
+            lambda: self._context.controller.network.set_window(f"{lower:g},{upper:g}")
+        ):
             self._show_choices()
 
     def _model_chosen(self, _index: int) -> None:
         name = str(self._context.ui.modelSelector.currentData)
-        if not self._context.attempt(lambda: self._context.controller.set_checkpoint(name)):
+        if not self._context.attempt(lambda: self._context.controller.network.set_checkpoint(name)):
             self._show_choices()
 
     def _device_chosen(self, _index: int) -> None:
         device = str(self._context.ui.deviceSelector.currentData)
-        if self._context.attempt(lambda: self._context.controller.set_device(device)):
+        if self._context.attempt(lambda: self._context.controller.network.set_device(device)):
             self._context.settings.device = device
         else:
             self._show_choices()
 
     def _tier_chosen(self, _index: int) -> None:
         tier = str(self._context.ui.tierSelector.currentData) or None
-        if not self._context.attempt(lambda: self._context.controller.set_tier(tier)):
+        if not self._context.attempt(lambda: self._context.controller.network.set_tier(tier)):
             self._show_choices()
 
     def _stage_chosen(self, _index: int) -> None:
         stage = str(self._context.ui.stageSelector.currentData)
-        if self._context.attempt(lambda: self._context.controller.set_volume_stage(stage)):
+        if self._context.attempt(lambda: self._context.controller.network.set_volume_stage(stage)):
             self._context.settings.volume_stage = stage
         else:
             self._show_choices()
@@ -198,30 +200,32 @@ class InputsSection:
     def _show_nodes(self) -> None:
         ui, controller = self._context.ui, self._context.controller
         with SignalsBlocked(ui.volumeSelector, ui.segmentationSelector):
-            ui.volumeSelector.setCurrentNode(controller.volume_node)
-            ui.segmentationSelector.setCurrentNode(controller.segmentation_node)
+            ui.volumeSelector.setCurrentNode(controller.inputs.volume_node)
+            ui.segmentationSelector.setCurrentNode(controller.inputs.segmentation_node)
 
     def _show_choices(self) -> None:
         ui, controller = self._context.ui, self._context.controller
         selectors = ui.windowSelector, ui.deviceSelector, ui.tierSelector, ui.stageSelector, ui.modelSelector
         with SignalsBlocked(*selectors):
             self._show_window_choice()
-            _select(ui.deviceSelector, controller.device)
-            _select(ui.tierSelector, controller.tier or "")
-            _select(ui.stageSelector, controller.volume_stage)
-            if self._listed != controller.checkpoint:
+            _select(ui.deviceSelector, controller.network.device)
+            _select(ui.tierSelector, controller.network.tier or "")
+            _select(ui.stageSelector, controller.network.volume_stage)
+            if self._listed != controller.network.checkpoint:
                 self.fill_models()
         with SignalsBlocked(ui.windowLower, ui.windowUpper):
-            if controller.window is not None:
-                ui.windowLower.value = controller.window.lower
-                ui.windowUpper.value = controller.window.upper
+            if controller.network.window is not None:
+                ui.windowLower.value = controller.network.window.lower
+                ui.windowUpper.value = controller.network.window.upper
         for name in ("windowSelector", "windowLower", "windowUpper"):
-            self._context.allow_unless(name, None if controller.volume_node else _("Pick a volume first."))
+            self._context.allow_unless(
+                name, None if controller.inputs.volume_node else _("Pick a volume first.")
+            )
         self._show_network()
 
     def _show_window_choice(self) -> None:
         """A window in numbers is listed last while it is in use."""
-        selector, spec = self._context.ui.windowSelector, self._context.controller.window_spec
+        selector, spec = self._context.ui.windowSelector, self._context.controller.network.window_spec
         own = selector.findData("own")
         if own >= 0:
             selector.removeItem(own)
@@ -234,19 +238,19 @@ class InputsSection:
 
     def _show_network(self) -> None:
         controller = self._context.controller
-        state = controller.network_state
+        state = controller.network.state
         lines = [self._about_model()]
-        if state is NetworkState.READY and not controller.network_note:
+        if state is NetworkState.READY and not controller.network.note:
             lines.append(
                 _("Computes on {device}, {tier}.").format(
-                    device=controller.device_used, tier=controller.tier_used
+                    device=controller.network.device_used, tier=controller.network.tier_used
                 )
             )
         elif state is NetworkState.PREPARING:
             lines.append(_("Being prepared..."))
-        if controller.network_note:
-            lines.append(controller.network_note)
-        if controller.window is not None:
+        if controller.network.note:
+            lines.append(controller.network.note)
+        if controller.network.window is not None:
             lines.append(self._about_window())
         label = self._context.ui.networkLabel
         label.text = " ".join(lines)
@@ -254,20 +258,20 @@ class InputsSection:
     def _about_window(self) -> str:
         """The gray values that the network sees, and whether they still follow the views."""
         controller = self._context.controller
-        window = controller.window
+        window = controller.network.window
         if window is None:
             return ""
         numbers = {"lower": f"{window.lower:g}", "upper": f"{window.upper:g}"}
-        if controller.window_spec != "display":
+        if controller.network.window_spec != "display":
             return _("Window {lower} to {upper}.").format(**numbers)
-        if controller.window_is_fixed:
+        if controller.network.window_is_fixed:
             return _("Window {lower} to {upper}, fixed at the first prompt.").format(**numbers)
         return _("Window {lower} to {upper}, as in the views until the first prompt.").format(**numbers)
 
     def _about_model(self) -> str:
         registry = self._registry()
         try:
-            checkpoint = registry.find(self._context.controller.checkpoint)
+            checkpoint = registry.find(self._context.controller.network.checkpoint)
         except MedSAMError as error:
             return str(error)
         states = {
@@ -280,13 +284,17 @@ class InputsSection:
 
     def _show_picture(self) -> None:
         label, controller = self._context.ui.slicePicture, self._context.controller
-        volume, geometry, window = controller.volume_node, controller.geometry, controller.window
+        volume, geometry, window = (
+            controller.inputs.volume_node,
+            controller.inputs.geometry,
+            controller.network.window,
+        )
         if volume is None or geometry is None or window is None:
             self._pictured = None
             label.text = _("No picture yet") if volume is not None else ""
             return
         shown = shown_slice(_first_slice_node(), volume) if _first_slice_node() is not None else None
-        axis, index = controller.axis, controller.shown_index
+        axis, index = controller.editing.axis, controller.review.shown_index
         if axis is None or index is None:
             if shown is None:
                 return

@@ -47,9 +47,9 @@ class Panel:
         self._topics: set[Topic] = set()
         self._models: ModelsDialog | None = None
         self._entered = False
-        self.status = StatusSection(self._context)
-        self._inputs = InputsSection(self._context, self.registry, self.open_models)
         self._prompts = PromptsSection(self._context)
+        self.status = StatusSection(self._context, self._prompts.hint)
+        self._inputs = InputsSection(self._context, self.registry, self.open_models)
         self._propagate = PropagateSection(self._context)
         self._correct = CorrectSection(self._context)
         self._segments = SegmentsSection(self._context)
@@ -66,7 +66,7 @@ class Panel:
         self._shortcuts = Shortcuts(
             {**self._prompts.actions(), **self._propagate.actions(), **self._correct.actions()}
         )
-        self._prompts.on_tool = self._tool_changed
+        self._prompts.tool_changed.connect(self._tool_changed)
         self._strips = SliceStrips(controller, self._view_changed, self._go_to, self._layout_changed)
         ui.shortcutsLabel.text = help_text()
         ui.installButton.connect("clicked()", self.install)
@@ -145,7 +145,7 @@ class Panel:
         self._shortcuts.allow("leave_tool", held)
         self._shortcuts.allow("polarity", held)
         for action in ("range_first", "range_last"):
-            self._shortcuts.allow(action, self._controller.axis is not None)
+            self._shortcuts.allow(action, self._controller.editing.axis is not None)
 
     def _view_changed(self) -> None:
         self._controller.note_activity()
@@ -157,7 +157,7 @@ class Panel:
             self._shortcuts.install(view_windows())
 
     def _go_to(self, index: int) -> None:
-        self._context.attempt(lambda: self._controller.show_slice(index))
+        self._context.attempt(lambda: self._controller.review.show_slice(index))
 
     # --------------------------------------------------------------------------------------- installing and models
 
@@ -166,7 +166,7 @@ class Panel:
         texts: list[str] = []
         if self._context.attempt(lambda: texts.append(install(self.status.missing))):
             self.status.check_again()
-            self._context.attempt(self._controller.prepare)
+            self._context.attempt(self._controller.network.prepare)
             self.status.show_message(Message(texts[0], Level.INFO))
         self.status.check_again()
         self.refresh_all()
@@ -186,8 +186,8 @@ class Panel:
     def _models_changed(self, use: str | None) -> None:
         """A model came or went; `use` is the one that the user wants from now on."""
         if use is not None:
-            self._context.attempt(lambda: self._controller.set_checkpoint(use))
+            self._context.attempt(lambda: self._controller.network.set_checkpoint(use))
         self._inputs.fill_models()
         if use is None:
-            self._context.attempt(self._controller.prepare)
+            self._context.attempt(self._controller.network.prepare)
         self.refresh_all()

@@ -12,6 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..app.ports import ShownSlice, Tool
+from ..app.signals import Signal
 from ..app.state import Action, Topic
 from ..core.errors import MedSAMError
 from ..scene.slice_views import orientation
@@ -33,14 +34,17 @@ _OPPOSITE: dict[Tool | None, Tool] = {
 
 
 class PromptsSection:
-    """The section."""
+    """The section.
+
+    Signals:
+        tool_changed: whether a tool is in hand may be otherwise than before; with whether one is.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self.on_tool: Callable[[bool], None] = lambda held: None  # is told whether a tool is in hand
+        self.tool_changed: Signal[[bool]] = Signal()
         ui = context.ui
         self._scribbler = Scribbler(slicer.mrmlScene, self._stroke)
-        context.tool_hint = self._hint
         for tool, (name, icon, action) in _TOOLS.items():
             button = context.dress(name, icon, action)
             button.connect("clicked()", self._toggler(tool))
@@ -56,16 +60,16 @@ class PromptsSection:
     def refresh(self, topics: frozenset[Topic]) -> None:
         """See Section."""
         ui, controller = self._context.ui, self._context.controller
-        if controller.placing is not None or controller.volume_node is None:
+        if controller.editing.placing is not None or controller.inputs.volume_node is None:
             self._stop_scribbling()
         for tool, (name, _icon, _action) in _TOOLS.items():
             point = tool in (Tool.POINT_POSITIVE, Tool.POINT_NEGATIVE)
             self._context.allow(name, Action.PLACE_POINT if point else Action.PLACE)
-            _check(getattr(ui, name), controller.placing is tool)
+            _check(getattr(ui, name), controller.editing.placing is tool)
         self._context.allow("scribbleButton", Action.SCRIBBLE)
         _check(ui.scribbleButton, self._scribbler.active)
         ui.scribbleFrame.setVisible(self._scribbler.active)
-        self.on_tool(self.tool_in_hand)
+        self.tool_changed.emit(self.tool_in_hand)
         self._context.allow("currentMaskButton", Action.USE_CURRENT_MASK)
         self._context.allow("removePromptsButton", Action.REMOVE_PROMPTS)
         if topics & {Topic.INPUTS, Topic.SEGMENTS, Topic.PROMPTS, Topic.VIEW}:
@@ -78,13 +82,13 @@ class PromptsSection:
     @property
     def tool_in_hand(self) -> bool:
         """Return whether the next click or stroke in a view gives a prompt."""
-        return bool(self._scribbler.active) or self._context.controller.placing is not None
+        return bool(self._scribbler.active) or self._context.controller.editing.placing is not None
 
     def leave_tool(self) -> None:
         """Put the tool down, if there is one in hand."""
         self._stop_scribbling()
-        if self._context.controller.placing is not None:
-            self._context.attempt(self._context.controller.stop_placing, keep_message=True)
+        if self._context.controller.editing.placing is not None:
+            self._context.attempt(self._context.controller.editing.stop_placing, keep_message=True)
         self.refresh(frozenset({Topic.TOOL}))
 
     def exit(self) -> None:
@@ -105,11 +109,11 @@ class PromptsSection:
     def toggle(self, tool: Tool) -> None:
         """Take a tool, or put it down when it is in hand."""
         controller = self._context.controller
-        if controller.placing is tool:
-            self._context.attempt(controller.stop_placing, keep_message=True)
+        if controller.editing.placing is tool:
+            self._context.attempt(controller.editing.stop_placing, keep_message=True)
         else:
             self._stop_scribbling()
-            self._context.attempt(lambda: controller.start_placing(tool))
+            self._context.attempt(lambda: controller.editing.start_placing(tool))
         self.refresh(frozenset({Topic.TOOL}))
 
     def toggle_scribble(self) -> None:
@@ -122,7 +126,7 @@ class PromptsSection:
 
     def switch_polarity(self) -> None:
         """With a point tool or the brush in hand: from the organ to what is not the organ, or back."""
-        ui, other = self._context.ui, _OPPOSITE.get(self._context.controller.placing)
+        ui, other = self._context.ui, _OPPOSITE.get(self._context.controller.editing.placing)
         if self._scribbler.active:
             (ui.scribbleNegative if ui.scribblePositive.checked else ui.scribblePositive).checked = True
         elif other is not None:
@@ -130,11 +134,11 @@ class PromptsSection:
 
     def use_current_mask(self) -> None:
         """Keep the mask of the slice in view."""
-        self._context.attempt(self._context.controller.use_current_mask)
+        self._context.attempt(self._context.controller.editing.use_current_mask)
 
     def remove_prompts(self) -> None:
         """Take away all prompts of the selected segment."""
-        self._context.attempt(self._context.controller.remove_prompts)
+        self._context.attempt(self._context.controller.editing.remove_prompts)
 
     def _toggler(self, tool: Tool) -> Callable[[], None]:
         return lambda: self.toggle(tool)
@@ -144,10 +148,10 @@ class PromptsSection:
         why = controller.reason(Action.SCRIBBLE)
         if why is not None:
             raise MedSAMError(why)
-        if controller.placing is not None:
-            controller.stop_placing()
+        if controller.editing.placing is not None:
+            controller.editing.stop_placing()
         self._scribbler.start(
-            controller.volume_node, bool(ui.scribblePositive.checked), float(ui.brushDiameter.value)
+            controller.inputs.volume_node, bool(ui.scribblePositive.checked), float(ui.brushDiameter.value)
         )
 
     def _stop_scribbling(self) -> None:
@@ -157,13 +161,13 @@ class PromptsSection:
     def _stroke(self, mask: npt.NDArray[np.bool_], positive: bool, shown: ShownSlice) -> None:
         def add() -> None:
             controller = self._context.controller
-            if controller.segment_id is None:
-                controller.add_segment()
-            controller.add_scribble(mask, positive, shown)
+            if controller.inputs.segment_id is None:
+                controller.inputs.add_segment()
+            controller.editing.add_scribble(mask, positive, shown)
 
         self._context.attempt(add)
 
-    def _hint(self) -> str | None:
+    def hint(self) -> str | None:
         """Return what to do with the brush, while it is in hand."""
         if not self._scribbler.active:
             return None
@@ -176,7 +180,7 @@ class PromptsSection:
     def _about_segment(self) -> str:
         """The segment that prompts go to, with its color, and the direction of its slices."""
         controller = self._context.controller
-        segmentation, segment_id = controller.segmentation_node, controller.segment_id
+        segmentation, segment_id = controller.inputs.segmentation_node, controller.inputs.segment_id
         segment = (
             segmentation.GetSegmentation().GetSegment(segment_id)
             if segmentation is not None and segment_id
@@ -187,10 +191,10 @@ class PromptsSection:
         red, green, blue = (round(255 * part) for part in segment.GetColor())
         name = escape(str(segment.GetName() or segment_id))
         chip = f'<span style="color:rgb({red},{green},{blue})">&#9632;</span> <b>{name}</b>'
-        if controller.axis is None or controller.volume_node is None:
+        if controller.editing.axis is None or controller.inputs.volume_node is None:
             return _("Prompts go to {segment}").format(segment=chip)
         return _("Prompts go to {segment}, {slices} slices").format(
-            segment=chip, slices=orientation(controller.volume_node, controller.axis)
+            segment=chip, slices=orientation(controller.inputs.volume_node, controller.editing.axis)
         )
 
 

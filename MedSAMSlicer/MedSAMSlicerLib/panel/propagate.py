@@ -32,7 +32,7 @@ class PropagateSection:
         action = Action.PROPAGATE_ALL if ui.allSegmentsBox.checked else Action.PROPAGATE
         self._context.allow("propagateButton", action)
         self._context.allow("cancelButton", Action.CANCEL)
-        several = len(controller.segment_ids) > 1
+        several = len(controller.inputs.segment_ids) > 1
         ui.allSegmentsBox.setVisible(several or bool(ui.allSegmentsBox.checked))
         self._show_progress()
         if topics & {Topic.INPUTS, Topic.SEGMENTS, Topic.PROMPTS, Topic.HISTORY}:
@@ -54,11 +54,11 @@ class PropagateSection:
     def propagate(self) -> None:
         """Start a propagation."""
         every = bool(self._context.ui.allSegmentsBox.checked)
-        self._context.attempt(lambda: self._context.controller.propagate(all_segments=every))
+        self._context.attempt(lambda: self._context.controller.runs.propagate(all_segments=every))
 
     def cancel(self) -> None:
         """End the propagation; the button says so at once."""
-        self._cancelling = self._context.attempt(self._context.controller.cancel)
+        self._cancelling = self._context.attempt(self._context.controller.runs.cancel)
         self._show_progress()
 
     # ------------------------------------------------------------------------------------------------------- range
@@ -66,17 +66,19 @@ class PropagateSection:
     def _range_toggled(self, on: bool) -> None:
         controller = self._context.controller
         first, last = self._chosen_range()
-        self._context.attempt((lambda: controller.set_range(first, last)) if on else controller.clear_range)
+        self._context.attempt(
+            (lambda: controller.editing.set_range(first, last)) if on else controller.editing.clear_range
+        )
         self._show_range()
 
     def _range_chosen(self, first: float, last: float) -> None:
         controller = self._context.controller
         chosen = round(first), round(last)
-        if controller.slice_range not in (None, chosen):
-            self._context.attempt(lambda: controller.set_range(*chosen))
+        if controller.editing.slice_range not in (None, chosen):
+            self._context.attempt(lambda: controller.editing.set_range(*chosen))
 
     def _set_range_end(self, first: bool) -> None:
-        self._context.attempt(lambda: self._context.controller.set_range_end(first))
+        self._context.attempt(lambda: self._context.controller.editing.set_range_end(first))
 
     def _chosen_range(self) -> tuple[int, int]:
         widget = self._context.ui.rangeWidget
@@ -85,7 +87,7 @@ class PropagateSection:
     def _show_range(self) -> None:
         ui, controller = self._context.ui, self._context.controller
         reason = controller.reason(Action.SET_RANGE)
-        slice_range = controller.slice_range
+        slice_range = controller.editing.slice_range
         self._context.allow_unless(
             "rangeBox", reason if slice_range is None else controller.reason(Action.CLEAR_RANGE)
         )
@@ -94,8 +96,8 @@ class PropagateSection:
         )
         with SignalsBlocked(ui.rangeBox, ui.rangeWidget):
             ui.rangeBox.checked = slice_range is not None
-            if controller.axis is not None and controller.geometry is not None:
-                last = controller.geometry.slice_count(controller.axis) - 1
+            if controller.editing.axis is not None and controller.inputs.geometry is not None:
+                last = controller.inputs.geometry.slice_count(controller.editing.axis) - 1
                 ui.rangeWidget.setRange(0, last)
                 ui.rangeWidget.setValues(*(slice_range or (0, last)))
 
@@ -106,8 +108,8 @@ class PropagateSection:
 
     def _show_progress(self) -> None:
         ui, controller = self._context.ui, self._context.controller
-        progress = controller.progress
-        busy = controller.busy
+        progress = controller.runs.progress
+        busy = controller.runs.busy
         self._cancelling = self._cancelling and busy
         ui.cancelButton.text = _("Cancelling...") if self._cancelling else _("Cancel")
         if self._cancelling:
@@ -135,17 +137,22 @@ class PropagateSection:
     def _show_estimate(self, action: Action) -> None:
         """Return what the run will take; asked for once for each state in which one is possible."""
         ui, controller = self._context.ui, self._context.controller
-        if controller.busy:
+        if controller.runs.busy:
             return
-        if controller.reason(action) is not None or controller.network_state is not NetworkState.READY:
+        if controller.reason(action) is not None or controller.network.state is not NetworkState.READY:
             self._asked = None
             ui.estimateLabel.text = ""
             return
-        state = (controller.segment_id, controller.slice_range, controller.checkpoint, controller.undo_label)
+        state = (
+            controller.inputs.segment_id,
+            controller.editing.slice_range,
+            controller.network.checkpoint,
+            controller.history.undo_label,
+        )
         if self._asked != state and controller.reason(Action.ESTIMATE) is None:
             self._asked = state
-            self._context.controller.estimate()
-        found = controller.run_estimate
+            self._context.controller.runs.estimate()
+        found = controller.runs.run_estimate
         ui.estimateLabel.text = "" if found is None else estimate_text(found)
 
 

@@ -60,18 +60,18 @@ class SegmentsSection:
         if not topics & {Topic.INPUTS, Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.RUN}:
             return
         ui, controller = self._context.ui, self._context.controller
-        segment_id = controller.segment_id
+        segment_id = controller.inputs.segment_id
         if topics & {Topic.INPUTS, Topic.SEGMENTS}:
             self._show_selection()
         self._context.allow("addSegmentButton", Action.ADD_SEGMENT)
         self._context.allow("segmentNameEdit", Action.ADD_SEGMENT)
         none = None if segment_id else _("Select a segment first.")
-        locked = segment_id is not None and controller.is_locked(segment_id)
+        locked = segment_id is not None and controller.editing.is_locked(segment_id)
         self._context.allow_unless("deleteSegmentButton", none or (_("It is locked.") if locked else None))
         self._context.allow_unless("editorButton", none)
         self._context.allow_unless("lockButton", none or controller.reason(Action.LOCK))
         self._context.allow_unless(
-            "surfaceButton", None if controller.segment_ids else _("There is no segment yet.")
+            "surfaceButton", None if controller.inputs.segment_ids else _("There is no segment yet.")
         )
         with SignalsBlocked(
             ui.lockButton,
@@ -82,10 +82,10 @@ class SegmentsSection:
         ):
             ui.lockButton.checked = locked
             ui.lockButton.text = _("Locked") if locked else _("Lock")
-            ui.surfaceButton.checked = has_surfaces(controller.segmentation_node)
-            position = ui.overlapSelector.findData(controller.overlap)
+            ui.surfaceButton.checked = has_surfaces(controller.inputs.segmentation_node)
+            position = ui.overlapSelector.findData(controller.network.overlap)
             ui.overlapSelector.setCurrentIndex(max(0, position))
-            cleanup = controller.cleanup(segment_id) if segment_id else Cleanup()
+            cleanup = controller.editing.cleanup(segment_id) if segment_id else Cleanup()
             ui.cleanupBox.checked = cleanup.is_on
             ui.keepPromptedBox.checked = cleanup.keep_prompted
             ui.fillHolesBox.checked = cleanup.fill_holes
@@ -109,35 +109,35 @@ class SegmentsSection:
         edit, controller = self._context.ui.segmentNameEdit, self._context.controller
         name = str(edit.text).strip()
         term = self._terms.get(name.lower())
-        if self._context.attempt(lambda: controller.add_segment(name or None, term)):
+        if self._context.attempt(lambda: controller.inputs.add_segment(name or None, term)):
             edit.text = ""
             edit.clearFocus()  # the next letters are shortcuts again
 
     def delete(self) -> None:
         """Delete the selected segment, as the table's own menu and Segment Editor do."""
         controller = self._context.controller
-        segmentation, segment_id = controller.segmentation_node, controller.segment_id
-        if segmentation is not None and segment_id and not controller.is_locked(segment_id):
+        segmentation, segment_id = controller.inputs.segmentation_node, controller.inputs.segment_id
+        if segmentation is not None and segment_id and not controller.editing.is_locked(segment_id):
             self._context.attempt(lambda: segmentation.GetSegmentation().RemoveSegment(segment_id))
 
     def set_locked(self, locked: bool) -> None:
         """Lock the selected segment, or unlock it."""
-        controller, segment_id = self._context.controller, self._context.controller.segment_id
+        controller, segment_id = self._context.controller, self._context.controller.inputs.segment_id
         if segment_id:
-            self._context.attempt(lambda: controller.set_locked(segment_id, bool(locked)))
+            self._context.attempt(lambda: controller.editing.set_locked(segment_id, bool(locked)))
 
     def continue_in_editor(self) -> None:
         """Open Segment Editor with the volume, the segmentation and the segment that are chosen here."""
         controller = self._context.controller
         editor = slicer.util.getModuleWidget("SegmentEditor").editor
-        editor.setSegmentationNode(controller.segmentation_node)
-        editor.setSourceVolumeNode(controller.volume_node)
-        editor.setCurrentSegmentID(controller.segment_id)
+        editor.setSegmentationNode(controller.inputs.segmentation_node)
+        editor.setSourceVolumeNode(controller.inputs.volume_node)
+        editor.setCurrentSegmentID(controller.inputs.segment_id)
         slicer.util.selectModule("SegmentEditor")
 
     def show_surfaces(self, shown: bool) -> None:
         """Show the segments in the 3-D views, or stop showing them there."""
-        node = self._context.controller.segmentation_node
+        node = self._context.controller.inputs.segmentation_node
         if node is None:
             return
         if shown:
@@ -148,16 +148,16 @@ class SegmentsSection:
     def _count(self) -> None:
         """Nothing has changed for a moment: count voxels, unless masks are streaming in."""
         controller = self._context.controller
-        if controller.busy:
+        if controller.runs.busy:
             self._timer.start()
             return
-        self._fact = controller.measure()
-        self._context.ui.segmentStateLabel.text = self._about_segment(controller.segment_id)
+        self._fact = controller.review.measure()
+        self._context.ui.segmentStateLabel.text = self._about_segment(controller.inputs.segment_id)
 
     def _about_segment(self, segment_id: str | None) -> str:
         """What there is of the selected segment: prompts and slices, volume, overlaps. Slicer's table has no room."""
         controller = self._context.controller
-        state, fact = controller.segment_states.get(segment_id or "", ""), self._fact
+        state, fact = controller.editing.segment_states.get(segment_id or "", ""), self._fact
         parts = [state] if state else []
         if fact is not None and fact.segment_id == segment_id and fact.milliliters:
             parts.append(_milliliters(fact.milliliters))
@@ -170,23 +170,23 @@ class SegmentsSection:
     def _selected(self, *_selections: object) -> None:
         controller = self._context.controller
         chosen = list(self._context.ui.segmentsTable.selectedSegmentIDs())
-        if len(chosen) == 1 and chosen[0] != controller.segment_id:
-            self._context.attempt(lambda: controller.select_segment(chosen[0]))
+        if len(chosen) == 1 and chosen[0] != controller.inputs.segment_id:
+            self._context.attempt(lambda: controller.inputs.select_segment(chosen[0]))
 
     def _overlap_chosen(self, _index: int) -> None:
         policy = str(self._context.ui.overlapSelector.currentData)
-        self._context.attempt(lambda: self._context.controller.set_overlap(policy))
+        self._context.attempt(lambda: self._context.controller.network.set_overlap(policy))
 
     def _cleanup_switched(self, on: bool) -> None:
         """All of the clean-up at once: the usual one, or none."""
-        controller, segment_id = self._context.controller, self._context.controller.segment_id
+        controller, segment_id = self._context.controller, self._context.controller.inputs.segment_id
         if segment_id is not None:
             wanted = Cleanup.usual() if on else Cleanup()
-            self._context.attempt(lambda: controller.set_cleanup(segment_id, wanted))
+            self._context.attempt(lambda: controller.editing.set_cleanup(segment_id, wanted))
 
     def _cleanup_chosen(self, _on: bool) -> None:
         ui, controller = self._context.ui, self._context.controller
-        segment_id = controller.segment_id
+        segment_id = controller.inputs.segment_id
         if segment_id is None:
             return
         wanted = Cleanup(
@@ -194,13 +194,13 @@ class SegmentsSection:
             fill_holes=bool(ui.fillHolesBox.checked),
             smooth=bool(ui.smoothBox.checked),
         )
-        self._context.attempt(lambda: controller.set_cleanup(segment_id, wanted))
+        self._context.attempt(lambda: controller.editing.set_cleanup(segment_id, wanted))
 
     def _show_selection(self) -> None:
         table, controller = self._context.ui.segmentsTable, self._context.controller
         with SignalsBlocked(table):
-            table.setSegmentationNode(controller.segmentation_node)
-            wanted = [controller.segment_id] if controller.segment_id else []
+            table.setSegmentationNode(controller.inputs.segmentation_node)
+            wanted = [controller.inputs.segment_id] if controller.inputs.segment_id else []
             if list(table.selectedSegmentIDs()) != wanted:
                 table.setSelectedSegmentIDs(wanted)
 

@@ -84,29 +84,31 @@ def point_propagates_and_is_undone(case: Any) -> None:
         return
     widget = _open()
     controller = widget.controller
-    controller.set_volume(load_generated())
-    controller.start_placing(Tool.POINT_POSITIVE)
+    controller.inputs.set_volume(load_generated())
+    controller.editing.start_placing(Tool.POINT_POSITIVE)
     selection = slicer.app.applicationLogic().GetSelectionNode()
     points = slicer.mrmlScene.GetNodeByID(selection.GetActivePlaceNodeID())
     points.AddControlPointWorld(*_inside("liver"))
-    controller.stop_placing()
-    case.assertTrue(_wait(lambda: any(each.confidence is not None for each in controller.slices), 300.0))
-    prompted = next(each.index for each in controller.slices if each.state is SliceMark.PROMPTED)
-    controller.set_range(prompted - _REACH, prompted + _REACH)
-    controller.propagate()
-    case.assertTrue(_wait(lambda: not controller.busy, 600.0))
+    controller.editing.stop_placing()
+    case.assertTrue(
+        _wait(lambda: any(each.confidence is not None for each in controller.review.slices), 300.0)
+    )
+    prompted = next(each.index for each in controller.review.slices if each.state is SliceMark.PROMPTED)
+    controller.editing.set_range(prompted - _REACH, prompted + _REACH)
+    controller.runs.propagate()
+    case.assertTrue(_wait(lambda: not controller.runs.busy, 600.0))
     case.assertEqual(_marks(controller, SliceMark.PREDICTED), 2 * _REACH)
     for _step in ("propagation", "range", "point"):
-        controller.undo()
+        controller.history.undo()
     case.assertEqual(_marks(controller, SliceMark.PREDICTED), 0)
 
 
 def closing_the_scene_leaves_an_empty_panel(case: Any) -> None:
     """Closing the scene while the module is open ends the work on its volume."""
     widget = _open()
-    widget.controller.set_volume(load_generated())
+    widget.controller.inputs.set_volume(load_generated())
     slicer.mrmlScene.Clear()
-    case.assertTrue(_wait(lambda: widget.controller.volume_node is None, 10.0))
+    case.assertTrue(_wait(lambda: widget.controller.inputs.volume_node is None, 10.0))
 
 
 def _open() -> Any:
@@ -134,7 +136,7 @@ def _inside(organ: str) -> tuple[float, float, float]:
 
 
 def _marks(controller: Any, mark: SliceMark) -> int:
-    return sum(state.state is mark for state in controller.slices)
+    return sum(state.state is mark for state in controller.review.slices)
 
 
 def _wait(condition: Callable[[], Any], seconds: float) -> bool:

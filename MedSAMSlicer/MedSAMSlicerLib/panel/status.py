@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import qt
@@ -24,10 +25,15 @@ _READING_SECONDS = 8.0
 
 
 class StatusSection:
-    """Shows the last message until the next step makes it old, then what to do next."""
+    """Shows the last message until the next step makes it old, then what to do next.
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    Args:
+        context: what the sections share.
+        tool_hint: returns what to do with the tool in the user's hand; None where there is nothing to say.
+    """
+
+    def __init__(self, context: Context, tool_hint: Callable[[], str | None]) -> None:
+        self._context, self._tool_hint = context, tool_hint
         self._message: Message | None = None
         self._hint_then = ""
         self._shown_at = 0.0
@@ -38,7 +44,7 @@ class StatusSection:
         self._timer.connect("timeout()", self._look_at_the_time)
         self._missing: Missing | None = None
         self._shown: tuple[str, Level] | None = None
-        context.show_message = self.show_message
+        self._disconnect = context.message_given.connect(self.show_message)
         ui = context.ui
         ui.offerButton.connect("clicked()", self._take_offer)
         ui.offerButton.setVisible(False)
@@ -67,7 +73,7 @@ class StatusSection:
 
     def close(self) -> None:
         """See Section."""
-        self._context.show_message = lambda message: None
+        self._disconnect()
         self._timer.stop()
         self._timer.disconnect(
             "timeout()", self._look_at_the_time
@@ -83,7 +89,7 @@ class StatusSection:
     def _note(self) -> None:
         """Remember when and where the user was told something."""
         self._hint_then, self._shown_at = self._hint(), time.monotonic()
-        self._steps_then = self._context.controller.steps
+        self._steps_then = self._context.controller.history.steps
         if self._message is not None:  # the message line may be scrolled out of sight
             slicer.util.showStatusMessage(self._message.text, round(1000 * _READING_SECONDS))
         self._timer.start()
@@ -98,7 +104,7 @@ class StatusSection:
         message = self._message
         if message is None or message.offer is not None:
             return False
-        if self._context.controller.steps != self._steps_then:
+        if self._context.controller.history.steps != self._steps_then:
             return True
         if self._hint() == self._hint_then:
             return False
@@ -106,10 +112,10 @@ class StatusSection:
 
     def _hint(self) -> str:
         controller = self._context.controller
-        if controller.network_state is NetworkState.NOT_INSTALLED or self.missing:
+        if controller.network.state is NetworkState.NOT_INSTALLED or self.missing:
             return needed_sentence(self.missing)
-        if controller.volume_node is not None and not controller.busy:
-            in_hand = self._context.tool_hint()
+        if controller.inputs.volume_node is not None and not controller.runs.busy:
+            in_hand = self._tool_hint()
             if in_hand is not None:
                 return in_hand
         return next_step(controller)
@@ -135,16 +141,16 @@ class StatusSection:
 
 def next_step(controller: Controller) -> str:
     """One sentence: what the user does next."""
-    if controller.volume_node is None:
+    if controller.inputs.volume_node is None:
         return _("Pick a volume.")
-    if controller.network_failure:
-        return controller.network_failure
-    if controller.busy:
+    if controller.network.failure:
+        return controller.network.failure
+    if controller.runs.busy:
         return _("Watch the mask grow. Cancel leaves the segment as it was before.")
-    if controller.placing is not None:
-        return _placing_step(controller.placing)
-    marks = {state.state for state in controller.slices}
-    if controller.changes_shown:
+    if controller.editing.placing is not None:
+        return _placing_step(controller.editing.placing)
+    marks = {state.state for state in controller.review.slices}
+    if controller.changes.shown:
         return _("Green was added, magenta was removed: keep the changes or revert them.")
     if SliceMark.STARTED in marks and not marks & {SliceMark.PROMPTED, SliceMark.PREDICTED}:
         return _("Go to a slice that is wrong and correct it with a prompt: a box, or a point for a detail.")
@@ -156,7 +162,7 @@ def next_step(controller: Controller) -> str:
                 "Correct further, or press Propagate: only the gap beside the correction is computed again."
             )
         return _("Add points until the mask is right on this slice, then press Propagate.")
-    if controller.network_state is NetworkState.PREPARING:
+    if controller.network.state is NetworkState.PREPARING:
         return _("The network is being prepared; go on meanwhile.")
     return _("Look at the doubtful slices. A new box corrects most, a point a detail. Then accept or export.")
 

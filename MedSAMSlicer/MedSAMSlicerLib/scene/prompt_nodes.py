@@ -37,6 +37,7 @@ class PromptNodes:
         on_change: called with each edit of the user; it may call `sync`.
         later: how to run something after Slicer has finished with the event, such as a QTimer of 0 ms; at once
             when absent.
+        takes_points: whether a new point of a kind is one of the user; without it all are.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class PromptNodes:
         scene: Any,
         on_change: Callable[[PromptEdit], None],
         later: Callable[[Callable[[], None]], None] | None = None,
+        takes_points: Callable[[Kind], bool] = lambda kind: True,
     ) -> None:
         self._scene = scene
         self._on_change = on_change
@@ -53,9 +55,7 @@ class PromptNodes:
         self._shown: dict[str, Shown] = {}
         self._unfinished: set[str] = set()  # nodes that are being drawn
         self._syncing = False
-        self.takes_points: Callable[[Kind], bool] = lambda kind: (
-            True
-        )  # whether a new point is one of the user
+        self._takes_points = takes_points
         self._events = MarkupsEvents(scene, self._node_changed, self._node_removed)
 
     @property
@@ -316,7 +316,7 @@ class PromptNodes:
         """Tell a new prompt, or one that was moved."""
         known = shown.prompts.get(key)
         view = None if known is not None else self._view(volume_node)
-        if known is None and shown.kind.holds_points and not self.takes_points(shown.kind):
+        if known is None and shown.kind.holds_points and not self._takes_points(shown.kind):
             # Another module's tool or a script has put a point into our list: it is no prompt.
             shown.prompts[key] = ShownPrompt(None, None, place)
             self._later(lambda: self._take_back(node.GetID(), key))

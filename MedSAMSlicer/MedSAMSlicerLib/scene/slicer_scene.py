@@ -24,6 +24,7 @@ from ..core.intensity import Window
 from . import nodes, slice_views
 from .parameter_node import ParameterNode
 from .placing import Placing, kind_of_tool
+from .prompt_markups import Kind
 from .prompt_nodes import PromptNodes
 from .scene_events import SceneEvents
 from .segments import SegmentMasks, check_segmentation, create_segmentation
@@ -60,9 +61,12 @@ class SlicerScene:
         later: Callable[[Callable[[], None]], None] | None,
     ) -> tuple[PromptNodes, Placing]:
         """Prompts as markups nodes, placed with Slicer's own place mode."""
-        markups = PromptNodes(self._scene, on_edit, later)
+
+        def takes_points(kind: Kind) -> bool:
+            return placing.tool is not None and kind_of_tool(placing.tool) is kind
+
+        markups = PromptNodes(self._scene, on_edit, later, takes_points)
         placing = Placing(self._scene, markups, on_left, later)
-        markups.takes_points = lambda kind: placing.tool is not None and kind_of_tool(placing.tool) is kind
         return markups, placing
 
     def observe(self, listener: SceneListener) -> Callable[[], None]:

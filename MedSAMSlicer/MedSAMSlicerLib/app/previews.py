@@ -1,0 +1,72 @@
+"""Previews: the mask of a slice for the prompts that it has, asked of the worker after each change."""
+
+from __future__ import annotations
+
+from ..core.errors import Cancelled, MedSAMError
+from ..core.prompts import Prompt
+from ..core.segment_object import SegmentObject, kept_as_prompts
+from ..core.session import Session
+from .jobs import FillJob, ObjectToRun, PreviewJob, SliceFound
+from .projector import Projector
+from .state import NetworkState
+from .workspace import Workspace
+
+
+class Previews:
+    """Asks for the previews that lack, and takes them into the session."""
+
+    def __init__(self, work: Workspace, projector: Projector) -> None:
+        self._work, self._projector = work, projector
+        self._asked: set[tuple[int, int, tuple[Prompt, ...]]] = set()
+        projector.projected.connect(self.ask)
+
+    def forget(self) -> None:
+        """The session ends, or another network is there: what was asked for does not come any more."""
+        self._asked.clear()
+
+    def ask(self) -> None:
+        """Ask for the masks of all slices whose prompts were not previewed as they are now."""
+        work = self._work
+        if work.session is None or work.network.state is not NetworkState.READY:
+            return
+        for obj in work.session.objects:
+            for index in obj.pending_previews():
+                self._ask(work.session, obj, index)
+
+    def ask_again(self) -> None:
+        """Another network is ready."""
+        self.forget()
+        self.ask()
+
+    def _ask(self, session: Session, obj: SegmentObject, index: int) -> None:
+        work, projector = self._work, self._projector
+        axis, prompts = obj.axis, obj.prompts_on(index)
+        key = (obj.id, index, prompts)
+        if axis is None or key in self._asked:
+            return
+        self._asked.add(key)
+
+        def show(found: SliceFound) -> None:
+            if session is not work.session:
+                return
+            projector.take_edits()
+            if session.apply_preview(obj.id, index, prompts, found.mask, found.confidence):
+                projector.preview_shown(session.object(obj.id), index, prompts, found.mask)
+
+        def end(error: MedSAMError | None) -> None:
+            if error is None or isinstance(error, Cancelled):
+                self._asked.discard(key)  # one that failed is not asked again: it would fail again
+                if session is work.session:
+                    self.ask()  # prompts may be again those whose preview was given up or came too early
+            else:
+                work.show_error(error)
+            if work.running is None:
+                work.worker.submit(FillJob(axis, index), _nothing, _nothing)
+
+        to_run = ObjectToRun(obj.id, axis, kept_as_prompts(obj))
+        work.worker.submit(PreviewJob(to_run, index), show, end)
+        work.poller.start()
+
+
+def _nothing(_: object) -> None:
+    """Nobody waits for it."""
