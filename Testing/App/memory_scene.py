@@ -32,7 +32,6 @@ from MedSAMSlicerLib.core.digests import EMPTY, digest_of
 from MedSAMSlicerLib.core.errors import SessionError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.intensity import Window
-from MedSAMSlicerLib.core.overlap import Order
 from MedSAMSlicerLib.core.prompts import Prompt
 
 
@@ -104,7 +103,7 @@ class _NothingToWatch:
 
 
 class MemorySegments:
-    """Masks in arrays. Nobody else writes them, so there are no edits; segments never take each other's voxels."""
+    """Masks in arrays. Nobody else writes them, so there are no edits."""
 
     def __init__(self, segmentation: MemorySegmentation, volume: MemoryVolume) -> None:
         self.segmentation_node = segmentation
@@ -143,6 +142,9 @@ class MemorySegments:
         }
         return int(own.sum()), {other: count for other, count in shared.items() if count}
 
+    def visible(self, segment_id: str) -> bool:
+        return True
+
     def remove(self, segment_id: str) -> None:
         del self.segmentation_node.segments[segment_id]
 
@@ -159,26 +161,13 @@ class MemorySegments:
         chosen = np.flatnonzero(slices.any(axis=(1, 2))).tolist() if indices is None else indices
         return {index: np.array(slices[index]) for index in chosen}
 
-    def write_slices(
-        self,
-        segment_id: str,
-        axis: SliceAxis,
-        masks: Mapping[int, Mask],
-        overlap: str = "none",
-        retake: bool = False,
-    ) -> None:
-        if self.locked(segment_id) or overlap != "none":
-            raise SessionError("A locked segment is not written, and no segment takes another's voxels.")
+    def write_slices(self, segment_id: str, axis: SliceAxis, masks: Mapping[int, Mask]) -> None:
+        if self.locked(segment_id):
+            raise SessionError("A locked segment is not written.")
         slices = np.moveaxis(self._segment(segment_id).voxels, int(axis), 0)
         for index, mask in masks.items():
             slices[index] = mask
         self.set_axis(segment_id, axis)
-
-    def orders(self, segment_id: str, axis: SliceAxis, indices: Iterable[int]) -> dict[int, Order]:
-        return {}
-
-    def put_back(self, orders: Sequence[Order]) -> None:
-        pass
 
     def edits(self, among: Collection[str] | None = None) -> dict[str, dict[int, Mask]]:
         return {}

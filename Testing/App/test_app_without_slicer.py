@@ -43,6 +43,11 @@ def test_undo_and_redo_give_each_mask_again(walked: dict[str, Any]) -> None:
     assert walked["redo_gives_the_mask_again"]
 
 
+def test_a_mask_takes_voxels_of_another_segment_and_undo_gives_them_back(walked: dict[str, Any]) -> None:
+    assert walked["taken_on_slices"] == [7]
+    assert walked["undo_gives_back_what_was_taken"]
+
+
 def test_what_was_exported_reads_back(walked: dict[str, Any], folder: Path) -> None:
     volume = read_volume(folder / "mask.nii.gz")
     assert np.count_nonzero(volume.array) == walked["exported_voxels"]

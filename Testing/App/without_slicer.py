@@ -88,12 +88,16 @@ def main(folder: Path) -> dict[str, Any]:
     known = [controller.reason(action) for action in points]
     controller.network.set_checkpoint("litemedsam")
     until(lambda: controller.network.state in (NetworkState.READY, NetworkState.FAILED))
+    controller.network.set_overlap("all")
     controller.inputs.add_segment("right")
     unknown = [controller.reason(action) for action in (*points, Action.PLACE)]
     controller.editing.start_placing(Tool.BOX)
     scene.user.place(box_from_voxels(geometry, SliceRef(SliceAxis.K, 7), 8, 14, 27, 35))
     until(lambda: not controller.poll(0.02))
     corrected = [controller.reason(action) for action in points]
+    robbed = voxels()
+    controller.history.undo()
+    given_back = voxels()
     controller.close()
     return {
         "points_known": known,
@@ -106,6 +110,8 @@ def main(folder: Path) -> dict[str, Any]:
         "dice": dice(propagated, truth),
         "undo_gives_the_preview_again": bool(np.array_equal(undone, preview)),
         "redo_gives_the_mask_again": bool(np.array_equal(redone, propagated)),
+        "taken_on_slices": np.flatnonzero((redone & ~robbed).any(axis=(1, 2))).tolist(),
+        "undo_gives_back_what_was_taken": bool(np.array_equal(given_back, redone)),
         "files": [path.name for path in files],
         "exported_voxels": int(redone.sum()),
         "of_slicer": sorted({name.split(".")[0] for name in sys.modules} & {"slicer", "vtk", "qt", "ctk"}),

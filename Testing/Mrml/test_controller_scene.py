@@ -311,10 +311,13 @@ def test_segmenting_in_one_call_writes_new_segments(mrml: MrmlScene) -> None:
         volume[index] = mask
     assert dice(volume, LEFT) > 0.8
     assert told[-1][0] == told[-1][1]
-    again = segment(driver.volume, [box], done.segmentation_node, device="cpu")
+    again = segment(driver.volume, [box], done.segmentation_node, overlap="all", device="cpu")
     assert [masks.name(each) for each in masks.segment_ids()] == ["Segment", "Segment (2)"]
     assert again.segment_ids["Segment"] != done.segment_ids["Segment"]
+    assert masks.read_slices(done.segment_ids["Segment"], SliceAxis.K) == {}, "the same mask took all voxels"
     masks.close()
+    with pytest.raises(MedSAMError, match="must be one of none, visible, all, got 'some'"):
+        segment(driver.volume, [box], overlap="some")
     with pytest.raises(Cancelled):
         segment(driver.volume, [box], device="cpu", cancel=lambda: True)
     with pytest.raises(MedSAMError, match="no prompts"):

@@ -201,8 +201,8 @@ def test_an_edit_by_segment_editor_is_found_slice_by_slice(mrml: MrmlScene) -> N
     masks.settle(ours)
     assert masks.edits() == {}
     told.clear()
-    masks.write_slices(other, SliceAxis.K, slices_of(edited, SliceAxis.K), "all")
-    masks.write_slices(ours, SliceAxis.K, slices_of(edited, SliceAxis.K), "none")
+    masks.write_slices(other, SliceAxis.K, slices_of(edited, SliceAxis.K))
+    masks.write_slices(ours, SliceAxis.K, slices_of(edited, SliceAxis.K))
     assert told == []
     assert masks.edits() == {}
     masks.close()
@@ -344,8 +344,6 @@ def test_masks_that_do_not_fit_are_refused(mrml: MrmlScene) -> None:
         masks.write_slices(segment_id, SliceAxis.K, {6: np.ones((7, 9), bool)})
     with pytest.raises(SessionError, match=r"must be bool \(7, 9\), got uint8"):
         masks.write_slices(segment_id, SliceAxis.K, {5: np.ones((7, 9), np.uint8)})
-    with pytest.raises(ValueError, match="overlap"):
-        masks.write_slices(segment_id, SliceAxis.K, {}, "some")
     masks.close()
 
 

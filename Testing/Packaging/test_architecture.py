@@ -318,6 +318,25 @@ def test_the_controller_only_wires():
     assert long == [], "give it to the part that it belongs to"
 
 
+def test_no_class_is_cut_in_two_only_to_split_a_file():
+    """A base class has several children, is used by itself, or lies beside its only child."""
+    files, children, made = {}, {}, set()
+    for path in SOURCES:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.ClassDef):
+                files[node.name] = path
+                for base in node.bases:
+                    children.setdefault(ast.unparse(base).split("[")[0].split(".")[-1], []).append(node.name)
+            elif isinstance(node, ast.Call):
+                made.add(ast.unparse(node.func).split(".")[-1])
+    cut = [
+        f"{base} is only the base of {sorted(found)[0]}"
+        for base, found in children.items()
+        if base in files and len(found) == 1 and base not in made and files[base] != files[found[0]]
+    ]
+    assert cut == []
+
+
 def test_every_prompt_kind_is_in_every_table():
     from MedSAMSlicerLib.core._prompt_types import KIND_NAMES, Prompt
     from MedSAMSlicerLib.core.prompts import PlacedPrompt

@@ -89,12 +89,12 @@ class Changes:
             was_there.pop(index, None)
             if preview.under is not None:
                 was_there[index] = preview.under
-        cleaned = self._projector.shown_masks.shown(before)
+        cleaned = self._projector.masks_of(before)
         olds = {
             index: stored.mask if index in before.previews else cleaned.get(index, stored.mask)
             for index, stored in was_there.items()
         }
-        news = self._projector.shown_masks.shown(now)
+        news = self._projector.masks_of(now)
         for index in olds.keys() | news.keys():
             old, new = olds.get(index), news.get(index)
             if old is not None and new is not None and old == new:

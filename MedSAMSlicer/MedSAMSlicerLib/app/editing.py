@@ -110,12 +110,11 @@ class Editing:
         assert work.masks is not None
         shown = work.shown()
         axis = SliceAxis.K if shown is None else shown.axis
-        work.masks.settle(segment_id)
-        there = work.masks.read_slices(segment_id, axis)
+        there = self._projector.adopted_slices(segment_id, axis)
         if there:
             session.adopt_masks(object_id, there, axis)
             work.masks.set_axis(segment_id, axis)
-            self._projector.shown_masks.start_from(session.object(object_id))
+            self._projector.is_shown(session.object(object_id))
 
     def selected(self) -> int:
         """The object of the selected segment; a sentence when none is selected or it is locked."""

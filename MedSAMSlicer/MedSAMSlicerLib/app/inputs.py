@@ -346,12 +346,13 @@ class Inputs:
         if work.segment_id == segment_id:
             work.segment_id = next(iter(work.segment_ids), None)
         object_id = work.object_ids.pop(segment_id, None)
-        if object_id is not None and work.session is not None:
+        if object_id is None:
+            self._projector.outside_segment_gone(segment_id)
+        elif work.session is not None:
             work.removed_ids[object_id] = segment_id
-            self._projector.shown_masks.forget(object_id)
             obj = work.session.object(object_id)
             if edits and obj.locked:
-                work.session.adopt_masks(object_id, edits, axis)
+                work.session.adopt_masks(object_id, edits, axis, work.session.claims.new())
             elif edits:
                 work.session.edit_masks(object_id, edits, axis)
             work.session.delete_object(object_id, even_locked=True)

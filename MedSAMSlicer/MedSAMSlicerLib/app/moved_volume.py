@@ -17,7 +17,7 @@ def follow_volume(work: Workspace, projector: Projector) -> bool:
     if node is None or session is None or not (work.masks is None or work.masks.moved_with_volume()):
         return False
     geometry = work.geometry = work.scene.volumes.geometry(node)
-    projector.shown_masks.move(session.move(geometry))
+    session.move(geometry)
     work.parameter.change_sessions_of(node, lambda text: moved_state(text, geometry))
     projector.prompts()
     return True

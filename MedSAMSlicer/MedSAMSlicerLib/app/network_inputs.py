@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..core.errors import Cancelled, MedSAMError, SessionError
 from ..core.intensity import CT_PRESETS, Window
+from ..core.overlap import GIVE_WAY
 from ..core.translation import tr as _
 from ..models.registry import Registry
 from .engine_state import NetworkChoice, Prepared
@@ -203,7 +204,7 @@ class NetworkInputs:
 
     def set_overlap(self, policy: str) -> None:
         """Say what happens to other segments where a mask is written: "none" keeps them, "visible", "all" give way."""
-        if policy not in ("none", "visible", "all"):
+        if policy not in GIVE_WAY:
             text = _("Other segments are kept with none, or give way with visible or all, not {policy!r}.")
             raise MedSAMError(text.format(policy=policy))
         self._work.overlap = self._work.parameter.overlap = policy

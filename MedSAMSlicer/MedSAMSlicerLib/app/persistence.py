@@ -21,6 +21,7 @@ from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.intensity import Window
 from ..core.masks import MaskState, PackedMask, StoredMask
 from ..core.moving import moved_prompts
+from ..core.overlap import BEFORE_ALL, Claim
 from ..core.prompts import PromptSet
 from ..core.segment_object import KeyContent, SegmentObject
 from ..core.session import Session
@@ -61,6 +62,11 @@ def write_state(
                 [index, stored.state.value, stored.confidence, stored.round]
                 for index, stored in obj.masks.items()
             ],
+            "claims": {
+                index: _packed_claim(stored.claim)
+                for index, stored in obj.masks.items()
+                if stored.claim != BEFORE_ALL
+            },
             "raw": _raw(obj),
             "start": _start(obj),
             "written": masks.digests(segments.get(obj.id, "")),
@@ -94,6 +100,8 @@ def read_state(text: str, session: Session, masks: Segments) -> dict[str, int]:
             raise SessionError(text.format(version=content["version"], known=VERSION))
         found: dict[str, int] = {}
         there = masks.segment_ids()
+        known = (claim for saved in content["objects"] for claim in saved.get("claims", {}).values())
+        session.claims.go_on_after(_claim(*claim) for claim in known)
         for saved in content["objects"]:
             if saved["segment"] in there:
                 found[saved["segment"]] = _restore(saved, session, masks)
@@ -163,18 +171,29 @@ def _stored(
     empty = np.zeros(session.geometry.slice_shape(axis), np.bool_)
     arrays = masks.read_slices(saved["segment"], axis)
     raw = {int(index): _unpacked(packed) for index, packed in saved["raw"].items()}
+    claims = {int(index): _claim(*claim) for index, claim in saved.get("claims", {}).items()}
     stored: dict[int, StoredMask] = {}
     for index, state, confidence, turn in saved["slices"]:
         mask = raw.get(index) or PackedMask.from_array(arrays.get(index, empty))
-        stored[index] = StoredMask(mask, MaskState(state), confidence, turn)
+        stored[index] = StoredMask(mask, MaskState(state), confidence, turn, claims.get(index, BEFORE_ALL))
     if "written" in saved:  # sessions of earlier versions do not say
         written = {int(index): digest for index, digest in saved["written"].items()}
         for index in arrays.keys() | written.keys():
             array = arrays.get(index, empty)
             if digest_of(array) != written.get(index, EMPTY):
                 mask = PackedMask.from_array(array)
-                stored[index] = StoredMask(mask, MaskState.EDITED, None, int(saved["propagations"]))
+                claim = session.claims.renewed(claims.get(index, BEFORE_ALL))
+                rounds = int(saved["propagations"])
+                stored[index] = StoredMask(mask, MaskState.EDITED, None, rounds, claim)
     return stored
+
+
+def _packed_claim(claim: Claim) -> tuple[int, bool, list[str]]:
+    return claim.turn, claim.takes, sorted(claim.spared)
+
+
+def _claim(turn: int, takes: bool, spared: list[str]) -> Claim:
+    return Claim(int(turn), bool(takes), frozenset(spared))
 
 
 def _prompts(session: Session, obj: SegmentObject) -> PromptSet:
@@ -229,7 +248,7 @@ def _start(obj: SegmentObject) -> dict[str, Any] | None:
         for index, mask in obj.start.masks.items()
         if obj.masks[index].state is not MaskState.STARTED
     }
-    return {"reach": obj.start.reach, "changed": changed}
+    return {"reach": obj.start.reach, "claim": _packed_claim(obj.start.claim), "changed": changed}
 
 
 def _start_of(saved: Mapping[str, Any] | None, stored: Mapping[int, StoredMask]) -> Start | None:
@@ -241,7 +260,8 @@ def _start_of(saved: Mapping[str, Any] | None, stored: Mapping[int, StoredMask])
         if each.state is MaskState.STARTED and not each.mask.is_empty
     }
     masks.update((int(index), _unpacked(packed)) for index, packed in saved["changed"].items())
-    return Start(MappingProxyType(dict(sorted(masks.items()))), int(saved["reach"]))
+    claim = _claim(*saved["claim"]) if "claim" in saved else BEFORE_ALL
+    return Start(MappingProxyType(dict(sorted(masks.items()))), int(saved["reach"]), claim)
 
 
 def _raw(obj: SegmentObject) -> dict[str, list[Any]]:

@@ -18,7 +18,6 @@ import numpy.typing as npt
 from ..core.errors import MedSAMError
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.intensity import Window
-from ..core.overlap import Order
 from ..core.prompts import Prompt
 
 Handle = Any
@@ -267,7 +266,11 @@ class Segments(Protocol):
         ...
 
     def remove(self, segment_id: str) -> None:
-        """Delete a segment; what it had taken from others goes back to them."""
+        """Delete a segment."""
+        ...
+
+    def visible(self, segment_id: str) -> bool:
+        """Return whether the views show the segment."""
         ...
 
     def locked(self, segment_id: str) -> bool:
@@ -284,23 +287,13 @@ class Segments(Protocol):
         """New masks of the slices `indices` across `axis`, or of all that are not empty."""
         ...
 
-    def write_slices(
-        self,
-        segment_id: str,
-        axis: SliceAxis,
-        masks: Mapping[int, Mask],
-        overlap: str = "none",
-        retake: bool = False,
-    ) -> None:
-        """Make slices of a segment equal to `masks`; see `scene.segments.SegmentMasks.write_slices`."""
-        ...
+    def write_slices(self, segment_id: str, axis: SliceAxis, masks: Mapping[int, Mask]) -> None:
+        """Make slices of a segment equal to `masks`; the other segments keep every voxel.
 
-    def orders(self, segment_id: str, axis: SliceAxis, indices: Iterable[int]) -> dict[int, Order]:
-        """By slice, the order in which segments came to the voxels that this one contests."""
-        ...
-
-    def put_back(self, orders: Sequence[Order]) -> None:
-        """After masks were written as before a `retake`, let all segments have what they had then."""
+        Raises:
+            SessionError: the segment is locked or gone, or a slice or the shape of a mask does not exist.
+            GeometryError: segmentation and volume no longer lie on the same voxels.
+        """
         ...
 
     def edits(self, among: Collection[str] | None = None) -> dict[str, dict[int, Mask]]:
@@ -311,7 +304,7 @@ class Segments(Protocol):
         ...
 
     def settle(self, segment_id: str | None = None) -> None:
-        """Return what is in a segment now, or in all, counts as known: it is no edit any more."""
+        """Let what is in a segment now, or in all, count as known: it is no edit any more."""
         ...
 
     def digests(self, segment_id: str) -> dict[int, str]:

@@ -50,8 +50,9 @@ class Previews:
             if session is not work.session:
                 return
             projector.take_edits()
-            if session.apply_preview(obj.id, index, prompts, found.mask, found.confidence):
-                projector.preview_shown(session.object(obj.id), index, prompts, found.mask)
+            claim = projector.claim(work.segment_of(obj.id))
+            if session.apply_preview(obj.id, index, prompts, found.mask, found.confidence, claim):
+                projector.show_preview(session.object(obj.id), index, found.mask)
 
         def end(error: MedSAMError | None) -> None:
             if error is None or isinstance(error, Cancelled):

@@ -23,7 +23,6 @@ from ..core.translation import tr as _
 from .enabled import reason
 from .jobs import Advance, EstimateJob, ObjectToRun, PropagateJob, SliceFound, SlicesGone
 from .projector import Projector
-from .retakes import Asked
 from .signals import Signal
 from .state import Action, Level, RunEstimate, RunProgress, Topic
 from .worker import Ticket
@@ -157,9 +156,9 @@ class Propagation:
         began = time.perf_counter()
         self._projector.take_edits()
         found = self._keep(run, session)
-        for object_id, indices in found.items():
+        for object_id in found:
             try:
-                self._projector.shown_masks.refresh([object_id], Asked(indices, run=run.number))
+                self._projector.masks([object_id])
             except MedSAMError as error:  # such as when the volume has just come under a non-linear transform
                 self._work.show_error(error)
                 self._stop("cancel")
@@ -168,14 +167,15 @@ class Propagation:
         self._pause = max(BATCH_SECONDS, spent / _WRITING_SHARE)
         self._work.notify(Topic.RUN, *((Topic.MASKS, Topic.HISTORY) if found else ()))
 
-    def _keep(self, run: _CurrentRun, session: Session) -> dict[int, frozenset[int]]:
-        """Streamed slices into the session; returns which, by object."""
+    def _keep(self, run: _CurrentRun, session: Session) -> tuple[int, ...]:
+        """Streamed slices into the session; returns their objects."""
         found, run.found = run.found, {}
         for object_id, slices in found.items():
             masks = {index: mask for index, (mask, _confidence) in slices.items()}
             confidences = {index: value for index, (_mask, value) in slices.items() if value is not None}
-            session.apply_predictions(run.number, object_id, masks, confidences)
-        return {object_id: frozenset(slices) for object_id, slices in found.items()}
+            claim = self._projector.claim(self._work.segment_of(object_id))
+            session.apply_predictions(run.number, object_id, masks, confidences, claim)
+        return tuple(found)
 
     def _end(self, run: _CurrentRun, error: MedSAMError | None) -> None:
         if run is not self._run:

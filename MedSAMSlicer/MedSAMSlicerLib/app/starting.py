@@ -44,10 +44,10 @@ class Starting:
         packed = {index: PackedMask.from_array(mask) for index, mask in masks.items()}
         slices = reach or self._chosen_reach or self._usual_reach(axis)
         label = _("Start from {segment}").format(segment=obj.name)
-        shape = session.geometry.shape
+        shape, claim = session.geometry.shape, session.claims.renewed(obj.latest_claim)
 
         def change(value: SegmentObject) -> SegmentObject:
-            return started(value, packed, axis, shape, slices)
+            return started(value, packed, axis, shape, slices, claim)
 
         self._editing.change(object_id, lambda session: session.change(object_id, label, change))
         work.show_message(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from .errors import SessionError
 from .geometry import SliceAxis
+from .overlap import BEFORE_ALL, Claim
 
 
 class MaskState(enum.Enum):
@@ -53,10 +54,15 @@ class PackedMask:
         shape = (int(mask.shape[0]), int(mask.shape[1]))
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         if not len(rows):
-            return cls(shape, (0, 0), (0, 0), b"")
+            return cls.empty(shape)
         y0, y1, x0, x1 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
         bits = zlib.compress(pack_bits(mask[y0:y1, x0:x1]).tobytes(), level=1)
         return cls(shape, (y0, x0), (y1 - y0, x1 - x0), bits)
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int]) -> PackedMask:
+        """A mask without pixels on a slice of (rows, columns)."""
+        return cls(shape, (0, 0), (0, 0), b"")
 
     def to_array(self) -> npt.NDArray[np.bool_]:
         """A new bool array (rows, columns)."""
@@ -82,12 +88,14 @@ class StoredMask:
         state: predicted, accepted, edited or started.
         confidence: what the network thinks of its mask, 0..1; None for masks of the user.
         round: number of propagations before the user accepted or edited it; 0 while predicted.
+        claim: how it comes to voxels that another segment has.
     """
 
     mask: PackedMask
     state: MaskState = MaskState.PREDICTED
     confidence: float | None = None
     round: int = 0
+    claim: Claim = BEFORE_ALL
 
     @property
     def is_kept(self) -> bool:

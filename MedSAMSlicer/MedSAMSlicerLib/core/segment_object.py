@@ -13,6 +13,7 @@ from .cleanups import Cleanup
 from .geometry import SliceAxis, VolumeGeometry
 from .intensity import Window
 from .masks import MaskState, PackedMask, StoredMask, slices_of, volume_of
+from .overlap import BEFORE_ALL, Claim
 from .plan import KeptMask, Track, replay, tracks, tracks_after_change
 from .prompts import MaskPrompt, ObjectPrompts, Prompt, PromptSet, SliceRef
 from .start import Start, corrected_mask, given_by_start, masks_of_start, turned_start, with_gaps
@@ -243,6 +244,12 @@ class SegmentObject:
         """Return whether the user drew or accepted a mask."""
         return any(stored.state in (MaskState.ACCEPTED, MaskState.EDITED) for stored in self.masks.values())
 
+    @property
+    def latest_claim(self) -> Claim:
+        """The claim of the mask that was asked for last."""
+        claims = (stored.claim for stored in self.masks.values())
+        return max(claims, key=lambda claim: claim.turn, default=BEFORE_ALL)
+
     def without_axis(self) -> SegmentObject:
         """The object without masks, free for any slice axis; what counts slices of the present one goes."""
         return replace(
@@ -266,10 +273,14 @@ class SegmentObject:
             return turned_start(self, axis, shape)
         masks = {index: stored.mask for index, stored in self.masks.items()}
         free = replace(self.without_axis(), axis=axis if masks else None)
-        return free.with_voxels(masks, self.axis, shape) if masks else free
+        return free.with_voxels(masks, self.axis, shape, self.latest_claim) if masks else free
 
     def with_voxels(
-        self, masks: Mapping[int, PackedMask], axis: SliceAxis, shape: tuple[int, int, int]
+        self,
+        masks: Mapping[int, PackedMask],
+        axis: SliceAxis,
+        shape: tuple[int, int, int],
+        claim: Claim = BEFORE_ALL,
     ) -> SegmentObject:
         """The object with masks drawn by the user on slices across any axis, in a volume of `shape` (K, J, I)."""
         assert self.axis is not None
@@ -278,9 +289,9 @@ class SegmentObject:
         for index, mask in masks.items():
             slices[index] = mask.to_array()
         found = slices_of(volume, self.axis)
-        empty = PackedMask((shape[self.axis.row_axis], shape[self.axis.column_axis]), (0, 0), (0, 0), b"")
+        empty = PackedMask.empty((shape[self.axis.row_axis], shape[self.axis.column_axis]))
         drawn = {
-            index: StoredMask(found.get(index, empty), MaskState.EDITED, None, self.propagations)
+            index: StoredMask(found.get(index, empty), MaskState.EDITED, None, self.propagations, claim)
             for index in found.keys() | self.masks.keys()
             if index not in self.masks or self.masks[index].mask != found.get(index, empty)
         }

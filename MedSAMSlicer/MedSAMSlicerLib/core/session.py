@@ -19,6 +19,7 @@ from .history import Command
 from .intensity import Window
 from .masks import MaskState, PackedMask, StoredMask
 from .moving import Mover, moved_object, mover
+from .overlap import BEFORE_ALL, Claim, Claims
 from .plan import Track
 from .prompts import ObjectPrompts, Prompt, PromptSet, kind_name, validate
 from .segment_object import KeyContent, SegmentObject, all_prompts_of, letter_of
@@ -40,6 +41,7 @@ class Session:
         self.geometry = geometry
         self._timeline = Timeline(history_limit)
         self._next_id = 1
+        self.claims = Claims()
 
     def move(self, geometry: VolumeGeometry) -> Mover:
         """The volume lies elsewhere now, its voxels are the same: prompts go along, also those of the history.
@@ -118,28 +120,32 @@ class Session:
             lost: slices whose masks are gone and that the user has not drawn: they are computed again.
         """
         obj = self._along(self._unlocked(object_id), axis, turning=True).without_masks(lost)
-        edited = {
-            index: StoredMask(self._packed(obj, index, mask), MaskState.EDITED, None, obj.propagations)
-            for index, mask in masks.items()
-        }
+        edited = {index: self._edited(obj, index, mask) for index, mask in masks.items()}
         changed = [*masks, *lost]
         default_label = f"Edit slice {changed[0]}" if len(changed) == 1 else f"Edit {len(changed)} slices"
         self._timeline.change(label or default_label, obj.with_masks(edited))
 
     def adopt_masks(
-        self, object_id: int, masks: Mapping[int, npt.NDArray[np.bool_]], axis: SliceAxis
+        self,
+        object_id: int,
+        masks: Mapping[int, npt.NDArray[np.bool_]],
+        axis: SliceAxis,
+        claim: Claim = BEFORE_ALL,
     ) -> None:
-        """Take masks in that the user made before or elsewhere, as if they had always been there; no step of undo."""
+        """Take masks in that the user made before or elsewhere, as if they had always been there; no step of undo.
+
+        Without `claim` they were there before all others.
+        """
         obj = self._along(self.object(object_id), axis)
         packed = {index: self._packed(obj, index, mask) for index, mask in masks.items()}
 
         def adopted(value: SegmentObject) -> SegmentObject:
             edited = {
-                index: StoredMask(mask, MaskState.EDITED, None, value.propagations)
+                index: StoredMask(mask, MaskState.EDITED, None, value.propagations, claim)
                 for index, mask in packed.items()
             }
             if value.axis not in (None, axis):
-                return value.with_voxels(packed, axis, self.geometry.shape)
+                return value.with_voxels(packed, axis, self.geometry.shape, claim)
             return replace(value, axis=axis).with_masks(edited)
 
         self._timeline.change_everywhere(object_id, adopted)
@@ -181,6 +187,7 @@ class Session:
         prompts: tuple[Prompt, ...],
         mask: npt.NDArray[np.bool_],
         confidence: float | None = None,
+        claim: Claim = BEFORE_ALL,
     ) -> bool:
         """Show the mask, bool (rows, columns), that `prompts` draw on a slice, until it is propagated.
 
@@ -191,7 +198,8 @@ class Session:
         obj = self._timeline.get(object_id)
         if obj is None or obj.prompts_on(index) != prompts or not prompts:
             return False
-        stored = StoredMask(self._packed(obj, index, mask), MaskState.PREDICTED, confidence)
+        packed = self._packed(obj, index, mask)
+        stored = StoredMask(packed, MaskState.PREDICTED, confidence, claim=claim)
         seen = obj.masks.get(index)
 
         def previewed(value: SegmentObject) -> SegmentObject:
@@ -222,6 +230,7 @@ class Session:
         object_id: int,
         masks: Mapping[int, npt.NDArray[np.bool_]],
         confidences: Mapping[int, float] | None = None,
+        claim: Claim = BEFORE_ALL,
     ) -> tuple[int, ...]:
         """Store what a run found, bool (rows, columns) by slice index, and say which slices took it.
 
@@ -235,7 +244,7 @@ class Session:
         packed = {index: self._packed(obj, index, mask) for index, mask in masks.items()}
         known_confidences = confidences or {}
         taken = {
-            index: StoredMask(mask, MaskState.PREDICTED, known_confidences.get(index))
+            index: StoredMask(mask, MaskState.PREDICTED, known_confidences.get(index), claim=claim)
             for index, mask in sorted(packed.items())
             if index not in obj.kept_slices
         }
@@ -356,6 +365,7 @@ class Session:
         if pending is not None:
             obj = obj.with_pending(pending, pending if changed is None else changed, before)
         self._next_id = max(self._next_id, obj.id + 1)
+        self.claims.go_on_after(stored.claim for stored in masks.values())
         self._timeline.put(obj)
         return obj.id
 
@@ -582,10 +592,19 @@ class Session:
             raise SessionError(f"{obj.name!r} has no mask on slice {index}.")
         return obj.masks[index]
 
+    def _edited(self, obj: SegmentObject, index: int, mask: npt.NDArray[np.bool_]) -> StoredMask:
+        """A mask that the user drew; it keeps what the mask before it took from other segments."""
+        packed, before = self._packed(obj, index, mask), obj.masks.get(index)
+        if before is not None and before.mask == packed:
+            claim = before.claim
+        else:
+            claim = self.claims.renewed(BEFORE_ALL if before is None else before.claim)
+        return StoredMask(packed, MaskState.EDITED, None, obj.propagations, claim)
+
     def _empty(self, obj: SegmentObject) -> PackedMask:
         self._count(obj)
         assert obj.axis is not None
-        return PackedMask.from_array(np.zeros(self.geometry.slice_shape(obj.axis), dtype=np.bool_))
+        return PackedMask.empty(self.geometry.slice_shape(obj.axis))
 
     def _packed(self, obj: SegmentObject, index: int, mask: npt.NDArray[np.bool_]) -> PackedMask:
         last = self._count(obj) - 1

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from .errors import SessionError
 from .masks import MaskState, PackedMask, StoredMask, slices_of, volume_of
+from .overlap import BEFORE_ALL, Claim
 from .prompts import Box, MaskPrompt, ObjectPrompts, Prompt, RecistLine, SliceRef
 
 if TYPE_CHECKING:
@@ -33,10 +34,12 @@ class Start:
     Attributes:
         masks: by slice index; slices without the object are left out.
         reach: slices to either side of a prompt that its correction may change.
+        claim: how the masks come to voxels that another segment has.
     """
 
     masks: Mapping[int, PackedMask]
     reach: int
+    claim: Claim = BEFORE_ALL
 
 
 def usual_reach(spacing_mm: float) -> int:
@@ -50,6 +53,7 @@ def started(
     axis: SliceAxis,
     shape: tuple[int, int, int],
     reach: int,
+    claim: Claim = BEFORE_ALL,
 ) -> SegmentObject:
     """The object with masks made elsewhere as its start, without prompts and slice range.
 
@@ -58,7 +62,7 @@ def started(
         masks: by slice index along `axis`; slices that are missing are empty.
         axis: the slice axis of the masks.
         shape: of the volume, (K, J, I).
-        reach: see :class:`Start`.
+        reach, claim: see :class:`Start`.
 
     Raises:
         SessionError: no mask holds anything, a slice does not exist, or `reach` is below 1.
@@ -71,15 +75,17 @@ def started(
     filled = {index: mask for index, mask in sorted(masks.items()) if not mask.is_empty}
     if not filled:
         raise SessionError(f"{obj.name!r} is empty: there is no mask to start from.")
-    empty = _empty((shape[axis.row_axis], shape[axis.column_axis]))
-    stored = {index: StoredMask(filled.get(index, empty), MaskState.STARTED) for index in range(count)}
+    empty = PackedMask.empty((shape[axis.row_axis], shape[axis.column_axis]))
+    stored = {
+        index: StoredMask(filled.get(index, empty), MaskState.STARTED, claim=claim) for index in range(count)
+    }
     bare = obj.with_fields(prompts=(), slice_range=None).without_axis()
     value = replace(
         bare,
         axis=axis,
         masks=MappingProxyType(stored),
         propagations=max(obj.propagations, 1),  # prompts given now correct what is there
-        start=Start(MappingProxyType(filled), reach),
+        start=Start(MappingProxyType(filled), reach, claim),
     )
     return replace(value, propagated=MappingProxyType(value.key_content()))
 
@@ -89,7 +95,7 @@ def turned_start(obj: SegmentObject, axis: SliceAxis, shape: tuple[int, int, int
     assert obj.start is not None
     assert obj.axis is not None
     volume = volume_of({index: stored.mask for index, stored in obj.masks.items()}, obj.axis, shape)
-    return started(obj, slices_of(volume, axis), axis, shape, obj.start.reach)
+    return started(obj, slices_of(volume, axis), axis, shape, obj.start.reach, obj.start.claim)
 
 
 def gap(obj: SegmentObject) -> frozenset[int]:
@@ -117,7 +123,7 @@ def with_gaps(before: SegmentObject, after: SegmentObject) -> SegmentObject:
     changed: dict[int, StoredMask] = {}
     for index in now:
         if after.masks[index].state is MaskState.STARTED:
-            changed[index] = StoredMask(after.masks[index].mask)
+            changed[index] = StoredMask(after.masks[index].mask, claim=after.masks[index].claim)
     for index in gap(before) - now:
         if index in after.masks and after.masks[index].state is MaskState.PREDICTED:
             changed[index] = _mask_of_start(after, index)
@@ -217,12 +223,8 @@ def given_by_start(obj: SegmentObject, whole: bool = False) -> ObjectPrompts:
 
 def _mask_of_start(obj: SegmentObject, index: int) -> StoredMask:
     assert obj.start is not None
-    shape = obj.masks[index].mask.shape
-    return StoredMask(obj.start.masks.get(index, _empty(shape)), MaskState.STARTED)
-
-
-def _empty(shape: tuple[int, int]) -> PackedMask:
-    return PackedMask(shape, (0, 0), (0, 0), b"")
+    empty = PackedMask.empty(obj.masks[index].mask.shape)
+    return StoredMask(obj.start.masks.get(index, empty), MaskState.STARTED, claim=obj.start.claim)
 
 
 def _check_reach(reach: int) -> None:

@@ -19,9 +19,9 @@ from ..io.dicom_seg import write_dicom_seg
 from ..io.segmentations import Color, Mask, write_labelmap
 from ..io.terminology import Terminology, terminology_from
 from ..io.volumes import read_volume
+from .labelmaps import segment_ids
 from .nodes import volume_geometry
-from .segment_table import SegmentTable
-from .segments import SegmentMasks
+from .segments import SegmentMasks, terminology_of
 
 _SAME_MM = 0.01
 _SEG_NRRD = ".seg.nrrd"
@@ -89,7 +89,7 @@ def _write_dicom(segmentation_node: Any, volume_node: Any, path: Path) -> None:
     series = read_volume(files[0])
     geometry = volume_geometry(volume_node)
     masks, colors = masks_of(segmentation_node, volume_node)
-    terms = _terms_of(segmentation_node, volume_node, tuple(masks))
+    terms = _terms_of(segmentation_node, tuple(masks))
     if not _same_place(series.geometry, geometry):
         turned = _reversed(geometry)
         if not _same_place(series.geometry, turned):
@@ -122,12 +122,12 @@ def masks_of(segmentation_node: Any, volume_node: Any) -> tuple[dict[str, Mask],
     return masks, colors
 
 
-def _terms_of(segmentation_node: Any, volume_node: Any, names: Sequence[str]) -> dict[str, Terminology]:
+def _terms_of(segmentation_node: Any, names: Sequence[str]) -> dict[str, Terminology]:
     """Return what the segments are, by the names of `masks_of`; those that do not say so are left out."""
-    table = SegmentTable(segmentation_node, volume_node)
+    segmentation = segmentation_node.GetSegmentation()
     found = {
-        name: terminology_from(table.terminology(segment_id))
-        for name, segment_id in zip(names, table.segment_ids(), strict=True)
+        name: terminology_from(terminology_of(segmentation.GetSegment(segment_id)))
+        for name, segment_id in zip(names, segment_ids(segmentation_node), strict=True)
     }
     return {name: terms for name, terms in found.items() if terms is not None}
 

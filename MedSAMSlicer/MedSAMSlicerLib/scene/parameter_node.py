@@ -7,8 +7,9 @@ from typing import Any
 
 import vtk
 
+from ..core.overlap import GIVE_WAY
+
 MODULE = "MedSAMSlicer"
-OVERLAPS = ("none", "visible", "all")
 _VOLUME, _SEGMENTATION = "Volume", "Segmentation"
 _SESSION = "Session"
 _SESSION_VOLUME, _SESSION_SEGMENTATION, _SESSION_TURN = "SessionVolume", "SessionSegmentation", "SessionTurn"
@@ -95,12 +96,12 @@ class ParameterNode:
     def overlap(self) -> str:
         """Return whose voxels a mask may take: "none", "visible" or "all"."""
         overlap = self._text("Overlap")
-        return overlap if overlap in OVERLAPS else "none"
+        return overlap if overlap in GIVE_WAY else "none"
 
     @overlap.setter
     def overlap(self, overlap: str) -> None:
-        if overlap not in OVERLAPS:
-            raise ValueError(f"The overlap must be one of {', '.join(OVERLAPS)}, got {overlap!r}.")
+        if overlap not in GIVE_WAY:
+            raise ValueError(f"The overlap must be one of {', '.join(GIVE_WAY)}, got {overlap!r}.")
         self._set("Overlap", overlap)
 
     @property

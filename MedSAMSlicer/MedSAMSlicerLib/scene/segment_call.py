@@ -11,11 +11,18 @@ array = slicer.util.arrayFromSegmentBinaryLabelmap(done.segmentation_node, done.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from slicer.i18n import tr as _
+
 from ..app.prompt_files import Names
 from ..app.segment_call import PromptsLike, SegmentedArray, segment_array
+from ..core.digests import Mask
+from ..core.errors import SessionError
+from ..core.geometry import SliceAxis
+from ..core.overlap import GIVE_WAY
 from ..core.prompts import PromptSet
 from .nodes import check_usable, volume_array, volume_geometry
 from .segments import SegmentMasks, create_segmentation
@@ -60,6 +67,9 @@ def segment(
         MedSAMError: In one sentence what is wrong with volume, prompts, network or memory; the scene is as before.
     """
     check_usable(volume_node)
+    if overlap not in GIVE_WAY:
+        text = _("The overlap must be one of {known}, got {overlap!r}.")
+        raise SessionError(text.format(known=", ".join(GIVE_WAY), overlap=overlap))
     modality: str | None = volume_node.GetAttribute("DICOM.Modality")
     array, geometry = volume_array(volume_node), volume_geometry(volume_node)
     found = segment_array(array, geometry, prompts, modality=modality, **options)
@@ -79,7 +89,20 @@ def _written(
                 ids[obj.name] = segments.add(names.next(obj.name), obj.color)
                 slices = found.masks[obj.name]
                 arrays = {index: mask.to_array() for index, mask in slices.items() if not mask.is_empty}
-                segments.write_slices(ids[obj.name], found.prompts.axis, arrays, overlap)
+                if overlap != "none":
+                    _make_way(segments, ids[obj.name], found.prompts.axis, arrays, overlap)
+                segments.write_slices(ids[obj.name], found.prompts.axis, arrays)
     finally:
         segments.close()
     return SegmentCallResult(node, ids, found.confidences, found.prompts)
+
+
+def _make_way(
+    segments: SegmentMasks, segment_id: str, axis: SliceAxis, masks: Mapping[int, Mask], overlap: str
+) -> None:
+    """Let other segments lose the voxels of masks, by slice across `axis`, as `overlap` allows."""
+    for other in segments.segment_ids():
+        hidden = overlap == "visible" and not segments.visible(other)
+        if other != segment_id and not segments.locked(other) and not hidden:
+            held = segments.read_slices(other, axis, masks)
+            segments.write_slices(other, axis, {index: held[index] & ~mask for index, mask in masks.items()})

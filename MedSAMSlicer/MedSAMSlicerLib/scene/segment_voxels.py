@@ -1,9 +1,8 @@
-"""Voxels of segments, read and written through their labelmaps, with whose they are kept in a overlaps."""
+"""Voxels of segments, read and written through their labelmaps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,34 +10,16 @@ import numpy.typing as npt
 
 from ..core.digests import Mask
 from ..core.geometry import SliceAxis
-from ..core.overlap import Order, OverlapOrders, Voxels
 from .labelmaps import LABELMAP, Labelmap, VolumeGrid, labelmap_of, segment_ids
 
 Places = npt.NDArray[np.int64]  # (N, 3): k, j, i
 
 
-@dataclass
-class VoxelChanges:
-    """What a write changed beyond the masks that were written.
-
-    Attributes:
-        segments: all that have other voxels now.
-        taken, returned: voxels of other segments that they lost and got back, (N, 3) of (k, j, i).
-        lent: by slice index, voxels of the written masks that another segment has.
-    """
-
-    segments: set[str] = field(default_factory=set)
-    taken: dict[str, Places] = field(default_factory=dict)
-    returned: dict[str, Places] = field(default_factory=dict)
-    lent: dict[int, Mask] = field(default_factory=dict)
-
-
 class SegmentVoxels:
     """The labelmaps of one segmentation on the grid of one volume, for the time of one call."""
 
-    def __init__(self, segmentation_node: Any, volume_node: Any, overlaps: OverlapOrders) -> None:
+    def __init__(self, segmentation_node: Any, volume_node: Any) -> None:
         self._node = segmentation_node
-        self._overlaps = overlaps
         self.grid = VolumeGrid(segmentation_node, volume_node)
         self.shape = self.grid.geometry.shape
         self._values: dict[tuple[Any, SliceAxis], list[npt.NDArray[np.int64]]] = {}  # by labelmap and axis
@@ -107,90 +88,30 @@ class SegmentVoxels:
             self._values[key] = [_values_in(plane) for plane in np.moveaxis(labels, int(axis), 0)]
         return [first + n for n, values in enumerate(self._values[key]) if value in values]
 
-    def write(
-        self,
-        segment_id: str,
-        axis: SliceAxis,
-        masks: Mapping[int, Mask],
-        takeable: frozenset[str],
-        locked: frozenset[str],
-        retake: bool = False,
-    ) -> VoxelChanges:
-        """Make these slices of a segment equal to `masks`, as far as the voxels are free to it.
+    def write(self, segment_id: str, axis: SliceAxis, masks: Mapping[int, Mask]) -> bool:
+        """Make these slices of a segment equal to `masks`, and say whether that changed any voxel.
 
-        Each voxel belongs to the last of those who want it, in the order in which they came. So undoing writes in
-        reverse order restores every segment. A segment that comes back takes its old place in the order, unless
-        `retake` makes it the last.
-
-        Voxels are taken from the segments `takeable`; those in `locked` neither lose nor get back any.
+        Where another segment has voxels in the same labelmap, that one keeps them and the segment gets its own.
         """
-        own = self._labelmap(segment_id)
         before = self.read(segment_id, axis, masks)
-        if not takeable and not self._overlaps.knows(segment_id) and not self._sharing(segment_id):
-            changed = {
-                index: mask for index, mask in masks.items() if not np.array_equal(mask, before[index])
-            }
-            return self._write_alone(own, segment_id, axis, changed)
-        lent = self._lent(segment_id, axis, masks)
-        leaving = self._places(axis, {n: (before[n] | lent[n]) & ~masks[n] for n in masks})
-        entering = self._places(axis, {n: masks[n] & ~before[n] & (retake | ~lent[n]) for n in masks})
-        changes = VoxelChanges()
-        freed = self._overlaps.leave(segment_id, self._flat(leaving))
-        self._set(segment_id, leaving, inside=False)
-        gained = self._take(segment_id, entering, takeable, retake, changes)
-        if len(self._foreign(segment_id, gained)):
-            self._separate(segment_id)
-        self._set(segment_id, gained, inside=True)
-        if len(leaving) or len(gained):
-            changes.segments.add(segment_id)
-        self.hand_back(freed, locked, changes)
-        changes.lent = self._lent(segment_id, axis, masks)
-        return changes
-
-    def hand_back(
-        self, returned: Mapping[str, Voxels], locked: frozenset[str], changes: VoxelChanges
-    ) -> None:
-        """Give voxels to the segments that own them, unless these are gone or locked."""
-        for owner, voxels in returned.items():
-            if owner in locked or owner not in segment_ids(self._node) or not len(voxels):
-                continue
-            places = self._unflat(voxels)
-            if len(self._foreign(owner, places)):
-                self._separate(owner)
-            self._set(owner, places, inside=True)
-            changes.segments.add(owner)
-            changes.returned[owner] = np.concatenate([changes.returned.get(owner, places[:0]), places])
-
-    def order(self, segment_id: str, axis: SliceAxis, index: int) -> Order | None:
-        """Return who came when where a segment contests voxels of a slice."""
-        if not self._overlaps:
-            return None
-        contested = self._overlaps.contested(segment_id, _at(axis, index), self.shape)
-        return self._overlaps.order(self.flat_of_masks(axis, {index: contested})) if contested.any() else None
-
-    def put_back(self, orders: Sequence[Order], locked: frozenset[str]) -> VoxelChanges:
-        """Let segments stand in an order again in which they stood; the last of the orders first."""
-        changes = VoxelChanges()
-        for order in reversed(orders):
-            gained, lost = self._overlaps.put_back(order, locked)
-            for owner, voxels in lost.items():
-                places = self._unflat(voxels)
-                self._set(owner, places, inside=False)
-                changes.segments.add(owner)
-                changes.taken[owner] = np.concatenate([changes.taken.get(owner, places[:0]), places])
-            self.hand_back(gained, locked, changes)
-        return changes
-
-    def flat_of_masks(self, axis: SliceAxis, masks: Mapping[int, Mask]) -> Voxels:
-        """Flat indices, in the volume, of the voxels of masks."""
-        return self._flat(self._places(axis, masks))
+        changed = {index: mask for index, mask in masks.items() if not np.array_equal(mask, before[index])}
+        if changed and not self._sharing(segment_id):
+            self._write_alone(segment_id, axis, changed)
+        elif changed:
+            leaving = self._places(axis, {n: before[n] & ~mask for n, mask in changed.items()})
+            entering = self._places(axis, {n: mask & ~before[n] for n, mask in changed.items()})
+            self._set(segment_id, leaving, inside=False)
+            if len(self._foreign(segment_id, entering)):
+                self._values.clear()
+                self._node.GetSegmentation().SeparateSegmentLabelmap(segment_id)
+            self._set(segment_id, entering, inside=True)
+        return bool(changed)
 
     # -- inside
 
-    def _write_alone(
-        self, own: Labelmap, segment_id: str, axis: SliceAxis, masks: Mapping[int, Mask]
-    ) -> VoxelChanges:
-        """Write a segment whose labelmap nobody shares and whose voxels nobody claims: whole slices at once."""
+    def _write_alone(self, segment_id: str, axis: SliceAxis, masks: Mapping[int, Mask]) -> None:
+        """Write a segment whose labelmap nobody shares: whole slices at once."""
+        own = self._labelmap(segment_id)
         boxes = [box for index, mask in masks.items() if (box := _box(axis, index, mask)) is not None]
         if boxes:
             own.reserve(
@@ -207,43 +128,6 @@ class SegmentVoxels:
             plane[...] = mask[row : row + plane.shape[0], column : column + plane.shape[1]]
             if value != 1:
                 plane *= value
-        return VoxelChanges({segment_id} if masks else set())
-
-    def _lent(self, segment_id: str, axis: SliceAxis, indices: Iterable[int]) -> dict[int, Mask]:
-        """The voxels of slices that a segment wants and another has."""
-        return {index: self._overlaps.lent(segment_id, _at(axis, index), self.shape) for index in indices}
-
-    def _take(
-        self, segment_id: str, entering: Places, takeable: frozenset[str], retake: bool, changes: VoxelChanges
-    ) -> Places:
-        """Settle whose the voxels are that a segment wants now; the others lose what becomes its own."""
-        if not len(entering):
-            return entering
-        voxels = self._flat(entering)
-        if retake and takeable:
-            self._overlaps.come_last(segment_id, voxels)
-        held = {
-            other: self._held(other, entering)
-            for other in segment_ids(self._node)
-            if other != segment_id and other in takeable
-        }
-        holders = {other: flags for other, flags in held.items() if flags.any()}
-        gained = self._overlaps.enter(segment_id, voxels, holders, bool(takeable), self.shape)
-        for other, flags in holders.items():
-            lost = entering[flags & gained]
-            if len(lost):
-                self._set(other, lost, inside=False)
-                changes.segments.add(other)
-                changes.taken[other] = lost
-        return entering[gained]
-
-    def _held(self, segment_id: str, places: Places) -> npt.NDArray[np.bool_]:
-        """Which of the places belong to a segment now."""
-        labels, first = self._labelmap(segment_id).cut()
-        inside, at = _within(places, labels.shape, first)
-        if len(at[0]):
-            inside[inside] = labels[at] == self._value(segment_id)
-        return inside
 
     def _foreign(self, segment_id: str, places: Places) -> npt.NDArray[Any]:
         """Labels of other segments that lie at `places` in the labelmap of this one."""
@@ -265,10 +149,6 @@ class SegmentVoxels:
         _, at = _within(places, labels.shape, first)
         value = self._value(segment_id)
         labels[at] = value if inside else np.where(labels[at] == value, 0, labels[at])
-
-    def _separate(self, segment_id: str) -> None:
-        self._values.clear()
-        self._node.GetSegmentation().SeparateSegmentLabelmap(segment_id)
 
     def _sharing(self, segment_id: str) -> bool:
         """Return whether another segment has its voxels in the same labelmap."""
@@ -301,12 +181,6 @@ class SegmentVoxels:
             places[:, axis], places[:, axis.row_axis], places[:, axis.column_axis] = index, rows, columns
             found.append(places)
         return np.concatenate(found)
-
-    def _flat(self, places: Places) -> Voxels:
-        return np.asarray(np.ravel_multi_index(tuple(places.T), self.shape), dtype=np.int64)
-
-    def _unflat(self, voxels: Voxels) -> Places:
-        return np.stack(np.unravel_index(voxels, self.shape), axis=1)
 
 
 def _values_in(plane: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

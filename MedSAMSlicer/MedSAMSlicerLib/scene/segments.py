@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import slicer
+import vtk
 from slicer.i18n import tr as _
 
 from ..core.digests import KnownSlices, Mask
 from ..core.errors import GeometryError, SessionError
 from ..core.geometry import SliceAxis
-from ..core.overlap import Order, OverlapOrders
 from .deleted_segments import FollowedSegments
 from .labelmaps import (
     Lattice,
@@ -29,17 +29,18 @@ from .labelmaps import (
     own_labelmap,
     place_empty_labelmaps,
     raw_array,
+    segment_ids,
 )
-from .parameter_node import OVERLAPS
 from .removed_segments import RemovedSegments
 from .segment_events import SegmentEvents
-from .segment_table import SegmentTable
-from .segment_voxels import SegmentVoxels, VoxelChanges
+from .segment_voxels import SegmentVoxels
 from .surfaces import Surfaces
 
 __all__ = ["SegmentMasks", "check_segmentation", "create_segmentation"]
 
 logger = logging.getLogger(__name__)
+
+LOCKED_TAG = "MedSAMSlicer.Locked"  # Slicer has no locks of its own on segments
 
 SegmentCallback = Callable[[str], None]
 RemovedCallback = Callable[[str, SliceAxis, dict[int, Mask]], None]
@@ -49,7 +50,7 @@ ImagePrint = tuple[
 Print = tuple[int, ImagePrint]  # the label value of a segment, and its labelmap
 
 
-class SegmentMasks(SegmentTable):
+class SegmentMasks:
     """The segments of one segmentation node, as masks on the slices of one volume.
 
     Masks are bool (rows, columns) as in `VolumeGeometry.slice_shape`. An own write is never told as an edit.
@@ -83,8 +84,9 @@ class SegmentMasks(SegmentTable):
         ensure_display(segmentation_node)
         give_reference(segmentation_node, volume_node)
         place_empty_labelmaps(segmentation_node, VolumeGrid(segmentation_node, volume_node))
-        super().__init__(segmentation_node, volume_node)
-        self._overlaps = OverlapOrders()
+        self._scene = segmentation_node.GetScene()
+        self._segmentation_id: str = segmentation_node.GetID()
+        self._volume_id: str = volume_node.GetID()
         self._surfaces = Surfaces()
         self._known: dict[str, KnownSlices] = {}
         self._prints: dict[str, Print] = {}  # of each labelmap when its slices were compared last
@@ -107,6 +109,67 @@ class SegmentMasks(SegmentTable):
         )
 
     # -- the table
+
+    @property
+    def segmentation_node(self) -> Any:
+        """The node; SessionError when it is gone."""
+        return self._node(self._segmentation_id)
+
+    @property
+    def volume_node(self) -> Any:
+        """The volume's node; SessionError when it is gone."""
+        return self._node(self._volume_id)
+
+    def segment_ids(self) -> tuple[str, ...]:
+        """All segments in the order of the table."""
+        return segment_ids(self.segmentation_node)
+
+    def name(self, segment_id: str) -> str:
+        """Return what the user calls it."""
+        return str(self._segment(segment_id).GetName())
+
+    def color(self, segment_id: str) -> tuple[float, float, float]:
+        """Red, green and blue in 0..1."""
+        red, green, blue = self._segment(segment_id).GetColor()
+        return red, green, blue
+
+    def rename(self, segment_id: str, name: str) -> None:
+        """Give a segment another name."""
+        self._segment(segment_id).SetName(name)
+
+    def remove(self, segment_id: str) -> None:
+        """Delete a segment."""
+        self._segment(segment_id)
+        self.segmentation_node.GetSegmentation().RemoveSegment(segment_id)
+
+    def visible(self, segment_id: str) -> bool:
+        """Return whether the views show the segment."""
+        display = self.segmentation_node.GetDisplayNode()
+        return display is None or bool(display.GetSegmentVisibility(segment_id))
+
+    def locked(self, segment_id: str) -> bool:
+        """Return whether no mask may change the segment. Slicer has no such lock, so a tag of ours keeps it."""
+        return _tag(self._segment(segment_id), LOCKED_TAG) == "1"
+
+    def set_locked(self, segment_id: str, locked: bool) -> None:
+        """Keep the voxels of a segment from being written or taken, or allow it again."""
+        segment = self._segment(segment_id)
+        if locked:
+            segment.SetTag(LOCKED_TAG, "1")
+        elif self.locked(segment_id):
+            segment.RemoveTag(LOCKED_TAG)
+
+    def terminology(self, segment_id: str) -> str | None:
+        """Slicer's serialized terminology entry, such as "Segmentation category ...~SCT^..."; None without."""
+        return terminology_of(self._segment(segment_id))
+
+    def set_terminology(self, segment_id: str, text: str | None) -> None:
+        """Say what a segment is in Slicer's serialized form; None for nothing."""
+        segment, tag = self._segment(segment_id), slicer.vtkSegment.GetTerminologyEntryTagName()
+        if text:
+            segment.SetTag(tag, text)
+        else:
+            segment.RemoveTag(tag)
 
     def add(self, name: str, color: tuple[float, float, float] | None = None) -> str:
         """Add an empty segment, in Slicer's next color unless one is given; returns its identifier.
@@ -142,20 +205,10 @@ class SegmentMasks(SegmentTable):
         self._segment(segment_id)
         return self._voxels().read(segment_id, axis, indices)
 
-    def write_slices(
-        self,
-        segment_id: str,
-        axis: SliceAxis,
-        masks: Mapping[int, Mask],
-        overlap: str = "none",
-        retake: bool = False,
-    ) -> None:
+    def write_slices(self, segment_id: str, axis: SliceAxis, masks: Mapping[int, Mask]) -> None:
         """Make slices of a segment equal to `masks`, bool (rows, columns) by slice index across `axis`.
 
-        Only what changes is written. With `overlap` "none" other segments keep every voxel; with "visible" or
-        "all" they lose those that the mask newly covers, unless they are locked, and get them back when it leaves.
-        What another segment has taken from this one since stays there, unless `retake`: for a mask that the user
-        has just asked for, not for undo.
+        Only what changes is written, and other segments keep every voxel.
 
         Raises:
             SessionError: the segment is locked or gone, or a slice or the shape of a mask does not exist.
@@ -165,37 +218,25 @@ class SegmentMasks(SegmentTable):
             raise SessionError(_('"{segment}" is locked.').format(segment=self.name(segment_id)))
         voxels = self._voxels()
         checked = _checked(masks, axis, voxels.shape)
-        locked = frozenset(other for other in self.segment_ids() if self.locked(other))
-        self.set_axis(segment_id, axis)
         as_known = self._as_known()
+        known = self._known.get(segment_id)
+        if known is None or not [*known.indices()]:
+            self.set_axis(segment_id, axis)
+            known = self._known[segment_id]
         with self._own_write():
-            takeable = self._takeable(segment_id, overlap, locked)
-            changes = voxels.write(segment_id, axis, checked, takeable, locked, retake)
-        for index, mask in checked.items():
-            lent = changes.lent.get(index)
-            self._known[segment_id].put(index, mask if lent is None else mask & ~lent)
-        self._finish(changes, as_known)
+            changed = voxels.write(segment_id, axis, checked)
+        if known.axis == axis:
+            for index, mask in checked.items():
+                known.put(index, mask)
+        if changed:
+            self._finish(segment_id, as_known)
+            if known.axis != axis:
+                self._learn(segment_id, known.axis, voxels, self._present_prints([segment_id])[segment_id])
 
     def measure(self, segment_id: str) -> tuple[int, dict[str, int]]:
         """How many voxels a segment has, and how many of them each other segment has, too."""
         voxels = self._voxels()
         return voxels.count(segment_id), voxels.shared(segment_id)
-
-    def orders(self, segment_id: str, axis: SliceAxis, indices: Iterable[int]) -> dict[int, Order]:
-        """Who came when on the voxels that a segment contests, by slice; to be put back when a `retake` is undone."""
-        if not self._overlaps.knows(segment_id):
-            return {}
-        voxels = self._voxels()
-        found = {index: voxels.order(segment_id, axis, index) for index in indices}
-        return {index: order for index, order in found.items() if order is not None}
-
-    def put_back(self, orders: Sequence[Order]) -> None:
-        """After masks were written as they were before a `retake`, let all segments have what they had then."""
-        locked = frozenset(other for other in self.segment_ids() if self.locked(other))
-        as_known = self._as_known()
-        with self._own_write():
-            changes = self._voxels().put_back(orders, locked)
-        self._finish(changes, as_known)
 
     def edits(self, among: Collection[str] | None = None) -> dict[str, dict[int, Mask]]:
         """The masks of slices that somebody else changed since they were written or settled, by segment.
@@ -204,7 +245,7 @@ class SegmentMasks(SegmentTable):
         They stay edits until `settle` or the next write.
 
         Args:
-            among: compare these segments, and those that contest voxels with others; None = all.
+            among: compare these segments only; None = all.
 
         Raises:
             GeometryError: segmentation and volume no longer lie on the same voxels.
@@ -213,7 +254,7 @@ class SegmentMasks(SegmentTable):
         for segment_id in self.segment_ids():
             if segment_id not in self._known or prints[segment_id] == self._prints.get(segment_id):
                 continue
-            if among is not None and segment_id not in among and not self._overlaps.knows(segment_id):
+            if among is not None and segment_id not in among:
                 continue
             edits = self._edits_of(segment_id, voxels, prints[segment_id])
             if edits:
@@ -228,20 +269,10 @@ class SegmentMasks(SegmentTable):
         return {} if known is None else {index: known.digest(index) for index in sorted(known.indices())}
 
     def settle(self, segment_id: str | None = None) -> None:
-        """Return what is in a segment now, or in all, counts as known: it is no edit any more.
-
-        What others took from edited slices of the segment does not come back: the user has seen them as they are.
-        """
+        """Let what is in a segment now, or in all, count as known: it is no edit any more."""
         voxels, prints = self._voxels(), self._present_prints()
         for each in self.segment_ids() if segment_id is None else (segment_id,):
-            axis = self.axis_of(each)
-            edited = (
-                self._edits_of(each, voxels, prints[each]) if self._overlaps and each in self._known else {}
-            )
-            if edited:
-                whole = {index: np.ones_like(mask) for index, mask in edited.items()}
-                self._overlaps.strike(each, voxels.flat_of_masks(axis, whole))
-            self._learn(each, axis, voxels, prints[each])
+            self._learn(each, self.axis_of(each), voxels, prints[each])
 
     def axis_of(self, segment_id: str) -> SliceAxis:
         """The slice axis along which a segment was written last; K before."""
@@ -303,19 +334,20 @@ class SegmentMasks(SegmentTable):
 
     # -- inside
 
-    def _voxels(self) -> SegmentVoxels:
-        return SegmentVoxels(self.segmentation_node, self.volume_node, self._overlaps)
+    def _node(self, node_id: str) -> Any:
+        node = self._scene.GetNodeByID(node_id)
+        if node is None:
+            raise SessionError(_("The volume or the segmentation was deleted."))
+        return node
 
-    def _takeable(self, segment_id: str, overlap: str, locked: frozenset[str]) -> frozenset[str]:
-        if overlap not in OVERLAPS:
-            raise ValueError(f"The overlap must be one of {', '.join(OVERLAPS)}, got {overlap!r}.")
-        if overlap == "none":
-            return frozenset()
-        display = self.segmentation_node.GetDisplayNode()
-        others = (other for other in self.segment_ids() if other != segment_id and other not in locked)
-        if overlap == "visible" and display is not None:
-            return frozenset(other for other in others if display.GetSegmentVisibility(other))
-        return frozenset(others)
+    def _segment(self, segment_id: str) -> Any:
+        segment = self.segmentation_node.GetSegmentation().GetSegment(segment_id)
+        if segment is None:
+            raise SessionError(_("There is no segment {segment!r}.").format(segment=segment_id))
+        return segment
+
+    def _voxels(self) -> SegmentVoxels:
+        return SegmentVoxels(self.segmentation_node, self.volume_node)
 
     @contextmanager
     def _own_write(self) -> Iterator[None]:
@@ -325,42 +357,30 @@ class SegmentMasks(SegmentTable):
         finally:
             self._writing -= 1
 
-    def _finish(self, changes: VoxelChanges, as_known: frozenset[str]) -> None:
-        """Remember what an own write did to all segments, and tell the views.
+    def _finish(self, segment_id: str, as_known: frozenset[str]) -> None:
+        """Notify the views of an own write.
 
         Args:
-            changes: what the write did.
+            segment_id: of the segment that was written.
             as_known: the segments whose voxels were as known before it; edits of the others stay to be found.
         """
-        for places_of in (changes.taken, changes.returned):
-            for owner, places in places_of.items():
-                known = self._known[owner]
-                indices = np.unique(places[:, known.axis]).tolist()
-                for index, mask in self._voxels().read(owner, known.axis, indices).items():
-                    known.put(index, mask)
         node = self.segmentation_node
         with self._own_write():
-            self._surfaces.drop(node, changes.segments)
-            for segment_id in sorted(changes.segments):
-                labelmap_of(node, segment_id).GetPointData().GetScalars().Modified()
+            self._surfaces.drop(node, {segment_id})
             # Not Modified() of the labelmap: that would drop the surfaces of all segments.
-            for segment_id in sorted(changes.segments):
-                for event in ("SourceRepresentationModified", "RepresentationModified"):
-                    node.GetSegmentation().InvokeEvent(getattr(slicer.vtkSegmentation, event), segment_id)
-        written = as_known.intersection(self._sharing(changes.segments))
+            labelmap_of(node, segment_id).GetPointData().GetScalars().Modified()
+            for event in ("SourceRepresentationModified", "RepresentationModified"):
+                node.GetSegmentation().InvokeEvent(getattr(slicer.vtkSegmentation, event), segment_id)
+        written = as_known.intersection(self._sharing(segment_id))
         if written:
             prints = self._present_prints(written)
-            self._prints.update((segment_id, prints[segment_id]) for segment_id in written)
+            self._prints.update((each, prints[each]) for each in written)
 
-    def _sharing(self, changed: set[str]) -> list[str]:
-        """The segments whose labelmaps were written with those of `changed`."""
+    def _sharing(self, segment_id: str) -> list[str]:
+        """The segments in the labelmap of a segment, that one included."""
         node = self.segmentation_node
-        images = [labelmap_of(node, segment_id) for segment_id in changed]
-        return [
-            segment_id
-            for segment_id in self.segment_ids()
-            if any(labelmap_of(node, segment_id) is image for image in images)
-        ]
+        image = labelmap_of(node, segment_id)
+        return [other for other in self.segment_ids() if labelmap_of(node, other) is image]
 
     def _learn(self, segment_id: str, axis: SliceAxis, voxels: SegmentVoxels, present: Print) -> None:
         known = self._known[segment_id] = KnownSlices(axis)
@@ -478,14 +498,6 @@ class SegmentMasks(SegmentTable):
         self._known.pop(segment_id, None)
         self._prints.pop(segment_id, None)
         self._surfaces.forget(segment_id)
-        returned = self._overlaps.remove(segment_id)
-        if returned and not self._scene.IsClosing():
-            changes = VoxelChanges()
-            locked = frozenset(other for other in self.segment_ids() if self.locked(other))
-            as_known = self._as_known()
-            with self._own_write():
-                self._voxels().hand_back(returned, locked, changes)
-            self._finish(changes, as_known)
         if self._on_removed is not None:
             self._on_removed(segment_id, axis, edits)
 
@@ -537,3 +549,13 @@ def _changed_slices(before: Print | None, present: Print, axis: SliceAxis) -> li
 
 def _ignore(_segment_id: str) -> None:
     """Nobody asked to be told."""
+
+
+def terminology_of(segment: Any) -> str | None:
+    """Slicer's serialized terminology entry of a vtkSegment; None without."""
+    return _tag(segment, slicer.vtkSegment.GetTerminologyEntryTagName())
+
+
+def _tag(segment: Any, tag: str) -> str | None:
+    value = vtk.reference("")
+    return str(value) if segment.GetTag(tag, value) else None
