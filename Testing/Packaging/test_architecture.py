@@ -338,13 +338,13 @@ def test_no_class_is_cut_in_two_only_to_split_a_file():
 
 
 def test_every_prompt_kind_is_in_every_table():
-    from MedSAMSlicerLib.core._prompt_types import KIND_NAMES, Prompt
-    from MedSAMSlicerLib.core.prompts import PlacedPrompt
+    from MedSAMSlicerLib.core.kinds import KINDS, PlacedPrompt, Prompt
 
-    assert set(KIND_NAMES) == set(Prompt.__args__)
-    assert set(PlacedPrompt.__args__) < set(KIND_NAMES)
-    files = ("core/moving.py", "core/_prompt_json.py", "core/_prompt_placement.py", "engine/slice_prompts.py")
-    for name in (*files, "io/pictures.py", "scene/prompt_markups.py"):
+    assert set(KINDS.values()) == set(Prompt.__args__)
+    assert set(PlacedPrompt.__args__) < set(KINDS.values())
+    folder = LIBRARY / "core" / "kinds"
+    assert {path.stem for path in folder.glob("*.py")} == {*KINDS, "base", "__init__"}, "one file a kind"
+    for name in ("engine/slice_prompts.py", "io/pictures.py", "scene/prompt_markups.py"):
         source = (LIBRARY / name).read_text(encoding="utf-8")
         assert "no_kind(prompt)" in source, f"{name} guesses what an unknown kind of prompt is"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..core.prompts import Box, MaskPrompt, RecistLine
 from ..core.translation import tr as _
 from .review import doubtful_slices
 from .state import Action, NetworkState
@@ -73,9 +72,7 @@ def _points(work: Workspace) -> str | None:
     if "point" in work.network.prompts:
         return None
     obj = work.selected_object
-    if obj is not None and (
-        obj.masks or any(isinstance(p, Box | RecistLine | MaskPrompt) for p in obj.prompts)
-    ):
+    if obj is not None and (obj.masks or any(prompt.has_extent for prompt in obj.prompts)):
         return None
     return _("This network knows boxes alone: draw a box around the object first.")
 

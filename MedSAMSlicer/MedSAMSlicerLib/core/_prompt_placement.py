@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ._prompt_types import (
-    RAS,
-    Box,
-    MaskPrompt,
-    PlacedPrompt,
-    Point,
-    Prompt,
-    RecistLine,
-    Scribble,
-    SliceRef,
-    finite,
-    no_kind,
-    ras_point,
-)
 from .errors import PromptError
 from .geometry import FloatArray, SliceAxis, VolumeGeometry
+from .kinds import Box, MaskPrompt, PlacedPrompt, Point, Prompt, RecistLine
+from .kinds.base import RAS, SliceRef, finite, ras_point
 
 _EDGE_TOLERANCE = 1e-6  # voxels; the rounding of one way through RAS
-_SMALLEST_SIDE = 1e-3  # voxels; a box or line below it has no size
 
 
 def point_from_voxel(
@@ -94,7 +80,7 @@ def in_slice(prompt: PlacedPrompt, geometry: VolumeGeometry) -> FloatArray:
     N is 1 for a point, 2 for the corners of a box (voxel edges) and the ends of a line, and the number of
     points of a scribble. A mask prompt is in slice coordinates already.
     """
-    return geometry.ras_to_slice(_places(prompt), prompt.slice.axis)[0]
+    return geometry.ras_to_slice(prompt.places, prompt.slice.axis)[0]
 
 
 def validate(prompt: Prompt, geometry: VolumeGeometry) -> None:
@@ -109,11 +95,10 @@ def validate(prompt: Prompt, geometry: VolumeGeometry) -> None:
             raise PromptError(
                 f"The mask on slice {index} has shape {prompt.mask.shape}, the slice {(rows, columns)}."
             )
-        if prompt.round == 0 and not prompt.mask.any():  # later on it says that the object is not here
-            raise PromptError(f"The mask on slice {index} is empty.")
+        prompt.check_size(np.empty((0, 2)))
         return
-    xy, position = geometry.ras_to_slice(_places(prompt), axis)
-    kind = type(prompt).__name__.lower().replace("recist", "")
+    xy, position = geometry.ras_to_slice(prompt.places, axis)
+    kind = prompt.kind
     if np.abs(position - index).max() > 0.5 + _EDGE_TOLERANCE:
         furthest = float(position[np.abs(position - index).argmax()])
         raise PromptError(f"A {kind} of slice {index} does not lie on it, but at slice {furthest:.2f}.")
@@ -124,34 +109,7 @@ def validate(prompt: Prompt, geometry: VolumeGeometry) -> None:
                 f"A {kind} on slice {index} lies outside the volume: at column {x:.2f}, row {y:.2f}, "
                 f"but the slice has {columns} columns and {rows} rows."
             )
-    _check_size(prompt, xy, index)
-
-
-def _check_size(prompt: PlacedPrompt, xy: FloatArray, index: int) -> None:
-    if isinstance(prompt, Box):
-        x0, y0, x1, y1 = (value + 0.5 for value in xy.ravel().tolist())
-        what = f"The box on slice {index} from column {x0:g}, row {y0:g} to column {x1:g}, row {y1:g}"
-        if x1 - x0 < -_SMALLEST_SIDE or y1 - y0 < -_SMALLEST_SIDE:
-            raise PromptError(f"{what} is inverted: its second corner must have the higher indices.")
-        if min(x1 - x0, y1 - y0) < _SMALLEST_SIDE:
-            raise PromptError(f"{what} has no size.")
-    elif isinstance(prompt, RecistLine) and math.dist(*xy.tolist()) < _SMALLEST_SIDE:
-        x, y = xy[0].tolist()
-        raise PromptError(
-            f"The line on slice {index} has no length: both ends are at column {x:.1f}, row {y:.1f}."
-        )
-
-
-def _places(prompt: PlacedPrompt) -> tuple[RAS, ...]:
-    if isinstance(prompt, Point):
-        return (prompt.ras,)
-    if isinstance(prompt, Box):
-        return prompt.corner, prompt.opposite_corner
-    if isinstance(prompt, Scribble):
-        return prompt.points_ras
-    if isinstance(prompt, RecistLine):
-        return prompt.start, prompt.end
-    raise no_kind(prompt)
+    prompt.check_size(xy)
 
 
 def _place(geometry: VolumeGeometry, slice: SliceRef, xy: Iterable[Sequence[float]]) -> list[RAS]:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from .geometry import FloatArray, VolumeGeometry
-from .prompts import RAS, Box, MaskPrompt, Point, Prompt, PromptSet, RecistLine, Scribble, no_kind
+from .prompts import RAS, Prompt, PromptSet
 from .segment_object import SegmentObject
 
 Mover = Callable[[Prompt], Prompt]
@@ -24,19 +24,7 @@ def mover(before: VolumeGeometry, after: VolumeGeometry) -> Mover:
     scale = float(abs(np.linalg.det(matrix[:3, :3])) ** (1 / 3))
 
     def moved(prompt: Prompt) -> Prompt:
-        if isinstance(prompt, MaskPrompt):
-            return prompt
-        if isinstance(prompt, Point):
-            return replace(prompt, ras=_applied(matrix, prompt.ras))
-        if isinstance(prompt, Box):
-            corner, opposite = _applied(matrix, prompt.corner), _applied(matrix, prompt.opposite_corner)
-            return replace(prompt, corner=corner, opposite_corner=opposite)
-        if isinstance(prompt, RecistLine):
-            return replace(prompt, start=_applied(matrix, prompt.start), end=_applied(matrix, prompt.end))
-        if isinstance(prompt, Scribble):
-            points = tuple(_applied(matrix, ras) for ras in prompt.points_ras)
-            return replace(prompt, points_ras=points, radius_mm=scale * prompt.radius_mm)
-        raise no_kind(prompt)
+        return prompt.moved(lambda ras: _applied(matrix, ras), scale)
 
     return moved
 

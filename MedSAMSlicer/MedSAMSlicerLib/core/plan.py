@@ -19,10 +19,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import ClassVar
 
 from .errors import PromptError
 from .masks import PackedMask
-from .prompts import Box, MaskPrompt, Prompt, RecistLine, SliceRef
+from .prompts import MaskPrompt, Prompt, SliceRef
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Track:
 @dataclass(frozen=True)
 class KeptMask:
     """A mask of the user as a prompt, without its pixels at hand."""
+
+    has_extent: ClassVar[bool] = True
 
     slice: SliceRef
     mask: PackedMask
@@ -135,10 +138,7 @@ def track_id(track: Track, ids: Mapping[int, str], tapers: bool = False) -> str:
 def starts_over(prompts: Sequence[PlannedPrompt]) -> bool:
     """Return whether a box, line or mask was given last on a slice: what was computed there before no longer counts."""
     latest = max(prompt.round for prompt in prompts)
-    return any(
-        isinstance(prompt, (Box, RecistLine, MaskPrompt, KeptMask)) and prompt.round == latest
-        for prompt in prompts
-    )
+    return any(prompt.has_extent and prompt.round == latest for prompt in prompts)
 
 
 def tracks(key_slices: Iterable[int], first: int, last: int) -> tuple[Track, ...]:

@@ -21,29 +21,17 @@ from ._prompt_placement import (
     point_from_voxel,
     validate,
 )
-from ._prompt_types import (
-    RAS,
-    Box,
-    MaskPrompt,
-    PlacedPrompt,
-    Point,
-    Prompt,
-    RecistLine,
-    Scribble,
-    SliceRef,
-    finite,
-    kind_name,
-    no_kind,
-    whole,
-)
 from .cleanups import CLEANUPS
 from .errors import PromptError
 from .geometry import SliceAxis, VolumeGeometry
 from .intensity import Window
+from .kinds import KINDS, Box, MaskPrompt, PlacedPrompt, Point, Prompt, RecistLine, Scribble, no_kind
+from .kinds.base import RAS, SliceRef, finite, whole
 from .tiers import TIERS
 
 __all__ = [
     "CLEANUPS",
+    "KINDS",
     "OVERLAPS",
     "RAS",
     "SCHEMA_VERSION",
@@ -61,7 +49,6 @@ __all__ = [
     "box_from_ras",
     "box_from_voxels",
     "in_slice",
-    "kind_name",
     "line_from_voxels",
     "no_kind",
     "point_from_ras",

@@ -21,7 +21,7 @@ from .masks import MaskState, PackedMask, StoredMask
 from .moving import Mover, moved_object, mover
 from .overlap import BEFORE_ALL, Claim, Claims
 from .plan import Track
-from .prompts import ObjectPrompts, Prompt, PromptSet, kind_name, validate
+from .prompts import ObjectPrompts, Prompt, PromptSet, validate
 from .segment_object import KeyContent, SegmentObject, all_prompts_of, letter_of
 from .start import Start
 from .timeline import Timeline
@@ -435,7 +435,7 @@ class Session:
         along = obj.turned(prompt.slice.axis, self.geometry.shape) if obj.is_free else obj
         fitting = self._fitting(along, prompt)
         after = self._ranged(along, slice_range, fitting) if ranged else along
-        self._timeline.change(f"Add {kind_name(prompt)}", after.with_prompts((*obj.prompts, fitting)))
+        self._timeline.change(f"Add {prompt.kind}", after.with_prompts((*obj.prompts, fitting)))
 
     def replace_prompt(
         self,
@@ -459,14 +459,14 @@ class Session:
         fitting = self._fitting(along, prompt)
         prompts[self._position(obj, position)] = fitting
         after = self._ranged(along, slice_range, fitting) if ranged else along
-        self._timeline.change(f"Change {kind_name(prompt)}", after.with_prompts(tuple(prompts)), run)
+        self._timeline.change(f"Change {prompt.kind}", after.with_prompts(tuple(prompts)), run)
 
     def remove_prompt(self, object_id: int, position: int) -> None:
         """Remove the prompt at `position`."""
         obj = self._unlocked(object_id)
         prompts = list(obj.prompts)
         removed = prompts.pop(self._position(obj, position))
-        self._timeline.change(f"Remove {kind_name(removed)}", obj.with_prompts(tuple(prompts)))
+        self._timeline.change(f"Remove {removed.kind}", obj.with_prompts(tuple(prompts)))
 
     def remove_prompts(self, object_id: int) -> None:
         """Remove all prompts and the slice range of the object."""

@@ -95,7 +95,7 @@ def slice_prompts(prompts: Sequence[Prompt], geometry: VolumeGeometry, name: str
     """
     points: list[tuple[float, float, bool]] = []
     latest = max(prompt.round for prompt in prompts)
-    outlines = [prompt for prompt in prompts if isinstance(prompt, (Box, RecistLine, MaskPrompt))]
+    outlines = [prompt for prompt in prompts if prompt.has_extent]
     valid = max((prompt.round for prompt in outlines), default=0)
     box: Bounds | None = None
     mask: npt.NDArray[np.bool_] | None = None
