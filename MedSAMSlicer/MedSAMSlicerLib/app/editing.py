@@ -260,7 +260,12 @@ class Editing:
             text = _('This view lies across the slices of "{segment}": paint on the {slices}.')
             raise SessionError(text.format(segment=obj.name, slices=self._slices(obj)))
         place = SliceRef(shown.axis, shown.index)
-        prompt = scribble_from_mask(session.geometry, place, mask, positive)
+        self.add_prompt(scribble_from_mask(session.geometry, place, mask, positive))
+
+    def add_prompt(self, prompt: Prompt) -> None:
+        """Add a prompt of any kind to the selected segment; the range grows where it lies outside of it."""
+        object_id = self.selected()
+        obj = self._session().object(object_id)
         self._check_free(obj, prompt)
         reaching = covering(obj.slice_range, (prompt,))
         ranged = reaching != obj.slice_range

@@ -105,8 +105,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     network.add_argument("--cache-mb", type=positive, metavar="MB", help="memory for encoded slices")
     network.add_argument(
         "--window",
-        help="gray values: auto, soft-tissue, lung, bone, brain, liver, mediastinum, percentile, pet, full or "
-        "LOWER,UPPER (default: auto)",
+        help="gray values: auto, a CT preset such as soft-tissue or lung, percentile, pet, full or LOWER,UPPER "
+        "(default: auto)",
     )
     network.add_argument(
         "--volume-stage",
