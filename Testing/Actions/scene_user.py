@@ -102,10 +102,8 @@ class SceneUser:
         self.volume = self.mrml.volume_node(noise.astype(np.int16), MATRIX)
         self.volume.SetName("CT")
         self.clock = Clock()
-        settings = Settings(device="cpu", threads=1)
-        self.controller = Controller(
-            slicer_scene(self.mrml.scene), None, settings, StepwiseWorker(), self.clock
-        )
+        scene, settings = slicer_scene(self.mrml.scene), Settings(device="cpu", threads=1)
+        self.controller = Controller(scene, None, settings, StepwiseWorker(), self.clock)
         self.work = self.controller._work
         self.controller.observe(self._note)
         self.controller.inputs.set_volume(self.volume)
@@ -201,6 +199,10 @@ class SceneUser:
                 held = np.any(others, axis=0) if others else np.zeros(SHAPE, np.bool_)
                 assert not (lacking & ~held).any(), f"{entry.name} lacks voxels that nobody has"
 
+    @property
+    def segmentation(self) -> Any:
+        return self.controller.inputs.segmentation_node
+
     took = False  # whether masks took voxels from others since the scene was opened
 
     def _check_kept(
@@ -270,9 +272,8 @@ class SceneUser:
         segment_id = self._pick(number)
         if segment_id is not None:
             on = smooth % 3 == 0
-            self.controller.editing.set_cleanup(
-                segment_id, Cleanup(fill_holes=on, smooth=on and smooth % 2 == 0)
-            )
+            wanted = Cleanup(fill_holes=on, smooth=on and smooth % 2 == 0)
+            self.controller.editing.set_cleanup(segment_id, wanted)
 
     def overlap(self, policy: int, _b: int, _c: int, _d: int) -> None:
         """Choose what happens where masks meet; most often nothing."""
@@ -430,13 +431,11 @@ class SceneUser:
         segment_id = self._pick(number)
         if segment_id is None:
             return None
-        image = labelmap_of(self.controller.inputs.segmentation_node, segment_id)
+        image = labelmap_of(self.segmentation, segment_id)
         if image is None or is_empty(image):
             return None
         labels = raw_array(image)
-        value = (
-            self.controller.inputs.segmentation_node.GetSegmentation().GetSegment(segment_id).GetLabelValue()
-        )
+        value = self.segmentation.GetSegmentation().GetSegment(segment_id).GetLabelValue()
         before = self._shown()[segment_id]
         part = labels[index % labels.shape[0], start % labels.shape[1]]
         part[part == 0] = value
@@ -446,7 +445,7 @@ class SceneUser:
 
     def outside_add(self, start: int, _b: int, _c: int, _d: int) -> None:
         """Segment Editor adds a segment with voxels."""
-        node = self.controller.inputs.segmentation_node
+        node = self.segmentation
         if node is not None and len(self.work.segment_ids) < 4:
             segment_id = node.GetSegmentation().AddEmptySegment()
             self._set(segment_id, _block(start, start // 7, 0))
@@ -455,14 +454,14 @@ class SceneUser:
         """A segment is renamed in the table of Slicer, sometimes to a name in use."""
         segment_id = self._pick(number)
         if segment_id is not None:
-            segment = self.controller.inputs.segmentation_node.GetSegmentation().GetSegment(segment_id)
+            segment = self.segmentation.GetSegmentation().GetSegment(segment_id)
             segment.SetName(("liver", "spleen", "kidney")[name % 3])
 
     def outside_delete(self, number: int, _b: int, _c: int, _d: int) -> None:
         """A segment is deleted in the table of Slicer."""
         segment_id = self._pick(number)
         if segment_id is not None:
-            self.controller.inputs.segmentation_node.GetSegmentation().RemoveSegment(segment_id)
+            self.segmentation.GetSegmentation().RemoveSegment(segment_id)
 
     def view(self, axis: int, index: int, _c: int, _d: int) -> None:
         """Another view and slice are shown."""
@@ -488,7 +487,7 @@ class SceneUser:
             return
         self._drain()
         before, shown, pending = self._objects(), self._shown(), self._pending()
-        segmentation = self.controller.inputs.segmentation_node
+        segmentation = self.segmentation
         segment_id = self._pick(number)
         self.controller.inputs.set_volume(None)
         painted = None
@@ -500,9 +499,7 @@ class SceneUser:
             self._check_restored(before, shown, pending)
             return
         assert np.array_equal(self._shown()[segment_id], painted)
-        entry = next(
-            (entry for entry in self._objects() if entry.id == self.work.object_ids.get(segment_id)), None
-        )
+        entry = self.work.object(self.work.object_ids.get(segment_id))
         if entry is not None and entry.axis is not None and not entry.cleanup.is_on and not self.took:
             changed = painted ^ shown[segment_id]
             along = np.moveaxis(changed, int(entry.axis), 0).any(axis=(1, 2))
@@ -576,9 +573,7 @@ class SceneUser:
         """What was painted is there, and the session has it as the user's own."""
         segment_id, before, after = self._painted
         self.controller._projector.take_edits()
-        entry = next(
-            (entry for entry in self._objects() if entry.id == self.work.object_ids.get(segment_id)), None
-        )
+        entry = self.work.object(self.work.object_ids.get(segment_id))
         painted = before ^ after if entry is not None and entry.cleanup.is_on else np.ones(SHAPE, np.bool_)
         assert not ((self._shown()[segment_id] ^ after) & painted).any(), "painting was changed"
         if entry is None or entry.axis is None:
@@ -589,7 +584,7 @@ class SceneUser:
 
     def _set(self, segment_id: str, voxels: Voxels, node: Any | None = None) -> None:
         self.mrml.slicer.util.updateSegmentBinaryLabelmapFromArray(
-            voxels.astype(np.uint8), node or self.controller.inputs.segmentation_node, segment_id, self.volume
+            voxels.astype(np.uint8), node or self.segmentation, segment_id, self.volume
         )
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from .errors import SessionError
 from .geometry import SliceAxis
-from .overlap import BEFORE_ALL, Claim
+from .overlap import BEFORE_ALL, Claim, Claims
 
 
 class MaskState(enum.Enum):
@@ -101,6 +101,26 @@ class StoredMask:
     def is_kept(self) -> bool:
         """Return whether no propagation may replace the mask, since it belongs to the user or is out of reach."""
         return self.state is not MaskState.PREDICTED
+
+
+def edited_masks(
+    before: Mapping[int, StoredMask], masks: Mapping[int, PackedMask], turn: int, claims: Claims
+) -> dict[int, StoredMask]:
+    """Return masks, by slice, that the user drew; each keeps what the one before it took from other segments.
+
+    Args:
+        before: the masks of the same object until now.
+        masks: that were drawn.
+        turn: how many propagations there were.
+        claims: of the session.
+    """
+    edited = {}
+    for index, mask in masks.items():
+        known = before.get(index)
+        old = BEFORE_ALL if known is None else known.claim
+        claim = old if known is not None and known.mask == mask else claims.renewed(old)
+        edited[index] = StoredMask(mask, MaskState.EDITED, None, turn, claim)
+    return edited
 
 
 def pack_bits(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:

@@ -17,7 +17,7 @@ from .errors import PromptError, SessionError
 from .geometry import SliceAxis, VolumeGeometry
 from .history import Command
 from .intensity import Window
-from .masks import MaskState, PackedMask, StoredMask
+from .masks import MaskState, PackedMask, StoredMask, edited_masks
 from .moving import Mover, moved_object, mover
 from .overlap import BEFORE_ALL, Claim, Claims
 from .plan import Track
@@ -25,6 +25,11 @@ from .prompts import ObjectPrompts, Prompt, PromptSet, validate
 from .segment_object import KeyContent, SegmentObject, all_prompts_of, letter_of
 from .start import Start
 from .timeline import Timeline
+
+SliceArrays = Mapping[int, npt.NDArray[np.bool_]]
+"""Masks, bool (rows, columns), by slice index."""
+
+SliceRange = tuple[int, int] | None  # first and last slice, both included; None = all
 
 
 class Session:
@@ -105,7 +110,7 @@ class Session:
     def edit_masks(
         self,
         object_id: int,
-        masks: Mapping[int, npt.NDArray[np.bool_]],
+        masks: SliceArrays,
         axis: SliceAxis | None = None,
         label: str | None = None,
         lost: Collection[int] = (),
@@ -120,17 +125,14 @@ class Session:
             lost: slices whose masks are gone and that the user has not drawn: they are computed again.
         """
         obj = self._along(self._unlocked(object_id), axis, turning=True).without_masks(lost)
-        edited = {index: self._edited(obj, index, mask) for index, mask in masks.items()}
+        packed = {index: self._packed(obj, index, mask) for index, mask in masks.items()}
+        edited = edited_masks(obj.masks, packed, obj.propagations, self.claims)
         changed = [*masks, *lost]
         default_label = f"Edit slice {changed[0]}" if len(changed) == 1 else f"Edit {len(changed)} slices"
         self._timeline.change(label or default_label, obj.with_masks(edited))
 
     def adopt_masks(
-        self,
-        object_id: int,
-        masks: Mapping[int, npt.NDArray[np.bool_]],
-        axis: SliceAxis,
-        claim: Claim = BEFORE_ALL,
+        self, object_id: int, masks: SliceArrays, axis: SliceAxis, claim: Claim = BEFORE_ALL
     ) -> None:
         """Take masks in that the user made before or elsewhere, as if they had always been there; no step of undo.
 
@@ -140,9 +142,9 @@ class Session:
         packed = {index: self._packed(obj, index, mask) for index, mask in masks.items()}
 
         def adopted(value: SegmentObject) -> SegmentObject:
+            turn = value.propagations
             edited = {
-                index: StoredMask(mask, MaskState.EDITED, None, value.propagations, claim)
-                for index, mask in packed.items()
+                index: StoredMask(mask, MaskState.EDITED, None, turn, claim) for index, mask in packed.items()
             }
             if value.axis not in (None, axis):
                 return value.with_voxels(packed, axis, self.geometry.shape, claim)
@@ -228,7 +230,7 @@ class Session:
         self,
         run: int,
         object_id: int,
-        masks: Mapping[int, npt.NDArray[np.bool_]],
+        masks: SliceArrays,
         confidences: Mapping[int, float] | None = None,
         claim: Claim = BEFORE_ALL,
     ) -> tuple[int, ...]:
@@ -407,9 +409,7 @@ class Session:
         obj = self.object(object_id) if even_locked else self._unlocked(object_id)
         self._timeline.do(Command(f"Delete {obj.name}", {object_id: obj}, {object_id: None}))
 
-    def set_slice_range(
-        self, object_id: int, slice_range: tuple[int, int] | None, run: int | None = None
-    ) -> None:
+    def set_slice_range(self, object_id: int, slice_range: SliceRange, run: int | None = None) -> None:
         """Propagate over these slices only, ends included; None for all. Changes of one `run` in a row are one step."""
         obj = self._unlocked(object_id)
         given = replace(obj.object_prompts, slice_range=slice_range)
@@ -421,11 +421,7 @@ class Session:
     # -- prompts
 
     def add_prompt(
-        self,
-        object_id: int,
-        prompt: Prompt,
-        ranged: bool = False,
-        slice_range: tuple[int, int] | None = None,
+        self, object_id: int, prompt: Prompt, ranged: bool = False, slice_range: SliceRange = None
     ) -> None:
         """Add a prompt; its round becomes the number of propagations so far.
 
@@ -443,7 +439,7 @@ class Session:
         position: int,
         prompt: Prompt,
         ranged: bool = False,
-        slice_range: tuple[int, int] | None = None,
+        slice_range: SliceRange = None,
         run: int | None = None,
     ) -> None:
         """Put another prompt in the place of the one at `position`, such as a point that was moved.
@@ -532,16 +528,14 @@ class Session:
         self._timeline.do(Command(label, dict.fromkeys(added), added))
         return tuple(added)
 
-    def _ranged(
-        self, obj: SegmentObject, slice_range: tuple[int, int] | None, prompt: Prompt
-    ) -> SegmentObject:
+    def _ranged(self, obj: SegmentObject, slice_range: SliceRange, prompt: Prompt) -> SegmentObject:
         given = replace(obj.object_prompts, prompts=(), slice_range=slice_range)
         PromptSet(self.geometry, prompt.slice.axis, (given,))
         return obj.with_fields(slice_range=slice_range)
 
     def _axis(self, obj: SegmentObject) -> SliceAxis:
-        self._count(obj)
-        assert obj.axis is not None
+        if obj.axis is None:
+            raise SessionError(f"{obj.name!r} has no prompt and no mask yet.")
         return obj.axis
 
     def _check_name(self, name: str) -> None:
@@ -583,36 +577,22 @@ class Session:
         return replace(obj, axis=obj.axis if axis is None else axis)
 
     def _count(self, obj: SegmentObject) -> int:
-        if obj.axis is None:
-            raise SessionError(f"{obj.name!r} has no prompt and no mask yet.")
-        return self.geometry.slice_count(obj.axis)
+        return self.geometry.slice_count(self._axis(obj))
 
     def _stored(self, obj: SegmentObject, index: int) -> StoredMask:
         if index not in obj.masks:
             raise SessionError(f"{obj.name!r} has no mask on slice {index}.")
         return obj.masks[index]
 
-    def _edited(self, obj: SegmentObject, index: int, mask: npt.NDArray[np.bool_]) -> StoredMask:
-        """A mask that the user drew; it keeps what the mask before it took from other segments."""
-        packed, before = self._packed(obj, index, mask), obj.masks.get(index)
-        if before is not None and before.mask == packed:
-            claim = before.claim
-        else:
-            claim = self.claims.renewed(BEFORE_ALL if before is None else before.claim)
-        return StoredMask(packed, MaskState.EDITED, None, obj.propagations, claim)
-
     def _empty(self, obj: SegmentObject) -> PackedMask:
-        self._count(obj)
-        assert obj.axis is not None
-        return PackedMask.empty(self.geometry.slice_shape(obj.axis))
+        return PackedMask.empty(self.geometry.slice_shape(self._axis(obj)))
 
     def _packed(self, obj: SegmentObject, index: int, mask: npt.NDArray[np.bool_]) -> PackedMask:
         last = self._count(obj) - 1
         if not 0 <= index <= last:
             raise SessionError(f"Slice {index} does not exist: there are slices 0 to {last}.")
         packed = PackedMask.from_array(np.asarray(mask))
-        assert obj.axis is not None
-        wanted = self.geometry.slice_shape(obj.axis)
+        wanted = self.geometry.slice_shape(self._axis(obj))
         if packed.shape != wanted:
             raise SessionError(f"The mask of slice {index} has shape {packed.shape}, the slice {wanted}.")
         return packed
