@@ -232,23 +232,60 @@ def test_a_slice_with_a_box_is_as_the_network_draws_it_that_sees_more_of_an_obje
         assert dice((logits > 0)[None], disk[None]) > 0.95
 
 
-@pytest.mark.parametrize("clicked", [False, True])
-def test_a_box_alone_is_read_twice_and_a_click_is_never_overruled(
-    reader: SecondReader, monkeypatch: pytest.MonkeyPatch, clicked: bool
-) -> None:
+@pytest.fixture
+def disk() -> np.ndarray:
     y, x = np.ogrid[: SHAPE[1], : SHAPE[2]]
-    disk = (y - 29.5) ** 2 + (x - 39.5) ** 2 < 20**2
+    return (y - 29.5) ** 2 + (x - 39.5) ** 2 < 20**2
+
+
+@pytest.fixture
+def sure_of_disk(reader: SecondReader, disk: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> VolumeSegmenter:
+    """A segmenter whose second network draws a disk, and always better."""
     sure = np.where(disk, np.float32(8), np.float32(-8))
     monkeypatch.setattr(reader, "drawn_better", lambda index, box, mask: sure)
+    monkeypatch.setattr(reader, "with_reading", lambda evidence, masks, cancel, counter: evidence)
     volume = np.random.default_rng(1).integers(0, 256, SHAPE).astype(np.uint8)
     segmenter = VolumeSegmenter(volume, GEOMETRY, seeded(SMALL), Window(0, 255), threads=1)
     monkeypatch.setattr(segmenter, "second_reader", lambda axis: reader)
-    monkeypatch.setattr(reader, "with_reading", lambda evidence, masks, cancel, counter: evidence)
+    return segmenter
+
+
+def test_a_preview_comes_before_the_second_network_has_drawn_and_is_never_the_last_word(
+    sure_of_disk: VolumeSegmenter, disk: np.ndarray
+) -> None:
+    live = sure_of_disk.live(SliceAxis.K)
+    prompts = box_around(disk, 12)
+    first = live.preview(prompts, 12, read=False)
+    assert not np.array_equal(first.mask, disk)
+    assert np.array_equal(live.preview(prompts, 12).mask, disk)
+    again = sure_of_disk.live(SliceAxis.K)
+    again.preview(prompts, 12, read=False)
+    for _ in again.update(PromptSet(GEOMETRY, SliceAxis.K, (prompts,))):
+        pass
+    assert np.array_equal(again.result().masks["disk"][12], disk)
+
+
+def test_a_correction_corrects_what_the_second_network_drew(
+    sure_of_disk: VolumeSegmenter, disk: np.ndarray
+) -> None:
+    """A click's preview may come first, but never from a mask that nobody was shown."""
+    prompts = box_around(disk, 12)
+    click = point_from_voxel(GEOMETRY, SliceRef(SliceAxis.K, 12), 39, 29, True, round=1)
+    corrected = replace(prompts, prompts=(*prompts.prompts, click))
+    waited, hurried = (sure_of_disk.live(SliceAxis.K) for _ in range(2))
+    waited.preview(prompts, 12)
+    assert np.array_equal(waited.preview(corrected, 12).mask, hurried.preview(corrected, 12, read=False).mask)
+
+
+@pytest.mark.parametrize("clicked", [False, True])
+def test_a_box_alone_is_read_twice_and_a_click_is_never_overruled(
+    sure_of_disk: VolumeSegmenter, disk: np.ndarray, clicked: bool
+) -> None:
     prompts = box_around(disk, 12)
     if clicked:
         point = point_from_voxel(GEOMETRY, SliceRef(SliceAxis.K, 12), 39, 29, True)
         prompts = replace(prompts, prompts=(*prompts.prompts, point))
-    mask = segmenter.segment(PromptSet(GEOMETRY, SliceAxis.K, (prompts,))).masks["disk"][12]
+    mask = sure_of_disk.segment(PromptSet(GEOMETRY, SliceAxis.K, (prompts,))).masks["disk"][12]
     assert np.array_equal(mask, disk) is not clicked
 
 

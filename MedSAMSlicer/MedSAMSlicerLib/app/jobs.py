@@ -178,10 +178,16 @@ class PreviewJob(Job):
         self.obj, self.index = obj, index
 
     def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[SliceFound]:
-        """Yields the mask."""
+        """Yields the mask as soon as it is there, and again if a second network draws a better one."""
         live = tools.live(engine_name(self.obj.id), self.obj.axis)
-        mask = live.preview(engine_prompts(self.obj.id, self.obj.object_prompts), self.index)
-        yield SliceFound(self.obj.id, self.index, mask.mask, mask.confidence)
+        prompts = engine_prompts(self.obj.id, self.obj.object_prompts)
+        first = live.preview(prompts, self.index, read=False)
+        yield SliceFound(self.obj.id, self.index, first.mask, first.confidence)
+        if cancelled():
+            return
+        mask = live.preview(prompts, self.index)
+        if not np.array_equal(mask.mask, first.mask):
+            yield SliceFound(self.obj.id, self.index, mask.mask, mask.confidence)
 
     def replaces(self, waiting: Job) -> bool:
         """The latest wins."""

@@ -83,12 +83,18 @@ class LiveSegmentation:
         self._check(prompts)
         return stepwise(self._update(prompts, progress, cancel, wanted), self._settings)
 
-    def preview(self, prompts: ObjectPrompts, index: int) -> SliceMask:
-        """The mask that an object's prompts draw on one of their slices; nothing else is computed or changed."""
+    def preview(self, prompts: ObjectPrompts, index: int, read: bool = True) -> SliceMask:
+        """The mask that an object's prompts draw on one of their slices; nothing else is computed or changed.
+
+        Args:
+            prompts: all prompts of the object.
+            index: the slice.
+            read: whether to wait for the second network, which draws boxes, too; without it the mask comes sooner.
+        """
         with ExitStack() as stack:
             stack.enter_context(self._settings())
             stack.enter_context(torch.inference_mode())
-            return self._run(prompts).preview(prompts, index)
+            return self._run(prompts).preview(prompts, index, read=read)
 
     def result(self, cleanup: str = "none", overlap: str = "keep") -> SegmentationResult:
         """All objects as volumes; see :func:`~.result.finished_masks` for the options."""

@@ -85,6 +85,7 @@ class ObjectRun:
         self.result = ObjectResult(prompts.name, prompts.color, geometry, axis)
         self._tapers = propagator.network.facts.shown_previous
         self._cache: dict[str, KeySlice] = {}
+        self._drawn: dict[str, KeySlice] = {}  # the key slice that waits for the second network
         self._keys: Mapping[int, _Known] = {}
         self._range = self._replayed_range = (0, geometry.slice_count(axis) - 1)
         self._owner: dict[int, str] = {}  # by slice, the id of the key slice or track that its mask is of
@@ -119,15 +120,23 @@ class ObjectRun:
             self._store(mask, known.id)
             yield mask
 
-    def preview(self, prompts: ObjectPrompts, index: int, cancel: Cancel | None = None) -> SliceMask:
+    def preview(
+        self, prompts: ObjectPrompts, index: int, cancel: Cancel | None = None, read: bool = True
+    ) -> SliceMask:
         """The mask that prompts draw on one of their slices, without changing what is settled.
 
         What is computed here is at hand when the same prompts are given.
 
+        Args:
+            prompts: all prompts so far.
+            index: the slice.
+            cancel: asked before each slice that is computed.
+            read: whether to wait for the second network; without it the mask comes sooner, but is not the last word.
+
         Raises:
             PromptError: As :meth:`update`, and if the slice has no prompt.
         """
-        keys = self._replay(prompts, cancel)[-1].keys
+        keys = self._replay(prompts, cancel, read=read)[-1].keys
         if index not in keys:
             raise ObjectError(f"There is no prompt of {{object}} on slice {index}.", prompts.name)
         kept = {known.id for known in (*keys.values(), *self._keys.values())}
@@ -135,17 +144,26 @@ class ObjectRun:
         return keys[index].key.as_mask(self.result.name)
 
     def _replay(
-        self, prompts: ObjectPrompts, cancel: Cancel | None, counter: ProgressCounter | None = None
+        self,
+        prompts: ObjectPrompts,
+        cancel: Cancel | None,
+        counter: ProgressCounter | None = None,
+        read: bool = True,
     ) -> tuple[_Round, ...]:
-        """The rounds of an object's prompts, each with the key slices that they lead to."""
+        """The rounds of an object's prompts, each with the key slices that they lead to.
+
+        Unless `read`, key slices of the last round may be as the network draws them alone.
+        """
         counter = counter or ProgressCounter(0)
         self._replayed_range = prompts.slice_range or (0, self._geometry.slice_count(self._axis) - 1)
         self._check_range(prompts)
         rounds: tuple[_Round, ...] = ()
         refined = self._refiner is not None
-        for part in plan.replay(prompts.prompts, *self._replayed_range, self._tapers, refined):
+        parts = list(plan.replay(prompts.prompts, *self._replayed_range, self._tapers, refined))
+        for part in parts:
             keys = rounds[-1].keys if rounds else {}
-            new = {step.index: self._key(step, rounds, cancel, counter) for step in part.new}
+            wait = read or part is not parts[-1]
+            new = {step.index: self._key(step, rounds, cancel, counter, wait) for step in part.new}
             until = replace(prompts, prompts=tuple(p for p in prompts.prompts if p.round <= part.number))
             rounds += (_Round(part.id, until, {**keys, **new}),)
         return rounds
@@ -156,8 +174,9 @@ class ObjectRun:
         before: tuple[_Round, ...],
         cancel: Cancel | None,
         counter: ProgressCounter,
+        read: bool,
     ) -> _Known:
-        """A key slice as it is at hand, or computed now."""
+        """A key slice as it is at hand, or computed now; unless `read`, before a second network has drawn it, too."""
         if step.id in self._cache:
             return _Known(step.id, self._cache[step.id])
         given = [prompt for prompt in step.prompts if not isinstance(prompt, KeptMask)]  # of pixels here
@@ -165,19 +184,25 @@ class ObjectRun:
         prior: Prior | None = None
         if step.corrects is not None:
             prior = self._prior(step, before, cancel, counter)
-        stop_if(cancel)
-        keys = before[-1].keys if before else {}
-        key = make_key(
-            self._propagator.network,
-            step.index,
-            self._whole,
-            together,
-            self._crop,
-            prior,
-            [keys[index].key for index in step.beside],
-            step.step or 1,
-        )
-        if self._refiner is not None and prior is None:
+        key = self._drawn.get(step.id)
+        if key is None:
+            stop_if(cancel)
+            keys = before[-1].keys if before else {}
+            key = make_key(
+                self._propagator.network,
+                step.index,
+                self._whole,
+                together,
+                self._crop,
+                prior,
+                [keys[index].key for index in step.beside],
+                step.step or 1,
+            )
+        if prior is None and self._refiner is not None and self._refiner.reads(together):
+            if not read:
+                self._drawn = {step.id: key}
+                return _Known(step.id, key)
+            stop_if(cancel)
             key = self._refiner.chosen(key, together)
         self._cache[step.id] = key
         counter.add(step.index)

@@ -97,10 +97,19 @@ class Refiner:
             iou = 0.0 if stored is None else stored.iou
             yield SliceMask(prompts.name, index, logits, mask, iou, score, False, view, low, True)
 
+    def reads(self, prompts: SlicePrompts) -> bool:
+        """Return whether the second network draws a slice with these prompts, too: it knows boxes alone."""
+        return (
+            self._reader is not None
+            and prompts.box is not None
+            and not prompts.points
+            and prompts.mask is None
+        )
+
     def chosen(self, key: KeySlice, prompts: SlicePrompts) -> KeySlice:
-        """A key slice that has a box and nothing else, as the network draws it that sees more of an object there."""
-        if self._reader is None or prompts.box is None or prompts.points or prompts.mask is not None:
-            return key
+        """A key slice that both networks can draw, as the one draws it that sees more of an object there."""
+        assert self._reader is not None
+        assert prompts.box is not None
         logits = self._reader.drawn_better(key.index, prompts.box, key.mask)
         if logits is None:
             return key

@@ -38,15 +38,17 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "  medsamslicer train --data volumes --checkpoint medsamslicer-nano --tune decoder --out tuned\n"
         "  medsamslicer train --data volumes --checkpoint medsam2-latest --tune lora --device cuda --out tuned\n"
         "  medsamslicer train volume --data volumes --out stage --minutes 60\n"
+        "  medsamslicer train choice --data volumes\n"
         "  medsamslicer train --curves curves.png --out run",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("network", "volume"),
+        choices=("network", "volume", "choice"),
         default="network",
-        help="the network of slices, or the volume stage that looks at all of them together (default: network)",
+        help="the network of slices, the volume stage that looks at all of them together, or what chooses between two "
+        "networks' masks in a box (default: network)",
     )
     _add_run_options(parser)
     _add_tuning_options(parser)
@@ -174,6 +176,8 @@ def run(args: argparse.Namespace) -> int:
 
         contact_sheet(args.contact_sheet, args.seed, settings=SceneSettings(size=128, held_out=args.held_out))
         return 0
+    if args.what == "choice":
+        return _choice(args)
     if args.out is None:
         raise UsageError("train needs --out FOLDER (or --contact-sheet PNG).")
     if args.curves is not None:
@@ -226,6 +230,22 @@ def _volume(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     _print(asdict(train_volume_stage(settings, model)))
+    return 0
+
+
+def _choice(args: argparse.Namespace) -> int:
+    """Learn and print what chooses between two networks' masks in a box."""
+    import torch
+
+    from ...models.registry import BUNDLED_ID
+    from ..training.box_choice import learn_box_choice
+
+    if args.data is None:
+        raise UsageError("train choice learns from labeled volumes: name their folder with --data.")
+    torch.set_num_threads(args.threads)
+    args.checkpoint = args.checkpoint or BUNDLED_ID
+    model, _ = _opened(args)
+    _print(asdict(learn_box_choice(args.data, model, args.seed)))
     return 0
 
 
