@@ -236,9 +236,8 @@ class SceneUser:
     def _assert_same(self, one: dict[str, Voxels], other: dict[str, Voxels], what: str) -> None:
         assert one.keys() == other.keys(), f"{what}: {[*one]} are not {[*other]}"
         for segment_id, found in one.items():
-            if not self.took:
-                different = int((found ^ other[segment_id]).sum())
-                assert not different, f"{what}: {different} voxels of {self.work.masks.name(segment_id)}"
+            different = int((found ^ other[segment_id]).sum())
+            assert not different, f"{what}: {different} voxels of {self.work.masks.name(segment_id)}"
 
     def _drain(self) -> None:
         """Take in everything the worker still brings, so that nothing comes in between."""
@@ -579,8 +578,9 @@ class SceneUser:
         if entry is None or entry.axis is None:
             assert entry is None or not after.any(), "painting is not in the session"
             return
-        changed = np.moveaxis(before ^ after, int(entry.axis), 0).any(axis=(1, 2))
-        assert {*np.flatnonzero(changed).tolist()} <= entry.kept_slices, "painting is not the user's own"
+        along = [np.moveaxis(each, int(entry.axis), 0).any(axis=(1, 2)) for each in (before ^ after, after)]
+        drawn = {*np.flatnonzero(along[0] & along[1]).tolist()}  # slices that were emptied are computed again
+        assert drawn <= entry.kept_slices, "painting is not the user's own"
 
     def _set(self, segment_id: str, voxels: Voxels, node: Any | None = None) -> None:
         self.mrml.slicer.util.updateSegmentBinaryLabelmapFromArray(

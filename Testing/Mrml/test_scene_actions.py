@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 from Testing.Actions.driver import check, replay
 
@@ -14,10 +16,20 @@ pytestmark = pytest.mark.slicer
 ACTIONS = 45
 
 
-def check_seeds(mrml: MrmlScene, first: int, count: int) -> None:
+class TakingUser(SceneUser):
+    """A user whose masks take voxels from other segments most of the time."""
+
+    WEIGHTS: ClassVar[dict[str, int]] = {**SceneUser.WEIGHTS, "overlap": 6, "add": 5, "select": 8}
+
+    def overlap(self, policy: int, _b: int, _c: int, _d: int) -> None:
+        self.took = True
+        self.controller.network.set_overlap(("visible", "all", "all", "none")[policy % 4])
+
+
+def check_seeds(mrml: MrmlScene, first: int, count: int, user: type[SceneUser] = SceneUser) -> None:
     SceneUser.mrml = mrml
     for seed in range(first, first + count):
-        check(SceneUser, SceneUser.WEIGHTS, seed, ACTIONS)
+        check(user, user.WEIGHTS, seed, ACTIONS)
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -51,6 +63,47 @@ def test_painting_into_one_of_several_new_segments_is_seen(mrml: MrmlScene) -> N
             ("outside_paint", 549, 768, 273, 787),
         ],
     )
+
+
+def test_masks_take_nothing_from_a_segment_that_was_added_after_them_not_even_by_redo(
+    mrml: MrmlScene,
+) -> None:
+    SceneUser.mrml = mrml
+    replay(
+        TakingUser,
+        [
+            ("overlap", 722, 604, 891, 335),
+            ("line", 25, 614, 153, 685),
+            ("accept", 67, 711, 612, 891),
+            ("outside_add", 649, 618, 396, 786),
+        ],
+    )
+
+
+def test_slices_that_another_module_emptied_are_computed_again(mrml: MrmlScene) -> None:
+    SceneUser.mrml = mrml
+    replay(
+        SceneUser,
+        [
+            ("box", 889, 503, 71, 424),
+            ("outside_paint", 334, 156, 126, 258),
+            ("propagate", 526, 764, 492, 791),
+            ("reopen", 388, 693, 463, 933),
+            ("outside_erase", 133, 433, 624, 355),
+        ],
+    )
+
+
+def test_masks_that_take_voxels_give_them_back_whatever_is_done(mrml: MrmlScene) -> None:
+    check_seeds(mrml, 1010, 2, TakingUser)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("part", range(10))
+def test_a_hundred_random_sequences_of_masks_that_take_voxels_give_them_back(
+    mrml: MrmlScene, part: int
+) -> None:
+    check_seeds(mrml, 2000 + 10 * part, 10, TakingUser)
 
 
 @pytest.mark.soak

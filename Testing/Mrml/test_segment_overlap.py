@@ -58,9 +58,9 @@ class Document:
             name, locked = f"{self.masks.name(segment_id)} {segment_id}", self.masks.locked(segment_id)
             object_id = self.session.adopt_object(name, self.masks.color(segment_id), locked)
             self.work.object_ids[segment_id] = object_id
-            base = self.projector.adopted_slices(segment_id, axis)
+            base, claim = self.projector.adopted_slices(segment_id, axis)
             if base:
-                self.session.adopt_masks(object_id, base, axis)
+                self.session.adopt_masks(object_id, base, axis, claim)
                 self.projector.is_shown(self.session.object(object_id))
         obj, claim = self.session.object(object_id), self.projector.claim(segment_id)
         known = {index: stored.claim for index, stored in obj.masks.items()}

@@ -110,9 +110,9 @@ class Editing:
         assert work.masks is not None
         shown = work.shown()
         axis = SliceAxis.K if shown is None else shown.axis
-        there = self._projector.adopted_slices(segment_id, axis)
+        there, claim = self._projector.adopted_slices(segment_id, axis)
         if there:
-            session.adopt_masks(object_id, there, axis)
+            session.adopt_masks(object_id, there, axis, claim)
             work.masks.set_axis(segment_id, axis)
             self._projector.is_shown(session.object(object_id))
 

@@ -336,6 +336,7 @@ class Inputs:
     def _segment_added(self, segment_id: str) -> None:
         if self._work.segment_id is None:
             self._work.segment_id = segment_id
+        self._projector.outside_segment_added(segment_id)
         self._work.notify(Topic.SEGMENTS)
 
     def _segment_removed(self, segment_id: str, axis: SliceAxis, edits: Mapping[int, Mask]) -> None:

@@ -132,14 +132,19 @@ class Projector:
         """Return the masks of an object by slice, cleaned where that is wanted and known, before any overlap."""
         return {index: mask for index, (mask, _claim) in self._wanted(obj).items()}
 
-    def adopted_slices(self, segment_id: str, axis: SliceAxis) -> dict[int, Mask]:
-        """Return the masks of a segment that becomes an object now, with the voxels that were taken from it."""
+    def adopted_slices(self, segment_id: str, axis: SliceAxis) -> tuple[dict[int, Mask], Claim]:
+        """Return the masks of a segment that becomes an object, with what was taken from it, and their claim."""
         assert self._work.masks is not None
         self.take_edits()
         self._work.masks.settle(segment_id)
-        found = self._outside.whole(self._work.masks, segment_id, axis)
+        found = self._outside.whole(self._work.masks, segment_id, axis), self._outside.claim(segment_id)
         self._outside.forget(segment_id)
         return found
+
+    def outside_segment_added(self, segment_id: str) -> None:
+        """A segment that is no object was added."""
+        if self._work.session is not None:
+            self._outside.added(segment_id, self._work.session.claims.new())
 
     def outside_segment_gone(self, segment_id: str) -> None:
         """A segment that is no object was deleted."""
@@ -373,7 +378,7 @@ class Projector:
         changed: dict[str, dict[int, Mask]] = {}
         for index in indices:
             bases = {each: self._outside.base(masks, each, axis, index) for each in outside}
-            claimed = [ClaimedMask(each, base, Claim()) for each, base in bases.items()]
+            claimed = [ClaimedMask(each, base, self._outside.claim(each)) for each, base in bases.items()]
             for layer in layers:
                 claimed += layer.on(axis, index)
             found = shown(claimed)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ..core.geometry import SliceAxis
 from ..core.masks import PackedMask
-from ..core.overlap import Claim, ClaimedMask
+from ..core.overlap import BEFORE_ALL, Claim, ClaimedMask
 from .ports import Segments
 
 Mask = npt.NDArray[np.bool_]
@@ -21,6 +21,7 @@ class OutsideSegments:
 
     def __init__(self) -> None:
         self._taken: dict[str, npt.NDArray[np.bool_]] = {}  # (K, J, I)
+        self._claims: dict[str, Claim] = {}  # of those that were added since the session began
 
     @property
     def segment_ids(self) -> frozenset[str]:
@@ -31,8 +32,18 @@ class OutsideSegments:
         """A segment is gone or an object of the session; None = all."""
         if segment_id is None:
             self._taken.clear()
+            self._claims.clear()
         else:
             self._taken.pop(segment_id, None)
+            self._claims.pop(segment_id, None)
+
+    def added(self, segment_id: str, claim: Claim) -> None:
+        """A segment was added: masks that were asked for before take nothing from it."""
+        self._claims[segment_id] = claim
+
+    def claim(self, segment_id: str) -> Claim:
+        """The claim of a segment's mask."""
+        return self._claims.get(segment_id, BEFORE_ALL)
 
     def base(self, masks: Segments, segment_id: str, axis: SliceAxis, index: int) -> Mask:
         """The mask that a segment would have on a slice if nothing was taken from it."""
