@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
-from PySide6 import QtWidgets
+from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 
@@ -86,11 +86,65 @@ def test_buttons_show_the_letters_that_do_the_same(host, opened):
         for name in ("positiveButton", "boxButton", "scribbleButton", "acceptButton")
     }
     assert texts == {
-        "positiveButton": "Point + (P)",
-        "boxButton": "Box (X)",
-        "scribbleButton": "Scribble (D)",
+        "positiveButton": "Point +\n(P)",
+        "boxButton": "Box\n(X)",
+        "scribbleButton": "Scribble\n(D)",
         "acceptButton": "Accept slice (A)",
     }
+
+
+def shown_at(panel, widget) -> QtCore.QRect:
+    """Where a widget is in the visible part of the panel."""
+    viewport = panel.viewport()
+    corner = QtWidgets.QWidget.mapTo(widget, viewport, QtCore.QPoint(0, 0))
+    return QtCore.QRect(corner, QtWidgets.QWidget.size(widget))
+
+
+def test_every_step_is_in_sight_on_a_small_screen_and_nothing_moves_while_it_runs(host, opened):
+    host.window.resize(1280, 800)
+    host.process_events(0.05)
+    panel, ui, controller = host.window._panel, opened.ui, opened.controller
+    assert not ui.inputsSection.collapsed
+    click_and_see(host, opened)
+    host.process_events(0.1)
+    steps = [ui.propagateButton, ui.undoButton, ui.redoButton, ui.boxButton, ui.currentMaskButton]
+    steps += [ui.acceptAllButton, ui.changesButton, ui.reachBox, ui.surfaceButton, ui.exportSection]
+    visible = QtWidgets.QWidget.rect(panel.viewport())
+    hidden = [step.objectName for step in steps if not visible.contains(shown_at(panel, step))]
+    assert hidden == []
+    places = [shown_at(panel, step) for step in steps[1:]]
+    host.press(ui.propagateButton)
+    host.process_events(0.1)
+    assert controller.runs.busy
+    assert ui.progressBar.isVisible()
+    assert [shown_at(panel, step) for step in steps[1:]] == places
+    host.press(ui.cancelButton)
+    assert host.wait_until(lambda: not controller.runs.busy, 60)
+
+
+def test_inputs_fold_to_a_line_that_says_what_was_chosen_and_can_be_unfolded(host, opened):
+    section = opened.ui.inputsSection
+    assert section.text == "Inputs"
+    click_and_see(host, opened)
+    host.process_events(0.1)
+    assert section.collapsed
+    assert opened.controller.inputs.volume_node.GetName() in section.text
+    assert opened.ui.modelSelector.currentText in section.text
+    section.collapsed = False
+    host.process_events(0.1)
+    assert section.text == "Inputs"
+    opened.controller.history.undo()
+    host.process_events(0.1)
+    assert not section.collapsed
+
+
+def test_table_is_as_tall_as_its_rows(host, opened):
+    table, heights = opened.ui.segmentsTable, []
+    for _count in range(3):
+        opened.controller.inputs.add_segment()
+        host.process_events(0.1)
+        heights.append(table.height)
+    assert heights == sorted(set(heights))
 
 
 def test_views_do_not_move_when_the_first_mask_comes(host, opened):

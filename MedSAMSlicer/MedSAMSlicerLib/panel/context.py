@@ -77,12 +77,14 @@ class Context:
         return qt.QIcon(str(self.resources / "Icons" / f"{name}.svg"))
 
     def dress(self, widget_name: str, icon: str, action: str | None = None) -> Any:
-        """Give a button its icon and its shortcut, in the text where it is a letter; returns the button."""
+        """Give a button its icon, unless it is "", and its shortcut, in the text where it is a letter; returns it."""
         button = getattr(self.ui, widget_name)
-        button.setIcon(self.icon(icon))
+        if icon:
+            button.setIcon(self.icon(icon))
         key = key_of(action) if action else None
         if action:
-            button.text = with_letter(str(button.text), action)
+            between = "\n" if button.className() == "QToolButton" else " "  # its text is below its icon
+            button.text = with_letter(str(button.text), action, between)
         if key:
             button.toolTip = f"{button.toolTip} ({key})"
         return button
@@ -99,10 +101,10 @@ class Context:
         widget.toolTip = tip if reason is None else f"{tip}\n\n{reason}"
 
 
-def with_letter(text: str, action: str) -> str:
+def with_letter(text: str, action: str, between: str = " ") -> str:
     """The text of a button with the letter that does the same."""
     key = key_of(action)
-    return f"{text} ({key})" if key is not None and len(key) == 1 else text
+    return f"{text}{between}({key})" if key is not None and len(key) == 1 else text
 
 
 def _failed(action: Callable[[], Any]) -> Message | None:

@@ -12,8 +12,8 @@ from .strip_drawing import CERTAIN, DOUBTFUL, KEPT, KEY, STARTED
 
 _BUTTONS = (
     ("doubtfulButton", "NextDoubtful", "doubtful", Action.NEXT_DOUBTFUL),
-    ("previousKeyButton", "PreviousKeySlice", "previous_key", Action.PREVIOUS_KEY_SLICE),
-    ("nextKeyButton", "NextKeySlice", "next_key", Action.NEXT_KEY_SLICE),
+    ("previousKeyButton", "", "previous_key", Action.PREVIOUS_KEY_SLICE),
+    ("nextKeyButton", "", "next_key", Action.NEXT_KEY_SLICE),
     ("acceptAllButton", "AcceptAll", "accept_all", Action.ACCEPT_ALL),
     ("startButton", "Start", None, Action.START_FROM_SEGMENT),
     ("keepButton", "Accept", None, Action.KEEP_CHANGES),
@@ -160,7 +160,7 @@ def legend() -> str:
         (chip(CERTAIN, "&#9607;"), _("certain")),
         (chip(KEY, "&#9670;"), _("prompts")),
         (chip(KEPT, "&#9601;"), _("accepted")),
-        (chip(STARTED, "&#9604;"), _("as it was")),
+        (chip(STARTED, "&#9604;"), _("start")),
     )
     return "&nbsp;&nbsp; ".join(dark.format(sign=sign, text=text) for sign, text in parts)
 

@@ -33,7 +33,7 @@ class InputsSection:
     ) -> None:
         self._context = context
         self._registry = registry
-        self._closed = False
+        self._closed = self._prompted = False
         self._in_view: str | None = None  # the volume that the views showed last
         self._listed: str | None = None  # the model that was in use when the models were listed
         ui = context.ui
@@ -42,6 +42,7 @@ class InputsSection:
         self._fill_choices()
         self.fill_models()
         self._connections = (
+            (ui.inputsSection, "contentsCollapsed(bool)", self._folded),
             (ui.volumeSelector, "currentNodeChanged(vtkMRMLNode*)", self._volume_chosen),
             (ui.segmentationSelector, "currentNodeChanged(vtkMRMLNode*)", self._segmentation_chosen),
             (ui.windowSelector, "currentIndexChanged(int)", self._window_chosen),
@@ -66,6 +67,21 @@ class InputsSection:
             self._show_network()
         if topics & {Topic.INPUTS, Topic.NETWORK, Topic.VIEW, Topic.PROMPTS}:
             self._show_picture()
+        self._fold()
+
+    def _fold(self) -> None:
+        """After the first prompt the choices are made: they fold to one line that says them; the user can unfold it."""
+        section, controller = self._context.ui.inputsSection, self._context.controller
+        prompted = controller.network.window_is_fixed
+        if prompted != self._prompted:
+            self._prompted = section.collapsed = prompted
+        volume = controller.inputs.volume_node
+        chosen = (
+            [] if volume is None else [str(volume.GetName()), str(self._context.ui.modelSelector.currentText)]
+        )
+        section.text = (
+            ": ".join([_("Inputs"), ", ".join(chosen)]) if section.collapsed and chosen else _("Inputs")
+        )
 
     def close(self) -> None:
         """See Section."""
@@ -137,6 +153,9 @@ class InputsSection:
             ui.stageSelector.addItem(stages[stage], stage)
 
     # ------------------------------------------------------------------------------------------ what the user chose
+
+    def _folded(self, _collapsed: bool) -> None:
+        self._fold()
 
     def _volume_chosen(self, _node: Any) -> None:
         # Not at once: where a node is deleted, the controller has a word to say about it first.

@@ -115,6 +115,7 @@ class PropagateSection:
         if self._cancelling:
             ui.cancelButton.enabled = False
         ui.progressBar.setVisible(busy)
+        ui.estimateLabel.setVisible(not busy)
         ui.cancelButton.setVisible(busy)
         ui.propagateButton.setVisible(not busy)
         if not busy:
@@ -125,14 +126,10 @@ class PropagateSection:
             return
         ui.progressBar.setRange(0, max(1, progress.total))
         ui.progressBar.setValue(progress.done)
-        ui.progressBar.setFormat(
-            _("{done} of {total} slices").format(done=progress.done, total=progress.total)
-        )
-        ui.estimateLabel.text = (
-            _("{time} left").format(time=in_words(progress.seconds_left))
-            if progress.seconds_left is not None
-            else progress.text
-        )
+        text = _("{done} of {total} slices").format(done=progress.done, total=progress.total)
+        if progress.seconds_left is not None:
+            text = _("{slices}, {time} left").format(slices=text, time=in_words(progress.seconds_left))
+        ui.progressBar.setFormat(text if progress.done else progress.text)
 
     def _show_estimate(self, action: Action) -> None:
         """Return what the run will take; asked for once for each state in which one is possible."""

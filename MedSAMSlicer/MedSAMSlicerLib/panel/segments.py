@@ -17,6 +17,8 @@ from .context import Context, SignalsBlocked
 _COUNT_MS = 300
 """How long after the last change voxels are counted, which reads all labelmaps."""
 
+_ROW_HEIGHT, _FRAME_HEIGHT, _MOST_ROWS = 28, 10, 5
+
 _CLEANUPS = ("keepPromptedBox", "fillHolesBox", "smoothBox")
 
 
@@ -198,11 +200,17 @@ class SegmentsSection:
 
     def _show_selection(self) -> None:
         table, controller = self._context.ui.segmentsTable, self._context.controller
+        table.minimumHeight = table.maximumHeight = _height(len(controller.inputs.segment_ids))
         with SignalsBlocked(table):
             table.setSegmentationNode(controller.inputs.segmentation_node)
             wanted = [controller.inputs.segment_id] if controller.inputs.segment_id else []
             if list(table.selectedSegmentIDs()) != wanted:
                 table.setSelectedSegmentIDs(wanted)
+
+
+def _height(rows: int) -> int:
+    """The height of the table in pixels: as tall as its rows, up to a few, which can then be scrolled."""
+    return _ROW_HEIGHT * min(max(rows, 1), _MOST_ROWS) + _FRAME_HEIGHT
 
 
 def _milliliters(volume: float) -> str:
