@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from ..engine.estimate import Probe
     from ..engine.live import LiveSegmentation
     from ..engine.segmenter import VolumeSegmenter
-    from ..sam2.model import SAM2
-    from ..sam2.sam1 import SAM1
+    from ..sam2.networks import Network
 
 FEW_FEATURES_BYTES = 128 << 20
 
@@ -73,7 +72,7 @@ class Engine:
 
     def __init__(self) -> None:
         self.segmenter: VolumeSegmenter | None = None
-        self._model: tuple[CheckpointFile, SAM2 | SAM1] | None = None
+        self._model: tuple[CheckpointFile, Network] | None = None
         self._lives: dict[str, tuple[SliceAxis, LiveSegmentation]] = {}
         self._probes: dict[SliceAxis, Probe] = {}
         self._axes: set[SliceAxis] = set()
@@ -195,7 +194,7 @@ def _checkpoint_file(choice: NetworkChoice) -> CheckpointFile:
     return registry.open(choice.checkpoint)
 
 
-def _load(file: CheckpointFile) -> SAM2 | SAM1:
+def _load(file: CheckpointFile) -> Network:
     from ..sam2.checkpoint import load_named
 
     return load_named(file.path, file.checkpoint.config)

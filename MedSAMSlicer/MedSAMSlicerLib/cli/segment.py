@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.cleanups import CLEANUPS
 from ..core.errors import (
     CheckpointError,
     OutputError,
@@ -123,7 +124,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     more = parser.add_argument_group("results")
     more.add_argument(
         "--cleanup",
-        choices=("none", "islands", "holes", "both"),
+        choices=CLEANUPS,
         help="take off islands that no prompted slice reaches, fill small holes (default: as in --prompts, else none)",
     )
     more.add_argument(

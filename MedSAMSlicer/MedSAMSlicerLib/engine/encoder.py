@@ -28,7 +28,7 @@ from ..sam2.adapters import adapters_of
 from ..sam2.hiera import Hiera, HieraBlock, halve
 from ..sam2.model import SAM2, ImageFeatures
 from ..sam2.neck import FeaturePyramid, Lateral
-from ..sam2.sam1 import SAM1
+from ..sam2.networks import ImageNetwork, Network
 from ..sam2.tinyvit import TinyViT
 from .arithmetic import Arithmetic
 from .precision import Precision
@@ -77,7 +77,7 @@ class FastEncoder:
 
 
 class Sam1Encoder:
-    """What :meth:`SAM1.encode_image` computes, in bfloat16 where the precision has it.
+    """What :meth:`ImageNetwork.encode_image` computes, in bfloat16 where the precision has it.
 
     Of a TinyViT a copy is used, with its batch norms folded in and channels last; a plain transformer is used as it is.
 
@@ -86,7 +86,7 @@ class Sam1Encoder:
         precision: From :func:`~.precision.choose`.
     """
 
-    def __init__(self, model: SAM1, precision: Precision) -> None:
+    def __init__(self, model: ImageNetwork, precision: Precision) -> None:
         self._encoder = model.image_encoder
         if isinstance(model.image_encoder, TinyViT) and not adapters_of(model):
             fused = copy.deepcopy(model.image_encoder).eval()
@@ -96,7 +96,7 @@ class Sam1Encoder:
 
     @torch.inference_mode()
     def __call__(self, frames: Tensor, pause: Callable[[], object] | None = None) -> ImageFeatures:
-        """(N, 3, S, S) float32 frames from :meth:`SAM1.normalize` -> embeddings, float32; there are no finer maps."""
+        """(N, 3, S, S) float32 frames as `normalize` gives them -> embeddings, float32; there are no finer maps."""
         (pause or _never)()
         with self._arithmetic.encoding():
             top = (
@@ -108,9 +108,9 @@ class Sam1Encoder:
         return ImageFeatures(top, nothing, nothing)
 
 
-def encoder_of(model: SAM2 | SAM1, precision: Precision) -> FastEncoder | Sam1Encoder:
+def encoder_of(model: Network, precision: Precision) -> FastEncoder | Sam1Encoder:
     """The encoder for a network."""
-    return Sam1Encoder(model, precision) if isinstance(model, SAM1) else FastEncoder(model, precision)
+    return FastEncoder(model, precision) if isinstance(model, SAM2) else Sam1Encoder(model, precision)
 
 
 def _never() -> None:

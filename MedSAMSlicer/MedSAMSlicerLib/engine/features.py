@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from ..sam2.input_rule import normalized
-from ..sam2.model import SAM2
-from ..sam2.sam1 import SAM1
+from ..sam2.networks import Network
 from .encoder import encoder_of
 from .memory_attention import FastMemoryAttention
 from .precision import Precision, torch_settings
@@ -75,7 +74,7 @@ class FeatureStore:
 
     def __init__(
         self,
-        model: SAM2 | SAM1,
+        model: Network,
         precision: Precision,
         attention: FastMemoryAttention | None,
         frames: Callable[[int], npt.NDArray[np.uint8]],

@@ -21,7 +21,7 @@ from torch.nn import functional
 from ..core.errors import MedSAMError, PromptError
 from ..sam2.input_rule import normalized
 from ..sam2.model import SAM2, DecoderPrompts, ImageFeatures
-from ..sam2.sam1 import SAM1
+from ..sam2.networks import Network
 from .cleanup import components
 from .view import FrameView, resampling_weights
 
@@ -144,7 +144,7 @@ class Proposer:
     """
 
     def __init__(
-        self, model: SAM1 | SAM2, settings: ProposalSettings | None = None, encode: Encode | None = None
+        self, model: Network, settings: ProposalSettings | None = None, encode: Encode | None = None
     ) -> None:
         if "point" not in model.config.prompts:
             raise PromptError(
@@ -230,7 +230,7 @@ class Proposer:
         low, iou = low.flatten(0, 1), iou.flatten(0, 1).float().cpu()
         points = points.repeat_interleave(alternatives, 0)
         least = self.settings.least_iou
-        least = LEAST_IOU[isinstance(self.model, SAM1)] if least is None else least
+        least = LEAST_IOU[not isinstance(self.model, SAM2)] if least is None else least
         good = (iou > least).nonzero()[:, 0] if least > 0 else torch.arange(len(iou))
         masks: list[Mask] = []
         boxes, stabilities, kept = [], [], []
@@ -264,7 +264,7 @@ class Proposer:
         prompts = DecoderPrompts(
             points, torch.ones(points.shape[:2], dtype=torch.int32, device=points.device)
         )
-        if isinstance(self.model, SAM1):
+        if not isinstance(self.model, SAM2):
             logits, iou = self.model.candidates(features.top, prompts)
         else:
             conditioned = self.model.condition_first(features.top).expand(len(points), -1, -1, -1)
@@ -274,7 +274,7 @@ class Proposer:
 
     def _enlarged(self, low: Tensor, shown: tuple[int, int], size: tuple[int, int]) -> Tensor:
         """Logits (N, 1, 4h, 4w) of the frame -> (N, 1, rows, columns) of the part of the slice."""
-        if isinstance(self.model, SAM1):
+        if not isinstance(self.model, SAM2):
             side = self.model.config.image_size
             low = functional.interpolate(low, (side, side), mode="bilinear", align_corners=False)
             low = low[..., : shown[0], : shown[1]]
@@ -325,7 +325,7 @@ def new_objects(proposals: Sequence[Proposal], tracked: Sequence[Mask]) -> list[
 # ------------------------------------------------------------------------------------------------------ the parts
 
 
-def framed(image: Image, model: SAM1 | SAM2) -> tuple[Tensor, tuple[int, int]]:
+def framed(image: Image, model: Network) -> tuple[Tensor, tuple[int, int]]:
     """A slice as the published generators show it, and how many rows and columns of the frame it takes.
 
     Returns:

@@ -27,7 +27,7 @@ from ..core.intensity import Window, choose_window
 from ..core.prompts import ObjectPrompts, Prompt, PromptSet
 from ..core.tiers import Tier
 from ..sam2.model import SAM2
-from ..sam2.sam1 import SAM1
+from ..sam2.networks import ImageNetwork, Network
 from .bank import MEMORY_POLICIES
 from .crop import CropPolicy
 from .encoder import encoder_of
@@ -93,7 +93,7 @@ class VolumeSegmenter:
         self,
         array: npt.NDArray[np.generic],
         geometry: VolumeGeometry,
-        model: SAM2 | SAM1,
+        model: Network,
         window: Window | None = None,
         *,
         tier: Tier | str | None = None,
@@ -151,7 +151,7 @@ class VolumeSegmenter:
         """
         if scope not in SCOPES:
             raise MedSAMError(f"The scope must be one of {', '.join(SCOPES)}, got {scope!r}.")
-        if scope == "video" and isinstance(self.model, SAM1):
+        if scope == "video" and not isinstance(self.model, SAM2):
             raise MedSAMError(f"{self.model.config.name} has no memory, so the scope cannot be 'video'.")
         if scope == "video":
             return self._segment_video(prompts, progress, cancel, cleanup, overlap)
@@ -264,7 +264,7 @@ class VolumeSegmenter:
         reader = self.second_reader(axis)
         return Refiner(self._stage, self.network(axis), self.geometry, axis, part, reader)
 
-    def _made_reader(self, model: SAM1, axis: SliceAxis) -> SecondReader:
+    def _made_reader(self, model: ImageNetwork, axis: SliceAxis) -> SecondReader:
         limit = min(READER_CACHE_BYTES, self.cache_bytes)
         store = FeatureStore(
             model, self.precision, None, lambda index: self.frame(index, axis), limit, threads=self.threads
@@ -275,7 +275,7 @@ class VolumeSegmenter:
         return SecondReader(network, whole)
 
     def _network(self, store: FeatureStore, count: int) -> SliceNetwork:
-        if isinstance(self.model, SAM1):
+        if not isinstance(self.model, SAM2):
             return SliceWiseNetwork(self.model, store, count)
         assert self._attention is not None
         return MemoryNetwork(self.model, self._attention, store, count)
@@ -296,7 +296,7 @@ class VolumeSegmenter:
     def _memory_policy(self, memory: str) -> str:
         if memory not in MEMORY_POLICIES:
             raise MedSAMError(f"The memory must be one of {', '.join(MEMORY_POLICIES)}, got {memory!r}.")
-        if memory != "all" and isinstance(self.model, SAM1):
+        if memory != "all" and not isinstance(self.model, SAM2):
             raise MedSAMError(f"{self.model.config.name} has no memory, so there is none to {memory}.")
         return memory
 

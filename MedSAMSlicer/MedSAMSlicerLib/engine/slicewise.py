@@ -18,7 +18,8 @@ from torch.nn import functional
 
 from ..core.errors import PromptError
 from ..sam2.model import NO_OBJECT_LOGIT, DecoderPrompts, MaskOutput
-from ..sam2.sam1 import BOX_CORNER, SAM1
+from ..sam2.networks import ImageNetwork
+from ..sam2.sam1 import BOX_CORNER
 from .bank import Recollection, SliceMemory
 from .features import FeatureStore, SliceFeatures
 from .network import NetworkFacts, SliceViews
@@ -42,7 +43,7 @@ class SliceWiseNetwork(SliceViews):
 
     remembers = False
 
-    def __init__(self, model: SAM1, store: FeatureStore, slice_count: int) -> None:
+    def __init__(self, model: ImageNetwork, store: FeatureStore, slice_count: int) -> None:
         config = model.config
         facts = NetworkFacts(
             config.name, config.image_size, config.stride, config.crop_margin, prompts=config.prompts

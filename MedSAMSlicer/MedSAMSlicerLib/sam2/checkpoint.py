@@ -30,7 +30,7 @@ from ..core.errors import CheckpointError
 from .config import PUBLISHED, Config, Sam1Config, any_config
 from .dialects import Dialect, read_archive, recognize, renamed, table_of, without_prefixes
 from .model import SAM2
-from .sam1 import SAM1
+from .networks import Network, build
 from .tinyvit import TinyViT
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def load(path: str | os.PathLike[str], config: Config | None = None) -> tuple[SA
     return model, model.config
 
 
-def load_network(path: str | os.PathLike[str], config: Config | Sam1Config | None = None) -> SAM2 | SAM1:
+def load_network(path: str | os.PathLike[str], config: Config | Sam1Config | None = None) -> Network:
     """Read a checkpoint of SAM 2 or of SAM 1, as :func:`load` does."""
     path = Path(path)
     if not path.is_file():
@@ -92,7 +92,7 @@ def load_network(path: str | os.PathLike[str], config: Config | Sam1Config | Non
     return model.eval()
 
 
-def load_named(path: str | os.PathLike[str], name: str | None) -> SAM2 | SAM1:
+def load_named(path: str | os.PathLike[str], name: str | None) -> Network:
     """Read a checkpoint of the registry, which says by `name` what an official file holds.
 
     A safetensors file says itself which network it holds.
@@ -105,7 +105,7 @@ def load_named(path: str | os.PathLike[str], name: str | None) -> SAM2 | SAM1:
 
 
 def save(
-    model: SAM2 | SAM1,
+    model: Network,
     path: str | os.PathLike[str],
     metadata: Mapping[str, str] | None = None,
     half: bool = False,
@@ -140,7 +140,7 @@ def write_replacing(path: Path, content: bytes) -> None:
 
 
 def serialized(
-    model: SAM2 | SAM1, file_name: str, metadata: Mapping[str, str] | None = None, half: bool = False
+    model: Network, file_name: str, metadata: Mapping[str, str] | None = None, half: bool = False
 ) -> bytes:
     """The content of a safetensors file of that name; see :func:`save`."""
     weights = {}
@@ -163,10 +163,10 @@ def _in_order(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
-def without_storage(config: Config | Sam1Config) -> SAM2 | SAM1:
+def without_storage(config: Config | Sam1Config) -> Network:
     """A network whose weights have shapes and no values, to be filled from a file."""
     with torch.device("meta"), _Unfilled():
-        return SAM1(config) if isinstance(config, Sam1Config) else SAM2(config)
+        return build(config)
 
 
 class _Unfilled(TorchFunctionMode):
@@ -251,7 +251,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Config | Sam1Confi
         raise CheckpointError(f"{path.name} cannot be used. {error}") from error
 
 
-def _check(weights: Mapping[str, Tensor], model: SAM2 | SAM1, dialect: Dialect, file_name: str) -> None:
+def _check(weights: Mapping[str, Tensor], model: Network, dialect: Dialect, file_name: str) -> None:
     """Raise CheckpointError naming the first weight that is missing, of another shape or unknown."""
     expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
     no = f"{file_name} is not a {model.config.name} checkpoint:"

@@ -14,8 +14,7 @@ from ...models.download import sha256_of
 from ...models.registry import CheckpointFile
 
 if TYPE_CHECKING:
-    from ...sam2.model import SAM2
-    from ...sam2.sam1 import SAM1
+    from ...sam2.networks import Network
     from .runners import Runner
 
 ENGINE, SAM2_PACKAGE, TRANSFORMERS, OWN = "engine", "sam2", "transformers", "own"
@@ -153,7 +152,7 @@ def _own(function_name: str) -> Runner:
     return runner
 
 
-def _model(spec: RunnerSpec) -> SAM2 | SAM1:
+def _model(spec: RunnerSpec) -> Network:
     from ...sam2.checkpoint import load_named
 
     path = Path(str(spec.file))

@@ -17,8 +17,7 @@ from ...engine.result import ObjectResult
 from ...engine.segmenter import VolumeSegmenter
 from ...engine.slice_mask import SliceMask
 from ...io.volumes import Volume
-from ...sam2.model import SAM2
-from ...sam2.sam1 import SAM1
+from ...sam2.networks import Network
 from .peak_memory import DeviceMemory
 from .prompt_protocol import BACKWARD, FORWARD, PromptProtocol
 from .windows import window_of
@@ -112,7 +111,7 @@ class EngineRunner:
     def __init__(
         self,
         name: str,
-        model: SAM2 | SAM1,
+        model: Network,
         about: Mapping[str, Any] | None = None,
         *,
         tier: str | None = None,
