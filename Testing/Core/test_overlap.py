@@ -6,7 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.overlap import Claim, ClaimedMask, shown
+from MedSAMSlicerLib.core.session import Session
 
 NAMES = ("a", "b", "c")
 
@@ -69,3 +71,19 @@ def test_masks_that_all_take_and_spare_nobody_share_no_voxel(masks: list[Claimed
     taking = [ClaimedMask(each.segment_id, each.mask, Claim(each.claim.turn, True)) for each in masks]
     found = shown(taking)
     assert not found or np.sum([*found.values()], axis=0).max() <= 1
+
+
+def test_an_edited_mask_goes_on_taking_what_it_took_and_one_that_is_drawn_again_stays_as_it_is() -> None:
+    session = Session(VolumeGeometry((4, 6, 5), np.eye(4)))
+    drawn = np.zeros((6, 5), np.bool_)
+    drawn[1:3, 1:3] = True
+    number = session.adopt_object("liver", (0.5, 0.5, 0.5))
+    session.adopt_masks(number, {1: drawn, 2: drawn}, SliceAxis.K, session.claims.new(True, frozenset("b")))
+    session.edit_masks(number, {1: ~drawn, 2: drawn, 3: drawn})
+    edited, again, new = (session.object(number).masks[index].claim for index in (1, 2, 3))
+    assert (edited.takes, edited.spared) == (True, {"b"})
+    assert edited.turn > again.turn == 1
+    assert not new.takes
+    steps = session.step_count
+    session.edit_masks(number, {1: ~drawn, 2: drawn, 3: drawn})
+    assert session.step_count == steps, "the same masks again are no step"

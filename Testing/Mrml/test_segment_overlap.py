@@ -72,6 +72,9 @@ class Document:
         self.session._timeline.change("Write", after)
         self.projector.after_change([object_id])
 
+    def close(self) -> None:
+        self.work.close()
+
     def undo(self) -> None:
         command = self.session.undo()
         assert command is not None
@@ -99,7 +102,7 @@ def test_overlap_none_changes_no_voxel_of_a_neighbor_in_the_same_labelmap(mrml: 
     document.write(left_id, SliceAxis.J, slices_of(wide, SliceAxis.J))
     np.testing.assert_array_equal(whole(masks, left_id, geometry.shape), wide)
     np.testing.assert_array_equal(whole(masks, right_id, geometry.shape), right)
-    masks.close()
+    document.close()
 
 
 @pytest.mark.parametrize("axis", SliceAxis)
@@ -120,7 +123,7 @@ def test_voxels_that_a_mask_takes_come_back_when_it_leaves(mrml: MrmlScene, axis
     np.testing.assert_array_equal(whole(masks, left_id, geometry.shape), left)
     np.testing.assert_array_equal(whole(masks, right_id, geometry.shape), right)
     assert masks.edits() == {}
-    masks.close()
+    document.close()
 
 
 def test_locked_segments_lose_nothing_and_take_nothing(mrml: MrmlScene) -> None:
@@ -138,7 +141,7 @@ def test_locked_segments_lose_nothing_and_take_nothing(mrml: MrmlScene) -> None:
     np.testing.assert_array_equal(whole(masks, left_id, geometry.shape), left)
     masks.set_locked(left_id, False)
     assert not masks.locked(left_id)
-    masks.close()
+    document.close()
 
 
 def test_hidden_segments_keep_their_voxels_when_only_visible_ones_are_overwritten(mrml: MrmlScene) -> None:
@@ -149,7 +152,7 @@ def test_hidden_segments_keep_their_voxels_when_only_visible_ones_are_overwritte
     document.write(ours, SliceAxis.K, slices_of(np.ones(geometry.shape, bool), SliceAxis.K), "visible")
     np.testing.assert_array_equal(whole(masks, left_id, geometry.shape), left)
     assert not whole(masks, right_id, geometry.shape).any()
-    masks.close()
+    document.close()
 
 
 def test_a_mask_that_the_user_asks_for_takes_back_what_another_took(mrml: MrmlScene) -> None:
@@ -167,7 +170,7 @@ def test_a_mask_that_the_user_asks_for_takes_back_what_another_took(mrml: MrmlSc
     document.write(first, SliceAxis.K, {2: ~everything[2]}, "all", asked=False)
     assert masks.read_slices(second, SliceAxis.K, [2])[2].all()
     assert masks.edits() == {}
-    masks.close()
+    document.close()
 
 
 def test_what_the_owner_gave_up_meanwhile_does_not_come_back(mrml: MrmlScene) -> None:
@@ -182,7 +185,7 @@ def test_what_the_owner_gave_up_meanwhile_does_not_come_back(mrml: MrmlScene) ->
     document.write(left_id, SliceAxis.K, slices_of(smaller & ~block, SliceAxis.K), "all")
     document.write(ours, SliceAxis.K, slices_of(np.zeros_like(block), SliceAxis.K), "all")
     np.testing.assert_array_equal(whole(masks, left_id, geometry.shape), smaller & ~block)
-    masks.close()
+    document.close()
 
 
 def test_what_somebody_else_erased_meanwhile_does_not_come_back(mrml: MrmlScene) -> None:
@@ -198,7 +201,7 @@ def test_what_somebody_else_erased_meanwhile_does_not_come_back(mrml: MrmlScene)
     document.write(ours, SliceAxis.K, slices_of(np.zeros_like(block), SliceAxis.K), "all")
     left[2] = False
     np.testing.assert_array_equal(whole(masks, left_id, geometry.shape), left)
-    masks.close()
+    document.close()
 
 
 def test_deleting_a_segment_gives_back_what_it_took(mrml: MrmlScene) -> None:
@@ -215,7 +218,7 @@ def test_deleting_a_segment_gives_back_what_it_took(mrml: MrmlScene) -> None:
     document.projector.after_change([object_id])
     assert removed == [ours]
     np.testing.assert_array_equal(whole(masks, left_id, geometry.shape), left)
-    masks.close()
+    document.close()
 
 
 @settings(ANY, max_examples=60, phases=[Phase.explicit, Phase.generate])
@@ -246,5 +249,5 @@ def test_undoing_any_writes_restores_every_segment(mrml: MrmlScene, data) -> Non
         document.undo()
         np.testing.assert_array_equal([whole(masks, each, geometry.shape) for each in axes], state)
     assert masks.edits() == {}
-    masks.close()
+    document.close()
     mrml.clear()
