@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.slicer, pytest.mark.slow]
 KIDNEY = "left_kidney"
 
 
-def propagated(user: User, reach: int = 3) -> int:
+def propagated(user: User, reach: int = 4) -> int:
     index = user.box_around(KIDNEY)
     user.choose_range(index - reach, index + reach)
     user.propagate()

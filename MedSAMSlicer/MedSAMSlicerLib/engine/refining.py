@@ -89,8 +89,6 @@ class Refiner:
             drawn = empty if prior is None else prior.view.mask_from_logits(prior.low)
             logits = found.pasted(index, drawn)
             mask = logits > 0
-            if not mask.any() and found.evidence.ranged:
-                continue  # the user has said that the object reaches that far
             view = nearest.view if stored is None else stored.view
             low = self._network.low_logits(view, logits)[0, 0].float().cpu().numpy()
             score = _PRESENT if mask.any() else _ABSENT
