@@ -19,7 +19,7 @@ STAMPS := $(VENV)/.stamps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo host screenshots test test-fast coverage soak campaign check format cmake-lists lock clean
+.PHONY: help demo host screenshots animation test test-fast coverage soak campaign check format cmake-lists lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ host: $(STAMPS)/host  ## set up, then open the module in a window beside Slicer'
 
 screenshots: $(STAMPS)/test  ## set up, then take the pictures of README and tutorial again, in Resources/Screenshots
 	$(PY) -m Testing.Host.screenshots
+
+animation: $(STAMPS)/test  ## set up, then take the moving picture of README again
+	$(PY) -m Testing.Host.animation
 
 test: $(STAMPS)/test  ## set up, then run every test
 	$(PARALLEL) -m "not network and not soak" $(PYTEST_FLAGS)
