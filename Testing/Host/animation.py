@@ -104,6 +104,7 @@ def play(camera: Photographer, film: Film) -> None:
     grow(camera, film)
     film.shoot("look")
     correct(camera, film)
+    camera.unfold("segmentsSection")
     user.press("surfaceButton")
     user.settled()
     camera.aim_3d()
