@@ -39,6 +39,7 @@ _KNOWN = {
     "SampleData": _SAMPLES,
     ".SampleDataLogic": _SAMPLES,
     ".registerCustomSampleDataSource": _SAMPLES,
+    ".className": "PythonQt, src/PythonQtInstanceWrapper.cpp",
     ".scriptedEffect": _EFFECTS,
     "slicer.qSlicerSegmentEditorAbstractEffect": _EFFECT_HEADER,
     ".saveStateForUndo": f"qSlicerSegmentEditorAbstractEffect: {_EFFECT_HEADER}",
