@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections import Counter
@@ -32,6 +33,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with most slow tests come first: processes that share the files then end together."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """What collecting imported stays until the end: searching it for garbage again and again takes minutes in all."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -406,7 +406,7 @@ def _be_blind_on_blank_slices(volume: Volume, prompts: dict[str, Sequence[Prompt
 
 
 def test_one_volume_at_1024_pixels_agrees_with_the_official_predictor() -> None:
-    volume = Volume(phantom(3, 1024), seeded_at(TINY, 1024))
+    volume = Volume(phantom(2, 1024), seeded_at(TINY, 1024))
     prompts = {"object": [volume.box(0, 300, 320, 640, 600)]}
     mine = volume.ours(prompts)
     session = OfficialSession(official_predictor(volume.model), volume.frames)
@@ -414,4 +414,4 @@ def test_one_volume_at_1024_pixels_agrees_with_the_official_predictor() -> None:
         _say(session, prompts["object"], volume, 0)
         theirs = [(index, logits[0, 0]) for index, logits in session.propagate()]
     tolerance = volume.tolerance(prompts, mine)
-    _assert_agree({"object": mine["object"][:3]}, {"object": theirs}, ["object"], tolerance["object"])
+    _assert_agree({"object": mine["object"][:2]}, {"object": theirs}, ["object"], tolerance["object"])
