@@ -7,7 +7,7 @@ VENV            ?= .venv
 TORCH           ?= torch==2.13.0
 PIP_TORCH_FLAGS ?=
 PYTEST_FLAGS    ?=
-TEST_PROCESSES  ?= 2
+TEST_PROCESSES  ?= 3
 DEMO_FLAGS      ?=
 VOLUME          ?=
 HOST_FLAGS      ?=
