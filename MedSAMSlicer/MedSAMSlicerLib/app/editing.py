@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from ..core.cleanups import Cleanup
 from ..core.errors import DrawnSliceError, MedSAMError, OtherVolumeError, SessionError
 from ..core.geometry import SliceAxis
 from ..core.masks import MaskState
+from ..core.outlines import lasso_from_outline
 from ..core.prompts import MaskPrompt, Prompt, SliceRef, in_slice
 from ..core.segment_object import SegmentObject
 from ..core.session import Session
@@ -261,6 +262,19 @@ class Editing:
             raise SessionError(text.format(segment=obj.name, slices=self._slices(obj)))
         place = SliceRef(shown.axis, shown.index)
         self.add_prompt(scribble_from_mask(session.geometry, place, mask, positive))
+
+    def add_lasso(
+        self, outline: Sequence[Sequence[float]], positive: bool = True, shown: ShownSlice | None = None
+    ) -> None:
+        """Add a closed outline through places in the volume's own RAS, mm, on the slice shown."""
+        self._check_view(shown)
+        obj = self._session().object(self.selected())
+        shown = shown or self._shown()
+        if not obj.is_free and obj.axis not in (None, shown.axis):
+            text = _('This view lies across the slices of "{segment}": draw on the {slices}.')
+            raise SessionError(text.format(segment=obj.name, slices=self._slices(obj)))
+        place = SliceRef(shown.axis, shown.index)
+        self.add_prompt(lasso_from_outline(self._session().geometry, place, outline, positive))
 
     def add_prompt(self, prompt: Prompt) -> None:
         """Add a prompt of any kind to the selected segment; the range grows where it lies outside of it."""

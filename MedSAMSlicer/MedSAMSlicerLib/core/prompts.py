@@ -25,7 +25,7 @@ from .cleanups import CLEANUPS
 from .errors import PromptError
 from .geometry import SliceAxis, VolumeGeometry
 from .intensity import Window
-from .kinds import KINDS, Box, MaskPrompt, PlacedPrompt, Point, Prompt, RecistLine, Scribble, no_kind
+from .kinds import KINDS, Box, Lasso, MaskPrompt, PlacedPrompt, Point, Prompt, RecistLine, Scribble, no_kind
 from .kinds.base import RAS, SliceRef, finite, whole
 from .tiers import TIERS
 
@@ -37,6 +37,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "TIERS",
     "Box",
+    "Lasso",
     "MaskPrompt",
     "ObjectPrompts",
     "PlacedPrompt",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from .errors import SessionError
 from .masks import MaskState, PackedMask, StoredMask, slices_of, volume_of
 from .overlap import BEFORE_ALL, Claim
-from .prompts import Box, MaskPrompt, ObjectPrompts, Prompt, RecistLine, SliceRef
+from .prompts import MaskPrompt, ObjectPrompts, Prompt, SliceRef
 
 if TYPE_CHECKING:
     from .geometry import SliceAxis
@@ -168,7 +168,7 @@ def masks_of_start(obj: SegmentObject, indices: Iterable[int]) -> dict[int, Stor
 def corrected_mask(obj: SegmentObject, index: int) -> tuple[PackedMask, int] | None:
     """The mask that the prompts on a slice correct, and the round of the first of them; None where they draw anew.
 
-    A box or a line draws anew.
+    A box, a line or a lasso draws anew.
     """
     if obj.start is None or index not in obj.start.masks:
         return None
@@ -176,7 +176,7 @@ def corrected_mask(obj: SegmentObject, index: int) -> tuple[PackedMask, int] | N
     if not given:
         return None
     first = min(prompt.round for prompt in given)
-    if any(isinstance(prompt, Box | RecistLine) and prompt.round == first for prompt in given):
+    if any(prompt.has_extent and prompt.round == first for prompt in given):
         return None
     return obj.start.masks[index], first
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -160,7 +160,7 @@ def make_key(
     for key in neighbors:
         bank.conditioning[key.index] = key.memory(network, view)
     output = prompted(network, index, view, prompts, bank.recall(index, step), bank.pointer_span, prior)
-    key = key_from_output(index, view, whole, output, prompts)
+    key = within_limits(network, key_from_output(index, view, whole, output, prompts), prompts)
     if (bank.conditioning or prior is not None) and _misses_all(key.mask, prompts):
         return make_key(network, index, whole, prompts, crop)
     return key
@@ -186,6 +186,16 @@ def key_from_output(
         output.object_score,
         output.pointer,
     )
+
+
+def within_limits(network: SliceNetwork, key: KeySlice, prompts: SlicePrompts) -> KeySlice:
+    """The key slice without what lies where the prompts say that the object is not."""
+    allowed = prompts.allowed
+    if allowed is None or not (key.mask & ~allowed).any():
+        return key
+    logits = np.where(allowed, key.logits, np.minimum(key.logits, np.float32(-10)))
+    low = network.low_logits(key.view, logits)
+    return replace(key, low=low, logits=logits, mask=key.mask & allowed, _memories={})
 
 
 def _misses_all(mask: npt.NDArray[np.bool_], prompts: SlicePrompts) -> bool:

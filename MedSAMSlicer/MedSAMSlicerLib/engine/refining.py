@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.prompts import ObjectPrompts
-from .key_slice import KeySlice
+from .key_slice import KeySlice, within_limits
 from .network import SliceNetwork
 from .propagate import Cancel, ProgressCounter, stop_if
 from .result import StoredSlice
@@ -111,9 +111,10 @@ class Refiner:
         logits = self._reader.drawn_better(key.index, prompts.box, key.mask)
         if logits is None:
             return key
-        return replace(
+        drawn = replace(
             key, low=self._network.low_logits(key.view, logits), logits=logits, mask=logits > 0, _memories={}
         )
+        return within_limits(self._network, drawn, prompts)
 
     def slices_to_read(self, count: int) -> int:
         """How many of `count` slices a second network is going to read, about."""

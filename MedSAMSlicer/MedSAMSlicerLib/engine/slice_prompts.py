@@ -6,6 +6,8 @@
 - A RECIST line is a lesion's longest diameter. It becomes the box around an ellipse with the line as its long axis
   and a short axis `RECIST_SHORT_AXIS` times as long, plus three points on the line, at a quarter, a half and three
   quarters.
+- A lasso around the object is the box around it, and nothing outside of it belongs to the object, unless a point says
+  so. Nothing within a lasso around something else belongs to it; a point in its middle tells the network.
 - A mask is the answer itself; points given together with it correct it.
 """
 
@@ -22,7 +24,8 @@ from torch import Tensor
 
 from ..core.errors import ObjectError
 from ..core.geometry import VolumeGeometry
-from ..core.prompts import Box, MaskPrompt, Point, Prompt, RecistLine, Scribble, in_slice, no_kind
+from ..core.outlines import enclosed
+from ..core.prompts import Box, Lasso, MaskPrompt, Point, Prompt, RecistLine, Scribble, in_slice, no_kind
 from .crop import Bounds, bounds_of, joined
 from .view import FrameView
 
@@ -39,12 +42,14 @@ class SlicePrompts:
         box: left, top, right, bottom on voxel edges.
         mask: (rows, columns) bool.
         replaces: a box, line or mask was given last: what was computed on this slice before no longer counts.
+        allowed: (rows, columns) bool, where the object may be; None = everywhere.
     """
 
     points: tuple[tuple[float, float, bool], ...]
     box: Bounds | None
     mask: npt.NDArray[np.bool_] | None
     replaces: bool
+    allowed: npt.NDArray[np.bool_] | None = None
 
     @property
     def bounds(self) -> Bounds | None:
@@ -99,21 +104,29 @@ def slice_prompts(prompts: Sequence[Prompt], geometry: VolumeGeometry, name: str
     valid = max((prompt.round for prompt in outlines), default=0)
     box: Bounds | None = None
     mask: npt.NDArray[np.bool_] | None = None
+    within: npt.NDArray[np.bool_] | None = None
+    without = np.zeros(geometry.slice_shape(prompts[0].slice.axis), np.bool_)
     for prompt in prompts:
         if isinstance(prompt, MaskPrompt):
             if prompt.round == valid:
                 mask = prompt.mask if mask is None else mask | prompt.mask
-        elif isinstance(prompt, (Box, RecistLine)):
+        elif isinstance(prompt, Lasso) and not prompt.positive:
+            region = enclosed(in_slice(prompt, geometry), without.shape)
+            without |= region
+            points.append((*_middle(region), False))
+        elif isinstance(prompt, (Box, RecistLine, Lasso)):
             if prompt.round < valid:
                 continue
             if box is not None:
                 raise ObjectError(
-                    f"Slice {prompt.slice.index} has two boxes or lines for {{object}}: give one a slice and object, "
-                    "or make two objects.",
+                    f"Slice {prompt.slice.index} has two boxes, lines or lassos for {{object}}: give one a slice and "
+                    "object, or make two objects.",
                     name,
                 )
             box, more = _outline(prompt, geometry)
             points += more
+            if isinstance(prompt, Lasso):
+                within = enclosed(in_slice(prompt, geometry), without.shape)
         elif isinstance(prompt, (Point, Scribble)):
             xy = in_slice(prompt, geometry)
             if isinstance(prompt, Scribble):
@@ -128,12 +141,39 @@ def slice_prompts(prompts: Sequence[Prompt], geometry: VolumeGeometry, name: str
             "a box, a line or a mask.",
             name,
         )
-    return SlicePrompts(tuple(points), box, mask, replaces)
+    return SlicePrompts(tuple(points), box, mask, replaces, _allowed(within, without, points))
+
+
+def _allowed(
+    within: npt.NDArray[np.bool_] | None,
+    without: npt.NDArray[np.bool_],
+    points: Sequence[tuple[float, float, bool]],
+) -> npt.NDArray[np.bool_] | None:
+    """Where the object may be; a point on the object outside of a lasso contradicts it, and counts more."""
+    last = np.array(without.shape) - 1
+    for x, y, positive in points if within is not None else ():
+        row, column = np.clip(np.rint([y, x]).astype(int), 0, last)
+        if positive and within is not None and not within[row, column]:
+            within = None
+    if within is None:
+        return ~without if without.any() else None
+    return within & ~without
+
+
+def _middle(region: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Column and row of the pixel of a region that lies nearest to the middle of its pixels."""
+    places = np.argwhere(region)
+    nearest = places[np.argmin(((places - places.mean(axis=0)) ** 2).sum(axis=1))]
+    return float(nearest[1]), float(nearest[0])
 
 
 def _outline(
-    prompt: Box | RecistLine, geometry: VolumeGeometry
+    prompt: Box | RecistLine | Lasso, geometry: VolumeGeometry
 ) -> tuple[Bounds, list[tuple[float, float, bool]]]:
+    if isinstance(prompt, Lasso):
+        xy = in_slice(prompt, geometry)
+        (left, top), (right, bottom) = xy.min(axis=0).tolist(), xy.max(axis=0).tolist()
+        return (left, top, right, bottom), []
     (x0, y0), (x1, y1) = in_slice(prompt, geometry).tolist()
     if isinstance(prompt, Box):
         return (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)), []

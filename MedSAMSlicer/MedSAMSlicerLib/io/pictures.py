@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..core.errors import OutputError
 from ..core.geometry import FloatArray, SliceAxis, VolumeGeometry
-from ..core.prompts import Box, MaskPrompt, Point, Prompt, RecistLine, Scribble, in_slice, no_kind
+from ..core.prompts import Box, Lasso, MaskPrompt, Point, Prompt, RecistLine, Scribble, in_slice, no_kind
 from .atomic import write_bytes
 from .canvas import Canvas, Color, resampled
 from .lettering import text_width
@@ -244,6 +244,9 @@ def _draw_prompt(panel: Canvas, prompt: Prompt, places: FloatArray, color: Color
         panel.polyline(places, _INK, width)
         for x, y in places:
             panel.disc(x, y, 2.0 * width, _INK)
+    elif isinstance(prompt, Lasso):
+        closed = np.concatenate([places, places[:1]])
+        panel.polyline(closed, _POSITIVE if prompt.positive else _NEGATIVE, width, 0.9)
     elif isinstance(prompt, Scribble):
         panel.polyline(places, _POSITIVE if prompt.positive else _NEGATIVE, 2.0 * width, 0.85)
     elif not isinstance(prompt, MaskPrompt):  # masks are drawn as such

@@ -1,8 +1,8 @@
-"""Prompts: one tool at a time in the user's hand, and the brush for scribbles."""
+"""Prompts: one tool at a time in the user's hand; brush and lasso draw without Slicer's place mode."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..app.state import Action, Topic
 from ..core.errors import MedSAMError
 from ..scene.slice_views import orientation
 from .context import Context, SignalsBlocked
+from .lasso import LassoTool
 from .scribble import Scribbler
 
 _TOOLS = {
@@ -45,15 +46,18 @@ class PromptsSection:
         self.tool_changed: Signal[[bool]] = Signal()
         ui = context.ui
         self._scribbler = Scribbler(slicer.mrmlScene, self._stroke)
+        self._lasso = LassoTool(self._outlined)
         for tool, (name, icon, action) in _TOOLS.items():
             button = context.dress(name, icon, action)
             button.connect("clicked()", self._toggler(tool))
         context.dress("scribbleButton", "Scribble", "scribble").connect("clicked()", self.toggle_scribble)
+        context.dress("lassoButton", "Lasso", "lasso").connect("clicked()", self.toggle_lasso)
         context.dress("currentMaskButton", "CurrentMask", "current_mask").connect(
             "clicked()", self.use_current_mask
         )
         context.dress("removePromptsButton", "Delete").connect("clicked()", self.remove_prompts)
         ui.scribblePositive.connect("toggled(bool)", self._scribbler.set_positive)
+        ui.scribblePositive.connect("toggled(bool)", self._lasso.set_positive)
         ui.brushDiameter.connect("valueChanged(double)", self._scribbler.set_diameter)
         ui.scribbleFrame.setVisible(False)
 
@@ -61,14 +65,18 @@ class PromptsSection:
         """See Section."""
         ui, controller = self._context.ui, self._context.controller
         if controller.editing.placing is not None or controller.inputs.volume_node is None:
-            self._stop_scribbling()
+            self._stop_drawing()
         for tool, (name, _icon, _action) in _TOOLS.items():
             point = tool in (Tool.POINT_POSITIVE, Tool.POINT_NEGATIVE)
             self._context.allow(name, Action.PLACE_POINT if point else Action.PLACE)
             _check(getattr(ui, name), controller.editing.placing is tool)
         self._context.allow("scribbleButton", Action.SCRIBBLE)
         _check(ui.scribbleButton, self._scribbler.active)
-        ui.scribbleFrame.setVisible(self._scribbler.active)
+        self._context.allow("lassoButton", Action.PLACE)
+        _check(ui.lassoButton, self._lasso.active)
+        ui.scribbleFrame.setVisible(self._drawing)
+        for widget in (ui.brushCaption, ui.brushDiameter):
+            widget.setVisible(self._scribbler.active)
         self.tool_changed.emit(self.tool_in_hand)
         self._context.allow("currentMaskButton", Action.USE_CURRENT_MASK)
         self._context.allow("removePromptsButton", Action.REMOVE_PROMPTS)
@@ -77,16 +85,21 @@ class PromptsSection:
 
     def close(self) -> None:
         """See Section."""
+        self._lasso.stop()
         self._scribbler.close()
 
     @property
     def tool_in_hand(self) -> bool:
         """Return whether the next click or stroke in a view gives a prompt."""
-        return bool(self._scribbler.active) or self._context.controller.editing.placing is not None
+        return self._drawing or self._context.controller.editing.placing is not None
+
+    @property
+    def _drawing(self) -> bool:
+        return self._scribbler.active or self._lasso.active
 
     def leave_tool(self) -> None:
         """Put the tool down, if there is one in hand."""
-        self._stop_scribbling()
+        self._stop_drawing()
         if self._context.controller.editing.placing is not None:
             self._context.attempt(self._context.controller.editing.stop_placing, keep_message=True)
         self.refresh(frozenset({Topic.TOOL}))
@@ -101,6 +114,7 @@ class PromptsSection:
         return {
             **tools,
             "scribble": self.toggle_scribble,
+            "lasso": self.toggle_lasso,
             "leave_tool": self.leave_tool,
             "polarity": self.switch_polarity,
             "current_mask": self.use_current_mask,
@@ -112,22 +126,30 @@ class PromptsSection:
         if controller.editing.placing is tool:
             self._context.attempt(controller.editing.stop_placing, keep_message=True)
         else:
-            self._stop_scribbling()
+            self._stop_drawing()
             self._context.attempt(lambda: controller.editing.start_placing(tool))
         self.refresh(frozenset({Topic.TOOL}))
 
     def toggle_scribble(self) -> None:
         """Take the brush, or put it down when it is in hand."""
         if self._scribbler.active:
-            self._stop_scribbling()
+            self._stop_drawing()
         else:
             self._context.attempt(self._start_scribbling)
+        self.refresh(frozenset({Topic.TOOL}))
+
+    def toggle_lasso(self) -> None:
+        """Take the lasso, or put it down when it is in hand."""
+        if self._lasso.active:
+            self._stop_drawing()
+        else:
+            self._context.attempt(self._start_lasso)
         self.refresh(frozenset({Topic.TOOL}))
 
     def switch_polarity(self) -> None:
         """With a point tool or the brush in hand: from the organ to what is not the organ, or back."""
         ui, other = self._context.ui, _OPPOSITE.get(self._context.controller.editing.placing)
-        if self._scribbler.active:
+        if self._drawing:
             (ui.scribbleNegative if ui.scribblePositive.checked else ui.scribblePositive).checked = True
         elif other is not None:
             self.toggle(other)
@@ -148,15 +170,36 @@ class PromptsSection:
         why = controller.reason(Action.SCRIBBLE)
         if why is not None:
             raise MedSAMError(why)
+        self._lasso.stop()
         if controller.editing.placing is not None:
             controller.editing.stop_placing()
         self._scribbler.start(
             controller.inputs.volume_node, bool(ui.scribblePositive.checked), float(ui.brushDiameter.value)
         )
 
-    def _stop_scribbling(self) -> None:
+    def _start_lasso(self) -> None:
+        controller = self._context.controller
+        why = controller.reason(Action.PLACE)
+        if why is not None:
+            raise MedSAMError(why)
+        self._stop_drawing()
+        if controller.editing.placing is not None:
+            controller.editing.stop_placing()
+        self._lasso.start(controller.inputs.volume_node, bool(self._context.ui.scribblePositive.checked))
+
+    def _stop_drawing(self) -> None:
+        self._lasso.stop()
         if self._scribbler.active:
             self._scribbler.stop()
+
+    def _outlined(self, outline: Sequence[Sequence[float]], positive: bool, shown: ShownSlice) -> None:
+        def add() -> None:
+            controller = self._context.controller
+            if controller.inputs.segment_id is None:
+                controller.inputs.add_segment()
+            controller.editing.add_lasso(outline, positive, shown)
+
+        self._context.attempt(add)
 
     def _stroke(self, mask: npt.NDArray[np.bool_], positive: bool, shown: ShownSlice) -> None:
         def add() -> None:
@@ -168,7 +211,13 @@ class PromptsSection:
         self._context.attempt(add)
 
     def hint(self) -> str | None:
-        """Return what to do with the brush, while it is in hand."""
+        """Return what to do with the brush or the lasso, while one is in hand."""
+        if self._lasso.active:
+            if self._context.ui.scribblePositive.checked:
+                return _("Draw around the organ with the button held down: nothing outside belongs to it.")
+            return _(
+                "Draw around what is not the organ with the button held down: nothing inside belongs to it."
+            )
         if not self._scribbler.active:
             return None
         if self._context.ui.scribblePositive.checked:

@@ -44,6 +44,7 @@ def shortcuts() -> tuple[Shortcut, ...]:
         Shortcut("negative", "N", _("Point beside the organ")),
         Shortcut("box", "X", _("Box")),
         Shortcut("scribble", "D", _("Scribble (draw)")),
+        Shortcut("lasso", "O", _("Lasso (outline)")),
         Shortcut("line", "L", _("Line across the organ")),
         Shortcut("polarity", "T", _("Organ or not organ: the other one (with a tool in hand)")),
         Shortcut("leave_tool", "Esc", _("Put the tool down")),

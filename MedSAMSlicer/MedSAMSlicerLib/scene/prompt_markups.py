@@ -19,6 +19,7 @@ from ..core.errors import PromptError
 from ..core.geometry import FloatArray, SliceAxis, VolumeGeometry
 from ..core.prompts import (
     Box,
+    Lasso,
     MaskPrompt,
     Point,
     Prompt,
@@ -76,7 +77,7 @@ def kind_of_prompt(prompt: Prompt) -> Kind | None:
         return Kind.BOX
     if isinstance(prompt, RecistLine):
         return Kind.LINE
-    if not isinstance(prompt, (Scribble, MaskPrompt)):
+    if not isinstance(prompt, (Scribble, Lasso, MaskPrompt)):
         raise no_kind(prompt)
     return None
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, Union
 
 from .base import PromptKind
 from .box import Box
+from .lasso import Lasso
 from .line import RecistLine
 from .mask import MaskPrompt
 from .point import Point
@@ -19,6 +20,7 @@ from .scribble import Scribble
 __all__ = [
     "KINDS",
     "Box",
+    "Lasso",
     "MaskPrompt",
     "PlacedPrompt",
     "Point",
@@ -29,11 +31,11 @@ __all__ = [
 ]
 
 # Union, since Python 3.10 is served and isinstance needs the members: Prompt.__args__.
-PlacedPrompt = Union[Point, Box, Scribble, RecistLine]  # noqa: UP007
+PlacedPrompt = Union[Point, Box, Scribble, RecistLine, Lasso]  # noqa: UP007
 Prompt = Union[PlacedPrompt, MaskPrompt]  # noqa: UP007
 
 KINDS: Mapping[str, type[Prompt]] = {
-    kind.kind: kind for kind in (Point, Box, Scribble, RecistLine, MaskPrompt)
+    kind.kind: kind for kind in (Point, Box, Scribble, RecistLine, Lasso, MaskPrompt)
 }
 """Every kind of prompt, by what it is called."""
 

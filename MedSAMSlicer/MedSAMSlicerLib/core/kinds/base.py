@@ -37,13 +37,16 @@ class PromptKind(Protocol):
     Attributes:
         kind: what it is called, in labels, messages and files.
         keys: of its JSON object, beside "type", "slice" and "round"; parted by spaces.
-        has_extent: whether it gives the size of the object, so that it replaces what was given before.
         slice, round: where it lies, and after how many propagations it was given.
     """
 
     kind: ClassVar[str]
     keys: ClassVar[str]
-    has_extent: ClassVar[bool]
+
+    @property
+    def has_extent(self) -> bool:
+        """Whether it gives the size of the object, so that it replaces what was given before."""
+        ...
 
     @property
     def slice(self) -> SliceRef:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.geometry import SliceAxis, VolumeGeometry
-from ...core.prompts import ObjectPrompts, Point, Scribble
+from ...core.prompts import ObjectPrompts
 from ..crop import Bounds, bounds_of, joined
 from ..result import LOGIT_LIMIT, StoredSlice
 from ..slice_prompts import SlicePrompts, slice_prompts
@@ -122,11 +122,7 @@ def gather(
     logits = np.full(shape, -LOGIT_LIMIT, np.float32)
     keys, fixed = np.zeros(shape[0], np.bool_), np.zeros(shape[0], np.bool_)
     iou = np.zeros(shape[0], np.float32)
-    binding = {
-        prompt.slice.index
-        for prompt in prompts.prompts
-        if not isinstance(prompt, Point | Scribble) or not prompt.round
-    }
+    binding = {prompt.slice.index for prompt in prompts.prompts if prompt.has_extent or not prompt.round}
     for place, index in enumerate(range(start, stop)):
         gray[place] = frame(index, rows, columns)
         stored = slices.get(index)
