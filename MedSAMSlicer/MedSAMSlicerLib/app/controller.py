@@ -19,6 +19,7 @@ from collections.abc import Callable
 from . import enabled
 from .changes import Changes
 from .editing import Editing
+from .growing import Growing
 from .history import UndoRedo
 from .inputs import Inputs
 from .network_inputs import NetworkInputs
@@ -50,6 +51,7 @@ class Controller:
         network: window, checkpoint, device, arithmetic, what happens where masks meet.
         editing: prompts, locks, clean-up, masks of the user.
         runs: propagation.
+        growing: propagation by itself after each prompt.
         history: undo and redo.
         review: the slices of the selected segment.
         changes: what the last run changed.
@@ -73,6 +75,7 @@ class Controller:
         self.inputs = Inputs(work, projector, self.network)
         self.editing = Editing(work, projector, self.inputs.add_segment)
         self.runs = Propagation(work, projector)
+        self.growing = Growing(work, self.runs)
         self.history = UndoRedo(work, projector, self.runs)
         self.review = Review(work)
         self.starting = Starting(work, self.editing)
@@ -84,6 +87,7 @@ class Controller:
         self.inputs.session_ends.connect(self.changes.forget)
         self.inputs.session_ends.connect(previews.forget)
         self.editing.prompts_changed.connect(self.runs.prompts_changed)
+        self.editing.prompts_changed.connect(self.growing.prompts_changed)
         self.runs.finished.connect(self.changes.run_finished)
         self.inputs.restore()
 

@@ -8,6 +8,7 @@ from typing import Any
 import slicer
 
 from ..app.ports import ShownSlice
+from ..scene.drag_placing import slice_interactors
 from ..scene.nodes import from_world
 from ..scene.outline_drawing import OutlineDrawing
 from ..scene.slice_views import shown_slice
@@ -37,11 +38,7 @@ class LassoTool:
     def start(self, volume_node: Any, positive: bool) -> None:
         """Take the lasso, for a volume."""
         self._volume_id, self._positive = volume_node.GetID(), positive
-        layouts = slicer.app.layoutManager()
-        widgets = [layouts.sliceWidget(name) for name in layouts.sliceViewNames()]
-        self._drawing.start(
-            [(widget.sliceView().interactor(), widget.mrmlSliceNode()) for widget in widgets], positive
-        )
+        self._drawing.start(slice_interactors(), positive)
 
     def set_positive(self, positive: bool) -> None:
         """Outlines from now on are around the object, or around something else."""

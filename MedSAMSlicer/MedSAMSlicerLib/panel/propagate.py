@@ -24,6 +24,8 @@ class PropagateSection:
         ui.progressBar.setVisible(False)
         ui.rangeBox.connect("toggled(bool)", self._range_toggled)
         ui.rangeWidget.connect("valuesChanged(double,double)", self._range_chosen)
+        ui.liveBox.checked = context.controller.growing.on = context.settings.live
+        ui.liveBox.connect("toggled(bool)", self._live_toggled)
         ui.allSegmentsBox.connect("toggled(bool)", self._all_toggled)
 
     def refresh(self, topics: frozenset[Topic]) -> None:
@@ -100,6 +102,9 @@ class PropagateSection:
                 last = controller.inputs.geometry.slice_count(controller.editing.axis) - 1
                 ui.rangeWidget.setRange(0, last)
                 ui.rangeWidget.setValues(*(slice_range or (0, last)))
+
+    def _live_toggled(self, on: bool) -> None:
+        self._context.controller.growing.on = self._context.settings.live = bool(on)
 
     def _all_toggled(self, _on: bool) -> None:
         self.refresh(frozenset())

@@ -67,6 +67,15 @@ class MachineSettings:
     def volume_stage(self, name: str) -> None:
         self._store.setValue(_PREFIX + "VolumeStage", name)
 
+    @property
+    def live(self) -> bool:
+        """Return whether masks grow by themselves after each prompt."""
+        return str(self._read("Live") or "") == "on"
+
+    @live.setter
+    def live(self, on: bool) -> None:
+        self._store.setValue(_PREFIX + "Live", "on" if on else "off")
+
     def _read(self, key: str) -> Any:
         return self._store.value(_PREFIX + key)
 

@@ -81,7 +81,7 @@ class OutlineDrawing:
         self._end()
         self._view, self._places = view, [view[0].GetEventPosition()]
         self._actor.GetProperty().SetColor(*self._color)
-        _renderer(view[0]).AddActor2D(self._actor)
+        _renderer(view[0]).AddViewProp(self._actor)
         return True
 
     def _moved(self, view: tuple[Any, Any]) -> bool:
@@ -120,7 +120,7 @@ class OutlineDrawing:
     def _end(self) -> None:
         view, self._view, self._places = self._view, None, []
         if view is not None:
-            _renderer(view[0]).RemoveActor2D(self._actor)
+            _renderer(view[0]).RemoveViewProp(self._actor)
             self._line.Initialize()
             view[0].GetRenderWindow().Render()
 

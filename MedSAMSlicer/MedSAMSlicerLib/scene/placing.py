@@ -8,6 +8,7 @@ from typing import Any
 import slicer
 
 from ..app.ports import ObjectMarkups, Tool
+from .drag_placing import DragPlacing
 from .prompt_markups import Kind, is_too_small
 from .prompt_nodes import PromptNodes
 
@@ -21,7 +22,8 @@ def kind_of_tool(tool: Tool) -> Kind:
 class Placing:
     """Puts Slicer into place mode for one tool and notices when the user leaves it.
 
-    Points are placed one after the other until the user stops; a box or a line is one, then the mouse is free.
+    Points are placed one after the other until the user stops; a box or a line is one, by two clicks or by press, drag
+    and release, then the mouse is free.
 
     Args:
         scene: the MRML scene.
@@ -44,6 +46,7 @@ class Placing:
         self._later = later or (lambda action: action())
         self._prompt_nodes = prompt_nodes
         self._on_left = on_left
+        self._drags = DragPlacing(lambda: self._tool is not None)
         self._tool: Tool | None = None
         self._node_id: str | None = None
         self._starting = False
@@ -78,6 +81,8 @@ class Placing:
             selection.SetActivePlaceNodeID(node.GetID())
             interaction.SetPlaceModePersistence(1 if kind_of_tool(tool).holds_points else 0)
             interaction.SetCurrentInteractionMode(slicer.vtkMRMLInteractionNode.Place)
+            if not kind_of_tool(tool).holds_points:
+                self._drags.start()
         finally:
             self._starting = False
 
@@ -98,6 +103,7 @@ class Placing:
 
     def _end(self) -> None:
         self._release()
+        self._drags.stop()
         self._tool, self._node_id = None, None
         if not self._scene.IsClosing():
             self._prompt_nodes.drop_unfinished()
