@@ -59,7 +59,7 @@ def test_what_was_exported_reads_back(walked: dict[str, Any], folder: Path) -> N
 def test_a_network_that_knows_boxes_alone_takes_points_once_there_is_a_box(walked: dict[str, Any]) -> None:
     assert walked["points_known"] == [None, None]
     point, stroke, box = walked["points_unknown"]
-    assert point == stroke == "This network knows boxes alone: draw a box around the object first."
+    assert point == stroke == "This network accepts only boxes: draw a box around the object first."
     assert box is None
     assert walked["points_after_a_box"] == [None, None]
 

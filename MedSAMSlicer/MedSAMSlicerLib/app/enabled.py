@@ -50,7 +50,7 @@ def _network(work: Workspace) -> str | None:
         return _("PyTorch must be installed first.")
     if state is NetworkState.FAILED:
         return _("The network cannot be used: {failure}").format(failure=work.network.failure)
-    return _("The network is being prepared: a moment, please.")
+    return _("Please wait: the network is being loaded.")
 
 
 def _has_key_slice(work: Workspace) -> str | None:
@@ -74,7 +74,7 @@ def _points(work: Workspace) -> str | None:
     obj = work.selected_object
     if obj is not None and (obj.masks or any(prompt.has_extent for prompt in obj.prompts)):
         return None
-    return _("This network knows boxes alone: draw a box around the object first.")
+    return _("This network accepts only boxes: draw a box around the object first.")
 
 
 def _prompts(work: Workspace) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import MedSAMError
+from ..core.tiers import TIERS
 from ..models.registry import BUNDLED_ID, Registry
 from .argument_types import positive, threads
 from .exit_codes import FAILED, OK
@@ -72,7 +73,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     network.add_argument("--model", metavar="NAME|FILE", help=f"checkpoint (default: {BUNDLED_ID})")
     network.add_argument("--yes", action="store_true", help="use a checkpoint whose hash is not known yet")
     network.add_argument("--device", default="auto", help=f"as for segment; {UNTRIED_DEVICES}")
-    network.add_argument("--tier", choices=("auto", "exact", "balanced", "fast"), default="auto")
+    network.add_argument("--tier", choices=("auto", *TIERS), default="auto")
     network.add_argument("--threads", type=threads, metavar="N", help="CPU threads")
     network.add_argument("--window", default="auto", help="gray values, as for segment (default: auto)")
     parser.add_argument("--save-prompts", type=Path, metavar="JSON", help="candidates as mask prompts")

@@ -21,6 +21,7 @@ from ..core.errors import (
     SpacingUnknownError,
     VolumeError,
 )
+from ..core.tiers import TIERS
 from ..models.registry import BUNDLED_ID, CheckpointFile, Registry
 from .argument_types import expanded, positive, split_label, threads
 from .exit_codes import OK, UsageError
@@ -97,9 +98,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     network.add_argument(
         "--device", default="auto", help=f"auto, cpu, cuda, cuda:1 or mps (default: auto); {UNTRIED_DEVICES}"
     )
-    network.add_argument(
-        "--tier", choices=("auto", "exact", "balanced", "fast"), help="arithmetic (default: auto)"
-    )
+    network.add_argument("--tier", choices=("auto", *TIERS), help="arithmetic (default: auto)")
     network.add_argument(
         "--threads", type=threads, metavar="N", help="CPU threads (default: OMP_NUM_THREADS, or all but one)"
     )

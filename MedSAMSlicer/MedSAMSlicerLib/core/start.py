@@ -166,9 +166,9 @@ def masks_of_start(obj: SegmentObject, indices: Iterable[int]) -> dict[int, Stor
 
 
 def corrected_mask(obj: SegmentObject, index: int) -> tuple[PackedMask, int] | None:
-    """The mask that the prompts on a slice correct, and the round of the first of them; None where they draw anew.
+    """The mask that the prompts on a slice correct, and the round of the first of them; None where they replace it.
 
-    A box, a line or a lasso draws anew.
+    A box, a line or a lasso replaces it.
     """
     if obj.start is None or index not in obj.start.masks:
         return None

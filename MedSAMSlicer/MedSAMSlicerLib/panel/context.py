@@ -62,7 +62,8 @@ class Context:
         """
         try:
             with slicer.util.tryWithErrorDisplay(
-                _("MedSAMSlicer met a fault of its own. Please report it with the text below."), show=True
+                _("An internal error occurred in MedSAMSlicer. Please report it with the text below."),
+                show=True,
             ):
                 why = _failed(action)
         except Exception:

@@ -240,7 +240,7 @@ def prompts_sentence(checkpoint: Checkpoint) -> str:
     """Which prompts the model was trained with; empty when it knows all or that is not known."""
     if checkpoint.prompts != ("box",):
         return ""
-    return _("It knows boxes alone: begin with a box, not a point.") + " "
+    return _("It accepts only boxes: begin with a box, not a point.") + " "
 
 
 def question(checkpoint: Checkpoint) -> str:

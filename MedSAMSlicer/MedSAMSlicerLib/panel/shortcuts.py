@@ -41,7 +41,7 @@ def shortcuts() -> tuple[Shortcut, ...]:
     """All shortcuts in the order of the panel, with their texts in the user's language."""
     return (
         Shortcut("positive", "P", _("Point on the organ")),
-        Shortcut("negative", "N", _("Point beside the organ")),
+        Shortcut("negative", "N", _("Point outside the organ")),
         Shortcut("box", "X", _("Box")),
         Shortcut("scribble", "D", _("Scribble (draw)")),
         Shortcut("lasso", "O", _("Lasso (outline)")),

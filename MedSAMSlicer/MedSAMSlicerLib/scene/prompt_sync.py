@@ -127,6 +127,8 @@ def sync_single(
                 node.AddControlPoint(*ras)
             elif not np.allclose(node.GetNthControlPointPosition(number), ras, rtol=0, atol=1e-4):
                 node.SetNthControlPointPosition(number, *ras)
+    else:
+        raise TypeError(f"A {type(prompt).__name__} is shown by no ROI and no line.")
     node.SetAttribute(SLICE, describe(prompt, position))
     node.SetAttribute(RANGE, None if slice_range is None else "{} {}".format(*slice_range))
     return Shown(

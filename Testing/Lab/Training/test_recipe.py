@@ -80,7 +80,7 @@ def test_a_recipe_takes_no_settings_of_its_own(
     tmp_path: Path, option: str, value: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", "--recipe", "bundled", "--out", str(tmp_path / "run"), option, value]) == 2
-    assert f"recipe says itself what its stages are: leave out {option}." in capsys.readouterr().err
+    assert f"recipe sets these itself: leave out {option}." in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

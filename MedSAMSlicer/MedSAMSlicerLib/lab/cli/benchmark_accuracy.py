@@ -16,6 +16,7 @@ from ...cli.exit_codes import OK, UsageError
 from ...cli.models import loads
 from ...cli.terminal import UNTRIED_DEVICES, ProgressBar, confirmation, show_message, warn
 from ...core.errors import MedSAMError
+from ...core.tiers import TIERS
 from ...models.registry import BUNDLED_ID, Registry
 from ..evaluation.runner_specs import (
     BASELINES,
@@ -148,7 +149,7 @@ def _add_runner_options(parser: argparse.ArgumentParser) -> None:
         "--tier",
         action="append",
         default=[],
-        choices=("exact", "balanced", "fast"),
+        choices=TIERS,
         help="arithmetic; may be repeated (default: by device)",
     )
     group.add_argument(

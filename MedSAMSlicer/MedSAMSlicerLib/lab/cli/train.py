@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _SCRATCH_SIZE = 128
 _FRAMES, _LONGEST = 24, 8
-_SAID_BY_RECIPES = ["data", "checkpoint", "stage", "size", "frames", "longest", "lr", "steps", "plan"]
+_SET_BY_RECIPES = ["data", "checkpoint", "stage", "size", "frames", "longest", "lr", "steps", "plan"]
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -200,9 +200,9 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"--longest must be at least 4, got {args.longest}.")
     if not 0 <= args.validation < 1:
         raise UsageError(f"--validation is a share from 0 to below 1, got {args.validation}.")
-    given = [f"--{name}" for name in _SAID_BY_RECIPES if getattr(args, name) is not None]
+    given = [f"--{name}" for name in _SET_BY_RECIPES if getattr(args, name) is not None]
     if args.recipe is not None and given:
-        raise UsageError(f"A recipe says itself what its stages are: leave out {', '.join(given)}.")
+        raise UsageError(f"A recipe sets these itself: leave out {', '.join(given)}.")
     if args.data is None and (args.leave_out or args.only):
         raise UsageError("--only and --leave-out go with --data.")
     if args.checkpoint is None and args.tune != "all":

@@ -3,7 +3,7 @@
 The rules are those of the CVPR 2025 competition on interactive 3-D segmentation (CVPR25_iter_eval.py): what was missed
 and what leaked are one error; its parts hang together over faces, edges and corners (26 neighbors); the part with the
 most voxels counts; depth is the Euclidean distance to the outside of that part in voxels, whatever the spacing is; of
-the deepest voxels one is drawn with the seed 42, anew for each click.
+the deepest voxels one is drawn with the seed 42, again for each click.
 """
 
 from __future__ import annotations
