@@ -321,7 +321,9 @@ class TestWhatIsSaidOnASlice:
         assert not slice_prompts([first, second, click], self.geometry).replaces
 
     def test_two_boxes_at_once_on_one_slice_are_refused_with_a_way_out(self) -> None:
-        with pytest.raises(PromptError, match=r"Slice 5 has two boxes or lines for 'tumor'.*two objects"):
+        with pytest.raises(
+            PromptError, match=r"Slice 5 has two boxes, lines or lassos for 'tumor'.*two objects"
+        ):
             slice_prompts([_box(self.geometry, 5), _box(self.geometry, 5, x=40)], self.geometry, "tumor")
 
     def test_only_a_click_outside_is_refused_until_there_is_something_to_correct(self) -> None:
