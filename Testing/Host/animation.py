@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .screenshots import FOLDER, REPOSITORY, STORY, Photographer
+from .screenshots import FOLDER, REPOSITORY, STORY, Photographer, as_pillow
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,12 +49,8 @@ class Film:
     def shoot(self, stays: str) -> None:
         """Take one picture; `stays` is one of `SECONDS`."""
         from PIL import Image
-        from PySide6 import QtCore
 
-        buffer = QtCore.QBuffer()
-        buffer.open(QtCore.QIODevice.OpenModeFlag.WriteOnly)
-        self._camera.host.picture().save(buffer, "PNG")
-        whole = Image.open(io.BytesIO(bytes(buffer.data().data()))).convert("RGB")
+        whole = as_pillow(self._camera.host.picture())
         size = (WIDTH, round(whole.height * WIDTH / whole.width))
         self._frames.append((whole.resize(size, Image.Resampling.LANCZOS), round(1000 * SECONDS[stays])))
 

@@ -16,10 +16,13 @@ import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / "Resources" / "Screenshots"
@@ -350,15 +353,22 @@ def segment_editor(camera: Photographer, key: int) -> None:
     camera.take("effect", "red")
 
 
-def compressed(image: Any) -> bytes:
-    """A PNG of a QImage, with as many colors as fit into LARGEST bytes."""
+def as_pillow(image: Any) -> Image.Image:
+    """A QImage in red, green and blue."""
     from PIL import Image
     from PySide6 import QtCore
 
     buffer = QtCore.QBuffer()
     buffer.open(QtCore.QIODevice.OpenModeFlag.WriteOnly)
     image.save(buffer, "PNG")
-    picture = Image.open(io.BytesIO(bytes(buffer.data().data()))).convert("RGB")
+    return Image.open(io.BytesIO(bytes(buffer.data().data()))).convert("RGB")
+
+
+def compressed(image: Any) -> bytes:
+    """A PNG of a QImage, with as many colors as fit into LARGEST bytes."""
+    from PIL import Image
+
+    picture = as_pillow(image)
     best = b""
     for colors in (256, 160, 96):
         palette = picture.quantize(colors, method=Image.Quantize.MAXCOVERAGE, kmeans=2)

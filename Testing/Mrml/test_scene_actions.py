@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import pytest
-from Testing.Actions.driver import check, replay
+from Testing.Actions.driver import Action, check, replay
 
 from .conftest import MrmlScene
 
@@ -32,15 +33,19 @@ def check_seeds(mrml: MrmlScene, first: int, count: int, user: type[SceneUser] =
         check(user, user.WEIGHTS, seed, ACTIONS)
 
 
+def replay_on(mrml: MrmlScene, actions: Sequence[Action], user: type[SceneUser] = SceneUser) -> None:
+    SceneUser.mrml = mrml
+    replay(user, actions)
+
+
 @pytest.mark.parametrize("part", range(4))
 def test_forty_five_random_actions_on_a_scene_lose_nothing(mrml: MrmlScene, part: int) -> None:
     check_seeds(mrml, 5 * part, 5)
 
 
 def test_a_second_prompt_on_a_propagated_slice_computes_the_same_after_reopening(mrml: MrmlScene) -> None:
-    SceneUser.mrml = mrml
-    replay(
-        SceneUser,
+    replay_on(
+        mrml,
         [
             ("point", 998, 309, 275, 65),
             ("propagate_all", 102, 441, 492, 188),
@@ -52,9 +57,8 @@ def test_a_second_prompt_on_a_propagated_slice_computes_the_same_after_reopening
 
 
 def test_painting_into_one_of_several_new_segments_is_seen(mrml: MrmlScene) -> None:
-    SceneUser.mrml = mrml
-    replay(
-        SceneUser,
+    replay_on(
+        mrml,
         [
             ("point", 388, 276, 947, 655),
             ("add", 67, 216, 935, 965),
@@ -68,22 +72,21 @@ def test_painting_into_one_of_several_new_segments_is_seen(mrml: MrmlScene) -> N
 def test_masks_take_nothing_from_a_segment_that_was_added_after_them_not_even_by_redo(
     mrml: MrmlScene,
 ) -> None:
-    SceneUser.mrml = mrml
-    replay(
-        TakingUser,
+    replay_on(
+        mrml,
         [
             ("overlap", 722, 604, 891, 335),
             ("line", 25, 614, 153, 685),
             ("accept", 67, 711, 612, 891),
             ("outside_add", 649, 618, 396, 786),
         ],
+        TakingUser,
     )
 
 
 def test_slices_that_another_module_emptied_are_computed_again(mrml: MrmlScene) -> None:
-    SceneUser.mrml = mrml
-    replay(
-        SceneUser,
+    replay_on(
+        mrml,
         [
             ("box", 889, 503, 71, 424),
             ("outside_paint", 334, 156, 126, 258),

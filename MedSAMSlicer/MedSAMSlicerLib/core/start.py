@@ -157,12 +157,8 @@ def masks_of_start(obj: SegmentObject, indices: Iterable[int]) -> dict[int, Stor
     if obj.start is None:
         return {}
     now = gap(obj)
-    fitting = [index for index in indices if index not in now]
-    return {
-        index: _mask_of_start(obj, index)
-        for index in fitting
-        if obj.masks[index].mask == _mask_of_start(obj, index).mask
-    }
+    found = {index: _mask_of_start(obj, index) for index in indices if index not in now}
+    return {index: stored for index, stored in found.items() if obj.masks[index].mask == stored.mask}
 
 
 def corrected_mask(obj: SegmentObject, index: int) -> tuple[PackedMask, int] | None:

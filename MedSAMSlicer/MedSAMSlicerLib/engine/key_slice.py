@@ -16,7 +16,7 @@ from .bank import MemoryBank, Recollection, SliceMemory
 from .crop import CropPolicy, bounds_of, joined
 from .network import PREVIOUS_LOGIT_LIMIT, SliceNetwork
 from .slice_mask import SliceMask
-from .slice_prompts import SlicePrompts
+from .slice_prompts import SlicePrompts, pixel_at
 from .view import FrameView
 
 _WIDE_STEPS = 5  # squares tried around a click, each half as wide as the one before
@@ -200,9 +200,8 @@ def within_limits(network: SliceNetwork, key: KeySlice, prompts: SlicePrompts) -
 
 def _misses_all(mask: npt.NDArray[np.bool_], prompts: SlicePrompts) -> bool:
     """Return whether there are positive points and none of them is inside."""
-    last = np.array(mask.shape) - 1
-    inside = [np.clip(np.rint([y, x]).astype(int), 0, last) for x, y, positive in prompts.points if positive]
-    return bool(inside) and not any(mask[row, column] for row, column in inside)
+    inside = [pixel_at(x, y, mask.shape) for x, y, positive in prompts.points if positive]
+    return bool(inside) and not any(mask[pixel] for pixel in inside)
 
 
 def _view_for(

@@ -184,7 +184,7 @@ class ObjectRun:
         prior: Prior | None = None
         if step.corrects is not None:
             prior = self._prior(step, before, cancel, counter)
-        key = self._drawn.get(step.id)
+        key = self._drawn.pop(step.id, None)
         if key is None:
             stop_if(cancel)
             keys = before[-1].keys if before else {}

@@ -144,17 +144,22 @@ def slice_prompts(prompts: Sequence[Prompt], geometry: VolumeGeometry, name: str
     return SlicePrompts(tuple(points), box, mask, replaces, _allowed(within, without, points))
 
 
+def pixel_at(x: float, y: float, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Row and column of the pixel of a slice (rows, columns) that is nearest to a place in slice index coordinates."""
+    rows, columns = shape
+    return min(max(round(y), 0), rows - 1), min(max(round(x), 0), columns - 1)
+
+
 def _allowed(
     within: npt.NDArray[np.bool_] | None,
     without: npt.NDArray[np.bool_],
     points: Sequence[tuple[float, float, bool]],
 ) -> npt.NDArray[np.bool_] | None:
     """Where the object may be; a point on the object outside of a lasso contradicts it, and counts more."""
-    last = np.array(without.shape) - 1
-    for x, y, positive in points if within is not None else ():
-        row, column = np.clip(np.rint([y, x]).astype(int), 0, last)
-        if positive and within is not None and not within[row, column]:
-            within = None
+    if within is not None and not all(
+        within[pixel_at(x, y, within.shape)] for x, y, positive in points if positive
+    ):
+        within = None
     if within is None:
         return ~without if without.any() else None
     return within & ~without

@@ -13,19 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ...core.errors import MedSAMError, VolumeError
 from ...core.metrics import dice
 from ...core.prompts import ObjectPrompts, PromptSet
 from ...engine.second_reader import SURELY_BETTER, looks
-from ...engine.segmenter import VolumeSegmenter
 from ...engine.slice_prompts import slice_prompts
 from ...sam2.model import SAM2
 from ..evaluation.datasets import Case, Target
 from ..evaluation.simulated_user import box_on, plane_of
 from .labeled import LabeledVolume, find_cases, read_cases
 from .volume_clips import usable_axes
+from .volume_examples import tracker_and_reader
 
 Floats = npt.NDArray[np.float64]
 _LEAST_AREA = 10  # pixels
@@ -97,19 +96,12 @@ def learn_box_choice(data: Path, model: SAM2, seed: int = 0) -> BoxChoice:
 
 def _drawn_twice(volume: LabeledVolume, model: SAM2) -> Iterator[DrawnTwice]:
     """Each object of a volume on its largest slice."""
-    axis, threads = usable_axes(volume.geometry)[0], torch.get_num_threads()
-    segmenter = VolumeSegmenter(
-        volume.array, volume.geometry, model, volume.window, threads=threads, volume_stage="off"
-    )
-    reader = VolumeSegmenter(
-        volume.array, volume.geometry, model, volume.window, threads=threads
-    ).second_reader(axis)
+    axis = usable_axes(volume.geometry)[0]
+    segmenter, reader = tracker_and_reader(volume.array, volume.geometry, volume.window, axis, model)
     if reader is None:
         raise MedSAMError("The second network is not there, or the environment leaves it out.")
     for labeled in volume.targets:
-        whole = np.zeros(volume.geometry.shape, np.bool_)
-        part = tuple(slice(at, at + n) for at, n in zip(labeled.corner, labeled.mask.shape, strict=True))
-        whole[part] = labeled.mask
+        whole = labeled.in_volume(volume.geometry)
         target = Target(Case(volume.name, Path(), Path()), "object", whole, axis)
         index = target.largest_slice
         truth = plane_of(whole, axis, index)
@@ -133,7 +125,7 @@ def _drawn_twice(volume: LabeledVolume, model: SAM2) -> Iterator[DrawnTwice]:
 def _cross_validated(
     rows: Sequence[DrawnTwice], apart: Floats, better: Floats, seed: int
 ) -> npt.NDArray[np.bool_]:
-    """Whether the second mask is taken on each slice, by weights that were learned from other patients."""
+    """Return whether the second mask is taken on each slice, by weights that were learned from other patients."""
     patients = sorted({row.patient for row in rows})
     order = np.random.default_rng(seed).permutation(len(patients))
     fold_of = {patient: int(place) % _FOLDS for patient, place in zip(patients, order, strict=True)}

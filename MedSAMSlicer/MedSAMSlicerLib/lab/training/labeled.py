@@ -98,6 +98,13 @@ class TrainingTarget:
         """Voxels of the object on each slice of its extent."""
         return np.asarray(self.mask.sum(axis=(axis.row_axis, axis.column_axis)))
 
+    def in_volume(self, geometry: VolumeGeometry) -> npt.NDArray[np.bool_]:
+        """The object's mask in the whole volume, (K, J, I)."""
+        whole = np.zeros(geometry.shape, dtype=np.bool_)
+        part = (slice(at, at + count) for at, count in zip(self.corner, self.mask.shape, strict=True))
+        whole[tuple(part)] = self.mask
+        return whole
+
     def on_slice(self, geometry: VolumeGeometry, axis: SliceAxis, index: int) -> npt.NDArray[np.bool_]:
         """The object's mask on a whole slice, (rows, columns)."""
         whole = np.zeros(geometry.slice_shape(axis), dtype=np.bool_)

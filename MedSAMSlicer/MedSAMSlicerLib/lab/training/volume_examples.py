@@ -78,9 +78,7 @@ def examples_of(
         rng: of chance.
     """
     target = Target(Case("example", Path(), Path()), "object", mask, axis)
-    threads = torch.get_num_threads()
-    segmenter = VolumeSegmenter(array, geometry, model, window, threads=threads, volume_stage="off")
-    reader = VolumeSegmenter(array, geometry, model, window, threads=threads).second_reader(axis)
+    segmenter, reader = tracker_and_reader(array, geometry, window, axis, model)
     for kind in KINDS:
         try:
             evidence = _evidence(segmenter, target, kind, rng)
@@ -89,6 +87,19 @@ def examples_of(
         if evidence is None:
             continue
         yield from _examples(evidence, target, reader, kind, rng)
+
+
+def tracker_and_reader(
+    array: npt.NDArray[np.generic],
+    geometry: VolumeGeometry,
+    window: Window,
+    axis: SliceAxis,
+    model: SAM2,
+) -> tuple[VolumeSegmenter, SecondReader | None]:
+    """What draws slices of a volume as the network tracks them, and what reads them again, each without the other."""
+    threads = torch.get_num_threads()
+    tracker = VolumeSegmenter(array, geometry, model, window, threads=threads, volume_stage="off")
+    return tracker, VolumeSegmenter(array, geometry, model, window, threads=threads).second_reader(axis)
 
 
 def _evidence(

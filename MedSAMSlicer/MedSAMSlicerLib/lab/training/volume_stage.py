@@ -119,12 +119,7 @@ def _real(settings: VolumeTraining, model: SAM2) -> Iterator[list[Example]]:
             found: list[Example] = []
             for volume in read_cases([case]):
                 for number, target in enumerate(volume.targets):
-                    whole = np.zeros(volume.geometry.shape, np.bool_)
-                    whole[
-                        tuple(
-                            slice(at, at + n) for at, n in zip(target.corner, target.mask.shape, strict=True)
-                        )
-                    ] = target.mask
+                    whole = target.in_volume(volume.geometry)
                     rng = np.random.default_rng([settings.seed, number, *case.name.encode()])
                     axis = usable_axes(volume.geometry)[0]
                     found += examples_of(
