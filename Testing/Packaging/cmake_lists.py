@@ -1,7 +1,7 @@
 """The file lists of MedSAMSlicer/CMakeLists.txt: what they say, what the tree says, and writing them anew.
 
 Slicer copies exactly the files that are listed, so a forgotten file is a module that does not load there. The
-laboratory (benchmarks, training) is not listed: it is of no use to a person in front of Slicer.
+laboratory (benchmarks, training) and the web page are not listed: they are of no use to a person in front of Slicer.
 Run as a program (`make cmake-lists`) it rewrites the two lists from the tree.
 """
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULE_FOLDER = ROOT / "MedSAMSlicer"
 LISTS_FILE = MODULE_FOLDER / "CMakeLists.txt"
 SCRIPTS, RESOURCES = "MODULE_PYTHON_SCRIPTS", "MODULE_PYTHON_RESOURCES"
-LABORATORY = "MedSAMSlicerLib/lab/"
+NOT_SHIPPED = ("MedSAMSlicerLib/lab/", "MedSAMSlicerLib/web/")
 
 
 def files_in_tree() -> list[Path]:
@@ -38,7 +38,7 @@ def files_in_tree() -> list[Path]:
 def expected_lists() -> dict[str, list[str]]:
     """What each list must hold, as paths relative to MedSAMSlicer/, in the order of the alphabet."""
     tree = [path.relative_to(MODULE_FOLDER).as_posix() for path in files_in_tree()]
-    names = [name for name in tree if not name.startswith(LABORATORY)]
+    names = [name for name in tree if not name.startswith(NOT_SHIPPED)]
     scripts = [name for name in names if name.endswith(".py")]
     resources = [name for name in names if not name.endswith((".py", "CMakeLists.txt"))]
     return {SCRIPTS: scripts, RESOURCES: resources}

@@ -32,6 +32,7 @@ ARROWS = {
     "MedSAMSlicerEffect": {"panel"},
     "cli": {"core", "sam2", "engine", "models", "io", "phantom"},
     "lab": {"core", "sam2", "engine", "models", "io", "phantom", "cli"},
+    "web": {"core", "sam2", "models", "io", "phantom", "app", "cli"},
 }
 SLICER = {"slicer", "vtk", "qt", "ctk"}
 TORCH = {"torch", "torchvision"}
@@ -120,6 +121,24 @@ def test_nothing_that_slicer_ships_imports_the_laboratory():
     wrong = [str(i) for i in IMPORTS if part_of(i.file) != "lab" and i.part == "lab"]
     assert not wrong, wrong
     assert not [name for names in cmake_lists.expected_lists().values() for name in names if "/lab/" in name]
+
+
+def test_nothing_that_slicer_ships_imports_the_web_page():
+    wrong = [str(i) for i in IMPORTS if part_of(i.file) != "web" and i.part == "web"]
+    assert not wrong, wrong
+    assert not [name for names in cmake_lists.expected_lists().values() for name in names if "/web/" in name]
+
+
+def test_the_web_page_imports_its_server_only_when_it_is_started():
+    """The session layer needs no Gradio, and `medsamslicer --help` does not wait for it."""
+    server = {"gradio", "fastapi", "starlette", "uvicorn", "gradio_client"}
+    files = {"server.py", "endpoints.py"}
+    wrong = [
+        str(i)
+        for i in IMPORTS
+        if i.package in server and (part_of(i.file) != "web" or i.file.name not in files)
+    ]
+    assert not wrong, wrong
 
 
 def test_core_needs_only_numpy_at_file_scope():

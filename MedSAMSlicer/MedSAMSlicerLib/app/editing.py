@@ -79,6 +79,11 @@ class Editing:
                 states[segment_id] = state_of(obj)
         return states
 
+    @property
+    def awaits_previews(self) -> bool:
+        """Return whether a slice has prompts that were neither propagated nor previewed as they are now."""
+        return any(obj.pending_previews() for obj in self._work.objects)
+
     def is_locked(self, segment_id: str) -> bool:
         """Return whether a segment is locked."""
         return self._work.is_locked(segment_id)
@@ -331,6 +336,11 @@ class Editing:
         axis = obj.axis if obj.axis is not None else self._shown().axis
         low, high = obj.slice_range or (0, self._session().geometry.slice_count(axis) - 1)
         self._set_range((index, max(index, high)) if first else (min(index, low), index))
+
+    def remove_prompt(self, position: int) -> None:
+        """Remove one prompt of the selected segment, counted from 0 in the order in which they were given."""
+        object_id = self.selected()
+        self.change(object_id, lambda session: session.remove_prompt(object_id, position))
 
     def remove_prompts(self) -> None:
         """Remove all prompts of the selected segment, in one step; its masks stay but for previews."""

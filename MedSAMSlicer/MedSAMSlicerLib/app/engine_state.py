@@ -5,7 +5,7 @@ Torch and the engine are imported when the first job needs them, never before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,9 +68,15 @@ class Prepared:
 
 
 class Engine:
-    """Model, volume and objects; made, used and closed on the worker's thread."""
+    """Model, volume and objects; made, used and closed on the worker's thread.
 
-    def __init__(self) -> None:
+    Args:
+        load: makes a network of its file; None = each engine loads its own. Several engines of one process may share
+            a network, which computes without changing.
+    """
+
+    def __init__(self, load: Callable[[CheckpointFile], Network] | None = None) -> None:
+        self._load = load or load_network_of
         self.segmenter: VolumeSegmenter | None = None
         self._model: tuple[CheckpointFile, Network] | None = None
         self._lives: dict[str, tuple[SliceAxis, LiveSegmentation]] = {}
@@ -100,7 +106,7 @@ class Engine:
         file = _checkpoint_file(choice)
         if self._model is None or self._model[0].sha256 != file.sha256:
             self._model = None
-            self._model = (file, _load(file))
+            self._model = (file, self._load(file))
         device = chosen_device(choice.device)
         self.segmenter = VolumeSegmenter(
             array,
@@ -194,7 +200,8 @@ def _checkpoint_file(choice: NetworkChoice) -> CheckpointFile:
     return registry.open(choice.checkpoint)
 
 
-def _load(file: CheckpointFile) -> Network:
+def load_network_of(file: CheckpointFile) -> Network:
+    """The network of a checkpoint, in float32 on the processor."""
     from ..sam2.checkpoint import load_named
 
     return load_named(file.path, file.checkpoint.config)

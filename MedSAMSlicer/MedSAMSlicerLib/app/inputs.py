@@ -14,7 +14,7 @@ from .editing import unused_name
 from .moved_volume import follow_volume
 from .network_inputs import NetworkInputs
 from .persistence import read_state, saved_network, write_state
-from .ports import Handle, Mask, SceneListener, SegmentsListener, VolumeListener, Watch
+from .ports import Handle, Mask, SceneListener, Segments, SegmentsListener, VolumeListener, Watch
 from .projector import Projector
 from .signals import Signal
 from .state import Level, NetworkState, Topic
@@ -65,6 +65,11 @@ class Inputs:
     def segmentation_node(self) -> Handle | None:
         """Where masks go; None until the first segment is added."""
         return self._work.segmentation_node
+
+    @property
+    def masks(self) -> Segments | None:
+        """The segments of that segmentation as masks of the volume; None until there is one."""
+        return self._work.masks
 
     @property
     def segment_id(self) -> str | None:

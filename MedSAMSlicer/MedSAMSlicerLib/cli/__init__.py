@@ -1,8 +1,8 @@
-"""The command line: `medsamslicer segment | models | demo | benchmark | train`.
+"""The command line: `medsamslicer segment | models | demo | web | benchmark | train`.
 
 A command is a module with `add_parser(subparsers) -> ArgumentParser` and `run(arguments) -> int`. Such modules import
-torch and numpy only while they run, so that `medsamslicer --help` answers at once. The commands of the laboratory are
-missing where it was not installed, as inside Slicer.
+torch and numpy only while they run, so that `medsamslicer --help` answers at once. The web page and the commands of the
+laboratory are missing where they were not installed, as inside Slicer.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from .process import EndingSignals, sturdy_streams
 _LIBRARY = __name__.partition(".")[0]
 _COMMANDS = tuple(f"{__name__}.{name}" for name in ("segment", "propose", "models", "demo"))
 _LABORATORY = tuple(f"{_LIBRARY}.lab.cli.{name}" for name in ("benchmark", "train"))
+_WEB = (f"{_LIBRARY}.web.command",)
 _HELP_WIDTH = 120
 
 _EPILOG = """examples:
@@ -86,8 +87,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"medsamslicer {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    web = _WEB if importlib.util.find_spec(f"{_LIBRARY}.web") is not None else ()
     laboratory = _LABORATORY if importlib.util.find_spec(f"{_LIBRARY}.lab") is not None else ()
-    for name in (*_COMMANDS, *laboratory):
+    for name in (*_COMMANDS, *web, *laboratory):
         command = importlib.import_module(name)
         command_parser = command.add_parser(subparsers)
         command_parser.add_argument(

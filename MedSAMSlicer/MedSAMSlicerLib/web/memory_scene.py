@@ -1,4 +1,7 @@
-"""The ports of `app/` in memory, without 3D Slicer: what a web page, or any other program around, has to bring."""
+"""The ports of `app/` in memory, without 3D Slicer: volumes and segments in arrays, no views of their own.
+
+What `app/ports.py` says of a method is not repeated here.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from MedSAMSlicerLib.app.ports import (
+from ..app.ports import (
     Color,
     Handle,
     Mask,
@@ -28,11 +31,12 @@ from MedSAMSlicerLib.app.ports import (
     VolumeListener,
     Watch,
 )
-from MedSAMSlicerLib.core.digests import EMPTY, digest_of
-from MedSAMSlicerLib.core.errors import SessionError
-from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
-from MedSAMSlicerLib.core.intensity import Window
-from MedSAMSlicerLib.core.prompts import Prompt
+from ..core.digests import EMPTY, digest_of
+from ..core.errors import SessionError
+from ..core.geometry import SliceAxis, VolumeGeometry
+from ..core.intensity import Window
+from ..core.prompts import Prompt
+from ..core.translation import tr as _
 
 
 @dataclass(eq=False)
@@ -42,56 +46,74 @@ class MemoryVolume:
     array: npt.NDArray[Any]
     geometry: VolumeGeometry
     name: str = "Volume"
+    modality: str | None = None
 
 
 @dataclass(eq=False)
 class MemorySegment:
+    """One segment: voxels are bool (K, J, I)."""
+
     name: str
     color: Color
-    voxels: npt.NDArray[np.bool_]  # (K, J, I)
+    voxels: npt.NDArray[np.bool_]
     locked: bool = False
 
 
 @dataclass(eq=False)
 class MemorySegmentation:
+    """Segments by their identifiers, and those that were removed."""
+
     name: str
     segments: dict[str, MemorySegment] = field(default_factory=dict)
+    removed: dict[str, MemorySegment] = field(default_factory=dict)
+    count: int = 0
 
 
 class MemoryVolumes:
     """Volumes never change here."""
 
     def check_usable(self, volume: Handle) -> None:
-        pass
+        """See `app/ports.py`."""
 
     def geometry(self, volume: Handle) -> VolumeGeometry:
+        """See `app/ports.py`."""
         return volume.geometry
 
     def array(self, volume: Handle) -> npt.NDArray[Any]:
+        """See `app/ports.py`."""
         return volume.array
 
     def name(self, volume: Handle) -> str:
+        """See `app/ports.py`."""
         return volume.name
 
     def modality(self, volume: Handle) -> str | None:
-        return None
+        """See `app/ports.py`."""
+        found: str | None = volume.modality
+        return found
 
     def display_window(self, volume: Handle) -> Window | None:
+        """See `app/ports.py`."""
         return None
 
     def is_there(self, volume: Handle) -> bool:
+        """See `app/ports.py`."""
         return True
 
     def identifier(self, volume: Handle) -> str:
+        """See `app/ports.py`."""
         return volume.name
 
     def find(self, identifier: str) -> Handle | None:
+        """See `app/ports.py`."""
         return None
 
     def hardened_copy(self, volume: Handle) -> Handle:
+        """See `app/ports.py`."""
         return volume
 
     def watch(self, volume: Handle, scheduler: Scheduler, listener: VolumeListener) -> Watch:
+        """See `app/ports.py`."""
         return _NothingToWatch()
 
 
@@ -99,41 +121,76 @@ class _NothingToWatch:
     voxels_are_the_same = True
 
     def close(self) -> None:
-        pass
+        """See `app/ports.py`."""
 
 
 class MemorySegments:
-    """Masks in arrays. Nobody else writes them, so there are no edits."""
+    """Masks in arrays. Nobody else writes them, so there are no edits.
 
-    def __init__(self, segmentation: MemorySegmentation, volume: MemoryVolume) -> None:
+    The user renames, recolors and deletes segments by `rename`, `recolor` and `delete`, which notify the listener.
+    """
+
+    def __init__(
+        self,
+        segmentation: MemorySegmentation,
+        volume: MemoryVolume,
+        listener: SegmentsListener | None = None,
+    ) -> None:
         self.segmentation_node = segmentation
-        self._volume = volume
+        self._volume, self._listener = volume, listener
         self._axes: dict[str, SliceAxis] = {}
         self._streaming = 0
 
     def segment_ids(self) -> tuple[str, ...]:
+        """See `app/ports.py`."""
         return tuple(self.segmentation_node.segments)
 
     def name(self, segment_id: str) -> str:
+        """See `app/ports.py`."""
         return self._segment(segment_id).name
 
     def color(self, segment_id: str) -> Color:
+        """See `app/ports.py`."""
         return self._segment(segment_id).color
 
     def add(self, name: str, color: Color | None = None) -> str:
-        known = self.segmentation_node.segments
-        number = 1 + max((int(key[1:]) for key in known), default=0)
+        """See `app/ports.py`."""
+        node = self.segmentation_node
+        node.count += 1
         empty = np.zeros(self._volume.geometry.shape, np.bool_)
-        known[f"s{number}"] = MemorySegment(name, color or (0.5, 0.8, 0.3), empty)
-        return f"s{number}"
+        node.segments[f"s{node.count}"] = MemorySegment(name, color or (0.5, 0.8, 0.3), empty)
+        return f"s{node.count}"
 
     def bring_back(self, segment_id: str) -> bool:
-        return False
+        """See `app/ports.py`."""
+        found = self.segmentation_node.removed.pop(segment_id, None)
+        if found is not None:
+            self.segmentation_node.segments[segment_id] = found
+        return found is not None
+
+    def rename(self, segment_id: str, name: str) -> None:
+        """Give a segment another name, as its user does."""
+        self._segment(segment_id).name = name
+        if self._listener is not None:
+            self._listener.on_renamed(segment_id)
+
+    def recolor(self, segment_id: str, color: Color) -> None:
+        """Give a segment another color, as its user does."""
+        self._segment(segment_id).color = color
+        if self._listener is not None:
+            self._listener.on_recolored(segment_id)
+
+    def delete(self, segment_id: str) -> None:
+        """Delete a segment, as its user does."""
+        self.remove(segment_id)
+        if self._listener is not None:
+            self._listener.on_removed(segment_id, self._axes.get(segment_id, SliceAxis.K), {})
 
     def set_terminology(self, segment_id: str, text: str | None) -> None:
-        pass
+        """See `app/ports.py`."""
 
     def measure(self, segment_id: str) -> tuple[int, dict[str, int]]:
+        """See `app/ports.py`."""
         own = self._segment(segment_id).voxels
         shared = {
             other: int((own & self._segment(other).voxels).sum())
@@ -143,48 +200,60 @@ class MemorySegments:
         return int(own.sum()), {other: count for other, count in shared.items() if count}
 
     def visible(self, segment_id: str) -> bool:
+        """See `app/ports.py`."""
         return True
 
     def remove(self, segment_id: str) -> None:
-        del self.segmentation_node.segments[segment_id]
+        """See `app/ports.py`."""
+        node = self.segmentation_node
+        node.removed[segment_id] = self._segment(segment_id)
+        del node.segments[segment_id]
 
     def locked(self, segment_id: str) -> bool:
+        """See `app/ports.py`."""
         return self._segment(segment_id).locked
 
     def set_locked(self, segment_id: str, locked: bool) -> None:
+        """See `app/ports.py`."""
         self._segment(segment_id).locked = locked
 
     def read_slices(
         self, segment_id: str, axis: SliceAxis, indices: Iterable[int] | None = None
     ) -> dict[int, Mask]:
+        """See `app/ports.py`."""
         slices = np.moveaxis(self._segment(segment_id).voxels, int(axis), 0)
         chosen = np.flatnonzero(slices.any(axis=(1, 2))).tolist() if indices is None else indices
         return {index: np.array(slices[index]) for index in chosen}
 
     def write_slices(self, segment_id: str, axis: SliceAxis, masks: Mapping[int, Mask]) -> None:
+        """See `app/ports.py`."""
         if self.locked(segment_id):
-            raise SessionError("A locked segment is not written.")
+            raise SessionError(_("The segment is locked: unlock it first."))
         slices = np.moveaxis(self._segment(segment_id).voxels, int(axis), 0)
         for index, mask in masks.items():
             slices[index] = mask
         self.set_axis(segment_id, axis)
 
     def edits(self, among: Collection[str] | None = None) -> dict[str, dict[int, Mask]]:
+        """See `app/ports.py`."""
         return {}
 
     def settle(self, segment_id: str | None = None) -> None:
-        pass
+        """See `app/ports.py`."""
 
     def digests(self, segment_id: str) -> dict[int, str]:
+        """See `app/ports.py`."""
         axis = self._axes.get(segment_id, SliceAxis.K)
         found = {index: digest_of(mask) for index, mask in self.read_slices(segment_id, axis).items()}
         return {index: digest for index, digest in found.items() if digest != EMPTY}
 
     def set_axis(self, segment_id: str, axis: SliceAxis) -> None:
+        """See `app/ports.py`."""
         self._axes[segment_id] = axis
 
     @contextmanager
     def streaming(self) -> Iterator[None]:
+        """See `app/ports.py`."""
         self._streaming += 1
         try:
             yield
@@ -193,37 +262,54 @@ class MemorySegments:
 
     @property
     def is_streaming(self) -> bool:
+        """See `app/ports.py`."""
         return self._streaming > 0
 
     surface_lacks = False
 
     def update_surface(self) -> None:
-        pass
+        """See `app/ports.py`."""
 
     def moved_with_volume(self) -> bool:
+        """See `app/ports.py`."""
         return True
 
     def close(self) -> None:
-        pass
+        """See `app/ports.py`."""
 
     def _segment(self, segment_id: str) -> MemorySegment:
-        return self.segmentation_node.segments[segment_id]
+        found = self.segmentation_node.segments.get(segment_id)
+        if found is None:
+            raise SessionError(_("There is no segment {segment!r}.").format(segment=segment_id))
+        return found
 
 
 class MemorySegmentations:
+    """Segmentations fit every volume that they were made for."""
+
     def check(self, segmentation: Handle, volume: Handle) -> None:
-        pass
+        """See `app/ports.py`."""
 
     def create(self, volume: Handle) -> Handle:
+        """See `app/ports.py`."""
         return MemorySegmentation(f"{volume.name} segmentation")
 
     def open(
         self, segmentation: Handle, volume: Handle, listener: SegmentsListener | None = None
     ) -> Segments:
-        return MemorySegments(segmentation, volume)
+        """See `app/ports.py`."""
+        return MemorySegments(segmentation, volume, listener)
 
     def name(self, segmentation: Handle) -> str:
+        """See `app/ports.py`."""
         return segmentation.name
+
+
+def orientation_of(geometry: VolumeGeometry, axis: SliceAxis) -> str:
+    """Return "axial", "coronal" or "sagittal": what the slices across an array axis are, by their normal."""
+    others = [2 - other for other in SliceAxis if other != axis]
+    normal = np.cross(geometry.ijk_to_ras[:3, others[0]], geometry.ijk_to_ras[:3, others[1]])
+    return ("sagittal", "coronal", "axial")[int(np.abs(normal).argmax())]
 
 
 class MemoryViews:
@@ -235,30 +321,37 @@ class MemoryViews:
         self.changes: tuple[Mapping[int, Mask], Mapping[int, Mask]] | None = None
 
     def shown(self, volume: Handle, axis: SliceAxis | None) -> ShownSlice | None:
+        """See `app/ports.py`."""
         chosen = self.looked_at if axis is None else axis
         return ShownSlice(chosen, self.indices[chosen], 0.0, chosen.name)
 
     def other_volume(self, view_name: str, volume: Handle) -> Handle | None:
+        """See `app/ports.py`."""
         return None
 
     def show_slice(self, volume: Handle, axis: SliceAxis, index: int) -> None:
+        """See `app/ports.py`."""
         self.indices[axis] = index
 
     def show_place_elsewhere(self, volume: Handle, ras: Sequence[float]) -> None:
-        pass
+        """See `app/ports.py`."""
 
     def show_changes(
         self, volume: Handle, axis: SliceAxis, added: Mapping[int, Mask], removed: Mapping[int, Mask]
     ) -> None:
+        """See `app/ports.py`."""
         self.changes = (added, removed)
 
     def hide_changes(self) -> None:
+        """See `app/ports.py`."""
         self.changes = None
 
     def orientation(self, volume: Handle, axis: SliceAxis) -> str:
-        return ("axial", "coronal", "sagittal")[axis]
+        """See `app/ports.py`."""
+        return orientation_of(volume.geometry, axis)
 
     def slices_in_words(self, volume: Handle, axis: SliceAxis) -> str:
+        """See `app/ports.py`."""
         return f"{self.orientation(volume, axis)} slices"
 
 
@@ -269,13 +362,15 @@ class MemoryMarkups:
         self.shown: tuple[ObjectMarkups, ...] = ()
 
     def sync(self, objects: Sequence[ObjectMarkups], volume: Handle | None) -> None:
+        """See `app/ports.py`."""
         self.shown = tuple(objects)
 
     def hide(self) -> None:
+        """See `app/ports.py`."""
         self.shown = ()
 
     def close(self) -> None:
-        pass
+        """See `app/ports.py`."""
 
 
 class MemoryTools:
@@ -287,6 +382,7 @@ class MemoryTools:
         self._object_id = 0
 
     def start(self, tool: Tool, obj: ObjectMarkups, volume: Handle) -> None:
+        """See `app/ports.py`."""
         self.tool, self._object_id = tool, obj.object_id
 
     def place(self, prompt: Prompt) -> None:
@@ -298,9 +394,11 @@ class MemoryTools:
             self._on_left(None)
 
     def stop(self) -> None:
+        """See `app/ports.py`."""
         self.tool = None
 
     def close(self) -> None:
+        """See `app/ports.py`."""
         self.stop()
 
 
@@ -318,34 +416,40 @@ class MemoryChoices:
         self._sessions: dict[int, list[tuple[Handle, Handle, str]]] = {}
 
     def session_of(self, volume: Handle | None, segmentation: Handle | None) -> str | None:
+        """See `app/ports.py`."""
         kept = self._sessions.get(id(volume), ())
         return next((text for _volume, other, text in kept if other is segmentation), None)
 
     def set_session_of(self, volume: Handle | None, segmentation: Handle | None, text: str | None) -> None:
+        """See `app/ports.py`."""
         if volume is None or segmentation is None:
             return
         others = [each for each in self._sessions.get(id(volume), ()) if each[1] is not segmentation]
         self._sessions[id(volume)] = [*others, (volume, segmentation, text)] if text else others
 
     def segmentation_of(self, volume: Handle) -> Handle | None:
+        """See `app/ports.py`."""
         kept = self._sessions.get(id(volume), ())
         return kept[-1][1] if kept else None
 
     def use_session_of(self, volume: Handle, segmentation: Handle | None) -> None:
+        """See `app/ports.py`."""
         self.set_session_of(volume, segmentation, self.session_of(volume, segmentation))
 
     def drop_sessions_of(self, volume: Handle) -> None:
+        """See `app/ports.py`."""
         self._sessions.pop(id(volume), None)
 
     def change_sessions_of(self, volume: Handle, change: Callable[[str], str]) -> None:
+        """See `app/ports.py`."""
         kept = self._sessions.get(id(volume), [])
         kept[:] = [(each, segmentation, change(text)) for each, segmentation, text in kept]
 
     def drop_lost_sessions(self) -> None:
-        pass
+        """See `app/ports.py`."""
 
     def close(self) -> None:
-        pass
+        """See `app/ports.py`."""
 
 
 class MemoryScene:
@@ -367,10 +471,12 @@ class MemoryScene:
         on_left: Callable[[Tool | None], None],
         later: Callable[[Callable[[], None]], None] | None,
     ) -> tuple[PromptMarkups, PromptTools]:
+        """See `app/ports.py`."""
         self.user = MemoryTools(on_edit, on_left)
         return self.markups, self.user
 
     def observe(self, listener: SceneListener) -> Callable[[], None]:
+        """See `app/ports.py`."""
         return lambda: None
 
 

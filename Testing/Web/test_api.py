@@ -1,0 +1,155 @@
+"""The API of the running server, used by Gradio's own client as a script would."""
+
+from __future__ import annotations
+
+import os
+import signal
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from MedSAMSlicerLib.core.input_files import read_prompts
+from MedSAMSlicerLib.io.labels import read_label
+
+from .conftest import BOX, GEOMETRY, SHAPE, body, dice
+from .running_server import RunningServer, running_server
+
+gradio_client = pytest.importorskip("gradio_client", reason="Gradio is not installed: pip install '.[web]'")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with running_server(tmp_path_factory.mktemp("server"), "--port", "0", "--upload-mb", "1") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return new_client(server, tmp_path_factory.mktemp("downloads"))
+
+
+def new_client(server: RunningServer, downloads: Path) -> Any:
+    return gradio_client.Client(
+        server.address, verbose=False, download_files=str(downloads), analytics_enabled=False
+    )
+
+
+def mask_of(client: Any, session: str) -> np.ndarray:
+    """The mask of the selected object, (K, J, I), slice by slice."""
+    volume = np.zeros(SHAPE, np.bool_)
+    for index in range(SHAPE[0]):
+        found = client.predict(session=session, slice=index, api_name="/mask")
+        runs = np.repeat(np.arange(len(found["runs"])) % 2 == 1, found["runs"])
+        volume[index] = runs.reshape(found["rows"], found["columns"])
+    return volume
+
+
+def test_every_action_is_a_typed_and_documented_endpoint(client: Any) -> None:
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert {
+        "/open", "/open_sample", "/state", "/window", "/end", "/add_object", "/select_object", "/change_object",
+        "/remove_object", "/prompt", "/prompt_mask", "/remove_prompt", "/set_range", "/import_prompts", "/propagate",
+        "/begin_propagation", "/cancel", "/accept", "/next_doubtful", "/undo", "/redo", "/take_offer", "/mask",
+        "/export",
+    } <= set(endpoints)  # fmt: skip
+    for name, endpoint in endpoints.items():
+        assert endpoint.get("description"), name
+        for parameter in endpoint["parameters"]:
+            assert parameter["python_type"]["type"] != "Any", (name, parameter["parameter_name"])
+
+
+def test_a_script_goes_from_a_file_to_a_mask_and_back(client: Any, ct_file: Path) -> None:
+    state = client.predict(file=gradio_client.handle_file(str(ct_file)), api_name="/open")
+    session = state["session"]
+    assert state["volume"]["shape_kji"] == list(SHAPE)
+    client.predict(session=session, name="body", color="#ff0000", api_name="/add_object")
+    state = client.predict(session=session, kind="box", slice=7, places=BOX, api_name="/prompt")
+    assert [obj["name"] for obj in state["objects"]] == ["body"]
+    preview = mask_of(client, session)
+    assert np.flatnonzero(preview.any(axis=(1, 2))).tolist() == [7]
+    progress = [each["run"]["busy"] for each in client.submit(session=session, api_name="/propagate")]
+    assert progress[-1] is False
+    mask = mask_of(client, session)
+    assert dice(mask, body()) > 0.85
+    for ending in ("seg.nrrd", "nii.gz"):
+        file = client.predict(session=session, format=ending, api_name="/export")
+        np.testing.assert_array_equal(read_label(file, GEOMETRY) != 0, mask)
+    prompts = client.predict(session=session, format="json", api_name="/export")
+    assert read_prompts(Path(prompts), GEOMETRY).objects[0].name == "body"
+    state = client.predict(
+        session=session, file=gradio_client.handle_file(str(prompts)), api_name="/import_prompts"
+    )
+    assert [obj["name"] for obj in state["objects"]] == ["body", "body (2)"]
+    client.predict(session=session, api_name="/undo")
+    client.predict(session=session, api_name="/undo")
+    np.testing.assert_array_equal(mask_of(client, session), preview)
+    assert client.predict(session=session, api_name="/end") is True
+    with pytest.raises(gradio_client.exceptions.AppError, match="This session has ended"):
+        client.predict(session=session, api_name="/state")
+
+
+def test_what_cannot_be_done_is_one_sentence_without_paths(
+    client: Any, ct_file: Path, tmp_path: Path, server: RunningServer
+) -> None:
+    text = tmp_path / "letter.txt"
+    text.write_text("no image")
+    with pytest.raises(gradio_client.exceptions.AppError) as refused:
+        client.predict(file=gradio_client.handle_file(str(text)), api_name="/open")
+    assert str(refused.value).startswith("letter.txt ")
+    assert str(server.folder) not in str(refused.value)
+    state = client.predict(file=gradio_client.handle_file(str(ct_file)), api_name="/open")
+    for arguments, sentence in (
+        ({"kind": "box", "slice": 99, "places": BOX}, "Slice 99 does not exist: axis k has slices 0 to 13."),
+        ({"kind": "point", "slice": 3, "places": [[1]]}, "A point needs one place"),
+        ({"kind": "box", "slice": 3, "places": BOX, "object": "liver"}, "There is no object 'liver'"),
+    ):
+        with pytest.raises(gradio_client.exceptions.AppError, match=sentence):
+            client.predict(session=state["session"], **arguments, api_name="/prompt")
+
+
+def test_a_file_that_is_too_large_is_refused_while_it_is_sent(server: RunningServer) -> None:
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="large.nii"\r\n\r\n'
+    request = urllib.request.Request(
+        f"{server.address}/gradio_api/upload",
+        head + bytes(2 << 20) + b"\r\n--x--\r\n",
+        {"Content-Type": "multipart/form-data; boundary=x"},
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request)
+    assert refused.value.code == 413
+    refused.value.close()
+    assert not [path for folder in server.private_folders() for path in folder.rglob("large*")]
+
+
+def test_nothing_of_the_data_is_logged(client: Any, ct_file: Path, server: RunningServer) -> None:
+    state = client.predict(file=gradio_client.handle_file(str(ct_file)), api_name="/open")
+    client.predict(session=state["session"], name="secret", api_name="/add_object")
+    log = server.log() + server.line
+    for word in ("secret", "ct.nii", state["session"]):
+        assert word not in log
+
+
+def test_a_server_that_is_ended_leaves_no_files(tmp_path: Path, ct_file: Path) -> None:
+    with running_server(tmp_path, "--port", "0", "--auth", "lab:wonder") as server:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{server.address}/page/viewer.js")
+        assert refused.value.code == 401
+        refused.value.close()
+        client = gradio_client.Client(
+            server.address,
+            verbose=False,
+            download_files=False,
+            headers={"Authorization": "Basic bGFiOndvbmRlcg=="},
+            analytics_enabled=False,
+        )
+        client.predict(file=gradio_client.handle_file(str(ct_file)), api_name="/open")
+        [private] = server.private_folders()
+        assert private.stat().st_mode & 0o777 == 0o700
+        assert [path.name for path in private.rglob("*.nii.gz") if path.parent.parent.parent == private]
+        assert server.end(signal.SIGTERM if os.name != "nt" else signal.SIGINT) in (0, 130, 143)
+        assert server.private_folders() == []
