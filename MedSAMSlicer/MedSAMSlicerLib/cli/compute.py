@@ -60,9 +60,13 @@ class SegmentedVolume:
 
 
 def segment_volume(
-    volume: Volume, prompts: PromptSet, file: CheckpointFile, settings: ComputeSettings
+    volume: Volume,
+    prompts: PromptSet,
+    file: CheckpointFile,
+    settings: ComputeSettings,
+    quiet: bool = False,
 ) -> SegmentedVolume:
-    """Load the checkpoint, propagate, describe. Raises what the engine and the loader raise."""
+    """Load the checkpoint, propagate, describe; `quiet` without messages. Raises what engine and loader raise."""
     start = time.perf_counter()
     model = load_named(file.path, file.checkpoint.config)
     if settings.adapters is not None:
@@ -83,13 +87,14 @@ def segment_volume(
     expected = estimate(segmenter, prompts)
     expected.check(available_bytes() if segmenter.precision.device.type == "cpu" else None)
     place = segmenter.precision.device
-    show_message(
-        f"About {duration(expected.seconds)} and {expected.peak_bytes / 1e9:.1f} GB of memory on {place}."
-    )
+    if not quiet:
+        show_message(
+            f"About {duration(expected.seconds)} and {expected.peak_bytes / 1e9:.1f} GB of memory on {place}."
+        )
     with ProgressBar("segmenting") as bar:
         result = segmenter.segment(
             prompts,
-            progress=lambda done, total, index: bar.update(done, total, f"slice {index}"),
+            progress=None if quiet else lambda done, total, index: bar.update(done, total, f"slice {index}"),
             cleanup=prompts.cleanup or "none",
             overlap=prompts.overlap or "keep",
         )

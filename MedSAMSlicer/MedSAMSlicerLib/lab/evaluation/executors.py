@@ -14,11 +14,11 @@ import re
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ...core.errors import MedSAMError
 from .report_data import CaseSkipped
@@ -35,6 +35,9 @@ from .work import (
 )
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
@@ -129,15 +132,29 @@ class DaskExecutor:
         Raises:
             MedSAMError: `distributed` is not installed, or there is no scheduler or no worker.
         """
+        ordered = sorted(tasks, key=lambda task: -sum(task.size))
+        for task, outcomes, error in self.results(measure_remotely, ordered):
+            yield from _failed(task, error) if error is not None else outcomes or ()
+
+    def results(
+        self, function: Callable[[T], R], tasks: Sequence[T]
+    ) -> Iterator[tuple[T, R | None, BaseException | None]]:
+        """What a function makes of each task on the workers, or why it failed, in the order in which they finish.
+
+        Closing the iterator cancels what is left.
+
+        Raises:
+            MedSAMError: `distributed` is not installed, or there is no scheduler or no worker.
+        """
         distributed = _distributed()
         with contextlib.closing(self._client(distributed)) as client:
-            waiting: dict[Any, CaseTask] = {}
+            waiting: dict[Any, T] = {}
             try:
-                for task in sorted(tasks, key=lambda task: -sum(task.size)):
-                    waiting[client.submit(measure_remotely, task, pure=False)] = task
+                for task in tasks:
+                    waiting[client.submit(function, task, pure=False)] = task
                 for future in distributed.as_completed(list(waiting), loop=client.loop):
                     task, error = waiting.pop(future), future.exception()
-                    yield from future.result() if error is None else _failed(task, error)
+                    yield task, future.result() if error is None else None, error
             finally:
                 if waiting:
                     with contextlib.suppress(

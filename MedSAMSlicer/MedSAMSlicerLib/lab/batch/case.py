@@ -1,0 +1,147 @@
+"""One case of a batch, a value that can be sent to another process or machine, and what comes of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ... import __version__
+from ...core.errors import MedSAMError
+from .table import PromptRow, prompts_of
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How every case is computed; those of `medsamslicer segment` of the same names.
+
+    Attributes:
+        model: id or file of the checkpoint.
+        sha256: of its file, which every machine must have.
+    """
+
+    model: str
+    sha256: str
+    device: str = "auto"
+    tier: str | None = None
+    threads: int | None = None
+    window: str = "auto"
+    cleanup: str = "none"
+    overlap: str = "keep"
+
+
+@dataclass(frozen=True)
+class BatchCase:
+    """What is to be segmented, and where it goes."""
+
+    name: str
+    volume: Path
+    output: Path
+    rows: tuple[PromptRow, ...]
+    options: BatchOptions
+    version: str = __version__
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with everything that the result depends on."""
+        status = self.volume.stat()
+        content = [asdict(replace(row, line=0)) for row in self.rows]
+        said = [
+            content,
+            asdict(self.options),
+            str(self.volume),
+            status.st_size,
+            status.st_mtime_ns,
+            self.version,
+        ]
+        return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode("utf-8")).hexdigest()
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What came of a case.
+
+    Attributes:
+        name: of the case.
+        output: the file with its masks; None when it failed.
+        objects: one description each, see `cli.compute.SegmentedVolume`.
+        error: why it failed, one sentence; empty when it did not.
+        seconds: from its volume to its file.
+        host: where it was computed.
+    """
+
+    name: str
+    output: str | None
+    objects: tuple[dict[str, Any], ...] = ()
+    error: str = ""
+    seconds: float = 0.0
+    host: str = ""
+
+
+def segment_case(case: BatchCase) -> CaseResult:
+    """Segment a case and write its masks; what goes wrong is in the result. One at a time in each process."""
+    began = time.perf_counter()
+    with _ONE_AT_A_TIME:
+        try:
+            objects = _segment(case)
+        except MedSAMError as error:
+            return _failed(case, str(error), began)
+        except Exception as error:  # noqa: BLE001 - one case must not end the others
+            first = str(error).partition("\n")[0]
+            return _failed(case, f"a fault of the program ({type(error).__name__}: {first}).", began)
+    return CaseResult(
+        case.name, str(case.output), tuple(objects), "", time.perf_counter() - began, socket.gethostname()
+    )
+
+
+def lost_case(case: BatchCase, error: BaseException | None) -> CaseResult:
+    """The result of a case that a cluster could not compute."""
+    if type(error).__name__ == "KilledWorker":
+        text = "it was killed on several workers of the cluster, perhaps for lack of memory."
+    elif isinstance(error, ImportError):
+        text = f"a worker of the cluster lacks this program or a package of it ({error})."
+    else:
+        text = f"a fault of the cluster ({type(error).__name__}: {error})."
+    return CaseResult(case.name, None, error=text)
+
+
+def _failed(case: BatchCase, text: str, began: float) -> CaseResult:
+    return CaseResult(case.name, None, (), text, time.perf_counter() - began, socket.gethostname())
+
+
+def _segment(case: BatchCase) -> Sequence[dict[str, Any]]:
+    from ...cli.compute import ComputeSettings, segment_volume
+    from ...cli.outputs import write_masks
+    from ...core.intensity import choose_window
+    from ...io.volumes import read_volume
+    from ...models.registry import Registry
+
+    host = socket.gethostname()
+    if case.version != __version__:
+        raise MedSAMError(f"The worker on {host} has version {__version__}, not {case.version}.")
+    if not case.volume.exists():
+        raise MedSAMError(
+            f"The worker on {host} does not see {case.volume}: data must lie at the same path on every machine."
+        )
+    options = case.options
+    volume = read_volume(case.volume)
+    prompts = replace(
+        prompts_of(case.rows, volume.geometry),
+        window=choose_window(volume.array, options.window, volume.modality, lambda _: None),
+        cleanup=options.cleanup,
+        overlap=options.overlap,
+    )
+    file = Registry.from_environment().open_saved(options.model, options.sha256)
+    result = segment_volume(
+        volume, prompts, file, ComputeSettings(options.device, options.tier, options.threads), quiet=True
+    )
+    write_masks(case.output, result.masks, volume, result.prompts.objects)
+    return result.objects

@@ -1,0 +1,112 @@
+"""`medsamslicer batch`: many volumes with a table of prompts."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...cli.argument_types import threads
+from ...cli.exit_codes import FAILED, OK
+from ...cli.models import loads
+from ...cli.terminal import UNTRIED_DEVICES, confirmation, duration, show_message
+from ...core.cleanups import CLEANUPS
+from ...core.errors import OutputError
+from ...core.tiers import TIERS
+from ...models.registry import BUNDLED_ID, Registry
+
+if TYPE_CHECKING:
+    from ..batch.case import CaseResult
+
+ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha", ".dcm")
+
+_DESCRIPTION = """Segment many volumes with the prompts of a table, one row a prompt.
+
+FOLDER holds the volumes: NIfTI, NRRD or MetaImage files, or folders with a DICOM series each. TABLE is CSV with the
+columns case (name of a file or folder), object (name of the segment), slice, box (x0 y0 x1 y1) or point (x y, then -
+beside the object), and maybe axis (k, j or i) and range (FIRST-LAST). Places are voxel indices as in
+`medsamslicer segment`.
+
+Cases that are done are not computed again: a batch that was stopped goes on where it was. OUT/report.csv has one line
+for each object. With --scheduler the workers of a Dask cluster compute; data, OUT and weights must lie at the same
+paths there.
+Exit code 1 when a case failed."""
+
+_EPILOG = """examples:
+  medsamslicer batch DATA --prompts prompts.csv -o results
+  medsamslicer batch DATA --prompts prompts.csv -o results --scheduler tcp://HOST:8786
+  dask scheduler; dask worker tcp://HOST:8786 --nthreads 1     # the cluster of the line above"""
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Declare the command."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "batch",
+        help="many volumes with a table of prompts",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--prompts", type=Path, required=True, metavar="TABLE", help="CSV, one row a prompt")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the results"
+    )
+    parser.add_argument("--format", choices=ENDINGS, default=ENDINGS[0], help="default: .seg.nrrd")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, such as tcp://HOST:8786")
+    parser.add_argument("--model", default=BUNDLED_ID, metavar="NAME|FILE", help=f"default: {BUNDLED_ID}")
+    parser.add_argument(
+        "--yes", action="store_true", help="use a checkpoint file whose hash is not known yet"
+    )
+    parser.add_argument(
+        "--device", default="auto", help=f"auto, cpu, cuda or mps (default: auto); {UNTRIED_DEVICES}"
+    )
+    parser.add_argument("--tier", choices=("auto", *TIERS), help="arithmetic (default: auto)")
+    parser.add_argument("--threads", type=threads, metavar="N", help="CPU threads of each case")
+    parser.add_argument(
+        "--window", default="auto", help="gray values, as in `medsamslicer segment` (default: auto)"
+    )
+    parser.add_argument("--cleanup", choices=CLEANUPS, default="none", help="of the masks (default: none)")
+    parser.add_argument("--overlap", choices=("keep", "highest"), default="keep", help="default: keep")
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
+    from ...io.atomic import reserved
+    from ..batch.case import BatchOptions
+    from ..batch.run import cases_of, run_batch
+    from ..batch.table import read_table
+
+    rows = read_table(arguments.prompts)
+    file = Registry.from_environment().open(arguments.model, confirmation(arguments.yes), loads)
+    model = str(Path(arguments.model).resolve()) if Path(arguments.model).is_file() else arguments.model
+    options = BatchOptions(
+        model,
+        file.sha256,
+        arguments.device,
+        None if arguments.tier in (None, "auto") else arguments.tier,
+        arguments.threads,
+        arguments.window,
+        arguments.cleanup,
+        arguments.overlap,
+    )
+    out: Path = arguments.output
+    cases = cases_of(arguments.folder, rows, out, arguments.format, options)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {out} cannot be made: {error.strerror or error}.") from error
+
+    def progress(number: int, of: int, result: CaseResult) -> None:
+        state = f"failed: {result.error}" if result.error else f"done in {duration(result.seconds)}"
+        show_message(f"{number} of {of}: {result.name}: {state}")
+
+    with reserved(out):
+        summary = run_batch(cases, out, arguments.scheduler, progress)
+    sys.stdout.write(
+        f"{summary.done} cases done, {summary.resumed} were done before, {summary.failed} failed: {summary.report}\n"
+    )
+    return FAILED if summary.failed else OK
