@@ -31,6 +31,7 @@ _REFOLLOWED = 1.3  # encodings per slice when a square follows the object, which
 _WORKING_BYTES_PER_PIXEL = 400  # of the frame; only where the system cannot be asked
 _STAGE_BYTES_PER_VOXEL = 560  # of the working grid, measured on 46,000 to 1.1 million voxels
 _FOREGROUND = 0.2  # of a slice: part of its voxels inside an object, of which one byte each is kept
+_FOREGROUND_OF_FRAME = 0.06  # the same of a frame of a video
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def estimate(
     prompts: PromptSet | int,
     axis: SliceAxis = SliceAxis.K,
     probe: Probe | None = None,
+    as_volumes: bool = True,
 ) -> Estimate:
     """Return what it will take to segment objects in a segmenter's volume.
 
@@ -105,6 +107,7 @@ def estimate(
         prompts: the objects; or how many, each over the whole volume along `axis`.
         axis: only used with a number of objects.
         probe: from :func:`measure`; None = measured now, which takes as long as three to six slices.
+        as_volumes: whether the finished masks are volumes; those of a video stay packed, frame by frame.
     """
     if isinstance(prompts, PromptSet):
         axis = prompts.axis
@@ -120,7 +123,7 @@ def estimate(
         "features": min(segmenter.cache_bytes, encoded * measured.features_bytes),
         "memories": _memories_bytes(segmenter, axis, len(lengths), measured),
         "stage": _stage_bytes(segmenter, axis, lengths),
-        "results": _results_bytes(segmenter, axis, lengths),
+        "results": _results_bytes(segmenter, axis, lengths, as_volumes),
     }
     seconds = encoded * measured.encode_seconds + sum(lengths) * measured.step_seconds
     seconds += sum(min(length, MOST_SLICES) for length in lengths) * measured.reading_seconds
@@ -233,11 +236,13 @@ def _stage_bytes(segmenter: VolumeSegmenter, axis: SliceAxis, lengths: list[int]
     return voxels * _STAGE_BYTES_PER_VOXEL + weights + kept + working
 
 
-def _results_bytes(segmenter: VolumeSegmenter, axis: SliceAxis, lengths: list[int]) -> int:
+def _results_bytes(segmenter: VolumeSegmenter, axis: SliceAxis, lengths: list[int], as_volumes: bool) -> int:
     """Packed slices of every object, and the finished volume of each."""
     config = segmenter.model.config
     rows, columns = segmenter.geometry.slice_shape(axis)
     low = (4 * config.image_size // config.stride) ** 2
+    if not as_volumes:
+        return sum(lengths) * (round(rows * columns * _FOREGROUND_OF_FRAME) + low)
     per_slice = round(rows * columns * (1 / 8 + _FOREGROUND)) + low
     planes, lines, samples = segmenter.geometry.shape
     return sum(lengths) * per_slice + len(lengths) * planes * lines * samples

@@ -11,8 +11,6 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from ..core import plan
 from ..core.errors import ObjectError
 from ..core.geometry import SliceAxis, VolumeGeometry
@@ -83,7 +81,7 @@ class ObjectRun:
         self._refined_for: Hashable = None
         self._propagator, self._geometry, self._axis, self._whole = propagator, geometry, axis, whole
         self.result = ObjectResult(prompts.name, prompts.color, geometry, axis)
-        self._tapers = propagator.network.facts.shown_previous
+        self._tapers = propagator.network.facts.shown_previous and propagator.options.tapers
         self._cache: dict[str, KeySlice] = {}
         self._drawn: dict[str, KeySlice] = {}  # the key slice that waits for the second network
         self._keys: Mapping[int, _Known] = {}
@@ -262,7 +260,7 @@ class ObjectRun:
             if now is None or now is before:
                 continue
             self.result.slices[index] = now
-            if before is None or not np.array_equal(before.bits, now.bits):
+            if before is None or before.packed != now.packed:
                 yield now.as_mask(self.result.name, index)
         self._note(latest.id, shown)
         self._refined_for = state

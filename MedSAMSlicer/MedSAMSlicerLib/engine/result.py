@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..core.cleanups import CLEANUPS
 from ..core.errors import MedSAMError
 from ..core.geometry import SliceAxis, VolumeGeometry
-from ..core.masks import pack_bits, unpack_bits
+from ..core.masks import PackedMask
 from ..core.prompts import OVERLAPS
 from .cleanup import clean
 from .key_slice import Prior
@@ -30,11 +30,10 @@ BoolVolume = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class StoredSlice:
-    """One slice of one object, small enough to keep a thousand: one bit a voxel, one byte a low-resolution logit.
+    """One slice of one object, small enough to keep thousands: the mask packed, one byte a low-resolution logit.
 
     Args:
-        shape: (rows, columns).
-        bits: the mask, packed.
+        packed: the mask.
         strength: uint8, the logits inside the mask, to decide between overlapping objects.
         iou: the network's own estimate of the mask's IoU, 0..1.
         object_score: logit, > 0 if the object is on this slice.
@@ -43,8 +42,7 @@ class StoredSlice:
         low: int8 (4h, 4w) logits in that view, for corrections; None where the object is not.
     """
 
-    shape: tuple[int, int]
-    bits: npt.NDArray[np.uint8]
+    packed: PackedMask
     strength: npt.NDArray[np.uint8]
     iou: float
     object_score: float
@@ -58,8 +56,7 @@ class StoredSlice:
         strength = (mask.logits[mask.mask].clip(0, 31.875) * _STRENGTH_STEPS).astype(np.uint8)
         low = None if mask.is_empty else quantized(mask.low)
         return cls(
-            (mask.mask.shape[0], mask.mask.shape[1]),
-            pack_bits(mask.mask),
+            PackedMask.from_array(mask.mask),
             strength,
             mask.iou,
             mask.object_score,
@@ -69,9 +66,14 @@ class StoredSlice:
         )
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return self.packed.shape
+
+    @property
     def mask(self) -> BoolVolume:
         """(rows, columns) bool."""
-        return unpack_bits(self.bits, self.shape)
+        return self.packed.to_array()
 
     @property
     def confidence(self) -> float:

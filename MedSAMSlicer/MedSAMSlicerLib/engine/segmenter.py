@@ -16,6 +16,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -62,12 +63,27 @@ READER_CACHE_BYTES = 256 << 20
 SCOPES = ("track", "video")
 
 
+@runtime_checkable
+class FrameSource(Protocol):
+    """Frames in color that are read one by one, such as those of a video file.
+
+    Attributes:
+        shape: (frames, rows, columns, 3).
+    """
+
+    shape: tuple[int, int, int, int]
+
+    def frame(self, index: int) -> npt.NDArray[np.uint8]:
+        """A frame, (rows, columns, 3) uint8: red, green and blue."""
+        ...
+
+
 class VolumeSegmenter:
     """Segments objects in one volume with one network.
 
     Args:
         array: (K, J, I) numbers of any kind; or (K, J, I, 3) uint8 for frames in color (red, green, blue), which are
-            shown as they are, without a window. Never changed.
+            shown as they are, without a window; or a source that reads such frames one by one, along K. Never changed.
         geometry: of the same shape.
         model: the network, in float32; it is moved to `device`.
         window: gray values to show to the network; None = guessed once from the volume. Color has none.
@@ -83,6 +99,7 @@ class VolumeSegmenter:
             `volume.stage.STAGES`; "off" leaves the slices as the network drew them. Frames in color have none.
         memory: which remembered slices count: "all", or "prune" without those that add least (faster, see
             :mod:`.bank`). Networks without memory have none to prune.
+        tapers: see :class:`~.tracker.TrackingOptions`.
 
     Raises:
         VolumeError: If shape and geometry differ, or a fourth axis is not that of color.
@@ -91,7 +108,7 @@ class VolumeSegmenter:
 
     def __init__(
         self,
-        array: npt.NDArray[np.generic],
+        array: npt.NDArray[np.generic] | FrameSource,
         geometry: VolumeGeometry,
         model: Network,
         window: Window | None = None,
@@ -105,14 +122,19 @@ class VolumeSegmenter:
         batched: bool | None = None,
         volume_stage: str = "auto",
         memory: str = "all",
+        tapers: bool = True,
     ) -> None:
-        self.color = _is_color(array, geometry)
         self.array, self.geometry = array, geometry
-        self.window = COLOR_WINDOW if self.color else window or choose_window(array, "auto")
+        self.color = _is_color(array, geometry)
+        if isinstance(array, FrameSource):
+            self.window = COLOR_WINDOW
+        else:
+            self.window = COLOR_WINDOW if self.color else window or choose_window(array, "auto")
         self.precision: Precision = choose(device, tier, model)
         self.model = model.to(self.precision.device).eval()
         self.threads = threads
-        self.options = TrackingOptions(patience, self._crop_policy(crop_margin), self._memory_policy(memory))
+        crop, kept = self._crop_policy(crop_margin), self._memory_policy(memory)
+        self.options = TrackingOptions(patience, crop, kept, tapers)
         self._batched = batched
         self.cache_bytes = cache_bytes
         sam2 = self.model if isinstance(self.model, SAM2) else None
@@ -222,6 +244,10 @@ class VolumeSegmenter:
         The bundled network learned from gray volumes alone, but it has three channels and is given color too: on an
         endoscopy video it did no worse with color than with luma.
         """
+        if isinstance(self.array, FrameSource):
+            if axis is not SliceAxis.K:
+                raise VolumeError(f"The frames of a video lie along k, not along {axis.name.lower()}.")
+            return self.array.frame(index)
         taken = np.take(self.array, index, axis=int(axis))
         return np.asarray(taken, np.uint8) if self.color else self.window.apply(taken)
 
@@ -254,7 +280,7 @@ class VolumeSegmenter:
     # -------------------------------------------------------------------------------------------------------- inside
 
     def _refiner(self, axis: SliceAxis) -> Refiner | None:
-        if self._stage is None:
+        if self._stage is None or isinstance(self.array, FrameSource):
             return None
         slices = np.moveaxis(self.array, int(axis), 0)
 
@@ -336,8 +362,12 @@ class VolumeSegmenter:
                 yield from tracker.propagate(-1, first, cancel, counter)
 
 
-def _is_color(array: npt.NDArray[np.generic], geometry: VolumeGeometry) -> bool:
+def _is_color(array: npt.NDArray[np.generic] | FrameSource, geometry: VolumeGeometry) -> bool:
     """Return whether the slices of an array are in color; VolumeError when it is neither gray nor color."""
+    if isinstance(array, FrameSource):
+        if array.shape[:3] != geometry.shape:
+            raise VolumeError(f"The video has shape {array.shape}, but its geometry is for {geometry.shape}.")
+        return True
     if array.shape == geometry.shape:
         return False
     if array.shape != (*geometry.shape, 3):

@@ -38,11 +38,14 @@ class TrackingOptions:
             0 = never. A track between two key slices never ends early.
         crop: the square that follows the object; None = whole slices.
         memory: which of the remembered slices count, one of `MEMORY_POLICIES`.
+        tapers: whether an object ends where a given slice range ends, as in a volume; the frames of a video end
+            where the user stopped looking.
     """
 
     patience: int = 3
     crop: CropPolicy | None = None
     memory: str = "all"
+    tapers: bool = True
 
 
 class Tracker:
@@ -125,7 +128,8 @@ class Tracker:
         if not self.network.remembers:
             return shown
         slices = self.track.slices
-        if len(self._keys) > 1 or slices[-1] in (0, self.network.slice_count - 1):
+        at_end = slices[-1] in (0, self.network.slice_count - 1)
+        if len(self._keys) > 1 or at_end or not self._options.tapers:
             return shown  # where the object ends is not known
         last = torch.tensor([float(len(slices))], device=shown.device)
         return tapered(shown, self._position + 1, last, self._key_area)

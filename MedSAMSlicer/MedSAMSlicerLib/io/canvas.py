@@ -1,10 +1,8 @@
-"""A colour picture in memory: smooth lines, discs, words, and PNG at the end. Numpy and zlib only."""
+"""A colour picture in memory: smooth lines, discs, words, and PNG at the end. Numpy only."""
 
 from __future__ import annotations
 
 import itertools
-import struct
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +10,7 @@ import numpy.typing as npt
 
 from ..core.geometry import FloatArray
 from .lettering import text_strokes, text_width
+from .png import encode_png
 
 Color = tuple[float, float, float]
 _MARGIN = 2  # pixels around a shape in which its soft edge fades
@@ -77,12 +76,7 @@ class Canvas:
     def png(self) -> bytes:
         """The picture as an 8-bit RGB PNG file."""
         pixels = np.clip(np.round(self.pixels * 255.0), 0, 255).astype(np.uint8)
-        height, width = pixels.shape[:2]
-        rows = np.zeros((height, 1 + 3 * width), dtype=np.uint8)  # each row begins with its filter, 0
-        rows[:, 1:] = pixels.reshape(height, -1)
-        header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-        chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 6)), (b"IEND", b""))
-        return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, data) for name, data in chunks)
+        return encode_png(pixels)
 
 
 def resampled(
@@ -129,7 +123,3 @@ def _weights(
     rows = np.broadcast_to(np.arange(size)[:, np.newaxis], indices.shape)
     np.add.at(weights, (rows, np.clip(indices, 0, count - 1)), shares / shares.sum(axis=1, keepdims=True))
     return weights, (centres >= 0.0) & (centres <= count)
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

@@ -1,4 +1,4 @@
-"""Pictures of one slice (PNG, JPEG, BMP, TIFF) as masks: checked before a native library reads them."""
+"""Pictures of one slice or frame (PNG, JPEG, BMP, TIFF): checked before a native library reads them."""
 
 from __future__ import annotations
 
@@ -47,6 +47,31 @@ def read_picture(path: Path, shape: tuple[int, int], what: str) -> npt.NDArray[A
         GeometryError: when it has another shape, before anything of its size is allocated.
         VolumeError: when it is damaged.
     """
+    array = _pixels(path, shape, what)
+    return np.asarray(array if array.ndim == 2 else array[..., :3].max(axis=-1))
+
+
+def read_color_picture(path: Path, shape: tuple[int, int], what: str) -> npt.NDArray[np.uint8]:
+    """Red, green and blue, (rows, columns, 3) uint8, of a picture that must have the shape of `what`.
+
+    Gray is shown as a color, 16 bits become 8, and transparency does not count.
+
+    Raises:
+        GeometryError, VolumeError: as :func:`read_picture`, and of pixels that are neither 8 nor 16 bits.
+    """
+    array = _pixels(path, shape, what)
+    if array.dtype == np.uint16:
+        array = (array >> 8).astype(np.uint8)
+    if array.dtype != np.uint8:
+        raise VolumeError(f"{path} has pixels of type {array.dtype}, but 8 or 16 bits a color are needed.")
+    if array.ndim == 2 or array.shape[-1] < 3:  # gray, or gray with transparency
+        gray = array if array.ndim == 2 else array[..., 0]
+        return np.repeat(gray[..., np.newaxis], 3, axis=-1)
+    return np.ascontiguousarray(array[..., :3])
+
+
+def _pixels(path: Path, shape: tuple[int, int], what: str) -> npt.NDArray[Any]:
+    """(rows, columns) or (rows, columns, channels) as they are stored."""
     _check_whole(path)
     with quiet_itk():
         reader = _reader(path)
@@ -55,10 +80,9 @@ def read_picture(path: Path, shape: tuple[int, int], what: str) -> npt.NDArray[A
             found = " x ".join(str(n) for n in reversed(size))
             raise GeometryError(f"{path} has {found} pixels, but {what} has {shape[0]} x {shape[1]}.")
         try:
-            array = sitk.GetArrayFromImage(reader.Execute())
+            return np.asarray(sitk.GetArrayFromImage(reader.Execute()))
         except RuntimeError as error:
             raise VolumeError(f"{path} is truncated or damaged: its pixels cannot be read.") from error
-    return np.asarray(array if array.ndim == 2 else array[..., :3].max(axis=-1))
 
 
 def _kind(start: bytes) -> str | None:

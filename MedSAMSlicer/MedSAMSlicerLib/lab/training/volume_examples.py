@@ -20,7 +20,7 @@ from ...core.geometry import SliceAxis, VolumeGeometry
 from ...core.intensity import Window
 from ...core.prompts import MaskPrompt, ObjectPrompts, Prompt, PromptSet, SliceRef
 from ...engine.second_reader import SecondReader
-from ...engine.segmenter import VolumeSegmenter
+from ...engine.segmenter import FrameSource, VolumeSegmenter
 from ...engine.volume.channels import binned, channels
 from ...engine.volume.evidence import VolumeEvidence, gather
 from ...engine.volume.stack import fused, stacked
@@ -120,7 +120,9 @@ def _evidence(
         if click is None:
             break
         given.append(click)
-    slices = np.moveaxis(segmenter.array, int(target.axis), 0)
+    array = segmenter.array
+    assert not isinstance(array, FrameSource)  # it is a volume
+    slices = np.moveaxis(array, int(target.axis), 0)
     return gather(
         obj,
         live.result().objects[0].slices,
