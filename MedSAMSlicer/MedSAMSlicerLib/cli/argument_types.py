@@ -45,3 +45,13 @@ def split_label(text: str) -> tuple[Path, str | None]:
     if not comma or whole.exists() or not label.strip():
         return whole, None
     return expanded(name), label.strip()
+
+
+def split_window(text: str) -> tuple[Path, str]:
+    """`FILE` or `FILE,WINDOW`, of which both may hold a comma: the file, and "auto" where no window is given."""
+    words = text.strip().split(",")
+    for count in range(len(words), 0, -1):
+        path = expanded(",".join(words[:count]))
+        if path.exists():
+            return path, ",".join(words[count:]) or "auto"
+    return expanded(words[0]), ",".join(words[1:]) or "auto"

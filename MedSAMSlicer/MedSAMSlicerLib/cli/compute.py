@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from ..core.geometry import VolumeGeometry
+from ..core.intensity import choose_window
 from ..core.prompts import PromptSet
 from ..engine.devices import chosen_device
 from ..engine.estimate import estimate
 from ..engine.process_memory import available_bytes
 from ..engine.result import ObjectResult, SegmentationResult
 from ..engine.segmenter import DEFAULT_CACHE_BYTES, VolumeSegmenter
+from ..io.fusion import Channel, fused
 from ..io.segmentations import Mask
 from ..io.volumes import Volume
 from ..models.registry import CheckpointFile
@@ -27,7 +29,10 @@ from .terminal import ProgressBar, duration, show_message
 
 @dataclass(frozen=True)
 class ComputeSettings:
-    """How to compute: the options of the same names. None = the engine's own choice."""
+    """How to compute: the options of the same names. None = the engine's own choice.
+
+    `channels` are volumes that the network sees beside the one that is segmented.
+    """
 
     device: str = "auto"
     tier: str | None = None
@@ -36,6 +41,7 @@ class ComputeSettings:
     volume_stage: str = "auto"
     memory: str = "all"
     adapters: Path | None = None
+    channels: tuple[Channel, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +78,13 @@ def segment_volume(
     if settings.adapters is not None:
         load_adapters(model, settings.adapters)
     loaded = time.perf_counter()
+    shown = volume.array
+    if settings.channels:
+        window = prompts.window or choose_window(volume.array, "auto", volume.modality)
+        shown = fused((Channel(volume, window), *settings.channels))
+        prompts = replace(prompts, window=window)
     segmenter = VolumeSegmenter(
-        volume.array,
+        shown,
         volume.geometry,
         model,
         prompts.window,
@@ -100,7 +111,11 @@ def segment_volume(
         )
     precision = segmenter.precision
     return SegmentedVolume(
-        prompts=replace(prompts, tier=precision.tier.value, window=segmenter.window),
+        prompts=replace(
+            prompts,
+            tier=precision.tier.value,
+            window=prompts.window if settings.channels else segmenter.window,
+        ),
         masks=result.masks,
         objects=[_described(obj, result, volume.geometry) for obj in result.objects],
         seconds={"load": loaded - start, "segment": time.perf_counter() - loaded},

@@ -23,7 +23,7 @@ from ..core.errors import (
 )
 from ..core.tiers import TIERS
 from ..models.registry import BUNDLED_ID, CheckpointFile, Registry
-from .argument_types import expanded, positive, split_label, threads
+from .argument_types import expanded, positive, split_label, split_window, threads
 from .exit_codes import OK, UsageError
 from .models import loads
 from .outputs import (
@@ -40,6 +40,7 @@ from .terminal import UNTRIED_DEVICES, confirmation, duration, show_message, war
 
 if TYPE_CHECKING:
     from ..core.prompts import PromptSet
+    from ..io.fusion import Channel
     from ..io.volumes import Volume
     from .compute import SegmentedVolume
 
@@ -61,6 +62,7 @@ _EPILOG = """examples:
   medsamslicer segment mr.nrrd --axis i --line lesion=30,50,60,71,64 -o lesion.seg.nrrd
   medsamslicer segment dicom_folder --ras --box liver=-80,-40,10,60,70,10 -o liver.dcm
   medsamslicer segment ct.nii.gz --mask liver=31,liver_of_one_slice.nii.gz --json -o liver.seg.nrrd
+  medsamslicer segment ct.nii.gz --channel pet.nii.gz,pet --channel mr.nii.gz --box t=31,90,80,120,110 -o t.seg.nrrd
   medsamslicer segment ct.nii.gz --box a=3,10,10,40,40 --save-prompts a.json -o a.seg.nrrd
   medsamslicer segment ct.nii.gz --prompts a.json -o again.seg.nrrd     # the same mask, bit for bit"""
 
@@ -107,6 +109,13 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--window",
         help="gray values: auto, a CT preset such as soft-tissue or lung, percentile, pet, full or LOWER,UPPER "
         "(default: auto)",
+    )
+    network.add_argument(
+        "--channel",
+        action="append",
+        default=[],
+        metavar="FILE[,WINDOW]",
+        help="a registered volume, such as PET or MR, that the network sees beside this one; at most two",
     )
     network.add_argument(
         "--volume-stage",
@@ -174,6 +183,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     if not arguments.given and arguments.prompts is None:
         raise UsageError("segment needs a prompt: --box, --point, --line, --mask or --prompts")
+    if len(arguments.channel) > 2:
+        raise UsageError(f"--channel can be given twice, not {len(arguments.channel)} times")
     start = time.perf_counter()
     check_targets(
         arguments.volume,
@@ -209,6 +220,7 @@ def _run(arguments: argparse.Namespace, start: float) -> int:
         arguments.volume_stage,
         arguments.memory,
         arguments.adapters,
+        _channels(arguments),
     )
     result = segment_volume(volume, prompts, checkpoint, settings)
     write_start = time.perf_counter()
@@ -223,10 +235,18 @@ def _run(arguments: argparse.Namespace, start: float) -> int:
     return OK
 
 
+def _channels(arguments: argparse.Namespace) -> tuple[Channel, ...]:
+    """The volumes of --channel, each with its window."""
+    from ..io.fusion import read_channel
+
+    return tuple(read_channel(*split_window(text), warn) for text in arguments.channel)
+
+
 def _other_inputs(arguments: argparse.Namespace) -> dict[Path, str]:
     """Files beside the volume that must stay as they are; the prompts may be saved where they came from."""
     masks = [split_label(text.rest_after_slice())[0] for text in arguments.given if text.kind == "mask"]
     inputs = dict.fromkeys(masks, "the file of a --mask")
+    inputs.update((split_window(text)[0], "the file of a --channel") for text in arguments.channel)
     if arguments.adapters is not None:
         inputs[arguments.adapters] = "the file of the --adapters"
     if arguments.model is not None:
@@ -370,6 +390,7 @@ def _report(
             },
             "axis": result.prompts.axis.name.lower(),
             "window": json.loads(result.prompts.window.to_json()) if result.prompts.window else None,
+            "channels": arguments.channel,
             "checkpoint": {
                 "id": checkpoint.checkpoint.id,
                 "path": str(checkpoint.path),

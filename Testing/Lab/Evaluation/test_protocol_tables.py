@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from MedSAMSlicerLib.core.prompts import Box, MaskPrompt
+from MedSAMSlicerLib.core.prompts import Box, MaskPrompt, Point, box_from_voxels
 from MedSAMSlicerLib.lab.evaluation.accuracy_report import as_markdown
 from MedSAMSlicerLib.lab.evaluation.html_report import as_html
 from MedSAMSlicerLib.lab.evaluation.protocol import (
@@ -22,7 +24,9 @@ from MedSAMSlicerLib.lab.evaluation.protocol_tables import (
     key_slices_table,
     protocol_tables,
     radioactive_table,
+    study_table,
 )
+from MedSAMSlicerLib.lab.evaluation.study_protocol import STUDY_PROTOCOLS, mean_iou
 
 from .labeled_volumes import GEOMETRY, brick, target_of
 from .reports import OURS, measurement, report
@@ -109,3 +113,35 @@ def test_the_tables_stand_in_the_report_only_where_they_say_something() -> None:
     assert "Key slices:" in as_markdown(made)
     assert "CVPR 2025" not in as_markdown(made)
     assert "<h3>Key slices</h3>" in as_html(made)
+
+
+def test_the_grid_of_the_sam2_study_prompts_slices_and_parts_as_it_says() -> None:
+    mask = brick()
+    held = np.flatnonzero(mask.any(axis=(1, 2)))
+    mask[held[0]] = False
+    mask[held[0], 2:5, 2:5] = mask[held[0], 2:4, 8:10] = mask[held[0], 9, 2] = mask[held[0], 12, 12] = True
+    target = target_of(mask)
+    cells = {protocol.cell: protocol for protocol in STUDY_PROTOCOLS}
+    assert len(cells) == 35
+    assert cells["middle, box, both ways"].prompted_slices(target) == (int(held[len(held) // 2]),)
+    assert cells["largest, box, forward"].prompted_slices(target) == (target.largest_slice,)
+    assert len(cells["three, mask, both ways"].prompted_slices(target)) == 3
+    points = cells["first, points, forward"].first(target, GEOMETRY, [0])
+    assert [type(point) for point in points] == [Point] * 3
+    assert len(cells["first, point, forward"].first(target, GEOMETRY, [0])) == 1
+    [one], [three] = (
+        cells[f"first, {given}, forward"].first(target, GEOMETRY, [0]) for given in ("box", "boxes")
+    )
+    assert one == box_from_voxels(GEOMETRY, one.slice, 2, 2, 5, 5)
+    assert three == box_from_voxels(GEOMETRY, three.slice, 2, 2, 10, 10)
+    assert cells["first, box, forward"].slice_range(target) is None
+
+
+def test_the_table_of_the_study_is_the_iou_of_the_slices_that_hold_the_object() -> None:
+    name = next(p.name for p in STUDY_PROTOCOLS if p.cell == "middle, box, both ways")
+    made = replace(
+        measurement(protocol=name, dices=(0.5,)), slice_range=(3, 4), slices=((3, 1.0), (4, 0.5), (9, 0.0))
+    )
+    assert mean_iou(made) == pytest.approx((1 + 1 / 3) / 2)
+    table = study_table(report(made))
+    assert table.rows == (("middle", "both", OURS, "1", "–", "–", ".667", "–", "–"),)

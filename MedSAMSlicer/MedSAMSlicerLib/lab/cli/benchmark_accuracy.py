@@ -39,7 +39,10 @@ FOLDERS = {"accuracy": "accuracy", "effort": "effort"}
 """Where results go unless --out says so; by what is measured."""
 
 _LINE_EVERY_S = 30.0  # where the error output is no terminal
-_SUITES = ("standard", "prompts", "pipelines", "effort", "key-slices", "cvpr25", "radioactive", "medsam2-44")
+_SUITES = (
+    *("standard", "prompts", "pipelines", "effort", "key-slices", "cvpr25", "radioactive", "medsam2-44"),
+    "sam2-study",
+)
 _KEY_SLICES = (1, 2, 3, 5)
 _DESCRIPTIONS = {
     "accuracy": "Measure how well labeled volumes, pictures and videos are segmented from the prompts that a user "
@@ -64,7 +67,8 @@ all machines, with the same version of this program; start its workers with one 
 _MORE_EXAMPLES = {
     "accuracy": """
   medsamslicer benchmark accuracy --data DATA --suite cvpr25
-  medsamslicer benchmark accuracy --data DATA --key-slices 1 --key-slices 3"""
+  medsamslicer benchmark accuracy --data DATA --key-slices 1 --key-slices 3
+  medsamslicer benchmark accuracy --data DATA --suite sam2-study --model sam2.1-large --no-baselines"""
 }
 
 

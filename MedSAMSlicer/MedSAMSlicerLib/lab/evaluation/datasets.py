@@ -1,8 +1,10 @@
 """Labeled volumes, pictures and videos to measure on: from a manifest, or from a folder of image and label pairs.
 
 A manifest is a JSON list; of each row these fields are read: "name", "image" and "label" (paths beside the manifest;
-no label = not a case), "modality", "labels" {value: {"name": ...}}, "target" and "kind". An image may be a volume, a
-picture, a folder with a DICOM series or one with the frames of a video; then the label may be a folder of masks.
+no label = not a case), "modality", "labels" {value: {"name": ...}}, "target", "kind" and "channels" (one or two
+further volumes of the case that the network sees beside it, each as "FILE" or {"image": FILE, "window": ...}). An
+image may be a volume, a picture, a folder with a DICOM series or one with the frames of a video; then the label may be
+a folder of masks.
 Where "target" says `NAME = labels A-B`, as for a tumor whose parts have labels of their own, those labels together are
 the one target of that case. "kind" (volume, image, video) is needed only for a video that is a gray volume.
 
@@ -16,7 +18,8 @@ Without a manifest, pairs are found by their names, with these rules:
    `X_0000` goes with `X`.
 3. A video is a folder `frames` (or one below it, or one below `JPEGImages`, as in DAVIS) beside a folder of masks, as
    in rule 2. Elsewhere, pictures in one folder are pictures of their own.
-4. `.npz` files as in the CVPR 2025 competition (:mod:`.npz_cases`), their labels in the same file, or in one of the
+4. A folder laid out as SA-Med2D-20M (:mod:`..samed2d`): each mask is a case of its own.
+5. `.npz` files as in the CVPR 2025 competition (:mod:`.npz_cases`), their labels in the same file, or in one of the
    same name in another folder.
 
 Volumes are NIfTI, NRRD and MetaImage, pictures PNG, JPEG, BMP and TIFF; a file of NIfTI, NRRD, MetaImage or DICOM with
@@ -44,8 +47,10 @@ import numpy.typing as npt
 from ...core.errors import VolumeError
 from ...core.geometry import SliceAxis, VolumeGeometry
 from ...engine.cleanup import components
+from ...io.fusion import channels_of, with_channels
 from ...io.labels import read_label
 from ...io.volumes import Volume, read_volume
+from ..samed2d import find_pictures, is_samed2d
 from .frames import kind_of, read_labeled_frames
 from .measurement import IMAGE, VIDEO, VOLUME
 from .npz_cases import MiddleBox, find_npz, is_npz, modality_of_npz, read_boxes, read_npz
@@ -73,6 +78,8 @@ class Case:
         names: label value -> what it is.
         joined: name and label values of the one target they make together; None = each label is a target.
         kind: VOLUME, IMAGE or VIDEO.
+        channels: volumes that are shown beside the image, each with its window; then the case is in color.
+        window: of the image, where there are channels.
     """
 
     name: str
@@ -82,6 +89,8 @@ class Case:
     names: Mapping[int, str] = field(default_factory=dict)
     joined: tuple[str, tuple[int, ...]] | None = None
     kind: str = VOLUME
+    channels: tuple[tuple[Path, str], ...] = ()
+    window: str = "auto"
 
     @property
     def is_series(self) -> bool:
@@ -142,6 +151,12 @@ def find_cases(data: Path) -> list[Case]:
         raise VolumeError(f"{data} does not exist.")
     if manifest.is_file():
         cases = _from_manifest(manifest)
+    elif is_samed2d(data):
+        cases = [
+            Case(mask.path.stem, picture.path, mask.path, picture.modality, {1: mask.name}, kind=IMAGE)
+            for picture in find_pictures(data)
+            for mask in picture.masks
+        ]
     else:
         pairs = find_pairs(data)
         cases = [Case(p.name, p.image, p.label, kind=kind_of(p.image, p.label)) for p in pairs]
@@ -236,7 +251,8 @@ def _read(case: Case) -> tuple[Volume, Labels]:
     if case.kind != VOLUME:
         return read_labeled_frames(case.image, case.label)
     volume = read_volume(case.image)
-    return volume, read_label(case.label, volume.geometry)
+    labels = read_label(case.label, volume.geometry)
+    return with_channels(volume, case.channels, case.window), labels
 
 
 def largest_component(mask: BoolVolume) -> BoolVolume:
@@ -272,4 +288,5 @@ def _case(row: Mapping[str, Any], folder: Path) -> Case:
     kind = str(row.get("kind") or (VOLUME if is_npz(image) else kind_of(image, label)))
     if kind not in KINDS:
         raise ValueError(f"the kind of a case is one of {', '.join(KINDS)}, not {kind!r}")
-    return Case(str(row["name"]), image, label, modality, names, members, kind)
+    channels, window = channels_of(row, folder), str(row.get("window") or "auto")
+    return Case(str(row["name"]), image, label, modality, names, members, kind, channels, window)

@@ -6,6 +6,7 @@ from .cvpr_protocol import CVPR25, CvprProtocol
 from .error_click import CLICK_3D, POSITIVE_CLICK_3D
 from .prompt_protocol import BACKWARD, BOTH, DIRECTIONS, FORWARD, Correction, PromptProtocol
 from .radioactive_protocol import RADIOACTIVE
+from .study_protocol import STUDY_PROTOCOLS
 
 __all__ = [
     "BACKWARD",
@@ -68,6 +69,7 @@ PROTOCOLS: dict[str, PromptProtocol] = {
         PromptProtocol(MEDSAM2_44[1], ranged=False, corrections=10, correct_with=POSITIVE_CLICK_3D),
         CvprProtocol(CVPR25),
         *RADIOACTIVE,
+        *STUDY_PROTOCOLS,
     )
 }
 """Protocols by name. After "box+range, 10 clicks" eleven interactions were needed, after "10 clicks" ten."""
@@ -91,6 +93,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "cvpr25": (CVPR25,),
     "radioactive": tuple(protocol.name for protocol in RADIOACTIVE),
     "medsam2-44": MEDSAM2_44,
+    "sam2-study": tuple(protocol.name for protocol in STUDY_PROTOCOLS),
 }
 """Names of protocols that are measured together."""
 

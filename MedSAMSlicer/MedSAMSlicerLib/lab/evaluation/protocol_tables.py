@@ -1,4 +1,4 @@
-"""Tables of protocols that have measures of their own: key slices, CVPR 2025, RadioActive and MedSAM2#44."""
+"""Tables of protocols with measures of their own: key slices, CVPR 2025, RadioActive, MedSAM2#44, the SAM 2 study."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from .measurement import Measurement
 from .protocol import KEY_SLICES, MEDSAM2_44, SUITES, boxed_key_slices, drawn_key_slices
 from .report_data import AccuracyReport
 from .statistics import mean_of
+from .study_protocol import FRAMES, STUDY_PROMPTS, STUDY_PROTOCOLS, mean_iou
 from .summary import corrections_in, runners_of, settings_of
 from .tables import NOTHING, Table, number, score, seconds
 
@@ -18,7 +19,13 @@ _CLICKS = (0, 1, 2, 3, 5, 10)
 
 def protocol_tables(report: AccuracyReport) -> list[Table]:
     """All of them; those of protocols that were not measured have no rows."""
-    return [key_slices_table(report), cvpr_table(report), clicks_table(report), radioactive_table(report)]
+    return [
+        key_slices_table(report),
+        cvpr_table(report),
+        clicks_table(report),
+        radioactive_table(report),
+        study_table(report),
+    ]
 
 
 def key_slices_table(report: AccuracyReport) -> Table:
@@ -134,3 +141,24 @@ def radioactive_table(report: AccuracyReport) -> Table:
         "for a point and 12 for a scribble."
     )
     return Table("RadioActive", columns, tuple(rows), 2, note)
+
+
+def study_table(report: AccuracyReport) -> Table:
+    """The mean IoU by frame, direction and prompt, as the study "SAM 2: an application to medical images" has it."""
+    measured = {(runner, protocol): members for runner, protocol, members in settings_of(report)}
+    ways = sorted({(FRAMES.index(p.frame), p.direction) for p in STUDY_PROTOCOLS})
+    rows = []
+    for place, direction in ways:
+        cells = {p.given: p for p in STUDY_PROTOCOLS if (p.frame, p.direction) == (FRAMES[place], direction)}
+        for runner in runners_of(report):
+            found = [measured.get((runner, cells[given].name), []) for given in STUDY_PROMPTS]
+            if any(found):
+                shown = next(filter(None, found))
+                scores = [score(mean_of(map(mean_iou, members))) if members else NOTHING for members in found]
+                rows.append((FRAMES[place], direction, runner, str(len(shown)), *scores))
+    columns = ("slice", "direction", "runner", "targets", *STUDY_PROMPTS)
+    note = (
+        "Mean IoU of the slices that hold the object, the mean over targets. No range is given; what is drawn beyond "
+        "the object does not count here."
+    )
+    return Table("SAM 2 study", columns, tuple(rows), 3, note)

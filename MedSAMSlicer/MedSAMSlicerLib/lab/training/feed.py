@@ -49,7 +49,7 @@ def clip_length(settings: TrainSettings, number: int) -> int:
     """Slices of the clips of a batch. Stage 1: single slices and pairs; stage 2: mostly longer clips."""
     source = Source(seed_of(settings.seed, _LENGTHS, number))
     if settings.stage == 1 or source.chance(settings.single_share):
-        return 2 if source.chance(0.15) else 1
+        return 2 if source.chance(settings.pair_share) else 1
     return source.integer(settings.shortest, settings.longest)
 
 
@@ -90,7 +90,7 @@ class VolumeStream:
         training, held_out = split(cases, settings.data, settings.seed)
         warn = training != held_out and rank == worker == 0
         volumes = read_cases(training, settings.data.window, warn)
-        shortest = settings.shortest if settings.stage == 2 else 2
+        shortest = settings.shortest if settings.stage == 2 else 2 if settings.pair_share else 1
         self.clips = VolumeClips(volumes, settings.size, margin, Augmentation(), shortest)
 
     def batch(self, number: int) -> Batch:

@@ -21,8 +21,12 @@ import SimpleITK as sitk
 from ...core.errors import MedSAMError, VolumeError
 from ...core.geometry import SliceAxis, VolumeGeometry
 from ...core.intensity import Window, choose_window
+from ...engine.segmenter import COLOR_WINDOW
+from ...io.fusion import channels_of, with_channels
 from ...io.labels import read_label
-from ...io.volumes import read_volume
+from ...io.volumes import Volume, read_volume
+from ..evaluation.frames import read_labeled_frames
+from ..samed2d import find_pictures, is_samed2d
 from .rng import seed_of
 
 logger = logging.getLogger(__name__)
@@ -34,6 +38,7 @@ _IMAGE_NAME = re.compile(r"^(?P<base>.*?)[._-](?:image|img|volume|0000)$", re.IG
 _LABEL_FOLDERS = {"labels", "labelstr", "masks", "segmentations"}
 _IMAGE_FOLDERS = {"images", "imagestr", "volumes"}
 _SMALLEST_OBJECT = 30  # voxels
+_THICK_MM = 1000.0  # a picture
 _MOST_OBJECTS = 12  # of one label: the largest
 
 
@@ -66,6 +71,8 @@ class TrainingCase:
         objects: Label values that make one object each, such as ((1,), (2, 3)); None = every label above 0 by itself.
         modality: "CT", "MR", "PT" ... where it is known.
         window: As `choose_window` takes it, where it is known.
+        channels: Registered volumes that the network sees beside the image, each with its window.
+        masks: Of a picture with a mask for each object: name and file of each, in place of `label`.
     """
 
     name: str
@@ -74,6 +81,8 @@ class TrainingCase:
     objects: tuple[tuple[int, ...], ...] | None = None
     modality: str | None = None
     window: str | None = None
+    channels: tuple[tuple[Path, str], ...] = ()
+    masks: tuple[tuple[str, Path], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +126,7 @@ class TrainingTarget:
 
 @dataclass(frozen=True, eq=False)
 class LabeledVolume:
-    """A volume in its own voxel values, (K, J, I), with its window and objects."""
+    """A volume in its own voxel values, (K, J, I), or in color, (K, J, I, 3) uint8, with its window and objects."""
 
     name: str
     array: npt.NDArray[Any]
@@ -136,7 +145,21 @@ def find_cases(folder: Path, warn: bool = True) -> list[TrainingCase]:
     """
     if not folder.is_dir():
         raise VolumeError(f"The folder of labeled volumes {folder} does not exist.")
-    cases = _from_manifest(folder) if (folder / MANIFEST).is_file() else _by_name(folder, warn)
+    if (folder / MANIFEST).is_file():
+        cases = _from_manifest(folder)
+    elif is_samed2d(folder):
+        cases = [
+            TrainingCase(
+                each.name,
+                each.path,
+                each.masks[0].path,
+                modality=each.modality,
+                masks=tuple((mask.name, mask.path) for mask in each.masks),
+            )
+            for each in find_pictures(folder, notice=warn)
+        ]
+    else:
+        cases = _by_name(folder, warn)
     if not cases:
         raise VolumeError(
             f"{folder} holds no image with labels: name them like case1.nii.gz and case1_label.nii.gz "
@@ -167,6 +190,7 @@ def _manifest_case(folder: Path, row: dict[str, Any]) -> TrainingCase:
         objects,
         row.get("modality"),
         row.get("window"),
+        channels_of(row, folder),
     )
 
 
@@ -220,6 +244,8 @@ def read_case(case: TrainingCase, window: str = "auto") -> LabeledVolume:
 
     Raises VolumeError or GeometryError when a file cannot be read, the labels do not fit, or nothing is labeled.
     """
+    if case.masks:
+        return _read_picture(case)
     volume = read_volume(case.image)
     labels = read_label(case.label, volume.geometry)
     groups = case.objects or tuple((int(value),) for value in np.unique(labels) if value > 0)
@@ -231,8 +257,29 @@ def read_case(case: TrainingCase, window: str = "auto") -> LabeledVolume:
     if not targets:
         raise VolumeError(f"{case.label} holds no object of at least {_SMALLEST_OBJECT} voxels.")
     modality = case.modality if case.modality in ("CT", "MR", "PT", "PET") else volume.modality
+    if case.channels:
+        volume = with_channels(volume, case.channels, case.window or window)
+        return LabeledVolume(case.name, volume.array, volume.geometry, COLOR_WINDOW, tuple(targets))
     chosen = choose_window(volume.array, case.window or window, modality)
     return LabeledVolume(case.name, volume.array, volume.geometry, chosen, tuple(targets))
+
+
+def _read_picture(case: TrainingCase) -> LabeledVolume:
+    """A picture, with a mask for each object, as a volume of one slice so thick that it is cut in no other way."""
+    targets: list[TrainingTarget] = []
+    volume: Volume | None = None
+    for name, path in case.masks:
+        volume, labels = read_labeled_frames(case.image, path)
+        found = np.argwhere(labels > 0)
+        if len(found) >= _SMALLEST_OBJECT:
+            (_, top, left), (_, bottom, right) = found.min(0).tolist(), found.max(0).tolist()
+            part = labels[:, top : bottom + 1, left : right + 1] > 0
+            targets.append(TrainingTarget(name, (0, top, left), np.asarray(part, np.bool_)))
+    if volume is None or not targets:
+        raise VolumeError(f"{case.image} has no mask of at least {_SMALLEST_OBJECT} pixels.")
+    geometry = VolumeGeometry.from_spacing(volume.geometry.shape, (1.0, 1.0, _THICK_MM))
+    window = COLOR_WINDOW if volume.array.ndim == 4 else choose_window(volume.array, case.window or "full")
+    return LabeledVolume(case.name, volume.array, geometry, window, tuple(targets))
 
 
 def _targets(name: str, mask: npt.NDArray[np.bool_]) -> list[TrainingTarget]:

@@ -23,8 +23,8 @@ from .rng import SeededDraws
 DENSE_PROMPT_LOGITS = 8.0
 """Masks that dense prompts show a network while it is trained are cut to this, lest it learns to copy them."""
 
-MAXIMUM_CLICKS = 3
-"""Correction clicks in a row on one slice while training."""
+CLICKS = (1, 3)
+"""Least and most correction clicks in a row on one slice while training."""
 _WORSE_THAN_SEEN = 0.6
 _CORRUPTED_MEMORY = 0.08
 
@@ -122,6 +122,7 @@ class _Clip:
     present: Tensor
     source: Source
     teach: bool
+    clicks: tuple[int, int] = CLICKS
     bank: _Bank = field(default_factory=_Bank)
     corrections: list[tuple[int, MaskOutput]] = field(default_factory=list)
 
@@ -173,7 +174,7 @@ class _Clip:
         return output, prompts
 
     def correct(self, position: int, output: MaskOutput, before: DecoderPrompts | None) -> MaskOutput:
-        """One to three clicks in the error regions of a slice, which then knows the other prompted slices only.
+        """Clicks in the error regions of a slice, which then knows the other prompted slices only.
 
         What is corrected is often worse than the network's own mask, so that it learns to draw the whole slice again.
         """
@@ -183,7 +184,7 @@ class _Clip:
         prior = output.logits.detach().clamp(-self.limit, self.limit)
         if self.source.chance(_WORSE_THAN_SEEN):
             prior = corrupted(self.source, prior, 2.0)
-        for _ in range(self.source.integer(1, MAXIMUM_CLICKS)):
+        for _ in range(self.source.integer(*self.clicks)):
             shown = functional.interpolate(prior, masks.shape[-2:], mode="bilinear")[:, 0] > 0
             clicks = correction_clicks(self.source, shown, masks, before)
             before = DecoderPrompts(clicks.points, clicks.labels, prior)
@@ -234,12 +235,13 @@ def rollout(
     corrections: float = 0.0,
     second_key: float = 0.0,
     lasts: Tensor | None = None,
+    clicks: tuple[int, int] = CLICKS,
 ) -> Rollout:
     """Masks of every slice of B clips, the first slice prompted.
 
     Args:
         model: In training mode when `teach`.
-        frames: (L, B, S, S) uint8.
+        frames: (L, B, S, S) uint8, or in color (L, B, S, S, 3).
         masks: (L, B, S, S) uint8, 255 inside.
         source: Draws the prompts.
         kind: A name of `PromptMix`.
@@ -248,11 +250,12 @@ def rollout(
         second_key: Chance that the last slice is prompted too, before tracking starts.
         lasts: (B,) how many slices after the first the object is last seen, as a given slice range tells it (see
             `engine.taper`); negative or None = not told. Does not count where the last slice is prompted.
+        clicks: least and most correction clicks in a row on one slice.
     """
     length = len(frames)
     features = model.encode_image(model.normalize(frames.flatten(0, 1)))
     present = (masks > 127).flatten(2).sum(2) > 3
-    clip = _Clip(model, masks, features, present, source, teach)
+    clip = _Clip(model, masks, features, present, source, teach, clicks)
     corrected = source.integer(0, length - 1) if source.chance(corrections) else -1
     first, prompts = clip.prompt(0, kind)
     if corrected == 0 and kind != "mask":
@@ -292,7 +295,7 @@ def neighbor_step(model: SAM2, frames: Tensor, masks: Tensor, source: Source | N
     With dense prompts the mask before is the only thing known; else it is remembered, as the official predictor does.
 
     Args:
-        frames, masks: (2, B, S, S) uint8.
+        frames, masks: (2, B, S, S) uint8; frames may be in color, (2, B, S, S, 3).
         source: Of the choices while training; None = a fixed one.
     """
     if not model.config.dense_prompts:

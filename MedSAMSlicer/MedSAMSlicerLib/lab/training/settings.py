@@ -8,7 +8,7 @@ from pathlib import Path
 from ...core.errors import MedSAMError
 from .labeled import DataSettings
 from .losses import LossWeights
-from .rollout import PromptMix
+from .rollout import CLICKS, PromptMix
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class TrainSettings:
         stage: 1 = single slices, 2 = clips with memory (a share of the steps stays single slices).
         size: Side of the frames in pixels.
         frames: Frames per step and process; a step of clips of L slices has `frames / L` clips.
-        tune: "all", "decoder", "lora" or "adapters": which weights learn.
+        tune: Which weights learn, one of `tuning.TUNE`.
         rank: Of the adapters of "lora".
         encoder_share: Part of the learning rate that the image encoder gets.
         data: Labeled volumes to learn from; None = generated volumes.
@@ -38,6 +38,8 @@ class TrainSettings:
         workers: Processes that make batches; 0 = the trainer does (tests).
         part_mb: Write the state in files of at most so many MB; 0 = one file.
         tensorboard: Log for TensorBoard, too.
+        single_share, pair_share: Part of the batches of stage 2 that are not of clips; part of those that are of pairs.
+        correction_clicks: Least and most clicks in a row on a slice that is corrected.
         corrections: Chance that a slice of a clip is corrected by clicks; `correction_weight` is the weight of what
             they lead to beside the masks of the clip.
     """
@@ -77,6 +79,8 @@ class TrainSettings:
     shortest: int = 4
     longest: int = 8
     single_share: float = 0.42
+    pair_share: float = 0.15
+    correction_clicks: tuple[int, int] = CLICKS
     corrections: float = 0.7
     correction_weight: float = 0.6
     second_key: float = 0.3
@@ -90,7 +94,14 @@ class TrainSettings:
         return self.plan or self.minutes
 
 
-LEARNING_RATES = {"all": 5e-5, "decoder": 2e-4, "lora": 5e-4, "adapters": 5e-4}
+LEARNING_RATES = {
+    "all": 5e-5,
+    "decoder": 2e-4,
+    "encoder-decoder": 5e-5,
+    "memory-decoder": 1e-4,
+    "lora": 5e-4,
+    "adapters": 5e-4,
+}
 """Highest learning rate of fine-tuning; with "all" the image encoder gets `ENCODER_SHARE` of it (Ravi et al. 2024)."""
 ENCODER_SHARE = 0.6
 

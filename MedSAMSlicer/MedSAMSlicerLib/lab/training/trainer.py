@@ -118,6 +118,7 @@ class Trainer:
                     corrections=settings.corrections,
                     second_key=settings.second_key if length > 2 else 0.0,
                     lasts=lasts if rng.chance(settings.range_given) else None,
+                    clicks=settings.correction_clicks,
                 )
         loss, dices = self._judged(found.slices, judged)
         if found.corrections:

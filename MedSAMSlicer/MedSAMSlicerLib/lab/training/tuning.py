@@ -1,4 +1,4 @@
-"""Which weights learn: all, those of the mask decoder, low-rank matrices beside all of them, or adapters alone."""
+"""Which weights learn: all, those of some parts, low-rank matrices beside all of them, or adapters alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from ...sam2.adapters import AdapterConfig, attach
 from ...sam2.model import SAM2
 from .lora import add_adapters
 
-TUNE = ("all", "decoder", "lora", "adapters")
+PARTS = {
+    "decoder": ("sam_mask_decoder",),
+    "encoder-decoder": ("image_encoder", "sam_mask_decoder"),
+    "memory-decoder": ("memory_attention", "memory_encoder", "sam_mask_decoder"),
+}
+"""What learns of the network, by the name of the choice."""
+
+TUNE = ("all", *PARTS, "lora", "adapters")
 
 BOTTLENECKS = AdapterConfig(
     "bottleneck", "image_encoder.*.attn image_encoder.*.mlp sam_mask_decoder.transformer.layers.*.mlp"
@@ -31,8 +38,8 @@ def choose_weights(model: SAM2, tune: str, rank: int) -> list[nn.Parameter]:
     if tune not in TUNE:
         raise MedSAMError(f"What is tuned must be one of {', '.join(TUNE)}, got {tune!r}.")
     model.requires_grad_(tune == "all")
-    if tune == "decoder":
-        model.sam_mask_decoder.requires_grad_(True)
+    for part in PARTS.get(tune, ()):
+        getattr(model, part).requires_grad_(True)
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 

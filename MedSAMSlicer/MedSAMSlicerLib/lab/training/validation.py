@@ -64,10 +64,14 @@ def validation_batches(settings: TrainSettings, margin: float | None) -> list[Ba
     if training == held_out:
         logger.warning("No volume is kept for validation: the best weights are chosen on what was trained on")
     volumes = read_cases(held_out, settings.data.window)
-    volume_clips = VolumeClips(volumes, settings.size, margin, None, settings.shortest)
-    count = max(1, min(count, settings.frames // settings.longest))
+    pictures = all(
+        max(volume.geometry.shape) < settings.shortest or len(volume.array) == 1 for volume in volumes
+    )
+    length = 1 if pictures else settings.longest
+    volume_clips = VolumeClips(volumes, settings.size, margin, None, min(length, settings.shortest))
+    count = max(1, min(count, settings.frames // length))
     rounds = range(max(1, settings.validation_clips // count))
-    return [volume_clips.batch(VALIDATION_SEED + number, count, settings.longest) for number in rounds]
+    return [volume_clips.batch(VALIDATION_SEED + number, count, length) for number in rounds]
 
 
 class Validation:
@@ -101,13 +105,17 @@ class Validation:
                 clip = rollout(
                     model, frames, masks, SeededDraws(number), "box", teach=False, lasts=lasts
                 ).slices
-                step = neighbor_step(model, frames[:2], masks[:2])
+                step = neighbor_step(model, frames[:2], masks[:2]) if len(frames) > 1 else None
             side = clip[0].logits.shape[-1]
             targets = [soft_target(mask, side) for mask in masks]
             values["box"].append(soft_dice(clip[0].logits, targets[0]))
+            values["point"].append(soft_dice(point[0].logits, targets[0]))
+            if step is None:  # of pictures nothing is carried on
+                for name in ("neighbor", "clip", "clip_last"):
+                    values[name].append(values["box"][-1])
+                continue
             values["clip"].append(volume_dice(clip[1:], targets[1:], lasts))
             values["clip_last"].append(soft_dice(clip[-1].logits, targets[-1]))
-            values["point"].append(soft_dice(point[0].logits, targets[0]))
             values["neighbor"].append(soft_dice(step.logits, targets[1]))
         model.train(was_training)
         return Scores(**{name: float(torch.cat(parts).mean()) for name, parts in values.items()})

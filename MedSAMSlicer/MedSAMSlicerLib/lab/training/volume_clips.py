@@ -102,11 +102,14 @@ class VolumeClips:
         self.size, self.augmentation = size, augmentation
         self.policy = None if margin is None else CropPolicy(margin)
         self.volumes = [v for v in volumes if max(v.geometry.shape) >= shortest]
+        self.in_color = any(volume.array.ndim == 4 for volume in self.volumes)
         if not self.volumes:
             raise VolumeError(f"None of the labeled volumes has {shortest} slices or more.")
 
     def clip(self, seed: int, length: int) -> tuple[Bytes, Bytes, int]:
         """Frames and masks (length, size, size) uint8, the object on the first; and after how many it is last seen.
+
+        Frames of volumes in color have a last axis of 3.
 
         Raises VolumeError when no object can be shown in as many slices.
         """
@@ -116,6 +119,8 @@ class VolumeClips:
             if run is None:
                 continue
             frames, masks = self._cut(source, run)
+            if self.in_color and frames.ndim == 3:  # gray volumes among those in color
+                frames = np.repeat(frames[..., np.newaxis], 3, axis=-1)
             if int((masks[0] > 127).sum()) >= _SMALLEST_FRAME_AREA:
                 return frames, masks, run.last
         raise VolumeError(f"No labeled object can be shown in clips of {length} slices; make them shorter.")
@@ -212,8 +217,10 @@ def _turned(
     stretch = np.diag([source.log_uniform(1 / 1.1, 1.1), source.log_uniform(1 / 1.1, 1.1)])
     stretch[0, 1] = source.uniform(-0.1, 0.1)
     theta = np.zeros((1, 2, 3), np.float32)
-    theta[0, :, :2] = turn @ stretch * (size / frames.shape[-1])
-    stacked = torch.from_numpy(np.concatenate([frames, masks]).astype(np.float32))[None]
+    theta[0, :, :2] = turn @ stretch * (size / frames.shape[1])
+    in_color = frames.ndim == 4
+    layers = np.moveaxis(frames, -1, 1).reshape(-1, *frames.shape[1:3]) if in_color else frames
+    stacked = torch.from_numpy(np.concatenate([layers, masks]).astype(np.float32))[None]
     grid = functional.affine_grid(
         torch.from_numpy(theta), [1, stacked.shape[1], size, size], align_corners=False
     )
@@ -221,4 +228,7 @@ def _turned(
         stacked, grid, mode="bilinear", padding_mode="zeros", align_corners=False
     )
     result: Bytes = sampled[0].round().clamp(0, 255).to(torch.uint8).numpy()
-    return result[: len(frames)], result[len(frames) :]
+    turned, shown = result[: len(layers)], result[len(layers) :]
+    if in_color:
+        turned = np.moveaxis(turned.reshape(len(frames), -1, size, size), 1, -1)
+    return turned, shown
