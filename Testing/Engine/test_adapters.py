@@ -25,6 +25,7 @@ from MedSAMSlicerLib.sam2.adapters import (
     base_hash,
     load_adapters,
     save_adapters,
+    set_modality,
     set_prompt,
     set_stack,
 )
@@ -49,6 +50,7 @@ LAYERS = {
     "channel-spatial": "image_encoder.*.mlp",
     "depthwise-3d": "image_encoder.*blocks.?",
     "parallel-conv": "image_encoder.*blocks.1",
+    "modality": "image_encoder.*.mlp",
 }
 
 
@@ -88,6 +90,7 @@ def test_every_plug_in_is_the_identity_at_first_and_something_else_once_it_has_l
         learning = attach(model, [AdapterConfig(kind, LAYERS[kind])])
         set_stack(model, 2)
         set_prompt(model, torch.ones(3, 256))
+        set_modality(model, "CT")
         with torch.no_grad():
             assert torch.equal(encoded(model, images), plain), kind
             stirred(model)
@@ -111,6 +114,23 @@ def test_along_a_stack_each_slice_depends_on_its_neighbors_and_on_no_other_stack
     set_stack(model, 3)
     with pytest.raises(MedSAMError, match="4 slices are not whole stacks of 3"), torch.no_grad():
         encoded(model, images)
+
+
+def test_what_one_modality_has_learned_shows_on_no_other() -> None:
+    model, images = network("vit"), frames()
+    attach(model, [AdapterConfig("modality", LAYERS["modality"])])
+    with torch.no_grad():
+        plain = encoded(model, images)
+        for name, weight in model.named_parameters():
+            if ".ups.1." in name:  # of MR
+                weight.fill_(0.1)
+        seen = {}
+        for kind in ("MRI", "mr", "CT", "portrait", None):
+            set_modality(model, kind)
+            seen[kind] = encoded(model, images)
+    assert torch.equal(seen["MRI"], seen["mr"])
+    assert not torch.allclose(seen["MRI"], plain, atol=1e-3)
+    assert all(torch.equal(seen[kind], plain) for kind in ("CT", "portrait", None))
 
 
 def test_the_temporal_adapter_is_its_formula() -> None:

@@ -15,11 +15,13 @@ plug-in             what it adds to the output of its layer (idea of)
 `channel-spatial`   gated channels and a detour over half the grid; beside an MLP (Cheng et al. 2023, SAM-Med2D)
 `depthwise-3d`      a depth-wise 3-D convolution over a stack, between down and up (Gong et al. 2023, 3DSAM-adapter)
 `parallel-conv`     maps of a small convolutional branch on the image itself (Huang et al. 2024, SAM-UNet)
+`modality`          a bottleneck for each modality, beside an MLP or attention (Xu et al. 2024, ESP-MedSAM)
 ==================  =================================================================================================
 
 Those that look along a stack take the batch of slices as one, in order; :func:`set_stack` says how many slices belong
-together, :func:`set_prompt` gives `hyper` its embedding. They are built from the papers' formulas; published weights
-of these adapters fit the published networks alone and are not read.
+together, :func:`set_prompt` gives `hyper` its embedding, :func:`set_modality` chooses among those of `modality`. They
+are built from the papers' formulas; published weights of these adapters fit the published networks alone and are not
+read.
 """
 
 from __future__ import annotations
@@ -52,6 +54,21 @@ _CONTEXT, _ADAPTERS = (
     "adapter_configs",
 )  # attributes of the image encoder and of the network
 _BRANCH_CHANNELS = 32
+
+MODALITIES = ("ct", "mr", "pet", "ultrasound", "x-ray", "dermoscopy", "endoscopy", "fundus", "microscopy")
+"""The kinds of images that `modality` tells apart."""
+_ALIASES = {
+    "mri": "mr",
+    "pt": "pet",
+    "us": "ultrasound",
+    "cr": "x-ray",
+    "dx": "x-ray",
+    "xray": "x-ray",
+    "x": "x-ray",
+    "es": "endoscopy",
+    "op": "fundus",
+    "sm": "microscopy",
+}
 
 
 @dataclass(frozen=True)
@@ -89,6 +106,7 @@ class AdapterContext:
         self.stack = 1
         self.prompt: Tensor | None = None
         self.image: Tensor | None = None
+        self.modality: int | None = None
 
 
 class Adapter(nn.Module):
@@ -253,6 +271,22 @@ class ParallelConv(Adapter):
         return out
 
 
+class Modality(AdapterBottleneck):
+    """A bottleneck whose upper half is chosen by the modality of the image; nothing where that is not known."""
+
+    def __init__(self, channels: int, config: AdapterConfig) -> None:
+        super().__init__(channels, config)
+        hidden = self.down.out_features
+        del self.up
+        self.ups = nn.ModuleList(_zero(nn.Linear(hidden, channels)) for _ in MODALITIES)
+
+    def narrow(self, x: Tensor) -> Tensor:
+        if self.context.modality is None:
+            return torch.zeros_like(x)
+        out: Tensor = self.scale * self.ups[self.context.modality](functional.gelu(self.down(x)))
+        return out
+
+
 # kind -> (how it is made from channels, what a layer must have)
 _MAKERS: Mapping[str, tuple[Callable[..., Adapter], str]] = {
     "lora": (Lora, "weight"),
@@ -263,6 +297,7 @@ _MAKERS: Mapping[str, tuple[Callable[..., Adapter], str]] = {
     "channel-spatial": (ChannelSpatial, ""),
     "depthwise-3d": (Depthwise3d, ""),
     "parallel-conv": (ParallelConv, ""),
+    "modality": (Modality, ""),
 }
 KINDS = tuple(_MAKERS)
 
@@ -319,6 +354,12 @@ def set_stack(model: nn.Module, slices: int) -> None:
 def set_prompt(model: nn.Module, embedding: Tensor | None) -> None:
     """Give the embedding of the prompt, (tokens, 256), to the adapters that depend on it."""
     _context(model).prompt = embedding
+
+
+def set_modality(model: nn.Module, name: str | None) -> None:
+    """Say what kind of image follows, as a manifest or DICOM calls it; None, or one of no kind here, = not known."""
+    words = _ALIASES.get((name or "").strip().lower(), (name or "").strip().lower())
+    _context(model).modality = MODALITIES.index(words) if words in MODALITIES else None
 
 
 def adapter_weights(model: nn.Module) -> dict[str, Tensor]:

@@ -95,6 +95,11 @@ class ConvTrunkConfig:
     channels: tuple[int, int, int, int]
     blocks: tuple[int, int, int, int]
 
+    @property
+    def stride(self) -> int:
+        """Image pixels per feature where it is the image encoder of a network without memory."""
+        return 4
+
 
 @dataclass(frozen=True)
 class TinyViTConfig:
@@ -172,7 +177,7 @@ class Sam1Config:
 
     name: str
     image_size: int
-    trunk: TinyViTConfig | ViTConfig
+    trunk: TinyViTConfig | ViTConfig | ConvTrunkConfig
     decoder_feedforward: int = 2048
     num_multimask_outputs: int = 3
     only_boxes: bool = False
@@ -212,7 +217,7 @@ class Sam1Config:
             if values.pop("decoder") != "sam1":
                 raise ValueError("it is not one of SAM 1")
             values["trunk"].setdefault("kind", "tinyvit")  # the first files of this program name none
-            config: Sam1Config = _build(cls, _with_parts(values, (TinyViTConfig, ViTConfig)))
+            config: Sam1Config = _build(cls, _with_parts(values, (TinyViTConfig, ViTConfig, ConvTrunkConfig)))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise CheckpointError(
                 f"The description of the network in the checkpoint cannot be read: {error}."

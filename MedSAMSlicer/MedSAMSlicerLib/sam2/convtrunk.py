@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .config import ConvTrunkConfig
+from .layers import LayerNorm2d
 
 STEM_CHANNELS = 24
 
@@ -56,4 +58,34 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = functional.gelu(self.conv1(self.norm1(x)))
         out: Tensor = x + self.conv2(self.norm2(y))
+        return out
+
+
+class ConvEncoder(nn.Module):
+    """The trunk as image encoder of a network without memory: (N, 3, S, S) -> (N, channels_out, S / 4, S / 4).
+
+    Its maps at strides 4, 8 and 16 are added, each through a projection of its own.
+    """
+
+    def __init__(self, config: ConvTrunkConfig, channels_out: int, channels_in: int = 3) -> None:
+        super().__init__()
+        if channels_in != 3:
+            raise ValueError(f"The convolutional trunk takes 3 channels, not {channels_in}")
+        self.trunk = ConvTrunk(config)
+        self.laterals = nn.ModuleList(nn.Conv2d(width, channels_out, 1) for width in config.channels[1:])
+        self.neck = nn.Sequential(
+            nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False), LayerNorm2d(channels_out)
+        )
+
+    def forward(self, frames: Tensor, pause: Callable[[], object] | None = None) -> Tensor:
+        """`pause` is called before."""
+        if pause is not None:
+            pause()
+        maps = self.trunk(frames)[1:]
+        size = maps[0].shape[-2:]
+        added = [
+            functional.interpolate(lateral(x), size, mode="bilinear", align_corners=False)
+            for lateral, x in zip(self.laterals, maps, strict=True)
+        ]
+        out: Tensor = self.neck(added[0] + added[1] + added[2])
         return out

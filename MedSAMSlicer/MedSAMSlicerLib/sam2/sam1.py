@@ -1,6 +1,7 @@
 """SAM (Kirillov et al. 2023): an image encoder and the mask decoder, without memory.
 
-MedSAM and SAM-Med2D are such with a vision transformer, LiteMedSAM and MobileSAM with a TinyViT.
+MedSAM and SAM-Med2D are such with a vision transformer, LiteMedSAM and MobileSAM with a TinyViT; networks distilled
+from these may have a convolutional trunk.
 
 A slice goes through `encode_image`, `decode` draws the masks of any number of prompts on it.
 
@@ -12,7 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .config import Sam1Config, TinyViTConfig
+from .config import ConvTrunkConfig, Sam1Config, TinyViTConfig
+from .convtrunk import ConvEncoder
 from .input_rule import normalized
 from .mask_decoder import MaskDecoder
 from .model import DecoderPrompts
@@ -31,11 +33,13 @@ class SAM1(nn.Module):
         super().__init__()
         self.config = config
         trunk, channels = config.trunk, config.input.channels
-        self.image_encoder: TinyViT | ViT = (
-            TinyViT(trunk, EMBEDDING, channels)
-            if isinstance(trunk, TinyViTConfig)
-            else ViT(trunk, EMBEDDING, channels)
-        )
+        self.image_encoder: TinyViT | ViT | ConvEncoder
+        if isinstance(trunk, TinyViTConfig):
+            self.image_encoder = TinyViT(trunk, EMBEDDING, channels)
+        elif isinstance(trunk, ConvTrunkConfig):
+            self.image_encoder = ConvEncoder(trunk, EMBEDDING, channels)
+        else:
+            self.image_encoder = ViT(trunk, EMBEDDING, channels)
         self.prompt_encoder = PromptEncoder(EMBEDDING)
         self.mask_decoder = MaskDecoder(
             EMBEDDING,

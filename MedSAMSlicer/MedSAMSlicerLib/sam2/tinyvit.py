@@ -29,9 +29,8 @@ class TinyViT(nn.Module):
         stages: list[nn.Module] = [ConvStage(widths[0], config.depths[0], widths[1])]
         for index in (1, 2, 3):
             following = widths[index + 1] if index < 3 else None
-            stages.append(
-                AttentionStage(widths[index], config.depths[index], config.windows[index], following)
-            )
+            sizes = widths[index], config.depths[index], config.windows[index]
+            stages.append(AttentionStage(*sizes, following, halves=index < 2))
         self.layers = nn.ModuleList(stages)
         self.neck = embedding_neck(widths[3], channels_out)
 
@@ -136,12 +135,12 @@ class Bottleneck(nn.Module):
 
 
 class Downsample(nn.Module):
-    """From one stage to the next: half the side, except to the last stage of 320 channels, which keeps it."""
+    """From one stage to the next: half the side, except to the last stage, which keeps it."""
 
-    def __init__(self, width: int, following: int) -> None:
+    def __init__(self, width: int, following: int, halves: bool = True) -> None:
         super().__init__()
         self.conv1 = ConvNorm(width, following, 1)
-        self.conv2 = ConvNorm(following, following, 3, 1 if following == 320 else 2, groups=following)
+        self.conv2 = ConvNorm(following, following, 3, 2 if halves else 1, groups=following)
         self.conv3 = ConvNorm(following, following, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -169,10 +168,12 @@ class ConvStage(nn.Module):
 class AttentionStage(nn.Module):
     """Blocks of window attention, then the way down, which the last stage lacks."""
 
-    def __init__(self, width: int, depth: int, window: int, following: int | None) -> None:
+    def __init__(
+        self, width: int, depth: int, window: int, following: int | None, halves: bool = True
+    ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(AttentionBlock(width, window) for _ in range(depth))
-        self.downsample = Downsample(width, following) if following is not None else None
+        self.downsample = Downsample(width, following, halves) if following is not None else None
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self.blocks:

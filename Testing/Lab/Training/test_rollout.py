@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 from Testing.small_networks import SMALLEST  # noqa: E402
 
 from MedSAMSlicerLib.lab.training.fields import Source  # noqa: E402
-from MedSAMSlicerLib.lab.training.rollout import MAXIMUM_CLICKS, first_prompts, neighbor_step, rollout  # noqa: E402
+from MedSAMSlicerLib.lab.training.rollout import CLICKS, first_prompts, neighbor_step, rollout  # noqa: E402
 from MedSAMSlicerLib.sam2.checkpoint import seeded  # noqa: E402
 
 SIZE, LENGTH, BATCH = SMALLEST.image_size, 5, 2
@@ -49,7 +49,7 @@ def test_every_correction_click_gives_a_mask_that_can_be_judged(model) -> None:
         counts.add(len(found.corrections))
         [position] = {at for at, _ in found.corrections}
         assert found.slices[position] is found.corrections[-1][1]
-    assert counts == set(range(1, MAXIMUM_CLICKS + 1))
+    assert counts == set(range(CLICKS[0], CLICKS[1] + 1))
     assert rollout(model, frames, masks, Source(0), "box", teach=True).corrections == []
 
 
