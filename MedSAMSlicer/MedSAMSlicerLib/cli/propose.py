@@ -1,4 +1,4 @@
-"""`medsamslicer propose`: everything that a network finds on one slice, as candidates for `medsamslicer segment`."""
+"""`medsamslicer propose`: what a network finds without a prompt, as candidates for `medsamslicer segment`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..core.errors import MedSAMError
 from ..core.tiers import TIERS
 from ..models.registry import BUNDLED_ID, Registry
 from .argument_types import positive, threads
-from .exit_codes import FAILED, OK
+from .exit_codes import FAILED, OK, UsageError
 from .models import loads
 from .outputs import check_targets, needs_dicom, reserved_targets, write_masks
 from .segment import read_input_volume
@@ -24,10 +24,18 @@ if TYPE_CHECKING:
     from ..engine.segmenter import VolumeSegmenter
     from ..io.volumes import Volume
 
+_LIBRARY = __name__.partition(".")[0]
+
 _DESCRIPTION = """Find everything on one slice without a prompt: candidate segments, the most certain first.
 
 A grid of clicks covers the slice; masks stay that the network estimates to be good, that hardly change with the
 threshold and that overlap no better one. Networks that were trained with boxes alone cannot do it.
+
+With --head a head of your own (`medsamslicer train head`) looks instead: a patch head for what it was trained to find
+on the slice, one box and one mask each; a volume head for its organs in the whole volume, without --slice.
+
+With --text WORD and --text-model FOLDER a model that you have downloaded (Grounding DINO, OWL-ViT or CLIP, for the
+package transformers) says where what the word names may lie, and the network draws it. They know few medical words.
 
 With --save-prompts each candidate is kept as a mask prompt: take out those that are not wanted, and
 `medsamslicer segment VOLUME --prompts JSON` carries the others through the volume."""
@@ -35,7 +43,8 @@ With --save-prompts each candidate is kept as a mask prompt: take out those that
 _EPILOG = """examples:
   medsamslicer propose ct.nii.gz --slice 40 --model sam2.1-small -o candidates.seg.nrrd
   medsamslicer propose ct.nii.gz --slice 40 --most 5 --save-prompts five.json -o five.seg.nrrd
-  medsamslicer segment ct.nii.gz --prompts five.json --model sam2.1-small -o all.seg.nrrd"""
+  medsamslicer segment ct.nii.gz --prompts five.json --model sam2.1-small -o all.seg.nrrd
+  medsamslicer propose ct.nii.gz --head organs/head.safetensors -o organs.seg.nrrd"""
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -50,11 +59,20 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("volume", type=Path, metavar="VOLUME")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="as for segment")
-    parser.add_argument("--slice", type=int, required=True, metavar="N", help="counted from 0 along --axis")
+    parser.add_argument("--slice", type=int, metavar="N", help="counted from 0 along --axis")
     parser.add_argument("--axis", choices=("k", "j", "i"), default="k", help="array axis (default: k)")
     parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID, where a folder holds several")
     parser.add_argument("--spacing", metavar="X,Y[,Z]", help="mm, where a DICOM series does not tell")
     search = parser.add_argument_group("search")
+    search.add_argument(
+        "--text", action="append", default=[], metavar="WORD", help="look for what it names; may be repeated"
+    )
+    search.add_argument(
+        "--text-model",
+        metavar="FOLDER|MODULE:FUNCTION",
+        help="a text model on disk, or a function of yours that returns one (MedSAMSlicerLib.engine.text)",
+    )
+    search.add_argument("--head", type=Path, metavar="FILE", help="a trained head looks in place of the grid")
     search.add_argument(
         "--points-per-side", type=positive, default=32, metavar="N", help="grid of clicks (default: 32)"
     )
@@ -83,7 +101,14 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
-    check_targets(arguments.volume, arguments.output, None, arguments.save_prompts)
+    if arguments.slice is None and arguments.head is None:
+        raise UsageError("propose needs --slice N, or --head FILE of a volume head")
+    if bool(arguments.text) != bool(arguments.text_model):
+        raise UsageError("--text WORD and --text-model FOLDER go together")
+    if arguments.text and (arguments.head is not None or arguments.slice is None):
+        raise UsageError("--text looks at one slice, named with --slice N, and goes without --head")
+    inputs = {} if arguments.head is None else {arguments.head: "the file of the --head"}
+    check_targets(arguments.volume, arguments.output, None, arguments.save_prompts, inputs)
     if needs_dicom(arguments.output):
         raise MedSAMError("Candidates cannot be written as DICOM SEG: segment the chosen ones first.")
     with reserved_targets(arguments.output, arguments.save_prompts):
@@ -99,11 +124,20 @@ def _run(arguments: argparse.Namespace) -> int:
     for sentence in volume.warnings:
         warn(sentence)
     segmenter, prompts = _prepared(arguments, volume)
-    found = _found(arguments, segmenter)
+    names: list[str] | None = None
+    if arguments.text:
+        names, found = _found_by_text(arguments, segmenter)
+    elif arguments.head is not None:
+        head = _head(arguments, segmenter)
+        if head.config.kind == "volume":
+            return _write_organs(arguments, volume, segmenter, prompts, head)
+        found = _found_by(head, arguments, segmenter)
+    else:
+        found = _found(arguments, segmenter)
     if not found:
         warn(f"Nothing was found on slice {arguments.slice}; lower --least-iou or --least-stability.")
         return FAILED
-    prompts = _as_prompts(prompts, found, arguments.slice)
+    prompts = _as_prompts(prompts, found, arguments.slice, names)
     if arguments.save_prompts is not None:
         write_bytes(arguments.save_prompts, prompts.to_json().encode())
     masks = {}
@@ -168,7 +202,133 @@ def _found(arguments: argparse.Namespace, segmenter: VolumeSegmenter) -> list[Pr
     return [proposal for proposal in new_objects(found, []) if proposal.area][: arguments.most]
 
 
-def _as_prompts(prompts: PromptSet, found: list[Proposal], index: int) -> PromptSet:
+def _head(arguments: argparse.Namespace, segmenter: VolumeSegmenter) -> Any:
+    """The head of --head, if it fits the network and there is a slice for it."""
+    from ..sam2.heads import load_head
+
+    head = load_head(arguments.head, segmenter.model)
+    if head.config.kind == "implicit":
+        raise MedSAMError(f"{arguments.head} draws finer masks; it finds nothing by itself.")
+    if head.config.kind == "patch" and arguments.slice is None:
+        raise UsageError("a patch head looks at one slice: name it with --slice N")
+    return head
+
+
+def _found_by(head: Any, arguments: argparse.Namespace, segmenter: VolumeSegmenter) -> list[Proposal]:
+    """The masks that the network draws in the boxes of a patch head, the most conspicuous first."""
+    from ..core.geometry import SliceAxis
+    from ..core.prompts import ObjectPrompts, SliceRef, box_from_voxels
+    from ..engine.heads import suggested_prompts
+    from ..engine.proposals import Proposal
+
+    axis = SliceAxis.parse(arguments.axis)
+    slice_ref, found = SliceRef(axis, arguments.slice), []
+    rows, columns = segmenter.geometry.slice_shape(axis)
+    for each in suggested_prompts(segmenter, head, arguments.slice, axis)[: arguments.most]:
+        x0, y0, x1, y1 = each.box
+        box = box_from_voxels(segmenter.geometry, slice_ref, x0, y0, x1, y1)
+        drawn = segmenter.live(axis).preview(ObjectPrompts("candidate", (1, 1, 1), (box,)), arguments.slice)
+        if drawn.mask.any():
+            bounds = (x0, y0, x1 - 1 - x0, y1 - 1 - y0)
+            place = (each.point[0], each.point[1])
+            found.append(
+                Proposal(drawn.mask, bounds, drawn.iou, each.certainty, place, (0, 0, columns, rows))
+            )
+    return found
+
+
+def _write_organs(
+    arguments: argparse.Namespace,
+    volume: Volume,
+    segmenter: VolumeSegmenter,
+    prompts: PromptSet,
+    head: Any,
+) -> int:
+    """Write the organs of a volume head, and for each a mask prompt on its largest slice."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from ..core.prompts import MaskPrompt, ObjectPrompts, SliceRef
+    from ..engine.heads import segment_organs
+    from ..io.atomic import write_bytes
+    from ..io.segmentations import color_of
+
+    with ProgressBar("segmenting") as bar:
+        masks = segment_organs(
+            segmenter,
+            head,
+            prompts.axis,
+            lambda done, total, index: bar.update(done, total, f"slice {index}"),
+        )
+    objects = []
+    for number, (name, mask) in enumerate(masks.items()):
+        slices = np.moveaxis(mask, int(prompts.axis), 0)
+        largest = int(slices.reshape(len(slices), -1).sum(1).argmax())
+        given = (MaskPrompt(SliceRef(prompts.axis, largest), slices[largest]),) if mask.any() else ()
+        objects.append(ObjectPrompts(name, color_of(number), given))
+        if not mask.any():
+            warn(f"{name} was not found.")
+    if arguments.save_prompts is not None:
+        kept = tuple(obj for obj in objects if obj.prompts)
+        write_bytes(arguments.save_prompts, replace(prompts, objects=kept).to_json().encode())
+    write_masks(arguments.output, masks, volume, objects)
+    voxels = {name: int(mask.sum()) for name, mask in masks.items()}
+    if arguments.json:
+        sys.stdout.write(json.dumps({"organs": voxels}, indent=1) + "\n")
+    else:
+        for name, count in voxels.items():
+            show_message(f"{name}: {count} voxels")
+    return OK
+
+
+def _found_by_text(
+    arguments: argparse.Namespace, segmenter: VolumeSegmenter
+) -> tuple[list[str], list[Proposal]]:
+    """The masks that were found by words, and a name for each: the word, numbered where it comes again."""
+    from ..core.geometry import SliceAxis
+    from ..engine.proposals import ProposalSettings
+    from ..engine.text import find_by_text
+
+    settings = ProposalSettings(
+        points_per_side=arguments.points_per_side,
+        least_iou=arguments.least_iou,
+        least_stability=arguments.least_stability,
+    )
+    model = _text_model(arguments.text_model)
+    with ProgressBar("searching"):
+        found = find_by_text(
+            segmenter,
+            model,
+            arguments.text,
+            arguments.slice,
+            SliceAxis.parse(arguments.axis),
+            settings=settings,
+        )[: arguments.most]
+    names: list[str] = []
+    for each in found:
+        times = sum(name == each.word or name.startswith(f"{each.word}_") for name in names)
+        names.append(f"{each.word}_{times + 1}" if times else each.word)
+    return names, [each.proposal for each in found]
+
+
+def _text_model(text: str) -> Any:
+    """The text model of a folder, or what a function of the user's returns."""
+    import importlib
+
+    folder = Path(text)
+    module, colon, function = text.rpartition(":")
+    try:
+        if colon and not folder.exists():
+            return getattr(importlib.import_module(module), function)()
+        return importlib.import_module(f"{_LIBRARY}.lab.text_models").text_model(folder)
+    except (ImportError, AttributeError) as error:
+        raise MedSAMError(f"The text model {text} cannot be opened: {error}.") from error
+
+
+def _as_prompts(
+    prompts: PromptSet, found: list[Proposal], index: int, names: list[str] | None = None
+) -> PromptSet:
     from dataclasses import replace
 
     from ..core.prompts import MaskPrompt, ObjectPrompts, SliceRef
@@ -176,7 +336,11 @@ def _as_prompts(prompts: PromptSet, found: list[Proposal], index: int) -> Prompt
 
     slice_ref = SliceRef(prompts.axis, index)
     objects = tuple(
-        ObjectPrompts(f"Candidate_{number + 1}", color_of(number), (MaskPrompt(slice_ref, proposal.mask),))
+        ObjectPrompts(
+            f"Candidate_{number + 1}" if names is None else names[number],
+            color_of(number),
+            (MaskPrompt(slice_ref, proposal.mask),),
+        )
         for number, proposal in enumerate(found)
     )
     return replace(prompts, objects=objects)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from ...cli.argument_types import not_negative, positive, threads
 from ...cli.exit_codes import UsageError
 from ...cli.models import loads
 from ...cli.terminal import confirmation, show_message
+from . import train_distil, train_head
 
 if TYPE_CHECKING:
     from ...sam2.config import Config
@@ -39,19 +40,23 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "  medsamslicer train --data volumes --checkpoint medsam2-latest --tune lora --device cuda --out tuned\n"
         "  medsamslicer train volume --data volumes --out stage --minutes 60\n"
         "  medsamslicer train choice --data volumes\n"
+        "  medsamslicer train head --head volume --data volumes --out organs\n"
+        "  medsamslicer train distil --teacher litemedsam --student tinyvit-half --data volumes --out student\n"
         "  medsamslicer train --curves curves.png --out run",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("network", "volume", "choice"),
+        choices=("network", "volume", "choice", "distil", "head"),
         default="network",
-        help="the network of slices, the volume stage that looks at all of them together, or what chooses between two "
-        "networks' masks in a box (default: network)",
+        help="the network of slices, the volume stage that looks at all of them together, what chooses between two "
+        "networks' masks in a box, a small network from a large one, or a head on a frozen one (default: network)",
     )
     _add_run_options(parser)
     _add_tuning_options(parser)
+    train_distil.add_options(parser)
+    train_head.add_options(parser)
     _add_step_options(parser)
     pictures = parser.add_argument_group("pictures instead of training")
     pictures.add_argument("--contact-sheet", type=Path, metavar="PNG", help="draw scenes to look at and stop")
@@ -114,10 +119,16 @@ def _add_tuning_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--data", type=Path, metavar="DIR", help="labeled volumes (default: generated ones)")
     group.add_argument(
         "--tune",
-        choices=("all", "decoder", "lora", "adapters"),
+        choices=("all", "decoder", "encoder-decoder", "memory-decoder", "lora", "adapters"),
         default="all",
-        help="which weights learn: all, the mask decoder's, low-rank matrices beside all, or bottleneck adapters, "
-        "which are saved alone (default: all)",
+        help="which weights learn: all, those of the named parts, low-rank matrices beside all, or bottleneck "
+        "adapters, which are saved alone (default: all)",
+    )
+    group.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="what learns, prompts, loss and rate as in a study: flare22, medsam, biosam2, biosam2-article, surgical "
+        "or sam-med2d",
     )
     group.add_argument("--rank", type=positive, default=8, help="of the matrices of lora (default: 8)")
     group.add_argument(
@@ -186,6 +197,8 @@ def run(args: argparse.Namespace) -> int:
         draw_curves(args.curves, args.out)
         return 0
     _check(args)
+    if args.what in ("distil", "head"):
+        return (train_distil if args.what == "distil" else train_head).run(args)
     if args.what == "volume":
         return _volume(args)
     return _recipe(args) if args.recipe is not None else _train(args)
@@ -205,6 +218,13 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"A recipe sets these itself: leave out {', '.join(given)}.")
     if args.data is None and (args.leave_out or args.only):
         raise UsageError("--only and --leave-out go with --data.")
+    if args.preset is not None:
+        taken = [f"--{name}" for name in ("stage", "longest", "recipe") if getattr(args, name) is not None]
+        taken += ["--tune"] if args.tune != "all" else []
+        if taken:
+            raise UsageError(f"A preset sets these itself: leave out {', '.join(taken)}.")
+        if args.checkpoint is None or args.data is None:
+            raise UsageError("--preset needs a --checkpoint to start from and --data to learn from.")
     if args.checkpoint is None and args.tune != "all":
         raise UsageError(f"--tune {args.tune} needs a --checkpoint to start from.")
 
@@ -292,6 +312,8 @@ def _train(args: argparse.Namespace) -> int:
     elif args.data is not None:
         provenance = {"training_data": "labeled volumes of the user's"}
     settings = _settings(args, config)
+    if args.preset is not None:
+        provenance = {**(provenance or {}), "preset": args.preset}
     scores = train(settings, config, args.resume, start, provenance)
     if scores is not None:  # else another process has them
         _print(asdict(scores))
@@ -323,6 +345,7 @@ def _settings(args: argparse.Namespace, config: Config) -> TrainSettings:
     from ...engine.devices import chosen_device
     from ...sam2.config import HieraConfig
     from ..training.labeled import DataSettings
+    from ..training.presets import preset
     from ..training.settings import ENCODER_SHARE, LEARNING_RATES, TrainSettings
 
     tuned = args.checkpoint is not None
@@ -333,7 +356,7 @@ def _settings(args: argparse.Namespace, config: Config) -> TrainSettings:
     data = None
     if args.data is not None:
         data = DataSettings(args.data, tuple(args.only), tuple(args.leave_out), args.validation, args.window)
-    return TrainSettings(
+    settings = TrainSettings(
         out=args.out,
         minutes=args.minutes or (float("inf") if args.steps else 15.0),
         plan=args.plan,
@@ -357,6 +380,11 @@ def _settings(args: argparse.Namespace, config: Config) -> TrainSettings:
         part_mb=15 if args.compact_state else 0,
         tensorboard=args.tensorboard,
     )
+    if args.preset is None:
+        return settings
+    chosen = preset(args.preset)
+    rate = args.lr or chosen.learning_rate
+    return replace(settings, tune=chosen.tune, learning_rate=rate, encoder_share=1.0, **chosen.settings)
 
 
 def _print(values: dict[str, float]) -> None:
