@@ -133,6 +133,37 @@ def test_what_one_modality_has_learned_shows_on_no_other() -> None:
     assert all(torch.equal(seen[kind], plain) for kind in ("CT", "portrait", None))
 
 
+def test_the_engine_shows_plug_ins_along_a_stack_whole_blocks_of_slices() -> None:
+    model = network("hiera")
+    attach(model, [AdapterConfig("temporal", LAYERS["temporal"], stack=4)])
+    stirred(model)
+    array = np.random.default_rng(0).normal(0, 50, (10, 32, 32)).astype(np.float32)
+    geometry = VolumeGeometry.from_spacing(array.shape, (1, 1, 1))
+
+    def features(volume: np.ndarray, order: range) -> dict[int, torch.Tensor]:
+        segmenter = VolumeSegmenter(volume, geometry, model, Window(-100, 100), tier="exact", threads=1)
+        store, whole = segmenter.network().store, segmenter.whole()
+        return {index: store.get(index, whole).top for index in order}
+
+    forward = features(array, range(10))
+    backward = features(array, range(9, -1, -1))
+    assert all(torch.equal(forward[index], backward[index]) for index in range(10))
+    changed = array.copy()
+    changed[5] += 40
+    after = features(changed, range(10))
+    differ = [index for index in range(10) if not torch.allclose(forward[index], after[index], atol=1e-4)]
+    assert differ == [4, 5, 6, 7]  # the block of slice 5
+    segmenter = VolumeSegmenter(array, geometry, model, Window(-100, 100), tier="exact", threads=1)
+    whole = segmenter.whole()
+    shown = np.stack([whole.frame(segmenter.frame(min(index, 9))) for index in range(8, 12)])
+    set_stack(model, 4)
+    with torch.no_grad():
+        last = model.encode_image(
+            model.normalize(torch.from_numpy(shown))
+        ).top  # the last slice stands for two more
+    assert torch.allclose(forward[9], last[1:2], atol=1e-5)
+
+
 def test_the_temporal_adapter_is_its_formula() -> None:
     model = network("vit")
     attach(model, [AdapterConfig("temporal", "image_encoder.blocks.1.attn")])

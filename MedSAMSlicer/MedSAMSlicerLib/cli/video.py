@@ -242,6 +242,11 @@ def _suggestions(
         return None
     with ProgressBar("searching"):
         found = video.suggest(arguments.suggest, result)
+    if not found:
+        warn(
+            f"Nothing that no object covers was found on frame {arguments.suggest}; networks trained on whole "
+            "pictures, such as sam2.1-small, find more than the bundled one."
+        )
     objects = [
         ObjectPrompts(f"Candidate_{n + 1}", color_of(n), (video.mask(arguments.suggest, proposal.mask),))
         for n, proposal in enumerate(found)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..sam2.adapters import set_stack, stack_of
 from ..sam2.input_rule import normalized
 from ..sam2.networks import Network
 from .encoder import encoder_of
@@ -25,6 +26,7 @@ from .view import FrameView
 logger = logging.getLogger(__name__)
 
 DEFAULT_LIMIT_BYTES = 1 << 30
+_KEPT_BLOCKS = 2
 
 Key = tuple[int, FrameView]
 
@@ -69,6 +71,8 @@ class FeatureStore:
         frames: Gives a slice, (rows, columns) or in color (rows, columns, 3) uint8, for an index; called by the
             thread that computes.
         limit_bytes: Of the kept features; 0 keeps nothing.
+        slice_count: Of the volume; needed by networks with adapters that look along a stack, whose slices are encoded
+            in blocks of that many. The last blocks are kept beside the others.
         threads: For the background, see :func:`~.precision.torch_settings`.
     """
 
@@ -80,8 +84,11 @@ class FeatureStore:
         frames: Callable[[int], npt.NDArray[np.uint8]],
         limit_bytes: int = DEFAULT_LIMIT_BYTES,
         *,
+        slice_count: int | None = None,
         threads: int | None = None,
     ) -> None:
+        self._stack, self._slice_count = stack_of(model) if slice_count else 1, slice_count or 0
+        self._blocks: OrderedDict[Key, SliceFeatures] = OrderedDict()  # by first slice, the latest last
         self.model = model
         self.precision = precision
         self.attention = attention
@@ -130,6 +137,7 @@ class FeatureStore:
         self.stop()
         with self._changed:
             self._kept.clear()
+            self._blocks.clear()
             self._bytes = 0
 
     # ---------------------------------------------------------------------------------------------- background
@@ -220,8 +228,34 @@ class FeatureStore:
                 self._computing.pop(key).set_result(features)
         return computed
 
-    @torch.inference_mode()
     def _encode(self, keys: Sequence[Key], pause: Callable[[], object] | None) -> list[SliceFeatures]:
+        if self._stack == 1:
+            return self._encode_each(keys, pause)
+        found = []
+        for index, view in keys:
+            first = index // self._stack * self._stack
+            block = self._block(first, view, pause)
+            place = index - first
+            found.append(SliceFeatures(*(part[place : place + 1].clone() for part in block)))
+        return found
+
+    def _block(self, first: int, view: FrameView, pause: Callable[[], object] | None) -> SliceFeatures:
+        """The features of a block of slices that are looked at together; the last slice stands for those beyond."""
+        with self._changed:
+            known = self._blocks.get((first, view))
+        if known is None:
+            set_stack(self.model, self._stack)
+            inside = [min(first + n, self._slice_count - 1) for n in range(self._stack)]
+            each = self._encode_each([(index, view) for index in inside], pause)
+            known = SliceFeatures(*(torch.cat(parts) for parts in zip(*each, strict=True)))
+            with self._changed:
+                self._blocks[first, view] = known
+                while len(self._blocks) > _KEPT_BLOCKS:
+                    self._blocks.popitem(last=False)
+        return known
+
+    @torch.inference_mode()
+    def _encode_each(self, keys: Sequence[Key], pause: Callable[[], object] | None) -> list[SliceFeatures]:
         frames = np.stack([view.frame(self._frames(index)) for index, view in keys])
         inside = np.stack([view.inside() for _, view in keys])
         device, rule = self.precision.device, self.model.config.input

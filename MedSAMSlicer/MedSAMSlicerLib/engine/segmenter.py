@@ -226,15 +226,16 @@ class VolumeSegmenter:
     def network(self, axis: SliceAxis = SliceAxis.K) -> SliceNetwork:
         """The network over the slices along an axis; its features are those of all segmentations along it."""
         if axis not in self._networks:
+            count = self.geometry.slice_count(axis)
             store = FeatureStore(
                 self.model,
                 self.precision,
                 self._attention,
                 lambda index: self.frame(index, axis),
                 self.cache_bytes,
+                slice_count=count,
                 threads=self.threads,
             )
-            count = self.geometry.slice_count(axis)
             self._networks[axis] = self._network(store, count)
         return self._networks[axis]
 

@@ -81,6 +81,7 @@ class AdapterConfig:
         ratio: hidden channels / channels of the layer.
         rank: of `lora`.
         scale: of what is added.
+        stack: slices that `depth`, `temporal` and `depthwise-3d` look at together where a network is used.
 
     Raises:
         MedSAMError: If there is no such plug-in, or a number makes no sense.
@@ -91,11 +92,14 @@ class AdapterConfig:
     ratio: float = 0.25
     rank: int = 4
     scale: float = 0.5
+    stack: int = 8
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise MedSAMError(f"No adapter is called {self.kind!r}; there are {', '.join(KINDS)}.")
-        if not (0 < self.ratio <= 4 and 1 <= self.rank <= 1024 and 0 < self.scale <= 100):
+        if not (
+            0 < self.ratio <= 4 and 1 <= self.rank <= 1024 and 0 < self.scale <= 100 and 1 <= self.stack <= 64
+        ):
             raise MedSAMError(f"The sizes of the adapter {self.kind} make no sense: {self}.")
 
 
@@ -300,6 +304,8 @@ _MAKERS: Mapping[str, tuple[Callable[..., Adapter], str]] = {
     "modality": (Modality, ""),
 }
 KINDS = tuple(_MAKERS)
+STACKED = frozenset({"depth", "temporal", "depthwise-3d"})
+"""Plug-ins that look along a stack of slices."""
 
 
 def attach(model: nn.Module, configs: Sequence[AdapterConfig]) -> list[nn.Parameter]:
@@ -344,6 +350,11 @@ def attach(model: nn.Module, configs: Sequence[AdapterConfig]) -> list[nn.Parame
 def adapters_of(model: nn.Module) -> tuple[AdapterConfig, ...]:
     """The plug-ins of a network."""
     return cast(tuple[AdapterConfig, ...], getattr(model, _ADAPTERS, ()))
+
+
+def stack_of(model: nn.Module) -> int:
+    """How many slices a network's plug-ins look at together; 1 without such plug-ins."""
+    return max((config.stack for config in adapters_of(model) if config.kind in STACKED), default=1)
 
 
 def set_stack(model: nn.Module, slices: int) -> None:

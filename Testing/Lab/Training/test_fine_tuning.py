@@ -93,6 +93,34 @@ def test_only_the_chosen_weights_change_and_the_result_is_an_ordinary_checkpoint
     assert metadata["tune"] == tune
 
 
+@pytest.mark.parametrize("adapter", ["temporal", "depthwise-3d", "parallel-conv"])
+def test_other_adapters_learn_on_clips_and_segment_a_volume(
+    tmp_path: Path, balls: Path, official_network: Config, adapter: str
+) -> None:
+    from MedSAMSlicerLib.core.geometry import SliceAxis
+    from MedSAMSlicerLib.core.prompts import ObjectPrompts, PromptSet, SliceRef, box_from_voxels
+    from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
+    from MedSAMSlicerLib.lab.training.labeled import find_cases, read_case
+
+    start = seeded(official_network, 1)
+    settings = leg(
+        tmp_path, balls, tune="adapters", adapter=adapter, learning_rate=1e-2, size=64, single_share=0.0
+    )
+    train(settings, official_network, resume=False, start=start)
+    tuned = seeded(official_network, 1)
+    load_adapters(tuned, tmp_path / "last.safetensors")
+    assert any(bool(w.any()) for name, w in adapter_weights(tuned).items() if "up" in name)
+    volume = read_case(find_cases(balls)[0])
+    box = box_from_voxels(volume.geometry, SliceRef(SliceAxis.K, 6), 10, 10, 30, 30)
+    prompts = PromptSet(volume.geometry, objects=(ObjectPrompts("ball", (1, 0, 0), (box,)),))
+    found = VolumeSegmenter(
+        volume.array, volume.geometry, tuned, volume.window, threads=1, patience=0
+    ).segment(prompts)
+    assert len(found.objects[0].slices) == 12
+    with pytest.raises(CheckpointError, match=r"other weights were learning \(adapters, " + adapter):
+        train(replace(settings, adapter="bottleneck"), official_network, resume=True, start=start)
+
+
 def test_adapters_are_trained_and_saved_alone_and_a_run_of_them_goes_on(
     tmp_path: Path, balls: Path, tiny_network: Config
 ) -> None:

@@ -130,6 +130,13 @@ def _add_tuning_options(parser: argparse.ArgumentParser) -> None:
         help="what learns, prompts, loss and rate as in a study: flare22, medsam, biosam2, biosam2-article, surgical "
         "or sam-med2d",
     )
+    group.add_argument(
+        "--adapter",
+        default="bottleneck",
+        metavar="NAME",
+        help="of --tune adapters: bottleneck, or for a transformer channel-spatial, depth, depthwise-3d, "
+        "parallel-conv or temporal (default: bottleneck)",
+    )
     group.add_argument("--rank", type=positive, default=8, help="of the matrices of lora (default: 8)")
     group.add_argument(
         "--only",
@@ -370,6 +377,7 @@ def _settings(args: argparse.Namespace, config: Config) -> TrainSettings:
         ema_decay=0.99 if tuned else 0.998,
         tune=args.tune,
         rank=args.rank,
+        adapter=args.adapter,
         encoder_share=ENCODER_SHARE if tuned and args.tune == "all" else 1.0,
         data=data,
         bfloat16=args.precision == "bfloat16",

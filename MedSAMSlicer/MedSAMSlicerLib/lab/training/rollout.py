@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from ...engine.network import PREVIOUS_LOGIT_LIMIT
 from ...engine.taper import tapered
+from ...sam2.adapters import set_stack, stack_of
 from ...sam2.model import SAM2, DecoderPrompts, ImageFeatures, MaskOutput, Memory
 from ...sam2.recall import recalled
 from .distributed import everywhere
@@ -253,7 +254,7 @@ def rollout(
         clicks: least and most correction clicks in a row on one slice.
     """
     length = len(frames)
-    features = model.encode_image(model.normalize(frames.flatten(0, 1)))
+    features = _encoded(model, frames)
     present = (masks > 127).flatten(2).sum(2) > 3
     clip = _Clip(model, masks, features, present, source, teach, clicks)
     corrected = source.integer(0, length - 1) if source.chance(corrections) else -1
@@ -289,6 +290,18 @@ def _given_logits(masks: Tensor, grid: int) -> Tensor:
     return DENSE_PROMPT_LOGITS * (2 * share - 1)
 
 
+def _encoded(model: SAM2, frames: Tensor) -> ImageFeatures:
+    """The features of clips (L, B, S, S), slice after slice; plug-ins along a stack see each clip as one."""
+    length, batch = frames.shape[:2]
+    if stack_of(model) == 1:
+        return model.encode_image(model.normalize(frames.flatten(0, 1)))
+    set_stack(model, length)
+    features = model.encode_image(model.normalize(frames.transpose(0, 1).flatten(0, 1)))
+    return ImageFeatures(
+        *(level.unflatten(0, (batch, length)).transpose(0, 1).flatten(0, 1) for level in features)
+    )
+
+
 def neighbor_step(model: SAM2, frames: Tensor, masks: Tensor, source: Source | None = None) -> MaskOutput:
     """One teacher-forced step of tracking: from the true mask of one slice to the mask of the next.
 
@@ -300,7 +313,7 @@ def neighbor_step(model: SAM2, frames: Tensor, masks: Tensor, source: Source | N
     """
     if not model.config.dense_prompts:
         return rollout(model, frames, masks, source or SeededDraws(0), "mask", teach=model.training).slices[1]
-    features = model.encode_image(model.normalize(frames[1]))
+    features = _encoded(model, frames[1:2])
     prompts = first_prompts(SeededDraws(0), "mask", masks[0], 4 * features.top.shape[-1])
     gate = torch.ones(frames.shape[1], dtype=torch.bool, device=frames.device)
     return model.decode(

@@ -28,6 +28,7 @@ class TrainSettings:
         frames: Frames per step and process; a step of clips of L slices has `frames / L` clips.
         tune: Which weights learn, one of `tuning.TUNE`.
         rank: Of the adapters of "lora".
+        adapter: What "adapters" adds, one of `tuning.ADAPTERS`.
         encoder_share: Part of the learning rate that the image encoder gets.
         data: Labeled volumes to learn from; None = generated volumes.
         bfloat16: Compute products in bfloat16.
@@ -62,6 +63,7 @@ class TrainSettings:
     ema_decay: float = 0.998
     tune: str = "all"
     rank: int = 8
+    adapter: str = "bottleneck"
     encoder_share: float = 1.0
     data: DataSettings | None = None
     bfloat16: bool = True

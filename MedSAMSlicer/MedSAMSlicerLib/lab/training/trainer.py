@@ -71,7 +71,7 @@ class Trainer:
         if start is not None:
             model.load_state_dict(start.state_dict())
         self.model = model.to(settings.device).train()
-        self.learning = choose_weights(self.model, settings.tune, settings.rank)
+        self.learning = choose_weights(self.model, settings.tune, settings.rank, settings.adapter)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, settings.weight_decay, settings.encoder_share),
@@ -189,7 +189,7 @@ class Trainer:
             "recipe": settings.recipe,
             "best": self.best,
             "config": self.model.config.to_json(),
-            "tune": [settings.tune, settings.rank],
+            "tune": [settings.tune, settings.rank, settings.adapter],
         }
         write_state(settings.out, state, settings.part_mb)
 
@@ -204,13 +204,17 @@ class Trainer:
             return False
         check_recipe(self.settings.out, state, self.settings.recipe)
         theirs = replace(Config.from_json(state["config"]), image_size=self.settings.size)
-        tune, rank = state.get("tune", ["all", 0])
+        tune, rank, adapter = [*state.get("tune", ["all", 0]), "bottleneck"][
+            :3
+        ]  # older states name no adapter
         if theirs != self.model.config:
             raise CheckpointError(f"{self.settings.out} belongs to another network than the one asked for.")
-        if tune != self.settings.tune or (tune == "lora" and rank != self.settings.rank):
-            raise CheckpointError(
-                f"In {self.settings.out} other weights were learning ({tune}, rank {rank})."
-            )
+        others = (tune == "lora" and rank != self.settings.rank) or (
+            tune == "adapters" and adapter != self.settings.adapter
+        )
+        if tune != self.settings.tune or others:
+            what = adapter if tune == "adapters" else f"rank {rank}"
+            raise CheckpointError(f"In {self.settings.out} other weights were learning ({tune}, {what}).")
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -23,18 +23,31 @@ TUNE = ("all", *PARTS, "lora", "adapters")
 BOTTLENECKS = AdapterConfig(
     "bottleneck", "image_encoder.*.attn image_encoder.*.mlp sam_mask_decoder.transformer.layers.*.mlp"
 )
-"""What "adapters" adds: beside attention and MLPs of image transformer and mask decoder (Wu et al. 2023, Med-SA)."""
+"""Beside attention and MLPs of image transformer and mask decoder (Wu et al. 2023, Med-SA)."""
+
+_BLOCKS = "image_encoder.*blocks.? image_encoder.*blocks.??"
+ADAPTERS = {
+    "bottleneck": BOTTLENECKS,
+    "channel-spatial": AdapterConfig("channel-spatial", "image_encoder.*.mlp"),
+    "depth": AdapterConfig("depth", "image_encoder.*.attn"),
+    "depthwise-3d": AdapterConfig("depthwise-3d", _BLOCKS),
+    "parallel-conv": AdapterConfig("parallel-conv", _BLOCKS),
+    "temporal": AdapterConfig("temporal", "image_encoder.*.attn"),
+}
+"""What "adapters" may add; all but the first need a transformer as image encoder."""
 
 
-def choose_weights(model: SAM2, tune: str, rank: int) -> list[nn.Parameter]:
+def choose_weights(model: SAM2, tune: str, rank: int, adapter: str = "bottleneck") -> list[nn.Parameter]:
     """The weights that learn, in their order in the network; all others are frozen.
 
-    Raises MedSAMError for a `tune` that is none of `TUNE`.
+    Raises MedSAMError for a `tune` that is none of `TUNE`, and adapters that there are not or that fit no layer.
     """
     if tune == "lora":
         return add_adapters(model, rank)
     if tune == "adapters":
-        return attach(model, [BOTTLENECKS])
+        if adapter not in ADAPTERS:
+            raise MedSAMError(f"The adapter must be one of {', '.join(ADAPTERS)}, got {adapter!r}.")
+        return attach(model, [ADAPTERS[adapter]])
     if tune not in TUNE:
         raise MedSAMError(f"What is tuned must be one of {', '.join(TUNE)}, got {tune!r}.")
     model.requires_grad_(tune == "all")
