@@ -280,7 +280,7 @@ class SceneUser:
             self.took = True
             self.controller.network.set_overlap(("visible", "all")[policy % 2])
         else:
-            self.controller.network.set_overlap("none")
+            self.controller.network.set_overlap(("none", "stop")[policy % 2])
 
     # -- prompts
 

@@ -96,6 +96,21 @@ def test_the_sign_of_a_point_comes_last(ending: str, positive: bool) -> None:
     np.testing.assert_allclose(in_slice(point, GEOMETRY), [[10, 20]])
 
 
+def test_the_sign_of_a_box_comes_last_and_a_negative_one_limits_no_range() -> None:
+    (entry,) = objects(("box", "a=3,10,20,30,25"), ("box", "a=3,12,21,14,23,-"), ("box", "a=4,1,1,9,9,+"))
+    assert [prompt.positive for prompt in entry.prompts] == [True, False, True]
+    np.testing.assert_allclose(in_slice(entry.prompts[1], GEOMETRY), [[11.5, 20.5], [13.5, 22.5]])
+    low, high = (
+        GEOMETRY.slice_to_ras([(2, 2)], 1, SliceAxis.K)[0],
+        GEOMETRY.slice_to_ras([(8, 8)], 7, SliceAxis.K)[0],
+    )
+    text = ",".join(f"{value:.6f}" for value in (*low, *high))
+    for sign, limits in (("", (1, 7)), (",-", None)):
+        (entry,) = objects(("box", f"a={text}{sign}"), ras=True)
+        assert entry.slice_range == limits
+        assert entry.prompts[0].positive is (sign == "")
+
+
 def test_a_line_joins_two_voxel_centers() -> None:
     (entry,) = objects(("line", "3,10,20,30,25"))
     (line,) = entry.prompts
@@ -276,7 +291,7 @@ def test_a_range_that_is_none_is_quoted(text: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "text", "said"),
     [
-        ("box", "3,1,2,11", "SLICE,X0,Y0,X1,Y1, not '3,1,2,11'"),
+        ("box", "3,1,2,11", "SLICE,X0,Y0,X1,Y1, then ,+ or ,- where wanted, not '3,1,2,11'"),
         ("box", "3,1,2,11,12,13", "SLICE,X0,Y0,X1,Y1"),
         ("box", "a=3,1,x,11,12", "not '3,1,x,11,12'"),
         ("box", "3,1,nan,11,12", "nan"),

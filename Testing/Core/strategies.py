@@ -78,7 +78,7 @@ def prompts(draw: st.DrawFn, geometry: VolumeGeometry, axis: SliceAxis):
     x0, y0 = draw(st.integers(0, columns - 1)), draw(st.integers(0, rows - 1))
     if kind == "box":
         x1, y1 = draw(st.integers(x0 + 1, columns)), draw(st.integers(y0 + 1, rows))
-        return box_from_voxels(geometry, slice_, x0, y0, x1, y1, turn)
+        return box_from_voxels(geometry, slice_, x0, y0, x1, y1, turn, positive=draw(st.booleans()))
     return line_from_voxels(geometry, slice_, x0, y0, x0 + 0.25, y0 - 0.25, turn)
 
 

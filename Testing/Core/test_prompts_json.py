@@ -84,6 +84,15 @@ def test_a_file_without_cleanup_and_overlap_says_nothing_of_them() -> None:
     assert read.objects == sample().objects
 
 
+def test_box_of_a_file_that_says_no_sign_is_around_the_object_and_one_around_something_else_says_it() -> None:
+    slice_ref = SliceRef(SliceAxis.K, 2)
+    boxes = tuple(box_from_voxels(GEOMETRY, slice_ref, 1, 1, 4, 4, positive=sign) for sign in (True, False))
+    text = PromptSet(GEOMETRY, objects=(ObjectPrompts("liver", (1, 0, 0), boxes),)).to_json()
+    saved = json.loads(text)["objects"][0]["prompts"]
+    assert [each.get("positive") for each in saved] == [None, False]
+    assert PromptSet.from_json(text).objects[0].prompts == boxes
+
+
 def test_the_choices_are_those_of_the_engine() -> None:
     engine = pytest.importorskip("MedSAMSlicerLib.engine.result", reason="needs torch")
     assert (tuple(engine.CLEANUPS), tuple(engine.OVERLAPS)) == (CLEANUPS, OVERLAPS)

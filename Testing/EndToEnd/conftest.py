@@ -90,7 +90,7 @@ def user(shared_host: tuple[Any, Any], abdomen: tuple[Any, Any, dict[str, Any]])
     volume = host.add_volume(array, matrix, name="CT")
     host.set_window(volume, 400, 40)
     widget.ui.volumeSelector.setCurrentNode(volume)
-    widget.controller.network.set_overlap("none")
+    widget.controller.network.set_overlap("stop")
     yield User(host, volume, truth, widget).ready()
     errors, host.errors[:] = [*host.errors], []
     assert errors == []

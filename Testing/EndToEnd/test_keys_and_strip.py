@@ -48,7 +48,11 @@ def test_whole_work_by_keyboard(user: User) -> None:
         each.index: each.confidence for each in user.controller.review.slices if each.confidence is not None
     }
     del computed[index]
-    assert computed[doubtful] == min(computed.values())
+    areas = user.mask().sum(axis=(1, 2))
+    doubt = {each: (1 - confidence) * areas[each] for each, confidence in computed.items()}
+    assert doubt[doubtful] > 0.8 * max(
+        doubt.values()
+    )  # cleaned masks differ a little from those that are ranked
     user.host.key("A", view="Red")
     user.settled()
     assert user.controller.review.slices[doubtful].state.value == "accepted"
@@ -182,3 +186,62 @@ def test_cancel_leaves_the_segment_as_before_and_redo_brings_the_computed_slices
     partial = user.mask()
     assert np.count_nonzero(partial.any(axis=(1, 2))) > 1
     assert same(partial[index], before[index])
+
+
+def test_held_key_shows_the_mask_before_the_last_prompt_and_its_release_that_of_now(user: User) -> None:
+    import slicer
+
+    index = user.box_around(KIDNEY)
+    before = user.mask()
+    found = np.argwhere(before[index])
+    j, i = (float(at) for at in found[len(found) // 3])
+    user.point((i, j, index), positive=False)
+    after = user.mask()
+    assert not same(before, after)
+    segment_id, display = user.controller.inputs.segment_id, user.segmentation.GetDisplayNode()
+    user.host.hold_key("C", view="Red")
+    [shown] = [
+        node
+        for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+        if node.GetName().startswith("MedSAMSlicer earlier mask")
+    ]
+    [earlier] = shown.GetSegmentation().GetSegmentIDs()
+    array = slicer.util.arrayFromSegmentBinaryLabelmap(shown, earlier, user.volume)
+    assert same(np.asarray(array, bool), before)
+    assert not display.GetSegmentVisibility2DFill(segment_id)
+    assert not shown.GetSaveWithScene()
+    user.picture("before-last-prompt")
+    user.host.release_key("C", view="Red")
+    assert display.GetSegmentVisibility2DFill(segment_id)
+    assert display.GetSegmentVisibility2DOutline(segment_id)
+    names = [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")]
+    assert names == [user.segmentation.GetName()]
+    assert same(user.mask(), after)
+    user.picture("after-last-prompt")
+
+
+def test_held_key_without_a_prompt_says_why_nothing_is_shown(user: User) -> None:
+    user.host.hold_key("C", view="Red")
+    user.host.release_key("C", view="Red")
+    assert "no prompt of this segment" in user.message
+
+
+def test_cursor_over_the_views_has_the_color_of_the_segment_and_the_sign_of_the_tool(user: User) -> None:
+    def cross() -> tuple[tuple[int, int, int], bool] | None:
+        """The color of the cross, and whether there is a plus; None with the usual cursor."""
+        pixmap = QtWidgets.QWidget.cursor(user.host.view("Red").sliceView()).pixmap()
+        if pixmap.isNull():
+            return None
+        image = pixmap.toImage()
+        return image.pixelColor(16, 8).getRgb()[:3], image.pixelColor(26, 24).alpha() == 255
+
+    user.controller.inputs.add_segment()
+    color = tuple(round(255 * part) for part in user.controller.inputs.segment_color)
+    assert cross() is None
+    for key, plus in (("P", True), ("T", False), ("X", True), ("T", False), ("O", True)):
+        user.host.key(key, view="Red")
+        user.host.process_events(0.05)
+        assert cross() == (color, plus), key
+    user.host.key("Esc", view="Red")
+    user.host.process_events(0.05)
+    assert cross() is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -162,9 +164,50 @@ def test_locked_segment_takes_no_prompt_and_says_why(user: User) -> None:
 
 
 def test_overlap_none_leaves_the_neighbor_bit_by_bit(user: User) -> None:
+    choose_overlap(user, "none")
     first, mask, second = overlapping(user)
     assert same(user.mask(first), mask)
     assert (user.mask(second) & mask).any()
+
+
+def test_new_mask_stops_at_a_visible_neighbor_and_export_asks_where_voxels_belong_to_both(
+    user: User, tmp_path: Path
+) -> None:
+    index, low, high = largest(user.truth[KIDNEY])
+    found = np.argwhere(user.truth[KIDNEY][index])
+    (top, left), (bottom, right) = found.min(axis=0).tolist(), found.max(axis=0).tolist()
+    neighbor = user.controller.inputs.add_segment("neighbor")
+    edge = float(left + (right - left) // 4)
+    paint(user, neighbor, [(edge, float(top), index), (edge, float(bottom), index)])
+    user.settled()
+    theirs = user.mask(neighbor)
+    assert theirs[index].sum() > 50
+    user.press("addSegmentButton")
+    user.settled()
+    user.box(low, high)
+    mine = user.mask()
+    assert mine[index].sum() > 50
+    assert not (mine & theirs).any()
+    assert same(user.mask(neighbor), theirs)
+    user.picture("neighbor")
+    choose_overlap(user, "none")
+    user.press("addSegmentButton")
+    user.settled()
+    user.box(low, high)
+    assert (user.mask() & theirs)[index].any()
+    user.host.dialogs.answer(False)
+    user.ui.exportSection.collapsed = False
+    user.host.process_events(0.1)
+    user.press("exportNiftiButton")
+    user.settled()
+    assert "of neighbor also in" in user.host.dialogs.shown[-1].text
+    path = tmp_path / "out.nii.gz"
+    user.host.dialogs.answer(True, str(path))
+    user.press("exportNiftiButton")
+    user.settled()
+    assert path.exists()
+    assert len(user.host.dialogs.shown) == 3
+    user.host.dialogs.shown.clear()
 
 
 @pytest.mark.parametrize("policy", ["all", "visible"])

@@ -213,3 +213,48 @@ def test_another_window_is_seen_by_the_next_preview(user: User) -> None:
     user.press("undoButton")
     user.settled()
     assert same(user.mask(), drawn_again)
+
+
+def test_box_around_what_is_not_the_organ_takes_its_voxels_away_and_undo_brings_them_back(user: User) -> None:
+    index, low, high = largest(user.truth[KIDNEY])
+    user.box(low, high)
+    before = user.mask()
+    found = np.argwhere(before[index])
+    (top, left), (bottom, right) = found.min(axis=0), found.max(axis=0)
+    middle = (left + right) // 2
+    user.host.key("X", view="Red")
+    user.host.key("T", view="Red")
+    user.host.process_events(0.05)
+    assert user.controller.editing.placing.name == "BOX_NEGATIVE"
+    assert user.ui.boxButton.text.startswith("Box \N{MINUS SIGN}")
+    assert "nothing within it belongs to the organ" in user.message
+    ends = [(middle + 0.5, top - 1.5, index), (right + 1.5, bottom + 1.5, index)]
+    user.host.drag("Red", [user.world(*(float(part) for part in end)) for end in ends])
+    user.settled()
+    assert user.controller.editing.placing is None
+    assert user.ui.boxButton.text.startswith("Box\n")
+    assert [(prompt.kind, prompt.positive) for prompt in user.prompts()] == [("box", True), ("box", False)]
+    after = user.mask()
+    assert before[index, :, middle + 1 :].sum() > 20
+    assert not after[index, :, middle + 1 :].any()
+    assert after[index].sum() > 20
+    user.picture("box-not-organ")
+    user.press("undoButton")
+    user.settled()
+    assert same(user.mask(), before)
+    assert len(user.prompts()) == 1
+
+
+def test_next_box_is_around_the_organ_again(user: User) -> None:
+    user.host.key("X", view="Red")
+    user.host.key("T", view="Red")
+    user.host.key("X", view="Red")
+    user.host.process_events(0.05)
+    assert user.controller.editing.placing is None
+    user.host.key("X", view="Red")
+    user.host.process_events(0.05)
+    assert user.controller.editing.placing.name == "BOX"
+    user.host.key("T", view="Red")
+    user.host.key("T", view="Red")
+    user.host.process_events(0.05)
+    assert user.controller.editing.placing.name == "BOX"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -204,6 +205,41 @@ class User:
         if folder:
             Path(folder).mkdir(parents=True, exist_ok=True)
             self.host.screenshot(Path(folder) / f"{name}.png")
+
+
+class Counted:
+    """What a user does: each key, button, click or drag in a view, and answered dialog counted as one action."""
+
+    def __init__(self, user: User) -> None:
+        self.user, self.actions = user, 0
+
+    def key(self, keys: str) -> None:
+        self.actions += 1
+        self.user.host.key(keys, view="Red")
+        self.user.host.process_events(0.05)
+
+    def drag(self, low: tuple[float, float, float], high: tuple[float, float, float]) -> None:
+        """Drag in the axial view from one voxel (i, j, k) to another."""
+        self.actions += 1
+        self.user.host.drag("Red", [self.user.world(*low), self.user.world(*high)])
+        self.user.host.process_events(0.05)
+
+    def click(self, place: tuple[float, float, float]) -> None:
+        """Click at a voxel (i, j, k) in the axial view."""
+        self.actions += 1
+        self.user.host.click("Red", self.user.world(*place))
+        self.user.host.process_events(0.05)
+
+    def press(self, name: str) -> None:
+        self.actions += 1
+        self.user.press(name)
+
+
+def actions_in_tutorial(task: str) -> int:
+    """How many actions a task takes here, by the table in the tutorial."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "tutorial.md").read_text("utf-8")
+    [found] = re.findall(rf"^\| {task}[^|]*\| (\d+) \|", text, re.MULTILINE)
+    return int(found)
 
 
 # ------------------------------------------------------------------------------------------------------------- helpers

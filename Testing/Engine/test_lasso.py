@@ -1,4 +1,4 @@
-"""What a lasso makes of the mask of its slice, with the bundled network."""
+"""What a lasso, and a box around what is not the object, make of the prompts of their slice."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from MedSAMSlicerLib.core.errors import ObjectError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.outlines import enclosed, lasso_from_outline
-from MedSAMSlicerLib.core.prompts import SliceRef, in_slice, point_from_voxel
+from MedSAMSlicerLib.core.prompts import SliceRef, box_from_voxels, in_slice, point_from_voxel
 from MedSAMSlicerLib.engine.slice_prompts import slice_prompts
 
 GEOMETRY = VolumeGeometry.from_spacing((9, 48, 56), (0.8, 0.8, 3.0), (0.0, 0.0, 0.0))
@@ -49,3 +49,25 @@ def test_point_on_the_object_outside_of_a_lasso_counts_more_than_the_lasso() -> 
 def test_two_lassos_around_one_object_are_refused() -> None:
     with pytest.raises(ObjectError, match="two boxes, lines or lassos"):
         slice_prompts([lasso(10, 8, 30, 28), lasso(12, 8, 30, 28)], GEOMETRY)
+
+
+def test_box_around_something_else_forbids_its_pixels_and_is_no_box_of_the_object() -> None:
+    around = box_from_voxels(GEOMETRY, PLACE, 10, 8, 31, 29)
+    other = box_from_voxels(GEOMETRY, PLACE, 20, 12, 26, 16, positive=False)
+    prompts = slice_prompts([around, other], GEOMETRY)
+    assert prompts.box == pytest.approx((9.5, 7.5, 30.5, 28.5))
+    wanted = np.ones((48, 56), np.bool_)
+    wanted[12:16, 20:26] = False
+    assert np.array_equal(prompts.allowed, wanted)
+    [(x, y, positive)] = prompts.points
+    assert not positive
+    assert not wanted[int(y), int(x)]
+    with pytest.raises(ObjectError, match="no prompt marks the inside"):
+        slice_prompts([other], GEOMETRY)
+
+
+def test_box_between_the_centers_of_all_pixels_forbids_the_nearest_one() -> None:
+    around = box_from_voxels(GEOMETRY, PLACE, 10, 8, 31, 29)
+    tiny = box_from_voxels(GEOMETRY, PLACE, 20.7, 12.7, 20.9, 12.9, positive=False)
+    allowed = slice_prompts([around, tiny], GEOMETRY).allowed
+    assert np.argwhere(~allowed).tolist() == [[12, 20]]

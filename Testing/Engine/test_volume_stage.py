@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,6 +105,24 @@ def test_nothing_lies_beyond_the_range(ball: tuple[np.ndarray, np.ndarray]) -> N
     assert refined is not None
     assert not (refined.logits[: evidence.first] > 0).any()
     assert not (refined.logits[evidence.last + 1 :] > 0).any()
+
+
+def test_voxels_of_other_segments_are_left_out_and_hold_the_growth_back(
+    ball: tuple[np.ndarray, np.ndarray],
+) -> None:
+    truth, z = ball[1], np.arange(SHAPE[0])
+    evidence = _evidence(ball, np.where(truth, 4.0, -4.0).astype(np.float32), (8,))
+    wall = np.zeros(SHAPE, np.bool_)
+    wall[10:, :, 20:22] = True  # a thin one: what lies behind it is to be reached around it at most
+    wall[evidence.fixed] = False
+    free, stopped = VolumeStage().refine(evidence), VolumeStage().refine(replace(evidence, barred=wall))
+    assert free is not None
+    assert stopped is not None
+    assert (free.logits[wall & truth] > 0).mean() > 0.9
+    assert not (stopped.logits[wall] > 0).any()
+    assert np.array_equal(stopped.logits[8] > 0, free.logits[8] > 0), "key slices stay as they are"
+    near = (np.abs(z - 11) < 2)[:, None, None] & truth & ~wall
+    assert stopped.logits[near].mean() < free.logits[near].mean()
 
 
 def test_a_thin_stack_is_left_alone(ball: tuple[np.ndarray, np.ndarray]) -> None:

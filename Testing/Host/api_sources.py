@@ -64,7 +64,7 @@ _MEANT = {
     ".GetExtent": "vtkImageData", ".SetExtent": "vtkImageData", ".GetScalarType": "vtkImageData",
     ".GetNumberOfScalarComponents": "vtkImageData", ".GetDimensions": "vtkImageData", ".GetMTime": "vtkObject",
     ".Modified": "vtkObject", ".DeepCopy": "vtkOrientedImageData", ".EndModify": "vtkMRMLNode",
-    ".RemoveSegment": "vtkSegmentation", ".setText": "QLabel", ".setValue": "QProgressBar",
+    ".autoRepeat": "QShortcut", ".RemoveSegment": "vtkSegmentation", ".setText": "QLabel", ".setValue": "QProgressBar",
 }  # fmt: skip
 _PREFERRED = """vtkMRMLSegmentationNode vtkSegmentation vtkSegment vtkMRMLMarkupsNode vtkMRMLMarkupsROINode
 vtkMRMLMarkupsDisplayNode vtkMRMLSegmentationDisplayNode vtkMRMLScalarVolumeNode vtkMRMLScalarVolumeDisplayNode
@@ -83,7 +83,7 @@ _QT = """QWidget QPaintDevice QCompleter
 QAbstractButton QPushButton QLabel QComboBox QTimer QLayout QBoxLayout QFormLayout
 QTreeWidget
 QTreeView QTreeWidgetItem QProgressBar QDialog QPainter QPixmap QShortcut QSettings QObject QGroupBox
-QAbstractSpinBox QDoubleSpinBox QCheckBox QColor QEvent QMouseEvent QIcon QImage QSize QToolButton
+QScrollArea QAbstractSpinBox QDoubleSpinBox QCheckBox QColor QEvent QMouseEvent QKeyEvent QIcon QImage QSize QToolButton
 QHeaderView QAbstractItemView QLineEdit QFileDialog QMessageBox QApplication QGuiApplication
 QCoreApplication QKeySequence QStatusBar QMainWindow QFrame QDialogButtonBox QTextEdit""".split()  # noqa: SIM905
 _GROUPS = {

@@ -317,6 +317,14 @@ class SlicerHost:
         target = self._canvas(view) if view is not None else None
         self._mouse.key(target or QtWidgets.QApplication.focusWidget() or self.window, keys)
 
+    def hold_key(self, keys: str, view: str) -> None:
+        """Press keys in a view and keep them pressed."""
+        self._mouse.hold_key(self._canvas(view), keys, held=True)
+
+    def release_key(self, keys: str, view: str) -> None:
+        """Release keys that were kept pressed in a view."""
+        self._mouse.hold_key(self._canvas(view), keys, held=False)
+
     # --- time and pictures -------------------------------------------------------------------------------------
 
     def process_events(self, seconds: float = 0.0) -> None:

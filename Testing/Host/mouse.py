@@ -95,6 +95,15 @@ class Mouse:
                 widget, QtGui.QWheelEvent(local, on_screen, QtCore.QPoint(), turn, _NONE, none, phase, False)
             )
 
+    def hold_key(self, widget: Any, keys: str, held: bool) -> None:
+        """Press a combination without releasing it, or release it; the widget gets the keyboard."""
+        combination = QtGui.QKeySequence(keys)[0]
+        if held:
+            QtWidgets.QWidget.setFocus(widget, QtCore.Qt.FocusReason.MouseFocusReason)
+        act = QTest.keyPress if held else QTest.keyRelease
+        act(widget, combination.key(), combination.keyboardModifiers())
+        self._process_events()
+
     def key(self, widget: Any, keys: str) -> None:
         """Press and release a combination; shortcuts get it first, as with a real keyboard."""
         combination = QtGui.QKeySequence(keys)[0]

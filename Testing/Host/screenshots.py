@@ -218,7 +218,9 @@ def walk(camera: Photographer) -> None:
         user.propagate()
         logger.info("%s: Dice %.3f", organ, user.dice(organ))
     everything(camera, key)
+    neighbor(camera)
     models(camera)
+    lesions(camera)
     segment_editor(camera, key)
 
 
@@ -311,6 +313,56 @@ def tell(camera: Photographer, organ: str, index: int) -> None:
     """How good the mask is, for whoever runs this."""
     whole, here = camera.user.dice(organ), camera.dice_on(organ, index)
     logger.info("%s: Dice %.3f, on slice %d %.3f", organ, whole, index, here)
+
+
+def neighbor(camera: Photographer) -> None:
+    """A box around an organ that reaches over its neighbor: its mask stops there."""
+    user, index = camera.user, 32
+    rows, columns = camera.truth["spleen"][index].nonzero()
+    camera.unfold("promptsSection", "segmentsSection")
+    user.press("addSegmentButton")
+    user.settled()
+    camera.aim(camera.on(STORY, index), 130.0)
+    low, high = (columns.min() - 0.5, rows.min() - 0.5), (columns.max() + 0.5, rows.max() + 0.5)
+    user.box((*low, float(index)), (*high, float(index)))
+    camera.name_it("spleen")
+    camera.take("neighbor", "red")
+    user.press("deleteSegmentButton")
+    user.settled()
+
+
+def lesions(camera: Photographer) -> None:
+    """Ten lesions drawn in one round, and the second of them, which is looked at."""
+    from Testing.EndToEnd.test_lesions import box, ten_lesions
+    from Testing.EndToEnd.user import Counted
+
+    user, host = camera.user, camera.host
+    array, matrix, _truth = ten_lesions()
+    abdomen, display = user.volume, user.segmentation.GetDisplayNode()
+    display.SetVisibility(False)
+    volume = host.add_volume(array, matrix, name="Ten lesions")
+    host.set_window(volume, 250, 80)
+    host.show_volume(volume)
+    user.turn_to(volume)
+    does = Counted(user)
+    camera.aim((55.0, 55.0, 7.0), 150.0)
+    camera.unfold("promptsSection")
+    camera.ui.lesionsSection.collapsed = False
+    host.process_events(0.1)
+    does.press("lesionRoundButton")
+    for number in range(10):
+        box(does, number)
+    does.press("lesionRoundButton")
+    user.until(lambda: not user.controller.runs.busy and not user.controller._work.poller.active)
+    user.settled()
+    does.press("lesionAcceptButton")
+    host.process_events(0.5)
+    camera.take("lesions")
+    camera.ui.lesionsSection.collapsed = True
+    host.show_volume(abdomen)
+    user.turn_to(abdomen)
+    host.scene.RemoveNode(volume)
+    display.SetVisibility(True)
 
 
 def models(camera: Photographer) -> None:

@@ -79,6 +79,18 @@ class qMRMLSliceView(RenderWidget):
         """The node of this view."""
         return self._node
 
+    def setViewCursor(self, cursor: Any) -> None:
+        """Q_INVOKABLE: the cursor over the view."""
+        self.setCursor(cursor)
+
+    def unsetViewCursor(self) -> None:
+        """Q_INVOKABLE: the usual cursor again."""
+        self.unsetCursor()
+
+    def setDefaultViewCursor(self, cursor: Any) -> None:
+        """Q_INVOKABLE: the cursor that the view goes back to."""
+        self._default_cursor = cursor
+
     def convertRASToXYZ(self, ras: Any) -> list[float]:
         """Place in the view, in pixels from the lower left, of a place in RAS (mm)."""
         to_ras = vtk.vtkMatrix4x4()

@@ -302,6 +302,24 @@ def test_cleanup_shows_clean_masks_and_keeps_the_raw_ones(driver: Driver) -> Non
     assert np.array_equal(driver.mask(), clean)
 
 
+def test_accepted_slices_stay_as_the_clean_up_showed_them(driver: Driver) -> None:
+    controller = driver.prompted().controller
+    left = controller.inputs.segment_id
+    assert left is not None
+    controller.editing.set_cleanup(left, Cleanup(keep_prompted=True, fill_holes=True, smooth=True))
+    controller.runs.propagate()
+    driver.settle()
+    shown = driver.mask()
+    assert not np.array_equal(shown, driver.session_mask())
+    controller.editing.accept_all()
+    driver.settle()
+    assert np.array_equal(driver.mask(), shown)
+    assert controller.reason(Action.PROPAGATE) is not None, "nothing became pending by that"
+    controller.history.undo()
+    driver.settle()
+    assert np.array_equal(driver.mask(), shown)
+
+
 def test_doubtful_and_key_slices_are_listed_for_the_strip(driver: Driver) -> None:
     controller = driver.prompted().controller
     assert [state.index for state in controller.review.slices] == list(range(SHAPE[0]))
@@ -316,19 +334,22 @@ def test_doubtful_and_key_slices_are_listed_for_the_strip(driver: Driver) -> Non
         SliceMark.PREDICTED,
         SliceMark.NONE,
     }
-    order = sorted(
-        (state.confidence, state.index)
-        for state in controller.review.slices
-        if state.state is SliceMark.PREDICTED
-    )
-    filled = driver.mask().any(axis=(1, 2))
-    order = [index for confidence, index in order if filled[index] or confidence < 0.5]
+    areas = driver.session_mask().sum(axis=(1, 2))
+    found = [state for state in controller.review.slices if state.state is SliceMark.PREDICTED]
+    filled = [state for state in found if areas[state.index] >= 0.1 * areas.max()]
+    filled.sort(key=lambda state: -(1 - state.confidence) * areas[state.index])
+    order = [state.index for state in filled]
     assert len(order) > 3
     assert 7 not in order
     assert [controller.review.next_doubtful() for _ in order] == order
+    obj = controller._work.selected_object
+    assert obj is not None
+    last = [index for _doubt, index in doubtful_slices(obj)][len(order) :]
+    assert not {*last} & {*order}, "slivers and slices without the object come last"
+    assert [controller.review.next_doubtful() for _ in last] == last
     assert controller.review.next_doubtful() == order[0]
     controller.review.show_slice(7)
-    assert controller.review.next_doubtful() == order[1], "looking elsewhere does not begin anew"
+    assert controller.review.next_doubtful() == order[1], "looking elsewhere does not begin again"
     controller.editing.accept_slice(order[1])
     controller.editing.accept_slice(order[2])
     assert controller.review.next_doubtful() == order[3]
@@ -359,7 +380,21 @@ def test_doubtful_slices_come_worst_first_with_their_neighbors_and_without_those
         (None, True, predicted),
         (0.9, False, predicted),  # surely not there
         (0.3, False, predicted),  # maybe there, nothing drawn
-    ) == [3, 2, 4, 9, 0]
+    ) == [3, 2, 4, 0, 9]
+
+
+def test_doubt_about_a_large_cross_section_comes_before_one_about_a_small_one_and_slivers_last() -> None:
+    def square(side: int, confidence: float) -> StoredMask:
+        mask = np.zeros((12, 12), np.bool_)
+        mask[:side, :side] = True
+        return StoredMask(PackedMask.from_array(mask), MaskState.PREDICTED, confidence)
+
+    masks = {0: square(1, 0.1), 1: square(3, 0.2), 2: square(4, 0.5), 3: square(11, 0.8), 4: square(12, 0.9)}
+    masks |= {5: square(10, 0.7), 6: square(2, 0.0)}
+    given = ObjectPrompts("left", (1.0, 0.0, 0.0), (Point(SliceRef(SliceAxis.K, 9), (0.0, 0.0, 0.0), True),))
+    order = doubtful_slices(SegmentObject(1, given, masks, axis=SliceAxis.K))
+    assert [index for _doubt, index in order] == [5, 3, 4, 2, 1, 6, 0]
+    assert order[0][0] == pytest.approx(30.0)
 
 
 def test_window_change_makes_everything_due_again(driver: Driver) -> None:

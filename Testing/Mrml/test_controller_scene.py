@@ -316,7 +316,7 @@ def test_segmenting_in_one_call_writes_new_segments(mrml: MrmlScene) -> None:
     assert again.segment_ids["Segment"] != done.segment_ids["Segment"]
     assert masks.read_slices(done.segment_ids["Segment"], SliceAxis.K) == {}, "the same mask took all voxels"
     masks.close()
-    with pytest.raises(MedSAMError, match="must be one of none, visible, all, got 'some'"):
+    with pytest.raises(MedSAMError, match="must be one of stop, none, visible, all, got 'some'"):
         segment(driver.volume, [box], overlap="some")
     with pytest.raises(Cancelled):
         segment(driver.volume, [box], device="cpu", cancel=lambda: True)

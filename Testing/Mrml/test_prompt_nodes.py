@@ -214,6 +214,34 @@ def test_undo_moves_points_back_without_a_word_and_keeps_the_nodes(mrml: MrmlSce
     told.nodes.close()
 
 
+def test_box_around_something_else_is_a_red_roi_of_its_own_whose_depth_limits_nothing(
+    mrml: MrmlScene,
+) -> None:
+    geometry = VolumeGeometry((21, 12, 14), case("oblique").ijk_to_ras)
+    volume = node_of(mrml, geometry)
+    place = SliceRef(SliceAxis.K, 10)
+    around = box_from_voxels(geometry, place, 2, 3, 9, 8)
+    other = box_from_voxels(geometry, place, 4, 4, 6, 6, positive=False)
+    told = Told(mrml, volume, of((around, other)))
+    node = told.node(Kind.NEGATIVE_BOX)
+    assert node.GetName().endswith("box \N{MINUS SIGN}")
+    red, green, _blue = node.GetDisplayNode().GetSelectedColor()
+    assert red > 2 * green
+    (found,) = told.nodes.read(volume)
+    assert [prompt.positive for prompt in found.prompts] == [True, False]
+    for one, wanted in zip(found.prompts, (around, other), strict=True):
+        assert_same(one, wanted)
+    width, height, depth = node.GetSize()
+    node.SetSize(width, height, 7 * depth)
+    node.SetSize(2 * width, height, 7 * depth)
+    assert not any(edit.range_changed for edit in told.edits)
+    assert told.edits[-1].position == 1
+    assert not told.edits[-1].prompt.positive
+    low, high = in_slice(told.edits[-1].prompt, geometry)
+    np.testing.assert_allclose(high - low, (4, 2), atol=1e-6)
+    told.nodes.close()
+
+
 def test_a_deep_roi_is_a_box_on_its_middle_slice_and_a_range(mrml: MrmlScene) -> None:
     geometry = VolumeGeometry((21, 12, 14), case("oblique").ijk_to_ras)
     volume = node_of(mrml, geometry)

@@ -124,7 +124,7 @@ def test_the_choices_of_a_study_live_in_one_node(mrml: MrmlScene) -> None:
     assert parameters.node is ParameterNode(mrml.scene).node
     defaults = (parameters.volume, parameters.segmentation, parameters.segment_id, parameters.checkpoint)
     assert defaults == (None,) * 4
-    assert (parameters.window_spec, parameters.tier, parameters.overlap) == ("display", None, "none")
+    assert (parameters.window_spec, parameters.tier, parameters.overlap) == ("display", None, "stop")
     remove = parameters.observe(lambda: told.append(True))
     parameters.window_spec = "-100,300"
     assert len(told) == 1

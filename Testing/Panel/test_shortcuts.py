@@ -19,7 +19,9 @@ def test_no_key_is_used_twice_and_none_is_slicers(host):
 
     keys = [shortcut.key for shortcut in shortcuts()]
     assert len(keys) == len(set(keys))
-    assert set(keys) & TAKEN_BY_SLICER == {"Esc", "T", "[", "]"}, "taken only while they mean something"
+    assert set(keys) & TAKEN_BY_SLICER == {"Esc", "T", "[", "]", "Del"}, (
+        "taken only while they mean something"
+    )
 
 
 def test_every_shortcut_is_in_the_help_box(host):

@@ -32,6 +32,7 @@ class Changes:
         self._work.before_runs.clear()
         self.shown = False
         self._work.scene.views.hide_changes()
+        self._work.scene.views.hide_earlier()
 
     @property
     def last(self) -> ChangedVoxels | None:
@@ -50,6 +51,29 @@ class Changes:
         self.shown = shown
         self._draw()
         self._work.notify(Topic.MASKS)
+
+    def show_before(self, shown: bool) -> None:
+        """Show the mask that the segment had before its prompts changed last, in place of its own, or stop showing it.
+
+        Raises:
+            SessionError: no prompt of the segment can be taken back.
+        """
+        work, obj = self._work, self._work.selected_object
+        if not shown:
+            work.scene.views.hide_earlier()
+            return
+        before = self._before_last_prompt()
+        if obj is None or before is None or obj.axis is None or work.segment_id is None:
+            raise SessionError(_("There is no prompt of this segment whose effect could be shown."))
+        masks = {} if before.axis != obj.axis else self._projector.masks_of(before)
+        arrays = {index: mask.to_array() for index, mask in masks.items()}
+        work.scene.views.show_earlier(
+            work.volume_node, work.segmentation_node, work.segment_id, obj.axis, arrays
+        )
+
+    def _before_last_prompt(self) -> SegmentObject | None:
+        session, object_id = self._work.session, self._work.object_id
+        return None if session is None or object_id is None else session.before_last_prompt(object_id)
 
     def keep(self) -> None:
         """Agree with what the last run changed; the colors go."""

@@ -55,6 +55,7 @@ class CleanedMasks:
         masks = {index: stored.mask for index, stored in obj.masks.items()}
 
         def take(changed: dict[int, PackedMask]) -> None:
+            changed = {index: _without_barred(mask, obj.masks[index]) for index, mask in changed.items()}
             self._known[key], self._latest[obj.id] = (obj.masks, changed), key
             older = [each for each in self._known if each not in self._latest.values()]
             for each in older[:-_REMEMBERED]:
@@ -69,6 +70,13 @@ class CleanedMasks:
         job = CleanJob(work.geometry, obj.axis, masks, obj.key_slices, obj.kept_slices, obj.cleanup)
         work.worker.submit(job, take, end)
         work.poller.start()
+
+
+def _without_barred(cleaned: PackedMask, stored: StoredMask) -> PackedMask:
+    """A cleaned mask without what the clean-up added to it in segments at which it stopped."""
+    if stored.barred is None or cleaned.is_empty:
+        return cleaned
+    return PackedMask.from_array(cleaned.to_array() & ~stored.barred.to_array())
 
 
 def _key(obj: SegmentObject) -> Key:

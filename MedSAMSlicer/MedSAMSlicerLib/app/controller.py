@@ -22,6 +22,7 @@ from .editing import Editing
 from .growing import Growing
 from .history import UndoRedo
 from .inputs import Inputs
+from .lesions import LesionRound
 from .network_inputs import NetworkInputs
 from .poller import Timers
 from .ports import Scene
@@ -50,12 +51,12 @@ class Controller:
         inputs: volume, segmentation, segments.
         network: window, checkpoint, device, arithmetic, what happens where masks meet.
         editing: prompts, locks, clean-up, masks of the user.
-        runs: propagation.
-        growing: propagation by itself after each prompt.
+        runs, growing: propagation, when it is asked for and by itself after each prompt.
         history: undo and redo.
         review: the slices of the selected segment.
         changes: what the last run changed.
         starting: corrections of a segment that was made elsewhere.
+        lesions: many lesions, one segment each.
         files: prompts to files and back.
     """
 
@@ -75,10 +76,11 @@ class Controller:
         self.inputs = Inputs(work, projector, self.network)
         self.editing = Editing(work, projector, self.inputs.add_segment)
         self.runs = Propagation(work, projector)
-        self.growing = Growing(work, self.runs)
+        self.growing = Growing(work, self.runs, self.editing)
         self.history = UndoRedo(work, projector, self.runs)
         self.review = Review(work)
         self.starting = Starting(work, self.editing)
+        self.lesions = LesionRound(work, projector, self.editing, self.inputs, self.runs, self.review)
         self.files = PromptFiles(work, projector, self.inputs.ensure_segmentation)
         self.network.ready.connect(previews.ask_again)
         self.inputs.segment_selected.connect(self.editing.segment_selected)
@@ -87,7 +89,6 @@ class Controller:
         self.inputs.session_ends.connect(self.changes.forget)
         self.inputs.session_ends.connect(previews.forget)
         self.editing.prompts_changed.connect(self.runs.prompts_changed)
-        self.editing.prompts_changed.connect(self.growing.prompts_changed)
         self.runs.finished.connect(self.changes.run_finished)
         self.inputs.restore()
 

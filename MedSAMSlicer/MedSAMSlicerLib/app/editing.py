@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -194,7 +195,7 @@ class Editing:
         except MedSAMError as error:
             self._work.show_error(error)
         else:
-            self._work.show_message(box if tool is Tool.BOX else line, Level.WARNING)
+            self._work.show_message(line if tool is Tool.LINE else box, Level.WARNING)
 
     def apply_edit(self, edit: PromptEdit) -> None:
         """Take over what the user did to a prompt; for what is refused a message is shown, and the prompt as before."""
@@ -367,7 +368,16 @@ class Editing:
         object_id = self.selected()
         obj = self._session().object(object_id)
         chosen = [*obj.masks] if indices is None else [*indices]
-        self.change(object_id, lambda session: session.accept(object_id, chosen))
+        shown = self._projector.masks_of(obj)
+
+        def accepted(value: SegmentObject) -> SegmentObject:
+            masks = {index: value.masks[index] for index in chosen}
+            return value.accepted({n: replace(stored, mask=shown[n]) for n, stored in masks.items()})
+
+        if all(index in obj.masks for index in chosen):
+            self.change(object_id, lambda session: session.change(object_id, "Accept slices", accepted))
+        else:  # which says what is missing
+            self.change(object_id, lambda session: session.accept(object_id, chosen))
 
     def _index_or_shown(self, index: int | None) -> int:
         """The slice meant: `index`, or the shown one."""

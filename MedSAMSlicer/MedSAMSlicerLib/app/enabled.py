@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ..core.translation import tr as _
-from .review import doubtful_slices
+from .review import has_doubtful
 from .state import Action, NetworkState
 from .workspace import Workspace
 
@@ -137,7 +137,7 @@ def _predicted(work: Workspace) -> str | None:
 
 def _doubtful(work: Workspace) -> str | None:
     obj = work.selected_object
-    if obj is None or not doubtful_slices(obj):
+    if obj is None or not has_doubtful(obj):
         return _("No computed slice is left to look at: propagate first, or all are accepted already.")
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .editing import Editing
 from .enabled import reason
 from .propagation import Propagation
 from .state import Action, Topic
@@ -17,11 +18,12 @@ class Growing:
         on: whether it does; the user's choice.
     """
 
-    def __init__(self, work: Workspace, runs: Propagation) -> None:
+    def __init__(self, work: Workspace, runs: Propagation, editing: Editing) -> None:
         self.on = False
         self._work, self._runs = work, runs
         self._waiting: int | None = None  # the object whose prompts were changed last
         work.observe(self._changed)
+        editing.prompts_changed.connect(self.prompts_changed)
 
     def prompts_changed(self, object_id: int) -> None:
         """The user gave, moved or removed a prompt."""

@@ -35,6 +35,7 @@ class Inputs:
 
     def __init__(self, work: Workspace, projector: Projector, network: NetworkInputs) -> None:
         self._work, self._projector, self._network = work, projector, network
+        self._discarded: str | None = None  # the segment that is being discarded
         self.session_ends: Signal[[]] = Signal()
         self.segment_selected: Signal[[]] = Signal()
         self.object_removed: Signal[[int]] = Signal()
@@ -70,6 +71,12 @@ class Inputs:
     def masks(self) -> Segments | None:
         """The segments of that segmentation as masks of the volume; None until there is one."""
         return self._work.masks
+
+    @property
+    def segment_color(self) -> tuple[float, float, float] | None:
+        """Red, green and blue in 0..1 of the selected segment; None without one."""
+        masks, segment_id = self._work.masks, self._work.segment_id
+        return None if masks is None or segment_id is None else masks.color(segment_id)
 
     @property
     def segment_id(self) -> str | None:
@@ -326,6 +333,13 @@ class Inputs:
         work.notify(Topic.INPUTS, Topic.SEGMENTS)
         return segment_id
 
+    def discard_segment(self, segment_id: str) -> None:
+        """Delete a segment that was added and never had a prompt or a mask; no step of undo."""
+        if self._work.masks is not None:
+            self._discarded = segment_id
+            self._work.masks.remove(segment_id)
+            self._discarded = None
+
     def select_segment(self, segment_id: str) -> None:
         """Let prompts go to this segment."""
         work = self._work
@@ -354,6 +368,12 @@ class Inputs:
         object_id = work.object_ids.pop(segment_id, None)
         if object_id is None:
             self._projector.outside_segment_gone(segment_id)
+        elif (
+            segment_id == self._discarded
+            and work.session is not None
+            and work.session.forget_object(object_id)
+        ):
+            self._projector.prompts()
         elif work.session is not None:
             work.removed_ids[object_id] = segment_id
             obj = work.session.object(object_id)

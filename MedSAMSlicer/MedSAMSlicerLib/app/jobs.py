@@ -6,7 +6,7 @@ Objects are known to the engine by a name that never changes, so that a renamed 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,8 @@ class ObjectToRun:
     """One object for the engine: its prompts along its axis, and the slices that are wanted (none = all).
 
     The masks of the other slices are known, such as from a saved scene, and are neither computed nor handed out; with
-    `strictly` not even where they look otherwise among all slices of the object.
+    `strictly` not even where they look otherwise among all slices of the object. `barred` are voxels by slice that
+    surely are not of the object: those of other segments.
     """
 
     id: int
@@ -39,6 +40,7 @@ class ObjectToRun:
     object_prompts: ObjectPrompts
     wanted: frozenset[int] = frozenset()
     strictly: bool = False
+    barred: Mapping[int, PackedMask] = field(default_factory=dict)
 
     def prompt_set(self, geometry: VolumeGeometry, window: Window | None) -> PromptSet:
         """For the engine."""
@@ -338,6 +340,7 @@ def _updated(tools: Engine, obj: ObjectToRun, cancelled: IsCancelled) -> Iterato
         lambda done, total, _: counts.append(Advance(done, total)),
         cancelled,
         {name: obj.wanted} if obj.wanted else None,
+        {name: obj.barred},
     )
     reported: set[int] = set()
     try:

@@ -203,10 +203,10 @@ class NetworkInputs:
         self.prepare()
 
     def set_overlap(self, policy: str) -> None:
-        """Say what happens to other segments where a mask is written: "none" keeps them, "visible", "all" give way."""
+        """Say what happens where a new mask meets other segments, one of `core.overlap.GIVE_WAY`."""
         if policy not in GIVE_WAY:
-            text = _("Other segments are kept with none, or give way with visible or all, not {policy!r}.")
-            raise MedSAMError(text.format(policy=policy))
+            text = _("What happens where masks meet must be one of {known}, got {policy!r}.")
+            raise MedSAMError(text.format(known=", ".join(GIVE_WAY), policy=policy))
         self._work.overlap = self._work.parameter.overlap = policy
         self._work.notify(Topic.INPUTS)
 

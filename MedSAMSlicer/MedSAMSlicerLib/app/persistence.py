@@ -68,6 +68,11 @@ def write_state(
                 if stored.claim != BEFORE_ALL
             },
             "raw": _raw(obj),
+            "barred": {
+                index: _packed(stored.barred)
+                for index, stored in obj.masks.items()
+                if stored.barred is not None
+            },
             "start": _start(obj),
             "written": masks.digests(segments.get(obj.id, "")),
             "prompts": json.loads(_prompts(session, obj).to_json()),
@@ -172,10 +177,12 @@ def _stored(
     arrays = masks.read_slices(saved["segment"], axis)
     raw = {int(index): _unpacked(packed) for index, packed in saved["raw"].items()}
     claims = {int(index): _claim(*claim) for index, claim in saved.get("claims", {}).items()}
+    barred = {int(index): _unpacked(packed) for index, packed in saved.get("barred", {}).items()}
     stored: dict[int, StoredMask] = {}
     for index, state, confidence, turn in saved["slices"]:
         mask = raw.get(index) or PackedMask.from_array(arrays.get(index, empty))
-        stored[index] = StoredMask(mask, MaskState(state), confidence, turn, claims.get(index, BEFORE_ALL))
+        claim = claims.get(index, BEFORE_ALL)
+        stored[index] = StoredMask(mask, MaskState(state), confidence, turn, claim, barred.get(index))
     if "written" in saved:  # sessions of earlier versions do not say
         written = {int(index): digest for index, digest in saved["written"].items()}
         for index in arrays.keys() | written.keys():

@@ -37,6 +37,7 @@ class Tool(enum.Enum):
     POINT_POSITIVE = "point_positive"
     POINT_NEGATIVE = "point_negative"
     BOX = "box"
+    BOX_NEGATIVE = "box_negative"
     LINE = "line"
 
 
@@ -257,6 +258,14 @@ class Segments(Protocol):
         """Add a segment again that was deleted, as it was, and say whether that was possible."""
         ...
 
+    def tag(self, segment_id: str, name: str) -> str | None:
+        """Return what a tag of a segment says; None without it."""
+        ...
+
+    def set_tag(self, segment_id: str, name: str, value: str) -> None:
+        """Give a segment a tag, which is saved with it."""
+        ...
+
     def set_terminology(self, segment_id: str, text: str | None) -> None:
         """Store what a segment is, in Slicer's serialized form; None for nothing."""
         ...
@@ -285,6 +294,14 @@ class Segments(Protocol):
         self, segment_id: str, axis: SliceAxis, indices: Iterable[int] | None = None
     ) -> dict[int, Mask]:
         """New masks of the slices `indices` across `axis`, or of all that are not empty."""
+        ...
+
+    def union(self, chosen: Collection[str], axis: SliceAxis, indices: Iterable[int]) -> dict[int, Mask]:
+        """Return what any of some segments has on slices across `axis`; slices with nothing are left out."""
+        ...
+
+    def count_under(self, axis: SliceAxis, masks: Mapping[int, Mask]) -> dict[str, int]:
+        """How many pixels of masks, by slice across `axis`, each segment has; those that have none are left out."""
         ...
 
     def write_slices(self, segment_id: str, axis: SliceAxis, masks: Mapping[int, Mask]) -> None:
@@ -383,6 +400,10 @@ class Views(Protocol):
         """Let the views beside the one that was clicked show a place in the volume's own RAS, in mm."""
         ...
 
+    def show_around(self, volume: Handle, ras: Sequence[float], size_mm: float) -> None:
+        """Bring a place in the volume's own RAS, mm, to the middle of all views, `size_mm` around it well in sight."""
+        ...
+
     def show_changes(
         self, volume: Handle, axis: SliceAxis, added: Mapping[int, Mask], removed: Mapping[int, Mask]
     ) -> None:
@@ -391,6 +412,21 @@ class Views(Protocol):
 
     def hide_changes(self) -> None:
         """Show no changes any more."""
+        ...
+
+    def show_earlier(
+        self,
+        volume: Handle,
+        segmentation: Handle,
+        segment_id: str,
+        axis: SliceAxis,
+        masks: Mapping[int, Mask],
+    ) -> None:
+        """Show masks, by slice across `axis`, in place of a segment in the slice views, until `hide_earlier`."""
+        ...
+
+    def hide_earlier(self) -> None:
+        """Show the segment itself again."""
         ...
 
     def orientation(self, volume: Handle, axis: SliceAxis) -> str:

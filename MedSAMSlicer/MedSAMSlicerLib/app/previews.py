@@ -7,6 +7,7 @@ from ..core.prompts import Prompt
 from ..core.segment_object import SegmentObject, kept_as_prompts
 from ..core.session import Session
 from .jobs import FillJob, ObjectToRun, PreviewJob, SliceFound
+from .neighbors import Neighbors
 from .projector import Projector
 from .state import NetworkState
 from .workspace import Workspace
@@ -17,6 +18,7 @@ class Previews:
 
     def __init__(self, work: Workspace, projector: Projector) -> None:
         self._work, self._projector = work, projector
+        self._neighbors = Neighbors(work)
         self._asked: set[tuple[int, int, tuple[Prompt, ...]]] = set()
         projector.projected.connect(self.ask)
 
@@ -50,8 +52,13 @@ class Previews:
             if session is not work.session:
                 return
             projector.take_edits()
+            now = work.object(obj.id)
+            if now is None or now.axis != axis:
+                return
             claim = projector.claim(work.segment_of(obj.id))
-            if session.apply_preview(obj.id, index, prompts, found.mask, found.confidence, claim):
+            around = self._neighbors.of(now, {index: found.mask})
+            others = self._neighbors.voxels(around, axis, [index]).get(index)
+            if session.apply_preview(obj.id, index, prompts, found.mask, found.confidence, claim, others):
                 projector.show_preview(session.object(obj.id), index, found.mask)
 
         def end(error: MedSAMError | None) -> None:

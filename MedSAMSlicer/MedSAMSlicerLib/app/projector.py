@@ -107,14 +107,15 @@ class Projector:
         work = self._work
         assert work.session is not None
         masks, policy = work.masks, work.overlap
+        takes = policy in ("visible", "all")
         spared = frozenset(
             other
-            for other in (() if masks is None or policy == "none" else masks.segment_ids())
+            for other in (masks.segment_ids() if takes and masks is not None else ())
             if other != segment_id
             and masks is not None
             and (masks.locked(other) or (policy == "visible" and not masks.visible(other)))
         )
-        return work.session.claims.new(policy != "none", spared)
+        return work.session.claims.new(takes, spared)
 
     def masks(self, object_ids: Iterable[int]) -> None:
         """Write the masks of these objects, and those of others that they take voxels from or give them back to."""

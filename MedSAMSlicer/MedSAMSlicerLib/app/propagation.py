@@ -22,6 +22,7 @@ from ..core.session import Session
 from ..core.translation import tr as _
 from .enabled import reason
 from .jobs import Advance, EstimateJob, ObjectToRun, PropagateJob, SliceFound, SlicesGone
+from .neighbors import Neighbors
 from .projector import Projector
 from .signals import Signal
 from .state import Action, Level, RunEstimate, RunProgress, Topic
@@ -59,6 +60,7 @@ class Propagation:
 
     def __init__(self, work: Workspace, projector: Projector) -> None:
         self._work, self._projector = work, projector
+        self._neighbors = Neighbors(work)
         self.finished: Signal[[int, dict[int, SegmentObject]]] = Signal()
         self._run: _CurrentRun | None = None
         self._pause = BATCH_SECONDS
@@ -103,6 +105,12 @@ class Propagation:
             chosen = (self._work.object_id,)
         self._begin(chosen)
 
+    def propagate_objects(self, object_ids: tuple[int, ...]) -> None:
+        """Compute what is pending of some objects; the rest as :meth:`propagate`."""
+        if self._run is not None:
+            raise SessionError(_("A propagation is under way: cancel it or wait for its end first."))
+        self._begin(object_ids)
+
     def _is_due(self, obj: SegmentObject) -> bool:
         return self._work.is_due(obj) and not obj.locked and bool(obj.key_slices)
 
@@ -129,7 +137,9 @@ class Propagation:
 
     def _to_run(self, obj: SegmentObject, before: SegmentObject) -> ObjectToRun:
         assert obj.axis is not None
-        return ObjectToRun(obj.id, obj.axis, kept_as_prompts(before), obj.unfinished, obj.start is not None)
+        barred = self._neighbors.barred(obj)
+        started = obj.start is not None
+        return ObjectToRun(obj.id, obj.axis, kept_as_prompts(before), obj.unfinished, started, barred)
 
     # -- results
 
@@ -155,27 +165,31 @@ class Propagation:
             return
         began = time.perf_counter()
         self._projector.take_edits()
-        found = self._keep(run, session)
-        for object_id in found:
-            try:
-                self._projector.masks([object_id])
-            except MedSAMError as error:  # such as when the volume has just come under a non-linear transform
-                self._work.show_error(error)
-                self._stop("cancel")
-                return
+        found = [*run.found]
+        try:
+            self._keep(run, session)
+        except MedSAMError as error:  # such as when the volume has just come under a non-linear transform
+            self._work.show_error(error)
+            self._stop("cancel")
+            return
         spent = time.perf_counter() - began
         self._pause = max(BATCH_SECONDS, spent / _WRITING_SHARE)
         self._work.notify(Topic.RUN, *((Topic.MASKS, Topic.HISTORY) if found else ()))
 
-    def _keep(self, run: _CurrentRun, session: Session) -> tuple[int, ...]:
-        """Streamed slices into the session; returns their objects."""
+    def _keep(self, run: _CurrentRun, session: Session, shown: bool = True) -> None:
+        """Streamed slices into the session and, if `shown`, into the segments, which the next object then stops at."""
         found, run.found = run.found, {}
         for object_id, slices in found.items():
+            obj = self._work.object(object_id)
+            if obj is None or obj.axis is None:
+                continue
             masks = {index: mask for index, (mask, _confidence) in slices.items()}
             confidences = {index: value for index, (_mask, value) in slices.items() if value is not None}
             claim = self._projector.claim(self._work.segment_of(object_id))
-            session.apply_predictions(run.number, object_id, masks, confidences, claim)
-        return tuple(found)
+            others = self._neighbors.voxels(self._neighbors.of(obj), obj.axis, masks)
+            session.apply_predictions(run.number, object_id, masks, confidences, claim, others)
+            if shown:
+                self._projector.masks([object_id])
 
     def _end(self, run: _CurrentRun, error: MedSAMError | None) -> None:
         if run is not self._run:
@@ -196,7 +210,7 @@ class Propagation:
                 self._work.stale -= {*run.object_ids}
                 self.finished.emit(run.number, run.before)
             elif run.ending != "again":
-                self._keep(run, session)  # what was not written yet, for Redo
+                self._keep(run, session, shown=False)  # what was not written yet, for Redo
                 changed = (*changed, *session.cancel_propagation(run.number))
             try:
                 self._projector.after_change(dict.fromkeys(changed))

@@ -6,9 +6,13 @@ from ..core.errors import SessionError
 from ..core.masks import MaskState
 from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
-from .segment_facts import SegmentFact, measured
+from .extents import extent_mm, middle_of
+from .segment_facts import SegmentFact, SharedVoxels, all_shared, measured
 from .state import SliceMark, SliceState
 from .workspace import Workspace
+
+_SLIVER = 0.1
+"""A mask at an end of the object with less than this part of the largest one's pixels is the last to look at."""
 
 _DOUBTED_ABSENCE = 0.5
 """A slice without the object is doubtful if the network is less certain of that."""
@@ -20,7 +24,7 @@ class Review:
     def __init__(self, work: Workspace) -> None:
         self._work = work
         self._run: tuple[int, int] | None = None  # object and propagation that `_visited` belongs to
-        self._visited = (-1.0, -1)  # confidence and index of the slice shown last
+        self._visited: set[int] = set()  # slices that were shown since
 
     @property
     def slices(self) -> tuple[SliceState, ...]:
@@ -41,7 +45,7 @@ class Review:
         return shown.index if shown is not None and shown.axis == obj.axis else None
 
     def next_doubtful(self) -> int:
-        """Show the slice whose mask is the least certain, then the next with each call; returns its index."""
+        """Show the slice with the most to doubt, then the next with each call, in all views; returns its index."""
         obj = self._along()
         order = doubtful_slices(obj)
         if not order:
@@ -49,10 +53,14 @@ class Review:
                 _("No computed slice is left to look at: propagate first, or all are accepted already.")
             )
         if self._run != (obj.id, obj.propagations):
-            self._run, self._visited = (obj.id, obj.propagations), (-1.0, -1)
-        self._visited = next((place for place in order if place > self._visited), order[0])
-        index = self._visited[1]
-        self.show_slice(index)
+            self._run, self._visited = (obj.id, obj.propagations), set()
+        indices = [index for _doubt, index in order]
+        left = [index for index in indices if index not in self._visited]
+        if not left:
+            self._visited.clear()
+        index = (left or indices)[0]
+        self._visited.add(index)
+        self.show_object(index)
         return index
 
     def previous_key_slice(self) -> int:
@@ -66,6 +74,10 @@ class Review:
     def measure(self) -> SegmentFact | None:
         """Volume of the selected segment and its overlaps with others, counted now; None without a segment."""
         return measured(self._work)
+
+    def shared_voxels(self) -> tuple[SharedVoxels, ...]:
+        """Return what segments have in common, counted now, each pair once, the largest first."""
+        return all_shared(self._work)
 
     def _key_slice(self, step: int) -> int:
         """Show the nearest key slice above (1) or below (-1) the shown one."""
@@ -87,6 +99,16 @@ class Review:
             found = min(beyond, key=lambda key: abs(key - shown))
         self.show_slice(found)
         return found
+
+    def show_object(self, index: int) -> None:
+        """Show a slice of the selected segment, with the segment in the middle of all views and large enough to see."""
+        obj = self._along()
+        self.show_slice(index)
+        session, place = self._work.usable_volume()[1], middle_of(obj, index)
+        if place is not None and obj.axis is not None:
+            volume = self._work.volume_node
+            middle = session.geometry.slice_to_ras([place], index, obj.axis)[0]
+            self._work.scene.views.show_around(volume, middle.tolist(), extent_mm(obj, session.geometry))
 
     def show_slice(self, index: int) -> None:
         """Show a slice of the selected segment in all views that cut its axis."""
@@ -110,20 +132,51 @@ class Review:
         return obj
 
 
-def doubtful_slices(obj: SegmentObject) -> list[tuple[float, int]]:
-    """Confidence, 0..1, and index of the computed slices that nobody has seen to, the least certain first.
+def has_doubtful(obj: SegmentObject) -> bool:
+    """Return whether there are computed slices that nobody has seen to."""
+    return bool(_unseen(obj))
 
-    Without those that have prompts or belong to the user, and those where the object surely is not.
+
+def doubtful_slices(obj: SegmentObject) -> list[tuple[float, int]]:
+    """Doubted pixels and index of the computed slices that nobody has seen to, those with the most first.
+
+    Doubted are (1 - confidence) times the pixels of the mask, or of the larger mask beside an empty slice: a doubt
+    about a large cross-section is worth more of the user's time. Slivers at both ends of the object come last.
     """
+    unseen = _unseen(obj)
+    areas = {index: stored.mask.count for index, stored in obj.masks.items()}
+    slivers = _slivers(areas)
+    found = []
+    for index, confidence in unseen.items():
+        area = areas[index] or max(areas.get(index - 1, 0), areas.get(index + 1, 0))
+        found.append((index in slivers, -(1.0 - confidence) * area, index))
+    return [(-doubt, index) for _sliver, doubt, index in sorted(found)]
+
+
+def _unseen(obj: SegmentObject) -> dict[int, float]:
+    """Confidence of the computed slices without prompts that are not the user's, but where the object surely is not."""
     prompted = {prompt.slice.index for prompt in obj.prompts}
-    return sorted(
-        (stored.confidence, index)
+    return {
+        index: stored.confidence
         for index, stored in obj.masks.items()
         if stored.confidence is not None
         and not stored.is_kept
         and index not in prompted
         and (not stored.mask.is_empty or stored.confidence < _DOUBTED_ABSENCE)
-    )
+    }
+
+
+def _slivers(areas: dict[int, int]) -> set[int]:
+    """The slices with small masks at both ends of an object, by the pixels of all its masks."""
+    filled = [index for index, area in sorted(areas.items()) if area]
+    least = _SLIVER * max(areas.values(), default=0)
+    found: set[int] = set()
+    for order in (filled, filled[::-1]):
+        for index in order:
+            if areas[index] >= least:
+                break
+            found.add(index)
+    return found
 
 
 def _state(obj: SegmentObject, index: int, pending: frozenset[int]) -> SliceState:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.errors import MedSAMError
+from ..core.geometry import VolumeGeometry
 from .workspace import Workspace
 
 
@@ -23,6 +24,35 @@ class SegmentFact:
     segment_id: str
     milliliters: float
     shared: dict[str, float]
+
+
+@dataclass(frozen=True)
+class SharedVoxels:
+    """Milliliters that two segments have in common, by their names in the order of the table."""
+
+    first: str
+    second: str
+    milliliters: float
+
+
+def all_shared(work: Workspace) -> tuple[SharedVoxels, ...]:
+    """Count the voxels that segments have in common now, each pair once, the largest first.
+
+    Raises:
+        GeometryError: segmentation and volume no longer lie on the same voxels.
+    """
+    masks = work.masks
+    if masks is None or work.geometry is None:
+        return ()
+    voxel = _voxel_milliliters(work.geometry)
+    ids = masks.segment_ids()
+    found = [
+        SharedVoxels(masks.name(each), masks.name(other), voxel * count)
+        for place, each in enumerate(ids)
+        for other, count in masks.measure(each)[1].items()
+        if other in ids[place + 1 :]
+    ]
+    return tuple(sorted(found, key=lambda shared: -shared.milliliters))
 
 
 def measured(work: Workspace) -> SegmentFact | None:
@@ -43,7 +73,11 @@ def measured(work: Workspace) -> SegmentFact | None:
         names = {other: work.masks.name(other) for other in shared}
     except MedSAMError:  # of another grid, or gone: there is nothing to count
         return None
-    voxel = abs(float(np.linalg.det(work.geometry.ijk_to_ras[:3, :3]))) / 1000.0
+    voxel = _voxel_milliliters(work.geometry)
     return SegmentFact(
         segment_id, voxel * count, {names[other]: voxel * part for other, part in shared.items()}
     )
+
+
+def _voxel_milliliters(geometry: VolumeGeometry) -> float:
+    return abs(float(np.linalg.det(geometry.ijk_to_ras[:3, :3]))) / 1000.0

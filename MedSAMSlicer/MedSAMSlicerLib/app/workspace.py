@@ -107,7 +107,7 @@ class Workspace:
         self.checkpoint: str = BUNDLED_ID  # inputs
         self.checkpoint_sha256: str | None = None  # inputs
         self.tier: str | None = None  # inputs
-        self.overlap = "none"  # inputs
+        self.overlap = "stop"  # inputs
         self.object_ids: dict[str, int] = {}  # by segment; editing
         self.removed_ids: dict[
             int, str

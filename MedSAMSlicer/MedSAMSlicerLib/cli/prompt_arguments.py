@@ -108,8 +108,9 @@ def parse_spacing(text: str) -> tuple[float, ...]:
 def _in_voxels(text: PromptText, geometry: VolumeGeometry, axis: SliceAxis) -> Prompt:
     slice_ref = SliceRef(axis, text.whole(0))
     if text.kind == "box":
-        _, x0, y0, x1, y1 = text.numbers(5)
-        return box_from_voxels(geometry, slice_ref, x0, y0, x1, y1)
+        positive, corners = text.polarity()
+        _, x0, y0, x1, y1 = corners.numbers(5)
+        return box_from_voxels(geometry, slice_ref, x0, y0, x1, y1, positive=positive)
     if text.kind == "line":
         _, x0, y0, x1, y1 = text.numbers(5)
         return line_from_voxels(geometry, slice_ref, x0, y0, x1, y1)
@@ -123,6 +124,7 @@ def _in_mm(text: PromptText, geometry: VolumeGeometry, axis: SliceAxis) -> tuple
     if text.kind == "point":
         positive, place = text.polarity()
         return point_from_ras(geometry, axis, place.numbers(3), positive=positive), None
+    positive, text = text.polarity() if text.kind == "box" else (True, text)
     values = text.numbers(6)
     start, end = values[:3], values[3:]
     if text.kind == "line":
@@ -130,7 +132,9 @@ def _in_mm(text: PromptText, geometry: VolumeGeometry, axis: SliceAxis) -> tuple
     low, high = sorted(geometry.slice_position([start, end], axis).tolist())
     middle = [(a + b) / 2 for a, b in zip(start, end, strict=True)]
     slice_ref = SliceRef(axis, geometry.slice_index(middle, axis))
-    box = box_from_ras(geometry, slice_ref, start, end)
+    box = box_from_ras(geometry, slice_ref, start, end, positive=positive)
+    if not positive:
+        return box, None
     first, last = max(math.ceil(low), 0), min(math.floor(high), geometry.slice_count(axis) - 1)
     return box, (first, last) if last > first else None
 

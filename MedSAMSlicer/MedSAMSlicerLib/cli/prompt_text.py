@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from .exit_codes import UsageError
 
 _FORMS = {
-    ("box", 5): "SLICE,X0,Y0,X1,Y1",
-    ("box", 6): "R,A,S,R,A,S in mm",
+    ("box", 5): "SLICE,X0,Y0,X1,Y1, then ,+ or ,- where wanted",
+    ("box", 6): "R,A,S,R,A,S in mm, then ,+ or ,- where wanted",
     ("line", 5): "SLICE,X0,Y0,X1,Y1",
     ("line", 6): "R,A,S,R,A,S in mm",
     ("point", 3): "SLICE,X,Y or with --ras R,A,S, then ,+ or ,- where wanted",
@@ -59,7 +59,7 @@ class PromptText:
         return int(value)
 
     def polarity(self) -> tuple[bool, PromptText]:
-        """Return whether a point lies on the object, and the text without its sign."""
+        """Return whether a point or box is for the object, and the text without its sign."""
         last = self.fields[-1]
         if last not in ("+", "-"):
             return True, self

@@ -153,7 +153,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def _add_prompts(parser: argparse.ArgumentParser) -> None:
     prompts = parser.add_argument_group("prompts (any number)")
     for kind, form, text in (
-        ("box", "[NAME=]SLICE,X0,Y0,X1,Y1", "a box around the object on one slice"),
+        (
+            "box",
+            "[NAME=]SLICE,X0,Y0,X1,Y1[,+|-]",
+            "a box around the object (+) or what is not the object (-)",
+        ),
         ("point", "[NAME=]SLICE,X,Y[,+|-]", "a click on the object (+, the default) or beside it (-)"),
         ("line", "[NAME=]SLICE,X0,Y0,X1,Y1", "the longest diameter of a lesion (RECIST)"),
         (

@@ -143,7 +143,7 @@ def _read_prompt(field: Field, geometry: VolumeGeometry, axis: SliceAxis) -> Pro
     kind = field.value.get("type") if isinstance(field.value, dict) else None
     if not isinstance(kind, str) or kind not in KINDS:
         field.refuse(f"has the prompt type {kind!r}, which is none of {', '.join(KINDS)}")
-    fields = field.members(f"type slice round {KINDS[kind].keys}")
+    fields = field.members(f"type slice round {KINDS[kind].keys}", optional=KINDS[kind].optional_keys)
     place, turn = SliceRef(axis, fields["slice"].whole()), fields["round"].whole()
     make: Callable[..., Prompt] = KINDS[kind]
     between = KINDS[kind].arguments(fields, geometry.slice_shape(axis))

@@ -24,12 +24,20 @@ def point_from_voxel(
 
 
 def box_from_voxels(
-    geometry: VolumeGeometry, slice: SliceRef, x0: float, y0: float, x1: float, y1: float, round: int = 0
+    geometry: VolumeGeometry,
+    slice: SliceRef,
+    x0: float,
+    y0: float,
+    x1: float,
+    y1: float,
+    round: int = 0,
+    *,
+    positive: bool = True,
 ) -> Box:
     """A box around columns x0 to x1 - 1, rows y0 to y1 - 1; PromptError when outside, inverted or empty."""
     corners = [(x0 - 0.5, y0 - 0.5), (x1 - 0.5, y1 - 0.5)]
     corner, opposite = _place(geometry, slice, corners)
-    box = Box(slice, corner, opposite, round)
+    box = Box(slice, corner, opposite, positive, round)
     validate(box, geometry)
     return box
 
@@ -64,12 +72,14 @@ def box_from_ras(
     corner: Sequence[float],
     opposite: Sequence[float],
     round: int = 0,
+    *,
+    positive: bool = True,
 ) -> Box:
     """A box between two places in RAS mm, moved along the slice axis onto `slice`, its corners in order."""
     corners = [ras_point(place, "box corner") for place in (corner, opposite)]
     xy, _ = geometry.ras_to_slice(corners, slice.axis)
     low, high = _place(geometry, slice, [xy.min(axis=0), xy.max(axis=0)])
-    box = Box(slice, low, high, round)
+    box = Box(slice, low, high, positive, round)
     validate(box, geometry)
     return box
 

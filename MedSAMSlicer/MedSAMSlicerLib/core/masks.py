@@ -74,6 +74,14 @@ class PackedMask:
         return mask
 
     @property
+    def count(self) -> int:
+        """How many pixels belong to the object."""
+        if not self.bits:
+            return 0
+        packed = np.frombuffer(zlib.decompress(self.bits), dtype=np.uint8)
+        return int(np.unpackbits(packed, count=math.prod(self.extent)).sum())
+
+    @property
     def is_empty(self) -> bool:
         """Return whether no pixel belongs to the object."""
         return not self.bits
@@ -89,6 +97,8 @@ class StoredMask:
         confidence: what the network thinks of its mask, 0..1; None for masks of the user.
         round: number of propagations before the user accepted or edited it; 0 while predicted.
         claim: how it comes to voxels that another segment has.
+        barred: voxels of other segments at which the mask stopped, which nothing that is made of it later may enter,
+            such as a clean-up; None = it stopped nowhere.
     """
 
     mask: PackedMask
@@ -96,11 +106,34 @@ class StoredMask:
     confidence: float | None = None
     round: int = 0
     claim: Claim = BEFORE_ALL
+    barred: PackedMask | None = None
 
     @property
     def is_kept(self) -> bool:
         """Return whether no propagation may replace the mask, since it belongs to the user or is out of reach."""
         return self.state is not MaskState.PREDICTED
+
+
+_NEAR = 16  # pixels around a mask within which a clean-up may add to it
+
+
+def predicted_mask(
+    mask: PackedMask,
+    confidence: float | None = None,
+    claim: Claim = BEFORE_ALL,
+    others: npt.NDArray[np.bool_] | None = None,
+) -> StoredMask:
+    """Return a mask of the network as it is stored, without the voxels that `others`, (rows, columns), have already."""
+    if others is None or mask.is_empty:
+        return StoredMask(mask, MaskState.PREDICTED, confidence, claim=claim)
+    (top, left), (rows, columns) = mask.corner, mask.extent
+    near = np.zeros(mask.shape, np.bool_)
+    near[max(top - _NEAR, 0) : top + rows + _NEAR, max(left - _NEAR, 0) : left + columns + _NEAR] = True
+    barred = PackedMask.from_array(others & near)
+    if barred.is_empty:
+        return StoredMask(mask, MaskState.PREDICTED, confidence, claim=claim)
+    stopped = PackedMask.from_array(mask.to_array() & ~others)
+    return StoredMask(stopped, MaskState.PREDICTED, confidence, claim=claim, barred=barred)
 
 
 def edited_masks(

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-GIVE_WAY = ("none", "visible", "all")
-"""Which segments give way to a new mask: none, those that are visible, or all; locked ones never do."""
+GIVE_WAY = ("stop", "none", "visible", "all")
+"""What happens where a new mask meets other segments: it stops at those that are visible (the default), both hold the
+voxels, or visible ones or all give way; locked ones never give way."""
 
 
 @dataclass(frozen=True)

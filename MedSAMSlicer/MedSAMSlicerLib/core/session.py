@@ -17,7 +17,7 @@ from .errors import PromptError, SessionError
 from .geometry import SliceAxis, VolumeGeometry
 from .history import Command
 from .intensity import Window
-from .masks import MaskState, PackedMask, StoredMask, edited_masks
+from .masks import MaskState, PackedMask, StoredMask, edited_masks, predicted_mask
 from .moving import Mover, moved_object, mover
 from .overlap import BEFORE_ALL, Claim, Claims
 from .plan import Track
@@ -77,8 +77,8 @@ class Session:
 
     def mask(self, object_id: int, index: int) -> npt.NDArray[np.bool_] | None:
         """The mask of slice `index`, a new bool array (rows, columns), or None."""
-        stored = self.object(object_id).masks.get(index)
-        return None if stored is None else stored.mask.to_array()
+        masks = self.object(object_id).masks
+        return masks[index].mask.to_array() if index in masks else None
 
     def pending_tracks(self, object_id: int) -> tuple[Track, ...]:
         """The tracks that a propagation of the object has to compute now."""
@@ -155,14 +155,12 @@ class Session:
     def accept(self, object_id: int, indices: Iterable[int]) -> None:
         """Keep the masks of these slices as they are; where they are as computed, nothing becomes pending by that."""
         obj = self._unlocked(object_id)
-        masks = {index: self._stored(obj, index) for index in indices}
-        self._timeline.change("Accept slices", obj.accepted(masks))
+        self._timeline.change("Accept slices", obj.accepted({n: self._stored(obj, n) for n in indices}))
 
     def release(self, object_id: int, indices: Iterable[int]) -> None:
         """Let propagations replace the masks of these slices again."""
         obj = self._unlocked(object_id)
-        masks = {index: self._stored(obj, index) for index in indices}
-        self._timeline.change("Release slices", obj.released(masks))
+        self._timeline.change("Release slices", obj.released({n: self._stored(obj, n) for n in indices}))
 
     def restore_masks(self, object_id: int, before: SegmentObject, label: str) -> None:
         """Bring back the masks that the object had as `before`, but for slices that the user keeps; one step."""
@@ -190,8 +188,9 @@ class Session:
         mask: npt.NDArray[np.bool_],
         confidence: float | None = None,
         claim: Claim = BEFORE_ALL,
+        others: npt.NDArray[np.bool_] | None = None,
     ) -> bool:
-        """Show the mask, bool (rows, columns), that `prompts` draw on a slice, until it is propagated.
+        """Show the mask, bool (rows, columns), that `prompts` draw on a slice, until it is propagated; not in `others`.
 
         The preview belongs to the step that gave the prompts, whatever was done since: one undo takes both back. It
         comes too late, and False is returned, when the prompts of the slice are others by now, the mask is the user's
@@ -200,8 +199,7 @@ class Session:
         obj = self._timeline.get(object_id)
         if obj is None or obj.prompts_on(index) != prompts or not prompts:
             return False
-        packed = self._packed(obj, index, mask)
-        stored = StoredMask(packed, MaskState.PREDICTED, confidence, claim=claim)
+        stored = predicted_mask(self._packed(obj, index, mask), confidence, claim, others)
         seen = obj.masks.get(index)
 
         def previewed(value: SegmentObject) -> SegmentObject:
@@ -215,10 +213,7 @@ class Session:
     # -- propagation
 
     def begin_propagation(self, *object_ids: int, recompute: bool = False) -> int:
-        """Say that what is pending of these objects is now computed; returns the run its results belong to.
-
-        With `recompute` every slice counts as pending but the user's own, as after a change of the network.
-        """
+        """Begin to compute what is pending, with `recompute` all but the user's own; returns the run of its results."""
         chosen = [self._unlocked(object_id) for object_id in object_ids]
         run = self._timeline.new_run()
         label = "Propagate " + ", ".join(obj.name for obj in chosen)
@@ -233,8 +228,9 @@ class Session:
         masks: SliceArrays,
         confidences: Mapping[int, float] | None = None,
         claim: Claim = BEFORE_ALL,
+        others: SliceArrays = MappingProxyType({}),
     ) -> tuple[int, ...]:
-        """Store what a run found, bool (rows, columns) by slice index, and say which slices took it.
+        """Store what a run found, bool (rows, columns) by slice index, but for `others`; say which slices took it.
 
         Slices the user accepted or edited keep their masks. An object that was locked, deleted or propagated again
         meanwhile takes nothing, nor does one whose propagation was undone. All results of a run are one step of
@@ -244,9 +240,9 @@ class Session:
         if obj is None:
             return ()
         packed = {index: self._packed(obj, index, mask) for index, mask in masks.items()}
-        known_confidences = confidences or {}
+        known = confidences or {}
         taken = {
-            index: StoredMask(mask, MaskState.PREDICTED, known_confidences.get(index), claim=claim)
+            index: predicted_mask(mask, known.get(index), claim, others.get(index))
             for index, mask in sorted(packed.items())
             if index not in obj.kept_slices
         }
@@ -254,10 +250,7 @@ class Session:
         return tuple(taken)
 
     def end_propagation(self, run: int, object_id: int) -> tuple[int, ...]:
-        """Say that a run is complete: where it brought no mask the object is gone. Returns those slices.
-
-        Not to be called for a run that was cancelled: what it has not brought then stays pending.
-        """
+        """Say that a run is complete, not cancelled: the object is not on slices without a mask, which are returned."""
         obj = self._awaiting(run, object_id)
         if obj is None:
             return ()
@@ -316,10 +309,11 @@ class Session:
     ) -> int:
         """Take an object in as if it had always been there, such as a segment of the scene; no step of undo."""
         self._check_name(name)
-        obj = SegmentObject(self._next_id, ObjectPrompts(name, color), locked=locked, cleanup=cleanup)
-        self._next_id += 1
-        self._timeline.put(obj)
-        return obj.id
+        object_id, self._next_id = self._next_id, self._next_id + 1
+        self._timeline.put(
+            SegmentObject(object_id, ObjectPrompts(name, color), locked=locked, cleanup=cleanup)
+        )
+        return object_id
 
     def restore_object(
         self,
@@ -404,6 +398,10 @@ class Session:
         obj = self._unlocked(object_id)
         self._timeline.change(f"Clean up {obj.name}", replace(obj, cleanup=cleanup))
 
+    def forget_object(self, object_id: int) -> bool:
+        """Let an object that no step was about be as if it had never been there, and say whether that was so."""
+        return self._timeline.forget(object_id)
+
     def delete_object(self, object_id: int, even_locked: bool = False) -> None:
         """Remove the object with all it has."""
         obj = self.object(object_id) if even_locked else self._unlocked(object_id)
@@ -467,8 +465,7 @@ class Session:
     def remove_prompts(self, object_id: int) -> None:
         """Remove all prompts and the slice range of the object."""
         obj = self._unlocked(object_id)
-        free = obj.with_fields(slice_range=None)
-        self._timeline.change("Remove prompts", free.with_prompts(()))
+        self._timeline.change("Remove prompts", obj.with_fields(slice_range=None).with_prompts(()))
 
     # -- undo
 
@@ -499,6 +496,10 @@ class Session:
     def next_undo(self) -> frozenset[int]:
         """The objects that `undo` would change."""
         return self._timeline.next_undo()
+
+    def before_last_prompt(self, object_id: int) -> SegmentObject | None:
+        """The object before its prompts changed last; None when no such step can be taken back."""
+        return self._timeline.before_last_prompt(object_id)
 
     def undo(self) -> Command[SegmentObject] | None:
         """Take back the last step and return it; None when there is nothing to take back."""
@@ -552,9 +553,9 @@ class Session:
         return fitting
 
     def _position(self, obj: SegmentObject, position: int) -> int:
-        if not 0 <= position < len(obj.prompts):
-            raise SessionError(f"{obj.name!r} has {len(obj.prompts)} prompts, none at {position}.")
-        return position
+        if 0 <= position < len(obj.prompts):
+            return position
+        raise SessionError(f"{obj.name!r} has {len(obj.prompts)} prompts, none at {position}.")
 
     def _awaiting(self, run: int, object_id: int) -> SegmentObject | None:
         obj = self._timeline.get(object_id)

@@ -103,6 +103,12 @@ class Timeline:
         self.make_way(obj.name, obj.id)
         self._objects[obj.id] = obj
 
+    def forget(self, object_id: int) -> bool:
+        """Let an object be as if it had never been there, unless a step of the history is about it; says whether."""
+        if any(command.touches((object_id,)) for command in (*self._history.done, *self._history.undone)):
+            return False
+        return self._objects.pop(object_id, None) is not None
+
     def change_everywhere(self, object_id: int, change: Change) -> None:
         """Change the object as if it had always been so; no step of undo."""
         self._objects[object_id] = change(self.object(object_id))
@@ -158,6 +164,14 @@ class Timeline:
         """The objects that `undo` would change."""
         done = self._history.done
         return frozenset(done[-1].after) if done else frozenset()
+
+    def before_last_prompt(self, object_id: int) -> SegmentObject | None:
+        """The object before the last step that changed its prompts; None when there is none that can be taken back."""
+        for command in reversed(self._history.done):
+            before, after = command.before.get(object_id), command.after.get(object_id)
+            if before is not None and after is not None and before.prompts != after.prompts:
+                return before
+        return None
 
     def undo(self) -> Command[SegmentObject] | None:
         """Take back the last step and return it; None when there is nothing to take back."""

@@ -21,6 +21,7 @@ from .refining import Refiner
 from .result import ObjectResult, SegmentationResult, finished_masks
 from .slice_mask import SliceMask
 from .view import FrameView
+from .volume.evidence import Barred
 
 Settings = Callable[[], AbstractContextManager[None]]
 """Makes the context in which the network computes; it is left whenever a result is handed out."""
@@ -60,6 +61,7 @@ class LiveSegmentation:
         progress: Progress | None = None,
         cancel: Cancel | None = None,
         wanted: Mapping[str, Collection[int]] | None = None,
+        barred: Mapping[str, Barred] | None = None,
     ) -> Iterator[Event]:
         """Bring all objects up to date with all prompts so far.
 
@@ -71,6 +73,7 @@ class LiveSegmentation:
             progress, cancel: see :mod:`.propagate`.
             wanted: slices by object; tracks without any of them are not computed, since the caller has their masks,
                 and :meth:`result` lacks them then. None = all.
+            barred: by object, voxels that surely are not of it, such as those of other segments; see :data:`Barred`.
 
         Yields:
             A SliceMask for every slice that was computed, key slices first, and a TrackEnded where an object is gone;
@@ -81,7 +84,7 @@ class LiveSegmentation:
             Cancelled: If `cancel()` became true; at most one slice is computed after that.
         """
         self._check(prompts)
-        return stepwise(self._update(prompts, progress, cancel, wanted), self._settings)
+        return stepwise(self._update(prompts, progress, cancel, wanted, barred or {}), self._settings)
 
     def preview(self, prompts: ObjectPrompts, index: int, read: bool = True) -> SliceMask:
         """The mask that an object's prompts draw on one of their slices; nothing else is computed or changed.
@@ -147,9 +150,12 @@ class LiveSegmentation:
         progress: Progress | None,
         cancel: Cancel | None,
         wanted: Mapping[str, Collection[int]] | None,
+        barred: Mapping[str, Barred],
     ) -> Generator[Event, None, None]:
         self._runs = {obj.name: self._run(obj) for obj in prompts.objects}
         self._previewed.clear()
+        for name, run in self._runs.items():
+            run.barred = barred.get(name, {})
         began, spent = time.perf_counter(), 0.0
         counter = ProgressCounter(sum(self._most(obj) for obj in prompts.objects), progress)
         try:

@@ -24,6 +24,7 @@ from .result import ObjectResult, StoredSlice
 from .slice_mask import SliceMask, TrackEnded
 from .slice_prompts import slice_prompts
 from .view import FrameView
+from .volume.evidence import Barred
 
 _KEPT_ROUNDS = 4  # rounds whose masks are kept, so that a correction or its undoing tracks nothing again
 
@@ -63,6 +64,9 @@ class ObjectRun:
         whole: the view of whole slices.
         prompts: the object's name and color are taken from here.
         refiner: looks at all slices together once they are there; None = slices stay as they were tracked.
+
+    Attributes:
+        barred: voxels that surely are not of the object when slices are looked at together from now on.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class ObjectRun:
         self._rounds: tuple[_Round, ...] = ()
         self._shown: OrderedDict[str, _Shown] = OrderedDict()  # by round, the latest last
         self._refined_for: Hashable = None
+        self.barred: Barred = {}
         self._propagator, self._geometry, self._axis, self._whole = propagator, geometry, axis, whole
         self.result = ObjectResult(prompts.name, prompts.color, geometry, axis)
         self._tapers = propagator.network.facts.shown_previous and propagator.options.tapers
@@ -247,7 +252,7 @@ class ObjectRun:
         if self._refiner is None or not self._rounds:
             return
         latest = self._rounds[-1]
-        state = latest.id, frozenset(self._owner.items())
+        state = latest.id, frozenset(self._owner.items()), frozenset(self.barred.items())
         if state == self._refined_for:
             return
         stop_if(cancel)
@@ -401,7 +406,8 @@ class ObjectRun:
         slices = {index: stored for index, stored in tracked.items() if index not in stay}
         if earlier is not None:
             slices.update({index: earlier.slices[index] for index in stay if index in earlier.slices})
-        for mask in self._refiner.refine(prompts, tracked, owner, owner.keys() - stay, cancel, counter):
+        wanted = owner.keys() - stay
+        for mask in self._refiner.refine(prompts, tracked, owner, wanted, cancel, counter, self.barred):
             if mask.index in slices or mask.mask.any():
                 slices[mask.index] = StoredSlice.of(mask)
         return _Shown(dict(tracked), slices, dict(owner))

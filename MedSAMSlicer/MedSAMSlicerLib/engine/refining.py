@@ -17,7 +17,7 @@ from .second_reader import MOST_SLICES, SecondReader
 from .slice_mask import SliceMask
 from .slice_prompts import SlicePrompts
 from .view import OUTSIDE_LOGIT
-from .volume.evidence import FramePart, VolumeEvidence, gather
+from .volume.evidence import Barred, FramePart, VolumeEvidence, gather
 from .volume.stage import Refined, VolumeStage
 
 _PRESENT, _ABSENT = 10.0, -10.0  # object scores where the network gave none
@@ -55,6 +55,7 @@ class Refiner:
         wanted: Collection[int],
         cancel: Cancel | None = None,
         counter: ProgressCounter | None = None,
+        barred: Barred | None = None,
     ) -> Iterator[SliceMask]:
         """The slices of an object as they look when all are seen together; nothing where nothing is to be gained.
 
@@ -65,6 +66,7 @@ class Refiner:
             wanted: those of them to refine.
             cancel: asked before each slice.
             counter: counts the slices that a second network reads.
+            barred: voxels that surely are not of the object.
 
         Yields:
             Masks of slices that are not key slices, in ascending order.
@@ -74,7 +76,7 @@ class Refiner:
         """
         if all(index in tracked and tracked[index].is_key for index in wanted):
             return
-        evidence = gather(prompts, tracked, self._geometry, self._axis, self._frame, searched)
+        evidence = gather(prompts, tracked, self._geometry, self._axis, self._frame, searched, barred)
         found = None if evidence is None else self._refined(evidence, cancel, counter)
         if found is None:
             return

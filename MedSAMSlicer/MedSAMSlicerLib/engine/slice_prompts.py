@@ -7,7 +7,7 @@
   and a short axis `RECIST_SHORT_AXIS` times as long, plus three points on the line, at a quarter, a half and three
   quarters.
 - A lasso around the object is the box around it, and nothing outside of it belongs to the object, unless a point says
-  so. Nothing within a lasso around something else belongs to it; a point in its middle tells the network.
+  so. Nothing within a lasso or box around something else belongs to it; a point in its middle tells the network.
 - A mask is the answer itself; points given together with it correct it.
 """
 
@@ -110,8 +110,8 @@ def slice_prompts(prompts: Sequence[Prompt], geometry: VolumeGeometry, name: str
         if isinstance(prompt, MaskPrompt):
             if prompt.round == valid:
                 mask = prompt.mask if mask is None else mask | prompt.mask
-        elif isinstance(prompt, Lasso) and not prompt.positive:
-            region = enclosed(in_slice(prompt, geometry), without.shape)
+        elif isinstance(prompt, (Box, Lasso)) and not prompt.positive:
+            region = _region(prompt, geometry, without.shape)
             without |= region
             points.append((*_middle(region), False))
         elif isinstance(prompt, (Box, RecistLine, Lasso)):
@@ -142,6 +142,22 @@ def slice_prompts(prompts: Sequence[Prompt], geometry: VolumeGeometry, name: str
             name,
         )
     return SlicePrompts(tuple(points), box, mask, replaces, _allowed(within, without, points))
+
+
+def _region(prompt: Box | Lasso, geometry: VolumeGeometry, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """The pixels (rows, columns) whose centers lie in a box or lasso; the nearest one to the middle where none does."""
+    xy = in_slice(prompt, geometry)
+    if isinstance(prompt, Lasso):
+        region = enclosed(xy, (shape[0], shape[1]))
+    else:
+        left, top = np.ceil(xy.min(axis=0)).astype(int)
+        right, bottom = np.floor(xy.max(axis=0)).astype(int)
+        region = np.zeros(shape, np.bool_)
+        region[max(top, 0) : max(bottom + 1, 0), max(left, 0) : max(right + 1, 0)] = True
+    if not region.any():
+        x, y = xy.mean(axis=0).tolist()
+        region[pixel_at(x, y, shape)] = True
+    return region
 
 
 def pixel_at(x: float, y: float, shape: tuple[int, ...]) -> tuple[int, int]:

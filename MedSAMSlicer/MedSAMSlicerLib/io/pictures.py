@@ -236,7 +236,7 @@ def _draw_prompt(panel: Canvas, prompt: Prompt, places: FloatArray, color: Color
         (x0, y0), (x1, y1) = places
         places = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]])
         panel.polyline(places, (0.0, 0.0, 0.0), width + 2.0, 0.5)
-        panel.polyline(places, _INK, width)
+        panel.polyline(places, _INK if prompt.positive else _NEGATIVE, width)
     elif isinstance(prompt, Point):
         _draw_point(panel, places[0], prompt.positive, 9.0 if large else 5.5)
     elif isinstance(prompt, RecistLine):

@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 
 from ..app.state import Action, SliceMark, SliceState, Topic
 from .context import Context, SignalsBlocked, with_letter
+from .held_key import HeldKey
 from .strip_drawing import CERTAIN, DOUBTFUL, KEPT, KEY, STARTED
 
 _BUTTONS = (
@@ -35,6 +36,7 @@ class CorrectSection:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._held = HeldKey()
         controller = context.controller
         steps: dict[str, Callable[[], object]] = {
             "doubtfulButton": controller.review.next_doubtful,
@@ -79,6 +81,7 @@ class CorrectSection:
 
     def close(self) -> None:
         """See Section."""
+        self.exit()
 
     def actions(self) -> Mapping[str, Callable[[], object]]:
         """Return what the shortcuts of this section do."""
@@ -88,6 +91,7 @@ class CorrectSection:
             "accept": self.accept_or_release,
             "changes": self.toggle_changes,
             "next_segment": self.next_segment,
+            "before": self.show_before,
         }
 
     def accept_or_release(self) -> None:
@@ -105,6 +109,22 @@ class CorrectSection:
         )
         if accepted:
             self._context.attempt(controller.inputs.add_segment)
+
+    def show_before(self) -> None:
+        """Show the mask before the last prompt until the key is released."""
+        changes = self._context.controller.changes
+        if not self._held.is_held and self._context.attempt(
+            lambda: changes.show_before(True), keep_message=True
+        ):
+            self._held.pressed(lambda: changes.show_before(False))
+            if not self._held.is_held:
+                changes.show_before(False)
+
+    def exit(self) -> None:
+        """The module is left: nothing is held any more."""
+        if self._held.is_held:
+            self._held.end()
+            self._context.controller.changes.show_before(False)
 
     def toggle_changes(self) -> None:
         """Show what changed, or stop showing it."""

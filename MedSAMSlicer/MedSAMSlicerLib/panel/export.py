@@ -9,12 +9,15 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from ..app.segment_facts import SharedVoxels
 from ..app.state import Action, Message, Topic
 from ..scene.export_files import export_dicom, export_nifti, export_segmentation, is_from_dicom
 from .context import Context
 from .install import ensure_dicom_packages
 
 _FOLDER = "MedSAMSlicer/ExportFolder"
+_MOST_PAIRS = 4
+"""So many overlaps are named when something is exported."""
 
 
 class ExportSection:
@@ -59,7 +62,9 @@ class ExportSection:
     def export_segmentation(self) -> None:
         """Ask for a name and write a .seg.nrrd file."""
         node = self._context.controller.inputs.segmentation_node
-        self._write(_("Segmentation (*.seg.nrrd)"), ".seg.nrrd", lambda path: export_segmentation(node, path))
+        if self._overlaps_are_wanted(_("The file keeps them in both.")):
+            kinds = _("Segmentation (*.seg.nrrd)")
+            write_chosen(self._context, kinds, ".seg.nrrd", lambda path: export_segmentation(node, path))
 
     def export_nifti(self) -> None:
         """Ask for a name and write a label map."""
@@ -73,7 +78,8 @@ class ExportSection:
                 "Saved {path}; {count} voxels belong to several segments, of which it keeps the last."
             ).format(path=path, count=shared)
 
-        self._write(_("NIfTI label map (*.nii.gz)"), ".nii.gz", write)
+        if self._overlaps_are_wanted(_("A label map keeps only the one that is lower in the table.")):
+            write_chosen(self._context, _("NIfTI label map (*.nii.gz)"), ".nii.gz", write)
 
     def export_dicom(self) -> None:
         """Ask for a name and write a DICOM segmentation, after installing what that needs."""
@@ -83,13 +89,17 @@ class ExportSection:
             ensure_dicom_packages()
             export_dicom(controller.inputs.segmentation_node, controller.inputs.volume_node, path)
 
-        self._write(_("DICOM segmentation (*.dcm)"), ".dcm", write)
+        if self._overlaps_are_wanted(_("The file keeps them in both.")):
+            write_chosen(self._context, _("DICOM segmentation (*.dcm)"), ".dcm", write)
 
     def save_prompts(self) -> None:
         """Ask for a name and write prompts and settings."""
         controller = self._context.controller
-        self._write(
-            _("Prompts (*.json)"), ".json", lambda path: _names(controller.files.export_prompts(path))
+        write_chosen(
+            self._context,
+            _("Prompts (*.json)"),
+            ".json",
+            lambda path: _names(controller.files.export_prompts(path)),
         )
 
     def load_prompts(self) -> None:
@@ -102,21 +112,41 @@ class ExportSection:
         if name:
             self._context.attempt(lambda: self._context.controller.files.import_prompts(Path(name)))
 
-    def _write(self, kinds: str, suffix: str, write: Callable[[Path], str | None]) -> None:
-        volume = self._context.controller.inputs.volume_node
-        proposed = f"{volume.GetName() if volume is not None else 'segmentation'}{suffix}"
-        name = _chosen(
-            qt.QFileDialog.getSaveFileName(
-                slicer.util.mainWindow(), _("Export"), str(Path(_folder()) / proposed), kinds
-            )
+    def _overlaps_are_wanted(self, consequence: str) -> bool:
+        """Ask whether to go on where voxels belong to several segments; without such voxels nothing is asked."""
+        found: list[SharedVoxels] = []
+        if not self._context.attempt(lambda: found.extend(self._context.controller.review.shared_voxels())):
+            return False
+        if not found:
+            return True
+        one = _("{volume} mL of {first} also in {second}")
+        pairs = [
+            one.format(volume=f"{each.milliliters:.3g}", first=each.first, second=each.second)
+            for each in found[:_MOST_PAIRS]
+        ]
+        if len(found) > _MOST_PAIRS:
+            pairs.append(_("{count} more pairs").format(count=len(found) - _MOST_PAIRS))
+        text = _("Voxels belong to several segments: {pairs}. {consequence} Export all the same?")
+        question = text.format(pairs="; ".join(pairs), consequence=consequence)
+        return bool(slicer.util.confirmOkCancelDisplay(question, _("MedSAMSlicer")))
+
+
+def write_chosen(context: Context, kinds: str, suffix: str, write: Callable[[Path], str | None]) -> None:
+    """Ask for a file's name with an ending, write it, and show what `write` says, or that it was saved."""
+    volume = context.controller.inputs.volume_node
+    proposed = f"{volume.GetName() if volume is not None else 'segmentation'}{suffix}"
+    name = _chosen(
+        qt.QFileDialog.getSaveFileName(
+            slicer.util.mainWindow(), _("Export"), str(Path(_folder()) / proposed), kinds
         )
-        if not name:
-            return
-        path = Path(name if name.lower().endswith(suffix) else name + suffix)
-        found: list[str | None] = []
-        if self._context.attempt(lambda: found.append(write(path))):
-            qt.QSettings().setValue(_FOLDER, str(path.parent))
-            self._context.show_message(Message(found[0] or _("Saved {path}.").format(path=path)))
+    )
+    if not name:
+        return
+    path = Path(name if name.lower().endswith(suffix) else name + suffix)
+    found: list[str | None] = []
+    if context.attempt(lambda: found.append(write(path))):
+        qt.QSettings().setValue(_FOLDER, str(path.parent))
+        context.show_message(Message(found[0] or _("Saved {path}.").format(path=path)))
 
 
 def _folder() -> str:

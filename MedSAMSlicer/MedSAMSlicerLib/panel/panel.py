@@ -16,6 +16,7 @@ from .correct import CorrectSection
 from .export import ExportSection
 from .inputs import InputsSection
 from .install import install
+from .lesions import LesionsSection
 from .models_dialog import ModelsDialog
 from .prompts import PromptsSection
 from .propagate import PropagateSection
@@ -48,7 +49,8 @@ class Panel:
         self._models: ModelsDialog | None = None
         self._entered = False
         self._prompts = PromptsSection(self._context)
-        self.status = StatusSection(self._context, self._prompts.hint)
+        self._lesions = LesionsSection(self._context, self._reveal)
+        self.status = StatusSection(self._context, self._prompts.hint, self._lesions.hint)
         self._inputs = InputsSection(self._context, self.registry, self.open_models)
         self._propagate = PropagateSection(self._context)
         self._correct = CorrectSection(self._context)
@@ -61,11 +63,11 @@ class Panel:
             self._correct,
             self._segments,
             self._export,
+            self._lesions,
             self.status,  # last: its hint depends on nothing the others show
         )
-        self._shortcuts = Shortcuts(
-            {**self._prompts.actions(), **self._propagate.actions(), **self._correct.actions()}
-        )
+        actions = {**self._prompts.actions(), **self._propagate.actions(), **self._correct.actions()}
+        self._shortcuts = Shortcuts({**actions, **self._lesions.actions(actions)})
         self._prompts.tool_changed.connect(self._tool_changed)
         self._strips = SliceStrips(controller, self._view_changed, self._go_to, self._layout_changed)
         ui.shortcutsLabel.text = help_text()
@@ -98,6 +100,7 @@ class Panel:
         self._entered = False
         self._controller.set_in_use(False)
         self._prompts.exit()
+        self._correct.exit()
         self._shortcuts.remove()
         self._strips.exit()
 
@@ -124,6 +127,7 @@ class Panel:
             self._inputs.suggest_new_volume()
         for section in self._sections:
             section.refresh(topics)
+        self._shortcuts.allow("reject", self._lesions.is_walking)
         if self._entered:
             self._strips.refresh()
 
@@ -131,6 +135,14 @@ class Panel:
         """Show everything again, at once."""
         self._topics |= _ALL - {Topic.MESSAGE}
         self.refresh()
+
+    def _reveal(self, widget: Any) -> None:
+        """Scroll to a widget of the panel, once the panel is as tall as it becomes by what was unfolded."""
+        area = self._ui.promptsSection.parent()
+        while area is not None and not hasattr(area, "ensureWidgetVisible"):
+            area = area.parent()
+        if area is not None:
+            qt.QTimer.singleShot(0, lambda: area.ensureWidgetVisible(widget))
 
     def _changed(self, topic: Topic) -> None:
         """The controller says so; many changes at once are shown in one go."""

@@ -16,7 +16,8 @@ from ..app.signals import Signal
 from ..app.state import Action, Topic
 from ..core.errors import MedSAMError
 from ..scene.slice_views import orientation
-from .context import Context, SignalsBlocked
+from .context import Context, SignalsBlocked, with_letter
+from .cursors import ToolCursor
 from .lasso import LassoTool
 from .scribble import Scribbler
 
@@ -31,7 +32,11 @@ _TOOLS = {
 _OPPOSITE: dict[Tool | None, Tool] = {
     Tool.POINT_POSITIVE: Tool.POINT_NEGATIVE,
     Tool.POINT_NEGATIVE: Tool.POINT_POSITIVE,
+    Tool.BOX: Tool.BOX_NEGATIVE,
+    Tool.BOX_NEGATIVE: Tool.BOX,
 }
+
+_BOXES = (Tool.BOX, Tool.BOX_NEGATIVE)
 
 
 class PromptsSection:
@@ -47,6 +52,7 @@ class PromptsSection:
         ui = context.ui
         self._scribbler = Scribbler(slicer.mrmlScene, self._stroke)
         self._lasso = LassoTool(self._outlined)
+        self._cursor = ToolCursor()
         for tool, (name, icon, action) in _TOOLS.items():
             button = context.dress(name, icon, action)
             button.connect("clicked()", self._toggler(tool))
@@ -69,14 +75,18 @@ class PromptsSection:
         for tool, (name, _icon, _action) in _TOOLS.items():
             point = tool in (Tool.POINT_POSITIVE, Tool.POINT_NEGATIVE)
             self._context.allow(name, Action.PLACE_POINT if point else Action.PLACE)
-            _check(getattr(ui, name), controller.editing.placing is tool)
+            placing = controller.editing.placing
+            _check(getattr(ui, name), placing is tool or (tool is Tool.BOX and placing in _BOXES))
         self._context.allow("scribbleButton", Action.SCRIBBLE)
         _check(ui.scribbleButton, self._scribbler.active)
         self._context.allow("lassoButton", Action.PLACE)
         _check(ui.lassoButton, self._lasso.active)
+        around_other = controller.editing.placing is Tool.BOX_NEGATIVE
+        ui.boxButton.text = with_letter(_("Box \N{MINUS SIGN}") if around_other else _("Box"), "box", "\n")
         ui.scribbleFrame.setVisible(self._drawing)
         for widget in (ui.brushCaption, ui.brushDiameter):
             widget.setVisible(self._scribbler.active)
+        self._show_cursor()
         self.tool_changed.emit(self.tool_in_hand)
         self._context.allow("currentMaskButton", Action.USE_CURRENT_MASK)
         self._context.allow("removePromptsButton", Action.REMOVE_PROMPTS)
@@ -85,6 +95,7 @@ class PromptsSection:
 
     def close(self) -> None:
         """See Section."""
+        self._cursor.hide()
         self._lasso.stop()
         self._scribbler.close()
 
@@ -123,7 +134,8 @@ class PromptsSection:
     def toggle(self, tool: Tool) -> None:
         """Take a tool, or put it down when it is in hand."""
         controller = self._context.controller
-        if controller.editing.placing is tool:
+        in_hand = controller.editing.placing
+        if in_hand is tool or (tool is Tool.BOX and in_hand in _BOXES):
             self._context.attempt(controller.editing.stop_placing, keep_message=True)
         else:
             self._stop_drawing()
@@ -147,12 +159,13 @@ class PromptsSection:
         self.refresh(frozenset({Topic.TOOL}))
 
     def switch_polarity(self) -> None:
-        """With a point tool or the brush in hand: from the organ to what is not the organ, or back."""
+        """With a tool in hand, but a line: from the organ to what is not the organ, or back."""
         ui, other = self._context.ui, _OPPOSITE.get(self._context.controller.editing.placing)
         if self._drawing:
             (ui.scribbleNegative if ui.scribblePositive.checked else ui.scribblePositive).checked = True
         elif other is not None:
-            self.toggle(other)
+            self._context.attempt(lambda: self._context.controller.editing.start_placing(other))
+            self.refresh(frozenset({Topic.TOOL}))
 
     def use_current_mask(self) -> None:
         """Keep the mask of the slice in view."""
@@ -161,6 +174,18 @@ class PromptsSection:
     def remove_prompts(self) -> None:
         """Take away all prompts of the selected segment."""
         self._context.attempt(self._context.controller.editing.remove_prompts)
+
+    def _show_cursor(self) -> None:
+        """The cursor says what the tool in hand gives, and to which segment; the brush has a circle of its own."""
+        controller = self._context.controller
+        placing = controller.editing.placing
+        if placing is None and not self._lasso.active:
+            self._cursor.hide()
+            return
+        negative = placing in (Tool.POINT_NEGATIVE, Tool.BOX_NEGATIVE)
+        if placing is None:
+            negative = not self._context.ui.scribblePositive.checked
+        self._cursor.show(not negative, controller.inputs.segment_color or (1.0, 1.0, 1.0))
 
     def _toggler(self, tool: Tool) -> Callable[[], None]:
         return lambda: self.toggle(tool)

@@ -42,7 +42,8 @@ class SegmentsSection:
         context.dress("editorButton", "CurrentMask").connect("clicked()", self.continue_in_editor)
         ui.segmentsTable.connect("selectionChanged(QItemSelection,QItemSelection)", self._selected)
         for text, policy in (
-            (_("Other segments stay as they are"), "none"),
+            (_("New masks stop at visible segments"), "stop"),
+            (_("Segments may overlap"), "none"),
             (_("Visible segments give way"), "visible"),
             (_("All segments give way"), "all"),
         ):

@@ -6,7 +6,8 @@ None of them is used by what stays alive beside the module, as read in Slicer's 
 - slice views, `vtkMRMLSliceIntersectionWidget.cxx`: g t f b v V r [ ] { } and the arrow keys, of which t is ours only
   while a tool is in hand, and [ ], which choose another volume of a stack there, while the segment has slices;
 - 3-D views, `vtkMRMLCameraWidget.cxx`: + - r Ctrl+B, the keypad, Home, End, Page Down, Insert, arrow keys;
-- markups, `vtkSlicerMarkupsWidget.cxx`: s Delete Shift+Delete Backspace on a control point;
+- markups, `vtkSlicerMarkupsWidget.cxx`: s Delete Shift+Delete Backspace on a control point; Delete is ours only
+  while lesions are looked at one by one;
 - window/level and handles, `vtkMRMLWindowLevelWidget.cxx`, `vtkMRMLInteractionWidget.cxx`: Escape, which is ours only
   while a tool is in hand (Slicer's own place mode does not end by it) and in no other window, such as a dialog;
 - the main window, `qSlicerMainWindow.ui` and `.cxx`, `qSlicerAppMainWindow.cxx`, `qSlicerModuleSelectorToolBar.cxx`:
@@ -59,10 +60,17 @@ def shortcuts() -> tuple[Shortcut, ...]:
         Shortcut("accept", "A", _("Accept this slice")),
         Shortcut("accept_all", "Shift+A", _("Accept all slices")),
         Shortcut("next_segment", "E", _("Accept all slices, and begin the next segment")),
+        Shortcut("lesions", "Shift+L", _("Lesions: draw one after the other, then look at them one by one")),
+        Shortcut("reject", "Del", _("Reject the lesion (while lesions are looked at)")),
         Shortcut("changes", "H", _("Show what changed")),
+        Shortcut("before", "C", _("While held: the mask before the last prompt")),
         Shortcut("undo", "Ctrl+Z", _("Undo")),
         Shortcut("redo", "Ctrl+Shift+Z", _("Redo")),
     )
+
+
+HELD = ("before",)
+"""Actions that last for as long as their key is held."""
 
 
 def key_of(action: str) -> str | None:
@@ -98,6 +106,7 @@ class Shortcuts:
             for action, key, _text in shortcuts():
                 made = qt.QShortcut(qt.QKeySequence(key), window)
                 made.connect("activated()", self._actions[action])
+                made.autoRepeat = action not in HELD
                 made.enabled = action not in self._off
                 self._installed.append((action, made))
 

@@ -30,10 +30,13 @@ class StatusSection:
     Args:
         context: what the sections share.
         tool_hint: returns what to do with the tool in the user's hand; None where there is nothing to say.
+        round_hint: the same of a lesion round, also while masks are computed.
     """
 
-    def __init__(self, context: Context, tool_hint: Callable[[], str | None]) -> None:
-        self._context, self._tool_hint = context, tool_hint
+    def __init__(
+        self, context: Context, tool_hint: Callable[[], str | None], round_hint: Callable[[], str | None]
+    ) -> None:
+        self._context, self._tool_hint, self._round_hint = context, tool_hint, round_hint
         self._message: Message | None = None
         self._hint_then = ""
         self._shown_at = 0.0
@@ -114,6 +117,9 @@ class StatusSection:
         controller = self._context.controller
         if controller.network.state is NetworkState.NOT_INSTALLED or self.missing:
             return needed_sentence(self.missing)
+        in_round = self._round_hint()
+        if in_round is not None:
+            return in_round
         if controller.inputs.volume_node is not None and not controller.runs.busy:
             in_hand = self._tool_hint()
             if in_hand is not None:
@@ -172,7 +178,12 @@ def _placing_step(tool: Tool) -> str:
     sentences = {
         Tool.POINT_POSITIVE: _("Click on the organ in a slice view; press the button again to stop."),
         Tool.POINT_NEGATIVE: _("Click where the mask must not be; press the button again to stop."),
-        Tool.BOX: _("Click two opposite corners of a box around the organ on one slice."),
+        Tool.BOX: _(
+            "Click two opposite corners of a box around the organ on one slice; T: around what is not the organ."
+        ),
+        Tool.BOX_NEGATIVE: _(
+            "Draw a box around what is not the organ: nothing within it belongs to the organ."
+        ),
         Tool.LINE: _("Click both ends of the organ's longest diameter on one slice."),
     }
     return sentences[tool]

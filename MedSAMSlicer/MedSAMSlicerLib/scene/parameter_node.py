@@ -94,9 +94,9 @@ class ParameterNode:
 
     @property
     def overlap(self) -> str:
-        """Return whose voxels a mask may take: "none", "visible" or "all"."""
+        """What happens where masks meet, one of `core.overlap.GIVE_WAY`."""
         overlap = self._text("Overlap")
-        return overlap if overlap in GIVE_WAY else "none"
+        return overlap if overlap in GIVE_WAY else GIVE_WAY[0]
 
     @overlap.setter
     def overlap(self, overlap: str) -> None:

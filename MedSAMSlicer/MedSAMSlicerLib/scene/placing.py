@@ -15,8 +15,14 @@ from .prompt_nodes import PromptNodes
 
 def kind_of_tool(tool: Tool) -> Kind:
     """The kind of markups node that takes the clicks of a tool."""
-    kinds = {Tool.POINT_POSITIVE: Kind.POSITIVE, Tool.POINT_NEGATIVE: Kind.NEGATIVE}
-    return kinds.get(tool, Kind.BOX if tool is Tool.BOX else Kind.LINE)
+    kinds = {
+        Tool.POINT_POSITIVE: Kind.POSITIVE,
+        Tool.POINT_NEGATIVE: Kind.NEGATIVE,
+        Tool.BOX: Kind.BOX,
+        Tool.BOX_NEGATIVE: Kind.NEGATIVE_BOX,
+        Tool.LINE: Kind.LINE,
+    }
+    return kinds[tool]
 
 
 class Placing:

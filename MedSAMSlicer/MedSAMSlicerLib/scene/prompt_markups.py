@@ -54,14 +54,20 @@ class Kind(enum.Enum):
     POSITIVE = "positive"
     NEGATIVE = "negative"
     BOX = "box"
+    NEGATIVE_BOX = "negative box"
     LINE = "line"
 
     @property
     def node_class(self) -> str:
         """The MRML class."""
-        if self is Kind.BOX:
+        if self.is_box:
             return "vtkMRMLMarkupsROINode"
         return "vtkMRMLMarkupsLineNode" if self is Kind.LINE else "vtkMRMLMarkupsFiducialNode"
+
+    @property
+    def is_box(self) -> bool:
+        """Return whether a node is a ROI."""
+        return self in (Kind.BOX, Kind.NEGATIVE_BOX)
 
     @property
     def holds_points(self) -> bool:
@@ -69,12 +75,21 @@ class Kind(enum.Enum):
         return self in (Kind.POSITIVE, Kind.NEGATIVE)
 
 
+_SIGNS = {
+    Kind.POSITIVE: " +",
+    Kind.NEGATIVE: " \N{MINUS SIGN}",
+    Kind.BOX: " box",
+    Kind.NEGATIVE_BOX: " box \N{MINUS SIGN}",
+    Kind.LINE: " line",
+}
+
+
 def kind_of_prompt(prompt: Prompt) -> Kind | None:
     """The kind of node that shows a prompt; None for those that are no markups."""
     if isinstance(prompt, Point):
         return Kind.POSITIVE if prompt.positive else Kind.NEGATIVE
     if isinstance(prompt, Box):
-        return Kind.BOX
+        return Kind.BOX if prompt.positive else Kind.NEGATIVE_BOX
     if isinstance(prompt, RecistLine):
         return Kind.LINE
     if not isinstance(prompt, (Scribble, Lasso, MaskPrompt)):
@@ -114,13 +129,13 @@ def _active_list_kept(scene: Any) -> Iterator[None]:
 
 def dress(node: Any, kind: Kind, name: str, color: Sequence[float], active: bool) -> None:
     """Name and look of a node: bright for the active object; of the others points are dim, boxes and lines hidden."""
-    sign = {Kind.POSITIVE: " +", Kind.NEGATIVE: " \N{MINUS SIGN}", Kind.BOX: " box", Kind.LINE: " line"}[kind]
-    node.SetName(name + sign)
+    node.SetName(name + _SIGNS[kind])
     node.SetLocked(not active)
     display = node.GetDisplayNode()
     if display is None:
         return
-    shown = {Kind.POSITIVE: _GREEN, Kind.NEGATIVE: _RED}.get(kind, tuple(color))
+    fixed = {Kind.POSITIVE: _GREEN, Kind.NEGATIVE: _RED, Kind.NEGATIVE_BOX: _RED}
+    shown = fixed.get(kind, tuple(color))
     was_modifying = display.StartModify()
     display.SetColor(*shown)
     display.SetSelectedColor(*shown)
@@ -130,7 +145,7 @@ def dress(node: Any, kind: Kind, name: str, color: Sequence[float], active: bool
     display.SetVisibility3D(
         False
     )  # a prompt is given on a slice; in 3-D views its handles would hide the segment
-    if kind is Kind.BOX:
+    if kind.is_box:
         display.SetFillVisibility(False)
         display.SetHandlesInteractive(active)
         display.SetRotationHandleVisibility(False)
@@ -192,7 +207,7 @@ def is_too_small(node: Any, kind: Kind) -> bool:
     """Return whether both clicks of a box or line were at one place."""
     if kind.holds_points or len(defined_points(node)) < 2:
         return False
-    if kind is Kind.BOX:
+    if kind.is_box:
         return bool(node.GetControlPointPlacementComplete()) and max(node.GetSize()) < _SAME_MM
     one, other = (np.array(ras) for _number, ras in defined_points(node).values())
     return bool(np.linalg.norm(one - other) < _SAME_MM)
@@ -241,12 +256,12 @@ def turn_to_volume(node: Any, geometry: VolumeGeometry, axis: SliceAxis) -> None
 
 
 def read_box(
-    node: Any, geometry: VolumeGeometry, axis: SliceAxis, flat: bool = False
+    node: Any, geometry: VolumeGeometry, axis: SliceAxis, flat: bool = False, positive: bool = True
 ) -> tuple[Box, tuple[int, int] | None]:
     """The box of a ROI, and the slices that it spans when it is deeper than one.
 
     A deep ROI is a box on its middle slice. What lies outside the volume is cut off. With `flat` the depth does
-    not count: Slicer gives one to every ROI that is drawn in a slice view.
+    not count: Slicer gives one to every ROI that is drawn in a slice view. Nor does that of a negative box.
 
     Raises:
         GeometryError, PromptError: the ROI lies outside the volume or has no size.
@@ -258,7 +273,7 @@ def read_box(
     low, high = float(positions.min()), float(positions.max())
     slice_range = None
     last = geometry.slice_count(axis) - 1
-    if not flat and high - low > _ONE_SLICE:
+    if not flat and positive and high - low > _ONE_SLICE:
         first_inside, last_inside = max(0, int(np.ceil(low - 0.01))), min(last, int(np.floor(high + 0.01)))
         if last_inside > first_inside:
             slice_range = (first_inside, last_inside)
@@ -269,7 +284,8 @@ def read_box(
     if (ends[1] - ends[0]).min() <= 0 and (np.ptp(xy, axis=0) > 0).all():
         raise PromptError(_("The box lies outside the volume."))
     places = geometry.slice_to_ras(ends, index, axis)
-    return box_from_ras(geometry, SliceRef(axis, index), places[0].tolist(), places[1].tolist()), slice_range
+    ends_mm = places[0].tolist(), places[1].tolist()
+    return box_from_ras(geometry, SliceRef(axis, index), *ends_mm, positive=positive), slice_range
 
 
 def middle_slice(slice_range: tuple[int, int]) -> int:

@@ -142,7 +142,7 @@ class PromptNodes:
             self._volume_id = volume_node.GetID()
             nodes = self._nodes_of(volume_node, obj.object_id, kind) if kind.holds_points else []
             node = nodes[0] if nodes else self._new_node(obj, kind, volume_node)
-            if kind is Kind.BOX:
+            if kind.is_box:
                 axis = self._axis(obj.object_id) or SliceAxis.K
                 markups.turn_to_volume(node, volume_geometry(volume_node), axis)
             if not kind.holds_points:
@@ -353,8 +353,8 @@ class PromptNodes:
     ) -> tuple[Prompt, tuple[int, int] | None]:
         if kind.holds_points:
             return syncing.new_point(node, kind, key, geometry, axis), None
-        if kind is Kind.BOX:
-            return markups.read_box(node, geometry, axis, flat)
+        if kind.is_box:
+            return markups.read_box(node, geometry, axis, flat, kind is Kind.BOX)
         ends = [ras for _, ras in markups.defined_points(node).values()]
         return markups.read_line(ends, geometry, axis), None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Union
 
 import numpy as np
@@ -119,6 +119,7 @@ def sync_single(
     """Make a ROI or line show the wanted prompt."""
     position, prompt = wanted
     if isinstance(prompt, Box):
+        slice_range = slice_range if prompt.positive else None
         put_box(node, prompt, geometry, slice_range)
     elif isinstance(prompt, RecistLine):
         ends = (prompt.start, prompt.end)
@@ -146,8 +147,8 @@ def read_single(
     try:
         if not places(node, kind):
             return None
-        if kind is Kind.BOX:
-            return read_box(node, geometry, prompt.slice.axis, flat)
+        if kind.is_box:
+            return read_box(node, geometry, prompt.slice.axis, flat, kind is Kind.BOX)
         ends = [ras for _, ras in defined_points(node).values()]
         return read_line(ends, geometry, prompt.slice.axis), None
     except MedSAMError:
@@ -191,9 +192,9 @@ def read_node(node: Any, kind: Kind, geometry: VolumeGeometry) -> tuple[list[Wan
     if described_as is None:
         return [], None
     position, where, round_number = described_as
-    if kind is Kind.BOX:
-        box, slice_range = read_box(node, geometry, where.axis)
-        return [(position, Box(where, box.corner, box.opposite_corner, round_number))], slice_range
+    if kind.is_box:
+        box, slice_range = read_box(node, geometry, where.axis, positive=kind is Kind.BOX)
+        return [(position, replace(box, slice=where, round=round_number))], slice_range
     line = read_line([ras for _, ras in defined_points(node).values()], geometry, where.axis)
     return [(position, RecistLine(where, line.start, line.end, round_number))], None
 

@@ -59,7 +59,8 @@ def segment(
         volume_node: a scalar volume; never changed.
         prompts: a PromptSet, the path of a prompts file, or prompts of one object, which is then named "Segment".
         segmentation_node: takes the masks as new segments; None = a new segmentation.
-        overlap: whose voxels a mask may take: "none", "visible" or "all"; locked segments keep theirs.
+        overlap: "stop" = masks stop at segments that were visible before; "none" = they may overlap them; "visible" or
+            "all" = these lose the voxels, unless they are locked.
         options: as for :func:`..app.segment_call.segment_array`: window, checkpoint, device, tier, cleanup, progress,
             cancel.
 
@@ -84,12 +85,17 @@ def _written(
     try:
         names = Names(tuple(segments.name(each) for each in segments.segment_ids()))
         ids: dict[str, str] = {}
+        around = tuple(
+            each for each in segments.segment_ids() if overlap == "stop" and segments.visible(each)
+        )
         with segments.streaming():
             for obj in found.prompts.objects:
                 ids[obj.name] = segments.add(names.next(obj.name), obj.color)
                 slices = found.masks[obj.name]
                 arrays = {index: mask.to_array() for index, mask in slices.items() if not mask.is_empty}
-                if overlap != "none":
+                others = segments.union(around, found.prompts.axis, arrays)
+                arrays = {n: mask & ~others[n] if n in others else mask for n, mask in arrays.items()}
+                if overlap in ("visible", "all"):
                     _make_way(segments, ids[obj.name], found.prompts.axis, arrays, overlap)
                 segments.write_slices(ids[obj.name], found.prompts.axis, arrays)
     finally:

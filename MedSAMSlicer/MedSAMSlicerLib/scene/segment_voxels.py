@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,53 @@ class SegmentVoxels:
             if count:
                 counts[other] = count
         return counts
+
+    def union(self, segment_ids: Collection[str], axis: SliceAxis, indices: Iterable[int]) -> dict[int, Mask]:
+        """New masks of slices across `axis`: what any of some segments has; slices with nothing are left out."""
+        maps = [(labels, first, [*values.values()]) for labels, first, values in self._by_image(segment_ids)]
+        found: dict[int, Mask] = {}
+        for index in indices:
+            mask = np.zeros((self.shape[axis.row_axis], self.shape[axis.column_axis]), dtype=np.bool_)
+            for labels, first, values in maps:
+                window, plane = self._window(labels, first, axis, index)
+                mask[window] |= np.isin(plane, values)
+            if mask.any():
+                found[index] = mask
+        return found
+
+    def count_under(self, axis: SliceAxis, masks: Mapping[int, Mask]) -> dict[str, int]:
+        """How many pixels of masks, by slice across `axis`, each segment has; those that have none are left out."""
+        counts: dict[str, int] = {}
+        for labels, first, values in self._by_image(segment_ids(self._node)):
+            for index, mask in masks.items():
+                window, plane = self._window(labels, first, axis, index)
+                met, times = np.unique(plane[mask[window]], return_counts=True)
+                known = dict(zip(met.tolist(), times.tolist(), strict=True))
+                for segment_id, value in values.items():
+                    if value in known:
+                        counts[segment_id] = counts.get(segment_id, 0) + known[value]
+        return counts
+
+    def _by_image(
+        self, chosen: Iterable[str]
+    ) -> list[tuple[npt.NDArray[Any], tuple[int, int, int], dict[str, int]]]:
+        """Each labelmap of some segments once: its labels, where they begin, and the value of each segment there."""
+        images: dict[Any, dict[str, int]] = {}
+        for segment_id in chosen:
+            image = labelmap_of(self._node, segment_id)
+            if image is not None:
+                images.setdefault(image, {})[segment_id] = self._value(segment_id)
+        return [(*Labelmap(image, self.grid).cut(), values) for image, values in images.items()]
+
+    def _window(
+        self, labels: npt.NDArray[Any], first: tuple[int, int, int], axis: SliceAxis, index: int
+    ) -> tuple[tuple[slice, slice], npt.NDArray[Any]]:
+        """The part of a slice that a labelmap covers, and its labels there."""
+        row, column = first[axis.row_axis], first[axis.column_axis]
+        if not labels.size or not 0 <= index - first[axis] < labels.shape[axis]:
+            return (slice(0, 0), slice(0, 0)), np.empty((0, 0), labels.dtype)
+        plane = labels[_at(axis, index - first[axis])]
+        return (slice(row, row + plane.shape[0]), slice(column, column + plane.shape[1])), plane
 
     def _slices_with(
         self, image: Any, value: int, labels: npt.NDArray[Any], axis: SliceAxis, first: int

@@ -159,6 +159,14 @@ class SegmentMasks:
         elif self.locked(segment_id):
             segment.RemoveTag(LOCKED_TAG)
 
+    def tag(self, segment_id: str, name: str) -> str | None:
+        """Return what a tag of a segment says; None without it."""
+        return _tag(self._segment(segment_id), name)
+
+    def set_tag(self, segment_id: str, name: str, value: str) -> None:
+        """Give a segment a tag, which is saved with it."""
+        self._segment(segment_id).SetTag(name, value)
+
     def terminology(self, segment_id: str) -> str | None:
         """Slicer's serialized terminology entry, such as "Segmentation category ...~SCT^..."; None without."""
         return terminology_of(self._segment(segment_id))
@@ -232,6 +240,14 @@ class SegmentMasks:
             self._finish(segment_id, as_known)
             if known.axis != axis:
                 self._learn(segment_id, known.axis, voxels, self._present_prints([segment_id])[segment_id])
+
+    def union(self, chosen: Collection[str], axis: SliceAxis, indices: Iterable[int]) -> dict[int, Mask]:
+        """Return what any of some segments has on slices across `axis`; slices with nothing are left out."""
+        return self._voxels().union(chosen, axis, indices)
+
+    def count_under(self, axis: SliceAxis, masks: Mapping[int, Mask]) -> dict[str, int]:
+        """How many pixels of masks, by slice across `axis`, each segment has; those that have none are left out."""
+        return self._voxels().count_under(axis, masks)
 
     def measure(self, segment_id: str) -> tuple[int, dict[str, int]]:
         """How many voxels a segment has, and how many of them each other segment has, too."""

@@ -14,6 +14,12 @@ from ..app.ports import ShownSlice
 from ..core.geometry import FloatArray, SliceAxis, VolumeGeometry
 from .nodes import applied, from_world, matrix_array, to_world, transform_to_world, volume_geometry
 
+_SMALLEST_PART, _WANTED_PART, _LARGEST_PART = (
+    1 / 6,
+    1 / 3,
+    2 / 3,
+)  # of a view, that something to look at fills
+
 
 def shown_slice(slice_node: Any, volume_node: Any) -> ShownSlice:
     """Return what a slice view shows of a volume; the nearest slice at the middle of the view when it is oblique.
@@ -130,6 +136,24 @@ def show_place_elsewhere(scene: Any, volume_node: Any, ras: Sequence[float]) -> 
     for slice_node in slice_nodes(scene):
         if slice_node is not clicked and slice_node.GetViewGroup() == clicked.GetViewGroup():
             slice_node.JumpSliceByOffsetting(*world)
+
+
+def show_around(scene: Any, volume_node: Any, ras: Sequence[float], size_mm: float) -> None:
+    """Bring a place in the volume's own RAS to the middle of every slice view that is shown.
+
+    Views are enlarged, or reduced, if `size_mm` would fill less than a sixth of their shorter side, or more than two
+    thirds; then it fills a third.
+    """
+    world = to_world(volume_node, [ras])[0].tolist()
+    for slice_node in slice_nodes(scene):
+        if not slice_node.IsMappedInLayout():
+            continue
+        slice_node.JumpSliceByCentering(*world)
+        width, height, depth = slice_node.GetFieldOfView()
+        part = size_mm / max(min(width, height), 1e-6)
+        if size_mm > 0 and not _SMALLEST_PART <= part <= _LARGEST_PART:
+            factor = part / _WANTED_PART
+            slice_node.SetFieldOfView(width * factor, height * factor, depth)
 
 
 def orientation(volume_node: Any, axis: SliceAxis) -> str:

@@ -22,6 +22,7 @@ from ..app.ports import (
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.intensity import Window
 from . import nodes, slice_views
+from .earlier_mask import EarlierMask
 from .parameter_node import ParameterNode
 from .placing import Placing, kind_of_tool
 from .prompt_markups import Kind
@@ -188,6 +189,7 @@ class SlicerViews:
     def __init__(self, scene: Any) -> None:
         self._scene = scene
         self._changes_id: str | None = None
+        self._earlier = EarlierMask(scene)
 
     def shown(self, volume: Handle, axis: SliceAxis | None) -> ShownSlice | None:
         """See :func:`.slice_views.looked_at`."""
@@ -204,6 +206,10 @@ class SlicerViews:
     def show_place_elsewhere(self, volume: Handle, ras: Sequence[float]) -> None:
         """See :func:`.slice_views.show_place_elsewhere`."""
         slice_views.show_place_elsewhere(self._scene, volume, ras)
+
+    def show_around(self, volume: Handle, ras: Sequence[float], size_mm: float) -> None:
+        """See :func:`.slice_views.show_around`."""
+        slice_views.show_around(self._scene, volume, ras, size_mm)
 
     def show_changes(
         self, volume: Handle, axis: SliceAxis, added: Mapping[int, Mask], removed: Mapping[int, Mask]
@@ -225,6 +231,21 @@ class SlicerViews:
         self._changes_id = None
         if node is not None and not self._scene.IsClosing():
             nodes.remove_with_display(node)
+
+    def show_earlier(
+        self,
+        volume: Handle,
+        segmentation: Handle,
+        segment_id: str,
+        axis: SliceAxis,
+        masks: Mapping[int, Mask],
+    ) -> None:
+        """See :class:`.earlier_mask.EarlierMask`."""
+        self._earlier.show(volume, segmentation, segment_id, axis, masks)
+
+    def hide_earlier(self) -> None:
+        """See :class:`.earlier_mask.EarlierMask`."""
+        self._earlier.hide()
 
     def orientation(self, volume: Handle, axis: SliceAxis) -> str:
         """See :func:`.slice_views.orientation`."""

@@ -57,6 +57,7 @@ class MemorySegment:
     color: Color
     voxels: npt.NDArray[np.bool_]
     locked: bool = False
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -186,6 +187,14 @@ class MemorySegments:
         if self._listener is not None:
             self._listener.on_removed(segment_id, self._axes.get(segment_id, SliceAxis.K), {})
 
+    def tag(self, segment_id: str, name: str) -> str | None:
+        """See `app/ports.py`."""
+        return self._segment(segment_id).tags.get(name)
+
+    def set_tag(self, segment_id: str, name: str, value: str) -> None:
+        """See `app/ports.py`."""
+        self._segment(segment_id).tags[name] = value
+
     def set_terminology(self, segment_id: str, text: str | None) -> None:
         """See `app/ports.py`."""
 
@@ -224,6 +233,24 @@ class MemorySegments:
         slices = np.moveaxis(self._segment(segment_id).voxels, int(axis), 0)
         chosen = np.flatnonzero(slices.any(axis=(1, 2))).tolist() if indices is None else indices
         return {index: np.array(slices[index]) for index in chosen}
+
+    def union(self, chosen: Collection[str], axis: SliceAxis, indices: Iterable[int]) -> dict[int, Mask]:
+        """See `app/ports.py`."""
+        found: dict[int, Mask] = {}
+        for index in indices:
+            masks = [self.read_slices(each, axis, [index])[index] for each in chosen]
+            if any(mask.any() for mask in masks):
+                found[index] = np.any(masks, axis=0)
+        return found
+
+    def count_under(self, axis: SliceAxis, masks: Mapping[int, Mask]) -> dict[str, int]:
+        """See `app/ports.py`."""
+        counts = {
+            each: sum(int((mask & there[index]).sum()) for index, mask in masks.items())
+            for each in self.segment_ids()
+            for there in [self.read_slices(each, axis, masks)]
+        }
+        return {each: count for each, count in counts.items() if count}
 
     def write_slices(self, segment_id: str, axis: SliceAxis, masks: Mapping[int, Mask]) -> None:
         """See `app/ports.py`."""
@@ -318,6 +345,8 @@ class MemoryViews:
     def __init__(self) -> None:
         self.looked_at = SliceAxis.K
         self.indices = dict.fromkeys(SliceAxis, 0)
+        self.around: tuple[tuple[float, ...], float] | None = None
+        self.earlier: Mapping[int, Mask] | None = None
         self.changes: tuple[Mapping[int, Mask], Mapping[int, Mask]] | None = None
 
     def shown(self, volume: Handle, axis: SliceAxis | None) -> ShownSlice | None:
@@ -336,6 +365,10 @@ class MemoryViews:
     def show_place_elsewhere(self, volume: Handle, ras: Sequence[float]) -> None:
         """See `app/ports.py`."""
 
+    def show_around(self, volume: Handle, ras: Sequence[float], size_mm: float) -> None:
+        """See `app/ports.py`."""
+        self.around = (tuple(ras), size_mm)
+
     def show_changes(
         self, volume: Handle, axis: SliceAxis, added: Mapping[int, Mask], removed: Mapping[int, Mask]
     ) -> None:
@@ -345,6 +378,21 @@ class MemoryViews:
     def hide_changes(self) -> None:
         """See `app/ports.py`."""
         self.changes = None
+
+    def show_earlier(
+        self,
+        volume: Handle,
+        segmentation: Handle,
+        segment_id: str,
+        axis: SliceAxis,
+        masks: Mapping[int, Mask],
+    ) -> None:
+        """See `app/ports.py`."""
+        self.earlier = masks
+
+    def hide_earlier(self) -> None:
+        """See `app/ports.py`."""
+        self.earlier = None
 
     def orientation(self, volume: Handle, axis: SliceAxis) -> str:
         """See `app/ports.py`."""
@@ -389,7 +437,7 @@ class MemoryTools:
         """The user has placed a prompt with the tool; a box or a line is one, then the tool is put down."""
         assert self.tool is not None
         self._on_edit(PromptEdit("add", self._object_id, None, prompt))
-        if self.tool in (Tool.BOX, Tool.LINE):
+        if self.tool in (Tool.BOX, Tool.BOX_NEGATIVE, Tool.LINE):
             self.tool = None
             self._on_left(None)
 
@@ -412,7 +460,7 @@ class MemoryChoices:
         self.window_spec = "display"
         self.checkpoint: str | None = None
         self.tier: str | None = None
-        self.overlap = "none"
+        self.overlap = "stop"
         self._sessions: dict[int, list[tuple[Handle, Handle, str]]] = {}
 
     def session_of(self, volume: Handle | None, segmentation: Handle | None) -> str | None:

@@ -37,11 +37,13 @@ class PromptKind(Protocol):
     Attributes:
         kind: what it is called, in labels, messages and files.
         keys: of its JSON object, beside "type", "slice" and "round"; parted by spaces.
+        optional_keys: that its JSON object may lack.
         slice, round: where it lies, and after how many propagations it was given.
     """
 
     kind: ClassVar[str]
     keys: ClassVar[str]
+    optional_keys: ClassVar[str]
 
     @property
     def has_extent(self) -> bool:

@@ -1,4 +1,4 @@
-"""A rectangle around the object."""
+"""A rectangle around the object, or around what is not the object."""
 
 from __future__ import annotations
 
@@ -17,22 +17,30 @@ class Box:
     """A rectangle along the slice's rows and columns, by two opposite corners in RAS mm.
 
     The corners are voxel edges: around voxels x0 to x1 - 1 they lie at x0 - 0.5 and x1 - 0.5. `corner`
-    has the lower column and row index.
+    has the lower column and row index. A positive box is drawn around the object; nothing within a negative one belongs
+    to it.
     """
 
     kind: ClassVar[str] = "box"
     keys: ClassVar[str] = "corner opposite_corner"
-    has_extent: ClassVar[bool] = True
+    optional_keys: ClassVar[str] = "positive"
 
     slice: SliceRef
     corner: RAS
     opposite_corner: RAS
+    positive: bool = True
     round: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "corner", ras_point(self.corner, "box corner"))
         object.__setattr__(self, "opposite_corner", ras_point(self.opposite_corner, "box corner"))
+        object.__setattr__(self, "positive", bool(self.positive))
         object.__setattr__(self, "round", whole(self.round, "round"))
+
+    @property
+    def has_extent(self) -> bool:
+        """See PromptKind; one around what is not the object does not give the object's size."""
+        return self.positive
 
     @property
     def places(self) -> tuple[RAS, ...]:
@@ -54,10 +62,12 @@ class Box:
         return replace(self, corner=move(self.corner), opposite_corner=move(self.opposite_corner))
 
     def content(self) -> dict[str, Any]:
-        """See PromptKind."""
-        return {"corner": self.corner, "opposite_corner": self.opposite_corner}
+        """See PromptKind; that it is positive is left out, as in files of earlier versions."""
+        sign: dict[str, Any] = {} if self.positive else {"positive": False}
+        return {"corner": self.corner, "opposite_corner": self.opposite_corner, **sign}
 
     @classmethod
     def arguments(cls, fields: Mapping[str, Field], shape: tuple[int, int]) -> tuple[Any, ...]:
         """See PromptKind."""
-        return read_ras(fields["corner"]), read_ras(fields["opposite_corner"])
+        positive = fields["positive"].optional(Field.flag)
+        return read_ras(fields["corner"]), read_ras(fields["opposite_corner"]), positive is not False

@@ -21,6 +21,7 @@ class Lasso:
 
     kind: ClassVar[str] = "lasso"
     keys: ClassVar[str] = "points_ras positive"
+    optional_keys: ClassVar[str] = ""
 
     slice: SliceRef
     points_ras: tuple[RAS, ...]

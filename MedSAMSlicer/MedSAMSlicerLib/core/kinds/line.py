@@ -19,6 +19,7 @@ class RecistLine:
 
     kind: ClassVar[str] = "line"
     keys: ClassVar[str] = "start end"
+    optional_keys: ClassVar[str] = ""
     has_extent: ClassVar[bool] = True
 
     slice: SliceRef

@@ -24,6 +24,7 @@ class MaskPrompt:
 
     kind: ClassVar[str] = "mask"
     keys: ClassVar[str] = "shape runs"
+    optional_keys: ClassVar[str] = ""
     has_extent: ClassVar[bool] = True
 
     slice: SliceRef

@@ -17,6 +17,7 @@ class Point:
 
     kind: ClassVar[str] = "point"
     keys: ClassVar[str] = "ras positive"
+    optional_keys: ClassVar[str] = ""
     has_extent: ClassVar[bool] = False
 
     slice: SliceRef

@@ -18,6 +18,7 @@ class Scribble:
 
     kind: ClassVar[str] = "scribble"
     keys: ClassVar[str] = "points_ras radius_mm positive"
+    optional_keys: ClassVar[str] = ""
     has_extent: ClassVar[bool] = False
 
     slice: SliceRef

@@ -17,6 +17,7 @@ Masks = npt.NDArray[np.bool_]
 _BINS = 32
 _LENGTH = 0.02
 _CLICK = 0.5  # reach of a click / half width of the object
+_MOSTLY = 0.5  # of a pixel of the working grid
 _SEED = 0.6  # heat of a click from which it is a seed
 
 
@@ -89,6 +90,9 @@ def channels(evidence: VolumeEvidence, factor: int = 1) -> Channels | None:
         inside[index], outside[index] = mask, ~mask
     clicks = _click_heat(evidence, factor, gray.shape, _CLICK * size)
     free = ~evidence.keys[:, None, None]
+    if evidence.barred is not None:
+        barred = binned(evidence.barred, factor) > _MOSTLY
+        inside[barred], outside[barred] = False, True
     inside[free & (clicks > _SEED)] = True
     inside[free & (clicks < -_SEED)] = False
     outside[free & (clicks < -_SEED)] = True

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.geometry import SliceAxis, VolumeGeometry
+from ...core.masks import PackedMask
 from ...core.prompts import ObjectPrompts
 from ..crop import Bounds, bounds_of, joined
 from ..result import LOGIT_LIMIT, StoredSlice
@@ -20,6 +21,9 @@ from ..slice_prompts import SlicePrompts, slice_prompts
 _MARGIN = 0.15  # of the prompted box's side that is always part of the crop
 _REACH = 0.75  # ... and that is, if the carried mask reaches there
 _LEAST = 4  # voxels
+
+Barred = Mapping[int, PackedMask]
+"""Voxels by slice index that surely are not of the object, such as those of other segments."""
 
 FramePart = Callable[[int, slice, slice], npt.NDArray[np.uint8]]
 """Returns the gray values of a part of one slice: (index, rows, columns) -> (rows, columns) uint8."""
@@ -61,6 +65,7 @@ class VolumeEvidence:
         boxes: (slice, left, top, right, bottom) in index coordinates of the part, on voxel edges.
         points: (slice, x, y, positive) in index coordinates of the part.
         reading: what a second network draws; None = none was asked.
+        barred: bool, the voxels that surely are not of the object, on slices that are not fixed; None = there are none.
     """
 
     corner: tuple[int, int, int]
@@ -76,6 +81,7 @@ class VolumeEvidence:
     boxes: tuple[tuple[int, float, float, float, float], ...] = ()
     points: tuple[tuple[int, float, float, bool], ...] = ()
     reading: Reading | None = None
+    barred: npt.NDArray[np.bool_] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -91,6 +97,7 @@ def gather(
     axis: SliceAxis,
     frame: FramePart,
     searched: Collection[int] | None = None,
+    barred: Barred | None = None,
 ) -> VolumeEvidence | None:
     """Collect the evidence for one object; None where nothing was prompted on a slice that holds a mask.
 
@@ -101,6 +108,7 @@ def gather(
         frame: see :data:`FramePart`.
         searched: slices that were computed, or given up because the object was gone; None = all. On the others
             nothing is known, and their logits are 0.
+        barred: see :data:`Barred`; prompted slices stay as they are.
     """
     by_slice = _by_slice(prompts, geometry)
     masks = {
@@ -135,6 +143,11 @@ def gather(
         fixed[place], iou[place] = stored.is_key, stored.iou
         keys[place] = stored.is_key and index in binding
         logits[place] = stored.logits[rows, columns]
+    elsewhere = np.zeros(shape, np.bool_)
+    for index in (barred or {}).keys() & set(range(start, stop)):
+        if not fixed[index - start]:
+            elsewhere[index - start] = (barred or {})[index].to_array()[rows, columns]
+    logits[elsewhere] = -LOGIT_LIMIT
     spacing = (geometry.spacing[2 - axis], *geometry.in_plane_spacing(axis))
     return VolumeEvidence(
         (start, rows.start, columns.start),
@@ -163,6 +176,7 @@ def gather(
             for index, p in by_slice.items()
             for x, y, positive in p.points
         ),
+        barred=elsewhere if elsewhere.any() else None,
     )
 
 

@@ -41,6 +41,7 @@ _DOUBTED, _TRUSTED = (
 )  # Dice on the key slices at which a second network's reading counts not at all, and fully
 _READING_LIMIT = 6.0
 _SHALLOWEST = 3  # slices
+_MOSTLY = 0.5  # of a pixel of the working grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,12 +104,17 @@ class VolumeStage:
                 stacked(found, evidence, logits, factor), evidence, factor
             )
             logits += _read_again(evidence, factor)
+        if evidence.barred is not None:
+            logits = np.where(binned(evidence.barred, factor) > _MOSTLY, np.float32(-_CERTAIN), logits)
         certain = np.where(found.logits > 0, _CERTAIN, -_CERTAIN)
         unary = np.where(evidence.fixed[:, None, None], certain, logits).astype(np.float32)
         spacing = (evidence.spacing[0], evidence.spacing[1] * factor, evidence.spacing[2] * factor)
         logits = mean_field(_UNARY * unary, found.gray, spacing, _TIE, _ROUNDS)
         logits[: evidence.first] = logits[evidence.last + 1 :] = -_CERTAIN
-        return Refined(evidence, _enlarged(logits, factor, evidence.shape[1:]))
+        large = _enlarged(logits, factor, evidence.shape[1:])
+        if evidence.barred is not None:
+            large[evidence.barred] = -_CERTAIN
+        return Refined(evidence, large)
 
     def _added(self, stack: Floats, evidence: VolumeEvidence, factor: int) -> Floats:
         """Return what the learned part adds to the fused logit."""

@@ -72,7 +72,7 @@ class BoxesAndRange:
         Raises:
             PromptError: no box, no range, or something that is neither a box nor a click.
         """
-        boxes = [prompt for prompt in given.prompts if isinstance(prompt, Box)]
+        boxes = [prompt for prompt in given.prompts if isinstance(prompt, Box) and prompt.positive]
         points = [prompt for prompt in given.prompts if isinstance(prompt, Point)]
         if not boxes or len(boxes) + len(points) < len(given.prompts) or given.slice_range is None:
             raise PromptError(f"A baseline needs a box and the slice range, got {given.prompts!r}.")

@@ -1,0 +1,131 @@
+"""The longest diameter of a mask and the longest one perpendicular to it, as a lesion is measured on one slice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .geometry import FloatArray
+from .masks import PackedMask
+
+_STEP = 0.25  # of a pixel, at which a perpendicular is looked along
+
+
+@dataclass(frozen=True)
+class Diameters:
+    """What was measured on one slice.
+
+    Attributes:
+        index: of the slice.
+        longest_mm: between two points of the outline.
+        perpendicular_mm: of the longest line within the mask at a right angle to that.
+        ends: column and row of both ends of the longest diameter, voxel centers at integers.
+    """
+
+    index: int
+    longest_mm: float
+    perpendicular_mm: float
+    ends: tuple[tuple[float, float], tuple[float, float]]
+
+
+def diameters(masks: Mapping[int, PackedMask], spacing: tuple[float, float]) -> Diameters | None:
+    """Measure the slice whose diameter is the longest; None where all masks are empty.
+
+    Args:
+        masks: by slice index.
+        spacing: mm between rows and between columns.
+    """
+    best: tuple[float, int, FloatArray] | None = None
+    for index, packed in sorted(masks.items()):
+        if packed.is_empty or (best is not None and _diagonal(packed, spacing) <= best[0]):
+            continue
+        length, ends = _longest(packed.to_array(), spacing)
+        if best is None or length > best[0]:
+            best = length, index, ends
+    if best is None:
+        return None
+    length, index, ends = best
+    across = _perpendicular(masks[index].to_array(), ends, spacing)
+    (x0, y0), (x1, y1) = ends.tolist()
+    return Diameters(index, length, across, ((x0, y0), (x1, y1)))
+
+
+def _diagonal(packed: PackedMask, spacing: tuple[float, float]) -> float:
+    return math.hypot(packed.extent[0] * spacing[0], packed.extent[1] * spacing[1])
+
+
+def _longest(mask: npt.NDArray[np.bool_], spacing: tuple[float, float]) -> tuple[float, FloatArray]:
+    """Length in mm, and both ends (2, 2) as columns and rows, of the longest line between points of the outline.
+
+    Points of the outline are the middles of the outer sides of pixels.
+    """
+    points = _hull(_outline(mask) * (spacing[1], spacing[0]))
+    squared = ((points[:, None] - points[None]) ** 2).sum(axis=2)
+    one, other = np.unravel_index(int(squared.argmax()), squared.shape)
+    ends = points[[one, other]] / (spacing[1], spacing[0])
+    return float(math.sqrt(squared[one, other])), np.asarray(ends)
+
+
+def _outline(mask: npt.NDArray[np.bool_]) -> FloatArray:
+    """(N, 2) columns and rows of the outermost sides of a mask in each of its rows and columns."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    width, height = mask.shape[1] - 1, mask.shape[0] - 1
+    left, right = mask[rows].argmax(axis=1), width - mask[rows, ::-1].argmax(axis=1)
+    top, bottom = mask[:, columns].argmax(axis=0), height - mask[::-1, columns].argmax(axis=0)
+    return np.concatenate(
+        [
+            np.stack([left - 0.5, rows], axis=1),
+            np.stack([right + 0.5, rows], axis=1),
+            np.stack([columns, top - 0.5], axis=1),
+            np.stack([columns, bottom + 0.5], axis=1),
+        ]
+    ).astype(np.float64)
+
+
+def _hull(points: FloatArray) -> FloatArray:
+    """The corners of the convex hull of points (N, 2), by Andrew's monotone chain."""
+    ordered = sorted({(x, y) for x, y in points.tolist()})
+    chains: list[list[tuple[float, float]]] = []
+    for order in (ordered, ordered[::-1]):
+        chain: list[tuple[float, float]] = []
+        for x, y in order:
+            while len(chain) > 1:
+                (x0, y0), (x1, y1) = chain[-2:]
+                if (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0) > 0:
+                    break
+                chain.pop()
+            chain.append((x, y))
+        chains.append(chain[:-1])
+    return np.array([*chains[0], *chains[1]])
+
+
+def _perpendicular(mask: npt.NDArray[np.bool_], ends: FloatArray, spacing: tuple[float, float]) -> float:
+    """Length in mm of the longest line within a mask at a right angle to the line between `ends`."""
+    scale = np.array([spacing[1], spacing[0]])
+    start, end = ends * scale
+    length = float(np.linalg.norm(end - start))
+    if length == 0:
+        return 0.0
+    along = (end - start) / length
+    across, step = np.array([-along[1], along[0]]), _STEP * min(spacing)
+    places = np.arange(0, length + step, step)[:, None, None] * along
+    offsets = np.arange(-length, length + step, step)[None, :, None] * across
+    pixels = np.rint((start + places + offsets) / scale).astype(np.int64)
+    x, y = pixels[..., 0], pixels[..., 1]
+    within = (x >= 0) & (y >= 0) & (x < mask.shape[1]) & (y < mask.shape[0])
+    inside = np.zeros(within.shape, np.bool_)
+    inside[within] = mask[y[within], x[within]]
+    return step * _longest_run(inside)
+
+
+def _longest_run(inside: npt.NDArray[np.bool_]) -> int:
+    """The most values in a row that are True, in any row of (rows, values)."""
+    run, most = np.zeros(len(inside), np.int64), 0
+    for column in inside.T:
+        run = (run + 1) * column
+        most = max(most, int(run.max(initial=0)))
+    return most

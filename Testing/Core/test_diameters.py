@@ -1,0 +1,59 @@
+"""Diameters of masks: those of shapes that are known, on pixels that are not square."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from MedSAMSlicerLib.core.diameters import diameters
+from MedSAMSlicerLib.core.masks import PackedMask
+
+
+def ellipse(half: tuple[float, float], degrees: float, spacing: tuple[float, float]) -> np.ndarray:
+    """(rows, columns) with half axes in mm, the first turned by so many degrees from the columns' direction."""
+    rows, columns = np.indices((120, 130))
+    y, x = (rows - 60) * spacing[0], (columns - 66) * spacing[1]
+    angle = np.radians(degrees)
+    u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    return np.asarray((u / half[0]) ** 2 + (v / half[1]) ** 2 <= 1)
+
+
+@pytest.mark.parametrize("degrees", [0, 30, 75, 90])
+@pytest.mark.parametrize("spacing", [(0.7, 0.7), (0.5, 0.9)])
+def test_ellipse_is_as_long_and_as_wide_as_it_was_drawn(degrees: float, spacing: tuple[float, float]) -> None:
+    masks = {
+        3: PackedMask.from_array(ellipse((10, 6), degrees, spacing)),
+        4: PackedMask.from_array(ellipse((20, 9), degrees, spacing)),
+        5: PackedMask.empty((120, 130)),
+    }
+    found = diameters(masks, spacing)
+    assert found is not None
+    assert found.index == 4
+    assert found.longest_mm == pytest.approx(40, abs=max(spacing))
+    assert found.perpendicular_mm == pytest.approx(18, abs=1.5 * max(spacing))
+    (x0, y0), (x1, y1) = found.ends
+    along = np.degrees(np.arctan2((y1 - y0) * spacing[0], (x1 - x0) * spacing[1])) % 180
+    assert min(abs(along - degrees), 180 - abs(along - degrees)) < 6
+
+
+def test_perpendicular_stays_within_the_mask() -> None:
+    mask = np.zeros((60, 60), np.bool_)
+    mask[10:50, 10:14] = mask[10:14, 10:40] = True  # an L: the line across its corner lies outside of it
+    found = diameters({0: PackedMask.from_array(mask)}, (1.0, 1.0))
+    assert found is not None
+    assert found.longest_mm == pytest.approx(np.hypot(39, 29), abs=1.5)
+    assert found.perpendicular_mm < 27
+
+
+def test_single_pixel_has_the_size_of_one() -> None:
+    mask = np.zeros((5, 5), np.bool_)
+    mask[2, 3] = True
+    found = diameters({1: PackedMask.from_array(mask)}, (2.0, 2.0))
+    assert found is not None
+    assert found.longest_mm == pytest.approx(2.0)
+    assert 0 < found.perpendicular_mm <= 2.5
+
+
+def test_nothing_is_measured_without_a_mask() -> None:
+    assert diameters({}, (1.0, 1.0)) is None
+    assert diameters({0: PackedMask.empty((4, 4))}, (1.0, 1.0)) is None
