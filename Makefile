@@ -34,8 +34,9 @@ host: $(STAMPS)/host  ## set up, then open the module in a window beside Slicer'
 web: $(STAMPS)/web  ## set up, then open the web page on a generated CT; WEB_FLAGS="--port 8000"
 	$(BIN)/medsamslicer web --sample --open $(WEB_FLAGS)
 
-screenshots: $(STAMPS)/test  ## set up, then take the pictures of README and tutorial again, in Resources/Screenshots
+screenshots: $(STAMPS)/test  ## set up, then take the pictures of README, tutorial and web page again
 	$(PY) -m Testing.Host.screenshots
+	$(PY) -m Testing.Web.screenshots
 
 animation: $(STAMPS)/test  ## set up, then take the moving picture of README again
 	$(PY) -m Testing.Host.animation

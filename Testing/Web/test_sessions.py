@@ -9,16 +9,20 @@ import sys
 import threading
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from Testing.small_networks import SMALL
 
 from MedSAMSlicerLib.core.errors import MedSAMError, SessionError, VolumeError
 from MedSAMSlicerLib.core.geometry import SliceAxis
 from MedSAMSlicerLib.core.input_files import read_prompts
 from MedSAMSlicerLib.io.labels import read_label
 from MedSAMSlicerLib.io.picture_files import picture_size
+from MedSAMSlicerLib.models.registry import Registry
+from MedSAMSlicerLib.sam2.checkpoint import save, seeded
 from MedSAMSlicerLib.web.exports import export
 from MedSAMSlicerLib.web.limits import LimitError, Limits, SessionEndedError
 from MedSAMSlicerLib.web.run_queue import RunQueue
@@ -376,6 +380,27 @@ def test_cancel_gives_the_masks_before_again(make_store: MakeStore, ct_file: Pat
     assert session.wait(60)
     np.testing.assert_array_equal(mask_volume(session, ""), before)
     assert not state_of(session)["run"]["busy"]
+
+
+def test_a_slice_that_is_shown_is_prepared_before_it_is_clicked(
+    make_store: MakeStore, ct_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDSAMSLICER_MODELS", str(tmp_path / "models"))
+    weights = tmp_path / "whole_slices.safetensors"
+    save(seeded(replace(SMALL, crop_margin=None), 3), weights)
+    Registry.from_environment().open(weights, lambda question: True)
+    session = make_store(checkpoint=str(weights)).new()
+    session.open(copy_of(ct_file, session))
+    assert session.wait(60)
+    session.look_at(K, 3)
+    worker = session._controller._work.worker
+    deadline = time.monotonic() + 60
+    store = worker._tools.segmenter.network(K).store  # type: ignore[union-attr]
+    while (worker.busy or store.filling) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    session.prompt("", "box", K, 3, BOX)
+    assert session.wait(60, previews_only=True)
+    assert (store.misses, store.hits > 0) == (0, True)
 
 
 def test_a_session_ends_while_it_computes(make_store: MakeStore, ct_file: Path) -> None:

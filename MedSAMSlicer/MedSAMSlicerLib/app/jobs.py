@@ -153,17 +153,25 @@ class ForgetJob(Job):
 
 
 class FillJob(Job):
-    """Prepare slices in the background, outward from the one that is shown."""
+    """Prepare slices in the background, outward from the one that is shown.
 
-    def __init__(self, axis: SliceAxis, index: int) -> None:
-        self._axis, self._index = axis, index
+    Args:
+        axis, index: the slice that is shown.
+        reach: how many slices beside it, on either side; None = all.
+    """
+
+    def __init__(self, axis: SliceAxis, index: int, reach: int | None = None) -> None:
+        self._axis, self._index, self._reach = axis, index, reach
 
     def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[object]:
         """Yields nothing; the work goes on in the background."""
         if tools.segmenter is not None:
             segmenter = tools.segmenter
             store, view = segmenter.network(self._axis).store, segmenter.whole(self._axis)
-            store.fill(self._index, view, range(segmenter.geometry.slice_count(self._axis)))
+            count = segmenter.geometry.slice_count(self._axis)
+            reach = count if self._reach is None else self._reach
+            near = range(max(0, self._index - reach), min(count, self._index + reach + 1))
+            store.fill(self._index, view, near)
         yield from ()
 
     def replaces(self, waiting: Job) -> bool:

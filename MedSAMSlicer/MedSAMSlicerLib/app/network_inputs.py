@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core.errors import Cancelled, MedSAMError, SessionError
+from ..core.geometry import SliceAxis
 from ..core.intensity import CT_PRESETS, Window
 from ..core.overlap import GIVE_WAY
 from ..core.translation import tr as _
 from ..models.registry import Registry
 from .engine_state import NetworkChoice, Prepared
-from .jobs import ForgetJob, PrepareJob, WindowJob
+from .jobs import FillJob, ForgetJob, PrepareJob, WindowJob
 from .signals import Signal
 from .state import Level, NetworkState, Topic
 from .workspace import Workspace
@@ -235,6 +236,16 @@ class NetworkInputs:
             PrepareJob(work.array, work.geometry, work.window, choice), self._prepared, self._failed
         )
         work.poller.start()
+
+    def prepare_slice(self, axis: SliceAxis, index: int, reach: int = 1) -> None:
+        """Prepare a slice that is shown, and some beside it, in the background: a click there is then answered at once.
+
+        Nothing is done while the network is not ready or a propagation is under way.
+        """
+        work = self._work
+        if work.network.state is NetworkState.READY and work.running is None:
+            work.worker.submit(FillJob(axis, index, reach), lambda value: None, lambda error: None)
+            work.poller.start()
 
     def forget_volume(self) -> None:
         """Let the worker forget the volume."""

@@ -64,11 +64,12 @@ class SeveralSeriesError(VolumeError):
     Attributes:
         path: the folder.
         listing: the series, each with its UID.
+        uids: their UIDs in the same order.
     """
 
-    def __init__(self, path: object, listing: Sequence[str]) -> None:
+    def __init__(self, path: object, listing: Sequence[str], uids: Sequence[str] = ()) -> None:
         super().__init__(f"{path} holds {len(listing)} series, choose one by its UID: {'; '.join(listing)}.")
-        self.path, self.listing = path, tuple(listing)
+        self.path, self.listing, self.uids = path, tuple(listing), tuple(uids)
 
 
 class CheckpointError(MedSAMError):

@@ -137,7 +137,7 @@ def _chosen_series(
     if len(ranked) == 1:
         return ranked[0]
     if _image_count(ranked[1]) >= _NEARLY_AS_LARGE * _image_count(ranked[0]):
-        raise SeveralSeriesError(path, listing)
+        raise SeveralSeriesError(path, listing, [group[0].series_uid for group in ranked])
     warnings.append(
         f"{path} holds {len(ranked)} series; the largest was taken, {_described(ranked[0])}, "
         f"not {' or '.join(_described(group) for group in ranked[1:])}."

@@ -99,6 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"a port is a number from 0 to 65535, not {arguments.port}")
     if importlib.util.find_spec("gradio") is None:
         raise MedSAMError("medsamslicer web needs Gradio: install it with pip install 'medsamslicer[web]'.")
+    if arguments.mcp and importlib.util.find_spec("mcp") is None:
+        raise MedSAMError("--mcp needs the package mcp: install it with pip install 'gradio[mcp]'.")
     from ..app.workspace import Settings
     from .server import ServerSettings, serve
     from .store import SessionStore, private_root

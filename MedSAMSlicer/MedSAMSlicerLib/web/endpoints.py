@@ -16,7 +16,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 import gradio as gr
 import numpy as np
 
-from ..core.errors import MedSAMError, SeveralSeriesError, VolumeError
+from ..core.errors import MedSAMError, VolumeError
 from ..core.geometry import SliceAxis
 from ..core.input_files import read_prompts
 from ..io.volumes import Volume
@@ -52,6 +52,8 @@ class Endpoints:
 
     def open(self, file: File, series: str = "", session: str = "") -> State:
         """Open a volume: NIfTI, NRRD, MetaImage, a DICOM file with many frames, or a zip of one or of a DICOM series.
+
+        Where a zip holds several series, `series` of the answer lists them: call again with the session and one.
 
         Args:
             file: the uploaded volume.
@@ -174,8 +176,7 @@ class Endpoints:
             session: the identifier that `open` returned.
             kind: box, point, lasso (a closed outline) or line (the longest diameter).
             slice: counted from 0 along the axis.
-            places: [x, y] in voxels, x along the in-plane axis that varies faster in memory: two opposite corners of a
-                box, whose far edges are exclusive; one place; an outline; the two ends of a line.
+            places: [x, y] in voxels: two corners of a box (far edges exclusive), a point, an outline, or two ends.
             axis: array axis of the slices.
             object: identifier or name; empty for the selected one.
             positive: whether a point or lasso marks the object, or what does not belong to it.
@@ -374,8 +375,7 @@ class Endpoints:
 
         Args:
             session: the identifier that `open` returned.
-            format: seg.nrrd (segmentation of 3D Slicer), nii.gz, nrrd, mha (labels), dcm (DICOM SEG, of a DICOM
-                series), json (prompts) or png (picture).
+            format: seg.nrrd (3D Slicer), nii.gz, nrrd, mha (labels), dcm (DICOM SEG), json (prompts) or png.
         """
         path = export(self._store.get(session), format)
         return {"path": str(path), "orig_name": path.name, "meta": {"_type": "gradio.FileData"}}
@@ -438,9 +438,4 @@ class Endpoints:
         return answer
 
     def _sentence(self, error: MedSAMError) -> gr.Error:
-        if isinstance(error, SeveralSeriesError):
-            listed = "; ".join(error.listing)
-            text = f"The archive holds {len(error.listing)} series, choose one by its UID: {listed}."
-        else:
-            text = without_folder(str(error), self._store.root)
-        return gr.Error(text, print_exception=False)
+        return gr.Error(without_folder(str(error), self._store.root), print_exception=False)

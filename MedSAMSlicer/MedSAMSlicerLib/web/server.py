@@ -117,9 +117,9 @@ def make_app(store: SessionStore, settings: ServerSettings, sample: Callable[[],
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
     if settings.auth is not None:
         app.add_middleware(_DemandPassword, *settings.auth)
-    if is_loopback(settings.host):  # a page elsewhere must not reach it under a name of its own
+    elif is_loopback(settings.host):  # a page elsewhere must not reach it under a name of its own
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]", "::1"])
-    else:
+    if not is_loopback(settings.host):
         app.add_middleware(GZipMiddleware, minimum_size=4096, compresslevel=1)
     blocks = _blocks(Endpoints(store, sample), settings)
     mounted: FastAPI = gr.mount_gradio_app(
@@ -254,7 +254,7 @@ def _add_data_routes(app: FastAPI, store: SessionStore) -> None:
     def masks(session_id: str, axis: str, index: int) -> Response:
         """The masks one after the other; the header X-Objects names them in this order."""
         session, along = store.get(session_id), SliceAxis.parse(axis)
-        session.check_slice(along, index)
+        session.look_at(along, index)
         found = slice_masks(session, along, index)
         response = _bytes(b"".join(found.values()))
         response.headers["X-Objects"] = ",".join(found)

@@ -26,7 +26,7 @@ from ..app.state import Action, NetworkState, Topic
 from ..app.worker import Worker
 from ..app.workspace import Settings
 from ..core.cleanups import Cleanup
-from ..core.errors import MedSAMError, SessionError
+from ..core.errors import MedSAMError, SessionError, SeveralSeriesError
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.prompts import (
     MaskPrompt,
@@ -83,6 +83,7 @@ class WebSession:
         self._lock = threading.RLock()
         self._wanted: bool | None = None  # a propagation that waits for its turn: of all objects, or of one
         self._volume: Volume | None = None
+        self.series: tuple[tuple[str, str], ...] = ()  # UID and description, where one must be chosen
         self.value_range = (0.0, 1.0)  # lowest and highest finite value of the volume
         self._files = 0
         self.revision = self.masks_revision = self.messages = 0
@@ -106,19 +107,31 @@ class WebSession:
     def open(self, path: Path, series_uid: str | None = None) -> None:
         """Read an uploaded volume, which takes the place of the one before.
 
+        Where it is an archive of several DICOM series and none is named, `series` lists them, and nothing is opened.
+
         Raises:
             LimitError: it is too large.
             VolumeError: it cannot be read.
         """
         self._use()
-        volume = read_upload(path, self.new_path("unpacked"), self.limits, series_uid or None)
+        left = {*self.folder.iterdir()} - {path.parent}
+        try:
+            volume = read_upload(path, self.new_path("unpacked"), self.limits, series_uid or None)
+        except SeveralSeriesError as error:
+            with self._working():
+                self.series = tuple(zip(error.uids, error.listing, strict=True))
+                self._count()
+            return
         self.show(volume)
+        for folder in left:  # of the volume before
+            remove_folder(folder)
 
     def show(self, volume: Volume) -> None:
         """Work on a volume from now on; objects and masks of the one before are gone."""
         shown = MemoryVolume(volume.array, volume.geometry, volume.name, volume.modality)
         with self._working():
             self._leave_queue()
+            self.series = ()
             self._controller.inputs.set_volume(None)
             self._controller.inputs.set_segmentation(None)
             self._scene.choices.segmentation = None
@@ -273,6 +286,16 @@ class WebSession:
                 self._controller.editing.accept_slice(index)
             else:
                 self._controller.editing.release_slice(index)
+
+    def look_at(self, axis: SliceAxis, index: int) -> None:
+        """The page shows a slice: where the user draws, it is prepared, so that a click is answered at once."""
+        with self._lock:
+            self._check_open()
+            self.check_slice(axis, index)
+            if axis == self._scene.views.looked_at and self._scene.views.indices[axis] != index:
+                self._scene.views.indices[axis] = index
+                self._controller.network.prepare_slice(axis, index)
+                self._wake.set()
 
     def next_doubtful(self, wanted: str) -> int:
         """The slice whose mask is the least certain, then the next with each call."""
@@ -448,6 +471,9 @@ class WebSession:
 
     def _changed(self, topic: Topic) -> None:
         self.revision += 1
+        if topic is Topic.NETWORK and self._controller.network.state is NetworkState.READY:
+            axis = self._scene.views.looked_at
+            self._controller.network.prepare_slice(axis, self._scene.views.indices[axis])
         if topic in _MASK_TOPICS:
             self.masks_revision += 1
         if topic is Topic.MESSAGE:

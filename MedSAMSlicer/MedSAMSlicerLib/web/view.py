@@ -47,6 +47,7 @@ def state_of(session: WebSession) -> dict[str, Any]:
             "revision": session.revision,
             "masks_revision": session.masks_revision,
             "volume": None if volume is None else _volume(volume, session.value_range),
+            "series": [{"uid": uid, "text": text} for uid, text in session.series],
             "window": None
             if window is None
             else {"lower": window.lower, "upper": window.upper, "name": window.name},

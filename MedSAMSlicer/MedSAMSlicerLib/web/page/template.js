@@ -47,13 +47,8 @@ export const TEMPLATE = `
     </section>
     <section>
       <h2>Check</h2>
-      <div class="pair"><button type="button" data-doubtful>Least certain</button><button type="button" data-accept title="Accepted slices are not computed again (A)">Accept this slice</button></div>
+      <div class="pair"><button type="button" data-doubtful>Least certain</button><button type="button" data-accept title="Accepted slices are not computed again (A)">Accept slice</button></div>
       <button type="button" data-mask class="full" title="A picture of the slice shown, or a label volume">Use a mask file on this slice</button>
-    </section>
-    <section>
-      <h2>Display <span class="levels"></span></h2>
-      <div class="row"><label for="msl-preset">Window</label><select id="msl-preset"></select></div>
-      <div class="row"><label for="msl-opacity">Masks</label><input id="msl-opacity" type="range" min="0" max="200" value="80"></div>
     </section>
     <section>
       <h2>Download</h2>
@@ -63,6 +58,7 @@ export const TEMPLATE = `
   </aside>
   <div class="work">
     <nav class="tabs" aria-label="Views"><button type="button" data-tab="k">1</button><button type="button" data-tab="j">2</button><button type="button" data-tab="i">3</button><button type="button" data-tab="3d">3-D</button></nav>
+    <div class="bar"><label>Window <select id="msl-preset"></select></label><span class="levels"></span><span class="grow"></span><label>Masks <input id="msl-opacity" type="range" min="0" max="200" value="80"></label></div>
     <div class="views"></div>
     <div class="strip-place"></div>
     <div class="message" data-level="info" role="status"><i></i><span>Open a volume to begin.</span><button type="button" data-offer class="small" hidden></button><b class="value"></b></div>
@@ -77,6 +73,7 @@ export const TEMPLATE = `
 <div class="busy" hidden role="status"><i></i><span></span></div>
 <div class="lost" role="alert">The server does not answer. Trying again …</div>
 <div class="ended"><div><h1>The session has ended</h1><p></p><button type="button" data-restart class="primary">Begin a new one</button></div></div>
+<div class="choice"><div><h1>Which series?</h1><div></div><button type="button" data-not-choosing class="quiet">None of them</button></div></div>
 <div class="drop">Drop the volume to open it</div>
 <input id="msl-file" type="file" hidden accept=".nii,.gz,.nrrd,.nhdr,.mha,.mhd,.zip,.dcm">
 <input id="msl-mask" type="file" hidden>`;

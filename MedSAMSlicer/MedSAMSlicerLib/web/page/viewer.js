@@ -77,6 +77,7 @@ class Page {
     on("[data-format]", (button) => this.download(button));
     on("[data-mask]", () => this.one("#msl-mask").click());
     on("[data-offer]", () => this.act("take_offer"));
+    on("[data-not-choosing]", () => this.root.classList.remove("choosing"));
     on("[data-restart]", () => this.restart());
     on("[data-panel]", () => this.root.classList.toggle("panel-open"));
     this.one("#msl-file").addEventListener("change", (event) => { this.openFile(event.target.files[0]); event.target.value = ""; });
@@ -127,8 +128,27 @@ class Page {
     await this.opening(`Sending ${file.name} …`, async () => {
       const sent = await this.api.upload(file, (share) => this.showBusy(`Sending ${file.name} … ${Math.round(100 * share)} %`));
       this.showBusy(`Reading ${file.name} …`);
-      return this.api.call("open", sent, "", this.api.session);
+      const state = await this.api.call("open", sent, "", this.api.session);
+      if (state.series.length) this.askForSeries(sent, state.series);
+      return state;
     });
+  }
+
+  // An archive holds several DICOM series: the user chooses one.
+  askForSeries(sent, series) {
+    const list = this.one(".choice div div");
+    list.replaceChildren(...series.map(({ uid, text }) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = text.split(", UID ")[0];
+      button.title = uid;
+      button.addEventListener("click", () => {
+        this.root.classList.remove("choosing");
+        this.opening("Reading the series …", () => this.api.call("open", sent, uid, this.api.session));
+      });
+      return button;
+    }));
+    this.root.classList.add("choosing");
   }
 
   async opening(text, act) {
@@ -332,7 +352,7 @@ class Page {
     if (document.activeElement !== this.one("#msl-last")) this.one("#msl-last").value = axis ? last + 1 : "";
     const found = axis ? this.state.strip[this.indexOf(axis)] : null;
     this.one("[data-accept]").disabled = !found || !["predicted", "prompted", "accepted"].includes(found[2]) || found[1] === null;
-    this.one("[data-accept]").textContent = found && found[2] === "accepted" ? "Release this slice" : "Accept this slice";
+    this.one("[data-accept]").textContent = found && found[2] === "accepted" ? "Release slice" : "Accept slice";
     this.one(".network").textContent = network.state === "ready" ? (network.device || "") : network.state === "failed" ? network.failure : "network is being loaded …";
     this.root.classList.toggle("has-prompt", Boolean(object && object.prompts.length));
   }

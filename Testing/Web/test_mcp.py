@@ -1,0 +1,35 @@
+"""The API as an MCP server, for assistants: the same actions with the same descriptions."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .running_server import running_server
+
+pytest.importorskip("gradio", reason="Gradio is not installed: pip install '.[web]'")
+mcp = pytest.importorskip("mcp", reason="the package mcp is not installed: pip install 'gradio[mcp]'")
+
+
+def test_an_assistant_finds_every_action_and_gets_errors_as_sentences(tmp_path: Path) -> None:
+    from mcp.client.streamable_http import streamablehttp_client
+
+    async def talk(address: str) -> tuple[dict[str, str], Any]:
+        async with (
+            streamablehttp_client(f"{address}/gradio_api/mcp/") as (receive, send, _),
+            mcp.ClientSession(receive, send) as session,
+        ):
+            await session.initialize()
+            tools = (await session.list_tools()).tools
+            refused = await session.call_tool("state", {"session": "nobody's"})
+            return {tool.name: tool.description or "" for tool in tools}, refused
+
+    with running_server(tmp_path, "--port", "0", "--mcp") as server:
+        tools, refused = asyncio.run(talk(server.address))
+    assert {"open", "prompt", "propagate", "export"} <= set(tools)
+    assert all(tools.values())
+    assert refused.isError
+    assert "This session has ended" in refused.content[0].text
