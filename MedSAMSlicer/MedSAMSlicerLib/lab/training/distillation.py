@@ -17,6 +17,7 @@ import contextlib
 import csv
 import io
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -58,6 +59,7 @@ CONTROLLER = AdapterConfig("modality", "image_encoder.*.mlp", scale=1.0)
 _TRAINING, _JUDGING, _PROMPTS = 1, 2, 3  # what a seed is for
 _STRIDE = 4  # of all students
 _LOG_EVERY = 10
+_SAVE_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,8 @@ class _Distillation:
         self.student = SAM1(config)
         for part in ("prompt_encoder", "mask_decoder"):
             getattr(self.student, part).load_state_dict(getattr(teacher, part).state_dict())
+        last_norm = self.student.image_encoder.neck[-1]  # the scale of each channel, from the first step on
+        last_norm.load_state_dict(teacher.image_encoder.neck[-1].state_dict())
         self.feed = _Feed(settings, teacher.config.image_size)
         self.provenance, self.progress = provenance, progress
         self.rows: list[dict[str, Any]] = []
@@ -194,20 +198,35 @@ class _Distillation:
         if settings.encoder_steps:
             self.student.requires_grad_(False).image_encoder.requires_grad_(True)
             self._learn("encoder", settings.encoder_steps, settings.learning_rate, self._embedding_loss)
+            self._write_student()
             found["encoder"] = self._judge()
         if settings.decoder_steps:
             self.student.requires_grad_(False).mask_decoder.requires_grad_(True)
             self._learn("decoder", settings.decoder_steps, settings.learning_rate / 5, self._mask_loss)
             found["decoder"] = self._judge()
-        metadata = {**self.provenance, "distilled_from": self.teacher.config.name, "loss": settings.loss}
-        write_bytes(settings.out / STUDENT, serialized(self.student, STUDENT, metadata))
+        self._write_student()
         if settings.modality_steps:  # last: the adapters belong to the finished student
             attach(self.student, [CONTROLLER])
             self._learn("modality", settings.modality_steps, settings.learning_rate, self._embedding_loss)
             found["modality"] = self._judge()
-            write_bytes(settings.out / ADAPTERS, serialized_adapters(self.student, metadata))
-        write_bytes(settings.out / LOG, _as_csv(self.rows).encode())
+            write_bytes(settings.out / ADAPTERS, serialized_adapters(self.student, self._metadata))
+            self._write_log()
         return found
+
+    @property
+    def _metadata(self) -> dict[str, str]:
+        return {
+            **self.provenance,
+            "distilled_from": self.teacher.config.name,
+            "loss": self.settings.loss,
+        }
+
+    def _write_student(self) -> None:
+        write_bytes(self.settings.out / STUDENT, serialized(self.student, STUDENT, self._metadata))
+        self._write_log()
+
+    def _write_log(self) -> None:
+        write_bytes(self.settings.out / LOG, _as_csv(self.rows).encode())
 
     # ------------------------------------------------------------------------------------------------ one stage
 
@@ -219,6 +238,7 @@ class _Distillation:
         self.student.train(stage == "encoder")  # later on the batch norms stay as they are
         settings = self.settings
         total = settings.encoder_steps + settings.modality_steps + settings.decoder_steps
+        saved = time.monotonic()
         for step in range(steps):
             for group in optimizer.param_groups:
                 group["lr"] = rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
@@ -235,6 +255,9 @@ class _Distillation:
                 self.rows.append({"stage": stage, "step": step + 1, "modality": slices.modality, **values})
             if self.progress is not None:
                 self.progress(self.done, total, stage)
+            if time.monotonic() - saved > _SAVE_SECONDS and stage != "modality":
+                self._write_student()  # what a run of hours has learned outlasts its end
+                saved = time.monotonic()
         self.student.eval()
 
     def _embedding_loss(self, slices: Slices, step: int) -> dict[str, Tensor]:
