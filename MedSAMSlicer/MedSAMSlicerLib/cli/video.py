@@ -88,7 +88,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def _add_prompts(parser: argparse.ArgumentParser) -> None:
     prompts = parser.add_argument_group("prompts (any number)")
     for kind, form, text in (
-        ("box", "[NAME=]FRAME,X0,Y0,X1,Y1", "a box around the object on one frame"),
+        (
+            "box",
+            "[NAME=]FRAME,X0,Y0,X1,Y1[,+|-]",
+            "a box around the object (+) or what is not the object (-)",
+        ),
         ("point", "[NAME=]FRAME,X,Y[,+|-]", "a click on the object (+, the default) or beside it (-)"),
         ("mask", "[NAME=]FRAME,FILE", "the object on one frame: a picture of that size, not 0 on the object"),
     ):
