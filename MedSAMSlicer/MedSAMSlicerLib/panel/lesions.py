@@ -61,7 +61,8 @@ class LesionsSection:
             self._context.allow_unless(name, why)
         none = None if round_.has_lesions else _("There is no lesion yet.")
         self._context.allow_unless("lesionCsvButton", none)
-        if topics & {Topic.INPUTS, Topic.SEGMENTS, Topic.MASKS, Topic.RUN, Topic.TOOL}:
+        changed = topics & {Topic.INPUTS, Topic.SEGMENTS, Topic.MASKS, Topic.RUN, Topic.TOOL}
+        if changed and not self._timer.active:  # not begun again: while slices stream in it would never end
             self._timer.start()
 
     def close(self) -> None:
@@ -101,6 +102,7 @@ class LesionsSection:
                 self._reveal(ui.lesionRejectButton)
         elif round_.step is RoundStep.DRAWING and (len(round_.lesions) > 0):
             self._context.attempt(round_.walk)
+            self._reveal(ui.lesionRejectButton)
         else:
             self._context.attempt(round_.stop)
 
