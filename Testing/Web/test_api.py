@@ -61,6 +61,7 @@ def test_every_action_is_a_typed_and_documented_endpoint(client: Any) -> None:
         assert endpoint.get("description"), name
         for parameter in endpoint["parameters"]:
             assert parameter["python_type"]["type"] != "Any", (name, parameter["parameter_name"])
+            assert f"{parameter['parameter_name']}: " in endpoint["description"], name
 
 
 def test_a_script_goes_from_a_file_to_a_mask_and_back(client: Any, ct_file: Path) -> None:

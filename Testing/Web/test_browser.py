@@ -246,6 +246,18 @@ def test_a_killed_server_is_noticed_and_its_successor_too(
             user.page.wait_for_selector(".medsamslicer.welcoming .welcome", state="visible")
 
 
+def test_the_page_documents_its_api(visit: Callable[..., Visitor]) -> None:
+    user = visit()
+    user.page.click("[data-api]")
+    user.page.wait_for_selector(".api-docs")
+    user.page.wait_for_function(
+        "document.querySelector('.api-docs').innerText.includes('/begin_propagation')"
+    )
+    text = user.page.inner_text(".api-docs")
+    assert "counted from 0 along the axis" in text
+    assert user.hosts == {user.page.url.split("/")[2]}, "nothing is fetched from elsewhere"
+
+
 def test_a_phone_shows_one_view_at_a_time_and_takes_a_box(
     visit: Callable[..., Visitor], ct_file: Path
 ) -> None:

@@ -100,7 +100,8 @@ class Engine:
     ) -> Prepared:
         """Load the network unless it is there, and show it the volume; what was known of objects is forgotten."""
         from ..engine.devices import chosen_device, device_name
-        from ..engine.segmenter import DEFAULT_CACHE_BYTES, VolumeSegmenter
+        from ..engine.segmenter import DEFAULT_CACHE_BYTES, DEFAULT_PATIENCE, VolumeSegmenter
+        from ..engine.video_segmenter import video_crop_margin
 
         self.forget_volume()
         file = _checkpoint_file(choice)
@@ -108,11 +109,14 @@ class Engine:
             self._model = None
             self._model = (file, self._load(file))
         device = chosen_device(choice.device)
+        color = array.ndim == 4  # frames of a video
         self.segmenter = VolumeSegmenter(
             array,
             geometry,
             self._model[1],
             window,
+            crop_margin=video_crop_margin(self._model[1]) if color else None,
+            patience=0 if color else DEFAULT_PATIENCE,
             tier=choice.tier,
             device=device,
             threads=choice.threads,

@@ -51,6 +51,8 @@ from .view import FrameView
 from .volume.stage import checked_stage, make_stage
 
 DEFAULT_CACHE_BYTES = 2 << 30
+DEFAULT_PATIENCE = 3
+
 COLOR_WINDOW = Window(0.0, 255.0, "color")
 """What stands for the window of frames in color, which are shown as they are."""
 
@@ -118,7 +120,7 @@ class VolumeSegmenter:
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         threads: int | None = None,
         crop_margin: float | None = None,
-        patience: int = 3,
+        patience: int = DEFAULT_PATIENCE,
         batched: bool | None = None,
         volume_stage: str = "auto",
         memory: str = "all",

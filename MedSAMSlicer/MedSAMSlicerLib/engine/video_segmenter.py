@@ -128,9 +128,7 @@ class VideoSegmenter:
         patience: int = 0,
     ) -> None:
         self.frames, self.geometry = frames, video_geometry(frames)
-        trained = model.config.crop_margin
-        if crop_margin is None and trained is not None:
-            crop_margin = max(trained, LEAST_CROP_MARGIN)
+        crop_margin = video_crop_margin(model) if crop_margin is None else crop_margin
         self.segmenter = VolumeSegmenter(
             frames,
             self.geometry,
@@ -243,6 +241,12 @@ class VideoSegmenter:
                 f"Frame {frame} does not exist: the video has frames 0 to {self.geometry.shape[0] - 1}."
             )
         return SliceRef(SliceAxis.K, frame)
+
+
+def video_crop_margin(model: Network) -> float | None:
+    """The square that follows an object through a video / its box; None for a network of whole slices."""
+    trained = model.config.crop_margin
+    return None if trained is None else max(trained, LEAST_CROP_MARGIN)
 
 
 def video_geometry(frames: FrameSource) -> VolumeGeometry:

@@ -29,7 +29,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Axis = Literal["k", "j", "i"]
-Ending = Literal["seg.nrrd", "nii.gz", "nrrd", "mha", "dcm", "json", "png"]
+Ending = Literal["seg.nrrd", "nii.gz", "nrrd", "mha", "dcm", "json", "png", "zip"]
 State = dict[str, Any]
 File = dict[str, Any]
 """An uploaded file as Gradio hands it over: `gradio_client.handle_file(PATH)` makes one."""
@@ -51,7 +51,7 @@ class Endpoints:
     # ------------------------------------------------------------------------------------------------ the volume
 
     def open(self, file: File, series: str = "", session: str = "") -> State:
-        """Open a volume: NIfTI, NRRD, MetaImage, a DICOM file with many frames, or a zip of one or of a DICOM series.
+        """Open a volume (NIfTI, NRRD, MetaImage, a zip of a DICOM series) or a video (MP4, a zip of pictures).
 
         Where a zip holds several series, `series` of the answer lists them: call again with the session and one.
 
@@ -375,7 +375,7 @@ class Endpoints:
 
         Args:
             session: the identifier that `open` returned.
-            format: seg.nrrd (3D Slicer), nii.gz, nrrd, mha (labels), dcm (DICOM SEG), json (prompts) or png.
+            format: seg.nrrd (3D Slicer), nii.gz, nrrd, mha (labels), dcm (DICOM SEG), json (prompts), png, zip (video).
         """
         path = export(self._store.get(session), format)
         return {"path": str(path), "orig_name": path.name, "meta": {"_type": "gradio.FileData"}}

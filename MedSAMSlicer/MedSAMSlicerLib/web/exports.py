@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import zipfile
 from collections.abc import Callable, Mapping
@@ -12,11 +13,15 @@ import numpy.typing as npt
 
 from ..core.errors import SessionError
 from ..core.geometry import SliceAxis
+from ..core.intensity import luma
 from ..core.translation import tr as _
 from ..io.dicom_seg import write_dicom_seg
 from ..io.pictures import write_picture
 from ..io.segmentations import Color, write_labelmap, write_seg_nrrd
+from ..io.video import Frame, FrameReader
+from ..io.video_output import VideoMasks, write_video_masks
 from .session import WebSession
+from .uploads import Clip, remove_folder
 from .view import mask_volume
 
 FORMATS = {
@@ -27,6 +32,7 @@ FORMATS = {
     "dcm": "DICOM SEG",
     "json": "prompts",
     "png": "picture",
+    "zip": "masks of a video as PNG, COCO annotations, and an overlay as MP4",
 }
 """The endings of files that can be exported, and what they are."""
 
@@ -49,6 +55,7 @@ def export(session: WebSession, ending: str) -> Path:
         "png": _write_picture,
         "dcm": _write_dicom,
         "seg.nrrd": _write_segmentation,
+        "zip": _write_video,
     }
     if ending not in FORMATS:
         known = ", ".join(FORMATS)
@@ -102,6 +109,37 @@ def _write_dicom(session: WebSession, path: Path) -> Path:
     return path
 
 
+class _ClipFrames(FrameReader):
+    """The frames of a clip in memory."""
+
+    def __init__(self, clip: Clip) -> None:
+        frames, rows, columns, colors = clip.array.shape
+        super().__init__(clip.path, (frames, rows, columns, colors), clip.names, clip.rate)
+        self._array = clip.array
+
+    def _read(self, index: int) -> Frame:
+        return np.asarray(self._array[index], np.uint8)
+
+
+def _write_video(session: WebSession, path: Path) -> Path:
+    clip = session.volume
+    if not isinstance(clip, Clip):
+        raise SessionError(_("Only a video is exported as .zip, and {name} is none.").format(name=clip.name))
+    masks, colors = _masks(session)
+    folder = path.parent / "results"
+    folder.mkdir()
+    overlay = importlib.util.find_spec("av") is not None
+    about = {"program": "MedSAMSlicer", "video": clip.name}
+    write_video_masks(
+        folder, _ClipFrames(clip), VideoMasks(colors, lambda name, index: masks[name][index], about), overlay
+    )
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+            archive.write(file, file.relative_to(folder))
+    remove_folder(folder)
+    return path
+
+
 def _write_prompts(session: WebSession, path: Path) -> Path:
     """One JSON file, or an archive of one for each slice axis in use."""
     with session.looking() as controller:
@@ -126,7 +164,9 @@ def _write_picture(session: WebSession, path: Path) -> Path:
     volume = session.volume
     if window is None:
         raise SessionError(_("Please wait: the volume is being looked at."))
-    gray = window.apply(volume.array)
+    gray = (
+        luma(np.asarray(volume.array, np.uint8)) if isinstance(volume, Clip) else window.apply(volume.array)
+    )
     write_picture(
         path, gray, volume.geometry, axis or SliceAxis.K, masks, colors, prompts=prompts, title=volume.name
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
+import inspect
 import ipaddress
 import os
 import threading
@@ -221,8 +222,23 @@ def _blocks(endpoints: Endpoints, settings: ServerSettings) -> gr.Blocks:
             elem_id="medsamslicer",
         )
         for function in endpoints.functions():
-            gr.api(function, api_name=function.__name__, concurrency_limit=None)
+            gr.api(
+                function,
+                api_name=function.__name__,
+                api_description=_documented(function),
+                concurrency_limit=None,
+            )
     return blocks
+
+
+def _documented(function: Callable[..., Any]) -> str:
+    """What the page says of an endpoint: its docstring, the arguments included, which Gradio leaves out."""
+    lines = [line.strip() for line in inspect.cleandoc(function.__doc__ or "").splitlines()]
+    if "Args:" not in lines:
+        return " ".join(filter(None, lines))
+    place = lines.index("Args:")
+    arguments = "; ".join(line.rstrip(".") for line in lines[place + 1 :] if line)
+    return f"{' '.join(filter(None, lines[:place]))} Arguments: {arguments}."
 
 
 def _add_data_routes(app: FastAPI, store: SessionStore) -> None:

@@ -232,6 +232,8 @@ class WebSession:
                 self.add_object()
             self.select_object(wanted)
             self.check_slice(axis, index)
+            if self.volume.array.ndim == 4 and axis is not SliceAxis.K:
+                raise SessionError(_("A video has frames along axis k only."))
             self._scene.views.looked_at, self._scene.views.indices[axis] = axis, index
             editing = self._controller.editing
             if kind == "lasso":

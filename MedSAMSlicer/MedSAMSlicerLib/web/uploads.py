@@ -1,23 +1,48 @@
-"""From an uploaded file to a volume: NIfTI, NRRD, MetaImage, or a zip archive of one of them or of a DICOM series."""
+"""From an uploaded file to a volume or a video.
+
+Volumes are NIfTI, NRRD, MetaImage, or a zip of one of them or of a DICOM series. Videos are MP4 and the like, or a zip
+of pictures.
+"""
 
 from __future__ import annotations
 
+import re
 import shutil
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from ..core.errors import VolumeError
+from ..core.geometry import VolumeGeometry
 from ..io.dicom import is_dicom
+from ..io.video import open_frames
 from ..io.volumes import Volume, open_image, read_volume
 from .limits import LimitError, Limits
 
 _CHUNK = 1 << 20
 _MACOS = "__MACOSX"
+_VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg")
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+
+
+@dataclass(frozen=True, eq=False)
+class Clip(Volume):
+    """A video as a volume in color, (frames, rows, columns, 3) uint8.
+
+    Attributes:
+        rate: frames per second where the file tells, else None.
+        names: of the frames.
+    """
+
+    rate: float | None = None
+    names: tuple[str, ...] = ()
 
 
 def read_upload(path: Path, folder: Path, limits: Limits, series_uid: str | None = None) -> Volume:
-    """The volume of an uploaded file.
+    """The volume of an uploaded file; a Clip for a video.
 
     Args:
         path: of the file.
@@ -29,14 +54,44 @@ def read_upload(path: Path, folder: Path, limits: Limits, series_uid: str | None
         LimitError: the file, what it unpacks to, or its volume is too large.
         VolumeError: it cannot be read.
     """
-    limits.check_upload(path.name, path.stat().st_size)
+    name = path.name
+    limits.check_upload(name, path.stat().st_size)
     if zipfile.is_zipfile(path):
         path = _unpacked(path, folder, limits)
+    if path.suffix.lower() in _VIDEOS or (path.is_dir() and _are_pictures(path)):
+        return _read_clip(path, name, limits)
     if not path.is_dir() and not is_dicom(path):
         limits.check_voxels(path.name, open_image(path).size)
     volume = read_volume(path, series_uid)
     limits.check_voxels(volume.name, volume.array.shape)
     return volume
+
+
+def _are_pictures(folder: Path) -> bool:
+    """Return whether a folder holds pictures and no DICOM."""
+    pictures = [path for path in folder.iterdir() if path.suffix.lower() in _PICTURES]
+    return len(pictures) > 1 and not any(map(is_dicom, folder.iterdir()))
+
+
+def _read_clip(path: Path, name: str, limits: Limits) -> Clip:
+    with open_frames(path) as frames:
+        limits.check_voxels(name, frames.shape[:3])
+        try:
+            array = np.empty(frames.shape, np.uint8)
+        except MemoryError as error:
+            raise VolumeError(f"{name} needs more memory than is free.") from error
+        for index in range(len(frames)):
+            array[index] = frames.frame(index)
+        names = tuple(re.sub(r"^\d{5}-", "", each) for each in frames.names)
+        array.setflags(write=False)
+        geometry = VolumeGeometry.from_spacing(frames.shape[:3], (1.0, 1.0, 1.0))
+        return Clip(array, geometry, PurePosixPath(name).stem, path, rate=frames.rate, names=names)
+
+
+def _natural(member: zipfile.ZipInfo) -> list[tuple[int, str]]:
+    """Sorts frame2 before frame10."""
+    parts = re.split(r"(\d+)", member.filename)
+    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in parts]
 
 
 def _unpacked(archive: Path, folder: Path, limits: Limits) -> Path:
@@ -55,6 +110,7 @@ def _unpacked(archive: Path, folder: Path, limits: Limits) -> Path:
                 )
             if not members:
                 raise VolumeError(f"{archive.name} is an archive without files.")
+            members.sort(key=_natural)
             alone = len(members) == 1
             for number, member in enumerate(members):
                 name = PurePosixPath(member.filename.replace("\\", "/")).name

@@ -93,19 +93,36 @@ def _volume(volume: Volume, span: tuple[float, float]) -> dict[str, Any]:
         "spacing_ijk_mm": [round(each, 6) for each in geometry.spacing],
         "modality": volume.modality,
         "is_dicom": bool(volume.dicom_files),
+        "is_video": is_color(volume),
         "warnings": [without_folder(each, volume.path.parent) for each in volume.warnings],
         "lowest": span[0],
         "highest": span[1],
         "presets": {name: [window.lower, window.upper] for name, window in CT_PRESETS.items()},
-        "axes": {axis.name.lower(): _axis(geometry, axis) for axis in SliceAxis},
+        "axes": {axis.name.lower(): _axis(volume, axis) for axis in SliceAxis},
     }
 
 
-def _axis(geometry: VolumeGeometry, axis: SliceAxis) -> dict[str, Any]:
+def is_color(volume: Volume) -> bool:
+    """Return whether a volume is a video, in color."""
+    return bool(volume.array.ndim == 4)
+
+
+def display_of(volume: Volume, axis: SliceAxis) -> SliceDisplay:
+    """How slices are turned to be shown; frames of a video are not."""
+    geometry = volume.geometry
+    if not is_color(volume):
+        return SliceDisplay.of(geometry, axis)
+    nothing = ("", "", "", "")
+    return SliceDisplay(
+        False, False, False, geometry.slice_shape(axis), geometry.in_plane_spacing(axis), nothing
+    )
+
+
+def _axis(volume: Volume, axis: SliceAxis) -> dict[str, Any]:
     """How the slices across an axis are shown: `rows`, `columns` and mm of the slice as shown, not as stored."""
-    display = SliceDisplay.of(geometry, axis)
+    geometry, display = volume.geometry, display_of(volume, axis)
     return {
-        "orientation": orientation_of(geometry, axis),
+        "orientation": "frame" if is_color(volume) else orientation_of(geometry, axis),
         "count": geometry.slice_count(axis),
         "rows": display.shape[0],
         "columns": display.shape[1],
@@ -179,9 +196,15 @@ def without_folder(text: str, folder: Path) -> str:
 
 
 def slice_values(volume: Volume, span: tuple[float, float], axis: SliceAxis, index: int) -> bytes:
-    """The values of a slice as shown, uint16 little endian in row order: 0 is `span[0]`, 65535 is `span[1]`."""
+    """The values of a slice as shown, uint16 little endian in row order: 0 is `span[0]`, 65535 is `span[1]`.
+
+    Of a video red, green and blue of each pixel, uint8.
+    """
     lowest, highest = span
-    plane = SliceDisplay.of(volume.geometry, axis).image(np.take(volume.array, index, axis=int(axis)))
+    taken = np.take(volume.array, index, axis=int(axis))
+    if is_color(volume):
+        return np.ascontiguousarray(taken).tobytes()
+    plane = display_of(volume, axis).image(taken)
     values = np.nan_to_num(plane.astype(np.float64), nan=lowest, posinf=highest, neginf=lowest)
     levels = np.rint((values - lowest) * (_MOST_LEVELS / max(highest - lowest, 1e-300)))
     return np.ascontiguousarray(levels.astype("<u2")).tobytes()
@@ -190,7 +213,7 @@ def slice_values(volume: Volume, span: tuple[float, float], axis: SliceAxis, ind
 def slice_masks(session: WebSession, axis: SliceAxis, index: int) -> Mapping[str, bytes]:
     """The masks of a slice as shown that are not empty, by object: one bit a pixel, in row order, high bits first."""
     with session.looking() as controller:
-        display = SliceDisplay.of(session.geometry, axis)
+        display = display_of(session.volume, axis)
         masks = controller.inputs.masks
         if masks is None:
             return {}

@@ -95,7 +95,7 @@ export class SliceView {
     const generation = this.generation;
     const work = this.page.api.bytes(`slice/${this.name}/${index}`).then(({ buffer }) => {
       if (generation !== this.generation) return false;
-      this.values.set(index, new Uint16Array(buffer));
+      this.values.set(index, this.page.state.volume.is_video ? new Uint8Array(buffer) : new Uint16Array(buffer));
       while (this.values.size > KEPT_SLICES) this.values.delete(this.values.keys().next().value);
       if (index === this.index) { this.drawGray(); this.draw(); }
       return true;
@@ -145,7 +145,11 @@ export class SliceView {
     this.gray.width = columns;
     this.gray.height = rows;
     const image = new ImageData(columns, rows), pixels = new Uint32Array(image.data.buffer);
-    for (let n = 0; n < values.length; n++) pixels[n] = table[values[n] >> 4];
+    if (this.page.state.volume.is_video) {
+      for (let n = 0; n < pixels.length; n++) pixels[n] = 0xff000000 | (values[3 * n + 2] << 16) | (values[3 * n + 1] << 8) | values[3 * n];
+    } else {
+      for (let n = 0; n < values.length; n++) pixels[n] = table[values[n] >> 4];
+    }
     this.gray.getContext("2d").putImageData(image, 0, 0);
   }
 

@@ -22,7 +22,7 @@ export const TEMPLATE = `
   <span class="grow"></span>
   <button type="button" data-open class="quiet">Open volume</button>
   <button type="button" data-sample class="quiet wide-only">Generated CT</button>
-  <a class="quiet wide-only" href="?view=api" target="_blank" rel="noopener">API</a>
+  <button type="button" data-api class="quiet wide-only" title="The same actions for scripts">API</button>
   <button type="button" data-theme-toggle class="quiet square" title="Light or dark" aria-label="Light or dark">${ICONS.theme}</button>
 </header>
 <main>
@@ -53,7 +53,7 @@ export const TEMPLATE = `
     <section>
       <h2>Download</h2>
       <button type="button" data-format="seg.nrrd" class="full accent">Segmentation (.seg.nrrd)</button>
-      <div class="formats"><button type="button" data-format="nii.gz">NIfTI</button><button type="button" data-format="dcm">DICOM SEG</button><button type="button" data-format="json">Prompts</button><button type="button" data-format="png">Picture</button></div>
+      <div class="formats"><button type="button" data-format="nii.gz">NIfTI</button><button type="button" data-format="dcm">DICOM SEG</button><button type="button" data-format="zip" title="Masks as PNG, COCO annotations, overlay as MP4">Video</button><button type="button" data-format="json">Prompts</button><button type="button" data-format="png">Picture</button></div>
     </section>
   </aside>
   <div class="work">
@@ -66,7 +66,7 @@ export const TEMPLATE = `
 </main>
 <div class="welcome"><div>
   ${ICONS.logo}<h1>From one box to a 3-D mask</h1>
-  <p>Drop a CT or MR volume here: NIfTI, NRRD, MetaImage, or a zip of a DICOM series.</p>
+  <p>Drop a CT or MR volume here: NIfTI, NRRD, MetaImage, or a zip of a DICOM series. Videos too: MP4, or a zip of frames.</p>
   <div class="pair"><button type="button" data-open class="primary">Open a volume</button><button type="button" data-sample>Try a generated CT</button></div>
   <p class="fine">Research software, not a medical device. The volume stays on the computer that runs this page.</p>
 </div></div>
@@ -75,5 +75,5 @@ export const TEMPLATE = `
 <div class="ended"><div><h1>The session has ended</h1><p></p><button type="button" data-restart class="primary">Begin a new one</button></div></div>
 <div class="choice"><div><h1>Which series?</h1><div></div><button type="button" data-not-choosing class="quiet">None of them</button></div></div>
 <div class="drop">Drop the volume to open it</div>
-<input id="msl-file" type="file" hidden accept=".nii,.gz,.nrrd,.nhdr,.mha,.mhd,.zip,.dcm">
+<input id="msl-file" type="file" hidden accept=".nii,.gz,.nrrd,.nhdr,.mha,.mhd,.zip,.dcm,.mp4,.mov,.avi,.mkv,.webm">
 <input id="msl-mask" type="file" hidden>`;

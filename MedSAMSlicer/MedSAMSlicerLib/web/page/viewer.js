@@ -77,6 +77,7 @@ class Page {
     on("[data-format]", (button) => this.download(button));
     on("[data-mask]", () => this.one("#msl-mask").click());
     on("[data-offer]", () => this.act("take_offer"));
+    on("[data-api]", () => document.querySelector("footer .show-api").click()); // Gradio's own pages about its endpoints
     on("[data-not-choosing]", () => this.root.classList.remove("choosing"));
     on("[data-restart]", () => this.restart());
     on("[data-panel]", () => this.root.classList.toggle("panel-open"));
@@ -268,6 +269,14 @@ class Page {
     this.cursor = volume.shape_kji.map((count) => Math.floor(count / 2));
     this.views.forEach((view) => view.open(volume.axes[view.name], this.generation));
     for (const [name, { orientation }] of Object.entries(volume.axes)) this.one(`[data-tab="${name}"]`).textContent = orientation[0].toUpperCase() + orientation.slice(1);
+    this.root.classList.toggle("video", volume.is_video);
+    this.one(".views").dataset.large = "";
+    this.all(".view").forEach((each) => each.classList.remove("large"));
+    if (volume.is_video) {
+      this.enlarge("k");
+      this.showTab("k");
+    }
+    this.all('[data-format="zip"]').forEach((each) => { each.hidden = !volume.is_video; });
     this.all('[data-format="dcm"]').forEach((each) => { each.hidden = !volume.is_dicom; });
     this.showWelcome(false);
     for (const sentence of volume.warnings) this.say(sentence, "warning");
@@ -302,7 +311,7 @@ class Page {
     color.value = object.color;
     name.value = object.name;
     row.title = object.text;
-    row.querySelector(".ml").textContent = object.milliliters ? `${object.milliliters < 10 ? object.milliliters.toFixed(1) : Math.round(object.milliliters)} ml` : "";
+    row.querySelector(".ml").textContent = object.milliliters && !this.state.volume.is_video ? `${object.milliliters < 10 ? object.milliliters.toFixed(1) : Math.round(object.milliliters)} ml` : "";
     eye.textContent = this.hidden.has(object.id) ? "○" : "●";
     eye.setAttribute("aria-label", this.hidden.has(object.id) ? "Show" : "Hide");
     row.addEventListener("click", () => this.state.selected !== object.id && this.act("select_object", object.id));
@@ -459,8 +468,8 @@ class Page {
   hovered(view, [u, v]) {
     const values = view.values.get(view.index), { rows, columns } = view.shape;
     const c = Math.floor(u), r = Math.floor(v), inside = values && c >= 0 && r >= 0 && c < columns && r < rows;
-    const { lowest, highest, modality } = this.state.volume;
-    const value = inside ? lowest + (values[r * columns + c] / 65535) * (highest - lowest) : null;
+    const { lowest, highest, modality, is_video } = this.state.volume;
+    const value = inside && !is_video ? lowest + (values[r * columns + c] / 65535) * (highest - lowest) : null;
     this.one(".value").textContent = value === null ? "" : `${Math.abs(value) < 10 && !Number.isInteger(value) && highest - lowest < 100 ? value.toFixed(2) : Math.round(value)}${modality === "CT" ? " HU" : ""}`;
   }
 
