@@ -156,3 +156,30 @@ def test_diameters_make_lesions_too_and_a_lesion_can_be_chosen_and_corrected_in_
     user.host.key("Shift+L", view="Red")
     user.host.process_events(0.05)
     assert user.controller.lesions.step.value == "off"
+
+
+def test_lesions_are_a_list_again_in_a_scene_that_was_saved_and_opened(
+    open_user: Any, organ: tuple[Any, Any, dict[str, Mask]], tmp_path: Path
+) -> None:
+    array, matrix, truth = organ
+    user = open_user(array=array, matrix=matrix, truth=truth, window=(250, 80))
+    user.host.show_slice("Red", user.world(0, 0, CENTERS[0][0]))
+    does = Counted(user)
+    does.key("Shift+L")
+    for number in (0, 1):
+        box(does, number)
+    does.key("Shift+L")
+    user.until(lambda: not user.controller.runs.busy and not user.controller._work.poller.active)
+    does.key("U")
+    user.settled()
+    before = rows(user)
+    assert [row[3] for row in before] == ["doubtful", "to look at"]
+    path = tmp_path / "lesions.mrb"
+    user.host.save_scene(path)
+    user.host.close_scene()
+    assert rows(user) == []
+    user.host.load_scene(path)
+    user.settled()
+    user.until(lambda: user.controller.network.state.name == "READY")
+    user.settled()
+    assert rows(user) == before
