@@ -15,11 +15,11 @@ mcp = pytest.importorskip("mcp", reason="the package mcp is not installed: pip i
 
 
 def test_an_assistant_finds_every_action_and_gets_errors_as_sentences(tmp_path: Path) -> None:
-    from mcp.client.streamable_http import streamablehttp_client
+    from mcp.client.streamable_http import streamable_http_client
 
     async def talk(address: str) -> tuple[dict[str, str], Any]:
         async with (
-            streamablehttp_client(f"{address}/gradio_api/mcp/") as (receive, send, _),
+            streamable_http_client(f"{address}/gradio_api/mcp/") as (receive, send, _),
             mcp.ClientSession(receive, send) as session,
         ):
             await session.initialize()

@@ -357,6 +357,8 @@ def test_a_second_propagation_waits_for_the_first_and_is_canceled_while_it_waits
     for session in (first, second):
         assert session.wait(60)
     first.propagate()
+    with pytest.raises(SessionError, match="Others propagate just now"):
+        second.take_offer()
     second.propagate()
     waiting = state_of(second)["run"]
     assert (waiting["waiting"], waiting["busy"]) == (0, False)

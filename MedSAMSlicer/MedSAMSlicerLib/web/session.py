@@ -347,8 +347,12 @@ class WebSession:
             self._controller.history.redo()
 
     def take_offer(self) -> None:
-        """Do what the last message offered, such as to run with less memory."""
+        """Do what the last message offered, such as to run with less memory; refused while others propagate."""
         with self._working():
+            self._queue.ask(self.id)
+            if not self._queue.take(self.id):
+                self._queue.leave(self.id)
+                raise SessionError(_("Others propagate just now: try again in a moment."))
             self._controller.take_offer()
 
     @property
