@@ -16,6 +16,7 @@ import pytest
 import SimpleITK as sitk
 from file_server import FileServer, running_server
 
+from MedSAMSlicerLib import cli
 from MedSAMSlicerLib.cli import models
 from MedSAMSlicerLib.cli.process import EndingSignals
 
@@ -129,6 +130,16 @@ def test_a_signal_that_the_program_was_started_to_ignore_stays_ignored() -> None
         assert signals.received is None
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_before_a_command_begins_is_one_line(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "build_parser", lambda: signal.raise_signal(number))
+    assert cli.main() == 128 + number
+    assert capsys.readouterr().err == "medsamslicer: error: cancelled; no file was left half-written.\n"
 
 
 @posix

@@ -336,8 +336,8 @@ def test_the_official_scope_gives_one_mask_for_every_slice(
     assert result.objects[0].key_slices == (8, 12)
 
 
-def test_a_thousand_slices_keep_a_bounded_state(model: SAM2) -> None:
-    count = 1000
+def test_hundreds_of_slices_keep_a_bounded_state(model: SAM2) -> None:
+    count = 400
     small = seeded(replace(SMALL, image_size=32))
     volume = np.random.default_rng(0).integers(0, 256, (count, 24, 24)).astype(np.uint8)
     geometry = VolumeGeometry.from_spacing(volume.shape, (1.0, 1.0, 1.0))
@@ -357,7 +357,7 @@ def test_a_thousand_slices_keep_a_bounded_state(model: SAM2) -> None:
     others = {*_storages()}  # of other tests: they come and go beside this one
     kept: dict[int, int] = {}
     for event in segmenter.live().update(_set(geometry, a=[box])):
-        if isinstance(event, SliceMask) and event.index in (100, 950):
+        if isinstance(event, SliceMask) and event.index in (100, 380):
             del event
             kept[len(kept)] = _bytes_of_tensors(others)
     assert len(kept) == 2

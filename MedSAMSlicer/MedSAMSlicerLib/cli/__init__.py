@@ -46,8 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is not None:
         return _main(argv, EndingSignals())
-    with sturdy_streams(), EndingSignals() as signals:
-        return _main(sys.argv[1:], signals)
+    signals = EndingSignals()
+    with sturdy_streams():
+        try:
+            with signals:
+                return _main(sys.argv[1:], signals)
+        except KeyboardInterrupt:  # before a command had begun, or after it had ended
+            return _show_cancelled(signals)
 
 
 def _main(argv: Sequence[str], signals: EndingSignals) -> int:
@@ -128,7 +133,7 @@ def _run(arguments: argparse.Namespace, signals: EndingSignals) -> int:
             raise
         # Some libraries turn the interruption into an error of their own, such as a damaged file.
         if signals.received is not None or isinstance(error, KeyboardInterrupt | Cancelled):
-            return _show_error("cancelled; no file was left half-written.", signals.exit_code)
+            return _show_cancelled(signals)
         return _show_error(*_sentence(error, arguments.program))
 
 
@@ -142,6 +147,10 @@ def _sentence(error: Exception, program: str) -> tuple[str, int]:
         return "there is not enough memory for this volume.", FAILED
     reason = f"{type(error).__name__}: {error}".partition("\n")[0]
     return f"a fault of the program ({reason}); --debug shows where.", FAILED
+
+
+def _show_cancelled(signals: EndingSignals) -> int:
+    return _show_error("cancelled; no file was left half-written.", signals.exit_code)
 
 
 def _show_error(sentence: str, code: int) -> int:

@@ -96,14 +96,19 @@ class PartialFile:
 
 
 def sweep_parts(folder: Path) -> None:
-    """Delete what interrupted downloads left in a folder and nobody has continued for a month."""
+    """Delete what interrupted downloads left in a folder: notes of finished ones, and what is a month old."""
     try:
-        parts = [path for path in folder.iterdir() if path.name.endswith((".part", ".part.json"))]
+        names = {path.name for path in folder.iterdir()}
     except OSError:
         return
-    for path in parts:
+    for name in names:
+        path = folder / name
+        part, is_note, _ = name.rpartition(".json")
+        if not (part if is_note else name).endswith(".part"):
+            continue
+        finished = is_note and part not in names and part.removesuffix(".part") in names
         with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > FORGOTTEN_AFTER_S:
+            if finished or time.time() - path.stat().st_mtime > FORGOTTEN_AFTER_S:
                 path.unlink()
 
 
