@@ -10,8 +10,8 @@ import pytest
 import torch
 from Testing.small_networks import SMALL
 
-from MedSAMSlicerLib.core.bundled import bundled_folders
 from MedSAMSlicerLib.core.errors import MedSAMError
+from MedSAMSlicerLib.core.folders import bundled_folders
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.intensity import Window
 from MedSAMSlicerLib.core.prompts import ObjectPrompts, PromptSet, SliceRef, box_from_voxels

@@ -478,6 +478,16 @@ def test_parts_that_nobody_has_continued_for_a_month_are_deleted_by_the_next_dow
 # --- verifying and deleting ---
 
 
+def test_the_note_of_a_download_that_was_ended_right_after_its_last_step_is_swept(
+    online: Registry, quick: DownloadSettings
+) -> None:
+    online.download(online.find("known"), settings=quick)
+    note = online.cache / f"{online.find('known').file}.part.json"
+    note.write_text("{}", encoding="utf-8")
+    online.download(online.find("known"), settings=quick)
+    assert not note.exists()
+
+
 def test_verify_passes_the_right_and_names_the_wrong_file(registry: Registry) -> None:
     (registry.cache / "known.pt").write_bytes(WEIGHTS)
     registry.verify(registry.find("known"))

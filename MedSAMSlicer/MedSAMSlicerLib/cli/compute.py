@@ -40,6 +40,7 @@ class ComputeSettings:
     cache_mb: int | None = None
     volume_stage: str = "auto"
     memory: str = "all"
+    runtime: str = "auto"
     adapters: Path | None = None
     channels: tuple[Channel, ...] = ()
 
@@ -94,6 +95,7 @@ def segment_volume(
         threads=settings.threads,
         volume_stage=settings.volume_stage,
         memory=settings.memory,
+        runtime=settings.runtime,
     )
     expected = estimate(segmenter, prompts)
     expected.check(available_bytes() if segmenter.precision.device.type == "cpu" else None)

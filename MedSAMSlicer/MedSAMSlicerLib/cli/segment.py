@@ -129,6 +129,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         default="all",
         help="which remembered slices count; prune = not those that add least, which is faster (default: all)",
     )
+    network.add_argument(
+        "--runtime",
+        choices=("auto", "torch", "openvino"),
+        default="auto",
+        help="what runs image encoders on the CPU; auto = OpenVINO after `models prepare`, if faster (default: auto)",
+    )
     more = parser.add_argument_group("results")
     more.add_argument(
         "--cleanup",
@@ -223,6 +229,7 @@ def _run(arguments: argparse.Namespace, start: float) -> int:
         arguments.cache_mb,
         arguments.volume_stage,
         arguments.memory,
+        arguments.runtime,
         arguments.adapters,
         _channels(arguments),
     )

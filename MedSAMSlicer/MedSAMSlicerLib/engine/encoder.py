@@ -31,6 +31,7 @@ from ..sam2.neck import FeaturePyramid, Lateral
 from ..sam2.networks import ImageNetwork, Network
 from ..sam2.tinyvit import TinyViT
 from .arithmetic import Arithmetic
+from .compiled import ChosenEncoder, Encoder, can_be_compiled
 from .precision import Precision
 
 _TOKENS_AT_ONCE = 2048
@@ -108,9 +109,12 @@ class Sam1Encoder:
         return ImageFeatures(top, nothing, nothing)
 
 
-def encoder_of(model: Network, precision: Precision) -> FastEncoder | Sam1Encoder:
-    """The encoder for a network."""
-    return FastEncoder(model, precision) if isinstance(model, SAM2) else Sam1Encoder(model, precision)
+def encoder_of(model: Network, precision: Precision) -> Encoder:
+    """The encoder for a network, in the runtime of the precision where that serves it."""
+    plain = FastEncoder(model, precision) if isinstance(model, SAM2) else Sam1Encoder(model, precision)
+    if precision.runtime != "torch" and precision.device.type == "cpu" and can_be_compiled(model):
+        return ChosenEncoder(plain, model, precision)
+    return plain
 
 
 def _never() -> None:

@@ -15,6 +15,7 @@ Nothing here changes a process-wide setting of torch, except :func:`torch_settin
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import os
 import threading
@@ -33,6 +34,10 @@ from .devices import chosen_device
 
 logger = logging.getLogger(__name__)
 
+RUNTIMES = ("auto", "torch", "openvino")
+"""What runs image encoders on the CPU, see :mod:`.compiled`. auto = OpenVINO where the network was prepared for it and
+it is faster; openvino = the network is prepared at its first use."""
+
 _ONEDNN_TOLERANCE = 1e-5  # relative to the largest value of a product
 _BFLOAT16_TOLERANCE = 0.02
 
@@ -48,6 +53,7 @@ class Precision:
         storage: Of the features that are kept between slices.
         onednn: Float32 products go through oneDNN instead of the BLAS library (CPU only).
         score_bytes: Attention scores that are held at once, in bytes (CPU only).
+        runtime: One of `RUNTIMES`.
         note: One sentence for the user where the tier is not what its name promises; empty otherwise.
     """
 
@@ -57,6 +63,7 @@ class Precision:
     storage: torch.dtype = torch.float32
     onednn: bool = False
     score_bytes: int = 8 << 20
+    runtime: str = "torch"
     note: str = ""
 
     def chunk_rows(self, keys: int) -> int:
@@ -66,7 +73,10 @@ class Precision:
 
 
 def choose(
-    device: str | torch.device = "cpu", tier: Tier | str | None = None, model: nn.Module | None = None
+    device: str | torch.device = "cpu",
+    tier: Tier | str | None = None,
+    model: nn.Module | None = None,
+    runtime: str = "torch",
 ) -> Precision:
     """The arithmetic for a device and tier; the same every time on the same computer.
 
@@ -74,9 +84,10 @@ def choose(
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         tier: None = balanced where the device has bfloat16, else exact.
         model: The network that will run; it must be in float32.
+        runtime: One of `RUNTIMES`.
 
     Raises:
-        MedSAMError: If the device is not there, the tier is unknown or the network is not in float32.
+        MedSAMError: If the device is not there, tier or runtime are unknown, or the network is not in float32.
     """
     asked = _tier(tier)
     place = torch.device(chosen_device(device))
@@ -98,8 +109,29 @@ def choose(
         dtype=dtype,
         storage=dtype,
         onednn=place.type == "cpu" and _onednn_is_right(),
+        runtime=checked_runtime(runtime),
         note=note,
     )
+
+
+def has_openvino() -> bool:
+    """Return whether OpenVINO can be imported."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def checked_runtime(name: str) -> str:
+    """The name, if it is one of `RUNTIMES` and can be used here.
+
+    Raises:
+        MedSAMError: If it is not.
+    """
+    if name not in RUNTIMES:
+        raise MedSAMError(f"The runtime must be one of {', '.join(RUNTIMES)}, got {name!r}.")
+    if name == "openvino" and not has_openvino():
+        raise MedSAMError(
+            "The runtime 'openvino' needs the package openvino: pip install 'medsamslicer[openvino]'."
+        )
+    return name
 
 
 # ------------------------------------------------------------------------------------------------ torch's settings

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..core.bundled import bundled_folders
+from ..core.folders import bundled_folders
 from ..core.metrics import dice
 from ..sam2.checkpoint import load_network
 from ..sam2.sam1 import SAM1

@@ -102,6 +102,7 @@ class VolumeSegmenter:
         memory: which remembered slices count: "all", or "prune" without those that add least (faster, see
             :mod:`.bank`). Networks without memory have none to prune.
         tapers: see :class:`~.tracker.TrackingOptions`.
+        runtime: what runs image encoders on the CPU, one of `precision.RUNTIMES`.
 
     Raises:
         VolumeError: If shape and geometry differ, or a fourth axis is not that of color.
@@ -125,6 +126,7 @@ class VolumeSegmenter:
         volume_stage: str = "auto",
         memory: str = "all",
         tapers: bool = True,
+        runtime: str = "auto",
     ) -> None:
         self.array, self.geometry = array, geometry
         self.color = _is_color(array, geometry)
@@ -132,7 +134,7 @@ class VolumeSegmenter:
             self.window = COLOR_WINDOW
         else:
             self.window = COLOR_WINDOW if self.color else window or choose_window(array, "auto")
-        self.precision: Precision = choose(device, tier, model)
+        self.precision: Precision = choose(device, tier, model, runtime)
         self.model = model.to(self.precision.device).eval()
         self.threads = threads
         crop, kept = self._crop_policy(crop_margin), self._memory_policy(memory)

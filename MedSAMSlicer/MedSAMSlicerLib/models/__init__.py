@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..core.bundled import bundled_folders
+from ..core.folders import bundled_folders, cache_folder
 from .download import DownloadSettings, Expected, Progress, download, sha256_of
 from .registry import (
     BUNDLED_ID,
@@ -13,7 +13,6 @@ from .registry import (
     Question,
     Registry,
     State,
-    cache_folder,
     read_entries,
 )
 

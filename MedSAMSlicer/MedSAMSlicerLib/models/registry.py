@@ -8,15 +8,13 @@ import functools
 import json
 import logging
 import os
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.bundled import bundled_folders
 from ..core.errors import CheckpointError
+from ..core.folders import bundled_folders, cache_folder, without_tilde
 from .contents import check_is_checkpoint
 from .download import MOST_BYTES, DownloadSettings, Expected, Progress, download, sha256_of
 from .partial import sweep_parts
@@ -89,44 +87,6 @@ Loads = Callable[[Checkpoint, Path], None]
 """Reads the weights of a file into the network of a checkpoint; raises CheckpointError when they do not fit."""
 
 
-def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder of downloaded checkpoints: MEDSAMSLICER_MODELS, else where this system keeps such files.
-
-    A user without a home folder (a container with any user number) gets one among the temporary files. Raises
-    CheckpointError when that belongs to another user.
-    """
-    if named := environ.get("MEDSAMSLICER_MODELS"):
-        return _without_tilde(named)
-    if sys.platform == "win32" and (local := environ.get("LOCALAPPDATA")):
-        return Path(local) / "MedSAMSlicer" / "models"
-    if sys.platform not in ("win32", "darwin") and (cache := environ.get("XDG_CACHE_HOME")):
-        return Path(cache) / "medsamslicer" / "models"
-    try:
-        home = Path.home()
-    except RuntimeError:  # neither HOME nor a user of that number
-        return _temporary_cache()
-    if sys.platform == "win32":
-        return home / "AppData" / "Local" / "MedSAMSlicer" / "models"
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "MedSAMSlicer" / "models"
-    return home / ".cache" / "medsamslicer" / "models"
-
-
-def _temporary_cache() -> Path:
-    user = os.getuid() if sys.platform != "win32" else 0
-    folder = Path(tempfile.gettempdir()) / f"medsamslicer-{user}"
-    if sys.platform != "win32" and folder.exists() and folder.stat().st_uid != user:
-        raise CheckpointError(
-            f"{folder} belongs to another user; name a folder for checkpoints with MEDSAMSLICER_MODELS."
-        )
-    return folder / "models"
-
-
-def _without_tilde(name: str) -> Path:
-    """The path with ~ replaced by the home folder, where there is one."""
-    return Path(os.path.expanduser(name))  # noqa: PTH111 - Path.expanduser fails without a home folder
-
-
 def read_entries(path: Path | None = None) -> tuple[Checkpoint, ...]:
     """The checkpoints of a registry file; None = that of this package. Raises CheckpointError."""
     path = path or Path(__file__).with_name("registry.json")
@@ -172,7 +132,7 @@ class Registry:
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Registry:
         """The registry of this package; MEDSAMSLICER_MODELS and MEDSAMSLICER_OFFLINE name the folders."""
         offline = [
-            _without_tilde(part) for part in environ.get("MEDSAMSLICER_OFFLINE", "").split(os.pathsep) if part
+            without_tilde(part) for part in environ.get("MEDSAMSLICER_OFFLINE", "").split(os.pathsep) if part
         ]
         return cls(cache=cache_folder(environ), offline=offline)
 
@@ -192,7 +152,7 @@ class Registry:
         for checkpoint in known:
             if checkpoint.id == text:
                 return checkpoint
-        path = _without_tilde(text).absolute()
+        path = without_tilde(text).absolute()
         if path.is_file():
             return next((c for c in known if c.path == path), _own_file(path))
         if path.is_dir():
@@ -299,6 +259,7 @@ class Registry:
         Where no hash is known, `confirm` is asked before, and the hash is recorded only when the file is a checkpoint
         of plausible size that loads (with `loads`). Raises DownloadError, CheckpointError and Cancelled.
         """
+        sweep_parts(self.cache)
         if self.path_of(checkpoint) is not None:
             return self.open(checkpoint, confirm, loads)
         if checkpoint.url is None:
@@ -310,7 +271,6 @@ class Registry:
                 "Only its numbers are read, never code in it. Download it and remember its hash?"
             )
             _ask(confirm, checkpoint, text)
-        sweep_parts(self.cache)
         path = self.cache / checkpoint.file
         expected = Expected(
             size=checkpoint.bytes,
@@ -336,7 +296,7 @@ class Registry:
 
         Raises CheckpointError when it is no checkpoint or the name is taken by the registry.
         """
-        file = _without_tilde(os.fspath(path)).absolute()
+        file = without_tilde(os.fspath(path)).absolute()
         if not file.is_file():
             raise CheckpointError(f"The checkpoint file {path} does not exist.")
         name = identifier or file.stem

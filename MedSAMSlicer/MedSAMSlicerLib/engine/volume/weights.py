@@ -11,8 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialized
 
-from ...core.bundled import bundled_folders
 from ...core.errors import CheckpointError
+from ...core.folders import bundled_folders
 from ...sam2.checkpoint import MALFORMED
 from .network import VolumeNet
 
