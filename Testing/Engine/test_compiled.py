@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import atexit
 import functools
+import importlib
 import importlib.util
 import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,7 +36,8 @@ from MedSAMSlicerLib.sam2.networks import Network
 
 from .sam1_oracles import seeded_sam1
 
-pytest.importorskip("openvino", reason="OpenVINO is an extra")
+if importlib.util.find_spec("openvino") is None:  # importing it here would start its reporter of usage
+    pytest.skip("OpenVINO is an extra", allow_module_level=True)
 
 
 @pytest.fixture(autouse=True)
@@ -184,6 +187,13 @@ def test_a_pause_that_raises_ends_the_computation(model: SAM2) -> None:
         slow(frames(32), give_up)
     assert request.cancelled
     assert torch.equal(encoder(frames(32)).top, before.top)
+
+
+def test_nothing_is_told_about_this_computer(model: SAM2) -> None:
+    encoder_of(model, precision("openvino"))(frames(32))
+    reporter = importlib.import_module("openvino.tools.ovc.telemetry_utils").tm
+    assert reporter.__name__ == "openvino.tools.ovc.telemetry_stub"
+    assert "openvino_telemetry" not in sys.modules
 
 
 def test_networks_with_adapters_stay_in_torch() -> None:

@@ -7,8 +7,8 @@ import pytest
 from Testing.clips import ENTERS, dice, moving_shapes
 from Testing.small_networks import SMALLEST
 
-from MedSAMSlicerLib.core.bundled import bundled_folders
 from MedSAMSlicerLib.core.errors import Cancelled, MedSAMError, ObjectError, PromptError
+from MedSAMSlicerLib.core.folders import bundled_folders
 from MedSAMSlicerLib.engine.proposals import ProposalSettings
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
 from MedSAMSlicerLib.engine.video_segmenter import (

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
+import importlib.metadata
 import json
 import logging
 import os
 import platform
 import shutil
 import statistics
+import sys
 import tempfile
+import threading
 import time
 import warnings
 import weakref
@@ -185,8 +189,7 @@ class PreparedNetwork:
         return OpenVINOEncoder(_compiled(self.folder, self.precision.dtype))
 
     def _export(self, path: Path) -> None:
-        import openvino
-
+        openvino = _openvino()
         example = torch.zeros(1, 3, self.side, self.side)
         try:
             with torch.no_grad(), warnings.catch_warnings():
@@ -266,8 +269,7 @@ def can_be_compiled(model: Network) -> bool:
 
 @functools.lru_cache(maxsize=4)
 def _read(folder: Path, stamp: int, dtype: torch.dtype, threads: int) -> Any:
-    import openvino
-
+    openvino = _openvino()
     core = openvino.Core()
     settings = {
         "INFERENCE_PRECISION_HINT": _HINT[dtype],
@@ -319,6 +321,24 @@ def _processor() -> str:
 
 
 def _version() -> str:
-    import openvino
+    return importlib.metadata.version("openvino")
 
-    return str(openvino.__version__)
+
+def _openvino() -> Any:
+    """The package, imported without its reporter of usage: nothing is told to anybody about this computer."""
+    reporter = "openvino_telemetry"
+    with _importing:
+        before = sys.modules.get(reporter, _MISSING)
+        # With None the import fails, and OpenVINO takes its own stub instead.
+        sys.modules[reporter] = None  # type: ignore[assignment]
+        try:
+            return importlib.import_module("openvino")
+        finally:
+            if before is _MISSING:
+                del sys.modules[reporter]
+            else:
+                sys.modules[reporter] = before
+
+
+_importing = threading.Lock()
+_MISSING: Any = object()
