@@ -15,7 +15,7 @@ import torch
 from Testing.clips import dice, moving_shapes
 from Testing.small_networks import SMALL
 
-from MedSAMSlicerLib.core.bundled import bundled_folders
+from MedSAMSlicerLib.core.folders import bundled_folders
 from MedSAMSlicerLib.engine.heads import segment_organs
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
 from MedSAMSlicerLib.engine.video_segmenter import LEAST_CROP_MARGIN, VideoSegmenter
