@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
 from MedSAMSlicerLib.core.errors import SessionError
-from MedSAMSlicerLib.core.masks import PackedMask
+from MedSAMSlicerLib.core.masks import PackedMask, predicted_mask
 
 masks = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40))
 
@@ -46,3 +46,17 @@ def test_masks_of_a_large_organ_fit_into_a_megabyte() -> None:
 def test_array_that_is_no_mask_is_refused(mask: np.ndarray) -> None:
     with pytest.raises(SessionError, match="must be bool"):
         PackedMask.from_array(mask)
+
+
+@given(masks, masks)
+def test_mask_that_stops_at_others_has_none_of_their_pixels_and_all_of_its_own(
+    one: np.ndarray, other: np.ndarray
+) -> None:
+    rows, columns = min(one.shape[0], other.shape[0]), min(one.shape[1], other.shape[1])
+    mask, others = one[:rows, :columns], other[:rows, :columns]
+    stored = predicted_mask(PackedMask.from_array(mask), 0.5, others=others)
+    assert np.array_equal(stored.mask.to_array(), mask & ~others)
+    if (mask & others).any():
+        assert stored.barred is not None
+        assert not (mask & others & ~stored.barred.to_array()).any()
+    assert predicted_mask(PackedMask.from_array(mask), 0.5).barred is None
