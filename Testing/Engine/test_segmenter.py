@@ -373,7 +373,10 @@ def _storages() -> dict[int, int]:
     gc.collect()
     storages = {}
     for thing in gc.get_objects():
-        if issubclass(type(thing), torch.Tensor):  # isinstance would wake deprecated things
+        # isinstance would wake deprecated things; tensors of an export have no memory
+        if issubclass(type(thing), torch.Tensor) and not issubclass(
+            type(thing), torch._subclasses.FakeTensor
+        ):
             storages[thing.untyped_storage().data_ptr()] = thing.untyped_storage().nbytes()
     return storages
 
