@@ -42,19 +42,20 @@ animation: $(STAMPS)/test  ## set up, then take the moving picture of README aga
 	$(PY) -m Testing.Host.animation
 
 test: $(STAMPS)/test  ## set up, then run every test
-	$(PARALLEL) -m "not network and not soak" $(PYTEST_FLAGS)
+	$(PARALLEL) -m "not network and not soak" $(if $(COVERAGE),$(COVER)) $(PYTEST_FLAGS)
 
 # A file goes to one process, so that what its tests share is made once; files with slow tests come first.
 PARALLEL = OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 FAST     = -m "not network and not soak and not slow and not parity" \
 	Testing/Core Testing/IO Testing/Models Testing/Packaging Testing/Engine
 COVERED  = core engine sam2 io models
+COVER    = $(COVERED:%=--cov=MedSAMSlicerLib.%) --cov-report=term:skip-covered
 
 test-fast: $(STAMPS)/test  ## set up, then run what answers quickly: no parity, no window, no process of its own
 	$(PARALLEL) $(FAST) $(PYTEST_FLAGS)
 
-coverage: $(STAMPS)/test  ## set up, then run the fast tests and print their coverage of core, engine, sam2, io and models
-	$(PARALLEL) $(FAST) $(COVERED:%=--cov=MedSAMSlicerLib.%) --cov-report=term:skip-covered $(PYTEST_FLAGS)
+coverage:  ## as test, and print the coverage of core, engine, sam2, io and models; less than 95 % is an error
+	$(MAKE) test COVERAGE=yes PYTEST_FLAGS="--cov-fail-under=95 $(PYTEST_FLAGS)"
 
 soak: $(STAMPS)/test  ## set up, then close the scene at many random moments, and play 1,200 sequences of random actions
 	$(PY) -m pytest -m soak $(PYTEST_FLAGS)
