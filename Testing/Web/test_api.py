@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import urllib.error
@@ -111,6 +112,70 @@ def test_what_cannot_be_done_is_one_sentence_without_paths(
     ):
         with pytest.raises(gradio_client.exceptions.AppError, match=sentence):
             client.predict(session=state["session"], **arguments, api_name="/prompt")
+
+
+def posted(server: RunningServer, name: str, *arguments: Any) -> dict[str, Any]:
+    """The answer of an endpoint to a request that no client of Gradio's would make."""
+    request = urllib.request.Request(
+        f"{server.address}/gradio_api/run/{name}",
+        json.dumps({"data": arguments}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return {"status": answer.status, **json.load(answer)}
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return {"status": refused.code, **json.load(refused)}
+
+
+@pytest.mark.parametrize("place", ["outside", "in a session", "a link", "a folder"])
+def test_only_what_was_uploaded_is_opened(
+    client: Any, ct_file: Path, tmp_path: Path, server: RunningServer, place: str
+) -> None:
+    opened = client.predict(file=gradio_client.handle_file(str(ct_file)), api_name="/open")["session"]
+    [root] = server.private_folders()
+    foreign = {
+        "outside": ct_file,
+        "in a session": next(p for p in root.rglob("*.nii.gz") if not _is_hash(p.parent.name)),
+        "a link": root / ("a" * 64) / "link.nii.gz",
+        "a folder": root / ("b" * 64) / "folder",
+    }[place]
+    if place == "a link":
+        foreign.parent.mkdir()
+        foreign.symlink_to(ct_file)
+    elif place == "a folder":
+        foreign.mkdir(parents=True)
+    plain = {"path": str(foreign)}
+    marked = {**plain, "meta": {"_type": "gradio.FileData"}}  # which Gradio looks at, too
+    for file in (plain,) if place == "a link" else (plain, marked):
+        for name, arguments in (
+            ("open", (file, "", "")),
+            ("import_prompts", (opened, file)),
+            ("prompt_mask", (opened, file, 3, "k", "", "", 0)),
+        ):
+            answer = posted(server, name, *arguments)
+            assert answer["status"] == 500, (name, answer)
+            if file is plain:
+                assert "upload it again" in answer["error"]
+                assert str(foreign.parent) not in answer["error"]
+    assert client.predict(session=opened, api_name="/state")["objects"] == []
+
+
+def _is_hash(name: str) -> bool:
+    return len(name) == 64 and set(name) <= set("0123456789abcdef")
+
+
+def test_an_argument_of_the_wrong_kind_is_one_sentence(
+    client: Any, ct_file: Path, server: RunningServer
+) -> None:
+    session = client.predict(file=gradio_client.handle_file(str(ct_file)), api_name="/open")["session"]
+    answer = posted(server, "prompt", session, "box", "x", BOX, "k", "", True, 0)
+    assert answer["status"] != 200
+    assert "Slice x does not exist" in str(answer)
+    answer = posted(server, "prompt", session, "box", 3, {"no": "places"}, "k", "", True, 0)
+    assert answer["status"] != 200
+    assert "Traceback" not in server.log()
 
 
 def test_a_file_that_is_too_large_is_refused_while_it_is_sent(server: RunningServer) -> None:

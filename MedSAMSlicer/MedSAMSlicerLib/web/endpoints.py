@@ -7,7 +7,9 @@ one sentence.
 from __future__ import annotations
 
 import functools
+import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +27,8 @@ from .session import Kind, WebSession
 from .store import SessionStore
 from .view import color_from_hex, mask_volume, state_of, without_folder
 
+logger = logging.getLogger(__name__)
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -35,6 +39,9 @@ File = dict[str, Any]
 """An uploaded file as Gradio hands it over: `gradio_client.handle_file(PATH)` makes one."""
 
 _STEP_SECONDS = 0.25
+_HASH = re.compile("[0-9a-f]{64}")
+_NOT_THERE = "The uploaded file is not there any more: upload it again."
+FAULT = "This cannot be done: an argument is of the wrong kind, or the program has a fault."
 
 
 class Endpoints:
@@ -64,7 +71,7 @@ class Endpoints:
         try:
             path = self._received(chosen, file)
             chosen.open(path, series)
-        except MedSAMError:
+        except Exception:
             if not session:
                 self._store.end(chosen.id)
             raise
@@ -390,19 +397,28 @@ class Endpoints:
     def _received(self, session: WebSession, file: File) -> Path:
         """The uploaded file in the private folder of its session.
 
-        Gradio keeps one copy of what several users upload alike: it stays until the store removes it.
+        Gradio keeps one copy of what several users upload alike: it stays until the store removes it. Where it lies is
+        told by the caller: only what was uploaded is taken, not any other file that the server could read.
         """
         try:
-            path = Path(file["path"])
+            path = Path(file["path"]).resolve(strict=True)
+            if not self._is_upload(path):
+                raise VolumeError(_NOT_THERE)
             session.limits.check_upload(path.name, path.stat().st_size)
             target = session.new_path(Path(file.get("orig_name") or path.name).name)
             try:
                 os.link(path, target)
             except OSError:  # a file system without links
                 shutil.copyfile(path, target)
-        except (OSError, KeyError, TypeError) as error:
-            raise VolumeError("The uploaded file is not there any more: upload it again.") from error
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise VolumeError(_NOT_THERE) from error
         return target
+
+    def _is_upload(self, path: Path) -> bool:
+        """Return whether a path without links is that of an upload: ROOT/HASH/NAME, as Gradio writes it."""
+        folder = path.parent
+        inside = folder.parent == self._store.root.resolve() and _HASH.fullmatch(folder.name) is not None
+        return inside and path.is_file()
 
     def functions(self) -> tuple[Callable[..., Any], ...]:
         """All functions of the API, each with its errors as sentences for the caller."""
@@ -422,8 +438,8 @@ class Endpoints:
         def answer(*args: P.args, **kwargs: P.kwargs) -> T:
             try:
                 return function(*args, **kwargs)
-            except MedSAMError as error:
-                raise self._sentence(error) from error
+            except Exception as error:  # noqa: BLE001 - all that a stranger sends ends in one sentence
+                raise self._sentence(error) from None
 
         return answer
 
@@ -432,10 +448,16 @@ class Endpoints:
         def answer(*args: P.args, **kwargs: P.kwargs) -> Iterator[State]:
             try:
                 yield from function(*args, **kwargs)
-            except MedSAMError as error:
-                raise self._sentence(error) from error
+            except Exception as error:  # noqa: BLE001 - all that a stranger sends ends in one sentence
+                raise self._sentence(error) from None
 
         return answer
 
-    def _sentence(self, error: MedSAMError) -> gr.Error:
+    def _sentence(self, error: Exception) -> gr.Error:
+        """What a caller is told; of faults only the kind is logged, since their texts may hold names and places."""
+        if isinstance(error, gr.Error):
+            return error
+        if not isinstance(error, MedSAMError):
+            logger.error("A call of the API failed: %s.", type(error).__name__)
+            return gr.Error(FAULT, print_exception=False)
         return gr.Error(without_folder(str(error), self._store.root), print_exception=False)

@@ -38,7 +38,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from .endpoints import Endpoints
+from .endpoints import FAULT, Endpoints
 
 PAGE = Path(__file__).parent / "page"
 _WAIT_SECONDS, _LOOK_SECONDS = 20.0, 0.04
@@ -139,6 +139,8 @@ def make_app(store: SessionStore, settings: ServerSettings, sample: Callable[[],
         head='<meta name="viewport" content="width=device-width, initial-scale=1">',
         css_paths=[PAGE / "gradio.css"],
     )
+    # Gradio refuses files that nobody has uploaded only after `launch()`, which a mounted page never calls.
+    blocks.has_launched = True
     return mounted
 
 
@@ -214,7 +216,7 @@ def _blocks(endpoints: Endpoints, settings: ServerSettings) -> gr.Blocks:
         f"const page = new URL('page/viewer.js?v={__version__}', document.baseURI);"
         f"import(page.href).then((m) => m.start(element, {{ sample: {begins} }}));"
     )
-    with gr.Blocks(title="MedSAMSlicer", fill_width=True, analytics_enabled=False) as blocks:
+    with _Blocks(title="MedSAMSlicer", fill_width=True, analytics_enabled=False) as blocks:
         gr.HTML(
             html_template='<div class="medsamslicer"></div>',
             js_on_load=load,
@@ -286,6 +288,19 @@ _PRIVATE = {"Cache-Control": "no-store"}
 
 def _bytes(content: bytes) -> Response:
     return Response(content, media_type="application/octet-stream", headers=_PRIVATE)
+
+
+class _Blocks(gr.Blocks):
+    """The page, on which what Gradio itself refuses is neither printed with what was sent, nor told with places."""
+
+    async def process_api(self, *args: Any, **kwargs: Any) -> Any:
+        """Called by Gradio for each request of an endpoint."""
+        try:
+            return await super().process_api(*args, **kwargs)
+        except gr.Error:
+            raise
+        except Exception:  # noqa: BLE001 - all that a stranger sends ends in one sentence
+            raise gr.Error(FAULT, print_exception=False) from None
 
 
 class _DemandPassword:

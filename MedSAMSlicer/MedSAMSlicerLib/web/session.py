@@ -415,10 +415,10 @@ class WebSession:
         place.mkdir(mode=0o700)
         return place / name
 
-    def check_slice(self, axis: SliceAxis, index: int) -> None:
-        """Raise SessionError for a slice that does not exist."""
+    def check_slice(self, axis: SliceAxis, index: object) -> None:
+        """Raise SessionError for a slice that does not exist, or is no number."""
         last = self.geometry.slice_count(axis) - 1
-        if not 0 <= index <= last:
+        if not isinstance(index, int) or not 0 <= index <= last:
             text = _("Slice {index} does not exist: axis {axis} has slices 0 to {last}.")
             raise SessionError(text.format(index=index, axis=axis.name.lower(), last=last))
 
