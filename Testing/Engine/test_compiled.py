@@ -24,8 +24,8 @@ from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.intensity import Window
 from MedSAMSlicerLib.core.prompts import ObjectPrompts, PromptSet, SliceRef, box_from_voxels
 from MedSAMSlicerLib.engine import compiled
-from MedSAMSlicerLib.engine.compiled import FOLDER, ChosenEncoder, Findings, PreparedNetwork, prepare
-from MedSAMSlicerLib.engine.encoder import FastEncoder, Sam1Encoder, encoder_of
+from MedSAMSlicerLib.engine.compiled import FOLDER, ChosenEncoder, Findings, PreparedNetwork
+from MedSAMSlicerLib.engine.encoder import FastEncoder, Sam1Encoder, encoder_of, prepare
 from MedSAMSlicerLib.engine.precision import Precision, choose
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
 from MedSAMSlicerLib.sam2.adapters import AdapterConfig, attach

@@ -24,6 +24,7 @@ from ..io.volumes import Volume
 from ..models.registry import CheckpointFile
 from ..sam2.adapters import load_adapters
 from ..sam2.checkpoint import load_named
+from ..sam2.networks import Network
 from .terminal import ProgressBar, duration, show_message
 
 
@@ -43,6 +44,16 @@ class ComputeSettings:
     runtime: str = "auto"
     adapters: Path | None = None
     channels: tuple[Channel, ...] = ()
+
+    def of_engine(self) -> dict[str, Any]:
+        """The arguments of the same meaning for an engine: those that every segmenter has."""
+        return {
+            "tier": None if self.tier in (None, "auto") else self.tier,
+            "device": chosen_device(self.device),
+            "cache_bytes": DEFAULT_CACHE_BYTES if self.cache_mb is None else self.cache_mb << 20,
+            "threads": self.threads,
+            "memory": self.memory,
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +86,7 @@ def segment_volume(
 ) -> SegmentedVolume:
     """Load the checkpoint, propagate, describe; `quiet` without messages. Raises what engine and loader raise."""
     start = time.perf_counter()
-    model = load_named(file.path, file.checkpoint.config)
-    if settings.adapters is not None:
-        load_adapters(model, settings.adapters)
+    model = loaded_network(file, settings)
     loaded = time.perf_counter()
     shown = volume.array
     if settings.channels:
@@ -89,21 +98,11 @@ def segment_volume(
         volume.geometry,
         model,
         prompts.window,
-        tier=None if settings.tier in (None, "auto") else settings.tier,
-        device=chosen_device(settings.device),
-        cache_bytes=DEFAULT_CACHE_BYTES if settings.cache_mb is None else settings.cache_mb << 20,
-        threads=settings.threads,
         volume_stage=settings.volume_stage,
-        memory=settings.memory,
         runtime=settings.runtime,
+        **settings.of_engine(),
     )
-    expected = estimate(segmenter, prompts)
-    expected.check(available_bytes() if segmenter.precision.device.type == "cpu" else None)
-    place = segmenter.precision.device
-    if not quiet:
-        show_message(
-            f"About {duration(expected.seconds)} and {expected.peak_bytes / 1e9:.1f} GB of memory on {place}."
-        )
+    check_estimate(segmenter, prompts, quiet=quiet)
     with ProgressBar("segmenting") as bar:
         result = segmenter.segment(
             prompts,
@@ -124,6 +123,27 @@ def segment_volume(
         device=str(precision.device),
         notes=(precision.note,) if precision.note else (),
     )
+
+
+def loaded_network(file: CheckpointFile, settings: ComputeSettings) -> Network:
+    """The network of a checkpoint with the adapters of the settings on top. Raises what the loaders raise."""
+    model = load_named(file.path, file.checkpoint.config)
+    if settings.adapters is not None:
+        load_adapters(model, settings.adapters)
+    return model
+
+
+def check_estimate(
+    segmenter: VolumeSegmenter, prompts: PromptSet, *, as_volumes: bool = True, quiet: bool = False
+) -> None:
+    """Tell how long a run takes and how much memory. Raises InsufficientMemoryError when that is more than is free."""
+    expected = estimate(segmenter, prompts, as_volumes=as_volumes)
+    place = segmenter.precision.device
+    expected.check(available_bytes() if place.type == "cpu" else None)
+    if not quiet:
+        show_message(
+            f"About {duration(expected.seconds)} and {expected.peak_bytes / 1e9:.1f} GB of memory on {place}."
+        )
 
 
 def _described(obj: ObjectResult, result: SegmentationResult, geometry: VolumeGeometry) -> dict[str, Any]:

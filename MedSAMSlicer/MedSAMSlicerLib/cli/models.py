@@ -89,6 +89,12 @@ def run(arguments: argparse.Namespace) -> int:
     return int(arguments.action(arguments, Registry.from_environment()))
 
 
+def whole_name(model: str) -> str:
+    """The id of a checkpoint as it is; a file by its whole path, which holds in other folders and processes."""
+    path = Path(model)
+    return str(path.resolve()) if path.is_file() else model
+
+
 def loads(checkpoint: Checkpoint, path: Path) -> None:
     """Read the weights of a file into the network of a checkpoint. Raises CheckpointError when they do not fit."""
     from ..sam2.checkpoint import load_named
@@ -193,7 +199,7 @@ def _description(checkpoint: Checkpoint, registry: Registry) -> dict[str, object
 
 def _prepare(arguments: argparse.Namespace, registry: Registry) -> int:
     """Prepare networks one after the other, and say of each whether it is used from now on."""
-    from ..engine.compiled import prepare
+    from ..engine.encoder import prepare
     from ..engine.precision import choose, torch_settings
     from ..sam2.checkpoint import load_named
 

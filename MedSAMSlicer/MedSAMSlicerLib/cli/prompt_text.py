@@ -1,7 +1,9 @@
-"""The text of one prompt option: `[NAME=]SLICE,X,Y,…`. No numpy, so that `--help` stays quick."""
+"""The options of prompts, and the text of one: `[NAME=]SLICE,X,Y,…`. No numpy, so that `--help` stays quick."""
 
 from __future__ import annotations
 
+import argparse
+import functools
 import math
 import re
 from dataclasses import dataclass, replace
@@ -71,3 +73,16 @@ class PromptText:
         if not rest.strip():
             raise UsageError(f"--{self.kind} needs SLICE,FILE, not {self.body!r}")
         return rest
+
+
+def add_prompt(group: argparse._ArgumentGroup, kind: str, form: str, text: str) -> None:
+    """Declare the option of a kind of prompts, which may be repeated; all go into `given`, in order."""
+    group.add_argument(
+        f"--{kind}",
+        dest="given",
+        action="append",
+        default=[],
+        type=functools.partial(PromptText.parse, kind),
+        metavar=form,
+        help=text,
+    )

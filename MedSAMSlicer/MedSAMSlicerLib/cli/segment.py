@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from ..core.errors import (
     SpacingUnknownError,
     VolumeError,
 )
-from ..core.tiers import TIERS
+from ..core.tiers import RUNTIMES, TIERS
 from ..models.registry import BUNDLED_ID, CheckpointFile, Registry
 from .argument_types import expanded, positive, split_label, split_window, threads
 from .exit_codes import OK, UsageError
@@ -35,7 +34,7 @@ from .outputs import (
     reserved_targets,
     write_masks,
 )
-from .prompt_text import PromptText
+from .prompt_text import add_prompt
 from .terminal import UNTRIED_DEVICES, confirmation, duration, show_message, warn
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     network.add_argument(
         "--runtime",
-        choices=("auto", "torch", "openvino"),
+        choices=RUNTIMES,
         default="auto",
         help="what runs image encoders on the CPU; auto = OpenVINO after `models prepare`, if faster (default: auto)",
     )
@@ -172,15 +171,7 @@ def _add_prompts(parser: argparse.ArgumentParser) -> None:
             "the object on one slice: a label volume or a picture of that slice",
         ),
     ):
-        prompts.add_argument(
-            f"--{kind}",
-            dest="given",
-            action="append",
-            default=[],
-            type=partial(PromptText.parse, kind),
-            metavar=form,
-            help=text,
-        )
+        add_prompt(prompts, kind, form, text)
     prompts.add_argument(
         "--prompts", type=Path, metavar="JSON", help="prompts of an earlier run or of 3D Slicer"
     )

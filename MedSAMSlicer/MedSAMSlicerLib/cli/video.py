@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from ..models.registry import BUNDLED_ID, CheckpointFile, Registry
 from .argument_types import not_negative, positive, threads
 from .exit_codes import OK, UsageError
 from .models import loads
-from .prompt_text import PromptText
+from .prompt_text import add_prompt
 from .terminal import UNTRIED_DEVICES, ProgressBar, confirmation, duration, show_message, warn
 
 if TYPE_CHECKING:
@@ -96,15 +95,7 @@ def _add_prompts(parser: argparse.ArgumentParser) -> None:
         ("point", "[NAME=]FRAME,X,Y[,+|-]", "a click on the object (+, the default) or beside it (-)"),
         ("mask", "[NAME=]FRAME,FILE", "the object on one frame: a picture of that size, not 0 on the object"),
     ):
-        prompts.add_argument(
-            f"--{kind}",
-            dest="given",
-            action="append",
-            default=[],
-            type=partial(PromptText.parse, kind),
-            metavar=form,
-            help=text,
-        )
+        add_prompt(prompts, kind, form, text)
     prompts.add_argument("--prompts", type=Path, metavar="JSON", help="prompts.json of an earlier run")
     prompts.add_argument("--range", metavar="FIRST,LAST", help="frames to stay within, both included")
     prompts.add_argument(
@@ -193,40 +184,28 @@ def _check_frame(index: int, frames: FrameReader) -> None:
 
 
 def _segmenter(arguments: argparse.Namespace, frames: FrameReader, file: CheckpointFile) -> VideoSegmenter:
-    from ..engine.devices import chosen_device
-    from ..engine.segmenter import DEFAULT_CACHE_BYTES
     from ..engine.video_segmenter import VideoSegmenter
-    from ..sam2.adapters import load_adapters
-    from ..sam2.checkpoint import load_named
+    from .compute import ComputeSettings, loaded_network
 
-    model = load_named(file.path, file.checkpoint.config)
-    if arguments.adapters is not None:
-        load_adapters(model, arguments.adapters)
-    return VideoSegmenter(
-        frames,
-        model,
-        tier=None if arguments.tier in (None, "auto") else arguments.tier,
-        device=chosen_device(arguments.device),
-        cache_bytes=DEFAULT_CACHE_BYTES if arguments.cache_mb is None else arguments.cache_mb << 20,
+    settings = ComputeSettings(
+        device=arguments.device,
+        tier=arguments.tier,
         threads=arguments.threads,
+        cache_mb=arguments.cache_mb,
         memory=arguments.memory,
+        adapters=arguments.adapters,
     )
+    return VideoSegmenter(frames, loaded_network(file, settings), **settings.of_engine())
 
 
 def _segmented(
     arguments: argparse.Namespace, video: VideoSegmenter, objects: Sequence[ObjectPrompts]
 ) -> VideoResult:
-    from ..engine.estimate import estimate
-    from ..engine.process_memory import available_bytes
+    from .compute import check_estimate
 
     if not objects:
         return video.segment([])
-    expected = estimate(video.segmenter, video.prompt_set(objects), as_volumes=False)
-    place = video.segmenter.precision.device
-    expected.check(available_bytes() if place.type == "cpu" else None)
-    show_message(
-        f"About {duration(expected.seconds)} and {expected.peak_bytes / 1e9:.1f} GB of memory on {place}."
-    )
+    check_estimate(video.segmenter, video.prompt_set(objects), as_volumes=False)
     with ProgressBar("segmenting") as bar:
         return video.segment(
             objects,

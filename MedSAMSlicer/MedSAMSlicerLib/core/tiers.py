@@ -1,4 +1,4 @@
-"""How much accuracy may be given up for speed; what each does is in :mod:`..engine.precision`."""
+"""How much accuracy may be given up for speed, and what may run image encoders; see :mod:`..engine.precision`."""
 
 from __future__ import annotations
 
@@ -14,3 +14,7 @@ class Tier(str, enum.Enum):
 
 
 TIERS = tuple(tier.value for tier in Tier)
+
+RUNTIMES = ("auto", "torch", "openvino")
+"""What runs image encoders on the CPU, see :mod:`..engine.compiled`. auto = OpenVINO where the network was prepared for
+it and it is faster; openvino = the network is prepared at its first use."""

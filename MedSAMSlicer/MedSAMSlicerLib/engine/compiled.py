@@ -25,7 +25,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from ..core.errors import CheckpointError, MedSAMError
 from ..core.folders import cache_folder
-from ..sam2.adapters import adapters_of
+from ..sam2.adapters import adapters_of, base_hash
 from ..sam2.model import ImageFeatures
 from ..sam2.networks import Network
 from .precision import Precision, checked_runtime, has_openvino
@@ -95,8 +95,8 @@ class ChosenEncoder:
         return self._chosen[side](frames, pause)
 
     def _choose(self, side: int) -> Encoder:
-        network = PreparedNetwork.of(self._model, self._precision, side)
         try:
+            network = PreparedNetwork.of(self._model, self._precision, side)
             findings = network.findings()
             if findings is None and self._precision.runtime == "openvino":
                 findings = network.prepare(self._plain)
@@ -107,23 +107,6 @@ class ChosenEncoder:
             reason = str(error).partition("\n")[0]
             logger.warning("OpenVINO is not used for %s: %s", self._model.config.name, reason)
             return self._plain
-
-
-def prepare(model: Network, precision: Precision) -> Findings:
-    """Compile a network's image encoder for frames of its own size, compare it with torch, and time both.
-
-    Args:
-        model: in float32, on the CPU, without adapters.
-        precision: From :func:`~.precision.choose`.
-
-    Raises:
-        MedSAMError: If OpenVINO is not there, or it cannot read the network.
-        OSError: If the cache folder cannot be written.
-    """
-    from .encoder import encoder_of
-
-    plain = encoder_of(model, replace(precision, runtime="torch"))
-    return PreparedNetwork.of(model, precision, model.config.image_size).prepare(plain)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +128,15 @@ class PreparedNetwork:
     @classmethod
     def of(cls, model: Network, precision: Precision, side: int) -> PreparedNetwork:
         """The place of a network, by its weights, the frames' size, the numbers, the processor and the versions."""
-        words = (_hash_of(model), side, precision.dtype, _processor(), _version(), torch.__version__)
+        words = (
+            model.config.name,
+            _hash_of(model),
+            side,
+            precision.dtype,
+            _processor(),
+            _version(),
+            torch.__version__,
+        )
         digest = hashlib.sha256("\n".join(map(str, words)).encode()).hexdigest()[:32]
         return cls(model, precision, side, cache_folder() / FOLDER / digest)
 
@@ -219,7 +210,7 @@ class OpenVINOEncoder:
     """Features by a compiled network, one frame after the other.
 
     Args:
-        network: `openvino.CompiledModel`, (1, 3, S, S) -> one to three maps.
+        network: `openvino.CompiledModel`, (1, 3, S, S) -> one map or three.
     """
 
     def __init__(self, network: Any) -> None:
@@ -258,8 +249,7 @@ class _Maps(nn.Module):
 
 def _features(maps: Sequence[Tensor]) -> ImageFeatures:
     """One map alone, or three, as features."""
-    nothing = maps[0].new_empty(len(maps[0]), 0, 0, 0)
-    return ImageFeatures(*(*maps, nothing, nothing)[:3])
+    return ImageFeatures(*maps) if len(maps) == 3 else ImageFeatures.alone(maps[0])
 
 
 def can_be_compiled(model: Network) -> bool:
@@ -299,13 +289,9 @@ _hashes: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
 
 
 def _hash_of(model: Network) -> str:
-    """The hash of the weights of a network's image encoder and of what the mask decoder adds to its maps."""
+    """The hash of a network's weights, computed once for each network."""
     if model not in _hashes:
-        digest = hashlib.sha256(model.config.name.encode())
-        for name, value in sorted(model.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-        _hashes[model] = digest.hexdigest()
+        _hashes[model] = base_hash(model)
     return _hashes[model]
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -31,7 +32,7 @@ from ..sam2.neck import FeaturePyramid, Lateral
 from ..sam2.networks import ImageNetwork, Network
 from ..sam2.tinyvit import TinyViT
 from .arithmetic import Arithmetic
-from .compiled import ChosenEncoder, Encoder, can_be_compiled
+from .compiled import ChosenEncoder, Encoder, Findings, PreparedNetwork, can_be_compiled
 from .precision import Precision
 
 _TOKENS_AT_ONCE = 2048
@@ -105,8 +106,7 @@ class Sam1Encoder:
                 .float()
                 .contiguous()
             )
-        nothing = top.new_empty(len(top), 0, 0, 0)
-        return ImageFeatures(top, nothing, nothing)
+        return ImageFeatures.alone(top)
 
 
 def encoder_of(model: Network, precision: Precision) -> Encoder:
@@ -115,6 +115,21 @@ def encoder_of(model: Network, precision: Precision) -> Encoder:
     if precision.runtime != "torch" and precision.device.type == "cpu" and can_be_compiled(model):
         return ChosenEncoder(plain, model, precision)
     return plain
+
+
+def prepare(model: Network, precision: Precision) -> Findings:
+    """Compile a network's image encoder for frames of its own size, compare it with torch, and time both.
+
+    Args:
+        model: in float32, on the CPU, without adapters.
+        precision: From :func:`~.precision.choose`.
+
+    Raises:
+        MedSAMError: If OpenVINO is not there, or it cannot read the network.
+        OSError: If the cache folder cannot be written.
+    """
+    plain = encoder_of(model, replace(precision, runtime="torch"))
+    return PreparedNetwork.of(model, precision, model.config.image_size).prepare(plain)
 
 
 def _never() -> None:

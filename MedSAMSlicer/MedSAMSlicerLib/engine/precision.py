@@ -29,14 +29,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..core.errors import MedSAMError
-from ..core.tiers import Tier
+from ..core.tiers import RUNTIMES, Tier
 from .devices import chosen_device
 
 logger = logging.getLogger(__name__)
-
-RUNTIMES = ("auto", "torch", "openvino")
-"""What runs image encoders on the CPU, see :mod:`.compiled`. auto = OpenVINO where the network was prepared for it and
-it is faster; openvino = the network is prepared at its first use."""
 
 _ONEDNN_TOLERANCE = 1e-5  # relative to the largest value of a product
 _BFLOAT16_TOLERANCE = 0.02
@@ -53,7 +49,7 @@ class Precision:
         storage: Of the features that are kept between slices.
         onednn: Float32 products go through oneDNN instead of the BLAS library (CPU only).
         score_bytes: Attention scores that are held at once, in bytes (CPU only).
-        runtime: One of `RUNTIMES`.
+        runtime: One of `core.tiers.RUNTIMES`.
         note: One sentence for the user where the tier is not what its name promises; empty otherwise.
     """
 
@@ -84,7 +80,7 @@ def choose(
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         tier: None = balanced where the device has bfloat16, else exact.
         model: The network that will run; it must be in float32.
-        runtime: One of `RUNTIMES`.
+        runtime: One of `core.tiers.RUNTIMES`.
 
     Raises:
         MedSAMError: If the device is not there, tier or runtime are unknown, or the network is not in float32.

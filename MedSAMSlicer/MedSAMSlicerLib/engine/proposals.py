@@ -282,10 +282,7 @@ class Proposer:
 
     def _plain(self, frames: Tensor) -> ImageFeatures:
         encoded = self.model.encode_image(frames)
-        if isinstance(encoded, ImageFeatures):
-            return encoded
-        nothing = encoded.new_empty(len(encoded), 0, 0, 0)
-        return ImageFeatures(encoded, nothing, nothing)
+        return encoded if isinstance(encoded, ImageFeatures) else ImageFeatures.alone(encoded)
 
     def _cleaned(self, proposals: Sequence[Proposal]) -> list[Proposal]:
         """Without small holes and islands; of masks that have become alike, one that was not changed stays."""

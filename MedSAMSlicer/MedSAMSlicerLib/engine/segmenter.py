@@ -102,7 +102,7 @@ class VolumeSegmenter:
         memory: which remembered slices count: "all", or "prune" without those that add least (faster, see
             :mod:`.bank`). Networks without memory have none to prune.
         tapers: see :class:`~.tracker.TrackingOptions`.
-        runtime: what runs image encoders on the CPU, one of `precision.RUNTIMES`.
+        runtime: what runs image encoders on the CPU, one of `core.tiers.RUNTIMES`.
 
     Raises:
         VolumeError: If shape and geometry differ, or a fourth axis is not that of color.

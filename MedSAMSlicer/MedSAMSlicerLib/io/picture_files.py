@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -32,6 +33,11 @@ _BMP_HEADER = 38
 def is_picture(start: bytes) -> bool:
     """Return whether a file begins as one of these pictures does."""
     return _kind(start) is not None
+
+
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """Sort key of the names of frames: 2 comes before 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", name)]
 
 
 def picture_size(path: Path) -> tuple[int, ...]:

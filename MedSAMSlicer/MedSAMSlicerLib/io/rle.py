@@ -22,13 +22,15 @@ _BITS, _MORE, _SIGN, _FIRST = 5, 0x20, 0x10, 48
 
 def encode_rle(mask: Mask) -> dict[str, Any]:
     """A mask, (rows, columns) bool -> {"size": [rows, columns], "counts": text}."""
-    flat = np.asarray(mask, np.bool_).ravel(order="F")
-    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    edges = np.concatenate(([0], changes, [flat.size]))
-    runs = np.diff(edges).tolist()
-    if flat.size and flat[0]:
-        runs.insert(0, 0)
+    runs = run_lengths(np.asarray(mask, np.bool_).ravel(order="F"))
     return {"size": [int(mask.shape[0]), int(mask.shape[1])], "counts": _compressed(runs)}
+
+
+def run_lengths(values: Mask) -> list[int]:
+    """The lengths of alternating runs of (N,) bool, the first one of False, which may be 0."""
+    changes = np.flatnonzero(values[1:] != values[:-1]) + 1
+    runs: list[int] = np.diff(np.concatenate(([0], changes, [values.size]))).tolist()
+    return [0, *runs] if values.size and values[0] else runs
 
 
 def decode_rle(content: Mapping[str, Any]) -> Mask:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import re
 import shutil
 import tempfile
 import zipfile
@@ -25,7 +24,7 @@ import numpy.typing as npt
 
 from ..core.errors import GeometryError, MedSAMError, VolumeError
 from ..core.input_files import check_input
-from .picture_files import is_picture, picture_size, read_color_picture
+from .picture_files import is_picture, natural_order, picture_size, read_color_picture
 from .volumes import telling
 
 Frame = npt.NDArray[np.uint8]
@@ -296,16 +295,11 @@ def import_av(needed_by: str) -> Any:
 
 def _pictures_of(folder: Path) -> list[Path]:
     files = [path for path in folder.iterdir() if _is_frame(path.name) and path.is_file()]
-    return sorted(files, key=lambda path: _natural(path.name))
+    return sorted(files, key=lambda path: natural_order(path.name))
 
 
 def _is_frame(name: str) -> bool:
     return name.lower().endswith(_SUFFIXES) and not name.startswith(".")
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Sorts 2 before 10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", name)]
 
 
 def _unpacked(path: Path, folder: Path) -> dict[str, Path]:
@@ -317,7 +311,7 @@ def _unpacked(path: Path, folder: Path) -> dict[str, Path]:
                 for entry in archive.infolist()
                 if _is_frame(PurePosixPath(entry.filename).name) and "__MACOSX" not in entry.filename
             ]
-            entries.sort(key=lambda entry: _natural(entry.filename))
+            entries.sort(key=lambda entry: natural_order(entry.filename))
             return {
                 entry.filename: _extracted(archive, entry, folder, number)
                 for number, entry in enumerate(entries)

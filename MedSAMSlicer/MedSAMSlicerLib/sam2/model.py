@@ -41,6 +41,12 @@ class ImageFeatures(NamedTuple):
     mid: Tensor  # (N, C / 4, 2h, 2w), ready for the mask decoder
     fine: Tensor  # (N, C / 8, 4h, 4w), ready for the mask decoder
 
+    @classmethod
+    def alone(cls, top: Tensor) -> ImageFeatures:
+        """The features of a network without finer maps."""
+        nothing = top.new_empty(len(top), 0, 0, 0)
+        return cls(top, nothing, nothing)
+
 
 class DecoderPrompts(NamedTuple):
     """The prompts of B objects on one slice; empty while tracking."""
@@ -141,9 +147,7 @@ class SAM2(nn.Module):
                 f"Frames must be (N, 3, S, S) with S a multiple of {self.config.stride}, got {tuple(frames.shape)}"
             )
         if isinstance(self.image_encoder, ViT):
-            top = self.image_encoder(frames)
-            nothing = top.new_empty(len(top), 0, 0, 0)
-            return ImageFeatures(top, nothing, nothing)
+            return ImageFeatures.alone(self.image_encoder(frames))
         fine, mid, top = self.image_encoder(frames)  # (N, C, 4h, 4w), (N, C, 2h, 2w), (N, C, h, w)
         return ImageFeatures(top, self.sam_mask_decoder.conv_s1(mid), self.sam_mask_decoder.conv_s0(fine))
 

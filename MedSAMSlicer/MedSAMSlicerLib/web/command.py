@@ -8,12 +8,11 @@ import logging
 import os
 import sys
 import webbrowser
-from pathlib import Path
 from typing import Any
 
 from ..cli.argument_types import positive, threads
 from ..cli.exit_codes import OK, UsageError
-from ..cli.models import loads
+from ..cli.models import loads, whole_name
 from ..cli.terminal import UNTRIED_DEVICES, confirmation
 from ..core.errors import MedSAMError
 from ..models.registry import BUNDLED_ID, Registry
@@ -123,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
         private_root(),
         Settings(device=arguments.device, threads=arguments.threads, cache_bytes=cache),
         limits,
-        str(_place(arguments.model)),
+        whole_name(arguments.model),
     )
 
     def started(address: str) -> None:
@@ -137,12 +136,6 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         store.close()
     return OK
-
-
-def _place(model: str) -> str | Path:
-    """A checkpoint file by its whole path, whatever the folder is later on; an id as it is."""
-    path = Path(model)
-    return path.resolve() if path.is_file() else model
 
 
 def _user(text: str | None) -> tuple[str, str] | None:

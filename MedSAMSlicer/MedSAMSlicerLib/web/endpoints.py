@@ -6,8 +6,8 @@ one sentence.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import logging
 import os
 import re
 import shutil
@@ -21,13 +21,12 @@ import numpy as np
 from ..core.errors import MedSAMError, VolumeError
 from ..core.geometry import SliceAxis
 from ..core.input_files import read_prompts
+from ..io.rle import run_lengths
 from ..io.volumes import Volume
 from .exports import export
 from .session import Kind, WebSession
 from .store import SessionStore
 from .view import color_from_hex, mask_volume, state_of, without_folder
-
-logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,7 +40,6 @@ File = dict[str, Any]
 _STEP_SECONDS = 0.25
 _HASH = re.compile("[0-9a-f]{64}")
 _NOT_THERE = "The uploaded file is not there any more: upload it again."
-FAULT = "This cannot be done: an argument is of the wrong kind, or the program has a fault."
 
 
 class Endpoints:
@@ -368,14 +366,7 @@ class Endpoints:
         chosen = self._store.get(session)
         chosen.check_slice(SliceAxis.parse(axis), slice)
         plane = np.take(mask_volume(chosen, object), slice, axis=int(SliceAxis.parse(axis)))
-        flat = plane.ravel()
-        edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-        runs = np.diff(np.concatenate(([0], edges, [flat.size]))).tolist()
-        return {
-            "rows": plane.shape[0],
-            "columns": plane.shape[1],
-            "runs": [0, *runs] if flat[0] else runs,
-        }
+        return {"rows": plane.shape[0], "columns": plane.shape[1], "runs": run_lengths(plane.ravel())}
 
     def export(self, session: str, format: Ending = "seg.nrrd") -> File:
         """Write the results into a file, which the answer is.
@@ -436,28 +427,24 @@ class Endpoints:
     def _answering(self, function: Callable[P, T]) -> Callable[P, T]:
         @functools.wraps(function)
         def answer(*args: P.args, **kwargs: P.kwargs) -> T:
-            try:
+            with self._sentences():
                 return function(*args, **kwargs)
-            except Exception as error:  # noqa: BLE001 - all that a stranger sends ends in one sentence
-                raise self._sentence(error) from None
 
         return answer
 
     def _streaming(self, function: Callable[P, Iterator[State]]) -> Callable[P, Iterator[State]]:
         @functools.wraps(function)
         def answer(*args: P.args, **kwargs: P.kwargs) -> Iterator[State]:
-            try:
+            with self._sentences():
                 yield from function(*args, **kwargs)
-            except Exception as error:  # noqa: BLE001 - all that a stranger sends ends in one sentence
-                raise self._sentence(error) from None
 
         return answer
 
-    def _sentence(self, error: Exception) -> gr.Error:
-        """What a caller is told; of faults only the kind is logged, since their texts may hold names and places."""
-        if isinstance(error, gr.Error):
-            return error
-        if not isinstance(error, MedSAMError):
-            logger.error("A call of the API failed: %s.", type(error).__name__)
-            return gr.Error(FAULT, print_exception=False)
-        return gr.Error(without_folder(str(error), self._store.root), print_exception=False)
+    @contextlib.contextmanager
+    def _sentences(self) -> Iterator[None]:
+        """Inside, what cannot be done is told to the caller; faults of the program are left to the server."""
+        try:
+            yield
+        except MedSAMError as error:
+            sentence = without_folder(str(error), self._store.root)
+            raise gr.Error(sentence, print_exception=False) from error

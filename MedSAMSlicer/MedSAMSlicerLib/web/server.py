@@ -10,6 +10,7 @@ import base64
 import hmac
 import inspect
 import ipaddress
+import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -38,12 +39,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from .endpoints import FAULT, Endpoints
+from .endpoints import Endpoints
 
 PAGE = Path(__file__).parent / "page"
+logger = logging.getLogger(__name__)
+
 _WAIT_SECONDS, _LOOK_SECONDS = 20.0, 0.04
 _GRACE_SECONDS = 2  # how long the end of the server waits for pages that are connected
 _GONE, _UNPROCESSABLE = 410, 422
+_FAULT = "This cannot be done: an argument is of the wrong kind, or the program has a fault."
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -291,7 +295,10 @@ def _bytes(content: bytes) -> Response:
 
 
 class _Blocks(gr.Blocks):
-    """The page, on which what Gradio itself refuses is neither printed with what was sent, nor told with places."""
+    """The page: all that a stranger sends ends in one sentence.
+
+    Of faults, and of what Gradio itself refuses, only the kind is logged: their texts may hold names and places.
+    """
 
     async def process_api(self, *args: Any, **kwargs: Any) -> Any:
         """Called by Gradio for each request of an endpoint."""
@@ -299,8 +306,9 @@ class _Blocks(gr.Blocks):
             return await super().process_api(*args, **kwargs)
         except gr.Error:
             raise
-        except Exception:  # noqa: BLE001 - all that a stranger sends ends in one sentence
-            raise gr.Error(FAULT, print_exception=False) from None
+        except Exception as error:  # noqa: BLE001 - see above
+            logger.error("A call of the API failed: %s.", type(error).__name__)
+            raise gr.Error(_FAULT, print_exception=False) from None
 
 
 class _DemandPassword:

@@ -18,6 +18,7 @@ import numpy as np
 from ..core.errors import VolumeError
 from ..core.geometry import VolumeGeometry
 from ..io.dicom import is_dicom
+from ..io.picture_files import natural_order
 from ..io.video import open_frames
 from ..io.volumes import Volume, open_image, read_volume
 from .limits import LimitError, Limits
@@ -88,12 +89,6 @@ def _read_clip(path: Path, name: str, limits: Limits) -> Clip:
         return Clip(array, geometry, PurePosixPath(name).stem, path, rate=frames.rate, names=names)
 
 
-def _natural(member: zipfile.ZipInfo) -> list[tuple[int, str]]:
-    """Sorts frame2 before frame10."""
-    parts = re.split(r"(\d+)", member.filename)
-    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in parts]
-
-
 def _unpacked(archive: Path, folder: Path, limits: Limits) -> Path:
     """The only file of an archive, or the folder with all its files.
 
@@ -110,7 +105,7 @@ def _unpacked(archive: Path, folder: Path, limits: Limits) -> Path:
                 )
             if not members:
                 raise VolumeError(f"{archive.name} is an archive without files.")
-            members.sort(key=_natural)
+            members.sort(key=lambda member: natural_order(member.filename))
             alone = len(members) == 1
             for number, member in enumerate(members):
                 name = PurePosixPath(member.filename.replace("\\", "/")).name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...cli.argument_types import threads
 from ...cli.exit_codes import FAILED, OK
-from ...cli.models import loads
+from ...cli.models import loads, whole_name
 from ...cli.terminal import UNTRIED_DEVICES, confirmation, duration, show_message
 from ...core.cleanups import CLEANUPS
 from ...core.errors import OutputError
@@ -82,9 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     rows = read_table(arguments.prompts)
     file = Registry.from_environment().open(arguments.model, confirmation(arguments.yes), loads)
-    model = str(Path(arguments.model).resolve()) if Path(arguments.model).is_file() else arguments.model
     options = BatchOptions(
-        model,
+        whole_name(arguments.model),
         file.sha256,
         arguments.device,
         None if arguments.tier in (None, "auto") else arguments.tier,

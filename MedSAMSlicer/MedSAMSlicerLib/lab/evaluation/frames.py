@@ -20,6 +20,7 @@ from ...core.errors import VolumeError
 from ...core.geometry import VolumeGeometry
 from ...io import dicom
 from ...io.labels import read_label
+from ...io.picture_files import natural_order
 from ...io.volumes import Volume, read_volume, stem
 from .measurement import IMAGE, VIDEO, VOLUME
 from .pictures import (
@@ -86,7 +87,7 @@ def read_labeled_frames(image: Path, label: Path) -> tuple[Volume, Labels]:
 def pictures_in(folder: Path) -> list[Path]:
     """The pictures of a folder in the order of the numbers in their names; hidden files are none."""
     files = [path for path in folder.iterdir() if is_picture(path) and not path.name.startswith(".")]
-    return sorted(files, key=lambda path: _natural(path.name))
+    return sorted(files, key=lambda path: natural_order(path.name))
 
 
 def without_ending(name: str) -> str:
@@ -188,11 +189,6 @@ def _matched(frames: Sequence[Path], masks: Sequence[Path]) -> list[tuple[Path, 
 def _number(path: Path) -> int | None:
     found = re.findall(r"\d+", path.stem)
     return int(found[-1]) if found else None
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Sorts 2 before 10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", name)]
 
 
 def _is_flat(path: Path) -> bool:
