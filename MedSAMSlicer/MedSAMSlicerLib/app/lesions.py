@@ -363,10 +363,8 @@ class LesionRound:
             middle = np.mean(found.ends, axis=0)
             r, a, s = geometry.slice_to_ras([middle], found.index, obj.axis)[0].tolist()
             center = (r, a, s)
-        voxel = abs(float(np.linalg.det(geometry.ijk_to_ras[:3, :3]))) / 1000.0
-        return Lesion(
-            segment_id, self._name(segment_id), self._state(segment_id), voxel * count, found, center
-        )
+        milliliters = geometry.voxel_milliliters * count
+        return Lesion(segment_id, self._name(segment_id), self._state(segment_id), milliliters, found, center)
 
     def _measured(self, obj: SegmentObject) -> Diameters | None:
         assert obj.axis is not None

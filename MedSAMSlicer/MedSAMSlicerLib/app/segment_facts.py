@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from ..core.errors import MedSAMError
-from ..core.geometry import VolumeGeometry
 from .workspace import Workspace
 
 
@@ -44,7 +41,7 @@ def all_shared(work: Workspace) -> tuple[SharedVoxels, ...]:
     masks = work.masks
     if masks is None or work.geometry is None:
         return ()
-    voxel = _voxel_milliliters(work.geometry)
+    voxel = work.geometry.voxel_milliliters
     ids = masks.segment_ids()
     found = [
         SharedVoxels(masks.name(each), masks.name(other), voxel * count)
@@ -73,11 +70,7 @@ def measured(work: Workspace) -> SegmentFact | None:
         names = {other: work.masks.name(other) for other in shared}
     except MedSAMError:  # of another grid, or gone: there is nothing to count
         return None
-    voxel = _voxel_milliliters(work.geometry)
+    voxel = work.geometry.voxel_milliliters
     return SegmentFact(
         segment_id, voxel * count, {names[other]: voxel * part for other, part in shared.items()}
     )
-
-
-def _voxel_milliliters(geometry: VolumeGeometry) -> float:
-    return abs(float(np.linalg.det(geometry.ijk_to_ras[:3, :3]))) / 1000.0

@@ -151,12 +151,11 @@ def _described(obj: ObjectResult, result: SegmentationResult, geometry: VolumeGe
     voxels = int(np.count_nonzero(mask))
     others = tuple(axis for axis in range(3) if axis != obj.axis)
     filled = np.flatnonzero(mask.any(axis=others))
-    voxel_ml = abs(float(np.linalg.det(geometry.ijk_to_ras[:3, :3]))) / 1000
     return {
         "name": obj.name,
         "color": list(obj.color),
         "voxels": voxels,
-        "milliliters": voxels * voxel_ml,
+        "milliliters": voxels * geometry.voxel_milliliters,
         "slices": len(filled),
         "first_slice": int(filled[0]) if filled.size else None,
         "last_slice": int(filled[-1]) if filled.size else None,

@@ -129,6 +129,11 @@ class VolumeGeometry:
         i, j, k = np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0)
         return float(i), float(j), float(k)
 
+    @property
+    def voxel_milliliters(self) -> float:
+        """The volume of one voxel, in mL."""
+        return abs(float(np.linalg.det(self.ijk_to_ras[:3, :3]))) / 1000.0
+
     @cached_property
     def digest(self) -> str:
         """SHA-256, in hexadecimal, of the shape and of the matrix rounded once to 1e-6 mm.

@@ -317,7 +317,7 @@ def _write_header(canvas: Canvas, scene: _Scene, title: str) -> None:
 
 def _legend_rows(scene: _Scene, width: int) -> list[list[tuple[float, Color, str]]]:
     """Lines of the legend: the left end in pixels, the colour and the words of each object."""
-    millilitres = abs(float(np.linalg.det(scene.geometry.ijk_to_ras[:3, :3]))) / 1000.0
+    millilitres = scene.geometry.voxel_milliliters
     rows: list[list[tuple[float, Color, str]]] = [[]]
     x = 0.0
     for name, mask in scene.masks.items():

@@ -139,7 +139,6 @@ def _objects(session: WebSession, controller: Controller, geometry: VolumeGeomet
     masks, editing = controller.inputs.masks, controller.editing
     if masks is None:
         return []
-    voxel_ml = abs(float(np.linalg.det(geometry.ijk_to_ras[:3, :3]))) / 1000.0
     known = {each.segment_id: each for each in session.shown_prompts}
     found = []
     for segment_id in masks.segment_ids():
@@ -152,7 +151,7 @@ def _objects(session: WebSession, controller: Controller, geometry: VolumeGeomet
                 "name": masks.name(segment_id),
                 "color": hex_color(masks.color(segment_id)),
                 "text": editing.segment_states.get(segment_id, ""),
-                "milliliters": round(session.voxel_count(segment_id) * voxel_ml, 3),
+                "milliliters": round(session.voxel_count(segment_id) * geometry.voxel_milliliters, 3),
                 "axis": None if axis is None else axis.name.lower(),
                 "range": None if shown is None or shown.slice_range is None else list(shown.slice_range),
                 "prompts": [_prompt(prompt, geometry) for prompt in prompts],
