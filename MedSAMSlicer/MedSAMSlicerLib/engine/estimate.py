@@ -7,6 +7,7 @@ the tests run); on other devices memory of the device is counted as if it were t
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,12 +25,12 @@ from .features import SliceFeatures
 from .process_memory import forget_highest, highest_bytes, resident_bytes
 from .second_reader import MOST_SLICES
 from .segmenter import READER_CACHE_BYTES, VolumeSegmenter
-from .volume.stage import WORKING_SIDE, WORKING_VOXELS
+from .volume.stage import working_factor
 
 _TRIES = 2  # the quickest counts: what else the machine does can only slow one down
 _REFOLLOWED = 1.3  # encodings per slice when a square follows the object, which is moved now and then
 _WORKING_BYTES_PER_PIXEL = 400  # of the frame; only where the system cannot be asked
-_STAGE_BYTES_PER_VOXEL = 560  # of the working grid, measured on 46,000 to 1.1 million voxels
+_STAGE_BYTES_PER_VOXEL = 650  # of the working grid; 575 to 810 measured on 178,000 to 737,000 voxels
 _FOREGROUND = 0.2  # of a slice: part of its voxels inside an object, of which one byte each is kept
 _FOREGROUND_OF_FRAME = 0.06  # the same of a frame of a video
 
@@ -42,7 +43,7 @@ class Probe:
         encode_seconds: to compute the features of a slice.
         step_seconds: to carry one object to one slice whose features are there, with all memories filled.
         resident_bytes: held by the process before the probe.
-        working_bytes: held on top of that while computing, at most.
+        working_bytes: held on top of that while computing, at most; with the second network and its weights.
         keys_bytes: one remembered slice of one object.
         features_bytes: one slice's features as they are kept.
         reading_seconds: for the second network to read one slice; 0 without it.
@@ -64,8 +65,8 @@ class Estimate:
     Args:
         peak_bytes: of memory, at most at one time.
         seconds: from the first slice to the last.
-        parts: bytes by name: "now" (what the process holds already), "network" (while it computes), "features",
-            "memories", "stage" (the volume stage and its second network), "results".
+        parts: bytes by name: "now" (what the process holds already), "network" (while it and the second one compute),
+            "features", "memories", "stage" (the volume stage, and what its second network keeps), "results".
     """
 
     peak_bytes: int
@@ -139,10 +140,10 @@ def measure(segmenter: VolumeSegmenter, axis: SliceAxis = SliceAxis.K) -> Probe:
         step, keys_bytes = _step(segmenter, features, axis)
         step()  # the first time is slower than all others
         step_seconds = min(_seconds(step) for _ in range(_TRIES))
+    reading = _reading_seconds(segmenter, axis)
     side = segmenter.model.config.image_size
     working = (highest_bytes() or 0) - before if resettable else _WORKING_BYTES_PER_PIXEL * side * side
     kept = sum(part.numel() for part in features) * segmenter.precision.storage.itemsize
-    reading = _reading_seconds(segmenter, axis)
     return Probe(encode_seconds, step_seconds, before, max(working, 0), keys_bytes, kept, reading)
 
 
@@ -216,24 +217,20 @@ def _memories_bytes(segmenter: VolumeSegmenter, axis: SliceAxis, objects: int, p
 
 
 def _stage_bytes(segmenter: VolumeSegmenter, axis: SliceAxis, lengths: list[int]) -> int:
-    """The volume stage, one object after the other, and the second network with its features."""
+    """The volume stage, one object after the other, and the features of the second network."""
     if not segmenter.looks_at_volumes:
         return 0
     rows, columns = segmenter.geometry.slice_shape(axis)
     longest = max(lengths, default=0)
-    voxels = min(longest * min(rows, WORKING_SIDE) * min(columns, WORKING_SIDE), WORKING_VOXELS)
+    factor = working_factor((longest, rows, columns))
+    grid = longest * math.ceil(rows / factor) * math.ceil(columns / factor) * _STAGE_BYTES_PER_VOXEL
     reader = segmenter.second_reader(axis)
     if reader is None:
-        return voxels * _STAGE_BYTES_PER_VOXEL
+        return grid
     facts, storage = reader.network.facts, segmenter.precision.storage.itemsize
     features = EMBEDDING * (facts.image_size // facts.stride) ** 2 * storage
-    weights = 2 * sum(
-        weight.nbytes for weight in reader.network.model.parameters()
-    )  # the encoder is copied, fused
     read = sum(min(length, MOST_SLICES) for length in lengths)
-    kept = min(read * features, READER_CACHE_BYTES, segmenter.cache_bytes)
-    working = _WORKING_BYTES_PER_PIXEL * facts.image_size**2
-    return voxels * _STAGE_BYTES_PER_VOXEL + weights + kept + working
+    return grid + min(read * features, READER_CACHE_BYTES, segmenter.cache_bytes)
 
 
 def _results_bytes(segmenter: VolumeSegmenter, axis: SliceAxis, lengths: list[int], as_volumes: bool) -> int:
