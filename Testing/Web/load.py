@@ -115,19 +115,14 @@ class User:
             self._measured.fault("a downloaded mask is not that of the session")
 
 
-def main() -> int:
-    """Run the users and print what was measured; 1 when anything was lost."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--users", type=int, default=30)
-    parser.add_argument("--seconds", type=float, default=60)
-    arguments = parser.parse_args()
-    os.environ.setdefault("MEDSAMSLICER_SECOND_NETWORK", "off")
+def measure(users: int, seconds: float) -> Measured:
+    """Let users work at once on a server of their own; each ends what it has begun when the time is up."""
     measured = Measured()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with running_server(folder, "--port", "0", "--sessions", str(2 * arguments.users)) as server:
-            users = [User(number, server, folder, measured) for number in range(arguments.users)]
-            until = time.monotonic() + arguments.seconds
+        with running_server(folder, "--port", "0", "--sessions", str(2 * users)) as server:
+            people = [User(number, server, folder, measured) for number in range(users)]
+            until = time.monotonic() + seconds
 
             def life(user: User) -> None:
                 try:
@@ -135,11 +130,22 @@ def main() -> int:
                 except Exception as error:  # noqa: BLE001 - every loss is counted
                     measured.fault(f"{type(error).__name__}: {error}")
 
-            threads = [threading.Thread(target=life, args=(user,)) for user in users]
+            threads = [threading.Thread(target=life, args=(user,)) for user in people]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
+    return measured
+
+
+def main() -> int:
+    """Run the users and print what was measured; 1 when anything was lost."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--users", type=int, default=30)
+    parser.add_argument("--seconds", type=float, default=60)
+    arguments = parser.parse_args()
+    os.environ.setdefault("MEDSAMSLICER_SECOND_NETWORK", "off")
+    measured = measure(arguments.users, arguments.seconds)
     lines = [f"{arguments.users} users, {arguments.seconds:.0f} s, {os.cpu_count()} processors"]
     for action, seconds in measured.seconds.items():
         p50, p95 = np.percentile(seconds, (50, 95))

@@ -166,6 +166,27 @@ def _is_hash(name: str) -> bool:
     return len(name) == 64 and set(name) <= set("0123456789abcdef")
 
 
+@pytest.mark.parametrize("origin", ["http://elsewhere.example", "null", "http://127.0.0.1:1"])
+def test_a_page_from_elsewhere_cannot_send_anything(server: RunningServer, origin: str) -> None:
+    def uploaded(**headers: str) -> int:
+        body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="foreign.nii"\r\n\r\nx\r\n--x--\r\n'
+        kind = {"Content-Type": "multipart/form-data; boundary=x"}
+        request = urllib.request.Request(f"{server.address}/gradio_api/upload", body, {**kind, **headers})
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return refused.code
+
+    before = {path for folder in server.private_folders() for path in folder.rglob("foreign*")}
+    assert uploaded(Origin=origin) == 403
+    assert {path for folder in server.private_folders() for path in folder.rglob("foreign*")} == before
+    assert uploaded(Origin=server.address) == 200
+    proxied = {"Origin": "https://lab.example", "X-Forwarded-Host": "lab.example"}
+    assert uploaded(**proxied) == 200
+
+
 def test_an_argument_of_the_wrong_kind_is_one_sentence(
     client: Any, ct_file: Path, server: RunningServer
 ) -> None:

@@ -171,12 +171,16 @@ def test_from_a_box_to_a_corrected_mask_in_a_file(
     mask = user.mask()
     assert dice(mask, body()) > 0.85
     user.wheel_to("k", 11)
+    row, column = np.argwhere(mask[11]).mean(axis=0).round().astype(int)
+    assert mask[11, row, column]
     user.page.click('[data-tool="minus"]')
-    user.page.mouse.click(*user.place("k", 3.5, 3.5))
+    user.page.mouse.click(*user.place("k", column + 0.5, row + 0.5))
     user.until("s.objects[0].prompts.length === 2 && s.strip[11][2] === 'prompted'")
     user.propagate()
     corrected = user.mask()
     np.testing.assert_array_equal(corrected[:8], mask[:8])
+    assert not corrected[11, row, column], "what was excluded is out"
+    assert corrected[11].sum() < mask[11].sum()
     file = user.download("seg.nrrd", tmp_path)
     assert file.name == "ct-segmentation.seg.nrrd"
     np.testing.assert_array_equal(read_label(file, GEOMETRY) != 0, corrected)

@@ -11,7 +11,9 @@ import pytest
 from Testing.IO.dicom_files import write_series
 
 from MedSAMSlicerLib.core.geometry import SliceAxis
+from MedSAMSlicerLib.io import dicom
 from MedSAMSlicerLib.web.exports import export
+from MedSAMSlicerLib.web.limits import LimitError, Limits
 from MedSAMSlicerLib.web.view import mask_volume, state_of
 
 from .conftest import BOX, SHAPE, MakeStore, body
@@ -49,6 +51,18 @@ def test_a_zip_of_dicom_is_segmented_and_exported_as_dicom_seg(make_store: MakeS
     assert int(np.count_nonzero(frames)) == int(mask_volume(session, "").sum()) > 0
     [referenced] = file.ReferencedSeriesSequence
     assert referenced.SeriesInstanceUID.endswith("498.1")
+
+
+def test_a_series_of_too_many_voxels_is_refused_before_its_pixels_are_read(
+    make_store: MakeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(dicom, "read_pixels", read.append)
+    session = make_store(Limits(voxels=1000)).new()
+    archive = zipped(session.new_path("study.zip"), write_series(tmp_path / "series", voxels()))
+    with pytest.raises(LimitError, match=r"^study\.zip has 37,632 voxels, but this server takes"):
+        session.open(archive)
+    assert read == []
 
 
 def test_a_zip_of_several_series_asks_for_one_of_them(make_store: MakeStore, tmp_path: Path) -> None:

@@ -217,6 +217,12 @@ def test_lasso_line_mask_and_range_are_taken(make_store: MakeStore, ct_file: Pat
     [
         ("point", 99, [[1, 1]], "Slice 99 does not exist: axis k has slices 0 to 13."),
         ("point", 3, [[1, 1], [2, 2]], "A point needs one place"),
+        (
+            "point",
+            3,
+            [[1e300, 1]],
+            r"lies outside the volume: at column 1e\+300, row 1\.00, but the slice has",
+        ),
         ("box", 3, [["a", 1], [2, 2]], "A box needs two places"),
         ("box", 3, [[4, 4], [4, 9]], "has no size"),
         ("star", 3, [[4, 4], [4, 9]], "A prompt is a box, point, lasso or line, not 'star'."),
@@ -309,6 +315,29 @@ def test_an_idle_session_ends_and_a_used_one_does_not(make_store: MakeStore, ct_
         store.get(idle.id)
     with pytest.raises(SessionEndedError):
         idle.add_object()
+
+
+def test_old_uploads_and_exports_are_removed_while_the_session_goes_on(
+    make_store: MakeStore, ct_file: Path
+) -> None:
+    store = make_store()
+    session = store.new()
+    session.open(copy_of(ct_file, session))
+    assert session.wait(60)
+    session.prompt("", "box", K, 7, BOX)
+    assert session.wait(60, previews_only=True)
+    exported, upload = export(session, "nii.gz"), store.root / ("a" * 64) / "ct.nii.gz"
+    upload.parent.mkdir()
+    upload.write_bytes(b"x")
+    store.remove_old_files()
+    assert exported.is_file()
+    assert upload.is_file()
+    store.remove_old_files(older_than=0)
+    assert not exported.exists()
+    assert not upload.exists()
+    assert export(session, "nii.gz").is_file()
+    session.wait(60)
+    assert mask_volume(session, "").any()
 
 
 def test_what_a_killed_server_left_behind_is_removed_by_the_next_one(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from .errors import PromptError
-from .geometry import FloatArray, SliceAxis, VolumeGeometry
+from .geometry import FloatArray, SliceAxis, VolumeGeometry, short
 from .kinds import Box, MaskPrompt, PlacedPrompt, Point, Prompt, RecistLine
 from .kinds.base import RAS, SliceRef, finite, ras_point
 
@@ -111,12 +111,12 @@ def validate(prompt: Prompt, geometry: VolumeGeometry) -> None:
     kind = prompt.kind
     if np.abs(position - index).max() > 0.5 + _EDGE_TOLERANCE:
         furthest = float(position[np.abs(position - index).argmax()])
-        raise PromptError(f"A {kind} of slice {index} does not lie on it, but at slice {furthest:.2f}.")
+        raise PromptError(f"A {kind} of slice {index} does not lie on it, but at slice {short(furthest)}.")
     for x, y in xy.tolist():
         inside_x = -0.5 - _EDGE_TOLERANCE <= x <= columns - 0.5 + _EDGE_TOLERANCE
         if not inside_x or not -0.5 - _EDGE_TOLERANCE <= y <= rows - 0.5 + _EDGE_TOLERANCE:
             raise PromptError(
-                f"A {kind} on slice {index} lies outside the volume: at column {x:.2f}, row {y:.2f}, "
+                f"A {kind} on slice {index} lies outside the volume: at column {short(x)}, row {short(y)}, "
                 f"but the slice has {columns} columns and {rows} rows."
             )
     prompt.check_size(xy)

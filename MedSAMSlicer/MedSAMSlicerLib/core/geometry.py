@@ -185,7 +185,7 @@ class VolumeGeometry:
         last = self.shape[axis] - 1
         if not -0.5 - _EDGE_TOLERANCE <= position <= last + 0.5 + _EDGE_TOLERANCE:
             raise GeometryError(
-                f"The point {_mm(point_ras)} lies outside the volume: at slice {position:.2f}, "
+                f"The point {_mm(point_ras)} lies outside the volume: at slice {short(position)}, "
                 f"but the slices along {axis.name.lower()} are 0 to {last}."
             )
         return min(max(int(np.floor(position + 0.5)), 0), last)
@@ -249,5 +249,10 @@ def _points(points: npt.ArrayLike, width: int) -> FloatArray:
     return array
 
 
+def short(value: float) -> str:
+    """A length or an index for a sentence: two decimals, or the power of ten of a number that is far too large."""
+    return f"{value:.2f}" if abs(value) < _LONGEST_MM else f"{value:.3g}"
+
+
 def _mm(point: Sequence[float]) -> str:
-    return "(" + ", ".join(f"{value:.2f}" for value in point) + ") mm"
+    return "(" + ", ".join(map(short, point)) + ") mm"

@@ -7,7 +7,7 @@ place and a missing slice is noticed.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +49,19 @@ def _begins_with_a_tag(start: bytes) -> bool:
     return length <= _LONGEST_VALUE
 
 
-def read_series(path: Path, series_uid: str | None = None, spacing: Sequence[float] | None = None) -> Series:
+def read_series(
+    path: Path,
+    series_uid: str | None = None,
+    spacing: Sequence[float] | None = None,
+    check_size: Callable[[tuple[int, ...]], None] | None = None,
+) -> Series:
     """The volume of a folder, or of the series that the file `path` belongs to.
 
     Args:
         path: A file or folder.
         series_uid: Which series, where there are several.
         spacing: Mm between columns, between rows and maybe between slices, where the files do not tell.
+        check_size: Called with (columns, rows, images) before any pixel is read; what it raises is handed on.
 
     Raises:
         SpacingUnknownError: The files do not tell how large their pixels are, and `spacing` does not either.
@@ -75,6 +81,8 @@ def read_series(path: Path, series_uid: str | None = None, spacing: Sequence[flo
     _check_unreadable(unreadable, slices[0].series_uid, warnings)
     if any(s.components != 1 for s in slices):
         raise VolumeError(f"{path} is a colour DICOM series, but one grey value per voxel is needed.")
+    if check_size is not None:
+        check_size((*slices[0].size, _image_count(slices)))
     many = [s for s in slices if s.multi_frame]
     if many:
         if len(many) > 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,10 @@ class Volume:
 
 
 def read_volume(
-    path: str | Path, series_uid: str | None = None, spacing: Sequence[float] | None = None
+    path: str | Path,
+    series_uid: str | None = None,
+    spacing: Sequence[float] | None = None,
+    check_size: Callable[[tuple[int, ...]], None] | None = None,
 ) -> Volume:
     """Reads a volume that can be segmented.
 
@@ -61,6 +64,7 @@ def read_volume(
         path: an image file, or a folder with a DICOM series. One slice of a series stands for all of it.
         series_uid: which SeriesInstanceUID to take where a folder holds several.
         spacing: mm between columns, between rows and maybe between slices of a DICOM series that does not tell.
+        check_size: called with (columns, rows, slices) before any voxel is read; what it raises is handed on.
 
     Raises:
         SpacingUnknownError: a DICOM series does not tell how large its pixels are, and `spacing` does not either.
@@ -71,12 +75,14 @@ def read_volume(
     with telling(path):
         check_input(path, VolumeError, folder=True)
         if path.is_dir() or dicom.is_dicom(path):
-            volume = _from_dicom(path, series_uid, spacing)
+            volume = _from_dicom(path, series_uid, spacing, check_size)
         elif spacing is not None:
             raise VolumeError(f"{path} is not DICOM: its header tells the size of its voxels.")
         else:
             image = open_image(path)
             geometry, warnings = place_of(image)
+            if check_size is not None:
+                check_size(tuple(image.size))
             array, more = image.read(check_ratio=True)
             volume = Volume(array, geometry, stem(path), path, warnings=warnings + more)
         _check_content(volume.array, path)
@@ -172,10 +178,15 @@ def telling(path: Path) -> Iterator[None]:
         raise VolumeError(f"{path} needs more memory than is free.") from error
 
 
-def _from_dicom(path: Path, series_uid: str | None, spacing: Sequence[float] | None) -> Volume:
+def _from_dicom(
+    path: Path,
+    series_uid: str | None,
+    spacing: Sequence[float] | None,
+    check_size: Callable[[tuple[int, ...]], None] | None,
+) -> Volume:
     try:
         with quiet_itk():
-            series = dicom.read_series(path, series_uid, spacing)
+            series = dicom.read_series(path, series_uid, spacing, check_size)
     except GeometryError as error:
         raise VolumeError(f"{path} has no usable geometry: {error}") from error
     return Volume(

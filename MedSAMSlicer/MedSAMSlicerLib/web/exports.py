@@ -64,7 +64,7 @@ def export(session: WebSession, ending: str) -> Path:
         )
     session.touch()
     name = re.sub(r"[^\w.+-]+", "_", session.volume.name).strip("._") or "volume"
-    path = session.new_path(f"{name[:80]}-segmentation.{ending}")
+    path = session.new_path(f"{name[:80]}-segmentation.{ending}", exported=True)
     return writers.get(ending, _write_labels)(session, path)
 
 

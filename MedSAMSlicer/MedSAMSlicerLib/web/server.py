@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from .. import __version__
 from ..core.errors import MedSAMError
@@ -36,6 +37,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -120,6 +122,7 @@ def make_app(store: SessionStore, settings: ServerSettings, sample: Callable[[],
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     _add_data_routes(app, store)
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
+    app.add_middleware(_RefuseOtherPages)
     if settings.auth is not None:
         app.add_middleware(_DemandPassword, *settings.auth)
     elif is_loopback(settings.host):  # a page elsewhere must not reach it under a name of its own
@@ -309,6 +312,29 @@ class _Blocks(gr.Blocks):
         except Exception as error:  # noqa: BLE001 - see above
             logger.error("A call of the API failed: %s.", type(error).__name__)
             raise gr.Error(_FAULT, print_exception=False) from None
+
+
+class _RefuseOtherPages:
+    """Takes nothing that a page from elsewhere sends: a browser names the page's host in the header Origin."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and self._is_from_elsewhere(Headers(scope=scope)):
+            response = Response("This server takes nothing from pages of others.", status_code=403)
+            await response(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    @staticmethod
+    def _is_from_elsewhere(headers: Headers) -> bool:
+        """Return whether a page sent it under another host than the one that was asked; a proxy names that host."""
+        origin = headers.get("origin")
+        return origin is not None and urlsplit(origin).netloc not in (
+            headers.get("host"),
+            headers.get("x-forwarded-host"),
+        )
 
 
 class _DemandPassword:

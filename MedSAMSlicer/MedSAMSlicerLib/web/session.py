@@ -51,6 +51,7 @@ Kind = Literal["box", "point", "lasso", "line"]
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.01
+_EXPORT = "export-"
 _MASK_TOPICS = (Topic.MASKS, Topic.SEGMENTS, Topic.INPUTS)
 
 
@@ -406,12 +407,22 @@ class WebSession:
         """How many sessions propagate or wait before this one; None when it does not wait."""
         return None if self._wanted is None else self._queue.position(self.id)
 
-    def new_path(self, name: str) -> Path:
-        """A path in the private folder, alone in a folder of its own, whose parent exists."""
+    @property
+    def exports(self) -> list[Path]:
+        """The folders of the files that were exported."""
+        return [*self.folder.glob(f"{_EXPORT}*")]
+
+    def new_path(self, name: str, exported: bool = False) -> Path:
+        """A path in the private folder, alone in a folder of its own, whose parent exists.
+
+        Args:
+            name: of the file or folder.
+            exported: whether it is only there to be downloaded.
+        """
         with self._lock:
             self._check_open()
             self._files += 1
-            place = self.folder / f"{self._files}"
+            place = self.folder / f"{_EXPORT * exported}{self._files}"
         place.mkdir(mode=0o700)
         return place / name
 

@@ -21,8 +21,8 @@ from .uploads import remove_folder
 _PREFIX = "medsamslicer-web-"
 _SWEEP_SECONDS = 5.0
 
-UPLOAD_SECONDS = 300.0
-"""How long an uploaded file waits for the session that opens it."""
+KEPT_SECONDS = 300.0
+"""How long an uploaded file waits for the session that opens it, and an exported one for its download."""
 
 
 class SessionStore:
@@ -105,20 +105,22 @@ class SessionStore:
             self.end(session_id)
         remove_folder(self.root)
 
-    def remove_uploads(self, older_than: float = UPLOAD_SECONDS) -> None:
-        """Remove what was uploaded and is in no session: the sessions have files of their own."""
+    def remove_old_files(self, older_than: float = KEPT_SECONDS) -> None:
+        """Remove what was uploaded and is in no session, which has files of its own, and what was exported."""
         with self._lock:
-            own = {session.folder for session in self._sessions.values()}
-        for path in self.root.iterdir():
+            sessions = [*self._sessions.values()]
+        own = {session.folder for session in sessions}
+        uploads = [path for path in self.root.iterdir() if path not in own]
+        for path in (*uploads, *(folder for session in sessions for folder in session.exports)):
             with contextlib.suppress(OSError):
-                if path not in own and path.is_dir() and time.time() - path.stat().st_mtime > older_than:
+                if path.is_dir() and time.time() - path.stat().st_mtime > older_than:
                     remove_folder(path)
 
     def _sweep(self) -> None:
         while not self._ended.wait(min(_SWEEP_SECONDS, max(0.05, self.limits.idle_seconds / 4))):
             self.end_idle()
             with contextlib.suppress(OSError):  # the folder is being removed
-                self.remove_uploads()
+                self.remove_old_files()
 
 
 def private_root(inside: Path | None = None) -> Path:

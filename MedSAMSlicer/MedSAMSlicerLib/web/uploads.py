@@ -11,6 +11,7 @@ import shutil
 import zipfile
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..core.geometry import VolumeGeometry
 from ..io.dicom import is_dicom
 from ..io.picture_files import natural_order
 from ..io.video import open_frames
-from ..io.volumes import Volume, open_image, read_volume
+from ..io.volumes import Volume, read_volume
 from .limits import LimitError, Limits
 
 _CHUNK = 1 << 20
@@ -61,11 +62,7 @@ def read_upload(path: Path, folder: Path, limits: Limits, series_uid: str | None
         path = _unpacked(path, folder, limits)
     if path.suffix.lower() in _VIDEOS or (path.is_dir() and _are_pictures(path)):
         return _read_clip(path, name, limits)
-    if not path.is_dir() and not is_dicom(path):
-        limits.check_voxels(path.name, open_image(path).size)
-    volume = read_volume(path, series_uid)
-    limits.check_voxels(volume.name, volume.array.shape)
-    return volume
+    return read_volume(path, series_uid, check_size=partial(limits.check_voxels, name))
 
 
 def _are_pictures(folder: Path) -> bool:

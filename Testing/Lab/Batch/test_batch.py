@@ -21,8 +21,11 @@ from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.prompts import Box, Point
 from MedSAMSlicerLib.io.labels import read_label
 from MedSAMSlicerLib.io.nifti import write_nifti
+from MedSAMSlicerLib.io.volumes import read_image
 from MedSAMSlicerLib.lab.batch.table import prompts_of, read_table
 from MedSAMSlicerLib.sam2.checkpoint import save, seeded
+
+from .generated_cases import write_cases
 
 PACKAGE = Path(__file__).parents[3] / "MedSAMSlicer"
 SHAPE = (8, 32, 40)
@@ -154,6 +157,38 @@ def test_a_cluster_gives_the_same_masks(data: Path, checkpoint: Path, tmp_path: 
         )
     for name, label in labels(there).items():
         np.testing.assert_array_equal(label, labels(here)[name])
+
+
+@pytest.mark.soak
+def test_twenty_cases_on_a_cluster_are_killed_and_resumed(tmp_path: Path) -> None:
+    """The bundled network on generated abdomens: docs/web.md."""
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install '.[lab]'")
+    cases, out = tmp_path / "data", tmp_path / "out"
+    table = write_cases(cases, 20)
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster:
+        batch = ["batch", str(cases), "--prompts", str(table), "-o", str(out), "--format", ".nii.gz"]
+        command = [*batch, "--scheduler", cluster.scheduler_address]
+        code = "import sys; from MedSAMSlicerLib.cli import main; sys.exit(main())"
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *command], env={**os.environ, "PYTHONPATH": str(PACKAGE)}
+        )
+        records = out / "records"
+        deadline = time.monotonic() + 600
+        while len([*records.glob("*.json")]) < 5 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGKILL)
+        process.wait(60)
+        done = {path.name: path.stat().st_mtime_ns for path in records.glob("*.json")}
+        assert 5 <= len(done) < 20
+        assert main(command) == 0
+    assert {name: (records / name).stat().st_mtime_ns for name in done} == done
+    assert [row["status"] for row in report_of(out)] == ["done"] * 60
+    for number in range(20):
+        name = f"case{number:02d}.nii.gz"
+        found, truth = (read_image(folder / name)[0] for folder in (out, cases / "truth"))
+        assert 2 * ((found > 0) & (truth > 0)).sum() / ((found > 0).sum() + (truth > 0).sum()) > 0.7, name
 
 
 def test_a_case_that_fails_does_not_keep_the_others_from_being_done(
