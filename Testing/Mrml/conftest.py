@@ -31,6 +31,7 @@ _MODULE_LOGICS = {
     "Segmentations": "vtkSlicerSegmentationsModuleLogic",
     "Markups": "vtkSlicerMarkupsLogic",
     "Transforms": "vtkSlicerTransformLogic",
+    "Sequences": "vtkSlicerSequencesLogic",
 }
 
 

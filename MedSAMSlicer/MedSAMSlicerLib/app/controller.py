@@ -85,9 +85,8 @@ class Controller:
         self.network.ready.connect(previews.ask_again)
         self.inputs.segment_selected.connect(self.editing.segment_selected)
         self.inputs.object_removed.connect(self.runs.prompts_changed)
-        self.inputs.session_ends.connect(self.runs.abandon)
-        self.inputs.session_ends.connect(self.changes.forget)
-        self.inputs.session_ends.connect(previews.forget)
+        for forget in (self.editing.forget, self.runs.abandon, self.changes.forget, previews.forget):
+            self.inputs.session_ends.connect(forget)
         self.editing.prompts_changed.connect(self.runs.prompts_changed)
         self.runs.finished.connect(self.changes.run_finished)
         self.inputs.restore()

@@ -50,6 +50,19 @@ class Editing:
         self._drag: tuple[int, int, int, float] | None = None  # object, position, run, when
         work.prompt_edited.connect(self.apply_edit)
         work.tool_left.connect(self._tool_left)
+        work.time_reached.connect(self._time_reached)
+
+    def forget(self) -> None:
+        """The session ends: nothing that is done from now on belongs to a step of it."""
+        self._range = self._drag = self.refused = None
+
+    def _time_reached(self, tool: Tool | None) -> None:
+        """The session of another time point is there: the tool in the user's hand goes on with it."""
+        if tool is not None and self._work.segment_id is not None:
+            try:
+                self.start_placing(tool)
+            except MedSAMError as error:
+                self._work.show_error(error)
 
     # ---------------------------------------------------------------------------------------------- what there is
 

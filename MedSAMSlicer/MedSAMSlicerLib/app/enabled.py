@@ -24,7 +24,7 @@ def reason(work: Workspace, action: Action) -> str | None:
 
 
 def _volume(work: Workspace) -> str | None:
-    return None if work.session is not None else _("Choose a volume first.")
+    return None if work.session is not None else work.no_session
 
 
 def _segment(work: Workspace) -> str | None:

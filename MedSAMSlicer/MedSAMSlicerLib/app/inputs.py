@@ -18,6 +18,7 @@ from .ports import Handle, Mask, SceneListener, Segments, SegmentsListener, Volu
 from .projector import Projector
 from .signals import Signal
 from .state import Level, NetworkState, Topic
+from .time_points import TimePoints
 from .workspace import Workspace
 
 _SAVED = (Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.HISTORY, Topic.NETWORK)
@@ -31,6 +32,9 @@ class Inputs:
         session_ends: no result of the session is to be shown any more.
         segment_selected: another segment is selected.
         object_removed: the segment of an object was deleted.
+
+    Attributes:
+        times: the time points, where the volume is one of a sequence.
     """
 
     def __init__(self, work: Workspace, projector: Projector, network: NetworkInputs) -> None:
@@ -40,6 +44,7 @@ class Inputs:
         self.segment_selected: Signal[[]] = Signal()
         self.object_removed: Signal[[int]] = Signal()
         self._watch: Watch | None = None
+        self.times = TimePoints(work, projector, network, self)
         actions = (self._node_removed, self._scene_closes, self._scene_closed, self._scene_loaded)
         remove = work.scene.observe(SceneListener(*(_unless_closed(work, act) for act in actions)))
         work.observe(self._changed)
@@ -55,7 +60,7 @@ class Inputs:
     @property
     def volume_node(self) -> Handle | None:
         """The volume; None when there is none or it was deleted."""
-        return self._work.volume_node
+        return self._work.volume_node if self._work.passing is None else self._work.passing
 
     @property
     def geometry(self) -> VolumeGeometry | None:
@@ -65,7 +70,8 @@ class Inputs:
     @property
     def segmentation_node(self) -> Handle | None:
         """Where masks go; None until the first segment is added."""
-        return self._work.segmentation_node
+        work = self._work
+        return work.segmentation_node if work.passing is None else work.parameter.segmentation
 
     @property
     def masks(self) -> Segments | None:
@@ -96,7 +102,7 @@ class Inputs:
         Raises:
             VolumeError, GeometryError: the volume cannot be used, such as under a non-linear transform.
         """
-        if node is self._work.volume_node:
+        if node is self.volume_node:
             return
         self._work.offered_volume_id = None
         if node is not None:
@@ -106,12 +112,13 @@ class Inputs:
                 self._work.offered_volume_id = self._work.scene.volumes.identifier(node)
                 raise
         self.save()
-        self._end_session()
+        self.end_session()
+        self.times.forget()
         if node is not None and self._work.parameter.volume is not node:
             self._choose_segmentation(node)
         self._work.parameter.volume = node
         if node is not None:
-            self._begin_session(node, restored=True)
+            self.begin_session(node, restored=True)
         self._work.notify(
             Topic.INPUTS, Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.HISTORY, Topic.NETWORK
         )
@@ -140,19 +147,24 @@ class Inputs:
             chosen = None  # a new one is made with the first prompt
         parameter.segmentation = chosen
 
-    def _begin_session(self, node: Handle, restored: bool = False) -> None:
+    def begin_session(self, node: Handle, restored: bool = False) -> None:
+        """Work on a volume; with `restored` on the session that it has."""
         work = self._work
-        work.volume_node = node
+        work.volume_node, work.time_point = node, work.scene.times.of(node)
+        self.times.follow(node)
         work.geometry, work.array = work.scene.volumes.geometry(node), work.scene.volumes.array(node)
         work.session = Session(work.geometry)
         self._watch_volume(node)
         chosen = work.parameter.segmentation
         if chosen is not None:
             try:
+                self.times.share_segments(chosen, node)
                 self._attach(chosen)
             except MedSAMError as error:
                 work.show_error(error)
-        text = work.parameter.session_of(node, chosen) if restored else None
+        if restored and self.times.resume():
+            return
+        text = work.parameter.session_of(node, chosen, work.time) if restored else None
         if text and work.masks is not None:
             try:
                 work.object_ids.update(read_state(text, work.session, work.masks))
@@ -163,6 +175,8 @@ class Inputs:
         self._projector.prompts()
         if text and work.session.objects:
             self._network.go_on_with(*saved_network(text))
+        elif self.times.window is not None:
+            self._network.go_on_with(None, self.times.window)
         else:
             self._network.choose_window()
 
@@ -172,7 +186,7 @@ class Inputs:
         listener = VolumeListener(self._volume_changed, self._moved, self._network.display_changed)
         self._watch = self._work.scene.volumes.watch(node, self._work.poller, listener)
 
-    def _end_session(self, closing: bool = False) -> None:
+    def end_session(self, closing: bool = False) -> None:
         """Forget session and volume; the scene stays as it is."""
         work = self._work
         self.session_ends.emit()
@@ -208,7 +222,7 @@ class Inputs:
             work.scene.volumes.check_usable(node)
             same = work.scene.volumes.geometry(node) == before.geometry
         except MedSAMError as error:
-            self._end_session()
+            self.end_session()
             work.show_error(error)
             work.notify(*Topic)
             return
@@ -223,11 +237,11 @@ class Inputs:
             work.notify(*(topic for topic in Topic if topic is not Topic.MESSAGE))
             return
         ids = dict(work.object_ids)
-        self._end_session()
+        self.end_session()
         if not same:
             work.prompt_nodes.sync((), node)
-            work.parameter.drop_sessions_of(node)
-        self._begin_session(node)
+            work.parameter.drop_sessions_of(node, work.time)
+        self.begin_session(node)
         if same and work.session is not None:
             for obj in before.objects:
                 work.session.restore_object(
@@ -273,8 +287,10 @@ class Inputs:
     def set_segmentation(self, node: Handle | None) -> None:
         """Write into this segmentation; None = one is made when the first segment is added."""
         work = self._work
-        if node is work.segmentation_node:
+        if node is self.segmentation_node:
             return
+        if work.passing is not None:
+            raise SessionError(work.no_session)
         volume = work.volume_node
         if node is not None and volume is not None:
             work.scene.segmentations.check(node, volume)
@@ -283,9 +299,10 @@ class Inputs:
             self.session_ends.emit()
             work.prompt_nodes.sync((), volume)  # they come back with the segmentation
         work.parameter.segmentation = node
+        self.times.forget_sessions()
         if volume is not None:
-            self._end_session()
-            self._begin_session(volume, restored=True)
+            self.end_session()
+            self.begin_session(volume, restored=True)
             if work.segment_ids and work.session is not None and not work.session.objects:
                 name = work.scene.segmentations.name(node) if node is not None else ""
                 text = _('The masks of the segmentation "{name}" are taken as they are, without prompts.')
@@ -426,28 +443,31 @@ class Inputs:
             else None
         )
         pair = (work.volume_node, work.segmentation_node)
-        if text != work.parameter.session_of(*pair):
-            work.parameter.set_session_of(*pair, text)
+        if text != work.parameter.session_of(*pair, work.time):
+            work.parameter.set_session_of(*pair, text, work.time)
 
     def _node_removed(self) -> None:
         work = self._work
         if work.scene.is_closing:
             return
         work.parameter.drop_lost_sessions()
+        if work.passing is not None and not work.scene.volumes.is_there(work.passing):
+            self.times.forget()
+            work.notify(*(topic for topic in Topic if topic is not Topic.MESSAGE))
         if work.volume_node is None:
             return
         if not work.scene.volumes.is_there(work.volume_node):
             name = work.scene.volumes.name(work.volume_node)
-            self._end_session()
+            self.end_session()
             work.prompt_nodes.sync((), None)
             text = _('The volume "{volume}" was deleted: its session has ended, its masks stay.')
             work.show_message(text.format(volume=name), Level.WARNING)
         elif work.masks is not None and work.parameter.segmentation is None:
             volume = work.volume_node
-            self._end_session()
+            self.end_session()
             work.prompt_nodes.sync((), volume)
             work.parameter.drop_lost_sessions()
-            self._begin_session(volume)
+            self.begin_session(volume)
             work.show_message(
                 _("The segmentation was deleted, and with it the session on it."), Level.WARNING
             )
@@ -456,7 +476,8 @@ class Inputs:
         work.notify(*(topic for topic in Topic if topic is not Topic.MESSAGE))
 
     def _scene_closes(self) -> None:
-        self._end_session(closing=True)
+        self.end_session(closing=True)
+        self.times.forget()
 
     def _scene_closed(self) -> None:
         self._work.notify(*(topic for topic in Topic if topic is not Topic.MESSAGE))
@@ -476,7 +497,8 @@ class Inputs:
     def _close(self) -> None:
         if not self._work.scene.is_closing:
             self.save()
-        self._end_session(closing=True)
+        self.end_session(closing=True)
+        self.times.forget()
 
 
 def _unless_closed(work: Workspace, act: Callable[[], None]) -> Callable[[], None]:

@@ -152,7 +152,7 @@ class NetworkInputs:
     def _use_window(self, window: Window) -> None:
         work = self._work
         if window != work.window:
-            self._mark_stale()
+            self.mark_stale()
         work.window = window
         work.notify(Topic.NETWORK)
         self.prepare()
@@ -175,7 +175,7 @@ class NetworkInputs:
             registry = Registry(cache=work.settings.models, offline=registry.offline)
         registry.find(name)
         if str(name) != work.checkpoint:
-            self._mark_stale()
+            self.mark_stale()
         work.checkpoint = work.parameter.checkpoint = str(name)
         work.checkpoint_sha256 = None
         self.prepare()
@@ -199,7 +199,7 @@ class NetworkInputs:
         """Use "exact", "balanced" or "fast" arithmetic; None = chosen by the device."""
         self._check_idle()
         if tier != self._work.tier:
-            self._mark_stale()
+            self.mark_stale()
         self._work.tier = self._work.parameter.tier = tier
         self.prepare()
 
@@ -261,7 +261,7 @@ class NetworkInputs:
         network.checkpoint_id, network.sha256 = found.checkpoint_id, found.sha256
         network.prompts = found.prompts
         if self._saved_sha256 not in (None, found.sha256):
-            self._mark_stale()
+            self.mark_stale()
             text = _("The session was made with another network: what is computed from now on will differ.")
             work.show_message(text, Level.WARNING)
         self._saved_sha256 = None
@@ -279,7 +279,7 @@ class NetworkInputs:
         self._work.network.state = state
         self._work.notify(Topic.NETWORK)
 
-    def _mark_stale(self) -> None:
+    def mark_stale(self) -> None:
         """Masks that are there were computed otherwise than masks would be now."""
         session = self._work.session
         if session is not None:

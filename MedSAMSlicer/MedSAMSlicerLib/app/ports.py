@@ -19,6 +19,7 @@ from ..core.errors import MedSAMError
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.intensity import Window
 from ..core.prompts import Prompt
+from .time_series import TimeSeries
 
 Handle = Any
 """A volume or a segmentation of the program around; compared by identity, never looked into."""
@@ -486,12 +487,17 @@ class Choices(Protocol):
     tier: str | None
     overlap: str
 
-    def session_of(self, volume: Handle | None, segmentation: Handle | None) -> str | None:
-        """The text of the session on a volume with a segmentation; None when there is none."""
+    def session_of(self, volume: Handle | None, segmentation: Handle | None, time: str = "") -> str | None:
+        """The text of the session on a volume with a segmentation; None when there is none.
+
+        `time` is the `TimePoint.value` of the time point, "" for a volume that belongs to no sequence.
+        """
         ...
 
-    def set_session_of(self, volume: Handle | None, segmentation: Handle | None, text: str | None) -> None:
-        """Keep the text of the session on a volume with a segmentation, or drop it."""
+    def set_session_of(
+        self, volume: Handle | None, segmentation: Handle | None, text: str | None, time: str = ""
+    ) -> None:
+        """Keep the text of the session on a volume with a segmentation, or drop it; `time` as in `session_of`."""
         ...
 
     def segmentation_of(self, volume: Handle) -> Handle | None:
@@ -502,8 +508,8 @@ class Choices(Protocol):
         """The session, if there is one, is worked on again."""
         ...
 
-    def drop_sessions_of(self, volume: Handle) -> None:
-        """Forget every session on a volume."""
+    def drop_sessions_of(self, volume: Handle, time: str = "") -> None:
+        """Forget every session on a volume at one time point."""
         ...
 
     def change_sessions_of(self, volume: Handle, change: Callable[[str], str]) -> None:
@@ -535,6 +541,11 @@ class Scene(Protocol):
     @property
     def views(self) -> Views:
         """The slice views."""
+        ...
+
+    @property
+    def times(self) -> TimeSeries:
+        """The sequences that volumes belong to."""
         ...
 
     @property

@@ -190,6 +190,12 @@ class Projector:
             else:
                 self._take_edit(segment_id, obj, masks)
 
+    def edited_meanwhile(self, segment_id: str, masks: Mapping[int, Mask]) -> None:
+        """A segment was changed while its session was put away: these slices are the user's own."""
+        obj = self._work.object(self._work.object_ids.get(segment_id))
+        if obj is not None:
+            self._take_edit(segment_id, obj, masks)
+
     def _take_edit(self, segment_id: str, obj: SegmentObject, masks: Mapping[int, Mask]) -> None:
         work, axis = self._work, obj.axis
         assert work.session is not None

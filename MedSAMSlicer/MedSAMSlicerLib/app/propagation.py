@@ -62,6 +62,7 @@ class Propagation:
         self._work, self._projector = work, projector
         self._neighbors = Neighbors(work)
         self.finished: Signal[[int, dict[int, SegmentObject]]] = Signal()
+        work.time_left.connect(self.pause)
         self._run: _CurrentRun | None = None
         self._pause = BATCH_SECONDS
         self._offer: Callable[[], None] | None = None
@@ -252,6 +253,26 @@ class Propagation:
         if self._run is None:
             raise SessionError(_("Nothing is under way."))
         self._stop("cancel")
+
+    def pause(self) -> None:
+        """The time point of the run is left: what the run has found stays, and the rest is computed when asked for."""
+        run, session = self._run, self._work.session
+        if run is None or session is None:
+            return
+        try:
+            if run.ending == "cancel":
+                self._projector.after_change(session.cancel_propagation(run.number))
+            else:
+                self._keep(run, session)
+        except MedSAMError as error:
+            self._work.show_error(error)
+        self.abandon()
+        if run.ending != "cancel" and self._work.time_point is not None:
+            text = _(
+                'The propagation at "{time}" was stopped when another time point was shown: what it had found stays, '
+                "and Propagate goes on there."
+            )
+            self._work.show_message(text.format(time=self._work.time_point.text), Level.WARNING)
 
     def abandon(self) -> None:
         """The session ends: so does the run, and nothing of it is written any more."""

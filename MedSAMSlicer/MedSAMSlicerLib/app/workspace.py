@@ -26,6 +26,7 @@ from .poller import Poller, Timers
 from .ports import Handle, PromptEdit, Scene, Segments, ShownSlice, Tool
 from .signals import Signal
 from .state import Level, Message, NetworkState, Topic
+from .time_series import TimePoint
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,8 @@ class Workspace:
         closing: everything ends.
         prompt_edited: the user changed a prompt where it is shown.
         tool_left: the user put the tool down; with the tool whose two clicks were at one place, else None.
+        time_left: another time point of a sequence is about to be shown.
+        time_reached: the session of another time point is there; with the tool in hand when the last one was left.
     """
 
     def __init__(
@@ -93,10 +96,14 @@ class Workspace:
         self.closing: Signal[[]] = Signal()
         self.prompt_edited: Signal[[PromptEdit]] = Signal()
         self.tool_left: Signal[[Tool | None]] = Signal()
+        self.time_left: Signal[[]] = Signal()
+        self.time_reached: Signal[[Tool | None]] = Signal()
         later = self.poller.soon if timers else None
         self.prompt_nodes, self.placing = scene.prompts(self.prompt_edited.emit, self.tool_left.emit, later)
         self.network = Network()  # inputs
         self.volume_node: Handle | None = None  # inputs
+        self.time_point: TimePoint | None = None  # of that volume, if it is one of a sequence; inputs
+        self.passing: Handle | None = None  # the volume whose time points go by, without a session; inputs
         self.geometry: VolumeGeometry | None = None  # inputs
         self.array: npt.NDArray[Any] | None = None  # inputs
         self.session: Session | None = None  # inputs
@@ -212,10 +219,22 @@ class Workspace:
         """Return whether PyTorch can be used; it is not imported to find out."""
         return torch_is_usable()
 
+    @property
+    def no_session(self) -> str:
+        """Why there is no session, in one sentence."""
+        if self.passing is None:
+            return _("Choose a volume first.")
+        return _("The sequence is playing: stop it at the time point to work on.")
+
+    @property
+    def time(self) -> str:
+        """By what sessions of the time point are kept; "" for a volume that belongs to no sequence."""
+        return "" if self.time_point is None else self.time_point.value
+
     def usable_volume(self) -> tuple[Handle, Session]:
         """The volume and its session, checked now; a sentence when there is none or it cannot be used any more."""
         if self.volume_node is None or self.session is None:
-            raise SessionError(_("Choose a volume first."))
+            raise SessionError(self.no_session)
         self.scene.volumes.check_usable(self.volume_node)
         return self.volume_node, self.session
 
@@ -242,7 +261,7 @@ class Workspace:
         if self.masks is not None:
             self.masks.close()
         self.parameter.close()
-        for signal in (self.closing, self.prompt_edited, self.tool_left):
+        for signal in (self.closing, self.prompt_edited, self.tool_left, self.time_left, self.time_reached):
             signal.clear()
         self.masks = self.session = self.volume_node = self.array = self.geometry = None
         self.object_ids.clear()

@@ -13,6 +13,7 @@ MODULE = "MedSAMSlicer"
 _VOLUME, _SEGMENTATION = "Volume", "Segmentation"
 _SESSION = "Session"
 _SESSION_VOLUME, _SESSION_SEGMENTATION, _SESSION_TURN = "SessionVolume", "SessionSegmentation", "SessionTurn"
+_SESSION_TIME = "SessionTime"
 
 
 class ParameterNode:
@@ -113,18 +114,23 @@ class ParameterNode:
     def session_json(self, text: str | None) -> None:
         self.set_session_of(self.volume, self.segmentation, text)
 
-    def session_of(self, volume_node: Any | None, segmentation_node: Any | None) -> str | None:
-        """The text of the session on a volume with a segmentation; None when there is none."""
-        slot = self._slot(volume_node, segmentation_node)
+    def session_of(
+        self, volume_node: Any | None, segmentation_node: Any | None, time: str = ""
+    ) -> str | None:
+        """The text of the session on a volume with a segmentation; None when there is none.
+
+        `time` is the index value of the time point, "" for a volume that belongs to no sequence.
+        """
+        slot = self._slot(volume_node, segmentation_node, time)
         return None if slot is None else self._text(f"{_SESSION}{slot}")
 
     def set_session_of(
-        self, volume_node: Any | None, segmentation_node: Any | None, text: str | None
+        self, volume_node: Any | None, segmentation_node: Any | None, text: str | None, time: str = ""
     ) -> None:
         """Keep the text of the session on a volume with a segmentation, or drop it; without both nothing happens."""
         if volume_node is None or segmentation_node is None:
             return
-        slot = self._slot(volume_node, segmentation_node)
+        slot = self._slot(volume_node, segmentation_node, time)
         if slot is None:
             if not text:
                 return
@@ -136,6 +142,7 @@ class ParameterNode:
         was_modifying = node.StartModify()
         self._refer(f"{_SESSION_VOLUME}{slot}", volume_node)
         self._refer(f"{_SESSION_SEGMENTATION}{slot}", segmentation_node)
+        self._set(f"{_SESSION_TIME}{slot}", time)
         self._set(f"{_SESSION}{slot}", text)
         self._take_turn(slot)
         node.EndModify(was_modifying)
@@ -146,16 +153,27 @@ class ParameterNode:
         latest = max(slots, key=self._turn, default=None)
         return None if latest is None else node.GetNodeReference(f"{_SESSION_SEGMENTATION}{latest}")
 
-    def use_session_of(self, volume_node: Any, segmentation_node: Any) -> None:
+    def use_session_of(self, volume_node: Any, segmentation_node: Any | None) -> None:
         """The session, if there is one, is worked on again: `segmentation_of` the volume is this one from now on."""
-        slot = self._slot(volume_node, segmentation_node)
-        if slot is not None:
-            self._take_turn(slot)
+        if segmentation_node is None:
+            return
+        wanted, node = segmentation_node.GetID(), self.node
+        slots = [
+            slot
+            for slot in self._slots_of(volume_node)
+            if node.GetNodeReferenceID(f"{_SESSION_SEGMENTATION}{slot}") == wanted
+        ]
+        latest = max(
+            slots, key=self._turn, default=None
+        )  # any of its time points says which segmentation it is
+        if latest is not None:
+            self._take_turn(latest)
 
-    def drop_sessions_of(self, volume_node: Any) -> None:
-        """Forget every session on a volume."""
+    def drop_sessions_of(self, volume_node: Any, time: str = "") -> None:
+        """Forget every session on a volume at one time point."""
         for slot in self._slots_of(volume_node):
-            self._drop(slot)
+            if self._time(slot) == time:
+                self._drop(slot)
 
     def change_sessions_of(self, volume_node: Any, change: Callable[[str], str]) -> None:
         """Let every session on a volume be `change(text)`."""
@@ -203,16 +221,24 @@ class ParameterNode:
     def _refer(self, role: str, target: Any | None) -> None:
         self.node.SetNodeReferenceID(role, None if target is None else target.GetID())
 
-    def _slot(self, volume_node: Any | None, segmentation_node: Any | None) -> int | None:
+    def _slot(self, volume_node: Any | None, segmentation_node: Any | None, time: str) -> int | None:
         """The number under which a session is kept; references survive a change of node IDs."""
         if volume_node is None or segmentation_node is None:
             return None
         wanted, node = segmentation_node.GetID(), self.node
         found = self._slots_of(volume_node)
         return next(
-            (slot for slot in found if node.GetNodeReferenceID(f"{_SESSION_SEGMENTATION}{slot}") == wanted),
+            (
+                slot
+                for slot in found
+                if node.GetNodeReferenceID(f"{_SESSION_SEGMENTATION}{slot}") == wanted
+                and self._time(slot) == time
+            ),
             None,
         )
+
+    def _time(self, slot: int) -> str:
+        return self._text(f"{_SESSION_TIME}{slot}") or ""
 
     def _slots_of(self, volume_node: Any) -> list[int]:
         node, wanted = self.node, volume_node.GetID()
@@ -255,4 +281,5 @@ class ParameterNode:
         self._refer(f"{_SESSION_SEGMENTATION}{slot}", None)
         self._set(f"{_SESSION}{slot}", None)
         self._set(f"{_SESSION_TURN}{slot}", None)
+        self._set(f"{_SESSION_TIME}{slot}", None)
         node.EndModify(was_modifying)

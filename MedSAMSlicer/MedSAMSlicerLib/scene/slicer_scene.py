@@ -29,6 +29,7 @@ from .prompt_markups import Kind
 from .prompt_nodes import PromptNodes
 from .scene_events import SceneEvents
 from .segments import SegmentMasks, check_segmentation, create_segmentation
+from .sequences import SlicerTimeSeries, keep_for_each_time_point
 from .volume_watch import VolumeWatch
 
 CHANGES_NAME = "MedSAMSlicer changes"
@@ -48,6 +49,7 @@ class SlicerScene:
         self.volumes = SlicerVolumes(scene)
         self.segmentations = SlicerSegmentations(scene)
         self.views = SlicerViews(scene)
+        self.times = SlicerTimeSeries(scene)
         self.choices = ParameterNode(scene)
 
     @property
@@ -160,12 +162,14 @@ class SlicerSegmentations:
 
     def create(self, volume: Handle) -> Handle:
         """See :func:`.labelmaps.create_segmentation`."""
-        return create_segmentation(self._scene, volume)
+        return create_segmentation(self._scene, volume)  # `open` makes it one of a sequence if the volume is
 
     def open(
         self, segmentation: Handle, volume: Handle, listener: SegmentsListener | None = None
     ) -> SegmentMasks:
-        """See :class:`.segments.SegmentMasks`."""
+        """See :class:`.segments.SegmentMasks`; of a sequence, each time point has a segmentation of its own."""
+        check_segmentation(segmentation, volume)
+        keep_for_each_time_point(segmentation, volume)
         if listener is None:
             return SegmentMasks(segmentation, volume)
         return SegmentMasks(

@@ -31,6 +31,7 @@ from ..app.ports import (
     VolumeListener,
     Watch,
 )
+from ..app.time_series import NoTimeSeries
 from ..core.digests import EMPTY, digest_of
 from ..core.errors import SessionError
 from ..core.geometry import SliceAxis, VolumeGeometry
@@ -463,12 +464,14 @@ class MemoryChoices:
         self.overlap = "stop"
         self._sessions: dict[int, list[tuple[Handle, Handle, str]]] = {}
 
-    def session_of(self, volume: Handle | None, segmentation: Handle | None) -> str | None:
+    def session_of(self, volume: Handle | None, segmentation: Handle | None, time: str = "") -> str | None:
         """See `app/ports.py`."""
         kept = self._sessions.get(id(volume), ())
         return next((text for _volume, other, text in kept if other is segmentation), None)
 
-    def set_session_of(self, volume: Handle | None, segmentation: Handle | None, text: str | None) -> None:
+    def set_session_of(
+        self, volume: Handle | None, segmentation: Handle | None, text: str | None, time: str = ""
+    ) -> None:
         """See `app/ports.py`."""
         if volume is None or segmentation is None:
             return
@@ -484,7 +487,7 @@ class MemoryChoices:
         """See `app/ports.py`."""
         self.set_session_of(volume, segmentation, self.session_of(volume, segmentation))
 
-    def drop_sessions_of(self, volume: Handle) -> None:
+    def drop_sessions_of(self, volume: Handle, time: str = "") -> None:
         """See `app/ports.py`."""
         self._sessions.pop(id(volume), None)
 
@@ -509,6 +512,7 @@ class MemoryScene:
         self.volumes = MemoryVolumes()
         self.segmentations = MemorySegmentations()
         self.views = MemoryViews()
+        self.times = NoTimeSeries()
         self.choices = MemoryChoices()
         self.markups = MemoryMarkups()
         self.user: MemoryTools

@@ -1,0 +1,192 @@
+"""Sequences (Slicer's 4-D data): which time point a volume shows, and one segmentation for each.
+
+A volume or segmentation is a "proxy node" of a vtkMRMLSequenceBrowserNode: when another item is selected, Slicer's
+sequences logic copies that item into it. Segmentations are kept with "save changes", so that the proxy node and the
+item share their segments, and what is written at a time point is in the sequence at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy.typing as npt
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from ..app.ports import Handle
+from ..app.time_series import TimePoint
+from ..core.errors import VolumeError
+from .labelmaps import VolumeGrid, own_labelmap, segment_ids
+from .nodes import volume_array
+
+_FIRST, _LAST = 1000.0, -1000.0  # priorities of observers: those of Slicer's logics have 0
+
+
+class SlicerTimeSeries:
+    """See :class:`..app.time_series.TimeSeries`."""
+
+    def __init__(self, scene: Any) -> None:
+        self._scene = scene
+
+    def of(self, volume: Handle) -> TimePoint | None:
+        """The item that the browser of the volume has selected."""
+        browser = browser_of(self._scene, volume)
+        number = -1 if browser is None else browser.GetSelectedItemNumber()
+        if browser is None or not 0 <= number < browser.GetNumberOfItems():
+            return None
+        value = str(browser.GetMasterSequenceNode().GetNthIndexValue(number))
+        text = _words(browser, number)
+        return TimePoint(number, browser.GetNumberOfItems(), value, text, bool(browser.GetPlaybackActive()))
+
+    def watch(
+        self, volume: Handle, on_leaving: Callable[[], None], on_passed: Callable[[], None]
+    ) -> SequenceWatch:
+        """Observe the browser of the volume."""
+        return SequenceWatch(browser_of(self._scene, volume), on_leaving, on_passed)
+
+    def select(self, volume: Handle, number: int) -> None:
+        """Let the browser select an item."""
+        browser = browser_of(self._scene, volume)
+        if browser is not None:
+            browser.SetSelectedItemNumber(number)
+
+    def array(self, volume: Handle, number: int) -> npt.NDArray[Any]:
+        """The voxels of an item, without selecting it."""
+        browser = browser_of(self._scene, volume)
+        node = None
+        if browser is not None:
+            value = browser.GetMasterSequenceNode().GetNthIndexValue(number)
+            node = browser.GetSequenceNode(volume).GetDataNodeAtValue(value, False)
+        if node is None:
+            text = _('The sequence of "{volume}" has no item {number}.')
+            raise VolumeError(text.format(volume=volume.GetName(), number=number))
+        return volume_array(node)
+
+    def name_of(self, volume: Handle, number: int) -> str:
+        """Name, value and unit of the index."""
+        browser = browser_of(self._scene, volume)
+        return "" if browser is None else _words(browser, number)
+
+    def share_segments(
+        self, segmentation: Handle, volume: Handle, value: str, without: Collection[str]
+    ) -> None:
+        """Copy what the table of segments says, not their voxels."""
+        browser = browser_of(self._scene, volume)
+        sequence = None if browser is None else browser.GetSequenceNode(segmentation)
+        source = None if sequence is None else sequence.GetDataNodeAtValue(value, True)
+        ours = segmentation.GetSegmentation()
+        if source is None or source.GetSegmentation() is ours:
+            return
+        grid, tag = VolumeGrid(segmentation, volume), slicer.vtkSegment.GetTerminologyEntryTagName()
+        for segment_id in segment_ids(source):
+            theirs, segment = source.GetSegmentation().GetSegment(segment_id), ours.GetSegment(segment_id)
+            if segment is None and segment_id not in without:
+                ours.AddEmptySegment(segment_id, theirs.GetName(), theirs.GetColor())
+                segment, terminology = ours.GetSegment(segment_id), vtk.reference("")
+                own_labelmap(segment, grid)
+                if theirs.GetTag(tag, terminology):
+                    segment.SetTag(tag, str(terminology))
+            elif segment is not None:
+                segment.SetName(theirs.GetName())
+                segment.SetColor(theirs.GetColor())
+
+
+class SequenceWatch:
+    """Observers of a browser, until `close`; see :meth:`..app.time_series.TimeSeries.watch`."""
+
+    def __init__(self, browser: Any, on_leaving: Callable[[], None], on_passed: Callable[[], None]) -> None:
+        self._browser, self._on_leaving, self._on_passed = browser, on_leaving, on_passed
+        self._tags: list[int] = []
+        self._left = False
+        if browser is None:
+            return
+        self._value = self._selected()
+        for event in (
+            vtk.vtkCommand.ModifiedEvent,
+            slicer.vtkMRMLSequenceBrowserNode.SequenceNodeModifiedEvent,
+        ):
+            self._tags.append(browser.AddObserver(event, self._before, _FIRST))
+            self._tags.append(browser.AddObserver(event, self._after, _LAST))
+
+    @property
+    def voxels_are_the_same(self) -> bool:
+        """Return whether the time point is still that of the beginning."""
+        return self._browser is None or self._selected() == self._value
+
+    def close(self) -> None:
+        """Remove every observer."""
+        for tag in self._tags:
+            self._browser.RemoveObserver(tag)
+        self._tags.clear()
+
+    def _before(self, *_: object) -> None:
+        """Another item is selected, and Slicer's logic has not copied it yet."""
+        if not self._left and self._tags and self._selected() != self._value:
+            self._left = True
+            self._on_leaving()
+
+    def _after(self, *_: object) -> None:
+        if self._left and self._tags:
+            self._on_passed()
+
+    def _selected(self) -> str:
+        number = self._browser.GetSelectedItemNumber()
+        inside = 0 <= number < self._browser.GetNumberOfItems()
+        return str(self._browser.GetMasterSequenceNode().GetNthIndexValue(number)) if inside else ""
+
+
+def browser_of(scene: Any, node: Any) -> Any | None:
+    """The browser that lets a node show one item of a sequence after the other; None when there is none.
+
+    One that records, or whose sequence does not take part in playing, changes no node.
+    """
+    if node is None or node.GetID() is None:
+        return None
+    for number in range(scene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode")):
+        browser = scene.GetNthNodeByClass(number, "vtkMRMLSequenceBrowserNode")
+        if not browser.IsProxyNodeID(node.GetID()) or browser.GetRecordingActive():
+            continue
+        if browser.GetPlayback(browser.GetSequenceNode(node)):
+            return browser
+    return None
+
+
+def keep_for_each_time_point(segmentation: Any, volume: Any) -> None:
+    """Let a segmentation be one of a sequence, as its volume is: it is that of the time point that is shown.
+
+    The other time points begin without segments. Nothing happens for a volume that belongs to no sequence, and to a
+    segmentation that belongs to one already.
+    """
+    scene = volume.GetScene()
+    browser = browser_of(scene, volume)
+    if browser is None or browser_of(scene, segmentation) is not None:
+        return
+    master = browser.GetMasterSequenceNode()
+    shown = master.GetNthIndexValue(browser.GetSelectedItemNumber())
+    sequence = scene.AddNewNodeByClass(
+        "vtkMRMLSequenceNode", scene.GenerateUniqueName(f"{segmentation.GetName()} sequence")
+    )
+    sequence.SetIndexName(master.GetIndexName())
+    sequence.SetIndexUnit(master.GetIndexUnit())
+    sequence.SetIndexType(master.GetIndexType())
+    sequence.SetNumericIndexValueTolerance(master.GetNumericIndexValueTolerance())
+    empty = slicer.vtkMRMLSegmentationNode()
+    empty.SetName(segmentation.GetName())
+    for number in range(master.GetNumberOfDataNodes()):
+        value = master.GetNthIndexValue(number)
+        sequence.SetDataNodeAtValue(segmentation if value == shown else empty, value)
+    was_modifying = browser.StartModify()  # in one step: else Slicer makes a proxy node of its own meanwhile
+    browser.AddProxyNode(segmentation, sequence, False)
+    browser.SetSaveChanges(sequence, True)
+    browser.SetOverwriteProxyName(sequence, False)
+    browser.SetMissingItemMode(sequence, browser.MissingItemCreateFromDefault)
+    browser.EndModify(was_modifying)
+
+
+def _words(browser: Any, number: int) -> str:
+    master = browser.GetMasterSequenceNode()
+    name, unit = master.GetIndexName(), master.GetIndexUnit()
+    value = browser.GetFormattedIndexValue(number) or master.GetNthIndexValue(number)
+    return f"{name}={value}{unit}" if name else f"{value}{unit}"
