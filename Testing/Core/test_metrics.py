@@ -83,8 +83,10 @@ def test_masks_of_different_shape_are_refused(measure: object) -> None:
 
 
 def test_missing_package_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "monai.metrics", None)
-    with pytest.raises(MedSAMError, match=r"need MONAI and SciPy .* pip install 'medsamslicer\[lab\]'"):
+    monkeypatch.setitem(sys.modules, "surface_distance.lookup_tables", None)
+    with pytest.raises(
+        MedSAMError, match=r"need SciPy and surface-distance .* pip install 'medsamslicer\[lab\]'"
+    ):
         hd95(~EMPTY, ~EMPTY, (1, 1, 1))
 
 
@@ -102,10 +104,22 @@ def surface_dice_by_monai(one: np.ndarray, other: np.ndarray, spacing: tuple, to
         )
 
 
+def hd95_by_monai(one: np.ndarray, other: np.ndarray, spacing: tuple) -> float:
+    import torch
+    from monai.metrics import compute_hausdorff_distance
+
+    pair = (torch.from_numpy(mask)[None, None] for mask in (one, other))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return float(
+            compute_hausdorff_distance(*pair, include_background=True, percentile=95, spacing=spacing[::-1])
+        )
+
+
 class TestSurfaces:
     @pytest.fixture(autouse=True)
-    def _monai(self) -> None:
-        pytest.importorskip("monai", reason="the surface metrics need the extra 'lab'")
+    def _installed(self) -> None:
+        pytest.importorskip("surface_distance", reason="the surface metrics need the extra 'lab'")
 
     @pytest.mark.parametrize(("axis", "distance"), [(0, 5.0), (1, 0.9), (2, 0.5)])
     def test_distances_are_in_mm_along_each_axis(self, axis: int, distance: float) -> None:
@@ -129,6 +143,7 @@ class TestSurfaces:
 
     def test_border_of_the_volume_closes_a_surface(self) -> None:
         # MONAI alone, on masks that touch no border, is the reference.
+        pytest.importorskip("monai", reason="MONAI is the reference")
         inside = block(slice(5, 9), slice(10, 20), slice(10, 20), (20, 30, 30))
         grown = block(slice(5, 11), slice(10, 20), slice(10, 20), (20, 30, 30))
         spacing = (1.0, 1.0, 2.5)
@@ -141,7 +156,8 @@ class TestSurfaces:
 
     @pytest.mark.parametrize("seed", range(4))
     @pytest.mark.parametrize("tolerance_mm", [0.0, 1.0, 2.0])
-    def test_surface_dice_is_that_of_monai(self, seed: int, tolerance_mm: float) -> None:
+    def test_surface_metrics_are_those_of_monai(self, seed: int, tolerance_mm: float) -> None:
+        pytest.importorskip("monai", reason="MONAI is the reference")
         chance = np.random.default_rng(seed)
         shape = (1, 17, 19) if seed == 3 else (9, 17, 19)
         one, other = (chance.random(shape) > share for share in (0.6, 0.9))
@@ -149,6 +165,7 @@ class TestSurfaces:
         pair, mm = ((one[0], other[0]), spacing[:2]) if seed == 3 else ((one, other), spacing)
         wanted = surface_dice_by_monai(*pair, mm, tolerance_mm)
         assert normalized_surface_dice(one, other, spacing, tolerance_mm) == pytest.approx(wanted, abs=1e-6)
+        assert hd95(one, other, spacing) == pytest.approx(hd95_by_monai(*pair, mm), abs=1e-5)
 
     def test_single_voxels_have_a_distance(self) -> None:
         one = block(slice(3, 4), slice(3, 4), slice(3, 4))

@@ -28,6 +28,7 @@ from .event_loop import FreeLoop, LockedLoop, wait_until
 from .facade import facade_of
 from .mouse import Mouse
 from .mrml import Application
+from .render_widget import drawn_later
 from .runtime import Runtime
 from .scripted_module import load_module
 from .window import qSlicerMainWindow, slicer_palette
@@ -115,7 +116,7 @@ class SlicerHost:
         SlicerHost._open = self
         self.window = qSlicerMainWindow(self.application)
         self.runtime.app._layouts = self._layout_manager()
-        self._mouse = Mouse(self.process_events)
+        self._mouse = Mouse(self.process_events, lambda: drawn_later(map(self._canvas, (*_VIEWS, "3D"))))
         self._modules: list[Any] = []
         self.window.resize(*size)
         self.window.show()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import shiboken6
@@ -28,10 +29,17 @@ def modifiers_of(keys: str) -> QtCore.Qt.KeyboardModifier:
 
 
 class Mouse:
-    """The one mouse of the host; it remembers which widget it is over."""
+    """The one mouse of the host; it remembers which widget it is over.
 
-    def __init__(self, process_events: Callable[[], None]) -> None:
-        self._process_events = process_events
+    Args:
+        process_events: called after each event.
+        quickly: views are not drawn within its block, while the mouse is on its way.
+    """
+
+    def __init__(
+        self, process_events: Callable[[], None], quickly: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._process_events, self._quickly = process_events, quickly
         self._over: Any = None
 
     def _send(self, widget: Any, event: QtCore.QEvent) -> None:
@@ -66,20 +74,22 @@ class Mouse:
     def click(self, widget: Any, place: QtCore.QPoint, button: str, keys: str) -> None:
         """Move there, press and release."""
         held, modifiers = _BUTTONS[button], modifiers_of(keys)
-        self.move(widget, place, modifiers=modifiers)
-        if QtWidgets.QWidget.focusPolicy(widget) & QtCore.Qt.FocusPolicy.ClickFocus:
-            QtWidgets.QWidget.setFocus(widget, QtCore.Qt.FocusReason.MouseFocusReason)
-        self._event("MouseButtonPress", widget, place, held, held, modifiers)
+        with self._quickly():
+            self.move(widget, place, modifiers=modifiers)
+            if QtWidgets.QWidget.focusPolicy(widget) & QtCore.Qt.FocusPolicy.ClickFocus:
+                QtWidgets.QWidget.setFocus(widget, QtCore.Qt.FocusReason.MouseFocusReason)
+            self._event("MouseButtonPress", widget, place, held, held, modifiers)
         self._event("MouseButtonRelease", widget, place, held, _NONE, modifiers)
 
     def drag(self, widget: Any, path: Sequence[QtCore.QPoint], button: str, keys: str, steps: int) -> None:
         """Press at the first place, move through the others in steps, release at the last."""
         held, modifiers = _BUTTONS[button], modifiers_of(keys)
-        self.move(widget, path[0], modifiers=modifiers)
-        self._event("MouseButtonPress", widget, path[0], held, held, modifiers)
-        for start, end in itertools.pairwise(path):
-            for step in range(1, steps + 1):
-                self.move(widget, start + (end - start) * (step / steps), held, modifiers)
+        with self._quickly():
+            self.move(widget, path[0], modifiers=modifiers)
+            self._event("MouseButtonPress", widget, path[0], held, held, modifiers)
+            for start, end in itertools.pairwise(path):
+                for step in range(1, steps + 1):
+                    self.move(widget, start + (end - start) * (step / steps), held, modifiers)
         self._event("MouseButtonRelease", widget, path[-1], held, _NONE, modifiers)
 
     def wheel(self, widget: Any, notches: int) -> None:

@@ -6,6 +6,8 @@ without a display sees the pixels that a person sees.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,21 @@ _KEYSYMS = {
 }
 
 
+@contextmanager
+def drawn_later(widgets: Iterable[RenderWidget]) -> Iterator[None]:
+    """Draw the scene in none of the widgets until the block ends, as a computer does whose mouse is quicker than it."""
+    chosen = [*widgets]
+    for widget in chosen:
+        widget._is_waiting = True
+    try:
+        yield
+    finally:
+        for widget in chosen:
+            widget._is_waiting = False
+            if widget._dirty:
+                widget.scheduleRender()
+
+
 @stand_in
 class RenderWidget(qt.QWidget):
     """ctkVTKAbstractView.h (Libs/Visualization/VTK/Widgets of CTK): what the slice view and the 3-D view share."""
@@ -53,6 +70,7 @@ class RenderWidget(qt.QWidget):
         super().__init__(parent)
         self._image: QtGui.QImage | None = None
         self._dirty = True
+        self._is_waiting = False
         self._wheel = 0
         self._renderer = vtk.vtkRenderer()
         self._window = vtk.vtkRenderWindow()
@@ -134,7 +152,7 @@ class RenderWidget(qt.QWidget):
         """Draw the scene if it changed, then copy the picture."""
         if self._update_tag is None:
             return
-        if self._dirty or self._image is None:
+        if self._image is None or (self._dirty and not self._is_waiting):
             self._draw()
         painter = QtGui.QPainter(self)
         painter.drawImage(0, 0, self._image)

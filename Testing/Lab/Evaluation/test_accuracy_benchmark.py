@@ -248,7 +248,7 @@ def test_the_header_says_what_it_was_measured_with(tmp_path: Path) -> None:
     for name in ("version", "python", "torch", "numpy", "SimpleITK", "processor", "system", "date"):
         assert isinstance(header[name], str), name
     assert "-" not in header["system"]  # nobody's own build of a kernel
-    assert {"monai", "scipy"} <= set(header["packages"])  # the surface metrics are theirs
+    assert {"surface-distance", "scipy"} <= set(header["packages"])  # the surface metrics are theirs
     assert header["memory_gb"] is None or header["memory_gb"] > 0
     assert str(tmp_path) not in json.dumps(dict(header))
 

@@ -124,7 +124,7 @@ def test_the_frames_of_a_video_are_scored_one_by_one() -> None:
 
 
 def test_without_the_surface_metrics_a_run_stops_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "monai.metrics", None)
+    monkeypatch.setitem(sys.modules, "surface_distance.lookup_tables", None)
     with pytest.raises(MedSAMError, match=r"pip install 'medsamslicer\[lab\]'"):
         check_installed()
 

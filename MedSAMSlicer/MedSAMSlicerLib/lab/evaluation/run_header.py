@@ -18,8 +18,10 @@ from .measuring import processor
 from .runner_specs import RunnerSpec
 from .runners import Runner
 
-_PACKAGES = ("monai", "scipy", "scikit-image", "itk-morphologicalcontourinterpolation", "slicer-core", "sam2",
-             "transformers", "distributed")  # fmt: skip
+_PACKAGES = (
+    "surface-distance", "scipy", "scikit-image", "itk-morphologicalcontourinterpolation", "slicer-core", "sam2",
+    "transformers", "distributed",
+)  # fmt: skip
 
 
 def describe_run(
