@@ -71,7 +71,14 @@ def test_start_takes_prompts_and_range_away_and_is_one_step_of_undo() -> None:
 
 @pytest.mark.parametrize(
     ("index", "reach", "gap"),
-    [(5, 1, {4, 5, 6}), (5, 2, {3, 4, 5, 6, 7}), (0, 2, {0, 1, 2}), (11, 1, {10, 11}), (5, 99, {*range(12)})],
+    [
+        (5, 0, {5}),
+        (5, 1, {4, 5, 6}),
+        (5, 2, {3, 4, 5, 6, 7}),
+        (0, 2, {0, 1, 2}),
+        (11, 1, {10, 11}),
+        (5, 99, {*range(12)}),
+    ],
 )
 def test_prompt_opens_the_slices_within_reach_and_no_other(index: int, reach: int, gap: set[int]) -> None:
     session, liver = start(reach)
@@ -214,8 +221,8 @@ def test_start_that_cannot_be_is_refused_with_what_is_wrong() -> None:
     session, liver = start()
     with pytest.raises(SessionError, match="'liver' is empty"):
         from_masks(session, liver, {3: filled(0)})
-    with pytest.raises(SessionError, match="1 slice at least, not 0"):
-        from_masks(session, liver, FILLED, reach=0)
+    with pytest.raises(SessionError, match="0 slices or more to either side, not -1"):
+        from_masks(session, liver, FILLED, reach=-1)
     with pytest.raises(SessionError, match="Slice 12 does not exist: there are slices 0 to 11"):
         from_masks(session, liver, {12: filled(3)})
     other = session.add_object("spleen", (0, 1, 0))

@@ -220,6 +220,7 @@ def walk(camera: Photographer) -> None:
     everything(camera, key)
     neighbor(camera)
     models(camera)
+    review(camera)
     lesions(camera)
     segment_editor(camera, key)
 
@@ -329,6 +330,38 @@ def neighbor(camera: Photographer) -> None:
     camera.take("neighbor", "red")
     user.press("deleteSegmentButton")
     user.settled()
+
+
+def review(camera: Photographer) -> None:
+    """A segment that was made elsewhere, with three spoilt slices; reviewed, at the slice that is doubted most."""
+    import slicer
+    from Testing.faults import spoilt
+
+    user, host, ours = camera.user, camera.host, camera.user.segmentation
+    filled = np.flatnonzero(camera.truth[STORY].any(axis=(1, 2)))
+    chosen = [int(filled[round(part * (len(filled) - 1))]) for part in (0.3, 0.5, 0.7)]
+    node = host.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "From a colleague")
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(user.volume)
+    node.GetSegmentation().AddEmptySegment("kidney_left", "kidney_left")
+    mask = spoilt(camera.truth[STORY], (chosen[0], chosen[1], chosen[2])).astype(np.uint8)
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, "kidney_left", user.volume)
+    ours.GetDisplayNode().SetVisibility(False)
+    user.ui.segmentationSelector.setCurrentNode(node)
+    user.settled().ready()
+    camera.unfold("correctSection")
+    user.press("reviewButton")
+    user.settled()
+    user.press("doubtfulButton")
+    user.settled()
+    index = camera.controller.review.shown_index
+    assert index in chosen, f"slice {index} is doubted most, not one of {chosen}"
+    camera.aim(camera.on(STORY, index), 150.0)
+    camera.take("review", "red")
+    user.ui.segmentationSelector.setCurrentNode(ours)
+    user.settled().ready()
+    host.scene.RemoveNode(node)
+    ours.GetDisplayNode().SetVisibility(True)
 
 
 def lesions(camera: Photographer) -> None:

@@ -31,6 +31,7 @@ from .projector import Projector
 from .prompt_files import PromptFiles
 from .propagation import Propagation
 from .review import Review
+from .scoring import Scoring
 from .starting import Starting
 from .state import Action, Message, Topic
 from .worker import Worker
@@ -56,6 +57,7 @@ class Controller:
         review: the slices of the selected segment.
         changes: what the last run changed.
         starting: corrections of a segment that was made elsewhere.
+        scoring: which slices of such a segment the network doubts.
         lesions: many lesions, one segment each.
         files: prompts to files and back.
     """
@@ -80,13 +82,17 @@ class Controller:
         self.history = UndoRedo(work, projector, self.runs)
         self.review = Review(work)
         self.starting = Starting(work, self.editing)
+        self.scoring = Scoring(work, self.starting)
         self.lesions = LesionRound(work, projector, self.editing, self.inputs, self.runs, self.review)
         self.files = PromptFiles(work, projector, self.inputs.ensure_segmentation)
         self.network.ready.connect(previews.ask_again)
         self.inputs.segment_selected.connect(self.editing.segment_selected)
+        self.network.ready.connect(self.scoring.network_ready)
         self.inputs.object_removed.connect(self.runs.prompts_changed)
+        self.inputs.object_removed.connect(self.scoring.object_removed)
         for forget in (self.editing.forget, self.runs.abandon, self.changes.forget, previews.forget):
             self.inputs.session_ends.connect(forget)
+        self.inputs.session_ends.connect(self.scoring.abandon)
         self.editing.prompts_changed.connect(self.runs.prompts_changed)
         self.runs.finished.connect(self.changes.run_finished)
         self.inputs.restore()

@@ -137,7 +137,7 @@ def _predicted(work: Workspace) -> str | None:
 
 def _doubtful(work: Workspace) -> str | None:
     obj = work.selected_object
-    if obj is None or not has_doubtful(obj):
+    if obj is None or not has_doubtful(obj, work.scores.of(obj)):
         return _("No computed slice is left to look at: propagate first, or all are accepted already.")
     return None
 
@@ -165,7 +165,21 @@ def _started(work: Workspace) -> str | None:
 
 
 def _running(work: Workspace) -> str | None:
-    return _("Nothing is under way.") if work.running is None else None
+    return _("Nothing is under way.") if work.running is None and work.scoring is None else None
+
+
+def _not_scoring(work: Workspace) -> str | None:
+    return None if work.scoring is None else _("A review is under way: cancel it or wait for its end first.")
+
+
+def _made_elsewhere(work: Workspace) -> str | None:
+    obj = work.selected_object
+    if obj is None or obj.start is not None or not obj.prompts:
+        return None
+    return _(
+        "The network made this segment and is certain of its slices as the strip shows: press Next doubtful, "
+        "or start from this segment first."
+    )
 
 
 def _objects(work: Workspace) -> str | None:
@@ -191,6 +205,7 @@ _CHECKS: Mapping[Action, tuple[Check, ...]] = {
     Action.LOCK: (_volume, _segment),
     Action.START_FROM_SEGMENT: (*_ON_SEGMENT, _idle),
     Action.SET_REACH: (*_ON_SEGMENT, _idle, _started),
+    Action.REVIEW: (*_ON_SEGMENT, _idle, _not_scoring, _network, _made_elsewhere),
     Action.CLEANUP: _ON_SEGMENT,
     Action.NEXT_DOUBTFUL: (_volume, _segment, _doubtful),
     Action.PREVIOUS_KEY_SLICE: (_volume, _segment, _has_key_slice),

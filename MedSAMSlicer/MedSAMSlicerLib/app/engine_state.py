@@ -143,6 +143,10 @@ class Engine:
             known = self._lives[name] = (axis, self.ready().live(axis))
         return known[1]
 
+    def use_axis(self, axis: SliceAxis) -> None:
+        """Slices along an axis are looked at: their features are among those to let go of."""
+        self._axes.add(axis)
+
     def probe(self, axis: SliceAxis) -> Probe:
         """Return what a slice takes along an axis, measured once."""
         from ..engine.estimate import measure

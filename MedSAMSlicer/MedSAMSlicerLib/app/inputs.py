@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from ..core.errors import MedSAMError, NonLinearTransformError, SessionError
 from ..core.geometry import SliceAxis, VolumeGeometry
+from ..core.scores import Scores
 from ..core.session import Session
 from ..core.translation import tr as _
 from ..io.segmentations import color_of
 from .editing import unused_name
 from .moved_volume import follow_volume
 from .network_inputs import NetworkInputs
-from .persistence import read_state, saved_network, write_state
+from .persistence import read_scores, read_state, saved_network, write_state
 from .ports import Handle, Mask, SceneListener, Segments, SegmentsListener, VolumeListener, Watch
 from .projector import Projector
 from .signals import Signal
@@ -168,6 +169,7 @@ class Inputs:
         if text and work.masks is not None:
             try:
                 work.object_ids.update(read_state(text, work.session, work.masks))
+                work.scores = read_scores(text, work.session)
             except MedSAMError as error:
                 work.show_error(error)
             self._projector.restored()
@@ -206,6 +208,7 @@ class Inputs:
         work.object_ids.clear()
         work.removed_ids.clear()
         work.stale.clear()
+        work.scores = Scores()
         self._projector.start()
         self._network.forget_volume()
         if work.network.state is not NetworkState.NOT_INSTALLED:
@@ -438,7 +441,15 @@ class Inputs:
             return
         has_content = any(obj.prompts or obj.masks for obj in work.session.objects)
         text = (
-            write_state(work.session, work.masks, work.object_ids, work.network, work.window, work.stale)
+            write_state(
+                work.session,
+                work.masks,
+                work.object_ids,
+                work.network,
+                work.window,
+                work.stale,
+                work.scores,
+            )
             if has_content
             else None
         )

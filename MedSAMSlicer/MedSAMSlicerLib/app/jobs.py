@@ -5,15 +5,17 @@ Objects are known to the engine by a name that never changes, so that a renamed 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core.cleanups import Cleanup
-from ..core.errors import InsufficientMemoryError
+from ..core.errors import Cancelled, InsufficientMemoryError
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.input_files import read_prompts
 from ..core.intensity import Window, choose_window, with_contrast
@@ -22,6 +24,10 @@ from ..core.prompts import ObjectPrompts, PromptSet
 from .engine_state import Engine, NetworkChoice, Prepared
 from .state import RunEstimate
 from .worker import IsCancelled, Job
+
+if TYPE_CHECKING:
+    from ..engine.segmenter import VolumeSegmenter
+    from ..engine.slice_scores import SliceScore
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -296,6 +302,71 @@ class CleanJob(Job):
                 if packed != mask:
                     changed[index] = packed
         yield changed
+
+
+@dataclass(frozen=True)
+class SliceScored:
+    """What the network thinks of the mask of a slice; see :class:`..engine.slice_scores.SliceScore`."""
+
+    index: int
+    doubted: float
+    confidence: float
+
+
+@dataclass(eq=False)
+class ScoreRun:
+    """The review of one segment, over several jobs.
+
+    Attributes:
+        axis: the slice axis of its masks.
+        masks: by slice index.
+        wanted: the slices to score.
+        finished: whether all have been.
+        steps, segmenter: how far the worker is, and with what; on the worker only.
+    """
+
+    axis: SliceAxis
+    masks: Mapping[int, PackedMask]
+    wanted: tuple[int, ...]
+    finished: bool = False
+    steps: Iterator[SliceScore] | None = None
+    segmenter: VolumeSegmenter | None = None
+
+
+class ScoreJob(Job):
+    """Score some slices of a segment; the next job goes on from there.
+
+    Args:
+        run: the review.
+        seconds: how long, about.
+    """
+
+    def __init__(self, run: ScoreRun, seconds: float = 0.3) -> None:
+        self._run, self._seconds = run, seconds
+
+    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[SliceScored]:
+        """Yields what was scored.
+
+        Raises:
+            Cancelled: another network or volume was prepared since the review began.
+        """
+        from ..engine.slice_scores import score_slices
+
+        run, segmenter = self._run, tools.ready()
+        tools.stop_filling()
+        if run.steps is None:
+            tools.use_axis(run.axis)
+            run.segmenter = segmenter
+            run.steps = score_slices(segmenter, run.axis, run.masks, run.wanted)
+        if run.segmenter is not segmenter:
+            run.steps = run.segmenter = None
+            raise Cancelled("Another network was prepared.")
+        until = time.perf_counter() + self._seconds
+        for score in run.steps:
+            yield SliceScored(score.index, score.doubted, score.confidence)
+            if time.perf_counter() > until or cancelled():
+                return
+        run.finished, run.steps, run.segmenter = True, None, None
 
 
 # ------------------------------------------------------------------------------------------------------------- inside

@@ -23,6 +23,7 @@ from ..core.masks import MaskState, PackedMask, StoredMask
 from ..core.moving import moved_prompts
 from ..core.overlap import BEFORE_ALL, Claim
 from ..core.prompts import PromptSet
+from ..core.scores import Scores
 from ..core.segment_object import KeyContent, SegmentObject
 from ..core.session import Session
 from ..core.start import Start
@@ -40,6 +41,7 @@ def write_state(
     network: Network,
     window: Window | None,
     stale: set[int],
+    scores: Scores,
 ) -> str:
     """The session as JSON text, with a digest of each slice that was written into a segment."""
     segments = {object_id: segment_id for segment_id, object_id in object_ids.items()}
@@ -74,6 +76,7 @@ def write_state(
                 if stored.barred is not None
             },
             "start": _start(obj),
+            "scores": scores.saved(obj),
             "written": masks.digests(segments.get(obj.id, "")),
             "prompts": json.loads(_prompts(session, obj).to_json()),
         }
@@ -115,6 +118,20 @@ def read_state(text: str, session: Session, masks: Segments) -> dict[str, int]:
             _("The session in the scene cannot be read: {why!r}.").format(why=error)
         ) from error
     return found
+
+
+def read_scores(text: str, session: Session) -> Scores:
+    """The scores that were saved with a session that `read_state` has filled; none where they cannot be read."""
+    scores = Scores()
+    try:
+        there = {obj.id: obj for obj in session.objects}
+        for saved in json.loads(text)["objects"]:
+            obj = there.get(saved["id"])
+            if obj is not None:
+                scores.restore(obj, saved.get("scores", {}))  # sessions of earlier versions have none
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Scores()
+    return scores
 
 
 def saved_network(text: str) -> tuple[str | None, Window | None]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..core.errors import SessionError
 from ..core.masks import MaskState
+from ..core.scores import MaskScore
 from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
 from .extents import extent_mm, middle_of
@@ -23,7 +26,7 @@ class Review:
 
     def __init__(self, work: Workspace) -> None:
         self._work = work
-        self._run: tuple[int, int] | None = None  # object and propagation that `_visited` belongs to
+        self._run: tuple[int, ...] | None = None  # object, propagation and scoring that `_visited` belongs to
         self._visited: set[int] = set()  # slices that were shown since
 
     @property
@@ -32,8 +35,9 @@ class Review:
         obj, session = self._work.selected_object, self._work.session
         if obj is None or session is None or obj.axis is None:
             return ()
-        pending = session.pending_slices(obj.id)
-        return tuple(_state(obj, index, pending) for index in range(session.geometry.slice_count(obj.axis)))
+        pending, scores = session.pending_slices(obj.id), self._work.scores.of(obj)
+        count = session.geometry.slice_count(obj.axis)
+        return tuple(_state(obj, index, pending, scores.get(index)) for index in range(count))
 
     @property
     def shown_index(self) -> int | None:
@@ -47,13 +51,16 @@ class Review:
     def next_doubtful(self) -> int:
         """Show the slice with the most to doubt, then the next with each call, in all views; returns its index."""
         obj = self._along()
-        order = doubtful_slices(obj)
+        order = doubtful_slices(obj, self._work.scores.of(obj))
         if not order:
             raise SessionError(
                 _("No computed slice is left to look at: propagate first, or all are accepted already.")
             )
-        if self._run != (obj.id, obj.propagations):
-            self._run, self._visited = (obj.id, obj.propagations), set()
+        run = obj.id, self._work.scorings, obj.propagations
+        if self._run != run:
+            same = self._run is not None and self._run[:2] == run[:2]
+            self._visited = {index for index in self._visited if same and _is_started(obj, index)}
+            self._run = run
         indices = [index for _doubt, index in order]
         left = [index for index in indices if index not in self._visited]
         if not left:
@@ -132,25 +139,45 @@ class Review:
         return obj
 
 
-def has_doubtful(obj: SegmentObject) -> bool:
-    """Return whether there are computed slices that nobody has seen to."""
-    return bool(_unseen(obj))
+def has_doubtful(obj: SegmentObject, scores: Mapping[int, MaskScore]) -> bool:
+    """Return whether there are slices, computed by the network or scored by it, that nobody has seen to."""
+    return bool(_unseen(obj) or _scored(obj, scores))
 
 
-def doubtful_slices(obj: SegmentObject) -> list[tuple[float, int]]:
-    """Doubted pixels and index of the computed slices that nobody has seen to, those with the most first.
+def doubtful_slices(
+    obj: SegmentObject, scores: Mapping[int, MaskScore] | None = None
+) -> list[tuple[float, int]]:
+    """Doubted pixels and index of the slices that nobody has seen to, those with the most first.
 
     Doubted are (1 - confidence) times the pixels of the mask, or of the larger mask beside an empty slice: a doubt
-    about a large cross-section is worth more of the user's time. Slivers at both ends of the object come last.
+    about a large cross-section is worth more of the user's time. Slivers at both ends of the object come last. Of
+    masks made elsewhere the network's `scores` say how many pixels it doubts.
     """
-    unseen = _unseen(obj)
     areas = {index: stored.mask.count for index, stored in obj.masks.items()}
     slivers = _slivers(areas)
-    found = []
-    for index, confidence in unseen.items():
+    doubted = {index: score.doubted for index, score in _scored(obj, scores or {}).items()}
+    for index, confidence in _unseen(obj).items():
         area = areas[index] or max(areas.get(index - 1, 0), areas.get(index + 1, 0))
-        found.append((index in slivers, -(1.0 - confidence) * area, index))
-    return [(-doubt, index) for _sliver, doubt, index in sorted(found)]
+        doubted[index] = (1.0 - confidence) * area
+    found = sorted((index in slivers, -doubt, index) for index, doubt in doubted.items())
+    return [(-doubt, index) for _sliver, doubt, index in found]
+
+
+def _scored(obj: SegmentObject, scores: Mapping[int, MaskScore]) -> dict[int, MaskScore]:
+    """The scores of slices without prompts that nobody accepted, but of empty ones that seem to be rightly so."""
+    return {
+        index: score
+        for index, score in scores.items()
+        if _is_started(obj, index)
+        and not obj.prompts_on(index)
+        and (not obj.masks[index].mask.is_empty or score.confidence < _DOUBTED_ABSENCE)
+    }
+
+
+def _is_started(obj: SegmentObject, index: int) -> bool:
+    """Return whether a slice has the mask that the object started from."""
+    stored = obj.masks.get(index)
+    return stored is not None and stored.state is MaskState.STARTED
 
 
 def _unseen(obj: SegmentObject) -> dict[int, float]:
@@ -179,11 +206,15 @@ def _slivers(areas: dict[int, int]) -> set[int]:
     return found
 
 
-def _state(obj: SegmentObject, index: int, pending: frozenset[int]) -> SliceState:
+def _state(obj: SegmentObject, index: int, pending: frozenset[int], score: MaskScore | None) -> SliceState:
     stored = obj.masks.get(index)
     confidence = None if stored is None else stored.confidence
+    if confidence is None and score is not None:
+        confidence = score.confidence
     if stored is not None and stored.state is MaskState.STARTED:
-        return SliceState(index, None, SliceMark.NONE if stored.mask.is_empty else SliceMark.STARTED)
+        if stored.mask.is_empty and (confidence is None or confidence >= _DOUBTED_ABSENCE):
+            return SliceState(index, None, SliceMark.NONE)
+        return SliceState(index, confidence, SliceMark.STARTED)
     if stored is not None and stored.is_kept:
         accepted = stored.state is MaskState.ACCEPTED
         return SliceState(index, confidence, SliceMark.ACCEPTED if accepted else SliceMark.EDITED)

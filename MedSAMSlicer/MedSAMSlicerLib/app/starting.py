@@ -19,7 +19,7 @@ class Starting:
 
     def __init__(self, work: Workspace, editing: Editing) -> None:
         self._work, self._editing = work, editing
-        self._chosen_reach: int | None = None  # what the user chose last
+        self.chosen_reach: int | None = None  # what the user chose last
         self._run: tuple[int, int] | None = None  # object and run of the last change of the reach
 
     def start(self, reach: int | None = None) -> None:
@@ -42,7 +42,8 @@ class Starting:
             text = _('"{segment}" is empty: there is no mask to start from.')
             raise SessionError(text.format(segment=obj.name))
         packed = {index: PackedMask.from_array(mask) for index, mask in masks.items()}
-        slices = reach or self._chosen_reach or self._usual_reach(axis)
+        chosen = self.chosen_reach if reach is None else reach
+        slices = self._usual_reach(axis) if chosen is None else chosen
         label = _("Start from {segment}").format(segment=obj.name)
         shape, claim = session.geometry.shape, session.claims.renewed(obj.latest_claim)
 
@@ -69,7 +70,7 @@ class Starting:
             object_id,
             lambda session: session.change(object_id, label, lambda value: with_reach(value, reach), run),
         )
-        self._chosen_reach = reach
+        self.chosen_reach = reach
 
     @property
     def reach(self) -> int | None:

@@ -49,6 +49,7 @@ class Action(enum.Enum):
     LOCK = "lock"
     START_FROM_SEGMENT = "start from segment"
     SET_REACH = "set reach"
+    REVIEW = "review"
     CLEANUP = "cleanup"
     NEXT_DOUBTFUL = "next doubtful"
     PREVIOUS_KEY_SLICE = "previous key slice"

@@ -1,4 +1,4 @@
-"""The command line: `medsamslicer segment | video | propose | models | demo | web | batch | benchmark | train`.
+"""The command line: `medsamslicer segment | video | propose | review | models | demo | web`, and the laboratory's.
 
 A command is a module with `add_parser(subparsers) -> ArgumentParser` and `run(arguments) -> int`. Such modules import
 torch and numpy only while they run, so that `medsamslicer --help` answers at once. The web page and the commands of the
@@ -24,7 +24,9 @@ from .exit_codes import FAILED, OK, USAGE, UsageError
 from .process import EndingSignals, sturdy_streams
 
 _LIBRARY = __name__.partition(".")[0]
-_COMMANDS = tuple(f"{__name__}.{name}" for name in ("segment", "video", "propose", "models", "demo"))
+_COMMANDS = tuple(
+    f"{__name__}.{name}" for name in ("segment", "video", "propose", "review", "models", "demo")
+)
 _LABORATORY = tuple(f"{_LIBRARY}.lab.cli.{name}" for name in ("batch", "benchmark", "train"))
 _WEB = (f"{_LIBRARY}.web.command",)
 _HELP_WIDTH = 120

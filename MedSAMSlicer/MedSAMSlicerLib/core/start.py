@@ -33,7 +33,7 @@ class Start:
 
     Attributes:
         masks: by slice index; slices without the object are left out.
-        reach: slices to either side of a prompt that its correction may change.
+        reach: slices to either side of a prompt that its correction may change; 0 = its own slice alone.
         claim: how the masks come to voxels that another segment has.
     """
 
@@ -65,7 +65,7 @@ def started(
         reach, claim: see :class:`Start`.
 
     Raises:
-        SessionError: no mask holds anything, a slice does not exist, or `reach` is below 1.
+        SessionError: no mask holds anything, a slice does not exist, or `reach` is below 0.
     """
     _check_reach(reach)
     count = shape[int(axis)]
@@ -144,7 +144,7 @@ def with_reach(obj: SegmentObject, reach: int) -> SegmentObject:
     """A started object whose corrections reach farther, or less far.
 
     Raises:
-        SessionError: the object did not start from masks, or `reach` is below 1.
+        SessionError: the object did not start from masks, or `reach` is below 0.
     """
     _check_reach(reach)
     if obj.start is None:
@@ -224,5 +224,5 @@ def _mask_of_start(obj: SegmentObject, index: int) -> StoredMask:
 
 
 def _check_reach(reach: int) -> None:
-    if reach < 1:
-        raise SessionError(f"A correction reaches 1 slice at least, not {reach}.")
+    if reach < 0:
+        raise SessionError(f"A correction changes 0 slices or more to either side, not {reach}.")

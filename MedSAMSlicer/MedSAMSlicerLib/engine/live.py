@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
+from typing import TypeVar
 
 import torch
 
@@ -23,6 +24,7 @@ from .slice_mask import SliceMask
 from .view import FrameView
 from .volume.evidence import Barred
 
+Step = TypeVar("Step")
 Settings = Callable[[], AbstractContextManager[None]]
 """Makes the context in which the network computes; it is left whenever a result is handed out."""
 
@@ -188,7 +190,7 @@ class LiveSegmentation:
             self._seconds += time.perf_counter() - began - spent
 
 
-def stepwise(events: Generator[Event, None, None], settings: Settings) -> Iterator[Event]:
+def stepwise(events: Generator[Step, None, None], settings: Settings) -> Iterator[Step]:
     """Run a generator inside `settings` and without gradients, but hand out its results outside of both.
 
     Torch's settings hold for the whole process, so they must not outlast the step that needs them.

@@ -49,6 +49,26 @@ def read_label(path: str | Path, geometry: VolumeGeometry) -> npt.NDArray[np.int
     return result
 
 
+def read_mask(path: str | Path, geometry: VolumeGeometry, label: str | None = None) -> npt.NDArray[np.bool_]:
+    """One segment of a label file on the grid of a volume, (K, J, I).
+
+    Args:
+        path, geometry: as for :func:`read_label`.
+        label: its value, or its name where the file names its segments; None = the only one there is.
+
+    Raises:
+        VolumeError, GeometryError: as :func:`read_label`, and when it does not tell which of several labels is meant.
+    """
+    path = Path(path)
+    with telling(path):
+        image = open_image(path)
+        result, outside = _labels(image, geometry)
+        value = _value_of(image, result, label, None)
+    if outside:
+        raise GeometryError(f"{path} does not fit the volume: some of its labels lie outside it.")
+    return np.asarray(result != 0 if value is None else result == value)
+
+
 def read_slice_mask(
     path: str | Path,
     geometry: VolumeGeometry,

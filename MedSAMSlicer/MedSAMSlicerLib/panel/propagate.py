@@ -59,8 +59,12 @@ class PropagateSection:
         self._context.attempt(lambda: self._context.controller.runs.propagate(all_segments=every))
 
     def cancel(self) -> None:
-        """End the propagation; the button says so at once."""
-        self._cancelling = self._context.attempt(self._context.controller.runs.cancel)
+        """End the propagation, or else the review; the button says so at once."""
+        controller = self._context.controller
+        runs_first = controller.runs.busy or not controller.scoring.busy
+        self._cancelling = self._context.attempt(
+            controller.runs.cancel if runs_first else controller.scoring.cancel
+        )
         self._show_progress()
 
     # ------------------------------------------------------------------------------------------------------- range
@@ -113,8 +117,9 @@ class PropagateSection:
 
     def _show_progress(self) -> None:
         ui, controller = self._context.ui, self._context.controller
-        progress = controller.runs.progress
-        busy = controller.runs.busy
+        propagating = controller.runs.busy
+        progress = controller.runs.progress if propagating else controller.scoring.progress
+        busy = propagating or controller.scoring.busy
         self._cancelling = self._cancelling and busy
         ui.cancelButton.text = _("Cancelling...") if self._cancelling else _("Cancel")
         if self._cancelling:
@@ -122,7 +127,7 @@ class PropagateSection:
         ui.progressBar.setVisible(busy)
         ui.estimateLabel.setVisible(not busy)
         ui.cancelButton.setVisible(busy)
-        ui.propagateButton.setVisible(not busy)
+        ui.propagateButton.setVisible(not propagating)
         if not busy:
             return
         if progress is None:

@@ -153,12 +153,16 @@ def next_step(controller: Controller) -> str:
         return controller.network.failure
     if controller.runs.busy:
         return _("Watch the mask grow. Cancel leaves the segment as it was before.")
+    if controller.scoring.busy:
+        return _("The network looks at each slice; no voxel changes. Cancel keeps what was found so far.")
     if controller.editing.placing is not None:
         return _placing_step(controller.editing.placing)
     marks = {state.state for state in controller.review.slices}
     if controller.changes.shown:
         return _("Green was added, magenta was removed: keep the changes or revert them.")
     if SliceMark.STARTED in marks and not marks & {SliceMark.PROMPTED, SliceMark.PREDICTED}:
+        if controller.reason(Action.NEXT_DOUBTFUL) is None:
+            return _("Go through the doubtful slices: correct one with a prompt, or accept it.")
         return _("Go to a slice that is wrong and correct it with a prompt: a box, or a point for a detail.")
     if not marks & {SliceMark.PROMPTED, SliceMark.PREDICTED, SliceMark.ACCEPTED, SliceMark.EDITED}:
         return _("Choose a prompt tool and click on the organ in a slice view.")

@@ -2,8 +2,8 @@
 
 One bar for each slice, as high as the network is certain and colored from orange (doubtful) to light blue (certain),
 two colors that people with any common color blindness tell apart. No bar: nothing was found there, or, with a thin
-line, nothing was computed yet. A low gray bar: the mask that the segment started from. White under a bar: the user
-accepted it. A diamond: the user prompted it. A white frame: the slice in view.
+line, nothing was computed yet. A low gray bar: the mask that the segment started from, before it was reviewed. White
+under a bar: the user accepted it. A diamond: the user prompted it. A white frame: the slice in view.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def blocks(
 
 
 def _bar(state: SliceState, left: int, width: int, slice_range: tuple[int, int] | None) -> list[Rectangle]:
-    if state.state is SliceMark.STARTED:
+    if state.state is SliceMark.STARTED and state.confidence is None:
         return [Rectangle(left, (_TOP + _BOTTOM) // 2, width, _BOTTOM - (_TOP + _BOTTOM) // 2, STARTED)]
     kept = state.state in (SliceMark.ACCEPTED, SliceMark.EDITED)
     under = [Rectangle(left, _BOTTOM + 1, width, 2, KEPT)] if kept else []

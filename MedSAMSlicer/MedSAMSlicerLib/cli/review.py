@@ -1,0 +1,126 @@
+"""`medsamslicer review`: which slices of a segmentation that somebody made should be looked at first."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import MedSAMError
+from ..core.tiers import TIERS
+from ..models.registry import BUNDLED_ID, Registry
+from .argument_types import positive, split_label, threads
+from .exit_codes import OK
+from .models import loads
+from .segment import read_input_volume
+from .terminal import UNTRIED_DEVICES, ProgressBar, confirmation, warn
+
+if TYPE_CHECKING:
+    from ..core.masks import PackedMask
+    from ..engine.slice_scores import SliceScore
+
+_DESCRIPTION = """Score the slices of a segmentation, whoever made it: the most doubtful first.
+
+The network draws each slice again from the masks on the slices beside it. Pixels on which both drawings agree against
+the mask are doubted in full, those of one drawing in part. Nothing is changed or written."""
+
+_EPILOG = """examples:
+  medsamslicer review ct.nii.gz --mask total.nii.gz,5
+  medsamslicer review ct.nii.gz --mask organs.seg.nrrd,spleen --most 5
+  medsamslicer review mr.nrrd --mask tumor.nii.gz --model sam2.1-small --json"""
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Declare the command."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "review",
+        help="find likely faults in a segmentation",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("volume", type=Path, metavar="VOLUME")
+    parser.add_argument(
+        "--mask",
+        required=True,
+        metavar="FILE[,LABEL]",
+        help="label image, and the value or name of its segment",
+    )
+    parser.add_argument("--axis", choices=("k", "j", "i"), default="k", help="array axis (default: k)")
+    parser.add_argument("--most", type=positive, metavar="N", help="show so many slices (default: all)")
+    parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID, where a folder holds several")
+    parser.add_argument("--spacing", metavar="X,Y[,Z]", help="mm, where a DICOM series does not tell")
+    network = parser.add_argument_group("network")
+    network.add_argument("--model", metavar="NAME|FILE", help=f"checkpoint (default: {BUNDLED_ID})")
+    network.add_argument("--yes", action="store_true", help="use a checkpoint whose hash is not known yet")
+    network.add_argument("--device", default="auto", help=f"as for segment; {UNTRIED_DEVICES}")
+    network.add_argument("--tier", choices=("auto", *TIERS), default="auto")
+    network.add_argument("--threads", type=threads, metavar="N", help="CPU threads")
+    network.add_argument("--window", default="auto", help="gray values, as for segment (default: auto)")
+    parser.add_argument("--json", action="store_true", help="print the slices as JSON")
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
+    from ..core.geometry import SliceAxis
+    from ..core.intensity import choose_window
+    from ..core.masks import slices_of
+    from ..engine.devices import chosen_device
+    from ..engine.segmenter import VolumeSegmenter
+    from ..engine.slice_scores import score_slices, slices_to_score
+    from ..io.labels import read_mask
+    from ..sam2.checkpoint import load_named
+
+    volume = read_input_volume(arguments.volume, arguments.series, arguments.spacing)
+    for sentence in volume.warnings:
+        warn(sentence)
+    path, label = split_label(arguments.mask)
+    axis = SliceAxis.parse(arguments.axis)
+    masks = slices_of(read_mask(path, volume.geometry, label), axis)
+    count = len(slices_to_score(masks, volume.geometry.slice_count(axis)))
+    if not masks:
+        raise MedSAMError(f"{arguments.mask} holds no mask: there is nothing to review.")
+    file = Registry.from_environment().open(arguments.model or BUNDLED_ID, confirmation(arguments.yes), loads)
+    segmenter = VolumeSegmenter(
+        volume.array,
+        volume.geometry,
+        load_named(file.path, file.checkpoint.config),
+        choose_window(volume.array, arguments.window, volume.modality, warn),
+        tier=None if arguments.tier == "auto" else arguments.tier,
+        device=chosen_device(arguments.device),
+        threads=arguments.threads,
+        volume_stage="off",
+    )
+    scores = []
+    with ProgressBar("reviewing") as bar:
+        for score in score_slices(segmenter, axis, masks):
+            scores.append(score)
+            bar.update(len(scores), count, f"slice {score.index}")
+    scores.sort(key=lambda score: (-score.doubted, score.index))
+    _show(scores[: arguments.most], masks, arguments.json)
+    return OK
+
+
+def _show(scores: list[SliceScore], masks: dict[int, PackedMask], as_json: bool) -> None:
+    """Print the slices in the order of their doubt."""
+    rows = [
+        {
+            "slice": score.index,
+            "doubted": round(float(score.doubted), 1),
+            "confidence": round(float(score.confidence), 3),
+            "pixels": masks[score.index].count if score.index in masks else 0,
+        }
+        for score in scores
+    ]
+    if as_json:
+        sys.stdout.write(json.dumps({"slices": rows}, indent=1) + "\n")
+        return
+    sys.stdout.write("slice  doubted pixels  mask pixels  confidence\n")
+    for row in rows:
+        sys.stdout.write(
+            f"{row['slice']:5d}  {row['doubted']:14.1f}  {row['pixels']:11d}  {row['confidence']:10.2f}\n"
+        )

@@ -1,0 +1,84 @@
+"""What a network thinks of masks that it did not draw, slice by slice: a hint where to look first.
+
+Scores are no part of the history: a score counts as long as its slice has the mask that was scored, whatever step of
+undo brought that mask, and as long as nobody computed or accepted another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .masks import MaskState, PackedMask
+
+if TYPE_CHECKING:
+    from .segment_object import SegmentObject
+
+_SCORED = (MaskState.STARTED, MaskState.ACCEPTED)
+
+
+@dataclass(frozen=True)
+class MaskScore:
+    """The score of the mask of one slice.
+
+    Attributes:
+        mask: that was scored.
+        doubted: its pixels, or those beside it, that are doubted.
+        confidence: 0..1.
+        beside: the masks below and above that it was compared with; None = not known, such as in a saved session.
+    """
+
+    mask: PackedMask
+    doubted: float
+    confidence: float
+    beside: tuple[PackedMask | None, PackedMask | None] | None = None
+
+
+@dataclass
+class Scores:
+    """The scores of all objects of a session, by object and slice index."""
+
+    _found: dict[int, dict[int, MaskScore]] = field(default_factory=dict)
+
+    def put(self, object_id: int, index: int, score: MaskScore) -> None:
+        """Keep the score of a slice in place of an earlier one."""
+        self._found.setdefault(object_id, {})[index] = score
+
+    def of(self, obj: SegmentObject) -> dict[int, MaskScore]:
+        """The scores that count, by slice index: of masks that the object started from and still has."""
+        found = {}
+        for index, score in self._found.get(obj.id, {}).items():
+            stored = obj.masks.get(index)
+            if stored is not None and stored.state in _SCORED and stored.mask == score.mask:
+                found[index] = score
+        return found
+
+    def outdated(self, obj: SegmentObject, indices: Iterable[int]) -> list[int]:
+        """Those of some slices that have no score, or one that was made beside other masks."""
+        known, masks = self.of(obj), {index: stored.mask for index, stored in obj.masks.items()}
+        return [
+            index
+            for index in indices
+            if index not in known or known[index].beside != (masks.get(index - 1), masks.get(index + 1))
+        ]
+
+    def outdate(self) -> None:
+        """Let all be made again when they are asked for, since another network looks now; until then they count."""
+        for scores in self._found.values():
+            for index, score in scores.items():
+                scores[index] = MaskScore(score.mask, score.doubted, score.confidence)
+
+    def saved(self, obj: SegmentObject) -> dict[str, list[float]]:
+        """The scores that count, for a file: doubted pixels and confidence by slice index."""
+        return {
+            str(index): [round(score.doubted, 2), round(score.confidence, 4)]
+            for index, score in self.of(obj).items()
+        }
+
+    def restore(self, obj: SegmentObject, saved: Mapping[str, list[float]]) -> None:
+        """Take in what `saved` gave, for the masks that the object has now."""
+        for key, (doubted, confidence) in saved.items():
+            stored = obj.masks.get(int(key))
+            if stored is not None and stored.state in _SCORED:
+                self.put(obj.id, int(key), MaskScore(stored.mask, float(doubted), float(confidence)))

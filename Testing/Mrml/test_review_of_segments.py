@@ -1,0 +1,189 @@
+"""Review of a segment that another program made, on the real scene with the bundled network."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from Testing.faults import spoilt
+
+from MedSAMSlicerLib.app.state import Action, SliceMark
+from MedSAMSlicerLib.core.errors import SessionError
+
+from .controllers import LEFT, SHAPE, Driver
+
+pytestmark = pytest.mark.slicer
+WRONG = (4, 7, 10)
+
+
+def made_elsewhere(driver: Driver) -> npt.NDArray[np.bool_]:
+    """A segmentation with a spoilt segment, chosen in the module; returns its voxels (K, J, I)."""
+    mask = spoilt(LEFT, WRONG)
+    util, scene = driver.mrml.slicer.util, driver.mrml.scene
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "from elsewhere")
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(driver.volume)
+    node.GetSegmentation().AddEmptySegment("organ", "organ")
+    util.updateSegmentBinaryLabelmapFromArray(mask.astype(np.uint8), node, "organ", driver.volume)
+    driver.ready().controller.inputs.set_segmentation(node)
+    driver.settle()
+    return mask
+
+
+def test_spoilt_slices_are_the_first_that_next_doubtful_visits_and_no_voxel_changes(driver: Driver) -> None:
+    before, controller = made_elsewhere(driver), driver.controller
+    assert controller.reason(Action.NEXT_DOUBTFUL) is not None
+    controller.scoring.review()
+    assert controller.scoring.busy
+    assert controller.reason(Action.CANCEL) is None
+    assert "under way" in (controller.reason(Action.REVIEW) or "")
+    driver.settle()
+    assert not controller.scoring.busy
+    assert "was reviewed: slice" in driver.texts[-1]
+    assert np.array_equal(driver.mask(), before)
+    assert controller.history.undo_label == "Start from organ"
+    assert {controller.review.next_doubtful() for _ in WRONG} == {*WRONG}
+    strip = controller.review.slices
+    assert all(strip[index].confidence is not None for index in range(2, 13))
+    assert all(strip[index].state is SliceMark.STARTED for index in WRONG)
+
+
+def test_correction_changes_only_its_gap_and_the_difference_is_shown(driver: Driver) -> None:
+    before, controller = made_elsewhere(driver), driver.controller
+    controller.scoring.review()
+    driver.settle()
+    assert controller.starting.reach == 0
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    controller.runs.propagate()
+    driver.settle()
+    others = [index for index in range(SHAPE[0]) if index != 7]
+    assert np.array_equal(driver.mask()[others], before[others])
+    changes = controller.changes.last
+    assert changes is not None
+    assert changes.added > 0
+    assert changes.slices == (7,)
+    controller.changes.show(True)
+    assert controller.changes.shown
+    assert {controller.review.next_doubtful() for _ in (4, 10)} == {4, 10}
+
+
+def test_second_review_scores_only_what_lies_beside_changed_masks(driver: Driver) -> None:
+    before, controller = made_elsewhere(driver), driver.controller
+    controller.scoring.review()
+    driver.settle()
+    controller.starting.set_reach(1)
+    driver.say(driver.box(6, 8, 14, 27, 35))
+    driver.settle()
+    controller.runs.propagate()
+    driver.settle()
+    assert not np.array_equal(driver.mask()[7], before[7])
+    controller.scoring.review()
+    assert controller.scoring.progress is not None
+    assert controller.scoring.progress.total == 1 + (not np.array_equal(driver.mask()[5], before[5]))
+    driver.settle()
+    controller.scoring.review()
+    assert not controller.scoring.busy
+
+
+def test_accepted_slices_are_not_visited_again_and_visited_ones_not_after_a_propagation(
+    driver: Driver,
+) -> None:
+    made_elsewhere(driver)
+    controller = driver.controller
+    controller.scoring.review()
+    driver.settle()
+    first, second = controller.review.next_doubtful(), controller.review.next_doubtful()
+    controller.editing.accept_slice(first)
+    controller.starting.set_reach(1)
+    driver.say(driver.point(7, 17, 29))
+    driver.settle()
+    controller.runs.propagate()
+    driver.settle()
+    states = {state.index for state in controller.review.slices if state.state is SliceMark.STARTED}
+    seen = [controller.review.next_doubtful() for _ in states]
+    assert first not in seen
+    assert second not in seen[:2]
+
+
+def test_undo_and_a_saved_session_keep_the_scores_and_other_masks_have_none(driver: Driver) -> None:
+    made_elsewhere(driver)
+    controller = driver.controller
+    controller.scoring.review()
+    driver.settle()
+    scored = controller.review.slices
+    driver.say(driver.point(7, 17, 29))
+    driver.settle()
+    assert controller.review.slices[7] != scored[7]
+    controller.history.undo()
+    driver.settle()
+    assert controller.review.slices == scored
+    controller.inputs.set_volume(None)
+    controller.inputs.set_volume(driver.volume)
+    driver.settle()
+    again = controller.review.slices
+    assert [each.state for each in again] == [each.state for each in scored]
+    for one, other in zip(again, scored, strict=True):
+        assert one.confidence == pytest.approx(other.confidence, abs=1e-4)
+    assert {controller.review.next_doubtful() for _ in WRONG} == {*WRONG}
+
+
+def test_review_gives_way_to_previews_and_propagation_and_can_be_cancelled(driver: Driver) -> None:
+    before, controller = made_elsewhere(driver), driver.controller
+    controller.starting.start(reach=1)
+    driver.say(driver.point(7, 17, 29))
+    driver.settle()
+    controller.scoring.review()
+    controller.runs.propagate()
+    driver.until(lambda: not controller.runs.busy)
+    driver.settle()
+    assert not controller.scoring.busy
+    assert controller.changes.last is not None
+    controller.editing.remove_prompts()
+    driver.settle()
+    assert np.array_equal(driver.mask(), before)
+    controller.scoring.review()
+    controller.scoring.cancel()
+    driver.settle()
+    assert "was cancelled" in driver.texts[-1]
+    with pytest.raises(SessionError, match="Nothing is under way"):
+        controller.scoring.cancel()
+
+
+def test_review_ends_with_its_segment_and_its_session(driver: Driver) -> None:
+    made_elsewhere(driver)
+    controller = driver.controller
+    controller.scoring.review()
+    controller.inputs.masks.remove(controller.inputs.segment_id)
+    driver.settle()
+    assert not controller.scoring.busy
+    controller.history.undo()
+    driver.settle()
+    controller.scoring.review()
+    controller.inputs.set_volume(None)
+    assert not controller.scoring.busy
+    driver.settle()
+
+
+def test_another_network_ends_a_review_and_the_next_one_scores_all_again(driver: Driver) -> None:
+    made_elsewhere(driver)
+    controller = driver.controller
+    controller.scoring.review()
+    controller.network.set_window("100,300")
+    driver.settle()
+    assert not controller.scoring.busy
+    assert any("another network or window" in text for text in driver.texts)
+    controller.scoring.review()
+    assert controller.scoring.progress is not None
+    assert controller.scoring.progress.total == 13
+    driver.settle()
+
+
+def test_segment_of_the_network_is_not_reviewed_and_an_empty_one_says_so(driver: Driver) -> None:
+    controller = driver.prompted().controller
+    assert "press Next doubtful" in (controller.reason(Action.REVIEW) or "")
+    with pytest.raises(SessionError, match="The network made this segment"):
+        controller.scoring.review()
+    controller.inputs.add_segment("empty")
+    with pytest.raises(SessionError, match='"empty" is empty'):
+        controller.scoring.review()
