@@ -41,6 +41,7 @@ def test_three_spoilt_slices_come_first_and_one_is_corrected_while_the_others_st
     user.press("reviewButton")
     user.until(user.ui.progressBar.isVisible)
     assert user.ui.cancelButton.isVisible()
+    assert not user.ui.propagateButton.isVisible()
     assert not user.ui.reviewButton.enabled
     user.picture("review-under-way")
     user.settled()

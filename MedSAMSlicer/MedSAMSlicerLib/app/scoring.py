@@ -76,6 +76,7 @@ class Scoring:
         work.scoring = obj.id
         work.scorings += 1
         self._go_on()
+        work.show_message(_('"{segment}" is reviewed: no voxel changes by that.').format(segment=obj.name))
         work.notify(Topic.RUN)
 
     def cancel(self) -> None:

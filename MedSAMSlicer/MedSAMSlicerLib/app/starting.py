@@ -51,12 +51,12 @@ class Starting:
             return started(value, packed, axis, shape, slices, claim)
 
         self._editing.change(object_id, lambda session: session.change(object_id, label, change))
-        work.show_message(
-            _(
-                '"{segment}" stays as it is. Correct a slice with a prompt: only the {reach} slices to either side of '
-                "it are then computed again."
-            ).format(segment=obj.name, reach=slices)
+        wide = _(
+            '"{segment}" stays as it is. Correct a slice with a prompt: only the {reach} slices to either side of '
+            "it are then computed again."
         )
+        narrow = _('"{segment}" stays as it is. Correct a slice with a prompt: only that slice changes.')
+        work.show_message((wide if slices else narrow).format(segment=obj.name, reach=slices))
 
     def set_reach(self, reach: int) -> None:
         """Let corrections of a segment that was taken as a start change `reach` slices to either side."""

@@ -127,7 +127,7 @@ class PropagateSection:
         ui.progressBar.setVisible(busy)
         ui.estimateLabel.setVisible(not busy)
         ui.cancelButton.setVisible(busy)
-        ui.propagateButton.setVisible(not propagating)
+        ui.propagateButton.setVisible(not busy)  # no room for both; its shortcut goes on working in a review
         if not busy:
             return
         if progress is None:
