@@ -53,13 +53,11 @@ class Controller:
         network: window, checkpoint, device, arithmetic, what happens where masks meet.
         editing: prompts, locks, clean-up, masks of the user.
         runs, growing: propagation, when it is asked for and by itself after each prompt.
-        history: undo and redo.
         review: the slices of the selected segment.
         changes: what the last run changed.
-        starting: corrections of a segment that was made elsewhere.
-        scoring: which slices of such a segment the network doubts.
+        starting, scoring: corrections of a segment that was made elsewhere, and which of its slices are doubtful.
         lesions: many lesions, one segment each.
-        files: prompts to files and back.
+        history, files: undo and redo; prompts to files and back.
     """
 
     def __init__(
@@ -82,17 +80,14 @@ class Controller:
         self.history = UndoRedo(work, projector, self.runs)
         self.review = Review(work)
         self.starting = Starting(work, self.editing)
-        self.scoring = Scoring(work, self.starting)
+        self.scoring = Scoring(work, self.starting, self.inputs, self.network)
         self.lesions = LesionRound(work, projector, self.editing, self.inputs, self.runs, self.review)
         self.files = PromptFiles(work, projector, self.inputs.ensure_segmentation)
         self.network.ready.connect(previews.ask_again)
         self.inputs.segment_selected.connect(self.editing.segment_selected)
-        self.network.ready.connect(self.scoring.network_ready)
         self.inputs.object_removed.connect(self.runs.prompts_changed)
-        self.inputs.object_removed.connect(self.scoring.object_removed)
         for forget in (self.editing.forget, self.runs.abandon, self.changes.forget, previews.forget):
             self.inputs.session_ends.connect(forget)
-        self.inputs.session_ends.connect(self.scoring.abandon)
         self.editing.prompts_changed.connect(self.runs.prompts_changed)
         self.runs.finished.connect(self.changes.run_finished)
         self.inputs.restore()

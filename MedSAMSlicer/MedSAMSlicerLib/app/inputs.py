@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..core.errors import MedSAMError, NonLinearTransformError, SessionError
 from ..core.geometry import SliceAxis, VolumeGeometry
-from ..core.scores import Scores
+from ..core.scores import MaskScores
 from ..core.session import Session
 from ..core.translation import tr as _
 from ..io.segmentations import color_of
@@ -208,7 +208,7 @@ class Inputs:
         work.object_ids.clear()
         work.removed_ids.clear()
         work.stale.clear()
-        work.scores = Scores()
+        work.scores = MaskScores()
         self._projector.start()
         self._network.forget_volume()
         if work.network.state is not NetworkState.NOT_INSTALLED:

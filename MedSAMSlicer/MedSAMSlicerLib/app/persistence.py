@@ -23,7 +23,7 @@ from ..core.masks import MaskState, PackedMask, StoredMask
 from ..core.moving import moved_prompts
 from ..core.overlap import BEFORE_ALL, Claim
 from ..core.prompts import PromptSet
-from ..core.scores import Scores
+from ..core.scores import MaskScores
 from ..core.segment_object import KeyContent, SegmentObject
 from ..core.session import Session
 from ..core.start import Start
@@ -41,7 +41,7 @@ def write_state(
     network: Network,
     window: Window | None,
     stale: set[int],
-    scores: Scores,
+    scores: MaskScores,
 ) -> str:
     """The session as JSON text, with a digest of each slice that was written into a segment."""
     segments = {object_id: segment_id for segment_id, object_id in object_ids.items()}
@@ -120,9 +120,9 @@ def read_state(text: str, session: Session, masks: Segments) -> dict[str, int]:
     return found
 
 
-def read_scores(text: str, session: Session) -> Scores:
+def read_scores(text: str, session: Session) -> MaskScores:
     """The scores that were saved with a session that `read_state` has filled; none where they cannot be read."""
-    scores = Scores()
+    scores = MaskScores()
     try:
         there = {obj.id: obj for obj in session.objects}
         for saved in json.loads(text)["objects"]:
@@ -130,7 +130,7 @@ def read_scores(text: str, session: Session) -> Scores:
             if obj is not None:
                 scores.restore(obj, saved.get("scores", {}))  # sessions of earlier versions have none
     except (ValueError, KeyError, TypeError, AttributeError):
-        return Scores()
+        return MaskScores()
     return scores
 
 

@@ -14,7 +14,9 @@ from ..core.scores import MaskScore
 from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
 from .enabled import reason
+from .inputs import Inputs
 from .jobs import ScoreJob, ScoreRun, SliceScored
+from .network_inputs import NetworkInputs
 from .review import doubtful_slices
 from .starting import Starting
 from .state import Action, RunProgress, Topic
@@ -23,15 +25,18 @@ from .workspace import Workspace
 
 
 class Scoring:
-    """Scores the slices of the selected segment, one review at a time."""
+    """MaskScores the slices of the selected segment, one review at a time."""
 
-    def __init__(self, work: Workspace, starting: Starting) -> None:
+    def __init__(self, work: Workspace, starting: Starting, inputs: Inputs, network: NetworkInputs) -> None:
         self._work, self._starting = work, starting
         self._run: ScoreRun | None = None
         self._ticket: Ticket | None = None
         self._done = 0
         self._began = 0.0
         work.closing.connect(self.abandon)
+        inputs.session_ends.connect(self.abandon)
+        inputs.object_removed.connect(self._object_removed)
+        network.ready.connect(self._network_ready)
 
     @property
     def busy(self) -> bool:
@@ -97,12 +102,12 @@ class Scoring:
             self._work.worker.cancel(self._ticket)
         self._work.notify(Topic.RUN)
 
-    def object_removed(self, object_id: int) -> None:
+    def _object_removed(self, object_id: int) -> None:
         """A segment was deleted: its review ends."""
         if self._work.scoring == object_id:
             self.abandon()
 
-    def network_ready(self) -> None:
+    def _network_ready(self) -> None:
         """Another network, or another window: scores count until they are asked for again, a review begins again."""
         self._work.scores.outdate()
 

@@ -15,7 +15,7 @@ from ..core.cleanups import Cleanup
 from ..core.errors import MedSAMError, ObjectError, SessionError
 from ..core.geometry import VolumeGeometry
 from ..core.intensity import Window
-from ..core.scores import Scores
+from ..core.scores import MaskScores
 from ..core.segment_object import SegmentObject
 from ..core.session import Session
 from ..core.translation import tr as _
@@ -129,7 +129,7 @@ class Workspace:
         )
         self.running: frozenset[int] | None = None  # the objects of the propagation under way; propagation
         self.before_runs: dict[int, tuple[int, SegmentObject]] = {}  # by object, run and how it was; changes
-        self.scores = Scores()  # of masks made elsewhere; scoring, inputs
+        self.scores = MaskScores()  # of masks made elsewhere; scoring, inputs
         self.scorings = 0  # how many times scores were asked for; scoring
         self.scoring: int | None = None  # the object whose slices are scored now; scoring
         self._changed: Signal[[Topic]] = Signal()

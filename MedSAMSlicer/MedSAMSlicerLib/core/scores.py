@@ -36,7 +36,7 @@ class MaskScore:
 
 
 @dataclass
-class Scores:
+class MaskScores:
     """The scores of all objects of a session, by object and slice index."""
 
     _found: dict[int, dict[int, MaskScore]] = field(default_factory=dict)
