@@ -15,7 +15,6 @@ import SimpleITK as sitk
 from Testing.small_networks import SMALL
 
 torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
 
 from MedSAMSlicerLib.cli import main  # noqa: E402
 from MedSAMSlicerLib.core.errors import CheckpointError, MedSAMError  # noqa: E402
@@ -45,6 +44,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> object:
     tokens += [f"{letter}</w>" for letter in string.ascii_lowercase]
     (folder / "vocab.json").write_text(json.dumps({token: n for n, token in enumerate(tokens)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
+    transformers = pytest.importorskip("transformers")
     return transformers.CLIPTokenizer(
         str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=16
     )
@@ -54,6 +54,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> object:
 def detector(tokenizer: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("owlvit")
     torch.manual_seed(0)
+    transformers = pytest.importorskip("transformers")
     config = transformers.OwlViTConfig(text_config=TEXT, vision_config=VISION, projection_dim=16)
     transformers.OwlViTForObjectDetection(config).save_pretrained(folder)
     images = transformers.OwlViTImageProcessor(size={"height": 32, "width": 32})
@@ -65,6 +66,7 @@ def detector(tokenizer: object, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def clip(tokenizer: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clip")
     torch.manual_seed(0)
+    transformers = pytest.importorskip("transformers")
     config = transformers.CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=16)
     transformers.CLIPModel(config).save_pretrained(folder)
     sizes = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
@@ -89,6 +91,7 @@ def test_a_detector_gives_the_boxes_of_its_own_processor_for_each_word(
     found = model.boxes(IMAGE, WORDS)
     assert found
     assert {each.word for each in found} <= set(WORDS)
+    transformers = pytest.importorskip("transformers")
     theirs = transformers.OwlViTForObjectDetection.from_pretrained(detector).eval()
     processor = transformers.OwlViTProcessor.from_pretrained(detector)
     inputs = processor(images=IMAGE, text=[list(WORDS)], return_tensors="pt")

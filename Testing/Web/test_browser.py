@@ -5,6 +5,7 @@ Needs Playwright's client and a Chromium of the system (`apt-get install chromiu
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -20,7 +21,8 @@ from MedSAMSlicerLib.io.labels import read_label
 from .conftest import GEOMETRY, SHAPE, body, dice
 from .running_server import RunningServer, running_server
 
-pytest.importorskip("gradio", reason="Gradio is not installed: pip install '.[web]'")
+if importlib.util.find_spec("gradio") is None:  # importing it takes seconds, and the server does
+    pytest.skip("Gradio is not installed: pip install '.[web]'", allow_module_level=True)
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright's client is not installed")
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,6 @@ import pytest
 
 from .running_server import running_server
 
-pytest.importorskip("gradio", reason="Gradio is not installed: pip install '.[web]'")
 mcp = pytest.importorskip("mcp", reason="the package mcp is not installed: pip install 'gradio[mcp]'")
 
 

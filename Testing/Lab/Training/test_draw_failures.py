@@ -22,7 +22,7 @@ DOCS = Path(__file__).resolve().parents[3] / "docs"
 def test_the_pictures_are_drawn(tmp_path: Path) -> None:
     if not draw_failures.CHECKPOINT.is_file():
         pytest.skip("the bundled network has not been trained yet")
-    drawn = draw_failures.draw(tmp_path, scenes=4)
+    drawn = draw_failures.draw(tmp_path, scenes=2)
     assert drawn
     assert {path.name for path in drawn} <= {kind.file for kind in draw_failures.KINDS}
     for path in drawn:
