@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 
 from . import enabled
+from .carrying import Carrying
 from .changes import Changes
 from .editing import Editing
 from .growing import Growing
@@ -52,12 +53,10 @@ class Controller:
         inputs: volume, segmentation, segments.
         network: window, checkpoint, device, arithmetic, what happens where masks meet.
         editing: prompts, locks, clean-up, masks of the user.
-        runs, growing: propagation, when it is asked for and by itself after each prompt.
-        review: the slices of the selected segment.
-        changes: what the last run changed.
+        runs, growing, carrying: propagation, when it is asked for, by itself after each prompt, and through time.
+        changes, review: what the last run changed; the slices of the selected segment.
         starting, scoring: corrections of a segment that was made elsewhere, and which of its slices are doubtful.
-        lesions: many lesions, one segment each.
-        history, files: undo and redo; prompts to files and back.
+        history, files, lesions: undo and redo; prompts to files and back; many lesions, one segment each.
     """
 
     def __init__(
@@ -77,6 +76,7 @@ class Controller:
         self.editing = Editing(work, projector, self.inputs.add_segment)
         self.runs = Propagation(work, projector)
         self.growing = Growing(work, self.runs, self.editing)
+        self.carrying = Carrying(work, projector, self.inputs.times, self.editing, self.runs)
         self.history = UndoRedo(work, projector, self.runs)
         self.review = Review(work)
         self.starting = Starting(work, self.editing)

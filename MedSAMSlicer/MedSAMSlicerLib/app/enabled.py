@@ -37,6 +37,8 @@ def _unlocked(work: Workspace) -> str | None:
 
 
 def _idle(work: Workspace) -> str | None:
+    if work.carrying:
+        return _("Masks are being carried through time: cancel that or wait for its end first.")
     if work.running is None:
         return None
     return _("A propagation is under way: cancel it or wait for its end first.")
@@ -165,7 +167,8 @@ def _started(work: Workspace) -> str | None:
 
 
 def _running(work: Workspace) -> str | None:
-    return _("Nothing is under way.") if work.running is None and work.scoring is None else None
+    busy = work.running is not None or work.scoring is not None or work.carrying
+    return None if busy else _("Nothing is under way.")
 
 
 def _not_scoring(work: Workspace) -> str | None:
@@ -180,6 +183,18 @@ def _made_elsewhere(work: Workspace) -> str | None:
         "The network made this segment and is certain of its slices as the strip shows: press Next doubtful, "
         "or start from this segment first."
     )
+
+
+def _in_time(work: Workspace) -> str | None:
+    if work.time_point is None:
+        return _("The volume is not one of a sequence.")
+    return _("The sequence has one time point only.") if work.time_point.count < 2 else None
+
+
+def _not_last(work: Workspace) -> str | None:
+    time = work.time_point
+    last = time is not None and time.number == time.count - 1
+    return _("This is the last time point.") if last else None
 
 
 def _objects(work: Workspace) -> str | None:
@@ -198,6 +213,8 @@ _CHECKS: Mapping[Action, tuple[Check, ...]] = {
     Action.REMOVE_PROMPTS: (*_ON_SEGMENT, _prompts),
     Action.PROPAGATE: (*_ON_SEGMENT, _idle, _has_key_slice, _inside, _network, _pending),
     Action.PROPAGATE_ALL: (_volume, _idle, _network, _any_due),
+    Action.CARRY_NEXT: (_volume, _in_time, _not_last, _idle, _segment, _masks, _network),
+    Action.CARRY_ALL: (_volume, _in_time, _idle, _segment, _masks, _network),
     Action.CANCEL: (_running,),
     Action.ACCEPT_SLICE: (*_ON_SEGMENT, _shown_mask),
     Action.ACCEPT_ALL: (*_ON_SEGMENT, _masks, _predicted),

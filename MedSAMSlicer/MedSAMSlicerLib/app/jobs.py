@@ -244,6 +244,55 @@ class PropagateJob(Job):
             yield ObjectFinished(obj.id)
 
 
+@dataclass(frozen=True, eq=False)
+class SliceInTime:
+    """A slice of an object whose mask, bool (rows, columns), is to be carried to other time points."""
+
+    object_id: int
+    axis: SliceAxis
+    index: int
+    mask: BoolArray
+
+
+@dataclass(frozen=True, eq=False)
+class SliceCarried:
+    """The mask, bool (rows, columns), that such a slice has at another time point, counted among those given."""
+
+    object_id: int
+    index: int
+    frame: int
+    mask: BoolArray
+
+
+class CarryJob(Job):
+    """Carry masks to the same slices of other time points.
+
+    Args:
+        volumes: the voxels, (K, J, I), of each time point.
+        start: the one that the masks are of.
+        slices: with their masks.
+    """
+
+    def __init__(
+        self, volumes: tuple[npt.NDArray[np.generic], ...], start: int, slices: tuple[SliceInTime, ...]
+    ) -> None:
+        self._volumes, self._start, self._slices = volumes, start, slices
+
+    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[SliceCarried | Advance]:
+        """Yields SliceCarried and Advance."""
+        from ..engine.through_time import carried_masks
+
+        tools.stop_filling()
+        done, total = 0, len(self._slices) * (len(self._volumes) - 1)
+        for each in self._slices:
+            frames = np.stack([np.take(volume, each.index, int(each.axis)) for volume in self._volumes])
+            found = carried_masks(tools.ready(), frames, each.axis, self._start, each.mask, cancelled)
+            for there in found:
+                done += 1
+                yield SliceCarried(each.object_id, each.index, there.frame, there.mask)
+                yield Advance(done, total)
+
+
 class EstimateJob(Job):
     """What the next propagation would take; measures a few slices the first time."""
 

@@ -106,32 +106,32 @@ class Propagation:
             chosen = (self._work.object_id,)
         self._begin(chosen)
 
-    def propagate_objects(self, object_ids: tuple[int, ...]) -> None:
-        """Compute what is pending of some objects; the rest as :meth:`propagate`."""
+    def propagate_objects(self, object_ids: tuple[int, ...], run: int | None = None) -> None:
+        """Compute what is pending of some objects, as part of a step with that `run`; the rest as :meth:`propagate`."""
         if self._run is not None:
             raise SessionError(_("A propagation is under way: cancel it or wait for its end first."))
-        self._begin(object_ids)
+        self._begin(object_ids, run=run)
 
     def _is_due(self, obj: SegmentObject) -> bool:
         return self._work.is_due(obj) and not obj.locked and bool(obj.key_slices)
 
-    def _begin(self, object_ids: tuple[int, ...], small: bool = False) -> None:
+    def _begin(self, object_ids: tuple[int, ...], small: bool = False, run: int | None = None) -> None:
         work = self._work
         session = work.usable_volume()[1]
         before = {object_id: session.object(object_id) for object_id in object_ids}
         recompute = bool(work.stale & {*object_ids})
-        number = session.begin_propagation(*object_ids, recompute=recompute)
+        number = session.begin_propagation(*object_ids, recompute=recompute, run=run)
         objects = tuple(
             self._to_run(session.object(object_id), before[object_id]) for object_id in object_ids
         )
-        run = self._run = _CurrentRun(number, object_ids, before)
+        current = self._run = _CurrentRun(number, object_ids, before)
         work.running = frozenset(object_ids)
         if work.masks is not None:
-            run.streaming.enter_context(work.masks.streaming())
-        run.ticket = work.worker.submit(
+            current.streaming.enter_context(work.masks.streaming())
+        current.ticket = work.worker.submit(
             PropagateJob(objects, small),
-            lambda value: self._take(run, value),
-            lambda error: self._end(run, error),
+            lambda value: self._take(current, value),
+            lambda error: self._end(current, error),
         )
         work.poller.start()
         work.notify(Topic.RUN, Topic.HISTORY, Topic.MASKS)

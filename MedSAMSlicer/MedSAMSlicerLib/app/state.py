@@ -42,6 +42,8 @@ class Action(enum.Enum):
     REMOVE_PROMPTS = "remove prompts"
     PROPAGATE = "propagate"
     PROPAGATE_ALL = "propagate all"
+    CARRY_NEXT = "carry to the next time point"
+    CARRY_ALL = "carry to all time points"
     CANCEL = "cancel"
     ACCEPT_SLICE = "accept slice"
     ACCEPT_ALL = "accept all"

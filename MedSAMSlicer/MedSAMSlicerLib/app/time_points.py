@@ -12,11 +12,13 @@ from typing import Protocol
 
 from ..core.errors import MedSAMError
 from ..core.intensity import Window
+from ..core.scores import MaskScores
 from ..core.session import Session
 from .network_inputs import NetworkInputs
 from .ports import Handle, Tool, Watch
 from .projector import Projector
 from .state import Topic
+from .time_series import TimePoint
 from .workspace import Workspace
 
 _PASSING_SECONDS = 0.15  # a time point that is shown for less was only passed on the way to another
@@ -54,6 +56,12 @@ class TimePoints:
         self._held: dict[str, HeldSession] = {}  # by `TimePoint.value`
         self._before: str | None = None  # the time point that was left last
         self._tool: Tool | None = None
+
+    @property
+    def shown(self) -> TimePoint | None:
+        """The time point that is shown, also while the sequence plays; None for a volume of no sequence."""
+        work = self._work
+        return work.time_point if work.passing is None else work.scene.times.of(work.passing)
 
     def follow(self, volume: Handle) -> None:
         """Watch which time point a volume shows."""
@@ -142,7 +150,7 @@ class HeldSession:
 
     Attributes:
         session: with prompts, masks and history.
-        object_ids, removed_ids, stale: as in :class:`.workspace.Workspace`.
+        object_ids, removed_ids, stale, scores: as in :class:`.workspace.Workspace`.
         window: what the network saw.
         computed_with: checkpoint and arithmetic.
         digests: of the slices of each segment, to find out what was changed in it meanwhile.
@@ -152,6 +160,7 @@ class HeldSession:
     object_ids: dict[str, int]
     removed_ids: dict[int, str]
     stale: set[int]
+    scores: MaskScores
     window: Window | None
     computed_with: tuple[str, str | None]
     digests: dict[str, dict[int, str]] = field(default_factory=dict)
@@ -167,6 +176,7 @@ def hold(work: Workspace) -> HeldSession | None:
         dict(work.object_ids),
         dict(work.removed_ids),
         {*work.stale},
+        work.scores,
         work.window,
         (work.checkpoint, work.tier),
         {each: work.masks.digests(each) for each in work.object_ids if each in there},
@@ -185,6 +195,7 @@ def resume(work: Workspace, projector: Projector, held: HeldSession) -> bool:
     work.session = held.session
     work.object_ids.update(held.object_ids)
     work.removed_ids.update(held.removed_ids)
+    work.scores = held.scores
     work.window = held.window  # before anything is prepared: it is no other than before
     projector.restored()
     for segment_id, before in held.digests.items():

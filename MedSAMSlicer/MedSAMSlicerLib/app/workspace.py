@@ -128,6 +128,7 @@ class Workspace:
             None  # segment to start from that a message offers; editing, starting
         )
         self.running: frozenset[int] | None = None  # the objects of the propagation under way; propagation
+        self.carrying = False  # whether masks are being carried through time; carrying
         self.before_runs: dict[int, tuple[int, SegmentObject]] = {}  # by object, run and how it was; changes
         self.scores = MaskScores()  # of masks made elsewhere; scoring, inputs
         self.scorings = 0  # how many times scores were asked for; scoring

@@ -212,10 +212,10 @@ class Session:
 
     # -- propagation
 
-    def begin_propagation(self, *object_ids: int, recompute: bool = False) -> int:
+    def begin_propagation(self, *object_ids: int, recompute: bool = False, run: int | None = None) -> int:
         """Begin to compute what is pending, with `recompute` all but the user's own; returns the run of its results."""
         chosen = [self._unlocked(object_id) for object_id in object_ids]
-        run = self._timeline.new_run()
+        run = self._timeline.new_run() if run is None else run
         label = "Propagate " + ", ".join(obj.name for obj in chosen)
         after = {obj.id: obj.begun(run, self._count(obj), recompute) for obj in chosen}
         self._timeline.do(Command(label, {obj.id: obj for obj in chosen}, after, run))

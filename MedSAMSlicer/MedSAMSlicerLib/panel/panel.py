@@ -24,6 +24,7 @@ from .segments import SegmentsSection
 from .settings import MachineSettings
 from .shortcuts import Shortcuts, help_text, view_windows
 from .status import StatusSection
+from .times import TimesSection
 
 if TYPE_CHECKING:
     from ..app.controller import Controller
@@ -53,6 +54,7 @@ class Panel:
         self.status = StatusSection(self._context, self._prompts.hint, self._lesions.hint)
         self._inputs = InputsSection(self._context, self.registry, self.open_models)
         self._propagate = PropagateSection(self._context)
+        self._times = TimesSection(self._context)
         self._correct = CorrectSection(self._context)
         self._segments = SegmentsSection(self._context)
         self._export = ExportSection(self._context)
@@ -60,6 +62,7 @@ class Panel:
             self._inputs,
             self._prompts,
             self._propagate,
+            self._times,
             self._correct,
             self._segments,
             self._export,

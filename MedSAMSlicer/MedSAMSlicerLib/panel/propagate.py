@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
 
 from ..app.state import Action, NetworkState, RunEstimate, Topic
 from .context import Context, SignalsBlocked
+
+if TYPE_CHECKING:
+    from ..app.carrying import Carrying
+    from ..app.propagation import Propagation
+    from ..app.scoring import Scoring
 
 
 class PropagateSection:
@@ -59,13 +65,16 @@ class PropagateSection:
         self._context.attempt(lambda: self._context.controller.runs.propagate(all_segments=every))
 
     def cancel(self) -> None:
-        """End the propagation, or else the review; the button says so at once."""
-        controller = self._context.controller
-        runs_first = controller.runs.busy or not controller.scoring.busy
-        self._cancelling = self._context.attempt(
-            controller.runs.cancel if runs_first else controller.scoring.cancel
-        )
+        """End what is under way: masks carried through time, the propagation, or else the review."""
+        self._cancelling = self._context.attempt(self._active().cancel)
         self._show_progress()
+
+    def _active(self) -> Carrying | Propagation | Scoring:
+        """What Cancel would end; the propagation when nothing is under way."""
+        controller = self._context.controller
+        if controller.carrying.busy:
+            return controller.carrying
+        return controller.runs if controller.runs.busy or not controller.scoring.busy else controller.scoring
 
     # ------------------------------------------------------------------------------------------------------- range
 
@@ -117,9 +126,8 @@ class PropagateSection:
 
     def _show_progress(self) -> None:
         ui, controller = self._context.ui, self._context.controller
-        propagating = controller.runs.busy
-        progress = controller.runs.progress if propagating else controller.scoring.progress
-        busy = propagating or controller.scoring.busy
+        active = self._active()
+        progress, busy = active.progress, active.busy
         self._cancelling = self._cancelling and busy
         ui.cancelButton.text = _("Cancelling...") if self._cancelling else _("Cancel")
         if self._cancelling:
@@ -136,6 +144,9 @@ class PropagateSection:
             return
         ui.progressBar.setRange(0, max(1, progress.total))
         ui.progressBar.setValue(progress.done)
+        if active is controller.carrying:
+            ui.progressBar.setFormat(progress.text)
+            return
         text = _("{done} of {total} slices").format(done=progress.done, total=progress.total)
         if progress.seconds_left is not None:
             text = _("{slices}, {time} left").format(slices=text, time=in_words(progress.seconds_left))
@@ -144,7 +155,7 @@ class PropagateSection:
     def _show_estimate(self, action: Action) -> None:
         """Return what the run will take; asked for once for each state in which one is possible."""
         ui, controller = self._context.ui, self._context.controller
-        if controller.runs.busy:
+        if controller.runs.busy or controller.carrying.busy:
             return
         if controller.reason(action) is not None or controller.network.state is not NetworkState.READY:
             self._asked = None

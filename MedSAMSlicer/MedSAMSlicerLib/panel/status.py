@@ -149,12 +149,9 @@ def next_step(controller: Controller) -> str:
     """One sentence: what the user does next."""
     if controller.inputs.volume_node is None:
         return _("Pick a volume.")
-    if controller.network.failure:
-        return controller.network.failure
-    if controller.runs.busy:
-        return _("Watch the mask grow. Cancel leaves the segment as it was before.")
-    if controller.scoring.busy:
-        return _("The network looks at each slice; no voxel changes. Cancel keeps what was found so far.")
+    while_busy = _while_busy(controller)
+    if while_busy is not None:
+        return while_busy
     if controller.editing.placing is not None:
         return _placing_step(controller.editing.placing)
     marks = {state.state for state in controller.review.slices}
@@ -175,6 +172,19 @@ def next_step(controller: Controller) -> str:
     if controller.network.state is NetworkState.PREPARING:
         return _("The network is being prepared; go on meanwhile.")
     return _("Look at the doubtful slices. A new box corrects most, a point a detail. Then accept or export.")
+
+
+def _while_busy(controller: Controller) -> str | None:
+    """What is under way, or why nothing can be done; None otherwise."""
+    if controller.network.failure:
+        return controller.network.failure
+    if controller.carrying.busy:
+        return _("The masks go from one time point to the next. Cancel keeps what they have reached.")
+    if controller.runs.busy:
+        return _("Watch the mask grow. Cancel leaves the segment as it was before.")
+    if controller.scoring.busy:
+        return _("The network looks at each slice; no voxel changes. Cancel keeps what was found so far.")
+    return controller.reason(Action.ADD_SEGMENT)
 
 
 def _placing_step(tool: Tool) -> str:
