@@ -221,6 +221,7 @@ def walk(camera: Photographer) -> None:
     neighbor(camera)
     models(camera)
     review(camera)
+    more_volumes(camera)
     lesions(camera)
     segment_editor(camera, key)
 
@@ -358,6 +359,36 @@ def review(camera: Photographer) -> None:
     assert index in chosen, f"slice {index} is doubted most, not one of {chosen}"
     camera.aim(camera.on(STORY, index), 150.0)
     camera.take("review", "red")
+    user.ui.segmentationSelector.setCurrentNode(ours)
+    user.settled().ready()
+    host.scene.RemoveNode(node)
+    ours.GetDisplayNode().SetVisibility(True)
+
+
+def more_volumes(camera: Photographer) -> None:
+    """A lesion in the liver that only a PET and an MR show, on the voxels of the CT."""
+    from Testing.EndToEnd.test_more_volumes import LESION, choose, further_volumes
+    from Testing.EndToEnd.user import largest
+
+    user, host, ours = camera.user, camera.host, camera.user.segmentation
+    pet, mr = further_volumes(user)
+    ours.GetDisplayNode().SetVisibility(False)
+    user.ui.segmentationSelector.setCurrentNode(None)
+    user.settled().ready()
+    camera.unfold("inputsSection", "promptsSection", "propagateSection")
+    camera.ui.moreVolumes.collapsed = False
+    choose(user, "second", pet)
+    choose(user, "third", mr)
+    index, low, high = largest(user.truth[LESION])
+    user.box(low, high)
+    user.propagate()
+    camera.aim(((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, float(index)), 190.0)
+    camera.unfold("inputsSection", "promptsSection")
+    camera.take("more-volumes", "red")
+    camera.ui.moreVolumes.collapsed = True
+    node = user.segmentation
+    for volume in (pet, mr):
+        host.scene.RemoveNode(volume)
     user.ui.segmentationSelector.setCurrentNode(ours)
     user.settled().ready()
     host.scene.RemoveNode(node)

@@ -5,7 +5,7 @@ Torch and the engine are imported when the first job needs them, never before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,11 +51,31 @@ class NetworkChoice:
     volume_stage: str = "auto"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class ChannelVoxels:
+    """A volume that the network sees beside the first one.
+
+    Attributes:
+        array: (K, J, I).
+        geometry: where it lies in the RAS of the first volume.
+        name: for messages.
+        wanted: its window, or what `core.intensity.choose_window` takes.
+        modality: "CT", "MR", ...; None = not known.
+    """
+
+    array: npt.NDArray[np.generic]
+    geometry: VolumeGeometry
+    name: str
+    wanted: Window | str
+    modality: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """What was prepared: checkpoint, device and arithmetic in use; `note` is a sentence for the user or empty.
 
-    `prompts` are the kinds that the network was trained with: "box", "point", "mask".
+    `prompts` are the kinds that the network was trained with: "box", "point", "mask". `channel_windows` are those of
+    the further volumes, and `fused` is what the network sees of all of them, (K, J, I, 3) uint8; None without any.
     """
 
     checkpoint_id: str
@@ -65,6 +85,8 @@ class Prepared:
     note: str
     window: Window
     prompts: tuple[str, ...] = ("box", "point", "mask")
+    channel_windows: tuple[Window, ...] = ()
+    fused: npt.NDArray[np.uint8] | None = None
 
 
 class Engine:
@@ -97,8 +119,13 @@ class Engine:
         geometry: VolumeGeometry,
         window: Window,
         choice: NetworkChoice,
+        further: Sequence[ChannelVoxels] = (),
     ) -> Prepared:
-        """Load the network unless it is there, and show it the volume; what was known of objects is forgotten."""
+        """Load the network unless it is there, and show it the volume; what was known of objects is forgotten.
+
+        Raises:
+            MedSAMError: a further volume lies beside the first one, or its window cannot be found, ...
+        """
         from ..engine.devices import chosen_device, device_name
         from ..engine.segmenter import DEFAULT_CACHE_BYTES, DEFAULT_PATIENCE, VolumeSegmenter
         from ..engine.video_segmenter import video_crop_margin
@@ -110,8 +137,10 @@ class Engine:
             self._model = (file, self._load(file))
         device = chosen_device(choice.device)
         color = array.ndim == 4  # frames of a video
+        notes: list[str] = []
+        fused, windows = _fused(array, geometry, window, further, notes.append) if further else (None, ())
         self.segmenter = VolumeSegmenter(
-            array,
+            array if fused is None else fused,
             geometry,
             self._model[1],
             window,
@@ -124,10 +153,11 @@ class Engine:
             volume_stage=choice.volume_stage,
         )
         precision = self.segmenter.precision
-        note = " ".join(filter(None, (_device_note(choice.device, device), precision.note)))
+        note = " ".join(filter(None, (_device_note(choice.device, device), precision.note, *notes)))
         named, used = file.checkpoint.id, device_name(device)
         prompts = self._model[1].config.prompts
-        return Prepared(named, file.sha256, used, precision.tier.value, note, window, prompts)
+        tier = precision.tier.value
+        return Prepared(named, file.sha256, used, tier, note, window, prompts, windows, fused)
 
     def ready(self) -> VolumeSegmenter:
         """The segmenter; MedSAMError when nothing was prepared."""
@@ -196,6 +226,29 @@ class Engine:
         """Let go of everything."""
         self.forget_volume()
         self._model = None
+
+
+def _fused(
+    array: npt.NDArray[np.generic],
+    geometry: VolumeGeometry,
+    window: Window,
+    further: Sequence[ChannelVoxels],
+    notify: Callable[[str], None],
+) -> tuple[npt.NDArray[np.uint8], tuple[Window, ...]]:
+    """All volumes as frames in color, (K, J, I, 3), on the voxels of the first one; and the windows of the others."""
+    from ..core.intensity import choose_window
+    from ..io.fusion import Channel, fused
+    from ..io.volumes import Volume
+
+    channels = [Channel(Volume(array, geometry, "", Path()), window)]
+    for each in further:
+        chosen = each.wanted
+        if not isinstance(chosen, Window):
+            chosen = choose_window(each.array, chosen, each.modality, notify)
+        channels.append(Channel(Volume(each.array, each.geometry, each.name, Path(each.name)), chosen))
+    frames = fused(channels)
+    frames.setflags(write=False)
+    return frames, tuple(channel.window for channel in channels[1:])
 
 
 def _checkpoint_file(choice: NetworkChoice) -> CheckpointFile:

@@ -11,10 +11,11 @@ from ..core.scores import MaskScores
 from ..core.session import Session
 from ..core.translation import tr as _
 from ..io.segmentations import color_of
+from .channels import ChannelInputs
 from .editing import unused_name
 from .moved_volume import follow_volume
 from .network_inputs import NetworkInputs
-from .persistence import read_scores, read_state, saved_network, write_state
+from .persistence import SavedChannel, read_scores, read_state, saved_channels, saved_network, write_state
 from .ports import Handle, Mask, SceneListener, Segments, SegmentsListener, VolumeListener, Watch
 from .projector import Projector
 from .signals import Signal
@@ -36,6 +37,7 @@ class Inputs:
 
     Attributes:
         times: the time points, where the volume is one of a sequence.
+        channels: the volumes that the network sees beside this one.
     """
 
     def __init__(self, work: Workspace, projector: Projector, network: NetworkInputs) -> None:
@@ -46,6 +48,7 @@ class Inputs:
         self.object_removed: Signal[[int]] = Signal()
         self._watch: Watch | None = None
         self.times = TimePoints(work, projector, network, self)
+        self.channels = ChannelInputs(work, network)
         actions = (self._node_removed, self._scene_closes, self._scene_closed, self._scene_loaded)
         remove = work.scene.observe(SceneListener(*(_unless_closed(work, act) for act in actions)))
         work.observe(self._changed)
@@ -166,6 +169,8 @@ class Inputs:
         if restored and self.times.resume():
             return
         text = work.parameter.session_of(node, chosen, work.time) if restored else None
+        kept = work.parameter.session_channels(node, chosen, work.time) if text else ()
+        self.channels.begin(kept, saved_channels(text) if text else None)
         if text and work.masks is not None:
             try:
                 work.object_ids.update(read_state(text, work.session, work.masks))
@@ -177,6 +182,7 @@ class Inputs:
         self._projector.prompts()
         if text and work.session.objects:
             self._network.go_on_with(*saved_network(text))
+            self.channels.warn()
         elif self.times.window is not None:
             self._network.go_on_with(None, self.times.window)
         else:
@@ -209,6 +215,7 @@ class Inputs:
         work.removed_ids.clear()
         work.stale.clear()
         work.scores = MaskScores()
+        self.channels.forget()
         self._projector.start()
         self._network.forget_volume()
         if work.network.state is not NetworkState.NOT_INSTALLED:
@@ -278,6 +285,7 @@ class Inputs:
         try:
             work.scene.volumes.check_usable(work.volume_node)
             self._projector.prompts()
+            self.channels.moved()
         except MedSAMError as error:  # a non-linear one: the session rests until the volume is chosen again
             bent_id = work.scene.volumes.identifier(work.volume_node)
             self.set_volume(None)
@@ -449,13 +457,18 @@ class Inputs:
                 work.window,
                 work.stale,
                 work.scores,
+                [
+                    SavedChannel(work.scene.volumes.name(each.node), each.spec, each.window)
+                    for each in work.channels
+                ],
             )
             if has_content
             else None
         )
-        pair = (work.volume_node, work.segmentation_node)
-        if text != work.parameter.session_of(*pair, work.time):
-            work.parameter.set_session_of(*pair, text, work.time)
+        pair, further = (work.volume_node, work.segmentation_node), [each.node for each in work.channels]
+        kept = [each for each in work.parameter.session_channels(*pair, work.time) if each is not None]
+        if text != work.parameter.session_of(*pair, work.time) or (text and kept != further):
+            work.parameter.set_session_of(*pair, text, work.time, further)
 
     def _node_removed(self) -> None:
         work = self._work
@@ -483,6 +496,7 @@ class Inputs:
                 _("The segmentation was deleted, and with it the session on it."), Level.WARNING
             )
         else:
+            self.channels.node_removed()
             return
         work.notify(*(topic for topic in Topic if topic is not Topic.MESSAGE))
 

@@ -6,7 +6,7 @@ Objects are known to the engine by a name that never changes, so that a renamed 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from ..core.input_files import read_prompts
 from ..core.intensity import Window, choose_window, with_contrast
 from ..core.masks import PackedMask
 from ..core.prompts import ObjectPrompts, PromptSet
-from .engine_state import Engine, NetworkChoice, Prepared
+from .engine_state import ChannelVoxels, Engine, NetworkChoice, Prepared
 from .state import RunEstimate
 from .worker import IsCancelled, Job
 
@@ -131,12 +131,13 @@ class PrepareJob(Job):
         geometry: VolumeGeometry,
         window: Window,
         choice: NetworkChoice,
+        further: Sequence[ChannelVoxels] = (),
     ) -> None:
-        self._volume, self._choice = (array, geometry, window), choice
+        self._volume, self._choice, self._further = (array, geometry, window), choice, further
 
     def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[Prepared]:
         """Yields what was prepared."""
-        yield tools.prepare(*self._volume, self._choice)
+        yield tools.prepare(*self._volume, self._choice, self._further)
 
     def replaces(self, waiting: Job) -> bool:
         """An earlier choice is of no interest."""

@@ -11,7 +11,8 @@ from ..core.intensity import CT_PRESETS, Window
 from ..core.overlap import GIVE_WAY
 from ..core.translation import tr as _
 from ..models.registry import Registry
-from .engine_state import NetworkChoice, Prepared
+from .channel_places import channel_voxels
+from .engine_state import ChannelVoxels, NetworkChoice, Prepared
 from .jobs import FillJob, ForgetJob, PrepareJob, WindowJob
 from .signals import Signal
 from .state import Level, NetworkState, Topic
@@ -23,11 +24,14 @@ class NetworkInputs:
 
     Signals:
         ready: the network is ready, maybe another than before.
+        channels_prepared: the windows of the volumes beside the first one, as the network sees them.
     """
 
     def __init__(self, work: Workspace) -> None:
         self._work = work
         self.ready: Signal[[]] = Signal()
+        self.channels_prepared: Signal[[tuple[Window, ...]]] = Signal()
+        self._submitted: tuple[ChannelVoxels, ...] = ()  # the further volumes that are being prepared
         self._saved_sha256: str | None = None
 
     # -- what is chosen, and what it turned out to be
@@ -104,7 +108,7 @@ class NetworkInputs:
 
         "display" follows the window of the views until the first prompt is given and stays as it is from then on.
         """
-        self._check_idle()
+        self.check_idle()
         chosen = spec.strip().lower()
         if chosen not in ("display", "auto", "percentile", "pet", "full", *CT_PRESETS):
             try:
@@ -168,7 +172,7 @@ class NetworkInputs:
 
     def set_checkpoint(self, name: str | Path) -> None:
         """Use another network, by its id in the registry or its file; it must be on this computer."""
-        self._check_idle()
+        self.check_idle()
         work = self._work
         registry = Registry.from_environment()
         if work.settings.models is not None:
@@ -182,7 +186,7 @@ class NetworkInputs:
 
     def set_device(self, device: str) -> None:
         """Compute on "auto", "cpu", "cuda", "cuda:1" or "mps"."""
-        self._check_idle()
+        self.check_idle()
         self._work.settings = replace(self._work.settings, device=device)
         self.prepare()
 
@@ -191,13 +195,13 @@ class NetworkInputs:
 
         Masks that are there stay; what is computed from now on goes this way.
         """
-        self._check_idle()
+        self.check_idle()
         self._work.settings = replace(self._work.settings, volume_stage=name)
         self.prepare()
 
     def set_tier(self, tier: str | None) -> None:
         """Use "exact", "balanced" or "fast" arithmetic; None = chosen by the device."""
-        self._check_idle()
+        self.check_idle()
         if tier != self._work.tier:
             self.mark_stale()
         self._work.tier = self._work.parameter.tier = tier
@@ -232,8 +236,11 @@ class NetworkInputs:
             settings.models,
             settings.volume_stage,
         )
+        further = self._submitted = channel_voxels(work)
         work.worker.submit(
-            PrepareJob(work.array, work.geometry, work.window, choice), self._prepared, self._failed
+            PrepareJob(work.array, work.geometry, work.window, choice, further),
+            lambda found: self._prepared(found, further),
+            self._failed,
         )
         work.poller.start()
 
@@ -253,10 +260,12 @@ class NetworkInputs:
             self._work.worker.submit(ForgetJob(None), lambda value: None, lambda error: None)
             self._work.poller.start()
 
-    def _prepared(self, found: Prepared) -> None:
+    def _prepared(self, found: Prepared, further: tuple[ChannelVoxels, ...]) -> None:
         work, network = self._work, self._work.network
-        if found.window != work.window:
+        if found.window != work.window or further is not self._submitted:
             return
+        work.fused = found.fused
+        self.channels_prepared.emit(found.channel_windows)
         network.device, network.tier, network.note = found.device, found.tier, found.note
         network.checkpoint_id, network.sha256 = found.checkpoint_id, found.sha256
         network.prompts = found.prompts
@@ -286,6 +295,7 @@ class NetworkInputs:
             self._work.stale.update(obj.id for obj in session.objects if obj.masks)
             session.outdate_previews()  # they come again once the network is ready
 
-    def _check_idle(self) -> None:
+    def check_idle(self) -> None:
+        """Refuse what would change the network while a propagation is under way."""
         if self._work.running is not None:
             raise SessionError(_("A propagation is under way: cancel it or wait for its end first."))

@@ -7,8 +7,8 @@ themselves are those of the segments, so that a scene holds them once, and what 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -41,7 +41,8 @@ def write_state(
     network: Network,
     window: Window | None,
     stale: set[int],
-    scores: MaskScores,
+    scores: MaskScores | None = None,
+    channels: Sequence[SavedChannel] = (),
 ) -> str:
     """The session as JSON text, with a digest of each slice that was written into a segment."""
     segments = {object_id: segment_id for segment_id, object_id in object_ids.items()}
@@ -76,7 +77,7 @@ def write_state(
                 if stored.barred is not None
             },
             "start": _start(obj),
-            "scores": scores.saved(obj),
+            "scores": {} if scores is None else scores.saved(obj),
             "written": masks.digests(segments.get(obj.id, "")),
             "prompts": json.loads(_prompts(session, obj).to_json()),
         }
@@ -87,6 +88,7 @@ def write_state(
         "version": VERSION,
         "checkpoint": {"id": network.checkpoint_id, "sha256": network.sha256},
         "window": None if window is None else json.loads(window.to_json()),
+        "channels": [each.to_values() for each in channels],
         "objects": objects,
     }
     return json.dumps(content, separators=(",", ":"), allow_nan=False)
@@ -118,6 +120,41 @@ def read_state(text: str, session: Session, masks: Segments) -> dict[str, int]:
             _("The session in the scene cannot be read: {why!r}.").format(why=error)
         ) from error
     return found
+
+
+@dataclass(frozen=True)
+class SavedChannel:
+    """What a saved session says of a volume beside the first one.
+
+    Attributes:
+        name: of the volume.
+        spec: the window that was asked for.
+        window: what it turned out to be; None where the network had not been prepared yet.
+    """
+
+    name: str
+    spec: str
+    window: Window | None
+
+    def to_values(self) -> dict[str, Any]:
+        """The same as values that JSON can hold."""
+        window = None if self.window is None else [self.window.lower, self.window.upper, self.window.name]
+        return {"name": self.name, "spec": self.spec, "window": window}
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> SavedChannel:
+        """What `to_values` gave. Raises ValueError, KeyError or TypeError where it is something else."""
+        window = values["window"]
+        known = None if window is None else Window(float(window[0]), float(window[1]), str(window[2]))
+        return cls(str(values["name"]), str(values["spec"]), known)
+
+
+def saved_channels(text: str) -> tuple[SavedChannel, ...]:
+    """The volumes beside the first one that a session was made with; none where it does not say."""
+    try:
+        return tuple(map(SavedChannel.from_values, json.loads(text).get("channels", ())))
+    except (ValueError, KeyError, TypeError, AttributeError, MedSAMError):
+        return ()
 
 
 def read_scores(text: str, session: Session) -> MaskScores:

@@ -219,6 +219,10 @@ class Volumes(Protocol):
         """The volume with this identifier; None when it was deleted."""
         ...
 
+    def to_world(self, volume: Handle) -> npt.NDArray[np.float64]:
+        """(4, 4) matrix in mm from the volume's own RAS to that of the world; GeometryError if it is not linear."""
+        ...
+
     def hardened_copy(self, volume: Handle) -> Handle:
         """A copy of a volume, resampled as the transform above it bends it."""
         ...
@@ -488,16 +492,32 @@ class Choices(Protocol):
     overlap: str
 
     def session_of(self, volume: Handle | None, segmentation: Handle | None, time: str = "") -> str | None:
-        """The text of the session on a volume with a segmentation; None when there is none.
-
-        `time` is the `TimePoint.value` of the time point, "" for a volume that belongs to no sequence.
-        """
+        """The text of a session, None without one; `time` is the `TimePoint.value`, "" for a volume of no sequence."""
         ...
 
     def set_session_of(
-        self, volume: Handle | None, segmentation: Handle | None, text: str | None, time: str = ""
+        self,
+        volume: Handle | None,
+        segmentation: Handle | None,
+        text: str | None,
+        time: str = "",
+        channels: Sequence[Handle] = (),
     ) -> None:
-        """Keep the text of the session on a volume with a segmentation, or drop it; `time` as in `session_of`."""
+        """Keep the text of a session, and the volumes that the network sees beside this one; without text, drop it."""
+        ...
+
+    def session_channels(
+        self, volume: Handle | None, segmentation: Handle | None, time: str = ""
+    ) -> tuple[Handle | None, ...]:
+        """The `channels` that a session was kept with, in their order; None for each that is gone."""
+        ...
+
+    def channels_of(self, volume: Handle) -> tuple[tuple[Handle, str], ...]:
+        """The volumes chosen beside a volume, each with its window as text; those that are gone are left out."""
+        ...
+
+    def set_channels_of(self, volume: Handle, channels: Sequence[tuple[Handle, str]]) -> None:
+        """Keep the volumes chosen beside a volume, each with its window as text."""
         ...
 
     def segmentation_of(self, volume: Handle) -> Handle | None:

@@ -25,7 +25,7 @@ from .workspace import Workspace
 
 
 class Scoring:
-    """MaskScores the slices of the selected segment, one review at a time."""
+    """Scores the slices of the selected segment, one review at a time."""
 
     def __init__(self, work: Workspace, starting: Starting, inputs: Inputs, network: NetworkInputs) -> None:
         self._work, self._starting = work, starting

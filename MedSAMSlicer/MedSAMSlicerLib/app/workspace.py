@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from ..core.cleanups import Cleanup
@@ -68,6 +69,21 @@ class Network:
     prompts: tuple[str, ...] = ("box", "point", "mask")  # kinds that the network in use was trained with
 
 
+@dataclass(frozen=True, eq=False)
+class FurtherVolume:
+    """A volume beside the first one.
+
+    Attributes:
+        node: the volume.
+        spec: the window that was asked for, as `NetworkInputs.set_window` takes it.
+        window: what it turned out to be; None until the network has been prepared with it.
+    """
+
+    node: Handle
+    spec: str = "display"
+    window: Window | None = None
+
+
 class Workspace:
     """Shared by the parts of one controller; each attribute is changed by the part that its comment names.
 
@@ -115,6 +131,10 @@ class Workspace:
         self.checkpoint: str = BUNDLED_ID  # inputs
         self.checkpoint_sha256: str | None = None  # inputs
         self.tier: str | None = None  # inputs
+        self.channels: tuple[FurtherVolume, ...] = ()  # volumes beside the first one; channels
+        self.fused: npt.NDArray[np.uint8] | None = (
+            None  # what the network sees of all of them; network_inputs
+        )
         self.overlap = "stop"  # inputs
         self.object_ids: dict[str, int] = {}  # by segment; editing
         self.removed_ids: dict[

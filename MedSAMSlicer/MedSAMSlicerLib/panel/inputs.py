@@ -75,9 +75,10 @@ class InputsSection:
         prompted = controller.network.window_is_fixed
         if prompted != self._prompted:
             self._prompted = section.collapsed = prompted
-        volume = controller.inputs.volume_node
+        volume, further = controller.inputs.volume_node, controller.inputs.channels.chosen
+        names = [] if volume is None else [volume.GetName(), *(each.node.GetName() for each in further)]
         chosen = (
-            [] if volume is None else [str(volume.GetName()), str(self._context.ui.modelSelector.currentText)]
+            [" + ".join(map(str, names)), str(self._context.ui.modelSelector.currentText)] if names else []
         )
         section.text = (
             ": ".join([_("Inputs"), ", ".join(chosen)]) if section.collapsed and chosen else _("Inputs")
@@ -127,14 +128,6 @@ class InputsSection:
 
     def _fill_choices(self) -> None:
         ui = self._context.ui
-        windows = (
-            (_("As in the views"), "display"),
-            (_("Automatic"), "auto"),
-            *((_("CT: {preset}").format(preset=name), name) for name in CT_PRESETS),
-            (_("MR: percentiles"), "percentile"),
-            (_("PET: SUV 0 to 10"), "pet"),
-            (_("Full range"), "full"),
-        )
         devices = {"auto": _("Automatic"), "cuda": _("NVIDIA GPU"), "mps": _("Apple GPU"), "cpu": _("CPU")}
         tiers = (
             (_("Automatic"), ""),
@@ -142,7 +135,7 @@ class InputsSection:
             (_("Balanced"), "balanced"),
             (_("Fast"), "fast"),
         )
-        for text, spec in windows:
+        for text, spec in window_choices():
             ui.windowSelector.addItem(text, spec)
         for device in offered_devices():
             ui.deviceSelector.addItem(devices[device], device)
@@ -319,12 +312,25 @@ class InputsSection:
                 return
             axis, index = shown.axis, shown.index
         index = min(max(index, 0), geometry.slice_count(axis) - 1)
-        new = (volume.GetID(), axis, index, window)
+        fused = controller.inputs.channels.fused
+        new = (volume.GetID(), axis, index, window, id(fused))
         if new != self._pictured:
             self._pictured = new
             ratio = float(label.devicePixelRatioF())
-            array = volume_array(volume)
+            array = volume_array(volume) if fused is None else fused
             label.setPixmap(pixmap_of(array, geometry, axis, index, window, _ROOM, ratio))
+
+
+def window_choices() -> tuple[tuple[str, str], ...]:
+    """The windows that are offered, in words and as the controller takes them."""
+    return (
+        (_("As in the views"), "display"),
+        (_("Automatic"), "auto"),
+        *((_("CT: {preset}").format(preset=name), name) for name in CT_PRESETS),
+        (_("MR: percentiles"), "percentile"),
+        (_("PET: SUV 0 to 10"), "pet"),
+        (_("Full range"), "full"),
+    )
 
 
 def shown_volume(class_name: str = "vtkMRMLScalarVolumeNode") -> Any | None:

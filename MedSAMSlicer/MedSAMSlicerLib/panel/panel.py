@@ -18,6 +18,7 @@ from .inputs import InputsSection
 from .install import install
 from .lesions import LesionsSection
 from .models_dialog import ModelsDialog
+from .more_volumes import MoreVolumesSection
 from .prompts import PromptsSection
 from .propagate import PropagateSection
 from .segments import SegmentsSection
@@ -60,6 +61,7 @@ class Panel:
         self._export = ExportSection(self._context)
         self._sections = (
             self._inputs,
+            MoreVolumesSection(self._context),
             self._prompts,
             self._propagate,
             self._times,

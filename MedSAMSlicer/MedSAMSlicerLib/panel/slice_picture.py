@@ -15,16 +15,21 @@ _LARGEST = 512  # voxels along a side that are still shown one by one
 
 
 def gray_slice(array: npt.NDArray[Any], axis: SliceAxis, index: int, window: Window) -> npt.NDArray[np.uint8]:
-    """Slice `index` of an array (K, J, I) in gray values, uint8 (rows, columns), each side at most 512."""
+    """Slice `index` of an array (K, J, I) in gray values, uint8 (rows, columns), each side at most 512.
+
+    Of several volumes that the network sees as colors, (K, J, I, 3) uint8, it is in color, (rows, columns, 3).
+    """
     plane = np.take(array, index, axis=int(axis))
-    rows, columns = (-(-side // _LARGEST) for side in plane.shape)
-    return window.apply(plane[::rows, ::columns])
+    rows, columns = (-(-side // _LARGEST) for side in plane.shape[:2])
+    plane = plane[::rows, ::columns]
+    return np.asarray(plane, np.uint8) if plane.ndim == 3 else window.apply(plane)
 
 
 def pgm(gray: npt.NDArray[np.uint8]) -> bytes:
-    """A gray image (rows, columns) as a PGM file, which every Qt reads without a plug-in."""
-    rows, columns = gray.shape
-    return f"P5 {columns} {rows} 255\n".encode("ascii") + np.ascontiguousarray(gray).tobytes()
+    """A gray image (rows, columns), or one in color (rows, columns, 3), as a file that every Qt reads."""
+    rows, columns = gray.shape[:2]
+    kind = "P6" if gray.ndim == 3 else "P5"
+    return f"{kind} {columns} {rows} 255\n".encode("ascii") + np.ascontiguousarray(gray).tobytes()
 
 
 def size_in(geometry: VolumeGeometry, axis: SliceAxis, room: int) -> tuple[int, int]:
@@ -47,7 +52,8 @@ def pixmap_of(
 ) -> Any:
     """A QPixmap of a slice that fits into a square of `room` pixels, each of `ratio` pixels of the screen."""
     pixmap = qt.QPixmap()
-    pixmap.loadFromData(pgm(gray_slice(array, axis, index, window)), "PGM")
+    picture = gray_slice(array, axis, index, window)
+    pixmap.loadFromData(pgm(picture), "PPM" if picture.ndim == 3 else "PGM")
     width, height = size_in(geometry, axis, round(room * ratio))
     scaled = pixmap.scaled(width, height, qt.Qt.IgnoreAspectRatio, qt.Qt.SmoothTransformation)
     scaled.setDevicePixelRatio(ratio)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import vtk
@@ -14,6 +14,9 @@ _VOLUME, _SEGMENTATION = "Volume", "Segmentation"
 _SESSION = "Session"
 _SESSION_VOLUME, _SESSION_SEGMENTATION, _SESSION_TURN = "SessionVolume", "SessionSegmentation", "SessionTurn"
 _SESSION_TIME = "SessionTime"
+_SESSION_CHANNEL = "SessionChannel"
+_CHANNEL, _CHANNELS_OF = "Channel", "ChannelsOf"
+_MOST_CHANNELS = 2  # beside the volume itself
 
 
 class ParameterNode:
@@ -125,7 +128,12 @@ class ParameterNode:
         return None if slot is None else self._text(f"{_SESSION}{slot}")
 
     def set_session_of(
-        self, volume_node: Any | None, segmentation_node: Any | None, text: str | None, time: str = ""
+        self,
+        volume_node: Any | None,
+        segmentation_node: Any | None,
+        text: str | None,
+        time: str = "",
+        channels: Sequence[Any] = (),
     ) -> None:
         """Keep the text of the session on a volume with a segmentation, or drop it; without both nothing happens."""
         if volume_node is None or segmentation_node is None:
@@ -144,7 +152,40 @@ class ParameterNode:
         self._refer(f"{_SESSION_SEGMENTATION}{slot}", segmentation_node)
         self._set(f"{_SESSION_TIME}{slot}", time)
         self._set(f"{_SESSION}{slot}", text)
+        for number in range(_MOST_CHANNELS):
+            role = f"{_SESSION_CHANNEL}{number + 1}_{slot}"
+            self._refer(role, channels[number] if number < len(channels) else None)
         self._take_turn(slot)
+        node.EndModify(was_modifying)
+
+    def session_channels(
+        self, volume_node: Any | None, segmentation_node: Any | None, time: str = ""
+    ) -> tuple[Any | None, ...]:
+        """The volumes beside the first one that a session was kept with; None for each that is gone."""
+        slot = self._slot(volume_node, segmentation_node, time)
+        if slot is None:
+            return ()
+        roles = (f"{_SESSION_CHANNEL}{number + 1}_{slot}" for number in range(_MOST_CHANNELS))
+        return tuple(self.node.GetNodeReference(role) for role in roles)
+
+    def channels_of(self, volume_node: Any) -> tuple[tuple[Any, str], ...]:
+        """The volumes chosen beside a volume, each with its window as text; those that are gone are left out."""
+        node = self.node
+        if node.GetNodeReferenceID(_CHANNELS_OF) != volume_node.GetID():
+            return ()
+        names = (f"{_CHANNEL}{number + 1}" for number in range(_MOST_CHANNELS))
+        found = ((node.GetNodeReference(name), self._text(f"{name}Window") or "display") for name in names)
+        return tuple((channel, window) for channel, window in found if channel is not None)
+
+    def set_channels_of(self, volume_node: Any, channels: Sequence[tuple[Any, str]]) -> None:
+        """Keep the volumes chosen beside a volume, each with its window as text."""
+        node = self.node
+        was_modifying = node.StartModify()
+        self._refer(_CHANNELS_OF, volume_node if channels else None)
+        for number in range(_MOST_CHANNELS):
+            channel, window = channels[number] if number < len(channels) else (None, None)
+            self._refer(f"{_CHANNEL}{number + 1}", channel)
+            self._set(f"{_CHANNEL}{number + 1}Window", window)
         node.EndModify(was_modifying)
 
     def segmentation_of(self, volume_node: Any) -> Any | None:
@@ -280,6 +321,8 @@ class ParameterNode:
         self._refer(f"{_SESSION_VOLUME}{slot}", None)
         self._refer(f"{_SESSION_SEGMENTATION}{slot}", None)
         self._set(f"{_SESSION}{slot}", None)
+        for number in range(_MOST_CHANNELS):
+            self._refer(f"{_SESSION_CHANNEL}{number + 1}_{slot}", None)
         self._set(f"{_SESSION_TURN}{slot}", None)
         self._set(f"{_SESSION_TIME}{slot}", None)
         node.EndModify(was_modifying)

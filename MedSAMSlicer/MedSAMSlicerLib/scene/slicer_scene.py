@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from ..app.ports import (
@@ -139,6 +140,10 @@ class SlicerVolumes:
     def find(self, identifier: str) -> Handle | None:
         """The node with this ID."""
         return self._scene.GetNodeByID(identifier)
+
+    def to_world(self, volume: Handle) -> npt.NDArray[np.float64]:
+        """See :func:`.nodes.transform_to_world`."""
+        return nodes.transform_to_world(volume)
 
     def hardened_copy(self, volume: Handle) -> Handle:
         """See :func:`.nodes.hardened_copy`."""

@@ -110,6 +110,10 @@ class MemoryVolumes:
         """See `app/ports.py`."""
         return None
 
+    def to_world(self, volume: Handle) -> npt.NDArray[np.float64]:
+        """See `app/ports.py`."""
+        return np.eye(4)
+
     def hardened_copy(self, volume: Handle) -> Handle:
         """See `app/ports.py`."""
         return volume
@@ -470,13 +474,31 @@ class MemoryChoices:
         return next((text for _volume, other, text in kept if other is segmentation), None)
 
     def set_session_of(
-        self, volume: Handle | None, segmentation: Handle | None, text: str | None, time: str = ""
+        self,
+        volume: Handle | None,
+        segmentation: Handle | None,
+        text: str | None,
+        time: str = "",
+        channels: Sequence[Handle] = (),
     ) -> None:
         """See `app/ports.py`."""
         if volume is None or segmentation is None:
             return
         others = [each for each in self._sessions.get(id(volume), ()) if each[1] is not segmentation]
         self._sessions[id(volume)] = [*others, (volume, segmentation, text)] if text else others
+
+    def session_channels(
+        self, volume: Handle | None, segmentation: Handle | None, time: str = ""
+    ) -> tuple[Handle | None, ...]:
+        """See `app/ports.py`; the page shows one volume."""
+        return ()
+
+    def channels_of(self, volume: Handle) -> tuple[tuple[Handle, str], ...]:
+        """See `app/ports.py`."""
+        return ()
+
+    def set_channels_of(self, volume: Handle, channels: Sequence[tuple[Handle, str]]) -> None:
+        """See `app/ports.py`."""
 
     def segmentation_of(self, volume: Handle) -> Handle | None:
         """See `app/ports.py`."""

@@ -1,0 +1,272 @@
+"""Up to two volumes beside the one that is segmented, such as PET and MR, as further channels of the network.
+
+Each keeps its own window and its own place: it is put on the voxels of the first volume, wherever headers and linear
+transforms say that it lies. They must be registered already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.errors import GeometryError, MedSAMError, SessionError, VolumeError
+from ..core.intensity import CT_PRESETS, Window
+from ..core.translation import tr as _
+from .channel_places import geometry_beside, share_a_place
+from .network_inputs import NetworkInputs
+from .persistence import SavedChannel
+from .ports import Handle, Scheduler, VolumeListener, Watch
+from .state import Level, Topic
+from .workspace import FurtherVolume, Workspace
+
+MOST_FURTHER = 2
+"""Volumes beside the first one: a network has three channels."""
+
+_SPECS = ("display", "auto", "percentile", "pet", "full", *CT_PRESETS)
+
+
+class ChannelInputs:
+    """Chooses further volumes, watches them, and hands them to the network."""
+
+    def __init__(self, work: Workspace, network: NetworkInputs) -> None:
+        self._work, self._network = work, network
+        self._watches: list[Watch] = []
+        self._lost: list[str] = []  # names of volumes that a session was made with and that are missing
+        network.channels_prepared.connect(self._prepared)
+
+    @property
+    def chosen(self) -> tuple[FurtherVolume, ...]:
+        """The volumes beside the first one, in the order of their channels."""
+        return self._work.channels
+
+    @property
+    def fused(self) -> npt.NDArray[np.uint8] | None:
+        """What the network sees of all volumes, (K, J, I, 3); None while there is one only, or until it is ready."""
+        return self._work.fused if self._work.channels else None
+
+    # -- choosing
+
+    def reason(self, node: Handle | None, position: int = 0) -> str | None:
+        """Why a volume cannot be the second (`position` 0) or third (1) one; None when it can.
+
+        Without a volume: why none can be chosen at that position.
+        """
+        try:
+            self._check(node, position)
+        except MedSAMError as error:
+            return str(error)
+        return None
+
+    def choose(self, position: int, node: Handle | None, spec: str | None = None) -> None:
+        """Show the network another volume beside the first one, or none: as the second (0) or third (1) one.
+
+        When the second one goes, the third one takes its place. Masks that are there stay, and are due again.
+
+        Raises:
+            MedSAMError: the volume cannot be a channel, in one sentence.
+        """
+        before = list(self.chosen)
+        known = before[position] if position < len(before) else None
+        if node is None and known is None:
+            return
+        self._network.check_idle()
+        if node is None:
+            del before[position]
+        else:
+            self._check(node, position)
+            new = FurtherVolume(node, spec or (known.spec if known is not None else "display"))
+            before[position : position + 1] = [new]
+        self._use(tuple(before))
+        self._changed()
+
+    def set_window(self, position: int, spec: str) -> None:
+        """Choose the window of the second (0) or third (1) volume, with the words of `NetworkInputs.set_window`."""
+        if position >= len(self.chosen):
+            raise SessionError(_("Choose the volume first, then its window."))
+        self._network.check_idle()
+        chosen = spec.strip().lower()
+        if chosen not in _SPECS:
+            text = _("The window {window!r} is none of {names}.")
+            raise MedSAMError(text.format(window=spec, names=", ".join(_SPECS)))
+        channels = list(self.chosen)
+        channels[position] = replace(channels[position], spec=chosen, window=None)
+        self._use(tuple(channels))
+        self._changed()
+
+    def _check(self, node: Handle | None, position: int) -> None:
+        work = self._work
+        first, volumes = work.volume_node, work.scene.volumes
+        if first is None or work.geometry is None:
+            raise SessionError(_("Choose a volume first."))
+        if work.time_point is not None:
+            text = _('"{volume}" is a time point of a sequence, which is segmented without further volumes.')
+            raise VolumeError(text.format(volume=volumes.name(first)))
+        if position > len(self.chosen):
+            raise SessionError(_("Choose the second volume first."))
+        if node is None:
+            return
+        name = volumes.name(node)
+        if node is first:
+            text = _('"{volume}" is the volume that is segmented: choose another one beside it.')
+            raise VolumeError(text.format(volume=name))
+        if any(each.node is node for place, each in enumerate(self.chosen) if place != position):
+            raise VolumeError(_('"{volume}" is a channel already: choose another one.').format(volume=name))
+        try:
+            volumes.check_usable(node)
+        except (
+            MedSAMError
+        ) as error:  # without an offer to harden a copy: that is for the volume that is segmented
+            raise VolumeError(str(error)) from error
+        if not share_a_place(work.geometry, geometry_beside(work, node)):
+            text = _('"{volume}" lies beside "{first}": they share no place. Register them first.')
+            raise GeometryError(text.format(volume=name, first=volumes.name(first)))
+
+    # -- sessions
+
+    def begin(self, nodes: tuple[Handle | None, ...], saved: tuple[SavedChannel, ...] | None) -> None:
+        """A session begins: take up the volumes that it was saved with, or those chosen for its volume before.
+
+        Args:
+            nodes: of the saved session, None for each that is gone.
+            saved: what the session says of them; None = it is a new session.
+        """
+        work, volume = self._work, self._work.volume_node
+        self._close_watches()
+        work.channels, self._lost = (), []
+        if volume is None:
+            return
+        if saved is None:
+            for node, spec in work.parameter.channels_of(volume):
+                self._take_up(FurtherVolume(node, spec), work.scene.volumes.name(node))
+            self._lost.clear()  # nothing was computed with them
+        else:
+            for number, channel in enumerate(saved):
+                node = nodes[number] if number < len(nodes) else None
+                found = None if node is None else FurtherVolume(node, channel.spec, channel.window)
+                self._take_up(found, channel.name)
+        self._use(work.channels)
+
+    def warn(self) -> None:
+        """Say which volumes of a session are missing, once the network has been asked for it."""
+        lost, self._lost = self._lost, []
+        if lost:
+            self._network.mark_stale()
+            text = _(
+                "The session was made with {volumes} beside the volume, which cannot be used now: what is computed "
+                "from now on will differ."
+            )
+            names = ", ".join(f'"{name}"' for name in lost)
+            self._work.show_message(text.format(volumes=names), Level.WARNING)
+
+    def forget(self) -> None:
+        """The session ends."""
+        self._close_watches()
+        self._work.channels, self._work.fused = (), None
+
+    def moved(self) -> None:
+        """The first volume, or one beside it, came under another transform: they meet elsewhere now."""
+        if self._work.channels:
+            self._drop_unusable()
+
+    def node_removed(self) -> None:
+        """A node was deleted, maybe one of these volumes."""
+        if any(not self._work.scene.volumes.is_there(each.node) for each in self.chosen):
+            self._drop_unusable()
+
+    def _take_up(self, channel: FurtherVolume | None, name: str) -> None:
+        work = self._work
+        try:
+            if channel is None:
+                raise VolumeError("gone")
+            self._check(channel.node, len(work.channels))
+        except MedSAMError:
+            self._lost.append(name)
+        else:
+            work.channels = (*work.channels, channel)
+
+    def _drop_unusable(self) -> None:
+        """Go on without the volumes that are deleted or lie elsewhere now, and say so; all masks are due again."""
+        work, volumes = self._work, self._work.scene.volumes
+        before, gone = self.chosen, []
+        work.channels = ()
+        for channel in before:
+            if not volumes.is_there(channel.node):
+                gone.append(_('The volume "{volume}" was deleted.').format(volume=volumes.name(channel.node)))
+                continue
+            why = self.reason(channel.node, len(work.channels))
+            if why is None:
+                work.channels = (*work.channels, channel)
+            else:
+                gone.append(why)
+        self._use(work.channels)
+        self._changed()
+        if gone:
+            rest = _(
+                "The network sees one volume less from now on; masks that are there stay until Propagate."
+            )
+            work.show_message(" ".join((*gone, rest)), Level.WARNING)
+
+    # -- handing over
+
+    def _use(self, channels: tuple[FurtherVolume, ...]) -> None:
+        """Keep and watch these volumes."""
+        work = self._work
+        self._close_watches()
+        work.channels = channels
+        if work.volume_node is not None:
+            work.parameter.set_channels_of(work.volume_node, [(each.node, each.spec) for each in channels])
+        for number, channel in enumerate(channels):
+            listener = VolumeListener(self.moved, self.moved, self._display_changed)
+            keys = _OwnKeys(work.poller, f"channel {number} ")
+            self._watches.append(work.scene.volumes.watch(channel.node, keys, listener))
+
+    def _close_watches(self) -> None:
+        for watch in self._watches:
+            watch.close()
+        self._watches.clear()
+
+    def _changed(self) -> None:
+        """The network sees something else from now on."""
+        self._network.mark_stale()
+        self._network.prepare()
+        self._work.notify(Topic.INPUTS, Topic.NETWORK, Topic.MASKS)
+
+    def _display_changed(self) -> None:
+        """A window of the views was changed: it is followed until the first prompt is given."""
+        work = self._work
+        if self._network.window_is_fixed or work.running is not None:
+            return
+        shown = [
+            replace(each, window=work.scene.volumes.display_window(each.node))
+            if each.spec == "display"
+            else each
+            for each in self.chosen
+        ]
+        if [each.window for each in shown] != [each.window for each in self.chosen]:
+            work.channels = tuple(shown)
+            self._network.prepare()
+
+    def _prepared(self, windows: tuple[Window, ...]) -> None:
+        """The network was prepared with these windows of the further volumes."""
+        if len(windows) == len(self.chosen):
+            self._work.channels = tuple(
+                replace(each, window=window) for each, window in zip(self.chosen, windows, strict=True)
+            )
+
+
+class _OwnKeys:
+    """The scheduler with keys that no other watch uses."""
+
+    def __init__(self, scheduler: Scheduler, prefix: str) -> None:
+        self._scheduler, self._prefix = scheduler, prefix
+
+    def schedule(self, key: str, seconds: float, action: Callable[[], None], restart: bool = False) -> None:
+        """See :class:`.ports.Scheduler`."""
+        self._scheduler.schedule(self._prefix + key, seconds, action, restart)
+
+    def unschedule(self, key: str) -> None:
+        """See :class:`.ports.Scheduler`."""
+        self._scheduler.unschedule(self._prefix + key)
