@@ -68,7 +68,7 @@ def test_correction_changes_only_its_gap_and_the_difference_is_shown(driver: Dri
     assert {controller.review.next_doubtful() for _ in (4, 10)} == {4, 10}
 
 
-def test_second_review_scores_only_what_lies_beside_changed_masks(driver: Driver) -> None:
+def test_slices_beside_a_corrected_one_are_scored_again_by_themselves(driver: Driver) -> None:
     before, controller = made_elsewhere(driver), driver.controller
     controller.scoring.review()
     driver.settle()
@@ -78,12 +78,13 @@ def test_second_review_scores_only_what_lies_beside_changed_masks(driver: Driver
     controller.runs.propagate()
     driver.settle()
     assert not np.array_equal(driver.mask()[7], before[7])
+    work, masks = controller._work, driver.mask()
+    scores = work.scores.of(work.selected_object)
+    assert {4, 8, 9} <= scores.keys()
+    assert scores[8].beside[1].count == masks[7].sum(), "it was compared with the corrected mask"
+    assert "was reviewed" in driver.texts[-1], "no message tells of it"
     controller.scoring.review()
-    assert controller.scoring.progress is not None
-    assert controller.scoring.progress.total == 1 + (not np.array_equal(driver.mask()[5], before[5]))
-    driver.settle()
-    controller.scoring.review()
-    assert not controller.scoring.busy
+    assert not controller.scoring.busy, "nothing is left to score"
 
 
 def test_accepted_slices_are_not_visited_again_and_visited_ones_not_after_a_propagation(

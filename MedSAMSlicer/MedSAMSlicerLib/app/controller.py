@@ -80,7 +80,7 @@ class Controller:
         self.history = UndoRedo(work, projector, self.runs)
         self.review = Review(work)
         self.starting = Starting(work, self.editing)
-        self.scoring = Scoring(work, self.starting, self.inputs, self.network)
+        self.scoring = Scoring(work, self.starting, self.inputs, self.network, self.runs)
         self.lesions = LesionRound(work, projector, self.editing, self.inputs, self.runs, self.review)
         self.files = PromptFiles(work, projector, self.inputs.ensure_segmentation)
         self.network.ready.connect(previews.ask_again)

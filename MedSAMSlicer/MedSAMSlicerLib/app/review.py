@@ -6,16 +6,13 @@ from collections.abc import Mapping
 
 from ..core.errors import SessionError
 from ..core.masks import MaskState
-from ..core.scores import MaskScore
+from ..core.scores import MaskScore, review_order
 from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
 from .extents import extent_mm, middle_of
 from .segment_facts import SegmentFact, SharedVoxels, all_shared, measured
 from .state import SliceMark, SliceState
 from .workspace import Workspace
-
-_SLIVER = 0.1
-"""A mask at an end of the object with less than this part of the largest one's pixels is the last to look at."""
 
 _DOUBTED_ABSENCE = 0.5
 """A slice without the object is doubtful if the network is less certain of that."""
@@ -154,13 +151,11 @@ def doubtful_slices(
     masks made elsewhere the network's `scores` say how many pixels it doubts.
     """
     areas = {index: stored.mask.count for index, stored in obj.masks.items()}
-    slivers = _slivers(areas)
     doubted = {index: score.doubted for index, score in _scored(obj, scores or {}).items()}
     for index, confidence in _unseen(obj).items():
         area = areas[index] or max(areas.get(index - 1, 0), areas.get(index + 1, 0))
         doubted[index] = (1.0 - confidence) * area
-    found = sorted((index in slivers, -doubt, index) for index, doubt in doubted.items())
-    return [(-doubt, index) for _sliver, doubt, index in found]
+    return [(doubted[index], index) for index in review_order(doubted, areas)]
 
 
 def _scored(obj: SegmentObject, scores: Mapping[int, MaskScore]) -> dict[int, MaskScore]:
@@ -191,19 +186,6 @@ def _unseen(obj: SegmentObject) -> dict[int, float]:
         and index not in prompted
         and (not stored.mask.is_empty or stored.confidence < _DOUBTED_ABSENCE)
     }
-
-
-def _slivers(areas: dict[int, int]) -> set[int]:
-    """The slices with small masks at both ends of an object, by the pixels of all its masks."""
-    filled = [index for index, area in sorted(areas.items()) if area]
-    least = _SLIVER * max(areas.values(), default=0)
-    found: set[int] = set()
-    for order in (filled, filled[::-1]):
-        for index in order:
-            if areas[index] >= least:
-                break
-            found.add(index)
-    return found
 
 
 def _state(obj: SegmentObject, index: int, pending: frozenset[int], score: MaskScore | None) -> SliceState:

@@ -10,16 +10,17 @@ import time
 
 from ..core.errors import Cancelled, MedSAMError, SessionError
 from ..core.masks import MaskState
-from ..core.scores import MaskScore
+from ..core.scores import MaskScore, masks_beside
 from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
 from .enabled import reason
 from .inputs import Inputs
 from .jobs import ScoreJob, ScoreRun, SliceScored
 from .network_inputs import NetworkInputs
+from .propagation import Propagation
 from .review import doubtful_slices
 from .starting import Starting
-from .state import Action, RunProgress, Topic
+from .state import Action, NetworkState, RunProgress, Topic
 from .worker import Ticket
 from .workspace import Workspace
 
@@ -27,16 +28,25 @@ from .workspace import Workspace
 class Scoring:
     """Scores the slices of the selected segment, one review at a time."""
 
-    def __init__(self, work: Workspace, starting: Starting, inputs: Inputs, network: NetworkInputs) -> None:
+    def __init__(
+        self,
+        work: Workspace,
+        starting: Starting,
+        inputs: Inputs,
+        network: NetworkInputs,
+        runs: Propagation,
+    ) -> None:
         self._work, self._starting = work, starting
         self._run: ScoreRun | None = None
         self._ticket: Ticket | None = None
         self._done = 0
         self._began = 0.0
+        self._silent = False
         work.closing.connect(self.abandon)
         inputs.session_ends.connect(self.abandon)
         inputs.object_removed.connect(self._object_removed)
         network.ready.connect(self._network_ready)
+        runs.finished.connect(self._run_finished)
 
     @property
     def busy(self) -> bool:
@@ -76,13 +86,9 @@ class Scoring:
         if not wanted:
             self._show_end(obj)
             return
-        masks = {index: stored.mask for index, stored in obj.masks.items()}
-        self._run, self._done, self._began = ScoreRun(obj.axis, masks, tuple(wanted)), 0, time.perf_counter()
-        work.scoring = obj.id
         work.scorings += 1
-        self._go_on()
+        self._begin(obj, wanted)
         work.show_message(_('"{segment}" is reviewed: no voxel changes by that.').format(segment=obj.name))
-        work.notify(Topic.RUN)
 
     def cancel(self) -> None:
         """End the review within one slice; the scores so far stay."""
@@ -111,6 +117,28 @@ class Scoring:
         """Another network, or another window: scores count until they are asked for again, a review begins again."""
         self._work.scores.outdate()
 
+    def _run_finished(self, _run: int, before: dict[int, SegmentObject]) -> None:
+        """A correction has changed masks: what was scored beside them is scored again, without a word."""
+        self._work.poller.soon(lambda: self._score_again([*before]))
+
+    def _score_again(self, object_ids: list[int]) -> None:
+        work = self._work
+        ready = work.network.state is NetworkState.READY and work.running is None
+        for obj in map(work.object, object_ids):
+            if ready and self._run is None and obj is not None and obj.start is not None:
+                overtaken = work.scores.overtaken(obj)
+                if overtaken:
+                    self._begin(obj, overtaken, silent=True)
+
+    def _begin(self, obj: SegmentObject, wanted: list[int], silent: bool = False) -> None:
+        """Begin to score slices of an object; `silent` without a message at the end."""
+        assert obj.axis is not None
+        masks = {index: stored.mask for index, stored in obj.masks.items()}
+        self._run, self._done, self._began = ScoreRun(obj.axis, masks, tuple(wanted)), 0, time.perf_counter()
+        self._silent, self._work.scoring = silent, obj.id
+        self._go_on()
+        self._work.notify(Topic.RUN)
+
     def _go_on(self) -> None:
         """Hand in the next few slices."""
         run, work = self._run, self._work
@@ -125,7 +153,7 @@ class Scoring:
         if run is not self._run or obj is None:
             return
         self._done += 1
-        beside = run.masks.get(found.index - 1), run.masks.get(found.index + 1)
+        beside = masks_beside(run.masks, found.index)
         score = MaskScore(run.masks[found.index], found.doubted, found.confidence, beside)
         self._work.scores.put(obj.id, found.index, score)
 
@@ -145,7 +173,7 @@ class Scoring:
             self._work.show_message(text)
         elif error is not None:
             self._work.show_error(error)
-        elif obj is not None and obj.start is not None:
+        elif obj is not None and obj.start is not None and not self._silent:
             self._show_end(obj)
 
     def _show_end(self, obj: SegmentObject) -> None:

@@ -18,7 +18,6 @@ from .segment import read_input_volume
 from .terminal import UNTRIED_DEVICES, ProgressBar, confirmation, warn
 
 if TYPE_CHECKING:
-    from ..core.masks import PackedMask
     from ..engine.slice_scores import SliceScore
 
 _DESCRIPTION = """Score the slices of a segmentation, whoever made it: the most doubtful first.
@@ -69,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..core.geometry import SliceAxis
     from ..core.intensity import choose_window
     from ..core.masks import slices_of
+    from ..core.scores import review_order
     from ..engine.devices import chosen_device
     from ..engine.segmenter import VolumeSegmenter
     from ..engine.slice_scores import score_slices, slices_to_score
@@ -100,19 +100,21 @@ def run(arguments: argparse.Namespace) -> int:
         for score in score_slices(segmenter, axis, masks):
             scores.append(score)
             bar.update(len(scores), count, f"slice {score.index}")
-    scores.sort(key=lambda score: (-score.doubted, score.index))
-    _show(scores[: arguments.most], masks, arguments.json)
+    by_index = {score.index: score for score in scores}
+    areas = {index: mask.count for index, mask in masks.items()}
+    order = review_order({score.index: score.doubted for score in scores}, areas)
+    _show([by_index[index] for index in order[: arguments.most]], areas, arguments.json)
     return OK
 
 
-def _show(scores: list[SliceScore], masks: dict[int, PackedMask], as_json: bool) -> None:
+def _show(scores: list[SliceScore], areas: dict[int, int], as_json: bool) -> None:
     """Print the slices in the order of their doubt."""
     rows = [
         {
             "slice": score.index,
             "doubted": round(float(score.doubted), 1),
             "confidence": round(float(score.confidence), 3),
-            "pixels": masks[score.index].count if score.index in masks else 0,
+            "pixels": areas.get(score.index, 0),
         }
         for score in scores
     ]

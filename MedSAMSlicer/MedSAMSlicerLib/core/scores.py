@@ -15,6 +15,9 @@ from .masks import MaskState, PackedMask
 if TYPE_CHECKING:
     from .segment_object import SegmentObject
 
+_SLIVER = 0.1
+"""A mask at an end of the object with less than this part of the largest one's pixels is the last to look at."""
+
 _SCORED = (MaskState.STARTED, MaskState.ACCEPTED)
 
 
@@ -26,13 +29,14 @@ class MaskScore:
         mask: that was scored.
         doubted: its pixels, or those beside it, that are doubted.
         confidence: 0..1.
-        beside: the masks below and above that it was compared with; None = not known, such as in a saved session.
+        beside: the masks on the two slices below and the two above, on which it depends; None = not known, such as in
+            a saved session.
     """
 
     mask: PackedMask
     doubted: float
     confidence: float
-    beside: tuple[PackedMask | None, PackedMask | None] | None = None
+    beside: tuple[PackedMask | None, ...] | None = None
 
 
 @dataclass
@@ -60,8 +64,13 @@ class MaskScores:
         return [
             index
             for index in indices
-            if index not in known or known[index].beside != (masks.get(index - 1), masks.get(index + 1))
+            if index not in known or known[index].beside != masks_beside(masks, index)
         ]
+
+    def overtaken(self, obj: SegmentObject) -> list[int]:
+        """The slices whose scores were made beside masks that have been changed since."""
+        known = [index for index, score in self.of(obj).items() if score.beside is not None]
+        return self.outdated(obj, sorted(known))
 
     def outdate(self) -> None:
         """Let all be made again when they are asked for, since another network looks now; until then they count."""
@@ -82,3 +91,32 @@ class MaskScores:
             stored = obj.masks.get(int(key))
             if stored is not None and stored.state in _SCORED:
                 self.put(obj.id, int(key), MaskScore(stored.mask, float(doubted), float(confidence)))
+
+
+def masks_beside(masks: Mapping[int, PackedMask], index: int) -> tuple[PackedMask | None, ...]:
+    """The masks on the two slices below and the two above a slice; None where there is none."""
+    return tuple(masks.get(index + step) for step in (-2, -1, 1, 2))
+
+
+def review_order(doubted: Mapping[int, float], areas: Mapping[int, int]) -> list[int]:
+    """Slices in the order in which they should be looked at: the most doubted first, slivers at both ends last.
+
+    Args:
+        doubted: pixels by slice index.
+        areas: pixels of all masks of the object by slice index.
+    """
+    small = _slivers(areas)
+    return sorted(doubted, key=lambda index: (index in small, -doubted[index], index))
+
+
+def _slivers(areas: Mapping[int, int]) -> set[int]:
+    """The slices with small masks at both ends of an object, by the pixels of all its masks."""
+    filled = [index for index, area in sorted(areas.items()) if area]
+    least = _SLIVER * max(areas.values(), default=0)
+    found: set[int] = set()
+    for order in (filled, filled[::-1]):
+        for index in order:
+            if areas[index] >= least:
+                break
+            found.add(index)
+    return found

@@ -3,12 +3,13 @@
 Each slice is drawn again from the mask below it and from the mask above it, by any network that carries masks. The
 pixels on which both drawings agree against the mask are doubted in full: a fault on one slice misleads only one of the
 two drawings of each slice beside it, so that these stay trusted. The mean of what the drawings differ by counts as
-well, with less weight, so that the ends of a run of slices with the same fault are seen.
+well, with less weight, so that the ends of a run of slices with the same fault are seen; in it, what was drawn from a
+mask that is itself doubted counts little.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,7 @@ MEAN_WEIGHT = 0.5
 Tried on generated organs and on sarcomas in CT and MR: without it runs of wrong slices are missed, and with more of it
 the slices beside a wrong one are taken for wrong."""
 
-_KEPT_KEYS = 6
+_KEPT_KEYS, _KEPT_DRAWINGS = 6, 4
 
 
 @dataclass(frozen=True)
@@ -96,17 +97,38 @@ def score_slices(
 def _scores(drawing: _Drawing, chosen: list[int], cancel: Cancel | None) -> Generator[SliceScore, None, None]:
     for index in chosen:
         stop_if(cancel)
-        yield score_of(index, drawing.mask(index), drawing.drawn(index))
+        drawn = drawing.drawn(index)
+        trust = [drawing.trust(near) for near in drawn]
+        yield score_of(index, drawing.mask(index), [*drawn.values()], trust)
 
 
-def score_of(index: int, mask: BoolArray, drawn: list[BoolArray]) -> SliceScore:
-    """The score of a mask (rows, columns) beside one or two drawings of the same slice."""
+def score_of(
+    index: int, mask: BoolArray, drawn: Sequence[BoolArray], trust: Sequence[float] | None = None
+) -> SliceScore:
+    """The score of a mask (rows, columns) beside one or two drawings of the same slice.
+
+    Args:
+        index: the slice.
+        mask: that is scored.
+        drawn: from the mask below, from the one above, or from both.
+        trust: 0..1 in the mask that each was drawn from; None = full.
+    """
+    weights = np.maximum(np.ones(len(drawn)) if trust is None else np.asarray(trust, float), 0.01)
+    differences = [np.count_nonzero(one != mask) for one in drawn]
+    mean = float(np.dot(weights, differences) / weights.sum())
+    doubted = (_agreed(mask, drawn) + MEAN_WEIGHT * mean) / (1 + MEAN_WEIGHT)
+    return SliceScore(index, doubted, max(0.0, 1.0 - doubted / _area(mask, drawn)))
+
+
+def _agreed(mask: BoolArray, drawn: Sequence[BoolArray]) -> int:
+    """Pixels on which all drawings agree against the mask."""
     every, some = np.logical_and.reduce(drawn), np.logical_or.reduce(drawn)
-    agreed = np.count_nonzero(mask & ~some) + np.count_nonzero(every & ~mask)
-    mean = float(np.mean([np.count_nonzero(one != mask) for one in drawn]))
-    doubted = (agreed + MEAN_WEIGHT * mean) / (1 + MEAN_WEIGHT)
-    area = max(np.count_nonzero(mask), *(np.count_nonzero(one) for one in drawn), 1)
-    return SliceScore(index, doubted, max(0.0, 1.0 - doubted / area))
+    return int(np.count_nonzero(mask & ~some) + np.count_nonzero(every & ~mask))
+
+
+def _area(mask: BoolArray, drawn: Sequence[BoolArray]) -> int:
+    """Pixels of the largest of all these masks, at least 1."""
+    return max(1, *(int(np.count_nonzero(one)) for one in (mask, *drawn)))
 
 
 class _Drawing:
@@ -120,23 +142,39 @@ class _Drawing:
         self._masks = masks
         self._view: FrameView | None = None
         self._keys: dict[tuple[int, FrameView], KeySlice] = {}
+        self._drawn: dict[int, dict[int, BoolArray]] = {}
+        self._trust: dict[int, float] = {}
 
     def mask(self, index: int) -> BoolArray:
         """(rows, columns) of a slice."""
         packed = self._masks.get(index)
         return np.zeros(self._whole.shape, np.bool_) if packed is None else packed.to_array()
 
-    def drawn(self, index: int) -> list[BoolArray]:
-        """The slice as the network draws it from the mask below it, and from the one above it."""
+    def trust(self, index: int) -> float:
+        """How far the drawings of a slice agree with its mask, 0..1: what is drawn from another is worth less."""
+        if index not in self._trust:
+            mask, drawn = self.mask(index), [*self.drawn(index).values()]
+            self._trust[index] = 1.0 - _agreed(mask, drawn) / _area(mask, drawn) if drawn else 1.0
+        return max(0.0, self._trust[index])
+
+    def drawn(self, index: int) -> dict[int, BoolArray]:
+        """The slice as the network draws it from the mask below it, and from the one above it, by their indices."""
+        if index not in self._drawn:
+            self._drawn[index] = self._draw(index)
+            while len(self._drawn) > _KEPT_DRAWINGS:
+                del self._drawn[next(iter(self._drawn))]
+        return self._drawn[index]
+
+    def _draw(self, index: int) -> dict[int, BoolArray]:
         beside = [near for near in (index - 1, index + 1) if near in self._masks]
         beside = [near for near in beside if not self._masks[near].is_empty]
         view = self._view_of((*beside, index))
-        found = []
+        found = {}
         for near in beside:
             track = Track(near, index - near, (index,), None)
             tracker = Tracker(self._network, "", track, self._key(near, view), None, self._options)
             [drawn] = advance([tracker], batched=False)
-            found.append(np.zeros_like(drawn.mask) if drawn.is_empty else drawn.mask)
+            found[near] = np.zeros_like(drawn.mask) if drawn.is_empty else drawn.mask
         return found
 
     def _view_of(self, indices: tuple[int, ...]) -> FrameView:
