@@ -22,7 +22,7 @@ Mask = npt.NDArray[np.bool_]
 def ventricle(phase: int, wall: float = 0.0) -> Mask:
     """(K, J, I): the left ventricle, smallest in the middle of the beat; `wall` voxels thicker all around."""
     k, j, i = np.indices(SHAPE)
-    radius = 15 * (1 - 0.32 * np.sin(np.pi * phase / PHASES)) + wall
+    radius = 15 * (1 - 0.2 * np.sin(np.pi * phase / PHASES)) + wall
     return np.asarray(((j - 48) ** 2 + (i - 52) ** 2) / radius**2 + ((k - 3) / 3.2) ** 2 <= 1)
 
 
@@ -34,7 +34,7 @@ def cine(phase: int) -> npt.NDArray[np.int16]:
     image[((j - 44) / 21) ** 2 + ((i - 26) / 16) ** 2 + ((k - 3) / 3.2) ** 2 <= 1] = 290.0
     image[ventricle(phase, wall=6)] = 70.0
     image[ventricle(phase)] = 320.0
-    noise = np.random.default_rng(phase).normal(0, 12, SHAPE)
+    noise = np.random.default_rng(phase).normal(0, 3, SHAPE)
     return np.asarray(np.rint(image + noise), np.int16)
 
 

@@ -223,6 +223,7 @@ def walk(camera: Photographer) -> None:
     review(camera)
     more_volumes(camera)
     lesions(camera)
+    sequence(camera)
     segment_editor(camera, key)
 
 
@@ -425,6 +426,36 @@ def lesions(camera: Photographer) -> None:
     camera.ui.lesionsSection.collapsed = True
     host.show_volume(abdomen)
     user.turn_to(abdomen)
+    host.scene.RemoveNode(volume)
+    display.SetVisibility(True)
+
+
+def sequence(camera: Photographer) -> None:
+    """A ventricle carried through a cine; the time point at which it is smallest."""
+    from Testing.EndToEnd.test_sequences import VENTRICLE, beating, ventricle
+
+    user, host = camera.user, camera.host
+    abdomen, truth, display = user.volume, user.truth, user.segmentation.GetDisplayNode()
+    display.SetVisibility(False)
+    browser, volume = beating(host)
+    user.truth = {VENTRICLE: ventricle(0)}
+    user.turn_to(volume)
+    camera.unfold("promptsSection", "propagateSection")
+    camera.aim((48.0, 48.0, 3.0), 150.0)
+    user.box_around(VENTRICLE)
+    camera.name_it(VENTRICLE)
+    user.propagate()
+    user.press("carryAllButton")
+    user.until(lambda: not user.controller.carrying.busy)
+    user.settled()
+    browser.SetSelectedItemNumber(1)
+    user.ready()
+    camera.aim((48.0, 48.0, 3.0), 150.0)
+    camera.take("sequence", "red")
+    host.show_volume(abdomen)
+    user.truth = truth
+    user.turn_to(abdomen)
+    host.scene.RemoveNode(browser)
     host.scene.RemoveNode(volume)
     display.SetVisibility(True)
 

@@ -173,6 +173,49 @@ def test_a_segmentation_that_was_there_becomes_that_of_the_time_point(times: Tim
     assert np.array_equal(times.mask(segment), LEFT)
 
 
+def test_a_sequence_of_segmentations_that_was_there_keeps_what_is_written(times: TimeDriver) -> None:
+    scene, browser = times.mrml.scene, times.browser
+    items = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "theirs")
+    empty = times.mrml.slicer.vtkMRMLSegmentationNode()
+    for number in range(browser.GetNumberOfItems()):
+        items.SetDataNodeAtValue(empty, browser.GetMasterSequenceNode().GetNthIndexValue(number))
+    browser.AddSynchronizedSequenceNode(items)
+    assert not browser.GetSaveChanges(items)
+    times.ready().controller.inputs.set_segmentation(browser.GetProxyNode(items))
+    times.prompted()
+    mask = times.mask()
+    times.go(1)
+    times.go(0)
+    assert np.array_equal(times.mask(), mask)
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSequenceNode") == 2
+
+
+def test_the_session_outlives_the_browser(times: TimeDriver) -> None:
+    controller = times.prompted().controller
+    mask = times.mask()
+    times.mrml.scene.RemoveNode(times.browser)
+    times.settle()
+    assert np.array_equal(times.mask(), mask)
+    assert controller.history.undo_label == "Add box"
+    controller.inputs.set_volume(None)
+    controller.inputs.set_volume(times.volume)
+    times.settle()
+    assert controller.editing.segment_states[controller.inputs.segment_id] == "1 prompt, 1 slice"
+
+
+def test_nothing_grows_at_a_time_point_that_was_not_prompted(times: TimeDriver) -> None:
+    controller = times.prompted().controller
+    times.go(1)
+    times.say(times.box(8, 9, 14, 28, 35))
+    times.settle()
+    times.go(0)
+    controller.growing.on = True
+    times.say(times.point(7, 17, 24))
+    times.browser.SetSelectedItemNumber(1)
+    times.settle()
+    assert int(times.mask().any(axis=(1, 2)).sum()) == 1, "as it was left"
+
+
 def test_a_saved_scene_brings_every_time_point_back(times: TimeDriver, tmp_path: Path) -> None:
     from .test_scene_saving import save_and_load
 

@@ -23,6 +23,7 @@ class Growing:
         self._work, self._runs = work, runs
         self._waiting: int | None = None  # the object whose prompts were changed last
         work.observe(self._changed)
+        work.time_left.connect(self._forget)
         editing.prompts_changed.connect(self.prompts_changed)
 
     def prompts_changed(self, object_id: int) -> None:
@@ -30,6 +31,11 @@ class Growing:
         if self.on:
             self._waiting = object_id
             self._work.poller.schedule("grow", _MOMENT, self._grow, restart=True)
+
+    def _forget(self) -> None:
+        """Another time point of a sequence is to be shown: nothing grows there by what was prompted here."""
+        self._waiting = None
+        self._work.poller.unschedule("grow")
 
     def _changed(self, topic: Topic) -> None:
         if self._waiting is not None and topic in (Topic.MASKS, Topic.RUN, Topic.NETWORK):

@@ -480,6 +480,7 @@ class Inputs:
             work.notify(*(topic for topic in Topic if topic is not Topic.MESSAGE))
         if work.volume_node is None:
             return
+        self.times.look()
         if not work.scene.volumes.is_there(work.volume_node):
             name = work.scene.volumes.name(work.volume_node)
             self.end_session()

@@ -108,6 +108,15 @@ class TimePoints:
         work.notify(*(topic for topic in Topic if topic is not Topic.MESSAGE))
         work.time_reached.emit(tool)
 
+    def look(self) -> None:
+        """A node was deleted: where that was the sequence, its volume is an ordinary one with the session it has."""
+        work = self._work
+        there = work.volume_node is not None and work.scene.volumes.is_there(work.volume_node)
+        if there and work.time_point is not None and work.scene.times.of(work.volume_node) is None:
+            work.time_point = None
+            self.forget_sessions()
+            self._sessions.save()
+
     def share_segments(self, segmentation: Handle, volume: Handle) -> None:
         """Every time point has the segments of the one before; empty, and without those that were deleted there."""
         time = self._work.time_point

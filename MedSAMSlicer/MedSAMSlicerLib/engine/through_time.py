@@ -2,6 +2,7 @@
 
 The images of the slice are the frames of a video, in which the network follows the mask with the memory that it has
 for the slices of a volume (SAM 2, Ravi et al. 2024); a network without memory goes from frame to frame.
+Drawing the mask again in a box around what was followed was tried and was worse.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ import numpy.typing as npt
 
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.prompts import MaskPrompt, ObjectPrompts, PromptSet, SliceRef
+from .cleanup import components
 from .propagate import Cancel
 from .segmenter import VolumeSegmenter
 from .slice_mask import SliceMask
+
+_SPECK = 0.1  # a part with less than this share of the largest is a speck, unless the given mask has such parts, too
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +79,25 @@ def carried_masks(
     )
     given = MaskPrompt(SliceRef(SliceAxis.K, start), mask)
     obj = ObjectPrompts("object", (1.0, 1.0, 1.0), (given,))
+    speck = min(_SPECK, _smallest_part(mask) / 2)
     for event in video.live().update(PromptSet(video.geometry, objects=(obj,)), None, cancel):
         if isinstance(event, SliceMask) and event.index != start:
-            yield FrameMask(event.index, event.mask, event.confidence)
+            yield FrameMask(event.index, without_specks(event.mask, speck), event.confidence)
+
+
+def without_specks(mask: npt.NDArray[np.bool_], share: float) -> npt.NDArray[np.bool_]:
+    """A mask (rows, columns) without parts that have less than a share, 0..1, of the pixels of its largest part."""
+    labels, count = components(mask[None], fully=True)
+    if count < 2:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    kept = sizes >= share * sizes[1:].max()
+    kept[0] = False
+    return np.asarray(kept[labels[0]], np.bool_)
+
+
+def _smallest_part(mask: npt.NDArray[np.bool_]) -> float:
+    """The pixels of the smallest part of a mask (rows, columns) by those of its largest; 1 when it is in one part."""
+    labels, count = components(mask[None], fully=True)
+    sizes = np.bincount(labels.ravel())[1:]
+    return float(sizes.min() / sizes.max()) if count else 1.0

@@ -156,15 +156,21 @@ def browser_of(scene: Any, node: Any) -> Any | None:
 def keep_for_each_time_point(segmentation: Any, volume: Any) -> None:
     """Let a segmentation be one of a sequence, as its volume is: it is that of the time point that is shown.
 
-    The other time points begin without segments. Nothing happens for a volume that belongs to no sequence, and to a
-    segmentation that belongs to one already.
+    The other time points begin without segments. Where it belongs to the volume's sequence already, changes of it are
+    saved from now on. Nothing happens for a volume that belongs to no sequence.
     """
     scene = volume.GetScene()
     browser = browser_of(scene, volume)
-    if browser is None or browser_of(scene, segmentation) is not None:
+    if browser is None:
         return
     master = browser.GetMasterSequenceNode()
     shown = master.GetNthIndexValue(browser.GetSelectedItemNumber())
+    if browser_of(scene, segmentation) is not None:
+        known = browser.GetSequenceNode(segmentation)
+        if known is not None and not browser.GetSaveChanges(known):  # else Slicer would drop what is written
+            known.UpdateDataNodeAtValue(segmentation, shown)
+            browser.SetSaveChanges(known, True)
+        return
     sequence = scene.AddNewNodeByClass(
         "vtkMRMLSequenceNode", scene.GenerateUniqueName(f"{segmentation.GetName()} sequence")
     )
