@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from Testing.faults import spoilt
 
 from MedSAMSlicerLib.core.geometry import VolumeGeometry
 from MedSAMSlicerLib.io.segmentations import write_labelmap
+from MedSAMSlicerLib.lab.evaluation.faults import spoilt
 from MedSAMSlicerLib.phantom.ct import ct_phantom
 
 WRONG = (4, 8, 12)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from Testing.faults import spoilt
+
+from MedSAMSlicerLib.lab.evaluation.faults import spoilt
 
 from .user import Mask, User, dice, largest, same
 

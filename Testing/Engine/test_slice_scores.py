@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from Testing.faults import spoilt
 from Testing.small_networks import SMALL
 
 from MedSAMSlicerLib.core.errors import Cancelled
@@ -15,6 +14,7 @@ from MedSAMSlicerLib.core.intensity import CT_PRESETS, Window
 from MedSAMSlicerLib.core.masks import PackedMask, slices_of
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
 from MedSAMSlicerLib.engine.slice_scores import score_of, score_slices, slices_to_score
+from MedSAMSlicerLib.lab.evaluation.faults import spoilt
 from MedSAMSlicerLib.models.registry import Registry
 from MedSAMSlicerLib.phantom.ct import ct_phantom
 from MedSAMSlicerLib.sam2.checkpoint import load_named, seeded

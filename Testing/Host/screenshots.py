@@ -337,7 +337,8 @@ def neighbor(camera: Photographer) -> None:
 def review(camera: Photographer) -> None:
     """A segment that was made elsewhere, with three spoilt slices; reviewed, at the slice that is doubted most."""
     import slicer
-    from Testing.faults import spoilt
+
+    from MedSAMSlicerLib.lab.evaluation.faults import spoilt
 
     user, host, ours = camera.user, camera.host, camera.user.segmentation
     filled = np.flatnonzero(camera.truth[STORY].any(axis=(1, 2)))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
-from Testing.faults import spoilt
 
 from MedSAMSlicerLib.app.state import Action, SliceMark
 from MedSAMSlicerLib.core.errors import SessionError
+from MedSAMSlicerLib.lab.evaluation.faults import spoilt
 
 from .controllers import LEFT, SHAPE, Driver
 

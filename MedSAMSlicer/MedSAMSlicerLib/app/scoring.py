@@ -96,6 +96,7 @@ class Scoring:
             raise SessionError(_("Nothing is under way."))
         done, total = self._done, len(self._run.wanted)
         self.abandon()
+        self._work.notify(Topic.MASKS)
         text = _("The review was cancelled: {done} of {total} slices have a score.")
         self._work.show_message(text.format(done=done, total=total))
 
@@ -164,7 +165,7 @@ class Scoring:
         obj = self._work.object(self._work.scoring)
         if error is None and not run.finished and obj is not None and obj.start is not None:
             self._go_on()
-            self._work.notify(Topic.RUN, Topic.MASKS)
+            self._work.notify(Topic.RUN)  # the strip shows more; the scene holds it at the end
             return
         self._run = self._ticket = self._work.scoring = None
         self._work.notify(Topic.RUN, Topic.MASKS)

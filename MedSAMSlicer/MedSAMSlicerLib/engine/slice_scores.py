@@ -90,11 +90,13 @@ def score_slices(
     chosen = slices_to_score(masks, count)
     if wanted is not None:
         chosen = [index for index in chosen if index in wanted]
-    drawing = _Drawing(segmenter, axis, masks)
+    drawing = SliceDrawing(segmenter, axis, masks)
     return stepwise(_scores(drawing, chosen, cancel), segmenter.settings)
 
 
-def _scores(drawing: _Drawing, chosen: list[int], cancel: Cancel | None) -> Generator[SliceScore, None, None]:
+def _scores(
+    drawing: SliceDrawing, chosen: list[int], cancel: Cancel | None
+) -> Generator[SliceScore, None, None]:
     for index in chosen:
         stop_if(cancel)
         drawn = drawing.drawn(index)
@@ -131,7 +133,7 @@ def _area(mask: BoolArray, drawn: Sequence[BoolArray]) -> int:
     return max(1, *(int(np.count_nonzero(one)) for one in (mask, *drawn)))
 
 
-class _Drawing:
+class SliceDrawing:
     """Draws slices from the masks beside them, through a view that is kept as long as it suits."""
 
     def __init__(self, segmenter: VolumeSegmenter, axis: SliceAxis, masks: Mapping[int, PackedMask]) -> None:

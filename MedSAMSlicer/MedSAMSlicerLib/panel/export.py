@@ -95,12 +95,16 @@ class ExportSection:
     def save_prompts(self) -> None:
         """Ask for a name and write prompts and settings."""
         controller = self._context.controller
-        write_chosen(
-            self._context,
-            _("Prompts (*.json)"),
-            ".json",
-            lambda path: _names(controller.files.export_prompts(path)),
-        )
+
+        def write(path: Path) -> str:
+            text = _names(controller.files.export_prompts(path))
+            further = ", ".join(str(each.node.GetName()) for each in controller.inputs.channels.chosen)
+            if not further:
+                return text
+            lacks = _("They do not hold {volumes}: name these with --channel where the prompts are replayed.")
+            return f"{text} {lacks.format(volumes=further)}"
+
+        write_chosen(self._context, _("Prompts (*.json)"), ".json", write)
 
     def load_prompts(self) -> None:
         """Ask for a file and add its objects as segments."""
