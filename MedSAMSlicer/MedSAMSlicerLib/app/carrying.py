@@ -135,7 +135,7 @@ class Carrying:
         shown = [*range(now.count)] if all_times else [now.number, now.number + 1]
         volumes = tuple(work.scene.times.array(volume, number) for number in shown)
         for number, array in zip(shown, volumes, strict=True):
-            if work.geometry is None or array.shape != work.geometry.shape:
+            if work.array is None or array.shape != work.array.shape:
                 text = _('The volume of "{time}" has other slices than the one shown.')
                 raise VolumeError(text.format(time=work.scene.times.name_of(volume, number)))
         sources = {

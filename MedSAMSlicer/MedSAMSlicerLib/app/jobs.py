@@ -269,7 +269,7 @@ class CarryJob(Job):
     """Carry masks to the same slices of other time points.
 
     Args:
-        volumes: the voxels, (K, J, I), of each time point.
+        volumes: the voxels, (K, J, I) or in color (K, J, I, 3), of each time point.
         start: the one that the masks are of.
         slices: with their masks.
     """
@@ -281,12 +281,12 @@ class CarryJob(Job):
 
     def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[SliceCarried | Advance]:
         """Yields SliceCarried and Advance."""
-        from ..engine.through_time import carried_masks
+        from ..engine.through_time import carried_masks, slice_in_time
 
         tools.stop_filling()
         done, total = 0, len(self._slices) * (len(self._volumes) - 1)
         for each in self._slices:
-            frames = np.stack([np.take(volume, each.index, int(each.axis)) for volume in self._volumes])
+            frames = slice_in_time(self._volumes, each.axis, each.index)
             found = carried_masks(tools.ready(), frames, each.axis, self._start, each.mask, cancelled)
             for there in found:
                 done += 1

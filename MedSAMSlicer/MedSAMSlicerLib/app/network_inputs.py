@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..core.errors import Cancelled, MedSAMError, SessionError
 from ..core.geometry import SliceAxis
-from ..core.intensity import CT_PRESETS, Window
+from ..core.intensity import COLOR_WINDOW, CT_PRESETS, Window
 from ..core.overlap import GIVE_WAY
 from ..core.translation import tr as _
 from ..models.registry import Registry
@@ -136,6 +136,9 @@ class NetworkInputs:
         work = self._work
         if work.volume_node is None or work.array is None:
             return
+        if work.array.ndim == 4:
+            self._use_window(COLOR_WINDOW)
+            return
         by_display = work.window_spec == "display"
         displayed = work.scene.volumes.display_window(work.volume_node) if by_display else None
         if displayed is not None:
@@ -165,7 +168,8 @@ class NetworkInputs:
         """The user turned the display window: the network follows until the first prompt is given."""
         work = self._work
         untouched = work.session is not None and not self.window_is_fixed
-        if work.window_spec == "display" and untouched and work.running is None:
+        gray = work.array is not None and work.array.ndim == 3
+        if gray and work.window_spec == "display" and untouched and work.running is None:
             window = work.scene.volumes.display_window(work.volume_node)
             if window is not None and window != work.window:
                 self._use_window(window)

@@ -261,6 +261,10 @@ def mr_percentiles(volume: Array, lower: float = 0.5, upper: float = 99.5) -> Wi
     return Window(lowest, highest, "percentile")
 
 
+COLOR_WINDOW = Window(0.0, 255.0, "color")
+"""What stands for the window of frames in color, which are shown as they are."""
+
+
 def pet_suv(upper: float = 10.0) -> Window:
     """The window of a PET volume in SUV: 0 to `upper`."""
     return Window(0.0, upper, "pet")

@@ -24,7 +24,7 @@ import torch
 
 from ..core.errors import MedSAMError, PromptError, VolumeError
 from ..core.geometry import SliceAxis, VolumeGeometry
-from ..core.intensity import Window, choose_window
+from ..core.intensity import COLOR_WINDOW, Window, choose_window
 from ..core.prompts import ObjectPrompts, Prompt, PromptSet
 from ..core.tiers import Tier
 from ..sam2.model import SAM2
@@ -53,7 +53,6 @@ from .volume.stage import checked_stage, make_stage
 DEFAULT_CACHE_BYTES = 2 << 30
 DEFAULT_PATIENCE = 3
 
-COLOR_WINDOW = Window(0.0, 255.0, "color")
 """What stands for the window of frames in color, which are shown as they are."""
 
 FAST_CROP_MARGIN = 2.0

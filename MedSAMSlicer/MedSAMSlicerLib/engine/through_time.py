@@ -7,7 +7,7 @@ Drawing the mask again in a box around what was followed was tried and was worse
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,9 @@ from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.prompts import MaskPrompt, ObjectPrompts, PromptSet, SliceRef
 from .cleanup import components
 from .propagate import Cancel
-from .segmenter import VolumeSegmenter
+from .segmenter import FrameSource, VolumeSegmenter
 from .slice_mask import SliceMask
+from .video_segmenter import video_crop_margin
 
 _SPECK = 0.1  # a part with less than this share of the largest is a speck, unless the given mask has such parts, too
 
@@ -38,9 +39,41 @@ class FrameMask:
     confidence: float
 
 
+class FramesInColor:
+    """A slice in color at each time point, taken from its volume when it is asked for.
+
+    Args:
+        volumes: (K, J, I, 3) uint8 of each time point.
+        axis, index: the slice.
+    """
+
+    def __init__(self, volumes: Sequence[npt.NDArray[np.generic]], axis: SliceAxis, index: int) -> None:
+        self._volumes, self._axis, self._index = volumes, axis, index
+        rows, columns = np.take(volumes[0], index, int(axis)).shape[:2]
+        self.shape = (len(volumes), rows, columns, 3)
+
+    def frame(self, index: int) -> npt.NDArray[np.uint8]:
+        """The slice at one time point, (rows, columns, 3)."""
+        return np.asarray(np.take(self._volumes[index], self._index, int(self._axis)), np.uint8)
+
+
+def slice_in_time(
+    volumes: Sequence[npt.NDArray[np.generic]], axis: SliceAxis, index: int
+) -> npt.NDArray[np.generic] | FrameSource:
+    """A slice of each time point: (times, rows, columns) in gray values, or frames in color.
+
+    Args:
+        volumes: of each time point, (K, J, I) or in color (K, J, I, 3).
+        axis, index: the slice.
+    """
+    if volumes[0].ndim == 4:
+        return FramesInColor(volumes, axis, index)
+    return np.stack([np.take(volume, index, int(axis)) for volume in volumes])
+
+
 def carried_masks(
     segmenter: VolumeSegmenter,
-    frames: npt.NDArray[np.generic],
+    frames: npt.NDArray[np.generic] | FrameSource,
     axis: SliceAxis,
     start: int,
     mask: npt.NDArray[np.bool_],
@@ -50,7 +83,7 @@ def carried_masks(
 
     Args:
         segmenter: of the volume at one of the time points; gives network, window and device.
-        frames: (times, rows, columns): a slice across `axis` at each time point, in gray values.
+        frames: a slice across `axis` at each time point, see :func:`slice_in_time`.
         axis: of the slice in the volume.
         start: the time point of the mask.
         mask: bool (rows, columns), not empty.
@@ -66,13 +99,14 @@ def carried_masks(
     in_plane = (spacing[2 - axis.column_axis], spacing[2 - axis.row_axis], 1.0)
     video = VolumeSegmenter(
         frames,
-        VolumeGeometry.from_spacing(frames.shape, in_plane),
+        VolumeGeometry.from_spacing(frames.shape[:3], in_plane),
         segmenter.model,
         segmenter.window,
         tier=segmenter.precision.tier,
         device=segmenter.precision.device,
         threads=segmenter.threads,
         cache_bytes=segmenter.cache_bytes,
+        crop_margin=video_crop_margin(segmenter.model) if isinstance(frames, FrameSource) else None,
         patience=0,
         volume_stage="off",
         tapers=False,

@@ -313,11 +313,11 @@ class InputsSection:
             axis, index = shown.axis, shown.index
         index = min(max(index, 0), geometry.slice_count(axis) - 1)
         fused = controller.inputs.channels.fused
-        new = (volume.GetID(), axis, index, window, id(fused))
+        new = (volume.GetID(), controller.inputs.times.shown, axis, index, window, id(fused))
         if new != self._pictured:
             self._pictured = new
             ratio = float(label.devicePixelRatioF())
-            array = volume_array(volume) if fused is None else fused
+            array = volume_array(volume, color=True) if fused is None else fused
             label.setPixmap(pixmap_of(array, geometry, axis, index, window, _ROOM, ratio))
 
 

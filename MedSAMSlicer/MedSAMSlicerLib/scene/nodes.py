@@ -16,6 +16,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from ..core.errors import GeometryError, NonLinearTransformError, VolumeError
 from ..core.geometry import FloatArray, VolumeGeometry
+from .sequence_browsers import browser_of
 
 MODIFIED = vtk.vtkCommand.ModifiedEvent
 
@@ -38,10 +39,11 @@ def volume_geometry(volume_node: Any) -> VolumeGeometry:
     return VolumeGeometry((slices, rows, columns), ijk_to_ras)
 
 
-def volume_array(volume_node: Any) -> npt.NDArray[Any]:
+def volume_array(volume_node: Any, color: bool = False) -> npt.NDArray[Any]:
     """The voxels of a volume node, (K, J, I): a read-only view, never a copy.
 
-    It stays valid when the node is deleted, and shows changes that are made to the voxels in place.
+    It stays valid when the node is deleted, and shows changes that are made to the voxels in place. With `color` those
+    of red, green and blue may come as well, (K, J, I, 3) uint8.
 
     Raises:
         VolumeError: the node holds no image, or colors instead of gray values.
@@ -49,9 +51,9 @@ def volume_array(volume_node: Any) -> npt.NDArray[Any]:
     image = _image(volume_node)
     columns, rows, slices = image.GetDimensions()
     array = vtk_to_numpy(image.GetPointData().GetScalars()).view()
-    if array.ndim != 1:
+    if array.ndim != 1 and not (color and _is_color(image)):
         raise VolumeError(_not_gray(volume_node, array.shape[1]))
-    array = array.reshape(slices, rows, columns)
+    array = array.reshape(slices, rows, columns, *array.shape[1:])
     array.flags.writeable = False
     return array
 
@@ -60,12 +62,15 @@ def check_usable(volume_node: Any) -> None:
     """Raise, in one sentence for the user, unless the volume can be segmented.
 
     Raises:
-        VolumeError: no image, or colors or vectors instead of gray values.
+        VolumeError: no image, or colors or vectors instead of gray values; the frames of a video, which a sequence
+            holds, may be in color.
         NonLinearTransformError: a parent transform that bends the volume; see `hardened_copy`.
         GeometryError: a matrix that cannot be used.
     """
-    components = _image(volume_node).GetNumberOfScalarComponents()
-    if components != 1:
+    image = _image(volume_node)
+    components = image.GetNumberOfScalarComponents()
+    is_frame = _is_color(image) and browser_of(volume_node.GetScene(), volume_node) is not None
+    if components != 1 and not is_frame:
         raise VolumeError(_not_gray(volume_node, components))
     parent = volume_node.GetParentTransformNode()
     if parent is not None and not parent.IsTransformToWorldLinear():
@@ -169,6 +174,11 @@ def applied(matrix: npt.NDArray[np.floating[Any]], points: npt.ArrayLike) -> Flo
     return np.asarray(np.asarray(points, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3])
 
 
+def _is_color(image: Any) -> bool:
+    """Return whether a vtkImageData holds red, green and blue, 0 to 255."""
+    return bool(image.GetNumberOfScalarComponents() == 3 and image.GetScalarType() == vtk.VTK_UNSIGNED_CHAR)
+
+
 def _image(volume_node: Any) -> Any:
     image = None if volume_node is None else volume_node.GetImageData()
     if image is None or image.GetPointData().GetScalars() is None or min(image.GetDimensions()) < 1:
@@ -180,5 +190,5 @@ def _image(volume_node: Any) -> Any:
 def _not_gray(volume_node: Any, components: int) -> str:
     return _(
         'The volume "{volume}" has {components} values in each voxel, such as colors or vectors; '
-        "choose a volume of gray values."
+        "choose a volume of gray values, or a sequence of frames in color (8 bit red, green and blue)."
     ).format(volume=volume_node.GetName(), components=components)

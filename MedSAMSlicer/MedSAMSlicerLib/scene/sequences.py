@@ -20,6 +20,7 @@ from ..app.time_series import TimePoint
 from ..core.errors import VolumeError
 from .labelmaps import VolumeGrid, own_labelmap, segment_ids
 from .nodes import volume_array
+from .sequence_browsers import browser_of
 
 _FIRST, _LAST = 1000.0, -1000.0  # priorities of observers: those of Slicer's logics have 0
 
@@ -62,7 +63,7 @@ class SlicerTimeSeries:
         if node is None:
             text = _('The sequence of "{volume}" has no item {number}.')
             raise VolumeError(text.format(volume=volume.GetName(), number=number))
-        return volume_array(node)
+        return volume_array(node, color=True)
 
     def name_of(self, volume: Handle, number: int) -> str:
         """Name, value and unit of the index."""
@@ -135,22 +136,6 @@ class SequenceWatch:
         number = self._browser.GetSelectedItemNumber()
         inside = 0 <= number < self._browser.GetNumberOfItems()
         return str(self._browser.GetMasterSequenceNode().GetNthIndexValue(number)) if inside else ""
-
-
-def browser_of(scene: Any, node: Any) -> Any | None:
-    """The browser that lets a node show one item of a sequence after the other; None when there is none.
-
-    One that records, or whose sequence does not take part in playing, changes no node.
-    """
-    if node is None or node.GetID() is None:
-        return None
-    for number in range(scene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode")):
-        browser = scene.GetNthNodeByClass(number, "vtkMRMLSequenceBrowserNode")
-        if not browser.IsProxyNodeID(node.GetID()) or browser.GetRecordingActive():
-            continue
-        if browser.GetPlayback(browser.GetSequenceNode(node)):
-            return browser
-    return None
 
 
 def keep_for_each_time_point(segmentation: Any, volume: Any) -> None:

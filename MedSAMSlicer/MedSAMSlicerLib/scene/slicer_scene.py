@@ -110,7 +110,7 @@ class SlicerVolumes:
 
     def array(self, volume: Handle) -> npt.NDArray[Any]:
         """See :func:`.nodes.volume_array`."""
-        return nodes.volume_array(volume)
+        return nodes.volume_array(volume, color=True)
 
     def name(self, volume: Handle) -> str:
         """The node's name."""
@@ -152,7 +152,7 @@ class SlicerVolumes:
     def watch(self, volume: Handle, scheduler: Scheduler, listener: VolumeListener) -> VolumeWatch:
         """Observe the node."""
         calls = (listener.on_voxels, listener.on_moved, listener.on_display)
-        return VolumeWatch(volume, nodes.volume_array(volume), scheduler, *calls)
+        return VolumeWatch(volume, nodes.volume_array(volume, color=True), scheduler, *calls)
 
 
 class SlicerSegmentations:

@@ -75,7 +75,10 @@ class VolumeWatch:
         """Return whether the volume holds what it held, wherever that lies now."""
         try:
             geometry = volume_geometry(self._node)
-            same = self._time() == self._image_time or _checksum(volume_array(self._node)) == self._content
+            same = (
+                self._time() == self._image_time
+                or _checksum(volume_array(self._node, color=True)) == self._content
+            )
         except MedSAMError:
             return False
         return geometry.shape == self._geometry.shape and same

@@ -20,8 +20,7 @@ import SimpleITK as sitk
 
 from ...core.errors import MedSAMError, VolumeError
 from ...core.geometry import SliceAxis, VolumeGeometry
-from ...core.intensity import Window, choose_window
-from ...engine.segmenter import COLOR_WINDOW
+from ...core.intensity import COLOR_WINDOW, Window, choose_window
 from ...io.fusion import channels_of, with_channels
 from ...io.labels import read_label
 from ...io.volumes import Volume, read_volume
