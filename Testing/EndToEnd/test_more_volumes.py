@@ -74,6 +74,7 @@ def test_lesion_that_the_ct_does_not_show_is_segmented_saved_and_found_again(
     assert dice(found, user.truth[LESION]) > 0.7
     user.picture("more-volumes")
     user.ui.exportSection.collapsed = False
+    user.host.process_events(0.1)
     user.host.dialogs.answer(str(tmp_path / "prompts.json"))
     user.press("savePromptsButton")
     user.settled()
