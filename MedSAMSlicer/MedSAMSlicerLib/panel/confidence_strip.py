@@ -18,6 +18,7 @@ from slicer.i18n import tr as _
 from ..app.state import SliceMark, SliceState
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..scene.nodes import MODIFIED
+from ..scene.observers import Observers
 from ..scene.slice_views import shown_slice
 from .strip_drawing import HEIGHT, blocks, index_at
 
@@ -160,7 +161,7 @@ class SliceStrips:
         self._on_view = on_view
         self._go_to = go_to
         self._strips: list[tuple[ConfidenceStrip, Any]] = []
-        self._tags: list[tuple[Any, int]] = []
+        self._observers = Observers()
         self._open = False
 
     def enter(self) -> None:
@@ -211,12 +212,11 @@ class SliceStrips:
                 continue
             self._strips.append((ConfidenceStrip(widget, name, self._go_to), node))
             for changing in (node, widget.mrmlSliceCompositeNode()):  # which slice, and of which volume
-                tag = changing.AddObserver(MODIFIED, self._node_changed)
-                self._tags.append((changing, tag))
+                self._observers.add(changing, MODIFIED, self._node_changed)
         crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
         if crosshair is not None:  # it follows the mouse over all views
             event = slicer.vtkMRMLCrosshairNode.CursorPositionModifiedEvent
-            self._tags.append((crosshair, crosshair.AddObserver(event, self._mouse_moved)))
+            self._observers.add(crosshair, event, self._mouse_moved)
         self._on_view()
 
     def _mouse_moved(self, _caller: Any = None, _event: Any = None) -> None:
@@ -226,9 +226,7 @@ class SliceStrips:
         self._on_view()
 
     def _clear(self) -> None:
-        for node, tag in self._tags:
-            node.RemoveObserver(tag)
-        self._tags.clear()
+        self._observers.close()
         for strip, _node in self._strips:
             strip.close()
         self._strips.clear()

@@ -20,6 +20,7 @@ from ..app.ports import ShownSlice
 from ..core.errors import MedSAMError
 from ..scene.labelmaps import create_segmentation
 from ..scene.nodes import remove_with_display
+from ..scene.observers import Observers
 from ..scene.segments import SegmentMasks
 from ..scene.slice_views import clicked_slice_node, composite_nodes, shown_slice, slice_nodes
 
@@ -51,7 +52,7 @@ class Scribbler:
         self._view: Any = None  # the node of the view in which the stroke was painted
         self._diameter = 0.0
         self._labels: list[tuple[Any, str | None]] = []  # composite nodes, and the label layers that they had
-        self._batch_tag: int | None = None
+        self._observers = Observers()
 
     @property
     def active(self) -> bool:
@@ -75,7 +76,7 @@ class Scribbler:
         editor.setMRMLSegmentEditorNode(self._nodes[1])
         self._arm()
         event = slicer.vtkMRMLScene.EndBatchProcessEvent
-        self._batch_tag = self._scene.AddObserver(event, self._batch_ended)
+        self._observers.add(self._scene, event, self._batch_ended)
 
     def _arm(self) -> None:
         """Give the editor segmentation, volume, segment and effect."""
@@ -118,9 +119,7 @@ class Scribbler:
         if self._masks is not None:
             self._masks.close()
             self._masks = None
-        if self._batch_tag is not None:
-            self._scene.RemoveObserver(self._batch_tag)
-            self._batch_tag = None
+        self._observers.close()
         for node in self._nodes:
             remove_with_display(node)
         for node, label in self._labels:

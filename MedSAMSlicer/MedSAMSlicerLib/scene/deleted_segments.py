@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..core.digests import Mask
+from .observers import Observers
 
 
 class FollowedSegments:
@@ -17,7 +18,7 @@ class FollowedSegments:
 
     def __init__(self, on_change: Callable[[str], None]) -> None:
         self._on_change = on_change
-        self._segments: dict[str, tuple[Any, int]] = {}  # with the tag of the observer
+        self._segments: dict[str, tuple[Any, Observers]] = {}
         self._edits: dict[str, dict[int, Mask]] = {}
 
     def follow(self, segments: Iterable[tuple[str, Any]]) -> None:
@@ -27,14 +28,15 @@ class FollowedSegments:
             if kept is not None and kept[0] is segment:
                 continue
             self.forget(segment_id)
-            tag = segment.AddObserver(
-                "ModifiedEvent", lambda _caller, _event, changed=segment_id: self._on_change(changed)
+            observers = Observers()
+            observers.add(
+                segment, "ModifiedEvent", lambda _caller, _event, changed=segment_id: self._on_change(changed)
             )
-            self._segments[segment_id] = segment, tag
+            self._segments[segment_id] = segment, observers
 
     def segment(self, segment_id: str) -> Any:
         """The vtkSegment, in the segmentation or not; None when it was never followed."""
-        return self._segments.get(segment_id, (None, 0))[0]
+        return self._segments.get(segment_id, (None,))[0]
 
     def note(self, segment_id: str, edits: dict[int, Mask]) -> None:
         """These slices differ from what was known when the segment gave notice of a change last."""
@@ -47,9 +49,8 @@ class FollowedSegments:
     def forget(self, segment_id: str) -> None:
         """Let a segment go."""
         self._edits.pop(segment_id, None)
-        segment, tag = self._segments.pop(segment_id, (None, 0))
-        if segment is not None:
-            segment.RemoveObserver(tag)
+        if segment_id in self._segments:
+            self._segments.pop(segment_id)[1].close()
 
     def close(self) -> None:
         """Let all go."""

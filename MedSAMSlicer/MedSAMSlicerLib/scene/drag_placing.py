@@ -7,6 +7,8 @@ from typing import Any
 
 import slicer
 
+from .observers import Observers
+
 _FAR = 6  # pixels; a hand that clicks moves less
 _FIRST = 10.0  # what Slicer does with an event may end it
 
@@ -32,7 +34,7 @@ class DragPlacing:
 
     def __init__(self, is_placing: Callable[[], bool]) -> None:
         self._is_placing = is_placing
-        self._observed: list[tuple[Any, int]] = []
+        self._observers = Observers()
         self._pressed_at: tuple[int, int] | None = None
         self._count = 0  # of places so far
         self._clicking = False
@@ -47,13 +49,11 @@ class DragPlacing:
         )
         for interactor, _node in slice_interactors():
             for event, act in events:
-                self._observed.append((interactor, interactor.AddObserver(event, act, _FIRST)))
+                self._observers.add(interactor, event, act, _FIRST)
 
     def stop(self) -> None:
         """Watch no longer."""
-        for interactor, tag in self._observed:
-            interactor.RemoveObserver(tag)
-        self._observed.clear()
+        self._observers.close()
         self._pressed_at, self._count = None, 0
 
     def _pressed(self, interactor: Any, _event: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import vtk
 
 from .nodes import matrix_array
+from .observers import Observers
 
 _PRIORITY = 20.0  # before Slicer's own use of the mouse, such as window and level
 _WIDTH = 2.0  # pixels of the line
@@ -28,7 +29,7 @@ class OutlineDrawing:
 
     def __init__(self, on_outline: Outline) -> None:
         self._on_outline = on_outline
-        self._observed: list[tuple[Any, int]] = []
+        self._observers = Observers()
         self._color = COLORS[True]
         self._places: list[tuple[int, int]] = []  # of the outline under way, in pixels of its view
         self._view: tuple[Any, Any] | None = None  # interactor and slice node of that view
@@ -41,7 +42,7 @@ class OutlineDrawing:
     @property
     def active(self) -> bool:
         """Return whether the mouse draws."""
-        return bool(self._observed)
+        return bool(self._observers)
 
     def start(self, views: list[tuple[Any, Any]], positive: bool) -> None:
         """Draw in views, each the vtkRenderWindowInteractor and the vtkMRMLSliceNode of one."""
@@ -61,9 +62,7 @@ class OutlineDrawing:
 
     def stop(self) -> None:
         """Give the mouse back; an outline under way is dropped."""
-        for interactor, tag in self._observed:
-            interactor.RemoveObserver(tag)
-        self._observed.clear()
+        self._observers.close()
         self._end()
 
     def _observe(self, view: tuple[Any, Any], event: str, act: Callable[[tuple[Any, Any]], bool]) -> None:
@@ -74,8 +73,7 @@ class OutlineDrawing:
             if act(view):
                 interactor.GetCommand(tags[0]).SetAbortFlag(1)  # nobody else makes anything of it
 
-        tags.append(interactor.AddObserver(event, called, _PRIORITY))
-        self._observed.append((interactor, tags[0]))
+        tags.append(self._observers.add(interactor, event, called, _PRIORITY))
 
     def _pressed(self, view: tuple[Any, Any]) -> bool:
         self._end()

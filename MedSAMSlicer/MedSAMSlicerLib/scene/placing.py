@@ -9,6 +9,7 @@ import slicer
 
 from ..app.ports import ObjectMarkups, Tool
 from .drag_placing import DragPlacing
+from .observers import Observers
 from .prompt_markups import Kind, is_too_small
 from .prompt_nodes import PromptNodes
 
@@ -56,7 +57,7 @@ class Placing:
         self._tool: Tool | None = None
         self._node_id: str | None = None
         self._starting = False
-        self._observed: list[tuple[str, int]] = []
+        self._observers = Observers()
         self._before: tuple[int, str | None, str | None] | None = None
         self._placed_id: str | None = None
 
@@ -105,10 +106,10 @@ class Placing:
     def close(self) -> None:
         """Stop and remove every observer."""
         self.stop()
-        self._release()
+        self._observers.close()
 
     def _end(self) -> None:
-        self._release()
+        self._observers.close()
         self._drags.stop()
         self._tool, self._node_id = None, None
         if not self._scene.IsClosing():
@@ -134,21 +135,14 @@ class Placing:
             selection.SetActivePlaceNodeID(active_id if there else None)
 
     def _observe(self) -> None:
-        self._release()
+        self._observers.close()
         interaction, selection = self._interaction(), self._selection()
         events = (
             (interaction, interaction.InteractionModeChangedEvent),
             (selection, selection.ActivePlaceNodeIDChangedEvent),
         )
         for node, event in events:
-            self._observed.append((node.GetID(), node.AddObserver(event, self._changed)))
-
-    def _release(self) -> None:
-        for node_id, tag in self._observed:
-            node = self._scene.GetNodeByID(node_id)
-            if node is not None:
-                node.RemoveObserver(tag)
-        self._observed.clear()
+            self._observers.add(node, event, self._changed)
 
     def _changed(self, _caller: Any, _event: str) -> None:
         if self._starting or self._tool is None or self._scene.IsClosing() or self._prompt_nodes.is_syncing:

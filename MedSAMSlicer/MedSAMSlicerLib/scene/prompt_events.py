@@ -8,6 +8,7 @@ from typing import Any
 import slicer
 import vtk
 
+from .observers import Observers
 from .prompt_markups import VOLUME_ROLE, node_kind
 
 
@@ -19,19 +20,20 @@ class MarkupsEvents:
     ) -> None:
         self._scene = scene
         self._on_changed, self._on_removed = on_changed, on_removed
-        self._tags: dict[str, list[int]] = {}
+        self._nodes: dict[str, Observers] = {}
         self._dragged: set[str] = set()
-        self._volume: tuple[str, int] | None = None
+        self._volume_id: str | None = None
+        self._of_volume, self._of_scene = Observers(), Observers()
 
         def removed(_scene: Any, _event: str, node: Any) -> None:
             self._node_removed(node)
 
         vtk.calldata_type(vtk.VTK_OBJECT)(removed)  # makes VTK hand over the node
-        self._scene_tag: int | None = scene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, removed)
+        self._of_scene.add(scene, slicer.vtkMRMLScene.NodeRemovedEvent, removed)
 
     def watch(self, node: Any) -> None:
         """Observe a node; once is enough."""
-        if node.GetID() in self._tags:
+        if node.GetID() in self._nodes:
             return
         kinds = slicer.vtkMRMLMarkupsNode
         events = (
@@ -41,16 +43,16 @@ class MarkupsEvents:
             kinds.PointRemovedEvent,
             vtk.vtkCommand.ModifiedEvent,
         )
-        tags = [node.AddObserver(event, self._changed) for event in events]
-        tags.append(node.AddObserver(kinds.PointStartInteractionEvent, self._drag_started))
-        tags.append(node.AddObserver(kinds.PointEndInteractionEvent, self._drag_ended))
-        self._tags[node.GetID()] = tags
+        observers = self._nodes[node.GetID()] = Observers()
+        for event in events:
+            observers.add(node, event, self._changed)
+        observers.add(node, kinds.PointStartInteractionEvent, self._drag_started)
+        observers.add(node, kinds.PointEndInteractionEvent, self._drag_ended)
 
     def release(self, node: Any) -> None:
         """Observe a node no longer."""
         self._dragged.discard(node.GetID())
-        for tag in self._tags.pop(node.GetID(), ()):
-            node.RemoveObserver(tag)
+        self._nodes.pop(node.GetID(), Observers()).close()
 
     def is_dragged(self, node: Any) -> bool:
         """Return whether the user holds a handle of the node."""
@@ -59,28 +61,22 @@ class MarkupsEvents:
     def follow_transform_of(self, volume_node: Any | None) -> None:
         """Put our nodes of a volume under its transform, now and whenever it gets another one."""
         volume_id = None if volume_node is None else volume_node.GetID()
-        if self._volume is not None and self._volume[0] != volume_id:
-            observed = self._scene.GetNodeByID(self._volume[0])
-            if observed is not None:
-                observed.RemoveObserver(self._volume[1])
-            self._volume = None
-        if volume_node is not None and self._volume is None:
-            event = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
-            self._volume = (str(volume_id), volume_node.AddObserver(event, self._transform_changed))
+        if volume_id != self._volume_id:
+            self._of_volume.close()
+            self._volume_id = volume_id
+            if volume_node is not None:
+                event = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
+                self._of_volume.add(volume_node, event, self._transform_changed)
         if volume_node is not None:
             self._transform_changed(volume_node, "")
 
     def close(self) -> None:
         """Remove every observer."""
         self.follow_transform_of(None)
-        for node_id in list(self._tags):
-            node = self._scene.GetNodeByID(node_id)
-            if node is not None:
-                self.release(node)
-        self._tags.clear()
-        if self._scene_tag is not None:
-            self._scene.RemoveObserver(self._scene_tag)
-            self._scene_tag = None
+        for observers in self._nodes.values():
+            observers.close()
+        self._nodes.clear()
+        self._of_scene.close()
 
     def _changed(self, caller: Any, _event: str) -> None:
         if caller.GetID() not in self._dragged:
@@ -95,7 +91,7 @@ class MarkupsEvents:
 
     def _node_removed(self, node: Any) -> None:
         node_id = node.GetID() if node is not None else None
-        if node_id not in self._tags:
+        if node_id not in self._nodes:
             return
         # The node may live on in an undo stack; its observers must not.
         self.release(node)

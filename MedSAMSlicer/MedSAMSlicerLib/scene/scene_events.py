@@ -7,6 +7,8 @@ from typing import Any
 
 import slicer
 
+from .observers import Observers
+
 
 class SceneEvents:
     """Observers on a scene until `close`.
@@ -33,11 +35,10 @@ class SceneEvents:
             kind.EndCloseEvent: closed,
             kind.EndImportEvent: loaded,
         }
-        self._scene = scene
-        self._tags = [scene.AddObserver(event, act) for event, act in events.items()]
+        self._observers = Observers()
+        for event, act in events.items():
+            self._observers.add(scene, event, act)
 
     def close(self) -> None:
         """Remove every observer."""
-        for tag in self._tags:
-            self._scene.RemoveObserver(tag)
-        self._tags = []
+        self._observers.close()

@@ -11,6 +11,7 @@ import slicer
 from ..core.errors import MedSAMError
 from .labelmaps import segment_ids
 from .nodes import volume_geometry
+from .observers import Observers
 
 SegmentCallback = Callable[[str], None]
 
@@ -53,17 +54,17 @@ class SegmentEvents:
             segmentation.SegmentModified,
             node_class.SegmentationChangedEvent,
         )
-        self._tags: list[tuple[str, int]] = []
+        self._observers = Observers()
         for event in table_events:
-            self._observe(segmentation_node, event, self._table_changed)
+            self._observers.add(segmentation_node, event, self._table_changed)
         for event in (segmentation.SourceRepresentationModified, node_class.SegmentationChangedEvent):
-            self._observe(segmentation_node, event, self._representation_changed)
-        self._observe(
+            self._observers.add(segmentation_node, event, self._representation_changed)
+        self._observers.add(
             segmentation_node, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, lambda *_: on_looks()
         )
         # After a scene was loaded, Slicer tells of an edit by this event alone; it also comes in the middle of changes.
-        self._observe(segmentation_node, segmentation.SegmentModified, self._segment_modified)
-        self._observe(
+        self._observers.add(segmentation_node, segmentation.SegmentModified, self._segment_modified)
+        self._observers.add(
             volume_node, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._transform_changed
         )
 
@@ -73,14 +74,7 @@ class SegmentEvents:
 
     def close(self) -> None:
         """Remove every observer."""
-        for node_id, tag in self._tags:
-            node = self._scene.GetNodeByID(node_id)
-            if node is not None:
-                node.RemoveObserver(tag)
-        self._tags.clear()
-
-    def _observe(self, node: Any, event: int, callback: Callable[..., None]) -> None:
-        self._tags.append((node.GetID(), node.AddObserver(event, callback)))
+        self._observers.close()
 
     def _representation_changed(self, _caller: Any, _event: str) -> None:
         self._on_voxels()

@@ -20,6 +20,7 @@ from ..app.time_series import TimePoint
 from ..core.errors import VolumeError
 from .labelmaps import VolumeGrid, own_labelmap, segment_ids
 from .nodes import volume_array
+from .observers import Observers
 from .sequence_browsers import browser_of
 
 _FIRST, _LAST = 1000.0, -1000.0  # priorities of observers: those of Slicer's logics have 0
@@ -99,7 +100,7 @@ class SequenceWatch:
 
     def __init__(self, browser: Any, on_leaving: Callable[[], None], on_passed: Callable[[], None]) -> None:
         self._browser, self._on_leaving, self._on_passed = browser, on_leaving, on_passed
-        self._tags: list[int] = []
+        self._observers = Observers()
         self._left = False
         if browser is None:
             return
@@ -108,8 +109,8 @@ class SequenceWatch:
             vtk.vtkCommand.ModifiedEvent,
             slicer.vtkMRMLSequenceBrowserNode.SequenceNodeModifiedEvent,
         ):
-            self._tags.append(browser.AddObserver(event, self._before, _FIRST))
-            self._tags.append(browser.AddObserver(event, self._after, _LAST))
+            self._observers.add(browser, event, self._before, _FIRST)
+            self._observers.add(browser, event, self._after, _LAST)
 
     @property
     def voxels_are_the_same(self) -> bool:
@@ -118,18 +119,16 @@ class SequenceWatch:
 
     def close(self) -> None:
         """Remove every observer."""
-        for tag in self._tags:
-            self._browser.RemoveObserver(tag)
-        self._tags.clear()
+        self._observers.close()
 
     def _before(self, *_: object) -> None:
         """Another item is selected, and Slicer's logic has not copied it yet."""
-        if not self._left and self._tags and self._selected() != self._value:
+        if not self._left and self._observers and self._selected() != self._value:
             self._left = True
             self._on_leaving()
 
     def _after(self, *_: object) -> None:
-        if self._left and self._tags:
+        if self._left and self._observers:
             self._on_passed()
 
     def _selected(self) -> str:

@@ -14,6 +14,7 @@ import vtk
 from ..app.ports import Scheduler
 from ..core.errors import MedSAMError
 from .nodes import volume_array, volume_geometry
+from .observers import Observers
 
 _SETTLE_SECONDS = 0.1
 _DISPLAY_SECONDS = 0.3
@@ -45,19 +46,16 @@ class VolumeWatch:
         self._content = _checksum(array)
         self._geometry = volume_geometry(node)
         volume_class = slicer.vtkMRMLVolumeNode
-        self._tags = [
-            node.AddObserver(volume_class.ImageDataModifiedEvent, self._look_soon),
-            node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._look_soon),
-            node.AddObserver(slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._moved),
-            node.AddObserver(slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, self._displayed),
-        ]
+        self._observers = Observers()
+        self._observers.add(node, volume_class.ImageDataModifiedEvent, self._look_soon)
+        self._observers.add(node, vtk.vtkCommand.ModifiedEvent, self._look_soon)
+        self._observers.add(node, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._moved)
+        self._observers.add(node, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, self._displayed)
         self._image_time = self._time()
 
     def close(self) -> None:
         """Remove every observer."""
-        for tag in self._tags:
-            self._node.RemoveObserver(tag)
-        self._tags.clear()
+        self._observers.close()
         for key in ("volume", "transform", "display"):
             self._poller.unschedule(key)
 
