@@ -12,24 +12,24 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
+from . import fitting
 from .cleanups import RAW, Cleanup
-from .errors import PromptError, SessionError
+from .errors import SessionError
+from .fitting import SliceRange
 from .geometry import SliceAxis, VolumeGeometry
 from .history import Command
 from .intensity import Window
-from .masks import MaskState, PackedMask, StoredMask, edited_masks, predicted_mask
+from .masks import MaskState, StoredMask, edited_masks, predicted_mask
 from .moving import Mover, moved_object, mover
 from .overlap import BEFORE_ALL, Claim, Claims
 from .plan import Track
-from .prompts import ObjectPrompts, Prompt, PromptSet, validate
-from .segment_object import KeyContent, SegmentObject, all_prompts_of, letter_of
+from .prompts import ObjectPrompts, Prompt, PromptSet
+from .segment_object import KeyContent, SegmentObject, all_prompts_of
 from .start import Start
 from .timeline import Timeline
 
 SliceArrays = Mapping[int, npt.NDArray[np.bool_]]
 """Masks, bool (rows, columns), by slice index."""
-
-SliceRange = tuple[int, int] | None  # first and last slice, both included; None = all
 
 
 class Session:
@@ -83,17 +83,19 @@ class Session:
     def pending_tracks(self, object_id: int) -> tuple[Track, ...]:
         """The tracks that a propagation of the object has to compute now."""
         obj = self.object(object_id)
-        return obj.pending_tracks(self._count(obj)) if obj.axis is not None else ()
+        return obj.pending_tracks(fitting.count_of(obj, self.geometry)) if obj.axis is not None else ()
 
     def pending_key_slices(self, object_id: int) -> tuple[int, ...]:
         """The prompted slices whose own masks a propagation of the object has to compute now."""
         obj = self.object(object_id)
-        return obj.pending_key_slices(self._count(obj)) if obj.axis is not None else ()
+        return obj.pending_key_slices(fitting.count_of(obj, self.geometry)) if obj.axis is not None else ()
 
     def pending_slices(self, object_id: int) -> frozenset[int]:
         """All slices that a propagation of the object has to compute now."""
         obj = self.object(object_id)
-        return obj.pending_slices(self._count(obj)) if obj.axis is not None else frozenset()
+        return (
+            obj.pending_slices(fitting.count_of(obj, self.geometry)) if obj.axis is not None else frozenset()
+        )
 
     def change(
         self,
@@ -124,8 +126,10 @@ class Session:
             label: what the user did, for the undo button.
             lost: slices whose masks are gone and that the user has not drawn: they are computed again.
         """
-        obj = self._along(self._unlocked(object_id), axis, turning=True).without_masks(lost)
-        packed = {index: self._packed(obj, index, mask) for index, mask in masks.items()}
+        obj = fitting.along(self._unlocked(object_id), self.geometry, axis, turning=True).without_masks(lost)
+        packed = {
+            index: fitting.packed_mask(obj, self.geometry, index, mask) for index, mask in masks.items()
+        }
         edited = edited_masks(obj.masks, packed, obj.propagations, self.claims)
         changed = [*masks, *lost]
         default_label = f"Edit slice {changed[0]}" if len(changed) == 1 else f"Edit {len(changed)} slices"
@@ -138,8 +142,10 @@ class Session:
 
         Without `claim` they were there before all others.
         """
-        obj = self._along(self.object(object_id), axis)
-        packed = {index: self._packed(obj, index, mask) for index, mask in masks.items()}
+        obj = fitting.along(self.object(object_id), self.geometry, axis)
+        packed = {
+            index: fitting.packed_mask(obj, self.geometry, index, mask) for index, mask in masks.items()
+        }
 
         def adopted(value: SegmentObject) -> SegmentObject:
             turn = value.propagations
@@ -155,17 +161,17 @@ class Session:
     def accept(self, object_id: int, indices: Iterable[int]) -> None:
         """Keep the masks of these slices as they are; where they are as computed, nothing becomes pending by that."""
         obj = self._unlocked(object_id)
-        self._timeline.change("Accept slices", obj.accepted({n: self._stored(obj, n) for n in indices}))
+        self._timeline.change("Accept slices", obj.accepted({n: fitting.mask_of(obj, n) for n in indices}))
 
     def release(self, object_id: int, indices: Iterable[int]) -> None:
         """Let propagations replace the masks of these slices again."""
         obj = self._unlocked(object_id)
-        self._timeline.change("Release slices", obj.released({n: self._stored(obj, n) for n in indices}))
+        self._timeline.change("Release slices", obj.released({n: fitting.mask_of(obj, n) for n in indices}))
 
     def restore_masks(self, object_id: int, before: SegmentObject, label: str) -> None:
         """Bring back the masks that the object had as `before`, but for slices that the user keeps; one step."""
         obj = self._unlocked(object_id)
-        nothing = StoredMask(self._empty(obj))
+        nothing = StoredMask(fitting.empty_mask(obj, self.geometry))
         indices = (obj.masks.keys() | before.masks.keys()) - obj.kept_slices
         changed = {index: before.masks.get(index, nothing) for index in sorted(indices)}
         self._timeline.change(label, obj.with_masks(changed))
@@ -199,7 +205,9 @@ class Session:
         obj = self._timeline.get(object_id)
         if obj is None or obj.prompts_on(index) != prompts or not prompts:
             return False
-        stored = predicted_mask(self._packed(obj, index, mask), confidence, claim, others)
+        stored = predicted_mask(
+            fitting.packed_mask(obj, self.geometry, index, mask), confidence, claim, others
+        )
         seen = obj.masks.get(index)
 
         def previewed(value: SegmentObject) -> SegmentObject:
@@ -213,11 +221,15 @@ class Session:
     # -- propagation
 
     def begin_propagation(self, *object_ids: int, recompute: bool = False, run: int | None = None) -> int:
-        """Begin to compute what is pending, with `recompute` all but the user's own; returns the run of its results."""
+        """Begin to compute what is pending; returns the run that its results are to be stored with.
+
+        With `recompute` everything is computed again but the masks of the user. Objects that are propagated together
+        share one `run`, and so one step of undo.
+        """
         chosen = [self._unlocked(object_id) for object_id in object_ids]
         run = self._timeline.new_run() if run is None else run
         label = "Propagate " + ", ".join(obj.name for obj in chosen)
-        after = {obj.id: obj.begun(run, self._count(obj), recompute) for obj in chosen}
+        after = {obj.id: obj.begun(run, fitting.count_of(obj, self.geometry), recompute) for obj in chosen}
         self._timeline.do(Command(label, {obj.id: obj for obj in chosen}, after, run))
         return run
 
@@ -239,7 +251,9 @@ class Session:
         obj = self._awaiting(run, object_id)
         if obj is None:
             return ()
-        packed = {index: self._packed(obj, index, mask) for index, mask in masks.items()}
+        packed = {
+            index: fitting.packed_mask(obj, self.geometry, index, mask) for index, mask in masks.items()
+        }
         known = confidences or {}
         taken = {
             index: predicted_mask(mask, known.get(index), claim, others.get(index))
@@ -250,12 +264,15 @@ class Session:
         return tuple(taken)
 
     def end_propagation(self, run: int, object_id: int) -> tuple[int, ...]:
-        """Say that a run is complete, not cancelled: the object is not on slices without a mask, which are returned."""
+        """Say that a run has brought all it will bring for an object: it is not on the slices that got no mask.
+
+        Returns those slices. Not for a run that was cancelled: what that has not brought stays pending.
+        """
         obj = self._awaiting(run, object_id)
         if obj is None:
             return ()
         gone = tuple(sorted(obj.unfinished - obj.kept_slices))
-        emptied = obj.with_masks(dict.fromkeys(gone, StoredMask(self._empty(obj))))
+        emptied = obj.with_masks(dict.fromkeys(gone, StoredMask(fitting.empty_mask(obj, self.geometry))))
         self._timeline.add_to_run(run, obj, replace(emptied, unfinished=frozenset()))
         return gone
 
@@ -411,7 +428,7 @@ class Session:
         """Propagate over these slices only, ends included; None for all. Changes of one `run` in a row are one step."""
         obj = self._unlocked(object_id)
         given = replace(obj.object_prompts, slice_range=slice_range)
-        PromptSet(self.geometry, self._axis(obj), (given,))  # refuses a range beyond the last slice
+        PromptSet(self.geometry, fitting.axis_of(obj), (given,))  # refuses a range beyond the last slice
         self._timeline.change(
             "Change the slice range", replace(obj, object_prompts=given).with_prompts(given.prompts), run
         )
@@ -427,9 +444,9 @@ class Session:
         """
         obj = self._unlocked(object_id)
         along = obj.turned(prompt.slice.axis, self.geometry.shape) if obj.is_free else obj
-        fitting = self._fitting(along, prompt)
-        after = self._ranged(along, slice_range, fitting) if ranged else along
-        self._timeline.change(f"Add {prompt.kind}", after.with_prompts((*obj.prompts, fitting)))
+        fitted = fitting.fitting_prompt(along, self.geometry, prompt)
+        after = fitting.ranged(along, self.geometry, slice_range, fitted.slice.axis) if ranged else along
+        self._timeline.change(f"Add {prompt.kind}", after.with_prompts((*obj.prompts, fitted)))
 
     def replace_prompt(
         self,
@@ -450,16 +467,16 @@ class Session:
         along, rest = obj, obj.with_prompts(())
         if len(prompts) == 1 and rest.is_free and prompt.slice.axis != obj.axis:
             along = rest.turned(prompt.slice.axis, self.geometry.shape)
-        fitting = self._fitting(along, prompt)
-        prompts[self._position(obj, position)] = fitting
-        after = self._ranged(along, slice_range, fitting) if ranged else along
+        fitted = fitting.fitting_prompt(along, self.geometry, prompt)
+        prompts[fitting.prompt_position(obj, position)] = fitted
+        after = fitting.ranged(along, self.geometry, slice_range, fitted.slice.axis) if ranged else along
         self._timeline.change(f"Change {prompt.kind}", after.with_prompts(tuple(prompts)), run)
 
     def remove_prompt(self, object_id: int, position: int) -> None:
         """Remove the prompt at `position`."""
         obj = self._unlocked(object_id)
         prompts = list(obj.prompts)
-        removed = prompts.pop(self._position(obj, position))
+        removed = prompts.pop(fitting.prompt_position(obj, position))
         self._timeline.change(f"Remove {removed.kind}", obj.with_prompts(tuple(prompts)))
 
     def remove_prompts(self, object_id: int) -> None:
@@ -529,33 +546,9 @@ class Session:
         self._timeline.do(Command(label, dict.fromkeys(added), added))
         return tuple(added)
 
-    def _ranged(self, obj: SegmentObject, slice_range: SliceRange, prompt: Prompt) -> SegmentObject:
-        given = replace(obj.object_prompts, prompts=(), slice_range=slice_range)
-        PromptSet(self.geometry, prompt.slice.axis, (given,))
-        return obj.with_fields(slice_range=slice_range)
-
-    def _axis(self, obj: SegmentObject) -> SliceAxis:
-        if obj.axis is None:
-            raise SessionError(f"{obj.name!r} has no prompt and no mask yet.")
-        return obj.axis
-
     def _check_name(self, name: str) -> None:
         if any(obj.name == name for obj in self.objects):
             raise SessionError(f"There is an object named {name!r} already.")
-
-    def _fitting(self, obj: SegmentObject, prompt: Prompt) -> Prompt:
-        axis = obj.axis
-        if axis is not None and prompt.slice.axis != axis:
-            given, wanted = prompt.slice.axis.name.lower(), axis.name.lower()
-            raise PromptError(f"The prompt is for slice axis {given}, {obj.name!r} is for {wanted}.")
-        fitting = replace(prompt, round=obj.propagations)
-        validate(fitting, self.geometry)
-        return fitting
-
-    def _position(self, obj: SegmentObject, position: int) -> int:
-        if 0 <= position < len(obj.prompts):
-            return position
-        raise SessionError(f"{obj.name!r} has {len(obj.prompts)} prompts, none at {position}.")
 
     def _awaiting(self, run: int, object_id: int) -> SegmentObject | None:
         obj = self._timeline.get(object_id)
@@ -566,34 +559,3 @@ class Session:
         if obj.locked:
             raise SessionError(f"{obj.name!r} is locked.")
         return obj
-
-    def _along(self, obj: SegmentObject, axis: SliceAxis | None, turning: bool = False) -> SegmentObject:
-        """The object with its slice axis, or with `axis` where it has none; `turning` one that is free for another."""
-        if obj.axis is None and axis is None:
-            raise SessionError(f"{obj.name!r} has no slice axis yet: give it a prompt first.")
-        if axis is not None and turning and obj.is_free:
-            obj = obj.turned(axis, self.geometry.shape)
-        if axis is not None and obj.axis not in (None, axis):
-            raise SessionError(f"{obj.name!r} has slice axis {letter_of(obj.axis)}, not {letter_of(axis)}.")
-        return replace(obj, axis=obj.axis if axis is None else axis)
-
-    def _count(self, obj: SegmentObject) -> int:
-        return self.geometry.slice_count(self._axis(obj))
-
-    def _stored(self, obj: SegmentObject, index: int) -> StoredMask:
-        if index not in obj.masks:
-            raise SessionError(f"{obj.name!r} has no mask on slice {index}.")
-        return obj.masks[index]
-
-    def _empty(self, obj: SegmentObject) -> PackedMask:
-        return PackedMask.empty(self.geometry.slice_shape(self._axis(obj)))
-
-    def _packed(self, obj: SegmentObject, index: int, mask: npt.NDArray[np.bool_]) -> PackedMask:
-        last = self._count(obj) - 1
-        if not 0 <= index <= last:
-            raise SessionError(f"Slice {index} does not exist: there are slices 0 to {last}.")
-        packed = PackedMask.from_array(np.asarray(mask))
-        wanted = self.geometry.slice_shape(self._axis(obj))
-        if packed.shape != wanted:
-            raise SessionError(f"The mask of slice {index} has shape {packed.shape}, the slice {wanted}.")
-        return packed
