@@ -384,7 +384,7 @@ def test_unloading_the_module_leaves_no_thread_and_no_observer(host, ball):
     widget.exit()
     widget.cleanup()
     widget.cleanup()
-    assert panel._strips._tags == []
+    assert not panel._strips._observers
     assert threading.active_count() == threads
     host.process_events(0.1)
     assert observed() - before <= len(nodes(host))

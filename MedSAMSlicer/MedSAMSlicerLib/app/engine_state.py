@@ -103,15 +103,12 @@ class Engine:
         self._model: tuple[CheckpointFile, Network] | None = None
         self._lives: dict[str, tuple[SliceAxis, LiveSegmentation]] = {}
         self._probes: dict[SliceAxis, Probe] = {}
-        self._axes: set[SliceAxis] = set()
 
     @property
     def filling(self) -> bool:
         """Return whether features are computed in the background."""
         segmenter = self.segmenter
-        return segmenter is not None and any(
-            segmenter.network(axis).store.filling for axis in tuple(self._axes)
-        )
+        return segmenter is not None and any(store.filling for store in segmenter.stores)
 
     def prepare(
         self,
@@ -169,20 +166,14 @@ class Engine:
         """Return what is known of one object along its axis."""
         known = self._lives.get(name)
         if known is None or known[0] != axis:
-            self._axes.add(axis)
             known = self._lives[name] = (axis, self.ready().live(axis))
         return known[1]
-
-    def use_axis(self, axis: SliceAxis) -> None:
-        """Slices along an axis are looked at: their features are among those to let go of."""
-        self._axes.add(axis)
 
     def probe(self, axis: SliceAxis) -> Probe:
         """Return what a slice takes along an axis, measured once."""
         from ..engine.estimate import measure
 
         if axis not in self._probes:
-            self._axes.add(axis)
             self._probes[axis] = measure(self.ready(), axis)
         return self._probes[axis]
 
@@ -196,16 +187,15 @@ class Engine:
         """Keep only few features from now on."""
         segmenter = self.ready()
         segmenter.cache_bytes = min(segmenter.cache_bytes, FEW_FEATURES_BYTES)
-        for axis in tuple(self._axes):
-            store = segmenter.network(axis).store
+        for store in segmenter.stores:
             store.clear()
-            store.limit_bytes = segmenter.cache_bytes
+            store.limit_bytes = min(store.limit_bytes, segmenter.cache_bytes)
 
     def stop_filling(self) -> None:
         """Let the background rest."""
         if self.segmenter is not None:
-            for axis in tuple(self._axes):
-                self.segmenter.network(axis).store.stop()
+            for store in self.segmenter.stores:
+                store.stop()
 
     def forget_objects(self, names: Iterable[str]) -> None:
         """Forget what is known of objects."""
@@ -216,11 +206,10 @@ class Engine:
         """Forget volume, features and objects; the model stays."""
         segmenter, self.segmenter = self.segmenter, None
         if segmenter is not None:
-            for axis in tuple(self._axes):
-                segmenter.network(axis).store.clear()
+            for store in segmenter.stores:
+                store.clear()
         self._lives.clear()
         self._probes.clear()
-        self._axes.clear()
 
     def close(self) -> None:
         """Let go of everything."""

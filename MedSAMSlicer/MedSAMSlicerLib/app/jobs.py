@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 BoolArray = npt.NDArray[np.bool_]
 
+_LOOK_SECONDS = 0.02
+
 
 @dataclass(frozen=True)
 class ObjectToRun:
@@ -179,6 +181,9 @@ class FillJob(Job):
             reach = count if self._reach is None else self._reach
             near = range(max(0, self._index - reach), min(count, self._index + reach + 1))
             store.fill(self._index, view, near)
+            reader = segmenter.second_reader(self._axis)
+            if reader is not None:
+                reader.prepare(self._index)
         yield from ()
 
     def replaces(self, waiting: Job) -> bool:
@@ -195,22 +200,43 @@ class PreviewJob(Job):
         self.obj, self.index = obj, index
 
     def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[SliceFound]:
-        """Yields the mask as soon as it is there, and again if a second network draws a better one."""
+        """Yields the mask; where a second network may draw a better one, :class:`SecondLookJob` asks for that."""
         live = tools.live(engine_name(self.obj.id), self.obj.axis)
-        prompts = engine_prompts(self.obj.id, self.obj.object_prompts)
-        first = live.preview(prompts, self.index, read=False)
-        yield SliceFound(self.obj.id, self.index, first.mask, first.confidence)
-        if cancelled():
-            return
-        mask = live.preview(prompts, self.index)
-        if not np.array_equal(mask.mask, first.mask):
-            yield SliceFound(self.obj.id, self.index, mask.mask, mask.confidence)
+        mask = live.preview(engine_prompts(self.obj.id, self.obj.object_prompts), self.index, read=False)
+        yield SliceFound(self.obj.id, self.index, mask.mask, mask.confidence)
 
     def replaces(self, waiting: Job) -> bool:
         """The latest wins."""
         return (
-            isinstance(waiting, PreviewJob) and waiting.obj.id == self.obj.id and waiting.index == self.index
+            isinstance(waiting, PreviewJob | SecondLookJob)
+            and waiting.obj.id == self.obj.id
+            and waiting.index == self.index
         )
+
+
+class SecondLookJob(Job):
+    """The mask of a slice that was previewed, once a second network has drawn it, too.
+
+    That takes a second: urgent jobs go between, and the slice is encoded in the background, which rests meanwhile.
+    """
+
+    def __init__(self, obj: ObjectToRun, index: int) -> None:
+        self.obj, self.index = obj, index
+
+    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[SliceFound | None]:
+        """Yields the mask; None while there is none yet."""
+        name = engine_name(self.obj.id)
+        live = tools.live(name, self.obj.axis)
+        if not live.is_unread(name, self.index):
+            return
+        reader = tools.ready().second_reader(self.obj.axis)
+        if reader is not None:
+            reader.prepare(self.index)
+            while reader.store.filling and not reader.is_prepared(self.index):
+                yield None
+                time.sleep(_LOOK_SECONDS)
+        mask = live.preview(engine_prompts(self.obj.id, self.obj.object_prompts), self.index)
+        yield SliceFound(self.obj.id, self.index, mask.mask, mask.confidence)
 
 
 class PropagateJob(Job):
@@ -405,7 +431,6 @@ class ScoreJob(Job):
         run, segmenter = self._run, tools.ready()
         tools.stop_filling()
         if run.steps is None:
-            tools.use_axis(run.axis)
             run.segmenter = segmenter
             run.steps = score_slices(segmenter, run.axis, run.masks, run.wanted)
         if run.segmenter is not segmenter:

@@ -6,10 +6,11 @@ from ..core.errors import Cancelled, MedSAMError
 from ..core.prompts import Prompt
 from ..core.segment_object import SegmentObject, kept_as_prompts
 from ..core.session import Session
-from .jobs import FillJob, ObjectToRun, PreviewJob, SliceFound
+from .jobs import FillJob, ObjectToRun, PreviewJob, SecondLookJob, SliceFound
 from .neighbors import Neighbors
 from .projector import Projector
 from .state import NetworkState
+from .worker import Ticket
 from .workspace import Workspace
 
 
@@ -20,11 +21,13 @@ class Previews:
         self._work, self._projector = work, projector
         self._neighbors = Neighbors(work)
         self._asked: set[tuple[int, int, tuple[Prompt, ...]]] = set()
+        self._second_looks: dict[tuple[int, int], Ticket] = {}  # by object and slice
         projector.projected.connect(self.ask)
 
     def forget(self) -> None:
         """The session ends, or another network is there: what was asked for does not come any more."""
         self._asked.clear()
+        self._second_looks.clear()
 
     def ask(self) -> None:
         """Ask for the masks of all slices whose prompts were not previewed as they are now."""
@@ -47,9 +50,13 @@ class Previews:
         if axis is None or key in self._asked:
             return
         self._asked.add(key)
+        to_run = ObjectToRun(obj.id, axis, kept_as_prompts(obj))
+        outdated = self._second_looks.pop((obj.id, index), None)
+        if outdated is not None:
+            work.worker.cancel(outdated)
 
-        def show(found: SliceFound) -> None:
-            if session is not work.session:
+        def show(found: SliceFound | None) -> None:
+            if found is None or session is not work.session:
                 return
             projector.take_edits()
             now = work.object(obj.id)
@@ -62,6 +69,9 @@ class Previews:
                 projector.show_preview(session.object(obj.id), index, found.mask)
 
         def end(error: MedSAMError | None) -> None:
+            if error is None and session is work.session:
+                look = SecondLookJob(to_run, index)
+                self._second_looks[obj.id, index] = work.worker.submit(look, show, _nothing)
             if error is None or isinstance(error, Cancelled):
                 self._asked.discard(key)  # one that failed is not asked again: it would fail again
                 if session is work.session:
@@ -71,7 +81,6 @@ class Previews:
             if work.running is None:
                 work.worker.submit(FillJob(axis, index), _nothing, _nothing)
 
-        to_run = ObjectToRun(obj.id, axis, kept_as_prompts(obj))
         work.worker.submit(PreviewJob(to_run, index), show, end)
         work.poller.start()
 

@@ -101,6 +101,11 @@ class LiveSegmentation:
             stack.enter_context(torch.inference_mode())
             return self._run(prompts).preview(prompts, index, read=read)
 
+    def is_unread(self, name: str, index: int) -> bool:
+        """Return whether a slice was previewed last before a second network had drawn it, too."""
+        run = self._runs.get(name) or self._previewed.get(name)
+        return run is not None and run.is_unread(index)
+
     def result(self, cleanup: str = "none", overlap: str = "keep") -> SegmentationResult:
         """All objects as volumes; see :func:`~.result.finished_masks` for the options."""
         objects = tuple(run.settled() for run in self._runs.values())

@@ -146,6 +146,10 @@ class ObjectRun:
         self._cache = {known_id: key for known_id, key in self._cache.items() if known_id in kept}
         return keys[index].key.as_mask(self.result.name)
 
+    def is_unread(self, index: int) -> bool:
+        """Return whether a slice was previewed last before a second network had drawn it, too."""
+        return any(key.index == index for key in self._drawn.values())
+
     def _replay(
         self,
         prompts: ObjectPrompts,

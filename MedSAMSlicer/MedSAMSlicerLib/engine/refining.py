@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -31,7 +31,8 @@ class Refiner:
         network: of the volume.
         geometry, axis: of the volume and its slices.
         frame: see :data:`~.volume.evidence.FramePart`.
-        reader: a second network that reads the slices again; None = there is none.
+        reader: gives the second network that reads the slices again, or None, when it is needed first; it may take
+            a second to be loaded. None = there is none.
     """
 
     def __init__(
@@ -41,9 +42,9 @@ class Refiner:
         geometry: VolumeGeometry,
         axis: SliceAxis,
         frame: FramePart,
-        reader: SecondReader | None = None,
+        reader: Callable[[], SecondReader | None] | None = None,
     ) -> None:
-        self._reader = reader
+        self._find_reader = reader
         self._stage, self._network, self._frame = stage, network, frame
         self._geometry, self._axis = geometry, axis
 
@@ -98,9 +99,9 @@ class Refiner:
             yield SliceMask(prompts.name, index, logits, mask, iou, score, False, view, low, True)
 
     def reads(self, prompts: SlicePrompts) -> bool:
-        """Return whether the second network draws a slice with these prompts, too: it knows boxes alone."""
+        """Return whether a second network may draw a slice with these prompts, too: it knows boxes alone."""
         return (
-            self._reader is not None
+            self._find_reader is not None
             and prompts.box is not None
             and not prompts.points
             and prompts.mask is None
@@ -108,9 +109,9 @@ class Refiner:
 
     def chosen(self, key: KeySlice, prompts: SlicePrompts) -> KeySlice:
         """A key slice that both networks can draw, as the one draws it that sees more of an object there."""
-        assert self._reader is not None
         assert prompts.box is not None
-        logits = self._reader.drawn_better(key.index, prompts.box, key.mask)
+        reader = self._reader
+        logits = None if reader is None else reader.drawn_better(key.index, prompts.box, key.mask)
         if logits is None:
             return key
         drawn = replace(
@@ -122,13 +123,18 @@ class Refiner:
         """How many of `count` slices a second network is going to read, about."""
         return 0 if self._reader is None else min(count, MOST_SLICES)
 
+    @property
+    def _reader(self) -> SecondReader | None:
+        return None if self._find_reader is None else self._find_reader()
+
     def _refined(
         self, evidence: VolumeEvidence, cancel: Cancel | None, counter: ProgressCounter | None
     ) -> Refined | None:
         """What the stage makes of an object; once more with what the second network draws in the boxes of that."""
         found = self._stage.refine(evidence)
-        if found is None or self._reader is None:
+        reader = self._reader
+        if found is None or reader is None:
             return found
         masks = np.where(evidence.fixed[:, None, None], evidence.logits, found.logits) > 0
         masks[: evidence.first] = masks[evidence.last + 1 :] = False
-        return self._stage.refine(self._reader.with_reading(evidence, masks, cancel, counter))
+        return self._stage.refine(reader.with_reading(evidence, masks, cancel, counter))

@@ -65,6 +65,7 @@ class SecondReader:
 
     def __init__(self, network: SliceWiseNetwork, whole: FrameView) -> None:
         self.network = network
+        self.store = network.store
         self._whole = whole
         self._read: OrderedDict[tuple[int, Bounds], npt.NDArray[np.float16]] = OrderedDict()
 
@@ -143,6 +144,14 @@ class SecondReader:
     def drawn(self, index: int, box: Bounds) -> Floats:
         """(rows, columns) float32 logits of slice `index` within a box in slice index coordinates."""
         return self._whole.mask_from_logits(self.read(index, box))
+
+    def prepare(self, index: int) -> None:
+        """Encode a slice in the background, unless it is: reading it then takes little time. Returns at once."""
+        self.store.fill(index, self._whole, [index])
+
+    def is_prepared(self, index: int) -> bool:
+        """Return whether a slice is encoded."""
+        return self.store.contains(index, self._whole)
 
     def read(self, index: int, box: Bounds) -> npt.NDArray[np.float32]:
         """(4h, 4w) float32 logits of slice `index` within a box in slice index coordinates, in the whole view."""

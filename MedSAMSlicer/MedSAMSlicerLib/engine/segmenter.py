@@ -16,6 +16,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -260,9 +261,15 @@ class VolumeSegmenter:
         """The context in which the network computes: torch's settings, and features in the background wait."""
         with ExitStack() as stack:
             stack.enter_context(torch_settings(self.precision, self.threads))
-            for network in self._networks.values():
-                stack.enter_context(network.store.foreground())
+            for store in self.stores:
+                stack.enter_context(store.foreground())
             yield
+
+    @property
+    def stores(self) -> tuple[FeatureStore, ...]:
+        """The features of all slices that were looked at, along every axis, those of the second network too."""
+        networks = [network.store for network in tuple(self._networks.values())]
+        return (*networks, *(reader.store for reader in tuple(self._readers.values()) if reader is not None))
 
     def whole(self, axis: SliceAxis = SliceAxis.K) -> FrameView:
         """The view of whole slices."""
@@ -291,7 +298,7 @@ class VolumeSegmenter:
         def part(index: int, rows: slice, columns: slice) -> npt.NDArray[np.uint8]:
             return self.window.apply(slices[index, rows, columns])
 
-        reader = self.second_reader(axis)
+        reader = partial(self.second_reader, axis) if self._reads_twice else None
         return Refiner(self._stage, self.network(axis), self.geometry, axis, part, reader)
 
     def _made_reader(self, model: ImageNetwork, axis: SliceAxis) -> SecondReader:

@@ -31,7 +31,6 @@ from .config import PUBLISHED, Config, Sam1Config, any_config
 from .dialects import Dialect, read_archive, recognize, renamed, table_of, without_prefixes
 from .model import SAM2
 from .networks import Network, build
-from .tinyvit import TinyViT
 
 logger = logging.getLogger(__name__)
 
@@ -86,8 +85,6 @@ def load_network(path: str | os.PathLike[str], config: Config | Sam1Config | Non
     _check(weights, model, dialect, path.name)
     float32 = {name: weight.to(torch.float32) for name, weight in weights.items()}
     model.load_state_dict(float32, strict=True, assign=True)
-    if isinstance(model.image_encoder, TinyViT):
-        model.image_encoder.number_distances()
     logger.info("Read %s from %s", config.name, path)
     return model.eval()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -43,12 +44,6 @@ class TinyViT(nn.Module):
             x = stage(x)
         out: Tensor = self.neck(x)
         return out
-
-    def number_distances(self) -> None:
-        """Make the tables of distances, which are no weights, after the network was built without storage."""
-        for module in self.modules():
-            if isinstance(module, TinyViTAttention):
-                module.attention_bias_idxs = distance_table(module.window)
 
     @torch.no_grad()
     def fuse(self) -> None:
@@ -243,14 +238,12 @@ def distance_table(window: int) -> Tensor:
     """(L, L) whole numbers, L = window^2: which bias a pair of tokens has, by |rows| and |columns| between them.
 
     Biases are numbered in the order in which distances first appear while the window is read row by row, which for
-    distances from the first token is |rows| * window + |columns|.
+    distances from the first token is |rows| * window + |columns|. Also a network that is built without storage, to be
+    filled from a file, has these numbers.
     """
-    place = torch.arange(window)
-    rows = place.repeat_interleave(window)
-    columns = place.repeat(window)
-    apart_rows = (rows[:, None] - rows[None]).abs()
-    apart_columns = (columns[:, None] - columns[None]).abs()
-    return apart_rows * window + apart_columns
+    rows, columns = (part.ravel() for part in np.indices((window, window)))
+    apart_rows, apart_columns = (np.abs(part[:, None] - part[None]) for part in (rows, columns))
+    return torch.from_numpy(apart_rows * window + apart_columns)
 
 
 class NormMLP(nn.Module):
