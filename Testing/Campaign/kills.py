@@ -35,7 +35,7 @@ from MedSAMSlicerLib import cli
 from MedSAMSlicerLib.cli import compute, demo, models, segment  # noqa: F401 - imported before the forks
 from MedSAMSlicerLib.cli.process import EndingSignals
 from MedSAMSlicerLib.core.errors import MedSAMError
-from MedSAMSlicerLib.engine import second_reader
+from MedSAMSlicerLib.core.tiers import SECOND_NETWORK
 from MedSAMSlicerLib.lab.evaluation import accuracy_report, results
 from MedSAMSlicerLib.lab.training.curves import read_log
 from MedSAMSlicerLib.lab.training.loop import train
@@ -77,7 +77,7 @@ class Victim(Protocol):
 def run(seed: int, count: int) -> list[Row]:
     """Kill each kind of run `count` times."""
     torch.set_num_threads(1)
-    os.environ[second_reader.ENVIRONMENT] = "off"
+    os.environ[SECOND_NETWORK] = "off"
     return [_kill_often(make, seed, count) for make in (Segment, Download, Training, Benchmark)]
 
 

@@ -20,6 +20,7 @@ from MedSAMSlicerLib.core.prompts import (
     box_from_voxels,
     point_from_voxel,
 )
+from MedSAMSlicerLib.core.tiers import SECOND_NETWORK
 from MedSAMSlicerLib.engine import second_reader
 from MedSAMSlicerLib.engine.features import FeatureStore
 from MedSAMSlicerLib.engine.precision import choose
@@ -161,14 +162,14 @@ def test_reading_can_be_cancelled_between_slices(
 
 
 def test_the_environment_can_leave_the_second_network_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(second_reader.ENVIRONMENT, "OFF")
+    monkeypatch.setenv(SECOND_NETWORK, "OFF")
     assert bundled_reader(torch.device("cpu")) is None
 
 
 @pytest.mark.slow
 def test_the_bundled_network_reads_the_liver_of_a_generated_ct(monkeypatch: pytest.MonkeyPatch) -> None:
     """LiteMedSAM's trained weights see what a person would box, and the default asks them."""
-    monkeypatch.delenv(second_reader.ENVIRONMENT)
+    monkeypatch.delenv(SECOND_NETWORK)
     model = bundled_reader(torch.device("cpu"))
     assert model is not None
     array, geometry, truth = ct_phantom((16, 96, 96), seed=3)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -185,6 +187,27 @@ def test_a_page_from_elsewhere_cannot_send_anything(server: RunningServer, origi
     assert uploaded(Origin=server.address) == 200
     proxied = {"Origin": "https://lab.example", "X-Forwarded-Host": "lab.example"}
     assert uploaded(**proxied) == 200
+
+
+def test_an_upload_that_is_broken_off_stays_within_the_private_folder_and_is_nothing_to_log(
+    server: RunningServer,
+) -> None:
+    begun = (
+        b"POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 900000\r\n"
+        b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+        b'--x\r\nContent-Disposition: form-data; name="files"; filename="half.nii"\r\n\r\n'
+    )
+    before = {*server.folder.iterdir()}
+    with socket.create_connection(("127.0.0.1", int(server.port))) as connection:
+        connection.sendall(begun + bytes(200_000))
+        [private] = server.private_folders()
+        end = time.monotonic() + 30
+        while not [*(private / "incoming").iterdir()]:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+    time.sleep(0.2)
+    assert {*server.folder.iterdir()} == before
+    assert "Traceback" not in server.log()
 
 
 def test_an_argument_of_the_wrong_kind_is_one_sentence(

@@ -26,6 +26,7 @@ if importlib.util.find_spec("gradio") is None:  # importing it takes seconds, an
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright's client is not installed")
 
 pytestmark = pytest.mark.slow
+ARGUMENTS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 SECONDS = 120_000  # milliseconds, in fact: Playwright's unit
 
 
@@ -40,9 +41,8 @@ def browser() -> Iterator[Any]:
     path = chromium()
     if path is None:
         pytest.skip("no Chromium: apt-get install chromium, or set CHROMIUM to its path")
-    arguments = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
     with playwright.sync_playwright() as client:
-        started = client.chromium.launch(executable_path=path, args=arguments)
+        started = client.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield started
         started.close()
 
@@ -262,6 +262,19 @@ def test_the_page_documents_its_api(visit: Callable[..., Visitor]) -> None:
     text = user.page.inner_text(".api-docs")
     assert "counted from 0 along the axis" in text
     assert user.hosts == {user.page.url.split("/")[2]}, "nothing is fetched from elsewhere"
+
+
+@pytest.mark.parametrize("size", [(390, 844), (375, 667), (844, 390)])
+def test_on_a_phone_the_first_choice_is_in_sight(
+    visit: Callable[..., Visitor], size: tuple[int, int]
+) -> None:
+    width, height = size
+    user = visit(viewport={"width": width, "height": height})
+    for button in (".welcome [data-open]", ".welcome [data-sample]"):
+        box = user.page.locator(button).bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= height
+        assert box["x"] + box["width"] <= width
 
 
 def test_a_phone_shows_one_view_at_a_time_and_takes_a_box(

@@ -264,6 +264,37 @@ def test_each_limit_is_one_sentence(make_store: MakeStore, ct_file: Path) -> Non
         roomy.open(archive)
 
 
+def test_what_cannot_be_opened_leaves_nothing_and_is_named_as_the_user_knows_it(
+    make_store: MakeStore,
+) -> None:
+    session = make_store().new()
+    archive = session.new_path("letters.zip")
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("one.txt", "Dear colleague,")
+        file.writestr("two.txt", "here is the CT.")
+    with pytest.raises(VolumeError, match=r"^letters is a folder without DICOM files|letters is a folder"):
+        session.open(archive)
+    assert [path for path in session.folder.rglob("*") if path.is_file()] == []
+
+
+def test_a_name_that_nobody_would_read_is_refused(make_store: MakeStore, ct_file: Path) -> None:
+    session = make_store().new()
+    session.open(copy_of(ct_file, session))
+    with pytest.raises(LimitError, match=r"^A name has at most 200 characters, not 100,000\.$"):
+        session.add_object("x" * 100_000)
+    added = session.add_object("liver")
+    with pytest.raises(LimitError, match="at most 200"):
+        session.change_object(added, "y" * 201)
+
+
+def test_a_prompt_right_after_opening_is_waited_for(make_store: MakeStore, ct_file: Path) -> None:
+    session = make_store().new()
+    session.open(copy_of(ct_file, session))
+    session.prompt("", "box", K, 7, BOX)
+    assert session.wait(60, previews_only=True)
+    assert mask_volume(session, "")[7].any()
+
+
 def test_an_archive_that_unpacks_to_too_much_is_refused(make_store: MakeStore) -> None:
     session = make_store(Limits(upload_bytes=100_000)).new()
     archive = session.new_path("bomb.zip")
@@ -327,6 +358,8 @@ def test_old_uploads_and_exports_are_removed_while_the_session_goes_on(
     session.prompt("", "box", K, 7, BOX)
     assert session.wait(60, previews_only=True)
     exported, upload = export(session, "nii.gz"), store.root / ("a" * 64) / "ct.nii.gz"
+    broken_off = store.incoming / "tmp1234"
+    broken_off.write_bytes(b"half a volume")
     upload.parent.mkdir()
     upload.write_bytes(b"x")
     store.remove_old_files()
@@ -335,6 +368,7 @@ def test_old_uploads_and_exports_are_removed_while_the_session_goes_on(
     store.remove_old_files(older_than=0)
     assert not exported.exists()
     assert not upload.exists()
+    assert not broken_off.exists()
     assert export(session, "nii.gz").is_file()
     session.wait(60)
     assert mask_volume(session, "").any()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import bisect
 import functools
 import math
-import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +21,7 @@ import torch
 
 from ..core.folders import bundled_folders
 from ..core.metrics import dice
+from ..core.tiers import second_network_is_off
 from ..sam2.checkpoint import load_network
 from ..sam2.sam1 import SAM1
 from .crop import Bounds, bounds_of
@@ -32,8 +32,6 @@ from .view import FrameView
 from .volume.evidence import Reading, VolumeEvidence
 
 FILE = "litemedsam.safetensors"
-ENVIRONMENT = "MEDSAMSLICER_SECOND_NETWORK"
-"""This variable set to "off" leaves the second reading out in every program, for computers that are too slow for it."""
 
 MOST_SLICES = 12
 """Slices of an object that are read at most beside the key slices; between them the logits are interpolated."""
@@ -269,7 +267,7 @@ def bundled_reader(device: torch.device) -> SAM1 | None:
     Raises:
         CheckpointError: If its file is damaged.
     """
-    return None if os.environ.get(ENVIRONMENT, "").lower() == "off" else _loaded(device)
+    return None if second_network_is_off() else _loaded(device)
 
 
 @functools.cache

@@ -84,6 +84,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--runs", type=positive, default=limits.runs, help="propagations at once (default: %(default)s)"
     )
     more.add_argument(
+        "--stored-gb",
+        type=positive,
+        default=limits.stored_bytes >> 30,
+        help="of all files of the server (default: %(default)s)",
+    )
+    more.add_argument(
         "--idle-minutes",
         type=positive,
         default=round(limits.idle_seconds / 60),
@@ -115,6 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
         objects=arguments.objects,
         sessions=arguments.sessions,
         runs=arguments.runs,
+        stored_bytes=arguments.stored_gb << 30,
         idle_seconds=60.0 * arguments.idle_minutes,
     )
     cache = None if arguments.cache_mb is None else arguments.cache_mb << 20

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from ..core.errors import MedSAMError
 
+LONGEST_NAME = 200  # characters
+
 
 class LimitError(MedSAMError):
     """Something larger, or more, than the server allows."""
@@ -26,6 +28,7 @@ class Limits:
         objects: in one session.
         sessions: open at once.
         runs: propagations that compute at once; further ones wait in a queue.
+        stored_bytes: of all files of the server; beyond it nothing is uploaded.
         idle_seconds: after which a session that nobody uses ends.
     """
 
@@ -35,6 +38,7 @@ class Limits:
     objects: int = 50
     sessions: int = 64
     runs: int = 1
+    stored_bytes: int = 32 << 30
     idle_seconds: float = 3600.0
 
     @property
@@ -60,6 +64,11 @@ class Limits:
                 f"{name} has {count:,} voxels, but this server takes volumes of at most {self.voxels:,}: crop it or "
                 "take every second voxel."
             )
+
+    def check_name(self, name: str) -> None:
+        """Raise LimitError for a name that nobody would read."""
+        if len(name) > LONGEST_NAME:
+            raise LimitError(f"A name has at most {LONGEST_NAME} characters, not {len(name):,}.")
 
     def check_objects(self, count: int) -> None:
         """Raise LimitError when there is no room for one more object."""

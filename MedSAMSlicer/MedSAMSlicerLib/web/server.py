@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hmac
 import inspect
 import ipaddress
 import logging
 import os
+import tempfile
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
@@ -40,6 +42,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect
 
 from .endpoints import Endpoints
 
@@ -122,7 +125,7 @@ def make_app(store: SessionStore, settings: ServerSettings, sample: Callable[[],
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     _add_data_routes(app, store)
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
-    app.add_middleware(_RefuseOtherPages)
+    app.add_middleware(Doorkeeper, store)
     if settings.auth is not None:
         app.add_middleware(_DemandPassword, *settings.auth)
     elif is_loopback(settings.host):  # a page elsewhere must not reach it under a name of its own
@@ -168,6 +171,7 @@ def serve(
     Raises:
         MedSAMError: the port is taken, or the host is not one of this computer's.
     """
+    tempfile.tempdir = str(store.incoming)  # where Gradio puts what is being uploaded; it is swept there
     app = make_app(store, settings, sample or SampleVolume())
     config = uvicorn.Config(
         app,
@@ -184,7 +188,7 @@ def serve(
             f"The server cannot listen on {settings.host}, port {settings.port}: is another program there?"
         ) from None
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-    address = f"http://{host}:{socket.getsockname()[1]}"
+    address = f"http://{f'[{host}]' if ':' in host else host}:{socket.getsockname()[1]}"
     server = uvicorn.Server(config)
 
     async def serve_and_announce() -> None:
@@ -314,18 +318,33 @@ class _Blocks(gr.Blocks):
             raise gr.Error(_FAULT, print_exception=False) from None
 
 
-class _RefuseOtherPages:
-    """Takes nothing that a page from elsewhere sends: a browser names the page's host in the header Origin."""
+class Doorkeeper:
+    """Takes nothing that a page from elsewhere sends, and no file beyond what the server may hold.
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    A browser names the host of a page in the header Origin. Who breaks an upload off is no fault to log.
+    """
+
+    def __init__(self, app: App, store: SessionStore) -> None:
+        self._app, self._store = app, store
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and self._is_from_elsewhere(Headers(scope=scope)):
-            response = Response("This server takes nothing from pages of others.", status_code=403)
-            await response(scope, receive, send)
+        """Let a request through, or answer it."""
+        refusal = await self._refusal(scope) if scope["type"] == "http" else None
+        if refusal is not None:
+            await refusal(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        with contextlib.suppress(ClientDisconnect):
+            await self._app(scope, receive, send)
+
+    async def _refusal(self, scope: Scope) -> Response | None:
+        if self._is_from_elsewhere(Headers(scope=scope)):
+            text = "This server takes nothing from pages of others; behind a proxy, hand the header Host on."
+            return Response(text, status_code=403)
+        if scope["path"].endswith("/upload"):
+            stored = await run_in_threadpool(lambda: self._store.stored_bytes)
+            if stored > self._store.limits.stored_bytes:
+                return Response("This server holds as much as it takes: try again later.", status_code=507)
+        return None
 
     @staticmethod
     def _is_from_elsewhere(headers: Headers) -> bool:

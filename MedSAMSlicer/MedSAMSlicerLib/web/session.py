@@ -116,13 +116,19 @@ class WebSession:
         """
         self._use()
         left = {*self.folder.iterdir()} - {path.parent}
+        unpacked = self.new_path(path.stem)  # sentences about an archive name it by this folder
         try:
-            volume = read_upload(path, self.new_path("unpacked"), self.limits, series_uid or None)
+            volume = read_upload(path, unpacked, self.limits, series_uid or None)
         except SeveralSeriesError as error:
             with self._working():
                 self.series = tuple(zip(error.uids, error.listing, strict=True))
                 self._count()
+            remove_folder(unpacked.parent)
             return
+        except MedSAMError:
+            for folder in (path.parent, unpacked.parent):
+                remove_folder(folder)
+            raise
         self.show(volume)
         for folder in left:  # of the volume before
             remove_folder(folder)
@@ -165,6 +171,7 @@ class WebSession:
         with self._working():
             self.volume  # noqa: B018 - raises when there is none
             self.limits.check_objects(len(self._controller.inputs.segment_ids))
+            self.limits.check_name(name)
             added = self._controller.inputs.add_segment(name.strip() or None)
             if color is not None:
                 self._segments.recolor(added, color)
@@ -197,6 +204,7 @@ class WebSession:
         """Give an object another name or color."""
         with self._working():
             found = self.object_id(wanted)
+            self.limits.check_name(name or "")
             if name is not None and name.strip() and name.strip() != self._segments.name(found):
                 self._segments.rename(found, name.strip())
             if color is not None:
@@ -371,9 +379,11 @@ class WebSession:
             with self._lock:
                 self._check_open()
                 state = self._controller.network.state
-                due = state is NetworkState.PREPARING or (
-                    state is NetworkState.READY and self._controller.editing.awaits_previews
+                is_coming = self._volume is not None and state in (
+                    NetworkState.WAITING,
+                    NetworkState.PREPARING,
                 )
+                due = is_coming or (state is NetworkState.READY and self._controller.editing.awaits_previews)
                 if not due and (previews_only or not (self.is_running or self._controller.poll())):
                     return True
             if time.monotonic() > until:

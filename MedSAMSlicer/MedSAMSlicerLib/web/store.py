@@ -29,7 +29,7 @@ class SessionStore:
     """Makes sessions, each in a private folder of its own, and ends those that are idle.
 
     Args:
-        root: the private folder of the server, see `private_root`.
+        root: the private folder of the server, see `private_root`; `incoming` in it is for files under way.
         settings: device, threads, memory for features of each session.
         limits: of the server.
         checkpoint: id or file of the network; None = the bundled one.
@@ -46,6 +46,8 @@ class SessionStore:
     ) -> None:
         self.root, self.limits = root, limits or Limits()
         self._settings, self._checkpoint, self._clock = settings or Settings(), checkpoint, clock
+        self.incoming = self.root / "incoming"
+        self.incoming.mkdir(mode=0o700, exist_ok=True)
         self._queue, self._models = RunQueue(self.limits.runs), SharedModels()
         self._lock = threading.Lock()
         self._sessions: dict[str, WebSession] = {}
@@ -109,12 +111,22 @@ class SessionStore:
         """Remove what was uploaded and is in no session, which has files of its own, and what was exported."""
         with self._lock:
             sessions = [*self._sessions.values()]
-        own = {session.folder for session in sessions}
+        own = {self.incoming, *(session.folder for session in sessions)}
         uploads = [path for path in self.root.iterdir() if path not in own]
-        for path in (*uploads, *(folder for session in sessions for folder in session.exports)):
+        exports = [folder for session in sessions for folder in session.exports]
+        for path in (*uploads, *exports, *self.incoming.iterdir()):
             with contextlib.suppress(OSError):
-                if path.is_dir() and time.time() - path.stat().st_mtime > older_than:
-                    remove_folder(path)
+                if time.time() - _last_written(path) > older_than:
+                    remove_folder(path) if path.is_dir() else path.unlink()
+
+    @property
+    def stored_bytes(self) -> int:
+        """Of all files in the folder of the server."""
+        found = 0
+        for path in self.root.rglob("*"):
+            with contextlib.suppress(OSError):
+                found += path.lstat().st_size
+        return found
 
     def _sweep(self) -> None:
         while not self._ended.wait(min(_SWEEP_SECONDS, max(0.05, self.limits.idle_seconds / 4))):
@@ -136,6 +148,12 @@ def private_root(inside: Path | None = None) -> Path:
             if left.is_dir() and number.isdecimal() and not _is_alive(int(number)) and _is_own(left):
                 remove_folder(left)
     return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))
+
+
+def _last_written(path: Path) -> float:
+    """When a file, or a folder or something in it, was changed last."""
+    inside = path.rglob("*") if path.is_dir() else ()
+    return max(each.stat().st_mtime for each in (path, *inside))
 
 
 def _is_own(folder: Path) -> bool:

@@ -19,9 +19,12 @@ from MedSAMSlicerLib.cli import main
 from MedSAMSlicerLib.core.errors import PromptError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.prompts import Box, Point
+from MedSAMSlicerLib.core.tiers import SECOND_NETWORK, second_network_is_off
 from MedSAMSlicerLib.io.labels import read_label
 from MedSAMSlicerLib.io.nifti import write_nifti
 from MedSAMSlicerLib.io.volumes import read_image
+from MedSAMSlicerLib.lab.batch.case import BatchCase, BatchOptions
+from MedSAMSlicerLib.lab.batch.run import run_batch
 from MedSAMSlicerLib.lab.batch.table import prompts_of, read_table
 from MedSAMSlicerLib.sam2.checkpoint import save, seeded
 
@@ -189,6 +192,30 @@ def test_twenty_cases_on_a_cluster_are_killed_and_resumed(tmp_path: Path) -> Non
         name = f"case{number:02d}.nii.gz"
         found, truth = (read_image(folder / name)[0] for folder in (out, cases / "truth"))
         assert 2 * ((found > 0) & (truth > 0)).sum() / ((found > 0).sum() + (truth > 0).sum()) > 0.7, name
+
+
+def test_whatever_changes_in_a_series_or_of_the_networks_is_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = tmp_path / "series"
+    series.mkdir()
+    (series / "1.dcm").write_bytes(b"one slice")
+    case = BatchCase("series", series, tmp_path / "out.nii.gz", (), BatchOptions("net", "0" * 64))
+    first = case.fingerprint
+    times = (series / "1.dcm").stat()
+    (series / "1.dcm").write_bytes(b"two slice")
+    os.utime(series / "1.dcm", ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+    second = case.fingerprint
+    monkeypatch.setenv(SECOND_NETWORK, "on" if second_network_is_off() else "off")
+    assert len({first, second, case.fingerprint}) == 3
+
+
+def test_a_volume_that_is_gone_fails_alone(data: Path, checkpoint: Path, tmp_path: Path) -> None:
+    options = BatchOptions(str(checkpoint), "0" * 64)
+    gone = BatchCase("gone", tmp_path / "gone.nii", tmp_path / "out" / "gone.nii.gz", (), options)
+    summary = run_batch((gone,), tmp_path / "out")
+    assert (summary.done, summary.failed) == (0, 1)
+    assert "does not see" in report_of(tmp_path / "out")[0]["message"]
 
 
 def test_a_case_that_fails_does_not_keep_the_others_from_being_done(

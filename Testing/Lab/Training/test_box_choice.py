@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("torch")
 
 from MedSAMSlicerLib.cli import main
-from MedSAMSlicerLib.engine import second_reader
+from MedSAMSlicerLib.core.tiers import SECOND_NETWORK
 from MedSAMSlicerLib.io.nifti import write_nifti
 from MedSAMSlicerLib.lab.training.box_choice import DrawnTwice, _cross_validated, _regression
 from MedSAMSlicerLib.phantom.ct import ct_phantom
@@ -55,7 +55,7 @@ def test_a_patient_that_is_judged_is_never_learned_from(rows: list[DrawnTwice]) 
 def test_the_command_prints_the_weights_and_what_they_bring(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(second_reader.ENVIRONMENT)
+    monkeypatch.delenv(SECOND_NETWORK)
     array, geometry, truth = ct_phantom((8, 96, 96), seed=3)
     labels = truth["liver"] + 2 * truth["spleen"].astype(np.uint8)
     write_nifti(tmp_path / "a.nii.gz", array, geometry)

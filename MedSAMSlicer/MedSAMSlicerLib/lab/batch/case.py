@@ -14,6 +14,7 @@ from typing import Any
 
 from ... import __version__
 from ...core.errors import MedSAMError
+from ...core.tiers import second_network_is_off
 from .table import PromptRow, prompts_of
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -51,18 +52,24 @@ class BatchCase:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with everything that the result depends on."""
-        status = self.volume.stat()
+        """Changes with everything that the result depends on; OSError when the volume cannot be read."""
         content = [asdict(replace(row, line=0)) for row in self.rows]
-        said = [
+        parts = [
             content,
             asdict(self.options),
             str(self.volume),
-            status.st_size,
-            status.st_mtime_ns,
+            _files(self.volume),
             self.version,
+            second_network_is_off(),
         ]
-        return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode("utf-8")).hexdigest()
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode("utf-8")).hexdigest()
+
+
+def _files(volume: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of the file, or of each file of a folder."""
+    files = sorted(path for path in volume.rglob("*") if path.is_file()) if volume.is_dir() else [volume]
+    found = [(path, path.stat()) for path in files]
+    return [(path.name, status.st_size, status.st_mtime_ns) for path, status in found]
 
 
 @dataclass(frozen=True)

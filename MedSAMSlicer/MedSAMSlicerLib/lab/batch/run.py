@@ -92,13 +92,14 @@ def run_batch(
     """
     records = out / _RECORDS
     records.mkdir(parents=True, exist_ok=True)
-    known = {case.name: _known(case, records) for case in cases}
+    fingerprints = {case.name: _fingerprint(case) for case in cases}  # before anything is computed
+    known = {case.name: _known(case, records, fingerprints[case.name]) for case in cases}
     left = [case for case in cases if known[case.name] is None]
     results = {name: result for name, result in known.items() if result is not None}
     for number, (case, result) in enumerate(_computed(left, scheduler), start=1):
         results[case.name] = result
         if not result.error:
-            content = {"fingerprint": case.fingerprint, **asdict(result)}
+            content = {"fingerprint": fingerprints[case.name], **asdict(result)}
             write_bytes(_record(case, records), json.dumps(content, indent=1).encode("utf-8"))
         if progress is not None:
             progress(number, len(left), result)
@@ -122,7 +123,15 @@ def _record(case: BatchCase, records: Path) -> Path:
     return records / f"{case.output.name}.json"
 
 
-def _known(case: BatchCase, records: Path) -> CaseResult | None:
+def _fingerprint(case: BatchCase) -> str:
+    """That of the case; empty where its volume cannot be read, which the case itself says then."""
+    try:
+        return case.fingerprint
+    except OSError:
+        return ""
+
+
+def _known(case: BatchCase, records: Path, wanted: str) -> CaseResult | None:
     """What is remembered of a case, if that still holds."""
     try:
         content = json.loads(_record(case, records).read_text(encoding="utf-8"))
@@ -130,7 +139,7 @@ def _known(case: BatchCase, records: Path) -> CaseResult | None:
         result = CaseResult(**{**content, "objects": tuple(content["objects"])})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return result if fingerprint == case.fingerprint and case.output.is_file() else None
+    return result if wanted and fingerprint == wanted and case.output.is_file() else None
 
 
 def _write_report(path: Path, results: Sequence[CaseResult]) -> None:
