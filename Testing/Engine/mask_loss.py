@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from MedSAMSlicerLib.core.errors import MedSAMError
 from MedSAMSlicerLib.core.metrics import dice
 from MedSAMSlicerLib.core.prompts import ObjectPrompts, PromptSet
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
@@ -48,7 +49,10 @@ def labeled(data: Path) -> Iterator[tuple[Volume, list[Target]]]:
     """The targets of all labeled volumes but series and videos."""
     for case in find_cases(data):
         if case.kind == VOLUME and not case.is_series:
-            yield load_case(case)
+            try:
+                yield load_case(case)
+            except MedSAMError as error:
+                sys.stderr.write(f"left out: {error}\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
