@@ -145,6 +145,22 @@ def test_volume_that_is_moved_away_or_deleted_is_told_and_the_session_goes_on(pa
     patient.settle()
 
 
+def test_volume_that_goes_during_a_propagation_makes_its_masks_due_again(patient: Patient) -> None:
+    patient.channels.choose(0, patient.pet, "full")
+    patient.settle()
+    patient.controller.inputs.add_segment("lesion")
+    patient.say(patient.box(7, 8, 14, 27, 35))
+    patient.settle()
+    patient.controller.runs.propagate()
+    with pytest.raises(SessionError, match="A propagation is under way"):
+        patient.channels.choose(0, None)
+    patient.mrml.scene.RemoveNode(patient.pet)
+    patient.settle()
+    assert patient.session_mask().any()
+    assert patient.channels.chosen == ()
+    assert patient.controller.reason(Action.PROPAGATE) is None
+
+
 def test_session_is_found_again_with_its_volumes_and_windows_and_others_have_none(patient: Patient) -> None:
     mr = patient.mrml.volume_node(np.full(SHAPE, 7, np.int16) + LEFT, MATRIX)
     mr.SetName("MR")

@@ -35,7 +35,9 @@ class ChannelInputs:
         self._work, self._network = work, network
         self._watches: list[Watch] = []
         self._lost: list[str] = []  # names of volumes that a session was made with and that are missing
+        self._due_after_run = False  # a volume went while a propagation was under way, which still saw it
         network.channels_prepared.connect(self._prepared)
+        work.observe(self._notified)
 
     @property
     def chosen(self) -> tuple[FurtherVolume, ...]:
@@ -164,7 +166,7 @@ class ChannelInputs:
     def forget(self) -> None:
         """The session ends."""
         self._close_watches()
-        self._work.channels, self._work.fused = (), None
+        self._work.channels, self._work.fused, self._due_after_run = (), None, False
 
     def moved(self) -> None:
         """The first volume, or one beside it, came under another transform: they meet elsewhere now."""
@@ -228,8 +230,14 @@ class ChannelInputs:
             watch.close()
         self._watches.clear()
 
+    def _notified(self, topic: Topic) -> None:
+        if topic is Topic.RUN and self._due_after_run and self._work.running is None:
+            self._due_after_run = False
+            self._network.mark_stale()
+
     def _changed(self) -> None:
         """The network sees something else from now on."""
+        self._due_after_run = self._work.running is not None
         self._network.mark_stale()
         self._network.prepare()
         self._work.notify(Topic.INPUTS, Topic.NETWORK, Topic.MASKS)
