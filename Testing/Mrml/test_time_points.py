@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from MedSAMSlicerLib.app.ports import Tool
-from MedSAMSlicerLib.app.state import Action, Level
+from MedSAMSlicerLib.app.state import Action, Level, NetworkState
+from MedSAMSlicerLib.app.worker import Job
 from MedSAMSlicerLib.core.errors import SessionError
 
 from .conftest import MrmlScene
@@ -146,14 +148,28 @@ def test_a_segment_deleted_at_one_time_point_stays_deleted_there(times: TimeDriv
     times.settle()
     times.go(0)
     assert times.mask()[7].any()
-    controller.inputs.masks.rename(segment, "ventricle")
     times.go(1)
     assert controller.inputs.segment_ids == ()
     controller.history.undo()
     times.settle()
-    assert controller.inputs.masks.name(segment) == "left"
+    assert controller.inputs.segment_ids == (segment,)
+    assert times.mask()[8].any()
     times.go(2)
     assert controller.inputs.segment_ids == (segment,)
+
+
+def test_a_name_is_that_of_all_time_points(times: TimeDriver) -> None:
+    controller = times.prompted().controller
+    segment = controller.inputs.segment_id
+    assert segment is not None
+    times.go(1)
+    times.say(times.box(8, 9, 14, 28, 35))
+    times.settle()
+    controller.inputs.masks.rename(segment, "ventricle")
+    times.go(0)
+    assert controller.inputs.masks.name(segment) == "ventricle"
+    assert [obj.name for obj in controller._work.objects] == ["ventricle"]
+    assert controller.history.undo_label == "Add box"
 
 
 def test_a_segmentation_that_was_there_becomes_that_of_the_time_point(times: TimeDriver) -> None:
@@ -214,6 +230,34 @@ def test_nothing_grows_at_a_time_point_that_was_not_prompted(times: TimeDriver) 
     times.browser.SetSelectedItemNumber(1)
     times.settle()
     assert int(times.mask().any(axis=(1, 2)).sum()) == 1, "as it was left"
+
+
+class Wait(Job):
+    """Keeps the worker until it may go on."""
+
+    def __init__(self) -> None:
+        self.entered, self.may_go_on = threading.Event(), threading.Event()
+
+    def run(self, tools: object, cancelled: Callable[[], bool]) -> Iterator[object]:
+        """Yields nothing."""
+        self.entered.set()
+        self.may_go_on.wait(60)
+        yield from ()
+
+
+def test_a_network_that_was_prepared_for_another_time_point_is_not_ready(times: TimeDriver) -> None:
+    controller = times.controller
+    controller.inputs.set_volume(times.volume)
+    times.until(lambda: controller.network.state is NetworkState.PREPARING)
+    wait = Wait()
+    controller._work.worker.submit(wait, lambda value: None, lambda error: None)
+    assert wait.entered.wait(60)  # the network is prepared, and nobody has taken that in yet
+    times.browser.SetSelectedItemNumber(1)
+    controller.inputs.times.arrive()
+    controller.poll()  # takes in what was prepared for the first time point, through the same window
+    assert controller.network.state is NetworkState.PREPARING
+    wait.may_go_on.set()
+    times.until(lambda: controller.network.state is NetworkState.READY)
 
 
 def test_a_saved_scene_brings_every_time_point_back(times: TimeDriver, tmp_path: Path) -> None:

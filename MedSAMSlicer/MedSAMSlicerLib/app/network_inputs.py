@@ -240,11 +240,15 @@ class NetworkInputs:
             settings.models,
             settings.volume_stage,
         )
-        further = self._submitted = channel_voxels(work)
+        further, array = channel_voxels(work), work.array
+        self._submitted = further
+
+        def prepared(found: Prepared) -> None:
+            if array is work.array:  # else it is of another volume, or of another time point
+                self._prepared(found, further)
+
         work.worker.submit(
-            PrepareJob(work.array, work.geometry, work.window, choice, further),
-            lambda found: self._prepared(found, further),
-            self._failed,
+            PrepareJob(array, work.geometry, work.window, choice, further), prepared, self._failed
         )
         work.poller.start()
 

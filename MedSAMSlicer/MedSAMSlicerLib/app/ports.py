@@ -255,8 +255,8 @@ class Segments(Protocol):
         """Red, green and blue in 0..1."""
         ...
 
-    def add(self, name: str, color: Color | None = None) -> str:
-        """Add an empty segment; returns its identifier."""
+    def add(self, name: str, color: Color | None = None, segment_id: str | None = None) -> str:
+        """Add an empty segment, with this identifier if it is free; returns its identifier."""
         ...
 
     def bring_back(self, segment_id: str) -> bool:

@@ -291,7 +291,7 @@ class Projector:
                     del work.object_ids[segment_id]
                 removed = work.removed_ids.pop(object_id, segment_id)
                 back = removed is not None and work.masks.bring_back(removed)
-                added = removed if back and removed else work.masks.add(obj.name, obj.color)
+                added = removed if back and removed else work.masks.add(obj.name, obj.color, removed)
                 work.object_ids[added] = object_id
                 work.segment_id = work.segment_id or added
             elif obj is None:

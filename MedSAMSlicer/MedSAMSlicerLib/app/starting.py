@@ -21,6 +21,11 @@ class Starting:
         self._work, self._editing = work, editing
         self.chosen_reach: int | None = None  # what the user chose last
         self._run: tuple[int, int] | None = None  # object and run of the last change of the reach
+        work.time_left.connect(self._forget)
+
+    def _forget(self) -> None:
+        """Another time point of a sequence is to be shown: its steps are others."""
+        self._run = None
 
     def start(self, reach: int | None = None) -> None:
         """Take the masks that the selected segment has as a start, in one step of undo; its prompts go.

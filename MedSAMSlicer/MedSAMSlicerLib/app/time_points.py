@@ -14,6 +14,7 @@ from ..core.errors import MedSAMError
 from ..core.intensity import Window
 from ..core.scores import MaskScores
 from ..core.session import Session
+from .editing import unused_name
 from .network_inputs import NetworkInputs
 from .ports import Handle, Tool, Watch
 from .projector import Projector
@@ -102,6 +103,7 @@ class TimePoints:
         try:
             work.scene.volumes.check_usable(node)
             self._sessions.begin_session(node, restored=True)
+            self._take_names()
         except MedSAMError as error:
             work.show_error(error)
         tool, self._tool = self._tool, None
@@ -116,6 +118,19 @@ class TimePoints:
             work.time_point = None
             self.forget_sessions()
             self._sessions.save()
+
+    def _take_names(self) -> None:
+        """Objects are called as their segments, which may have got a name or color at another time point."""
+        work = self._work
+        for segment_id, object_id in work.object_ids.items():
+            obj = work.object(object_id)
+            if obj is None or work.masks is None or work.session is None:
+                continue
+            name, color = work.masks.name(segment_id), work.masks.color(segment_id)
+            if (name, color) != (obj.name, obj.color):
+                new = name if name == obj.name else unused_name(work.session, name)
+                work.session.describe(object_id, new, color)
+                self._projector.prompts()
 
     def share_segments(self, segmentation: Handle, volume: Handle) -> None:
         """Every time point has the segments of the one before; empty, and without those that were deleted there."""

@@ -179,14 +179,19 @@ class SegmentMasks:
         else:
             segment.RemoveTag(tag)
 
-    def add(self, name: str, color: tuple[float, float, float] | None = None) -> str:
+    def add(
+        self, name: str, color: tuple[float, float, float] | None = None, segment_id: str | None = None
+    ) -> str:
         """Add an empty segment, in Slicer's next color unless one is given; returns its identifier.
+
+        It has the identifier `segment_id` where that is free.
 
         It gets a labelmap of its own: writing it then touches no other segment's. Slicer brings the labelmaps
         together again when the segmentation is saved.
         """
         segmentation = self.segmentation_node.GetSegmentation()
-        segment_id = str(segmentation.GenerateUniqueSegmentID("Segment"))
+        if segment_id is None or segment_id in self.segment_ids():
+            segment_id = str(segmentation.GenerateUniqueSegmentID("Segment"))
         with self._own_write():
             if color is None:
                 segmentation.AddEmptySegment(segment_id, name)

@@ -159,13 +159,15 @@ class MemorySegments:
         """See `app/ports.py`."""
         return self._segment(segment_id).color
 
-    def add(self, name: str, color: Color | None = None) -> str:
+    def add(self, name: str, color: Color | None = None, segment_id: str | None = None) -> str:
         """See `app/ports.py`."""
         node = self.segmentation_node
         node.count += 1
+        if segment_id is None or segment_id in node.segments:
+            segment_id = f"s{node.count}"
         empty = np.zeros(self._volume.geometry.shape, np.bool_)
-        node.segments[f"s{node.count}"] = MemorySegment(name, color or (0.5, 0.8, 0.3), empty)
-        return f"s{node.count}"
+        node.segments[segment_id] = MemorySegment(name, color or (0.5, 0.8, 0.3), empty)
+        return segment_id
 
     def bring_back(self, segment_id: str) -> bool:
         """See `app/ports.py`."""
