@@ -219,19 +219,6 @@ def test_the_session_outlives_the_browser(times: TimeDriver) -> None:
     assert controller.editing.segment_states[controller.inputs.segment_id] == "1 prompt, 1 slice"
 
 
-def test_nothing_grows_at_a_time_point_that_was_not_prompted(times: TimeDriver) -> None:
-    controller = times.prompted().controller
-    times.go(1)
-    times.say(times.box(8, 9, 14, 28, 35))
-    times.settle()
-    times.go(0)
-    controller.growing.on = True
-    times.say(times.point(7, 17, 24))
-    times.browser.SetSelectedItemNumber(1)
-    times.settle()
-    assert int(times.mask().any(axis=(1, 2)).sum()) == 1, "as it was left"
-
-
 class Wait(Job):
     """Keeps the worker until it may go on."""
 

@@ -8,6 +8,7 @@ choice, and with it every mask, stays the same until weights, processor or versi
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -230,7 +231,8 @@ class OpenVINOEncoder:
                     pause()
         except BaseException:
             request.cancel()
-            request.wait()
+            with contextlib.suppress(RuntimeError):  # by which OpenVINO says that it was canceled in time
+                request.wait()
             raise
         return [torch.from_numpy(output.data.copy()) for output in request.output_tensors]
 
