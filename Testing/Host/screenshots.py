@@ -453,11 +453,12 @@ def sequence(camera: Photographer) -> None:
     user.ready()
     camera.aim((48.0, 48.0, 3.0), 150.0)
     camera.take("sequence", "red")
+    made = user.segmentation
     host.show_volume(abdomen)
     user.truth = truth
     user.turn_to(abdomen)
-    host.scene.RemoveNode(browser)
-    host.scene.RemoveNode(volume)
+    for node in (browser, volume, made):
+        host.scene.RemoveNode(node)
     display.SetVisibility(True)
 
 

@@ -14,7 +14,8 @@ from MedSAMSlicerLib.core.errors import MedSAMError, SessionError
 
 from .conftest import MrmlScene
 from .controllers import LEFT, MATRIX, SHAPE, Driver, dice
-from .sequences import TimeDriver
+from .sequences import TimeDriver, sequence
+from .test_color_sequences import VideoDriver
 from .test_scene_saving import save_and_load
 
 pytestmark = pytest.mark.slicer
@@ -258,6 +259,15 @@ def test_every_reason_why_a_volume_cannot_be_a_channel_is_one_sentence(patient: 
     assert channels.reason(None, 1) is None
     patient.controller.inputs.set_volume(None)
     assert channels.reason(None) == "Choose a volume first."
+
+
+def test_volume_of_a_sequence_in_gray_or_color_is_no_channel(patient: Patient) -> None:
+    video = VideoDriver(patient.mrml)
+    video.controller.close()
+    for node in (sequence(patient.mrml, 2)[1], video.volume):
+        why = patient.channels.reason(node)
+        assert why is not None
+        assert "belongs to a sequence, which shows another volume at each time point" in why
 
 
 def test_choices_and_references_survive_a_saved_scene(mrml: MrmlScene, tmp_path: Path) -> None:

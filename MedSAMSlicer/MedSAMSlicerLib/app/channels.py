@@ -122,6 +122,9 @@ class ChannelInputs:
             MedSAMError
         ) as error:  # without an offer to harden a copy: that is for the volume that is segmented
             raise VolumeError(str(error)) from error
+        if work.scene.times.of(node) is not None:
+            text = _('"{volume}" belongs to a sequence, which shows another volume at each time point.')
+            raise VolumeError(text.format(volume=name))
         if not share_a_place(work.geometry, geometry_beside(work, node)):
             text = _('"{volume}" lies beside "{first}": they share no place. Register them first.')
             raise GeometryError(text.format(volume=name, first=volumes.name(first)))
