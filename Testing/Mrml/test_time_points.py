@@ -15,7 +15,7 @@ from MedSAMSlicerLib.app.worker import Job
 from MedSAMSlicerLib.core.errors import SessionError
 
 from .conftest import MrmlScene
-from .controllers import LEFT, SHAPE, Driver, dice
+from .controllers import LEFT, MATRIX, SHAPE, Driver, dice, scan
 from .sequences import TimeDriver, left_at
 
 pytestmark = pytest.mark.slicer
@@ -272,6 +272,20 @@ def test_a_saved_scene_brings_every_time_point_back(times: TimeDriver, tmp_path:
     assert times.controller.editing.segment_states[segment] == "1 prompt, 1 slice"
     times.go(1)
     assert np.array_equal(times.mask(segment), second)
+
+
+def test_another_volume_of_the_same_grid_does_not_share_the_segmentation(times: TimeDriver) -> None:
+    controller = times.prompted().controller
+    theirs = controller.inputs.segmentation_node
+    still = times.mrml.volume_node(scan(), MATRIX)
+    controller.inputs.set_volume(still)
+    assert controller.inputs.segmentation_node is None
+    controller.inputs.add_segment("still")
+    ours = controller.inputs.segmentation_node
+    controller.inputs.set_volume(times.volume)
+    assert controller.inputs.segmentation_node is theirs
+    controller.inputs.set_volume(still)
+    assert controller.inputs.segmentation_node in (None, ours)
 
 
 def test_an_ordinary_volume_gets_no_sequence(driver: Driver) -> None:

@@ -7,19 +7,22 @@ shown one after the other while that goes on. Where the user has given prompts o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy.typing as npt
 
 from ..core.cleanups import Cleanup
 from ..core.errors import Cancelled, MedSAMError, SessionError, VolumeError
 from ..core.geometry import SliceAxis
-from ..core.masks import MaskState
+from ..core.masks import MaskState, PackedMask
 from ..core.prompts import MaskPrompt, ObjectPrompts, PromptSet, SliceRef
 from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
 from .editing import Editing
 from .enabled import reason
-from .jobs import Advance, BoolArray, CarryJob, SliceCarried, SliceInTime
+from .jobs import Advance, CarryJob, SliceCarried, SliceInTime
 from .ports import Handle
 from .projector import Projector
 from .propagation import Propagation
@@ -67,7 +70,7 @@ class _Journey:
     stage: str = "follow"
     ticket: Ticket | None = None
     counted: Advance | None = None
-    found: dict[int, dict[int, dict[int, BoolArray]]] = field(default_factory=dict)
+    found: dict[int, dict[int, dict[int, PackedMask]]] = field(default_factory=dict)
     total: int = 0
     run_is_done: bool = False
     reached: list[str] = field(default_factory=list)
@@ -120,53 +123,18 @@ class Carrying:
         why = reason(work, Action.CARRY_ALL if all_times else Action.CARRY_NEXT)
         if why is not None:
             raise SessionError(why)
-        volume = work.usable_volume()[0]
         self._projector.take_edits()
-        now = work.time_point
-        assert now is not None
         assert work.selected_object is not None
         objects = work.objects if all_segments else (work.selected_object,)
         slices = tuple(each for obj in objects for each in self._slices(obj, every_slice))
         if not slices:
             text = _("No prompted slice has a mask: propagate first, or carry every slice.")
             raise SessionError(text)
-        after = [*range(now.number + 1, now.count)]
-        targets = [*after, *reversed(range(now.number))] if all_times else after[:1]
-        shown = [*range(now.count)] if all_times else [now.number, now.number + 1]
-        volumes = tuple(work.scene.times.array(volume, number) for number in shown)
-        for number, array in zip(shown, volumes, strict=True):
-            if work.array is None or array.shape != work.array.shape:
-                text = _('The volume of "{time}" has other slices than the one shown.')
-                raise VolumeError(text.format(time=work.scene.times.name_of(volume, number)))
-        sources = {
-            segment_id: _Source(obj.id, obj.axis, obj.slice_range, obj.cleanup)
-            for obj in objects
-            for segment_id in [work.segment_of(obj.id)]
-            if segment_id is not None and obj.axis is not None
-        }
-        journey = _Journey(volume, now.number, now.text, targets, sources, all_times, now.number)
-        journey.total = len(targets)
+        journey = self._planned(objects, all_times)
+        shown = sorted((journey.start, *journey.targets))
+        volumes = self._volumes(journey.volume, shown)
         self._journey, work.carrying = journey, True
-
-        def take(value: SliceCarried | Advance) -> None:
-            if isinstance(value, Advance):
-                journey.counted = value
-                work.notify(Topic.RUN)
-            elif value.mask.any():
-                masks = journey.found.setdefault(shown[value.frame], {}).setdefault(value.object_id, {})
-                masks[value.index] = value.mask
-
-        def end(error: MedSAMError | None) -> None:
-            if journey is not self._journey:
-                return
-            if error is None:
-                journey.stage = "go"
-            else:
-                self._end()
-                if not isinstance(error, Cancelled):
-                    work.show_error(error)
-
-        journey.ticket = work.worker.submit(CarryJob(volumes, shown.index(now.number), slices), take, end)
+        self._follow(journey, CarryJob(volumes, shown.index(journey.start), slices), shown)
         work.notify(Topic.RUN)
         self._step_soon()
 
@@ -186,6 +154,57 @@ class Carrying:
         self._work.show_message(text.format(count=len(journey.reached)))
 
     # -- inside
+
+    def _planned(self, objects: Sequence[SegmentObject], all_times: bool) -> _Journey:
+        """Where the masks of some objects go."""
+        work, volume = self._work, self._work.usable_volume()[0]
+        now = work.time_point
+        assert now is not None
+        after = [*range(now.number + 1, now.count)]
+        targets = [*after, *reversed(range(now.number))] if all_times else after[:1]
+        sources = {
+            segment_id: _Source(obj.id, obj.axis, obj.slice_range, obj.cleanup)
+            for obj in objects
+            for segment_id in [work.segment_of(obj.id)]
+            if segment_id is not None and obj.axis is not None
+        }
+        return _Journey(
+            volume, now.number, now.text, targets, sources, all_times, now.number, total=len(targets)
+        )
+
+    def _volumes(self, volume: Handle, numbers: Sequence[int]) -> tuple[npt.NDArray[Any], ...]:
+        """The voxels of some time points; VolumeError unless all have the slices of the one that is shown."""
+        work = self._work
+        found = tuple(work.scene.times.array(volume, number) for number in numbers)
+        for number, array in zip(numbers, found, strict=True):
+            if work.array is None or array.shape != work.array.shape:
+                text = _('The volume of "{time}" has other slices than the one shown.')
+                raise VolumeError(text.format(time=work.scene.times.name_of(volume, number)))
+        return found
+
+    def _follow(self, journey: _Journey, job: CarryJob, numbers: Sequence[int]) -> None:
+        """Let the worker follow the slices through these time points."""
+        work = self._work
+
+        def take(value: SliceCarried | Advance) -> None:
+            if isinstance(value, Advance):
+                journey.counted = value
+                work.notify(Topic.RUN)
+            elif value.mask.any():
+                masks = journey.found.setdefault(numbers[value.frame], {}).setdefault(value.object_id, {})
+                masks[value.index] = PackedMask.from_array(value.mask)
+
+        def end(error: MedSAMError | None) -> None:
+            if journey is not self._journey:
+                return
+            if error is None:
+                journey.stage = "go"
+            else:
+                self._end()
+                if not isinstance(error, Cancelled):
+                    work.show_error(error)
+
+        journey.ticket = work.worker.submit(job, take, end)
 
     def _slices(self, obj: SegmentObject, every: bool) -> list[SliceInTime]:
         """The slices of an object that are carried, with the masks that are shown."""
@@ -327,8 +346,10 @@ def _becomes(after: SegmentObject) -> Callable[[SegmentObject], SegmentObject]:
     return lambda before: after
 
 
-def _carried(obj: SegmentObject, source: _Source, masks: dict[int, BoolArray]) -> SegmentObject:
+def _carried(obj: SegmentObject, source: _Source, masks: dict[int, PackedMask]) -> SegmentObject:
     """The object with masks as its only prompts, as if it had never had any."""
-    prompts = tuple(MaskPrompt(SliceRef(source.axis, index), mask) for index, mask in sorted(masks.items()))
+    prompts = tuple(
+        MaskPrompt(SliceRef(source.axis, index), masks[index].to_array()) for index in sorted(masks)
+    )
     given = ObjectPrompts(obj.name, obj.color, prompts, source.slice_range)
     return replace(SegmentObject(obj.id, given), axis=source.axis, cleanup=source.cleanup)

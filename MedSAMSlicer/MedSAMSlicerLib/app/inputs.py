@@ -142,8 +142,11 @@ class Inputs:
 
     def _choose_segmentation(self, node: Handle) -> None:
         """Go on with the segmentation that this volume had last; one that does not fit the volume is put aside."""
-        parameter = self._work.parameter
-        chosen = parameter.segmentation_of(node) or parameter.segmentation
+        parameter, times = self._work.parameter, self._work.scene.times
+        chosen, last = parameter.segmentation_of(node), parameter.segmentation
+        in_time = times.of(node) is not None or (last is not None and times.of(last) is not None)
+        if chosen is None and not in_time:  # a time point has a segmentation of its own
+            chosen = last
         try:
             if chosen is not None:
                 self._work.scene.segmentations.check(chosen, node)
