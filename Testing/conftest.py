@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -25,6 +26,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # LiteMedSAM takes seconds for an object: the tests of the second reading ask for it, all others do without.
 os.environ["MEDSAMSLICER_SECOND_NETWORK"] = "off"
+
+# What this computer has downloaded, confirmed or prepared for OpenVINO changes no result of a test.
+_models = tempfile.TemporaryDirectory(prefix="medsamslicer-tests-")
+os.environ["MEDSAMSLICER_MODELS"] = _models.name
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

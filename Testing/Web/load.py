@@ -71,6 +71,10 @@ class User:
             raise RuntimeError(f"/{name}: {answer.status_code} {answer.text[:200]}")
         return answer.json()["data"][0]
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
     def work(self, until: float) -> None:
         """Go from a file to a mask again and again."""
         timed = self._measured.timed
@@ -129,6 +133,8 @@ def measure(users: int, seconds: float) -> Measured:
                     user.work(until)
                 except Exception as error:  # noqa: BLE001 - every loss is counted
                     measured.fault(f"{type(error).__name__}: {error}")
+                finally:
+                    user.close()
 
             threads = [threading.Thread(target=life, args=(user,)) for user in people]
             for thread in threads:
