@@ -96,6 +96,7 @@ def test_one_time_point_is_segmented_carried_to_all_and_played(user: User) -> No
         browser.SelectNextItem()
         user.host.process_events(0.02)
     assert "playing" in user.ui.propagateButton.toolTip
+    assert user.ui.inputsSection.collapsed, "the panel does not jump"
     assert user.ui.volumeSelector.currentNode() is volume
     browser.SetPlaybackActive(False)
     user.settled()

@@ -37,6 +37,14 @@ def overlap(mask: npt.NDArray[np.bool_], number: int) -> float:
     return dice(mask[5:10], left_at(number)[5:10])
 
 
+def surface_points(driver: Driver) -> int:
+    """How many points the closed surface of the selected segment has."""
+    inputs = driver.controller.inputs
+    segment = inputs.segmentation_node.GetSegmentation().GetSegment(inputs.segment_id)
+    surface = segment.GetRepresentation("Closed surface")
+    return 0 if surface is None else int(surface.GetNumberOfPoints())
+
+
 def selected(driver: Driver) -> object:
     obj = driver.controller._work.selected_object
     assert obj is not None
@@ -46,6 +54,7 @@ def selected(driver: Driver) -> object:
 def test_the_next_time_point_is_segmented_from_this_one_in_one_step(times: TimeDriver) -> None:
     controller, first = times.controller, times.mask()
     assert controller.reason(Action.CARRY_NEXT) is None
+    controller.inputs.segmentation_node.CreateClosedSurfaceRepresentation()
     controller.carrying.carry()
     assert controller.carrying.busy
     assert "carried through time" in (controller.reason(Action.PROPAGATE) or "")
@@ -60,6 +69,7 @@ def test_the_next_time_point_is_segmented_from_this_one_in_one_step(times: TimeD
     assert prompts[0].slice.index == 7
     assert dice(prompts[0].mask, left_at(1)[7]) > dice(prompts[0].mask, left_at(0)[7])
     assert controller.history.undo_label == "Carry from time=0.00s"
+    assert surface_points(times) > 100, "what was shown in 3-D at one time point is so at the next"
     controller.history.undo()
     assert not times.mask().any()
     assert controller.history.undo_label is None
@@ -71,6 +81,7 @@ def test_the_next_time_point_is_segmented_from_this_one_in_one_step(times: TimeD
     times.go(0)
     assert np.array_equal(times.mask(), first)
     assert controller.history.undo_label == "Propagate left"
+    assert surface_points(times) > 100
 
 
 def test_all_time_points_but_those_that_the_user_worked_on(times: TimeDriver) -> None:

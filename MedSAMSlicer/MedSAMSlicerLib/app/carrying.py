@@ -270,6 +270,8 @@ class Carrying:
                 return
             assert work.time_point is not None
             journey.reached.append(work.time_point.text)
+            if work.segmentation_node is not None:  # whose surfaces are shown if those of the last one are
+                self._times.share_segments(work.segmentation_node, journey.volume)
             journey.stage = "go"
 
     def _show(self, journey: _Journey, number: int) -> None:

@@ -79,6 +79,8 @@ class TimePoints:
         work.time_left.emit()
         self._tool, self.window, self._before = work.placing_tool, work.window, time.value
         self._sessions.save()
+        if work.masks is not None and work.masks.surface_lacks:
+            work.masks.update_surface()
         held = hold(work)
         if held is not None:
             self._held[time.value] = held

@@ -73,7 +73,10 @@ class InputsSection:
         """After the first prompt the choices are made: they fold to one line that says them; the user can unfold it."""
         section, controller = self._context.ui.inputsSection, self._context.controller
         prompted = controller.network.window_is_fixed
-        if prompted != self._prompted:
+        in_time = controller.inputs.times.shown is not None
+        if prompted != self._prompted and (
+            prompted or not in_time
+        ):  # no jump from one time point to the next
             self._prompted = section.collapsed = prompted
         volume, further = controller.inputs.volume_node, controller.inputs.channels.chosen
         names = [] if volume is None else [volume.GetName(), *(each.node.GetName() for each in further)]

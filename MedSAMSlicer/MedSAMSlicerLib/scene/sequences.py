@@ -18,7 +18,7 @@ from slicer.i18n import tr as _
 from ..app.ports import Handle
 from ..app.time_series import TimePoint
 from ..core.errors import VolumeError
-from .labelmaps import VolumeGrid, own_labelmap, segment_ids
+from .labelmaps import SURFACE, VolumeGrid, is_empty, labelmap_of, own_labelmap, segment_ids
 from .nodes import volume_array
 from .observers import Observers
 from .sequence_browsers import browser_of
@@ -74,7 +74,7 @@ class SlicerTimeSeries:
     def share_segments(
         self, segmentation: Handle, volume: Handle, value: str, without: Collection[str]
     ) -> None:
-        """Copy what the table of segments says, not their voxels."""
+        """Copy what the table of segments says, not their voxels; surfaces are shown where they were shown."""
         browser = browser_of(self._scene, volume)
         sequence = None if browser is None else browser.GetSequenceNode(segmentation)
         source = None if sequence is None else sequence.GetDataNodeAtValue(value, True)
@@ -93,6 +93,8 @@ class SlicerTimeSeries:
             elif segment is not None:
                 segment.SetName(theirs.GetName())
                 segment.SetColor(theirs.GetColor())
+        if source.GetSegmentation().ContainsRepresentation(SURFACE):
+            _show_surfaces(segmentation)
 
 
 class SequenceWatch:
@@ -135,6 +137,24 @@ class SequenceWatch:
         number = self._browser.GetSelectedItemNumber()
         inside = 0 <= number < self._browser.GetNumberOfItems()
         return str(self._browser.GetMasterSequenceNode().GetNthIndexValue(number)) if inside else ""
+
+
+def _show_surfaces(segmentation: Any) -> None:
+    """Let all segments have surfaces, once one has voxels; of a labelmap without any Slicer can make none."""
+    without, missing = [], False
+    for segment_id in segment_ids(segmentation):
+        segment = segmentation.GetSegmentation().GetSegment(segment_id)
+        image = labelmap_of(segmentation, segment_id)
+        if segment.GetRepresentation(SURFACE) is not None:
+            continue
+        if image is None or is_empty(image):
+            without.append(segment)
+        else:
+            missing = True
+    if missing:
+        for segment in without:
+            segment.AddRepresentation(SURFACE, vtk.vtkPolyData())
+        segmentation.CreateClosedSurfaceRepresentation()
 
 
 def keep_for_each_time_point(segmentation: Any, volume: Any) -> None:
