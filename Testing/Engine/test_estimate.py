@@ -65,7 +65,7 @@ print(json.dumps([before.peak_bytes, process_memory.highest_bytes(), dict(before
         pytest.param((40, 128, 128), "nano", 192, 1, 2048, 0, "off", id="many slices, all features kept"),
         pytest.param((40, 128, 128), "nano", 192, 1, 16, 0, "learned", id="many slices, few features kept"),
         pytest.param(
-            (8, 400, 500), "nano", 192, 4, 2048, 1.7, "auto", id="four objects, each in its own square"
+            (4, 400, 500), "nano", 192, 4, 2048, 1.7, "auto", id="four objects, each in its own square"
         ),
         pytest.param((3, 200, 200), "tiny", 512, 2, 2048, 0, "off", id="a large network, two objects"),
     ],

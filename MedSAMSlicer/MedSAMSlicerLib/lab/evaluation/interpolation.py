@@ -9,6 +9,8 @@ A box on a further slice is a further contour. `END_PART` was chosen on generate
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import warnings
 from itertools import pairwise
 from typing import Any
@@ -33,9 +35,8 @@ def interpolation_baseline() -> Baseline:
     Raises:
         MedSAMError: the ITK module is not installed.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        _filter()
+    if not _is_installed():  # importing ITK, which takes ten seconds, can wait
+        raise _missing("it is not installed")
     return Baseline(
         "interpolation",
         interpolate,
@@ -100,6 +101,19 @@ def _thickened(contour: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return np.asarray(columns[:, :-2] | columns[:, 1:-1] | columns[:, 2:])
 
 
+def _is_installed() -> bool:
+    """Return whether ITK is there, and its remote module, which ITK alone lacks."""
+    found = importlib.metadata.distributions(name="itk-morphologicalcontourinterpolation")
+    return importlib.util.find_spec("itk") is not None and next(iter(found), None) is not None
+
+
+def _missing(reason: object) -> MedSAMError:
+    return MedSAMError(
+        f"Interpolation between slices needs ITK's module for it ({reason}): "
+        "install it with pip install 'medsamslicer[lab]'."
+    )
+
+
 def _filter() -> tuple[Any, Any]:
     """ITK, and a new filter; its modules are loaded with the first one, which takes a while."""
     try:
@@ -107,14 +121,8 @@ def _filter() -> tuple[Any, Any]:
 
         image = itk.Image[itk.UC, 3]
         return itk, itk.MorphologicalContourInterpolator[image].New()
-    except (
-        ImportError,
-        AttributeError,
-    ) as error:  # ITK alone lacks the remote module: an attribute is missing
-        raise MedSAMError(
-            f"Interpolation between slices needs ITK's module for it ({error}): "
-            "install it with pip install 'medsamslicer[lab]'."
-        ) from error
+    except (ImportError, AttributeError) as error:
+        raise _missing(error) from error
 
 
 def _run(contours: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
