@@ -93,6 +93,17 @@ def test_a_setting_says_how_many_targets_it_has_and_pipelines_stand_in_the_table
     ]
 
 
+def test_where_nothing_but_pipelines_was_measured_there_is_one_table(tmp_path: Path) -> None:
+    pipelines = ("5 drawn key slices+range", "every slice")
+    made = report(
+        *(measurement("a", protocol=name) for name in pipelines),
+        *(measurement("b", protocol=name, series=True) for name in pipelines),
+    )
+    [everything] = summary_tables(made)
+    assert {row[0].partition(":")[0] for row in everything.rows} == set(pipelines)
+    assert write_report(made, tmp_path, pictures=False)
+
+
 def test_the_same_report_gives_the_same_text_every_time() -> None:
     assert as_markdown(whole_report(cases=4)) == as_markdown(whole_report(cases=4))
 

@@ -103,6 +103,8 @@ def summary_tables(report: AccuracyReport) -> list[Table]:
         members = [
             row for row in summary_rows if row.group == group and (group == ALL or _plain(row.protocol))
         ]
+        if not members:  # nothing but pipelines was measured
+            continue
         rows = [
             (
                 row.setting,
