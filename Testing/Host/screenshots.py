@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / "Resources" / "Screenshots"
-LARGEST = 240_000
+LARGEST = 220_000
 """Bytes that a picture may have before its colors are thinned out further."""
 
 WINDOW = (1440, 1010)
