@@ -141,6 +141,7 @@ class TestSurfaces:
         score = normalized_surface_dice(cube, longer, (1, 1, 4), 0.5)
         assert score == pytest.approx(1 - apart / surfaces, abs=0.03)
 
+    @pytest.mark.slow
     def test_border_of_the_volume_closes_a_surface(self) -> None:
         # MONAI alone, on masks that touch no border, is the reference.
         pytest.importorskip("monai", reason="MONAI is the reference")
@@ -154,6 +155,7 @@ class TestSurfaces:
         assert normalized_surface_dice(at_border, grown_at_border, spacing, 2.0) == pytest.approx(wanted)
         assert hd95(at_border, grown_at_border, spacing) == pytest.approx(5.0)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("seed", range(4))
     @pytest.mark.parametrize("tolerance_mm", [0.0, 1.0, 2.0])
     def test_surface_metrics_are_those_of_monai(self, seed: int, tolerance_mm: float) -> None:

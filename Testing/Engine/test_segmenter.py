@@ -336,6 +336,7 @@ def test_the_official_scope_gives_one_mask_for_every_slice(
     assert result.objects[0].key_slices == (8, 12)
 
 
+@pytest.mark.slow
 def test_hundreds_of_slices_keep_a_bounded_state(model: SAM2) -> None:
     count = 400
     small = seeded(replace(SMALL, image_size=32))

@@ -51,6 +51,7 @@ def test_three_spoilt_slices_are_doubted_most(
     assert min(score.confidence for score in large) > max(score.confidence for score in scores[:3])
 
 
+@pytest.mark.slow
 def test_network_without_memory_doubts_the_spoilt_slice_most(
     abdomen: tuple[np.ndarray, VolumeGeometry, np.ndarray],
 ) -> None:
