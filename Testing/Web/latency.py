@@ -1,7 +1,8 @@
 """How long one user waits for previews, with the default networks: python -m Testing.Web.latency
 
-In a browser, on the generated abdomen: from the release of the mouse until the page has the mask. Needs Playwright's
-client and a Chromium, as `test_browser.py`.
+On the generated abdomen: first until the server has answered a call of the API with the mask, then in a browser from
+the release of the mouse until the page has it, all on one computer, where the browser draws on the same processors.
+Needs Playwright's client and a Chromium, as `test_browser.py`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+import httpx
 from playwright.sync_api import sync_playwright
 
-from .running_server import running_server
+from .running_server import RunningServer, running_server
 from .test_browser import ARGUMENTS, Visitor, chromium
 
 LOOKED_MS = 4000  # at a slice, before something is drawn there
@@ -30,7 +33,7 @@ class Watch:
         began = time.perf_counter()
         last = "const o = window.medsamslicer.state.objects.at(-1)"
         self._user.page.wait_for_function(f"(() => {{ {last}; return o && {condition}; }})()", polling=10)
-        sys.stdout.write(f"{what:45s} {time.perf_counter() - began:5.2f} s\n")
+        sys.stdout.write(f"{what:50s} {time.perf_counter() - began:5.2f} s\n")
 
     def box(self, what: str, one: tuple[float, float], other: tuple[float, float]) -> None:
         """Draw a box around a new object on the axial slice."""
@@ -48,6 +51,30 @@ class Watch:
         self._until(what, f"o.prompts.length === {given} && o.milliliters !== {now['milliliters']}")
 
 
+def ask(server: RunningServer) -> None:
+    """Print how long calls of the API take."""
+    with httpx.Client(base_url=server.address, timeout=100) as client:
+
+        def call(name: str, *arguments: Any) -> Any:
+            return client.post(f"/gradio_api/run/{name}", json={"data": arguments}).json()["data"][0]
+
+        session = call("open_sample", "")["session"]
+        while call("state", session)["network"]["state"] != "ready":
+            time.sleep(0.1)
+        time.sleep(LOOKED_MS / 1000)
+        for what, *prompt in (
+            ("API: the first box of the server", "box", 30, [[100, 115], [150, 160]], True),
+            ("API: a click right after it", "point", 30, [[103, 118]], False),
+            ("API: a box on a slice that was not shown before", "box", 36, [[160, 100], [220, 160]], True),
+            ("API: a click right after it", "point", 36, [[165, 105]], False),
+        ):
+            kind, index, places, positive = prompt
+            began = time.perf_counter()
+            call("prompt", session, kind, index, places, "k", "", positive, 20)
+            sys.stdout.write(f"{what:50s} {time.perf_counter() - began:5.2f} s\n")
+        call("end", session)
+
+
 def main() -> int:
     """Open the page and draw."""
     os.environ.pop("MEDSAMSLICER_SECOND_NETWORK", None)
@@ -56,13 +83,14 @@ def main() -> int:
         running_server(Path(name), "--port", "0") as server,
         sync_playwright() as client,
     ):
+        ask(server)
         browser = client.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
         user = Visitor(browser, server.address)
         user.page.click("[data-sample]:visible")
         user.until("s.volume && s.network.state === 'ready'")
         user.page.wait_for_timeout(LOOKED_MS)
         watch = Watch(user)
-        watch.box("the first box of the server", (100, 115), (150, 160))
+        watch.box("a first box", (100, 115), (150, 160))
         watch.click("a click right after it", (103, 118))
         user.page.wait_for_timeout(LOOKED_MS)
         watch.click("a click later", (147, 157))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_LIMIT_BYTES = 1 << 30
 _KEPT_BLOCKS = 2
+_NICENESS = 10  # of the thread in the background: what the user waits for goes first
 
 Key = tuple[int, FrameView]
 
@@ -300,6 +304,13 @@ def _distance(key: Key, around: int, view: FrameView) -> float:
     return abs(key[0] - around) if key[1] == view else float("inf")
 
 
+def _yield_to_others() -> None:
+    """Let this thread have what other threads leave of the processors, where a thread can be told so."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+
+
 class _Background:
     """The thread that fills a store; it ends when there is nothing left to do."""
 
@@ -330,6 +341,7 @@ class _Background:
             thread.join()
 
     def _run(self) -> None:
+        _yield_to_others()
         while (chosen := self._choose()) is not None:
             key, around = chosen
             try:

@@ -49,7 +49,7 @@ from .endpoints import Endpoints
 PAGE = Path(__file__).parent / "page"
 logger = logging.getLogger(__name__)
 
-_WAIT_SECONDS, _LOOK_SECONDS = 20.0, 0.04
+_WAIT_SECONDS, _LOOK_SECONDS = 20.0, 0.015
 _GRACE_SECONDS = 2  # how long the end of the server waits for pages that are connected
 _GONE, _UNPROCESSABLE = 410, 422
 _FAULT = "This cannot be done: an argument is of the wrong kind, or the program has a fault."
