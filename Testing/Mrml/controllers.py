@@ -130,3 +130,15 @@ class Driver:
         for index, stored in entry.masks.items():
             np.moveaxis(volume, int(entry.axis), 0)[index] = stored.mask.to_array()
         return volume
+
+
+def choose_from_elsewhere(driver: Driver, mask: npt.NDArray[np.bool_]) -> None:
+    """Choose a segmentation that another program made, with one segment of these voxels (K, J, I), in the module."""
+    util, scene = driver.mrml.slicer.util, driver.mrml.scene
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "from elsewhere")
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(driver.volume)
+    node.GetSegmentation().AddEmptySegment("organ", "organ")
+    util.updateSegmentBinaryLabelmapFromArray(mask.astype(np.uint8), node, "organ", driver.volume)
+    driver.ready().controller.inputs.set_segmentation(node)
+    driver.settle()

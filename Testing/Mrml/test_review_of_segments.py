@@ -10,7 +10,7 @@ from MedSAMSlicerLib.app.state import Action, SliceMark
 from MedSAMSlicerLib.core.errors import SessionError
 from MedSAMSlicerLib.lab.evaluation.faults import spoilt
 
-from .controllers import LEFT, SHAPE, Driver
+from .controllers import LEFT, SHAPE, Driver, choose_from_elsewhere
 
 pytestmark = pytest.mark.slicer
 WRONG = (4, 7, 10)
@@ -19,14 +19,7 @@ WRONG = (4, 7, 10)
 def made_elsewhere(driver: Driver) -> npt.NDArray[np.bool_]:
     """A segmentation with a spoilt segment, chosen in the module; returns its voxels (K, J, I)."""
     mask = spoilt(LEFT, WRONG)
-    util, scene = driver.mrml.slicer.util, driver.mrml.scene
-    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "from elsewhere")
-    node.CreateDefaultDisplayNodes()
-    node.SetReferenceImageGeometryParameterFromVolumeNode(driver.volume)
-    node.GetSegmentation().AddEmptySegment("organ", "organ")
-    util.updateSegmentBinaryLabelmapFromArray(mask.astype(np.uint8), node, "organ", driver.volume)
-    driver.ready().controller.inputs.set_segmentation(node)
-    driver.settle()
+    choose_from_elsewhere(driver, mask)
     return mask
 
 

@@ -10,7 +10,7 @@ from MedSAMSlicerLib.app.state import Action, Level, SliceMark
 from MedSAMSlicerLib.core.cleanups import Cleanup
 from MedSAMSlicerLib.core.errors import SessionError
 
-from .controllers import LEFT, SHAPE, Driver, dice
+from .controllers import LEFT, SHAPE, Driver, choose_from_elsewhere, dice
 
 pytestmark = pytest.mark.slicer
 WRONG = slice(6, 9)
@@ -21,14 +21,7 @@ def made_elsewhere(driver: Driver) -> npt.NDArray[np.bool_]:
     """A segmentation with one segment, wrong on some slices, chosen in the module; returns its voxels (K, J, I)."""
     mask = LEFT.copy()
     mask[WRONG, 24:] = False
-    util, scene = driver.mrml.slicer.util, driver.mrml.scene
-    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "from elsewhere")
-    node.CreateDefaultDisplayNodes()
-    node.SetReferenceImageGeometryParameterFromVolumeNode(driver.volume)
-    node.GetSegmentation().AddEmptySegment("organ", "organ")
-    util.updateSegmentBinaryLabelmapFromArray(mask.astype(np.uint8), node, "organ", driver.volume)
-    driver.ready().controller.inputs.set_segmentation(node)
-    driver.settle()
+    choose_from_elsewhere(driver, mask)
     return mask
 
 

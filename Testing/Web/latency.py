@@ -11,12 +11,13 @@ import os
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import httpx
 from playwright.sync_api import sync_playwright
 
+from .load import called
 from .running_server import RunningServer, running_server
 from .test_browser import ARGUMENTS, Visitor, chromium
 
@@ -54,10 +55,7 @@ class Watch:
 def ask(server: RunningServer) -> None:
     """Print how long calls of the API take."""
     with httpx.Client(base_url=server.address, timeout=100) as client:
-
-        def call(name: str, *arguments: Any) -> Any:
-            return client.post(f"/gradio_api/run/{name}", json={"data": arguments}).json()["data"][0]
-
+        call = partial(called, client)
         session = call("open_sample", "")["session"]
         while call("state", session)["network"]["state"] != "ready":
             time.sleep(0.1)

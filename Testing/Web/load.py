@@ -32,6 +32,14 @@ SHAPE = (8, 64, 64)
 GEOMETRY = VolumeGeometry.from_spacing(SHAPE, (1.0, 1.0, 3.0))
 
 
+def called(client: httpx.Client, name: str, *data: Any) -> Any:
+    """What an endpoint answers; RuntimeError with its refusal."""
+    answer = client.post(f"/gradio_api/run/{name}", json={"data": list(data)})
+    if answer.status_code != 200:
+        raise RuntimeError(f"/{name}: {answer.status_code} {answer.text[:200]}")
+    return answer.json()["data"][0]
+
+
 class Measured:
     """Seconds of each action, and what went wrong; safe from several threads."""
 
@@ -66,10 +74,7 @@ class User:
         write_nifti(self._file, array.round().astype(np.int16), GEOMETRY)
 
     def call(self, name: str, *data: Any) -> Any:
-        answer = self._http.post(f"/gradio_api/run/{name}", json={"data": list(data)})
-        if answer.status_code != 200:
-            raise RuntimeError(f"/{name}: {answer.status_code} {answer.text[:200]}")
-        return answer.json()["data"][0]
+        return called(self._http, name, *data)
 
     def close(self) -> None:
         """Close the connections."""

@@ -82,10 +82,8 @@ class Propagation:
         if run.counted is None:
             return RunProgress(0, 0, None, _("Starting"))
         done, total = run.counted.done, max(run.counted.total, run.counted.done)
-        spent = time.perf_counter() - run.began
-        left = spent / done * (total - done) if done else None
         text = _("Slice {done} of {total}") if done else _("Measuring memory and speed")
-        return RunProgress(done, total, left, text.format(done=done, total=total))
+        return RunProgress.since(run.began, done, total, text.format(done=done, total=total))
 
     # -- starting
 

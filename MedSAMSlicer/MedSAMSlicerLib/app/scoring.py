@@ -59,9 +59,7 @@ class Scoring:
         run = self._run
         if run is None:
             return None
-        total, spent = len(run.wanted), time.perf_counter() - self._began
-        left = spent / self._done * (total - self._done) if self._done else None
-        return RunProgress(self._done, total, left, _("Reviewing"))
+        return RunProgress.since(self._began, self._done, len(run.wanted), _("Reviewing"))
 
     def review(self) -> None:
         """Score the slices of the selected segment; returns at once.

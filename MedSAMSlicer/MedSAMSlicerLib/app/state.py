@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import time
 from dataclasses import dataclass
 
 
@@ -93,6 +94,12 @@ class RunProgress:
     total: int
     seconds_left: float | None
     text: str
+
+    @classmethod
+    def since(cls, began: float, done: int, total: int, text: str) -> RunProgress:
+        """What is left takes as long as what was done since `began`, of `time.perf_counter()`."""
+        spent = time.perf_counter() - began
+        return cls(done, total, spent / done * (total - done) if done else None, text)
 
 
 class SliceMark(str, enum.Enum):

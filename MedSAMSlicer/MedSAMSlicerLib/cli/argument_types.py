@@ -1,10 +1,14 @@
-"""Types of options that argparse checks, so that a wrong value is reported before anything is loaded."""
+"""Options that several commands share, and types that argparse checks before anything is loaded."""
 
 from __future__ import annotations
 
 import argparse
 import os
 from pathlib import Path
+
+from ..core.tiers import TIERS
+from ..models.registry import BUNDLED_ID
+from .terminal import UNTRIED_DEVICES
 
 _MOST_THREADS = max(64, 4 * (os.cpu_count() or 1))
 
@@ -55,3 +59,14 @@ def split_window(text: str) -> tuple[Path, str]:
         if path.exists():
             return path, ",".join(words[count:]) or "auto"
     return expanded(words[0]), ",".join(words[1:]) or "auto"
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    """Declare which network computes, where and how, for commands that look at single slices."""
+    network = parser.add_argument_group("network")
+    network.add_argument("--model", metavar="NAME|FILE", help=f"checkpoint (default: {BUNDLED_ID})")
+    network.add_argument("--yes", action="store_true", help="use a checkpoint whose hash is not known yet")
+    network.add_argument("--device", default="auto", help=f"as for segment; {UNTRIED_DEVICES}")
+    network.add_argument("--tier", choices=("auto", *TIERS), default="auto")
+    network.add_argument("--threads", type=threads, metavar="N", help="CPU threads")
+    network.add_argument("--window", default="auto", help="gray values, as for segment (default: auto)")

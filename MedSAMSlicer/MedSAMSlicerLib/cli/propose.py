@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import MedSAMError
-from ..core.tiers import TIERS
 from ..models.registry import BUNDLED_ID, Registry
-from .argument_types import positive, threads
+from .argument_types import add_network_options, positive
 from .exit_codes import FAILED, OK, UsageError
 from .models import loads
 from .outputs import check_targets, needs_dicom, reserved_targets, write_masks
 from .segment import read_input_volume
-from .terminal import UNTRIED_DEVICES, ProgressBar, confirmation, show_message, warn
+from .terminal import ProgressBar, confirmation, show_message, warn
 
 if TYPE_CHECKING:
     from ..core.prompts import PromptSet
@@ -87,13 +86,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--smallest-region", type=int, default=0, metavar="PIXELS", help="smaller holes and islands go"
     )
     search.add_argument("--most", type=positive, default=20, metavar="N", help="candidates (default: 20)")
-    network = parser.add_argument_group("network")
-    network.add_argument("--model", metavar="NAME|FILE", help=f"checkpoint (default: {BUNDLED_ID})")
-    network.add_argument("--yes", action="store_true", help="use a checkpoint whose hash is not known yet")
-    network.add_argument("--device", default="auto", help=f"as for segment; {UNTRIED_DEVICES}")
-    network.add_argument("--tier", choices=("auto", *TIERS), default="auto")
-    network.add_argument("--threads", type=threads, metavar="N", help="CPU threads")
-    network.add_argument("--window", default="auto", help="gray values, as for segment (default: auto)")
+    add_network_options(parser)
     parser.add_argument("--save-prompts", type=Path, metavar="JSON", help="candidates as mask prompts")
     parser.add_argument("--json", action="store_true", help="print the candidates as JSON")
     return parser

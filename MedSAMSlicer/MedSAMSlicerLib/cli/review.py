@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import MedSAMError
-from ..core.tiers import TIERS
 from ..models.registry import BUNDLED_ID, Registry
-from .argument_types import positive, split_label, threads
+from .argument_types import add_network_options, positive, split_label
 from .exit_codes import OK
 from .models import loads
 from .segment import read_input_volume
-from .terminal import UNTRIED_DEVICES, ProgressBar, confirmation, warn
+from .terminal import ProgressBar, confirmation, warn
 
 if TYPE_CHECKING:
     from ..engine.slice_scores import SliceScore
@@ -52,13 +51,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--most", type=positive, metavar="N", help="show so many slices (default: all)")
     parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID, where a folder holds several")
     parser.add_argument("--spacing", metavar="X,Y[,Z]", help="mm, where a DICOM series does not tell")
-    network = parser.add_argument_group("network")
-    network.add_argument("--model", metavar="NAME|FILE", help=f"checkpoint (default: {BUNDLED_ID})")
-    network.add_argument("--yes", action="store_true", help="use a checkpoint whose hash is not known yet")
-    network.add_argument("--device", default="auto", help=f"as for segment; {UNTRIED_DEVICES}")
-    network.add_argument("--tier", choices=("auto", *TIERS), default="auto")
-    network.add_argument("--threads", type=threads, metavar="N", help="CPU threads")
-    network.add_argument("--window", default="auto", help="gray values, as for segment (default: auto)")
+    add_network_options(parser)
     parser.add_argument("--json", action="store_true", help="print the slices as JSON")
     return parser
 
