@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
+from PySide6 import QtGui
 
 from .user import User, dice, largest, same
 
 pytestmark = [pytest.mark.slicer, pytest.mark.slow]
+Pixels = npt.NDArray[np.int_]
 KIDNEY, OTHER = "left_kidney", "right_kidney"
 
 
@@ -77,6 +82,88 @@ def test_dragged_handle_of_a_box_changes_box_and_preview(user: User) -> None:
     assert smaller.slice == box.slice
     assert not same(user.mask(), before)
     assert np.flatnonzero(user.mask().any(axis=(1, 2))).tolist() == [index]
+
+
+def pixels(user: User, view: str = "Red") -> Pixels:
+    """(rows, columns, 3): what a slice view shows, before Qt makes it larger or smaller."""
+    image = user.host.picture(user.host._canvas(view)).convertToFormat(QtGui.QImage.Format.Format_RGB888)
+    lines = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
+    return lines[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).astype(int)
+
+
+def pointed_at(user: User, place: tuple[float, float, float], view: str = "Red") -> Pixels:
+    """What a view shows with the mouse at a voxel (i, j, k)."""
+    user.host.move(view, user.world(*place))
+    user.host.process_events(0.05)
+    return pixels(user, view)
+
+
+def box_frames() -> list[Any]:
+    import slicer
+
+    found = slicer.util.getNodesByClass("vtkMRMLModelNode")
+    return [each for each in found if each.GetName() == "MedSAMSlicer box frame"]
+
+
+def test_box_has_a_frame_one_pixel_wide_and_handles_only_where_the_mouse_is(user: User) -> None:
+    index, low, high = largest(user.truth[KIDNEY])
+    far, middle = (8.0, 8.0, index), ((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, index)
+    below = (middle[0], high[1], index)
+    user.box(low, high)
+    at_rest = pointed_at(user, far)
+    edge = user.host.position("Red", user.world(*below))
+    beside_corner = user.host.position("Red", user.world(*low)).x() + 3  # where there is no mask
+    across = at_rest[edge.y() - 4 : edge.y() + 5, beside_corner]
+    colored = across.max(axis=1) - across.min(axis=1) > 100
+    assert colored.sum() == 1
+    hovered = pointed_at(user, middle)
+    changed = np.argwhere((hovered != at_rest).any(axis=2))
+    corners = [user.host.position("Red", user.world(*corner)) for corner in (low, high)]
+    for at in (*corners, edge):
+        assert (np.abs(changed - [at.y(), at.x()]).max(axis=1) <= 5).any(), f"no handle at {at}"
+    user.picture("box-hovered")
+    other = user.host.view("Green").mrmlSliceNode().GetID()
+    [roi] = user.markups("vtkMRMLMarkupsROINode")
+    assert not roi.GetDisplayNode().IsDisplayableInView(other)
+    assert (pointed_at(user, far) == at_rest).all()
+    assert roi.GetDisplayNode().IsDisplayableInView(other)
+    user.host.drag("Red", [user.world(*below), user.world(middle[0], high[1] + 5, index)])
+    user.settled()
+    moved = pointed_at(user, far)
+    new_edge = user.host.position("Red", user.world(middle[0], high[1] + 5, index))
+    across = moved[new_edge.y() - 4 : new_edge.y() + 5, beside_corner]
+    assert (across.max(axis=1) - across.min(axis=1) > 100).sum() == 1
+    assert len(box_frames()) == 1
+
+
+def test_handles_of_a_box_around_a_small_object_cover_no_more_than_half_of_it(user: User) -> None:
+    i, j, k = center(user, KIDNEY)
+    low, high = (i - 1.0, j - 1.0, k), (i + 1.0, j + 1.0, k)
+    user.box(low, high)
+    at_rest, hovered = pointed_at(user, (8.0, 8.0, k)), pointed_at(user, (i, j, k))
+    one, other = (user.host.position("Red", user.world(*corner)) for corner in (low, high))
+    side = abs(one.x() - other.x())
+    changed = np.argwhere((hovered != at_rest).any(axis=2))
+    outside = np.maximum(changed - max(one.y(), other.y()), 0)[:, 0].max()
+    assert 5 < side < 16  # so that handles as large as those of a large box would cover it
+    assert len(changed) > 0
+    assert outside <= side / 4 + 1.5
+
+
+def test_frames_of_boxes_are_no_part_of_the_saved_scene_and_go_with_their_box(user: User) -> None:
+    index, low, high = largest(user.truth[KIDNEY])
+    user.box(low, high)
+    [frame] = box_frames()
+    assert not frame.GetSaveWithScene()
+    assert not frame.GetDisplayNode().GetSaveWithScene()
+    user.press("addSegmentButton")
+    user.settled()
+    assert box_frames() == []
+    user.box((20.0, 20.0, index), (30.0, 30.0, index))
+    assert len(box_frames()) == 1
+    user.press("undoButton")
+    user.settled()
+    assert box_frames() == []
 
 
 @pytest.mark.parametrize(("button", "what"), [("boxButton", "corners"), ("lineButton", "ends")])

@@ -13,7 +13,7 @@ from .prompt_markups import VOLUME_ROLE, node_kind
 
 
 class MarkupsEvents:
-    """Tells which node changed, once nothing is being dragged, and which one the user deleted."""
+    """Tells which node changed, once nothing is being dragged, and which one was deleted or went with its scene."""
 
     def __init__(
         self, scene: Any, on_changed: Callable[[Any], None], on_removed: Callable[[str], None]
@@ -95,8 +95,7 @@ class MarkupsEvents:
             return
         # The node may live on in an undo stack; its observers must not.
         self.release(node)
-        if not self._scene.IsClosing():
-            self._on_removed(node_id)
+        self._on_removed(node_id)
 
     def _transform_changed(self, caller: Any, _event: str) -> None:
         for number in range(self._scene.GetNumberOfNodesByClass("vtkMRMLMarkupsNode")):

@@ -43,7 +43,6 @@ HIDDEN = "MedSAMSlicer.Resting"
 _REMOVED = "removed"
 _GREEN, _RED = (0.2, 0.9, 0.3), (1.0, 0.25, 0.2)
 _ONE_SLICE = 1.5  # a ROI less deep than this many slices is a box on one
-_HANDLE_SCALE = 1.7  # percent of the window; Slicer's own 3 hide a small organ
 _SAME_MM = 1e-4
 _TOO_STEEP = np.sqrt(0.5)  # sine of 45 degrees between a line and the slices
 
@@ -147,9 +146,7 @@ def dress(node: Any, kind: Kind, name: str, color: Sequence[float], active: bool
     )  # a prompt is given on a slice; in 3-D views its handles would hide the segment
     if kind.is_box:
         display.SetFillVisibility(False)
-        display.SetHandlesInteractive(active)
         display.SetRotationHandleVisibility(False)
-        display.SetInteractionHandleScale(_HANDLE_SCALE)
     if not kind.holds_points:
         display.SetVisibility2D(active)  # the frames of others would hide what is worked on
     display.EndModify(was_modifying)

@@ -13,6 +13,7 @@ from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.prompts import Prompt
 from . import prompt_markups as markups
 from . import prompt_sync as syncing
+from .box_look import BoxLook
 from .data_tree import drop_if_empty, folder_of
 from .nodes import volume_geometry
 from .prompt_events import MarkupsEvents
@@ -57,6 +58,7 @@ class PromptNodes:
         self._syncing = False
         self._takes_points = takes_points
         self._events = MarkupsEvents(scene, self._node_changed, self._node_removed)
+        self._boxes = BoxLook(scene, self._events.is_dragged)
 
     @property
     def is_syncing(self) -> bool:
@@ -166,6 +168,7 @@ class PromptNodes:
     def close(self) -> None:
         """Remove every observer; the nodes stay in the scene."""
         self._events.close()
+        self._boxes.close()
         self._shown.clear()
         self._objects.clear()
         self._unfinished.clear()
@@ -248,9 +251,12 @@ class PromptNodes:
         node.SetAttribute(markups.SEGMENT, obj.segment_id)
         markups.dress(node, kind, obj.name, obj.color, obj.active)
         self._events.watch(node)
+        if kind.is_box:
+            self._boxes.watch(node)
 
     def _drop(self, node: Any) -> None:
         self._events.release(node)
+        self._boxes.release(node.GetID())
         self._shown.pop(node.GetID(), None)
         self._unfinished.discard(node.GetID())
         # A node that goes while the mouse is placing it would leave its picture in the view.
@@ -270,7 +276,8 @@ class PromptNodes:
     def _node_removed(self, node_id: str) -> None:
         shown = self._shown.pop(node_id, None)
         self._unfinished.discard(node_id)
-        if shown is None or self._syncing:
+        self._boxes.release(node_id)
+        if shown is None or self._syncing or self._scene.IsClosing():
             return
         positions = [obj.position for obj in shown.prompts.values() if obj.position is not None]
         for position in sorted(positions, reverse=True):
