@@ -88,10 +88,12 @@ class BoxLook:
     def _draw(self, roi: Any) -> None:
         """Make the frame equal to the ROI: place, color, and whether it is shown."""
         display = roi.GetDisplayNode()
-        if display is None or not _is_shown(roi, display) or sum(part > 0 for part in roi.GetSize()) < 2:
-            self._remove_frame(roi.GetID())
-            return
+        shown = _is_shown(roi, display) and sum(part > 0 for part in roi.GetSize()) >= 2
         frame = self._scene.GetNodeByID(self._frames.get(roi.GetID(), ""))
+        if frame is not None:  # not removed: this may be an observer of another removal
+            frame.SetDisplayVisibility(shown)
+        if not shown:
+            return
         if frame is None:
             frame = self._new_frame()
             self._frames[roi.GetID()] = frame.GetID()
@@ -180,13 +182,14 @@ class BoxLook:
         found = []
         for roi_id in self._frames:
             roi = self._scene.GetNodeByID(roi_id)
-            if roi is not None and not roi.GetLocked() and _is_near(roi, place, view):
+            shown = roi is not None and not roi.GetLocked() and _is_shown(roi, roi.GetDisplayNode())
+            if shown and _is_near(roi, place, view):
                 found.append((float(np.prod(roi.GetSize())), roi_id, roi))
         return min(found)[2] if found else None
 
 
-def _is_shown(roi: Any, display: Any) -> bool:
-    if not (roi.GetDisplayVisibility() and display.GetVisibility2D()):
+def _is_shown(roi: Any, display: Any | None) -> bool:
+    if display is None or not (roi.GetDisplayVisibility() and display.GetVisibility2D()):
         return False
     return bool(slicer.vtkMRMLFolderDisplayNode.GetHierarchyVisibility(roi))
 
