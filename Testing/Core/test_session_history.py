@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from MedSAMSlicerLib.core.errors import SessionError
+from MedSAMSlicerLib.core.geometry import SliceAxis
 from MedSAMSlicerLib.core.prompts import PromptSet
 from MedSAMSlicerLib.core.session import Session
 
@@ -209,3 +210,29 @@ def test_no_redo_after_a_cancel_brings_a_name_that_another_object_took() -> None
         names = [entry.name for entry in session.objects]
         assert len({*names}) == len(names)
     assert [entry.name for entry in session.objects] == ["kidney", "tumor"]
+
+
+def test_edit_from_outside_with_its_prompts_is_one_step_and_its_reverse_takes_that_step_back() -> None:
+    session = Session(GEOMETRY)
+    liver = session.add_object("liver", RED)
+    session.edit_masks(liver, {4: filled(3)}, SliceAxis.K)
+    before = session.object(liver)
+    session.edit_masks(liver, {4: filled(5), 6: filled(2)}, prompts=[point(4)], label="Accept", outside=True)
+    after = session.object(liver)
+    assert [prompt.slice.index for prompt in after.prompts] == [4]
+    session.edit_masks(liver, {4: filled(3), 6: filled(0)}, outside=True)
+    assert session.object(liver) is before
+    assert session.redo_label == "Accept"
+    session.edit_masks(liver, {4: filled(5), 6: filled(2)}, outside=True)
+    assert session.object(liver) is after
+    assert session.undo_label == "Accept"
+
+
+def test_edit_from_outside_is_no_undo_of_what_was_done_in_the_session() -> None:
+    session = Session(GEOMETRY)
+    liver = session.add_object("liver", RED)
+    session.edit_masks(liver, {4: filled(3)}, SliceAxis.K)
+    session.edit_masks(liver, {4: filled(5)})
+    steps = session.step_count
+    session.edit_masks(liver, {4: filled(3)}, outside=True)
+    assert session.step_count == steps + 1

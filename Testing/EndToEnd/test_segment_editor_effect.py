@@ -37,6 +37,19 @@ class Editor:
         self.editor.setCurrentSegmentID("kidney")
         self.take_effect()
 
+    @classmethod
+    def of_the_module(cls, user: User) -> Editor:
+        """As the button of the module opens it, on the module's own segment."""
+        import slicer
+
+        new = cls.__new__(cls)
+        new.user, new.host, new.node = user, user.host, user.segmentation
+        user.press("editorButton")
+        new.widget = slicer.util.getModuleWidget("SegmentEditor")
+        new.editor = new.widget.editor
+        new.take_effect()
+        return new
+
     def take_effect(self) -> None:
         self.editor.setActiveEffectByName("MedSAM")
         self.host.process_events(0.05)
@@ -226,6 +239,83 @@ def test_module_has_again_what_it_had_and_nothing_is_left_behind(back: User) -> 
     assert back.prompts() == prompts
     assert previews(back) == []
     assert not editor.mask().any()
+
+
+def test_undo_of_the_module_goes_on_after_the_effect_was_looked_at(back: User) -> None:
+    back.box_around(KIDNEY)
+    mask, prompts = back.mask(), back.prompts()
+    editor = Editor.of_the_module(back)
+    editor.box()
+    editor.leave()
+    back.settled()
+    assert back.controller.history.undo_label == "Add box"
+    back.press("undoButton")
+    back.settled()
+    assert back.prompts() == ()
+    assert not back.mask().any()
+    back.press("redoButton")
+    back.settled()
+    assert back.prompts() == prompts
+    assert same(back.mask(), mask)
+
+
+def corrected_in_the_effect(back: User) -> tuple[Editor, str, Mask, Mask]:
+    """A box of the module, corrected by a point in the effect: editor, segment, and the masks before and after."""
+    index = back.box_around(KIDNEY)
+    segment_id, before = back.controller.inputs.segment_id, back.mask()
+    editor = Editor.of_the_module(back)
+    j, i = np.argwhere(before[index])[0]
+    editor.press("negativeButton")
+    back.host.click("Red", back.world(float(i), float(j), index))
+    editor.settle()
+    editor.press("negativeButton")
+    editor.press("applyButton")
+    after = editor.mask(segment_id)
+    assert not same(after, before)
+    return editor, segment_id, before, after
+
+
+def kinds(back: User) -> list[str]:
+    """The prompts of the module's segment, without the masks that are the user's own."""
+    return [prompt.kind for prompt in back.prompts() if prompt.kind != "mask"]
+
+
+def test_prompts_and_masks_accepted_in_the_effect_are_one_step_of_the_modules_undo(back: User) -> None:
+    editor, segment_id, before, after = corrected_in_the_effect(back)
+    editor.leave()
+    back.settled()
+    assert back.controller.inputs.segment_id == segment_id
+    assert same(back.mask(), after)
+    assert kinds(back) == ["box", "point"]
+    assert back.controller.history.undo_label == "Accept in Segment Editor"
+    back.press("undoButton")
+    back.settled()
+    assert same(back.mask(), before)
+    assert kinds(back) == ["box"]
+    back.press("redoButton")
+    back.settled()
+    assert same(back.mask(), after)
+    assert kinds(back) == ["box", "point"]
+    for _ in range(2):
+        back.press("undoButton")
+        back.settled()
+    assert not back.mask().any()
+    assert back.prompts() == ()
+
+
+def test_undo_of_segment_editor_takes_the_step_of_the_module_back_too(back: User) -> None:
+    editor, segment_id, before, after = corrected_in_the_effect(back)
+    back.host.press(editor.widget.undoButton)
+    editor.settle()
+    assert same(editor.mask(segment_id), before)
+    editor.leave()
+    back.settled()
+    assert kinds(back) == ["box"]
+    assert back.controller.history.undo_label == "Add box"
+    assert back.controller.history.redo_label == "Accept in Segment Editor"
+    back.press("redoButton")
+    back.settled()
+    assert same(back.mask(), after)
 
 
 def test_scene_is_closed_while_the_effect_is_in_hand(back: User) -> None:

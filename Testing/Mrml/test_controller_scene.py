@@ -86,20 +86,28 @@ def test_segmentation_deleted_during_the_run_ends_the_session_with_a_sentence(dr
     assert driver.mask()[7].any()
 
 
-def test_voxels_that_change_end_the_history_and_keep_prompts(driver: Driver) -> None:
+def test_voxels_that_change_keep_prompts_masks_and_history(driver: Driver) -> None:
     controller = driver.prompted().controller
+    before = driver.mask()
     other = scan()
     other[:, 30:, :] = -500
     driver.mrml.slicer.util.updateVolumeFromArray(driver.volume, other)
     driver.settle()
     assert "were changed" in driver.texts[0]
-    assert controller.history.undo_label is None
+    assert controller.history.undo_label == "Add box"
     assert controller.review.slices[7].state is SliceMark.PROMPTED
     driver.until(lambda: controller.network.state is NetworkState.READY)
     driver.settle()
+    again = driver.mask()
+    assert again[7].any()
+    assert not np.array_equal(again, before)  # the preview is of the new voxels
     controller.runs.propagate()
     driver.settle()
-    assert driver.mask().any()
+    assert driver.mask().sum() > again.sum()
+    for _ in range(2):
+        controller.history.undo()
+        driver.settle()
+    assert not driver.mask().any()
 
 
 def test_event_without_a_change_of_voxels_changes_nothing(driver: Driver) -> None:

@@ -167,6 +167,11 @@ class Editing:
 
     # ------------------------------------------------------------------------------------------------ prompts
 
+    def prompts_of(self, segment_id: str) -> tuple[Prompt, ...]:
+        """The prompts of a segment, in the order in which they were given."""
+        obj = self._work.object(self._work.object_ids.get(segment_id))
+        return () if obj is None else obj.prompts
+
     def start_placing(self, tool: Tool) -> None:
         """Let the user place prompts of one kind for the selected segment; one is added if there is none."""
         volume = self._work.usable_volume()[0]
@@ -362,6 +367,10 @@ class Editing:
         self.change(object_id, lambda session: session.remove_prompts(object_id))
 
     # ---------------------------------------------------------------------------------------- masks of the user
+
+    def accept_outside(self, segment_id: str, prompts: Sequence[Prompt]) -> None:
+        """Segment Editor has taken over masks that `prompts` led to: both become one step of undo."""
+        self._projector.take_edits({segment_id: prompts})
 
     def accept_slice(self, index: int | None = None) -> None:
         """Keep the mask of a slice (the shown one) from ever being overwritten."""

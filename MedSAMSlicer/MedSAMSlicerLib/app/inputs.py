@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ..core.errors import MedSAMError, NonLinearTransformError, SessionError
 from ..core.geometry import SliceAxis, VolumeGeometry
@@ -20,11 +20,24 @@ from .ports import Handle, Mask, SceneListener, Segments, SegmentsListener, Volu
 from .projector import Projector
 from .signals import Signal
 from .state import Level, NetworkState, Topic
-from .time_points import TimePoints
+from .time_points import HeldSession, TimePoints
 from .workspace import Workspace
 
 _SAVED = (Topic.SEGMENTS, Topic.PROMPTS, Topic.MASKS, Topic.HISTORY, Topic.NETWORK)
 _SAVE_SECONDS = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class PutAway:
+    """What a user was working on.
+
+    Attributes:
+        segment_id: the segment that was selected.
+        sessions: with their history, by time point.
+    """
+
+    segment_id: str | None
+    sessions: dict[str, HeldSession]
 
 
 class Inputs:
@@ -169,11 +182,12 @@ class Inputs:
                 self._attach(chosen)
             except MedSAMError as error:
                 work.show_error(error)
-        if restored and self.times.resume():
-            return
         text = work.parameter.session_of(node, chosen, work.time) if restored else None
         kept = work.parameter.session_channels(node, chosen, work.time) if text else ()
         self.channels.begin(kept, saved_channels(text) if text else None)
+        if restored and self.times.resume():
+            self.channels.warn()
+            return
         if text and work.masks is not None:
             try:
                 work.object_ids.update(read_state(text, work.session, work.masks))
@@ -249,29 +263,20 @@ class Inputs:
             self._network.prepare()
             work.notify(*(topic for topic in Topic if topic is not Topic.MESSAGE))
             return
-        ids = dict(work.object_ids)
+        kept = self.times.put_away()
         self.end_session()
         if not same:
             work.prompt_nodes.sync((), node)
             work.parameter.drop_sessions_of(node, work.time)
-        self.begin_session(node)
-        if same and work.session is not None:
-            for obj in before.objects:
-                work.session.restore_object(
-                    obj.object_prompts,
-                    obj.axis,
-                    obj.masks,
-                    locked=obj.locked,
-                    cleanup=obj.cleanup,
-                    propagations=obj.propagations,
-                    start=obj.start,
-                    object_id=obj.id,
-                )
-            work.object_ids.update(ids)
-            self._projector.restored()
-            self._projector.prompts()
+        if same:
+            self.times.hand_back(kept)
+        self.begin_session(node, restored=same)
+        if same:
+            self._network.choose_window()
+            self._network.mark_stale()
             text = _(
-                'The voxels of "{volume}" were changed: your prompts and masks stay, but Undo starts over.'
+                'The voxels of "{volume}" were changed: your prompts and masks stay, and the next propagation '
+                "computes them again."
             ).format(volume=name)
         else:
             text = _(
@@ -295,6 +300,33 @@ class Inputs:
             work.offered_volume_id = bent_id if isinstance(error, NonLinearTransformError) else None
             work.show_error(error)
         work.notify(Topic.INPUTS, Topic.VIEW)
+
+    # ---------------------------------------------------------------------------------- for another module's work
+
+    def put_away(self) -> PutAway:
+        """Return what is worked on now, with its history, for `take_up`; it goes on until something else is chosen."""
+        self.save()
+        work = self._work
+        return PutAway(work.parameter.segment_id, self.times.put_away())
+
+    def take_up(self, volume: Handle | None, segmentation: Handle | None, kept: PutAway) -> None:
+        """Go on with what was put away, and forget what was worked on meanwhile.
+
+        Raises:
+            MedSAMError: The volume cannot be used any more.
+        """
+        work = self._work
+        if work.session is not None and work.session.objects:
+            self.session_ends.emit()
+            work.prompt_nodes.sync((), work.volume_node)
+        self.end_session()
+        self.times.forget()
+        work.parameter.volume, work.parameter.segmentation = volume, segmentation
+        work.parameter.segment_id = kept.segment_id
+        if volume is not None:
+            self.times.hand_back(kept.sessions)
+            self.begin_session(volume, restored=True)
+        work.notify(*(topic for topic in Topic if topic is not Topic.MESSAGE))
 
     # ------------------------------------------------------------------------------------------ the segmentation
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ..core.errors import GeometryError
 from ..core.geometry import SliceAxis
 from ..core.masks import PackedMask, slices_of, volume_of
 from ..core.overlap import BEFORE_ALL, Claim, ClaimedMask, shown
+from ..core.prompts import Prompt
 from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
 from .cleaned_masks import CleanedMasks
@@ -36,6 +38,7 @@ SURFACE_SECONDS = 0.5
 _LONG_SECONDS = 0.1
 """A surface that takes longer than this to make waits until the user has put the prompt tool down."""
 
+_NO_PROMPTS: Mapping[str, Sequence[Prompt]] = MappingProxyType({})
 _MUCH = 0.5
 """This part of a mask on another segment, or of that segment taken by it, is worth a message."""
 
@@ -167,11 +170,12 @@ class Projector:
             self._waiting_edits = False
             self.edited_elsewhere()
 
-    def take_edits(self) -> None:
+    def take_edits(self, prompts: Mapping[str, Sequence[Prompt]] = _NO_PROMPTS) -> None:
         """Masks that somebody else changed become the user's own, one step each segment.
 
         To be called before the session changes and before anything is written: the voxels are compared with what was
-        written, so that no edit is missed, whether or not an event came.
+        written, so that no edit is missed, whether or not an event came. `prompts` are those that led to the masks of
+        a segment.
         """
         work = self._work
         work.poller.unschedule("edits")
@@ -188,7 +192,7 @@ class Projector:
             if obj is None:  # it is taken over with the first prompt
                 self._outside.edited(segment_id, masks, SliceAxis.K)
             else:
-                self._take_edit(segment_id, obj, masks)
+                self._take_edit(segment_id, obj, masks, prompts.get(segment_id, ()))
 
     def edited_meanwhile(self, segment_id: str, masks: Mapping[int, Mask]) -> None:
         """A segment was changed while its session was put away: these slices are the user's own."""
@@ -196,13 +200,20 @@ class Projector:
         if obj is not None:
             self._take_edit(segment_id, obj, masks)
 
-    def _take_edit(self, segment_id: str, obj: SegmentObject, masks: Mapping[int, Mask]) -> None:
+    def _take_edit(
+        self,
+        segment_id: str,
+        obj: SegmentObject,
+        masks: Mapping[int, Mask],
+        prompts: Sequence[Prompt] = (),
+    ) -> None:
         work, axis = self._work, obj.axis
         assert work.session is not None
         assert work.masks is not None
         if axis is None:  # all that is there, across the slices that the user sees
             shown = work.shown()
             axis = SliceAxis.K if shown is None else shown.axis
+            axis = prompts[0].slice.axis if prompts else axis
             masks = work.masks.read_slices(segment_id, axis)
         if not masks:
             return
@@ -211,13 +222,14 @@ class Projector:
             claim = known[index][1] if index in known else BEFORE_ALL
             known[index] = (PackedMask.from_array(mask), claim)
         self._written[obj.id] = (axis, known)
-        lost = frozenset() if obj.locked else _emptied(obj, masks)
+        lost = frozenset() if obj.locked or prompts else _emptied(obj, masks)
         if obj.locked:
             latest = max((known[index][1] for index in masks), key=lambda claim: claim.turn)
             work.session.adopt_masks(obj.id, masks, axis, work.session.claims.renewed(latest))
         else:
             drawn = {index: mask for index, mask in masks.items() if index not in lost}
-            work.session.edit_masks(obj.id, drawn, axis, lost=sorted(lost))
+            label = _("Accept in Segment Editor") if prompts else None
+            work.session.edit_masks(obj.id, drawn, axis, label, sorted(lost), prompts, outside=True)
         self.after_change([obj.id])
         if lost:
             text = _(

@@ -54,7 +54,7 @@ class TimePoints:
         self._work, self._projector, self._network, self._sessions = work, projector, network, sessions
         self.window: Window | None = None
         self._watch: Watch | None = None
-        self._held: dict[str, HeldSession] = {}  # by `TimePoint.value`
+        self._held: dict[str, HeldSession] = {}  # by `TimePoint.value`; "" without a sequence
         self._before: str | None = None  # the time point that was left last
         self._tool: Tool | None = None
 
@@ -142,10 +142,23 @@ class TimePoints:
             deleted = () if held is None else held.removed_ids.values()
             self._work.scene.times.share_segments(segmentation, volume, self._before, deleted)
 
+    def put_away(self) -> dict[str, HeldSession]:
+        """Return the sessions of all time points, that of the present one included, for `hand_back`."""
+        held = hold(self._work)
+        return {**self._held, **({} if held is None else {self._key: held})}
+
+    def hand_back(self, sessions: dict[str, HeldSession]) -> None:
+        """Go on with sessions that were put away, each when its time point is reached."""
+        self._held = dict(sessions)
+
+    @property
+    def _key(self) -> str:
+        return "" if self._work.time_point is None else self._work.time_point.value
+
     def resume(self) -> bool:
         """Go on with the session of this time point, if it was left before, and say whether it was."""
         work = self._work
-        held = None if work.time_point is None else self._held.pop(work.time_point.value, None)
+        held = self._held.pop(self._key, None)
         if held is None or not resume(work, self._projector, held):
             return False
         self._projector.prompts()

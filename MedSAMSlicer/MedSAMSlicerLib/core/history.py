@@ -20,12 +20,14 @@ class Command(Generic[T]):
         before, after: by identifier; None where the value did not exist.
         run: a number shared by steps that belong together, such as the results of one propagation; None for a
             step of its own.
+        outside: whether it was done outside of the session, such as by another module.
     """
 
     label: str
     before: Mapping[int, T | None]
     after: Mapping[int, T | None]
     run: int | None = None
+    outside: bool = False
 
     def apply(self, values: Mapping[int, T]) -> dict[int, T]:
         """`values` with the step done."""
@@ -37,7 +39,8 @@ class Command(Generic[T]):
 
     def followed_by(self, later: Command[T]) -> Command[T]:
         """One command that does what this one and then `later` does."""
-        return Command(self.label, {**later.before, **self.before}, {**self.after, **later.after}, self.run)
+        before, after = {**later.before, **self.before}, {**self.after, **later.after}
+        return replace(self, before=before, after=after)
 
     def touches(self, keys: Collection[int]) -> bool:
         """Return whether the step changed one of these values."""

@@ -5,7 +5,7 @@ A session holds values only and knows neither network nor scene. It belongs to o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -19,7 +19,7 @@ from .fitting import SliceRange
 from .geometry import SliceAxis, VolumeGeometry
 from .history import Command
 from .intensity import Window
-from .masks import MaskState, StoredMask, edited_masks, predicted_mask
+from .masks import MaskState, PackedMask, StoredMask, edited_masks, predicted_mask
 from .moving import Mover, moved_object, mover
 from .overlap import BEFORE_ALL, Claim, Claims
 from .plan import Track
@@ -116,8 +116,13 @@ class Session:
         axis: SliceAxis | None = None,
         label: str | None = None,
         lost: Collection[int] = (),
+        prompts: Sequence[Prompt] = (),
+        outside: bool = False,
     ) -> None:
         """Keep masks, bool (rows, columns) by slice, which the user drew.
+
+        Where they were drawn outside of the session and are what undo or redo of the last such step would bring, that
+        step is undone or done again instead.
 
         Args:
             object_id: of the object.
@@ -125,15 +130,45 @@ class Session:
             axis: along which the slices are counted; needed only for an object without prompts and masks.
             label: what the user did, for the undo button.
             lost: slices whose masks are gone and that the user has not drawn: they are computed again.
+            prompts: those that led to the masks, which the object gets in the same step; those along another slice
+                axis are left out.
+            outside: whether the masks were drawn outside of the session, such as by another module.
         """
+        if outside and not prompts and self._retrace(object_id, masks, lost):
+            return
         obj = fitting.along(self._unlocked(object_id), self.geometry, axis, turning=True).without_masks(lost)
+        fitted = [
+            fitting.fitting_prompt(obj, self.geometry, each)
+            for each in prompts
+            if each.slice.axis == obj.axis
+        ]
         packed = {
             index: fitting.packed_mask(obj, self.geometry, index, mask) for index, mask in masks.items()
         }
         edited = edited_masks(obj.masks, packed, obj.propagations, self.claims)
         changed = [*masks, *lost]
         default_label = f"Edit slice {changed[0]}" if len(changed) == 1 else f"Edit {len(changed)} slices"
-        self._timeline.change(label or default_label, obj.with_masks(edited))
+        after = obj.with_prompts((*obj.prompts, *fitted)) if fitted else obj
+        self._timeline.change(label or default_label, after.with_masks(edited), outside=outside)
+
+    def _retrace(self, object_id: int, masks: SliceArrays, lost: Collection[int]) -> bool:
+        """Undo or redo the last step, if it was done outside and leaves the object with these masks; says whether."""
+        obj = self._unlocked(object_id)
+        given = {index: PackedMask.from_array(mask) for index, mask in masks.items()}
+
+        def is_same(other: SegmentObject) -> bool:
+            if other.axis != obj.axis and other.masks:
+                return False
+            for index in obj.masks.keys() | other.masks.keys() | given.keys() | {*lost}:
+                known = obj.masks[index].mask if index in obj.masks and index not in lost else None
+                now, then = given.get(index, known), other.masks.get(index)
+                if (now is None or now.is_empty) and (then is None or then.mask.is_empty):
+                    continue
+                if now is None or then is None or now != then.mask:
+                    return False
+            return True
+
+        return self._timeline.retrace(object_id, is_same)
 
     def adopt_masks(
         self, object_id: int, masks: SliceArrays, axis: SliceAxis, claim: Claim = BEFORE_ALL

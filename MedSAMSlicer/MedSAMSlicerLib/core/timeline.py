@@ -54,9 +54,9 @@ class Timeline:
             self._objects = command.apply(self._objects)
             self._history.push(command)
 
-    def change(self, label: str, after: SegmentObject, run: int | None = None) -> None:
+    def change(self, label: str, after: SegmentObject, run: int | None = None, outside: bool = False) -> None:
         """Change one object as a step; steps of one `run` that follow each other are one."""
-        self.do(Command(label, {after.id: self.object(after.id)}, {after.id: after}, run))
+        self.do(Command(label, {after.id: self.object(after.id)}, {after.id: after}, run, outside))
 
     def new_run(self) -> int:
         """A number that makes steps which follow each other one step, such as those of one drag."""
@@ -186,6 +186,22 @@ class Timeline:
         if command is not None:
             self._objects = command.apply(self._objects)
         return command
+
+    def retrace(self, object_id: int, is_same: Callable[[SegmentObject], bool]) -> bool:
+        """Undo the last step or redo the next, if it was done outside and brings what `is_same` is true of.
+
+        Returns whether that was done; `is_same` gets the object as the step would leave it.
+        """
+        done, undone = self._history.done[-1:], self._history.undone[-1:]
+        steps = [(each, each.before, self.undo) for each in done] + [
+            (each, each.after, self.redo) for each in undone
+        ]
+        for command, values, step in steps:
+            value = values.get(object_id)
+            if command.outside and len(values) == 1 and value is not None and is_same(value):
+                step()
+                return True
+        return False
 
     # -- inside
 

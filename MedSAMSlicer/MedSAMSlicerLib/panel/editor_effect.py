@@ -54,11 +54,8 @@ class EditorEffect:
         self._controller: Any = None
         self._preview_node_id, self._preview_id = "", ""
         self._target: _Target | None = None
-        self._before: tuple[str, str, str] = (
-            "",
-            "",
-            "",
-        )  # what the module had: volume, segmentation, segment
+        self._before = ("", "")  # volume and segmentation of the module
+        self._kept: Any = None  # its session, with the history
         self._corrects = self._hid = False
         self._digest = 0  # of the voxels of the segment when the preview began
         self._message: str | None = None
@@ -163,12 +160,12 @@ class EditorEffect:
         if controller is None:
             raise MedSAMError(_("The module MedSAMSlicer is closed."))
         self._controller = self._context.controller = controller
-        self._before = (
-            _id_of(controller.inputs.volume_node),
-            _id_of(controller.inputs.segmentation_node),
-            controller.inputs.segment_id or "",
-        )
+        inputs = controller.inputs
+        self._before = _id_of(inputs.volume_node), _id_of(inputs.segmentation_node)
         controller.set_in_use(True)
+        if self._is_of_the_module(target) and target.segment_id in inputs.segment_ids:
+            controller.editing.object_of(target.segment_id)  # so that its masks have a history
+        self._kept = inputs.put_away()
         controller.inputs.set_volume(volume)
         preview = editor_preview.create_preview(volume)
         self._preview_node_id = preview.GetID()
@@ -204,24 +201,25 @@ class EditorEffect:
         self._remove.clear()
         self._show_target_again()
         controller, self._controller = self._controller, None
-        volume_id, segmentation_id, segment_id = self._before
+        (volume_id, segmentation_id), kept, self._kept = self._before, self._kept, None
         scene = slicer.mrmlScene
         if controller is None or scene.IsClosing():
             return
         if controller.editing.placing is not None:
             controller.editing.stop_placing()
 
-        def restore() -> None:
-            controller.inputs.set_segmentation(
-                scene.GetNodeByID(segmentation_id) if segmentation_id else None
+        if kept is not None:
+            volume = scene.GetNodeByID(volume_id) if volume_id else None
+            segmentation = scene.GetNodeByID(segmentation_id) if segmentation_id else None
+            self._context.attempt(
+                lambda: controller.inputs.take_up(volume, segmentation, kept), keep_message=True
             )
-            controller.inputs.set_volume(scene.GetNodeByID(volume_id) if volume_id else None)
-            if segment_id in controller.inputs.segment_ids:
-                controller.inputs.select_segment(segment_id)
-
-        self._context.attempt(restore, keep_message=True)
         controller.set_in_use(False)
         editor_preview.remove_preview(self._preview_node)
+
+    def _is_of_the_module(self, target: _Target) -> bool:
+        """Return whether the editor works on what the module had: its Undo then covers what is accepted here."""
+        return self._before == (target.volume_id, target.segmentation_id)
 
     @property
     def _preview_node(self) -> Any:
@@ -279,9 +277,13 @@ class EditorEffect:
         )
         modes = slicer.qSlicerSegmentEditorAbstractEffect
         mode = modes.ModificationModeSet if self._corrects else modes.ModificationModeAdd
-        self._end_preview()  # before the editor writes: what follows is no edit from elsewhere
+        controller, target = self._controller, self._target
+        prompts = controller.editing.prompts_of(self._preview_id)
+        self._end_preview()  # before the editor writes: what follows is an edit of the module's session, if of any
         scripted.saveStateForUndo()
         scripted.modifySelectedSegmentByLabelmap(labelmap, mode)
+        if target is not None and self._is_of_the_module(target):
+            controller.editing.accept_outside(target.segment_id, prompts)
         self._begin()
         self._show_message(
             Message(_("Accepted. Undo of Segment Editor takes it back; prompts go on from here."))
