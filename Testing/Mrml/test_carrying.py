@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from MedSAMSlicerLib.app.ports import Tool
-from MedSAMSlicerLib.app.state import Action
+from MedSAMSlicerLib.app.state import Action, SliceMark
 from MedSAMSlicerLib.core.errors import MedSAMError
 from MedSAMSlicerLib.core.prompts import MaskPrompt
 
@@ -75,6 +75,18 @@ def test_the_next_time_point_is_segmented_from_this_one_in_one_step(times: TimeD
     assert controller.history.undo_label is None
     controller.history.redo()
     assert np.array_equal(times.mask(), carried)
+    doubt = times.controller._work.scores.of(selected(times))[7]  # type: ignore[arg-type]
+    assert 0.0 < doubt.confidence < 1.0
+    assert controller.review.slices[7].state is SliceMark.PROMPTED
+    assert controller.review.slices[7].confidence == doubt.confidence
+    assert 7 in {controller.review.next_doubtful() for _ in range(5)}
+    times.go(2)
+    times.go(1)
+    assert controller.review.slices[7].confidence == doubt.confidence
+    times.say(times.point(7, 18, 24))
+    times.settle()
+    assert 7 not in {controller.review.next_doubtful() for _ in range(5)}, "the user has seen to it"
+    controller.history.undo()
     times.say(times.point(9, 18, 24))
     times.settle()
     assert controller.history.undo_label == "Add point", "a click corrects what was carried"

@@ -18,6 +18,7 @@ from ..core.errors import Cancelled, MedSAMError, SessionError, VolumeError
 from ..core.geometry import SliceAxis
 from ..core.masks import MaskState, PackedMask
 from ..core.prompts import MaskPrompt, ObjectPrompts, PromptSet, SliceRef
+from ..core.scores import MaskScore
 from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
 from .editing import Editing
@@ -56,7 +57,7 @@ class _Journey:
         returns: whether the first time point is shown again at the end.
         at: the time point that has to be shown now.
         stage: "follow" while slices are followed through time, "go", "wait" and "run" at each target, then "return".
-        found: by time point and object, masks by slice.
+        found: by time point and object, masks by slice, and how certain the network is of them.
         reached, spared: names of time points that got masks, and of those where the user's own masks stay.
     """
 
@@ -70,7 +71,7 @@ class _Journey:
     stage: str = "follow"
     ticket: Ticket | None = None
     counted: Advance | None = None
-    found: dict[int, dict[int, dict[int, PackedMask]]] = field(default_factory=dict)
+    found: dict[int, dict[int, dict[int, MaskScore]]] = field(default_factory=dict)
     total: int = 0
     run_is_done: bool = False
     reached: list[str] = field(default_factory=list)
@@ -192,7 +193,8 @@ class Carrying:
                 work.notify(Topic.RUN)
             elif value.mask.any():
                 masks = journey.found.setdefault(numbers[value.frame], {}).setdefault(value.object_id, {})
-                masks[value.index] = PackedMask.from_array(value.mask)
+                doubted = (1.0 - value.confidence) * float(value.mask.sum())
+                masks[value.index] = MaskScore(PackedMask.from_array(value.mask), doubted, value.confidence)
 
         def end(error: MedSAMError | None) -> None:
             if journey is not self._journey:
@@ -297,6 +299,8 @@ class Carrying:
             after = _carried(obj, source, masks)
             PromptSet(session.geometry, source.axis, (after.object_prompts,))  # refuses what does not fit
             session.change(object_id, f"Carry from {journey.name}", _becomes(after), run)
+            for index, score in masks.items():
+                work.scores.put(object_id, index, score)
             chosen.append(object_id)
         if chosen:
             self._runs.propagate_objects(tuple(chosen), run)
@@ -348,10 +352,10 @@ def _becomes(after: SegmentObject) -> Callable[[SegmentObject], SegmentObject]:
     return lambda before: after
 
 
-def _carried(obj: SegmentObject, source: _Source, masks: dict[int, PackedMask]) -> SegmentObject:
+def _carried(obj: SegmentObject, source: _Source, masks: dict[int, MaskScore]) -> SegmentObject:
     """The object with masks as its only prompts, as if it had never had any."""
     prompts = tuple(
-        MaskPrompt(SliceRef(source.axis, index), masks[index].to_array()) for index in sorted(masks)
+        MaskPrompt(SliceRef(source.axis, index), masks[index].mask.to_array()) for index in sorted(masks)
     )
     given = ObjectPrompts(obj.name, obj.color, prompts, source.slice_range)
     return replace(SegmentObject(obj.id, given), axis=source.axis, cleanup=source.cleanup)

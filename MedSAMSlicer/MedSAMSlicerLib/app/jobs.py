@@ -289,6 +289,7 @@ class SliceCarried:
     index: int
     frame: int
     mask: BoolArray
+    confidence: float
 
 
 class CarryJob(Job):
@@ -316,7 +317,7 @@ class CarryJob(Job):
             found = carried_masks(tools.ready(), frames, each.axis, self._start, each.mask, cancelled)
             for there in found:
                 done += 1
-                yield SliceCarried(each.object_id, each.index, there.frame, there.mask)
+                yield SliceCarried(each.object_id, each.index, there.frame, there.mask, there.confidence)
                 yield Advance(done, total)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..core.errors import SessionError
 from ..core.masks import MaskState
-from ..core.scores import MaskScore, review_order
+from ..core.scores import MaskScore, is_carried, review_order
 from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
 from .extents import extent_mm, middle_of
@@ -159,13 +159,16 @@ def doubtful_slices(
 
 
 def _scored(obj: SegmentObject, scores: Mapping[int, MaskScore]) -> dict[int, MaskScore]:
-    """The scores of slices without prompts that nobody accepted, but of empty ones that seem to be rightly so."""
+    """The scores of slices that nobody prompted or accepted, but of empty ones that seem to be rightly so."""
     return {
         index: score
         for index, score in scores.items()
-        if _is_started(obj, index)
-        and not obj.prompts_on(index)
-        and (not obj.masks[index].mask.is_empty or score.confidence < _DOUBTED_ABSENCE)
+        if is_carried(obj, index)
+        or (
+            _is_started(obj, index)
+            and not obj.prompts_on(index)
+            and (not obj.masks[index].mask.is_empty or score.confidence < _DOUBTED_ABSENCE)
+        )
     }
 
 
@@ -191,8 +194,8 @@ def _unseen(obj: SegmentObject) -> dict[int, float]:
 def _state(obj: SegmentObject, index: int, pending: frozenset[int], score: MaskScore | None) -> SliceState:
     stored = obj.masks.get(index)
     confidence = None if stored is None else stored.confidence
-    if confidence is None and score is not None:
-        confidence = score.confidence
+    if score is not None and (confidence is None or is_carried(obj, index)):
+        confidence = score.confidence  # of a carried mask: the network only repeats what it is given
     if stored is not None and stored.state is MaskState.STARTED:
         if stored.mask.is_empty and (confidence is None or confidence >= _DOUBTED_ABSENCE):
             return SliceState(index, None, SliceMark.NONE)

@@ -1,4 +1,6 @@
-"""What a network thinks of masks that it did not draw, slice by slice: a hint where to look first.
+"""What a network thinks of masks that it did not draw for the slice itself: a hint where to look first.
+
+They were made elsewhere, or carried from another time point of a sequence.
 
 Scores are no part of the history: a score counts as long as its slice has the mask that was scored, whatever step of
 undo brought that mask, and as long as nobody computed or accepted another one.
@@ -11,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .masks import MaskState, PackedMask
+from .prompts import MaskPrompt
 
 if TYPE_CHECKING:
     from .segment_object import SegmentObject
@@ -50,13 +53,12 @@ class MaskScores:
         self._found.setdefault(object_id, {})[index] = score
 
     def of(self, obj: SegmentObject) -> dict[int, MaskScore]:
-        """The scores that count, by slice index: of masks that the object started from and still has."""
-        found = {}
-        for index, score in self._found.get(obj.id, {}).items():
-            stored = obj.masks.get(index)
-            if stored is not None and stored.state in _SCORED and stored.mask == score.mask:
-                found[index] = score
-        return found
+        """The scores that count, by slice index: of masks that the object started from, or that were carried to it."""
+        return {
+            index: score
+            for index, score in self._found.get(obj.id, {}).items()
+            if _scored_mask(obj, index) == score.mask
+        }
 
     def outdated(self, obj: SegmentObject, indices: Iterable[int]) -> list[int]:
         """Those of some slices that have no score, or one that was made beside other masks."""
@@ -88,9 +90,23 @@ class MaskScores:
     def restore(self, obj: SegmentObject, saved: Mapping[str, list[float]]) -> None:
         """Take in what `saved` gave, for the masks that the object has now."""
         for key, (doubted, confidence) in saved.items():
-            stored = obj.masks.get(int(key))
-            if stored is not None and stored.state in _SCORED:
-                self.put(obj.id, int(key), MaskScore(stored.mask, float(doubted), float(confidence)))
+            mask = _scored_mask(obj, int(key))
+            if mask is not None:
+                self.put(obj.id, int(key), MaskScore(mask, float(doubted), float(confidence)))
+
+
+def is_carried(obj: SegmentObject, index: int) -> bool:
+    """Return whether all that is given on a slice is one mask, and nobody has accepted or drawn what came of it."""
+    stored, prompts = obj.masks.get(index), obj.prompts_on(index)
+    return len(prompts) == 1 and isinstance(prompts[0], MaskPrompt) and not (stored and stored.is_kept)
+
+
+def _scored_mask(obj: SegmentObject, index: int) -> PackedMask | None:
+    """The mask of a slice that a score is about; None where the network has seen to the slice itself."""
+    stored, prompts = obj.masks.get(index), obj.prompts_on(index)
+    if is_carried(obj, index) and isinstance(prompts[0], MaskPrompt):
+        return PackedMask.from_array(prompts[0].mask)
+    return stored.mask if stored is not None and stored.state in _SCORED else None
 
 
 def masks_beside(masks: Mapping[int, PackedMask], index: int) -> tuple[PackedMask | None, ...]:
