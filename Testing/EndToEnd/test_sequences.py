@@ -65,6 +65,37 @@ def item_mask(user: User, browser: Any, phase: int) -> Mask:
     return np.array(slicer.util.arrayFromSegmentBinaryLabelmap(node, segment, user.volume), np.bool_)
 
 
+def shown_voxels() -> npt.NDArray[np.int16]:
+    """(K, J, I): the volume that the axial view has in its background."""
+    import slicer
+
+    composite = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
+    node = slicer.mrmlScene.GetNodeByID(composite.GetBackgroundVolumeID())
+    return np.array(slicer.util.arrayFromVolume(node))
+
+
+def stand_ins() -> list[str]:
+    """The nodes that stand in for a volume and a segmentation while masks are carried."""
+    import slicer
+
+    found = slicer.util.getNodesByClass("vtkMRMLDisplayableNode")
+    return [node.GetID() for node in found if node.GetName() == "MedSAMSlicer time point in view"]
+
+
+def visible_mask(user: User, mask: Mask) -> bool:
+    """Whether all segmentations that the views show hold this mask."""
+    import slicer
+
+    shown = [
+        node
+        for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+        if node.GetDisplayVisibility() and node.GetSegmentation().GetNumberOfSegments()
+    ]
+    segment = user.controller.inputs.segment_id
+    arrays = [slicer.util.arrayFromSegmentBinaryLabelmap(node, segment, user.volume) for node in shown]
+    return len(arrays) > 0 and all(same(np.array(each, np.bool_), mask) for each in arrays)
+
+
 def test_one_time_point_is_segmented_carried_to_all_and_played(user: User) -> None:
     browser, volume = beating(user.host)
     user.truth = {VENTRICLE: ventricle(0)}
@@ -78,13 +109,33 @@ def test_one_time_point_is_segmented_carried_to_all_and_played(user: User) -> No
     assert user.dice(VENTRICLE) > 0.8
     first = user.mask()
 
+    user.host.move("Green", user.world(2, 2, 3))
+    user.host.process_events(0.05)
+    picture, selected = shown_voxels(), set()
     user.press("carryAllButton")
     user.until(lambda: user.controller.carrying.busy)
     user.host.process_events(0.05)
     assert user.ui.cancelButton.visible
     assert not user.ui.propagateButton.visible
-    user.until(lambda: not user.controller.carrying.busy)
+
+    def arrives() -> bool:
+        selected.add(browser.GetSelectedItemNumber())
+        assert same(shown_voxels(), picture), (
+            f"the views flip to time point {browser.GetSelectedItemNumber()}"
+        )
+        assert visible_mask(user, first)
+        return not user.controller.carrying.busy
+
+    user.until(lambda: browser.GetSelectedItemNumber() == 1)
+    user.host.process_events(0.05)
+    assert not user.ui.positiveButton.enabled, "a click would go to the time point that is not in view"
+    assert "where carrying began" in user.ui.positiveButton.toolTip
+    user.picture("carrying-in-the-background")
+    user.until(arrives)
     user.settled()
+    assert selected == {*range(PHASES)}
+    assert same(shown_voxels(), picture)
+    assert stand_ins() == []
     assert user.message.startswith("Carried from time=0.00s to 2 of 2 time points.")
     for phase in range(PHASES):
         assert dice(item_mask(user, browser, phase), ventricle(phase)) > 0.8

@@ -127,7 +127,10 @@ def test_cancel_leaves_the_time_point_as_it_was(times: TimeDriver) -> None:
     times.settle()
     assert not controller.carrying.busy
     assert times.texts == ["Carrying was cancelled: 0 time points have their masks."]
-    assert times.browser.GetSelectedItemNumber() == 1
+    assert times.browser.GetSelectedItemNumber() == 0, "the time point that the views showed all the time"
+    assert np.array_equal(times.mask(), first)
+    assert controller.history.undo_label == "Propagate left"
+    times.go(1)
     assert not times.mask().any()
     assert controller.history.undo_label is None
     with pytest.raises(MedSAMError, match="Nothing is under way"):

@@ -2,7 +2,8 @@
 
 The masks of prompted slices are followed through time, each on its own slice. At every time point they are then mask
 prompts, from which the mask of the volume is propagated; both together are one step of undo there. The time points are
-shown one after the other while that goes on. Where the user has given prompts or drawn masks nothing is changed.
+selected one after the other while that goes on; with all of them, the views stay where it began. Where the user has
+given prompts or drawn masks nothing is changed.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ class Carrying:
             raise SessionError(_("Nothing is under way."))
         if self._runs.busy:
             self._runs.cancel()
-        self._end()
+        self._come_back(journey)
         text = _("Carrying was cancelled: {count} time points have their masks.")
         self._work.show_message(text.format(count=len(journey.reached)))
 
@@ -235,7 +236,7 @@ class Carrying:
         try:
             self._advance(journey)
         except MedSAMError as error:
-            self._end()
+            self._come_back(journey)
             work.show_error(error)
         if self._journey is not None:
             self._step_soon()
@@ -251,6 +252,10 @@ class Carrying:
         work = self._work
         if journey.stage == "go":
             if journey.targets:
+                if journey.returns and journey.at == journey.start:
+                    self._editing.stop_placing()
+                    work.scene.times.hold_view(journey.volume, work.segmentation_node)
+                    work.view_held = True
                 journey.at = journey.targets.pop(0)
                 self._show(journey, journey.at)
                 journey.stage = "wait"
@@ -268,7 +273,7 @@ class Carrying:
             journey.stage = "run" if self._begin(journey) else "go"
         elif journey.stage == "run" and not self._runs.busy:
             if not journey.run_is_done:  # cancelled, or it failed, which a message has said
-                self._end()
+                self._come_back(journey)
                 return
             assert work.time_point is not None
             journey.reached.append(work.time_point.text)
@@ -331,6 +336,12 @@ class Carrying:
             text = f"{text} {gone}"
         self._work.show_message(text, Level.WARNING if lost > 0 else Level.INFO)
 
+    def _come_back(self, journey: _Journey) -> None:
+        """End early; the views show the time point that they showed all the time."""
+        self._end()
+        if journey.returns and journey.at != journey.start and self._work.volume_node is journey.volume:
+            self._show(journey, journey.start)
+
     def _end(self) -> None:
         journey = self._journey
         self._forget()
@@ -339,7 +350,8 @@ class Carrying:
         self._work.notify(Topic.RUN)
 
     def _forget(self) -> None:
-        self._journey, self._work.carrying = None, False
+        self._journey, self._work.carrying, self._work.view_held = None, False, False
+        self._work.scene.times.release_view()
         self._work.poller.unschedule("carry")
 
 

@@ -24,6 +24,10 @@ def reason(work: Workspace, action: Action) -> str | None:
 
 
 def _volume(work: Workspace) -> str | None:
+    if work.view_held:
+        return _(
+            "The views show where carrying began until it has ended: cancel it or wait for its end first."
+        )
     return None if work.session is not None else work.no_session
 
 

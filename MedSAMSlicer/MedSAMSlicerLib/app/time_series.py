@@ -54,6 +54,14 @@ class TimeSeries(Protocol):
         """Return what the user calls a time point, such as "time=0.04s"."""
         ...
 
+    def hold_view(self, volume: Handle, segmentation: Handle | None) -> None:
+        """Let the views go on to show this time point, whichever is selected, until `release_view`."""
+        ...
+
+    def release_view(self) -> None:
+        """Let the views show the time point that is selected."""
+        ...
+
     def share_segments(
         self, segmentation: Handle, volume: Handle, value: str, without: Collection[str]
     ) -> None:
@@ -88,6 +96,12 @@ class NoTimeSeries:
     def name_of(self, volume: Handle, number: int) -> str:
         """There is none."""
         raise NotImplementedError
+
+    def hold_view(self, volume: Handle, segmentation: Handle | None) -> None:
+        """Do nothing."""
+
+    def release_view(self) -> None:
+        """Do nothing."""
 
     def share_segments(
         self, segmentation: Handle, volume: Handle, value: str, without: Collection[str]

@@ -149,6 +149,7 @@ class Workspace:
         )
         self.running: frozenset[int] | None = None  # the objects of the propagation under way; propagation
         self.carrying = False  # whether masks are being carried through time; carrying
+        self.view_held = False  # whether the views show another time point meanwhile; carrying
         self.before_runs: dict[int, tuple[int, SegmentObject]] = {}  # by object, run and how it was; changes
         self.scores = MaskScores()  # of masks made elsewhere; scoring, inputs
         self.scorings = 0  # how many times scores were asked for; scoring

@@ -18,6 +18,7 @@ from slicer.i18n import tr as _
 from ..app.ports import Handle
 from ..app.time_series import TimePoint
 from ..core.errors import VolumeError
+from .held_view import HeldView
 from .labelmaps import SURFACE, VolumeGrid, is_empty, labelmap_of, own_labelmap, segment_ids
 from .nodes import volume_array
 from .observers import Observers
@@ -31,6 +32,7 @@ class SlicerTimeSeries:
 
     def __init__(self, scene: Any) -> None:
         self._scene = scene
+        self._held = HeldView(scene)
 
     def of(self, volume: Handle) -> TimePoint | None:
         """The item that the browser of the volume has selected."""
@@ -70,6 +72,19 @@ class SlicerTimeSeries:
         """Name, value and unit of the index."""
         browser = browser_of(self._scene, volume)
         return "" if browser is None else _words(browser, number)
+
+    def hold_view(self, volume: Handle, segmentation: Handle | None) -> None:
+        """See :class:`.held_view.HeldView`."""
+        browser = browser_of(self._scene, volume)
+        if browser is not None:
+            item = browser.GetSequenceNode(volume).GetDataNodeAtValue(
+                browser.GetMasterSequenceNode().GetNthIndexValue(browser.GetSelectedItemNumber()), False
+            )
+            self._held.hold(volume, item, segmentation)
+
+    def release_view(self) -> None:
+        """See :class:`.held_view.HeldView`."""
+        self._held.release()
 
     def share_segments(
         self, segmentation: Handle, volume: Handle, value: str, without: Collection[str]
