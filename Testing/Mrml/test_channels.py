@@ -14,7 +14,7 @@ from MedSAMSlicerLib.core.errors import MedSAMError, SessionError
 
 from .conftest import MrmlScene
 from .controllers import LEFT, MATRIX, SHAPE, Driver, dice
-from .sequences import TimeDriver, sequence
+from .sequences import VALUES, TimeDriver, left_at, sequence
 from .test_color_sequences import VideoDriver
 from .test_scene_saving import save_and_load
 
@@ -264,10 +264,9 @@ def test_every_reason_why_a_volume_cannot_be_a_channel_is_one_sentence(patient: 
 def test_volume_of_a_sequence_in_gray_or_color_is_no_channel(patient: Patient) -> None:
     video = VideoDriver(patient.mrml)
     video.controller.close()
-    for node in (sequence(patient.mrml, 2)[1], video.volume):
-        why = patient.channels.reason(node)
-        assert why is not None
-        assert "belongs to a sequence, which shows another volume at each time point" in why
+    sentence = "belongs to a sequence, which shows another volume at each time point"
+    for node, text in ((sequence(patient.mrml, 2)[1], sentence), (video.volume, "is in color")):
+        assert text in (patient.channels.reason(node) or "")
 
 
 def test_choices_and_references_survive_a_saved_scene(mrml: MrmlScene, tmp_path: Path) -> None:
@@ -294,13 +293,72 @@ def test_choices_and_references_survive_a_saved_scene(mrml: MrmlScene, tmp_path:
     assert parameters.channels_of(kept[0]) == ()
 
 
-def test_volume_of_a_sequence_is_segmented_alone_and_says_so(mrml: MrmlScene) -> None:
-    driver = TimeDriver(mrml)
-    pet = mrml.volume_node(seen_by_pet(), MATRIX @ COARSE)
-    try:
-        driver.ready()
-        why = driver.controller.inputs.channels.reason(pet)
-        assert why is not None
-        assert "is a time point of a sequence, which is segmented without further volumes" in why
-    finally:
-        driver.controller.close()
+@pytest.fixture
+def times(mrml: MrmlScene) -> Iterator[TimeDriver]:
+    """A controller on a sequence of three time points, and a second sequence in the same browser."""
+    driver = TimeDriver(mrml, count=3)
+    items = mrml.scene.AddNewNodeByClass("vtkMRMLSequenceNode", "PET sequence")
+    for number in range(3):
+        node = mrml.volume_node((100 * left_at(number)).astype(np.int16), MATRIX)
+        items.SetDataNodeAtValue(node, VALUES[number])
+        mrml.scene.RemoveNode(node)
+    driver.browser.AddSynchronizedSequenceNode(items)
+    driver.pet = driver.browser.GetProxyNode(items)  # type: ignore[attr-defined]
+    driver.ready()
+    yield driver
+    driver.controller.close()
+
+
+def seen_second(driver: TimeDriver) -> np.ndarray:
+    """(K, J, I) bool: where the network sees the second volume bright."""
+    driver.settle()
+    fused = driver.controller.inputs.channels.fused
+    assert fused is not None, driver.texts
+    return np.asarray(fused[..., 1] > 127)
+
+
+def test_second_volume_of_the_same_browser_goes_from_one_time_point_to_the_next(times: TimeDriver) -> None:
+    controller, pet = times.controller, times.pet  # type: ignore[attr-defined]
+    channels = controller.inputs.channels
+    channels.choose(0, pet, "full")
+    assert np.array_equal(seen_second(times), left_at(0))
+    controller.inputs.add_segment("left")
+    times.say(times.box(7, 8, 14, 27, 35))
+    times.settle()
+    first = times.mask()
+    times.go(1)
+    assert [each.node for each in channels.chosen] == [pet]
+    assert np.array_equal(seen_second(times), left_at(1))
+    times.say(times.box(8, 9, 14, 28, 35))
+    times.settle()
+    assert "take those under More volumes away" in (controller.reason(Action.CARRY_NEXT) or "")
+    for number in (0, 2, 1, 0):
+        times.browser.SetSelectedItemNumber(number)  # as when a sequence plays
+    times.settle()
+    assert np.array_equal(seen_second(times), left_at(0))
+    assert np.array_equal(times.mask(), first)
+    assert controller.history.undo_label == "Add box"
+    controller.history.undo()
+    assert not times.mask().any()
+    assert times.texts == []
+
+
+def test_second_volume_that_stands_still_is_seen_at_every_time_point(
+    times: TimeDriver, mrml: MrmlScene
+) -> None:
+    channels, still = (
+        times.controller.inputs.channels,
+        mrml.volume_node((100 * LEFT).astype(np.int16), MATRIX),
+    )
+    channels.choose(0, still, "full")
+    for number in (0, 2):
+        times.go(number)
+        assert [each.node for each in channels.chosen] == [still]
+        assert np.array_equal(seen_second(times), LEFT)
+
+
+def test_second_volume_of_another_browser_is_refused_with_the_reason(
+    times: TimeDriver, mrml: MrmlScene
+) -> None:
+    other = sequence(mrml, 2)[1]
+    assert "let one sequence browser show both" in (times.controller.inputs.channels.reason(other) or "")

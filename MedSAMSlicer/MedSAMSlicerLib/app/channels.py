@@ -1,7 +1,8 @@
 """Up to two volumes beside the one that is segmented, such as PET and MR, as further channels of the network.
 
 Each keeps its own window and its own place: it is put on the voxels of the first volume, wherever headers and linear
-transforms say that it lies. They must be registered already.
+transforms say that it lies. They must be registered already. Where the first volume is one of a sequence, those that
+the same browser shows go from one time point to the next with it, and all others stay.
 """
 
 from __future__ import annotations
@@ -103,8 +104,8 @@ class ChannelInputs:
         first, volumes = work.volume_node, work.scene.volumes
         if first is None or work.geometry is None:
             raise SessionError(_("Choose a volume first."))
-        if work.time_point is not None:
-            text = _('"{volume}" is a time point of a sequence, which is segmented without further volumes.')
+        if work.array is not None and work.array.ndim == 4:
+            text = _('"{volume}" is in color, which takes all channels of the network.')
             raise VolumeError(text.format(volume=volumes.name(first)))
         if position > len(self.chosen):
             raise SessionError(_("Choose the second volume first."))
@@ -122,9 +123,15 @@ class ChannelInputs:
             MedSAMError
         ) as error:  # without an offer to harden a copy: that is for the volume that is segmented
             raise VolumeError(str(error)) from error
-        if work.scene.times.of(node) is not None:
-            text = _('"{volume}" belongs to a sequence, which shows another volume at each time point.')
+        if volumes.array(node).ndim == 4:
+            text = _('"{volume}" is in color, which takes all channels of the network.')
             raise VolumeError(text.format(volume=name))
+        if work.scene.times.of(node) is not None and not work.scene.times.together(first, node):
+            text = _(
+                '"{volume}" belongs to a sequence, which shows another volume at each time point; "{first}" does not '
+                "go with it: let one sequence browser show both."
+            )
+            raise VolumeError(text.format(volume=name, first=volumes.name(first)))
         if not share_a_place(work.geometry, geometry_beside(work, node)):
             text = _('"{volume}" lies beside "{first}": they share no place. Register them first.')
             raise GeometryError(text.format(volume=name, first=volumes.name(first)))

@@ -195,6 +195,11 @@ def _in_time(work: Workspace) -> str | None:
     return _("The sequence has one time point only.") if work.time_point.count < 2 else None
 
 
+def _alone(work: Workspace) -> str | None:
+    text = _("Masks are carried through one volume: take those under More volumes away first.")
+    return text if work.channels else None
+
+
 def _not_last(work: Workspace) -> str | None:
     time = work.time_point
     last = time is not None and time.number == time.count - 1
@@ -217,8 +222,8 @@ _CHECKS: Mapping[Action, tuple[Check, ...]] = {
     Action.REMOVE_PROMPTS: (*_ON_SEGMENT, _prompts),
     Action.PROPAGATE: (*_ON_SEGMENT, _idle, _has_key_slice, _inside, _network, _pending),
     Action.PROPAGATE_ALL: (_volume, _idle, _network, _any_due),
-    Action.CARRY_NEXT: (_volume, _in_time, _not_last, _idle, _segment, _masks, _network),
-    Action.CARRY_ALL: (_volume, _in_time, _idle, _segment, _masks, _network),
+    Action.CARRY_NEXT: (_volume, _in_time, _not_last, _alone, _idle, _segment, _masks, _network),
+    Action.CARRY_ALL: (_volume, _in_time, _alone, _idle, _segment, _masks, _network),
     Action.CANCEL: (_running,),
     Action.ACCEPT_SLICE: (*_ON_SEGMENT, _shown_mask),
     Action.ACCEPT_ALL: (*_ON_SEGMENT, _masks, _predicted),

@@ -38,6 +38,10 @@ class TimeSeries(Protocol):
         """The time point that a volume shows; None for a volume that belongs to no sequence."""
         ...
 
+    def together(self, volume: Handle, other: Handle) -> bool:
+        """Return whether two volumes always show the same time point, as those of one browser do."""
+        ...
+
     def watch(self, volume: Handle, on_leaving: Callable[[], None], on_passed: Callable[[], None]) -> Watch:
         """Call `on_leaving` before a volume shows another time point, and `on_passed` each time after it did."""
         ...
@@ -81,6 +85,10 @@ class NoTimeSeries:
     def of(self, volume: Handle) -> TimePoint | None:
         """None."""
         return None
+
+    def together(self, volume: Handle, other: Handle) -> bool:
+        """False."""
+        return False
 
     def watch(self, volume: Handle, on_leaving: Callable[[], None], on_passed: Callable[[], None]) -> Watch:
         """Watch nothing."""

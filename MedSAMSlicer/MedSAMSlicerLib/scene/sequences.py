@@ -44,6 +44,11 @@ class SlicerTimeSeries:
         text = _words(browser, number)
         return TimePoint(number, browser.GetNumberOfItems(), value, text, bool(browser.GetPlaybackActive()))
 
+    def together(self, volume: Handle, other: Handle) -> bool:
+        """Return whether one browser shows both."""
+        browser = browser_of(self._scene, volume)
+        return browser is not None and browser is browser_of(self._scene, other)
+
     def watch(
         self, volume: Handle, on_leaving: Callable[[], None], on_passed: Callable[[], None]
     ) -> SequenceWatch:
