@@ -83,6 +83,12 @@ class MedSAMSlicerLogic(ScriptedLoadableModuleLogic):
         checkpoints = tuple((entry.title, registry.state(entry).value) for entry in registry)
         return Readiness(MedSAMSlicerLib.__version__, torch_version, checkpoints)
 
+    def getParameterNode(self):
+        """The choices of the study with a typed attribute each: see MedSAMSlicerLib/scene/scripted_parameters.py."""
+        from MedSAMSlicerLib.scene.scripted_parameters import wrapped
+
+        return wrapped(super().getParameterNode())
+
     def segment(self, volumeNode, prompts, segmentationNode=None, **options):
         """Segment in one blocking call, for notebooks and batches: see MedSAMSlicerLib/scene/segment_call.py."""
         from MedSAMSlicerLib.scene.segment_call import segment

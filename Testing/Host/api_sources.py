@@ -23,6 +23,7 @@ from .api_names import TABLE, used_names
 
 _LOADABLE = "Slicer, Base/Python/slicer/ScriptedLoadableModule.py"
 _TORCH = "SlicerPyTorch, PyTorchUtils/PyTorchUtils.py"
+_WRAPPER = "Slicer, Base/Python/slicer/parameterNodeWrapper/wrapper.py"
 _SAMPLES = "Slicer, Modules/Scripted/SampleData/SampleData.py"
 _EFFECTS = (
     "Slicer, Modules/Loadable/Segmentations/EditorEffects/Python/SegmentEditorEffects/"
@@ -36,6 +37,8 @@ _KNOWN = {
     "PyTorchUtils": _TORCH,
     ".PyTorchUtilsLogic": _TORCH,
     ".installTorch": _TORCH,
+    ".parameterNode": _WRAPPER,
+    "slicer.parameterNodeWrapper.parameterNodeWrapper": _WRAPPER,
     "SampleData": _SAMPLES,
     ".SampleDataLogic": _SAMPLES,
     ".registerCustomSampleDataSource": _SAMPLES,

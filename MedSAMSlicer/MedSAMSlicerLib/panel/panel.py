@@ -21,6 +21,7 @@ from .models_dialog import ModelsDialog
 from .more_volumes import MoreVolumesSection
 from .prompts import PromptsSection
 from .propagate import PropagateSection
+from .scripted_choices import ScriptedChoices
 from .segments import SegmentsSection
 from .settings import MachineSettings
 from .shortcuts import Shortcuts, help_text, view_windows
@@ -82,6 +83,7 @@ class Panel:
         self._timer.setInterval(_REFRESH_MS)
         self._timer.connect("timeout()", self.refresh)
         self._stop_observing: Callable[[], None] = controller.observe(self._changed)
+        self._scripted = ScriptedChoices(self._context)
         self.refresh_all()
 
     # ------------------------------------------------------------------------------------------- coming and going
@@ -113,6 +115,7 @@ class Panel:
         """Let go of everything, before the controller is closed."""
         self.exit()
         self._stop_observing()
+        self._scripted.close()
         self._timer.stop()
         self._timer.disconnect("timeout()", self.refresh)  # which keeps this object, and with it all
         for section in self._sections:
