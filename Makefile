@@ -45,8 +45,10 @@ test: $(STAMPS)/test  ## set up, then run every test
 	$(PARALLEL) -m "not network and not soak" $(if $(COVERAGE),$(COVER)) $(PYTEST_FLAGS)
 
 # A file goes to one process, so that what its tests share is made once; files with slow tests come first.
+# A process that crashed is not replaced: its file would wait for it until the end of time.
 # What is imported is compiled once, for the many processes of the tests, even where the shell asks for no such files.
-PARALLEL = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+PARALLEL = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder \
+	--max-worker-restart=0
 FAST     = -m "not network and not soak and not slow and not parity" \
 	Testing/Core Testing/IO Testing/Models Testing/Packaging Testing/Engine
 COVERED  = core engine sam2 io models

@@ -148,6 +148,8 @@ class Application:
         """Empty the scene and let go of everything."""
         self._plugins.close()
         self.scene.Clear(True)
+        # A scene that is collected as garbage announces it to its observers, whose closures may be cleared already.
+        self.scene.RemoveAllObservers()
         for factory in (
             slicer.vtkMRMLThreeDViewDisplayableManagerFactory,
             slicer.vtkMRMLSliceViewDisplayableManagerFactory,

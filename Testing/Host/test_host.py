@@ -19,6 +19,19 @@ def test_module_is_set_up_entered_left_and_cleaned_up_in_that_order(host, demo_m
     assert log == ["setup", "enter", "exit", "enter", "exit", "cleanup"]
 
 
+def test_scene_of_a_closed_host_calls_nobody_when_it_is_collected(host, demo_module):
+    """A closure among its observers may be cleared before it, and calling that ends the process."""
+    called = []
+    host.open_module(demo_module)
+    for event in (host.scene.EndBatchProcessEvent, host.scene.EndCloseEvent):
+        host.scene.AddObserver(event, lambda *_: called.append(1))
+    host.close()
+    assert called, "closing empties the scene, which is told"
+    called.clear()
+    host.scene.Clear(True)
+    assert not called
+
+
 def test_shortcut_of_the_module_hears_the_key(host, demo_module):
     widget = host.open_module(demo_module)
     host.key("Ctrl+Z")

@@ -100,8 +100,11 @@ class MrmlScene:
 
 
 @pytest.fixture(scope="session")
-def _booted() -> MrmlScene:
-    return MrmlScene.boot()
+def _booted() -> Iterator[MrmlScene]:
+    mrml = MrmlScene.boot()
+    yield mrml
+    mrml.scene.Clear(True)
+    mrml.scene.RemoveAllObservers()  # which may be cleared as garbage before the scene, that calls them as it goes
 
 
 @pytest.fixture
