@@ -1,4 +1,4 @@
-"""Who has a voxel where masks meet is kept with the session."""
+"""The session keeps which segment has a voxel where masks meet."""
 
 from __future__ import annotations
 

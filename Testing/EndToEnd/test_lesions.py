@@ -58,7 +58,7 @@ def rows(user: User) -> list[list[str]]:
 
 
 def in_the_middle(user: User, number: int) -> bool:
-    """Whether every slice view shows a lesion in its middle, within two voxels of its own slice."""
+    """Return whether every slice view shows a lesion in its middle, within two voxels of its own slice."""
     k, j, i = CENTERS[number]
     place = np.array(user.world(i, j, k))
     for name in ("Red", "Green", "Yellow"):

@@ -83,7 +83,7 @@ def stand_ins() -> list[str]:
 
 
 def visible_mask(user: User, mask: Mask) -> bool:
-    """Whether all segmentations that the views show hold this mask."""
+    """Return whether all segmentations that the views show hold this mask."""
     import slicer
 
     shown = [

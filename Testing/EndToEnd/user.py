@@ -311,7 +311,7 @@ def middle_of(wrong: Mask, truth: Mask) -> tuple[tuple[float, float, float], boo
 
 
 def same(one: Mask, other: Mask) -> bool:
-    """Whether two masks are equal voxel by voxel; a bool keeps the report of a failure short."""
+    """Return whether two masks are equal in every voxel; a bool keeps the report of a failure short."""
     return bool(np.array_equal(one, other))
 
 

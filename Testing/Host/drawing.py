@@ -1,4 +1,4 @@
-"""Whether this computer can draw with VTK off screen; tests that need it skip with the reason where not."""
+"""Find out if this computer can draw with VTK off screen; tests that need it skip with the reason where not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who shows a voxel where the masks of several segments meet, and that everybody gets back what was taken."""
+"""The segment that shows a voxel where masks meet; the others get it back when that mask goes."""
 
 from __future__ import annotations
 

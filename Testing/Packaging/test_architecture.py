@@ -219,6 +219,45 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
+def riddles(tree: ast.Module) -> list[int]:
+    """The lines of definitions whose docstring begins with a question word for a truth value or a person."""
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    return [
+        getattr(node, "lineno", 1)
+        for node in ast.walk(tree)
+        if isinstance(node, documented)
+        and (ast.get_docstring(node) or "").split(" ")[0] in ("Whether", "Who", "Whose", "Whom")
+    ]
+
+
+def test_riddles_are_seen():
+    code = '"""Who may."""\ndef f():\n    """Whether x."""\ndef g():\n    """Return whether x."""\n'
+    assert riddles(ast.parse(code)) == [1, 2]
+
+
+@pytest.mark.parametrize("folder", ["MedSAMSlicer", "Testing"])
+def test_docstrings_are_sentences_and_no_riddles(folder):
+    found = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for line in riddles(parsed(path))
+    ]
+    assert found == [], 'begin with "Return whether ..." or "The ..."'
+
+
+def test_shipped_files_do_not_name_the_laboratory():
+    """Only the command line does, to find its commands where they are installed."""
+    shipped = [MODULE_FOLDER / name for names in cmake_lists.expected_lists().values() for name in names]
+    found = [
+        path.relative_to(ROOT).as_posix()
+        for path in shipped
+        if path.suffix in (".py", ".ui", ".md", ".txt")
+        and LIBRARY / "cli" not in path.parents
+        and re.search(r"\blab[/.]|[Ll]aborator", path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
+
+
 def test_no_two_classes_have_one_name():
     """A name that is read in one file means the same in every other; private classes belong to their file."""
     files = [path for path in SOURCES if LIBRARY in path.parents]

@@ -187,6 +187,7 @@ def test_workflow_runs_what_a_submission_must_pass():
     assert re.search(r"^ +run: \.ci/run$", workflow, re.MULTILINE)
     libraries = re.search(r"egl_packages=\((.+)\)", runner)
     assert libraries is not None
+    assert re.findall(r"^make \S+", runner, re.MULTILINE) == ["make check", "make coverage"]  # 95 % at least
     assert libraries.group(1) in workflow  # the script itself installs them as root only
     assert "contents: read" in workflow
     versions = re.findall(r'python-version: "([\d.]+)"', workflow)

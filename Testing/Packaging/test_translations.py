@@ -82,7 +82,7 @@ def _told_by_name(function: ast.FunctionDef) -> list[ast.expr]:
 
 
 def _is_bare(text: ast.expr) -> bool:
-    """Whether it is words of ours that nobody translates."""
+    """Return whether it is a text of this project that nothing translates."""
     if isinstance(text, ast.JoinedStr):
         return any(" " in str(part.value) for part in text.values if isinstance(part, ast.Constant))
     if isinstance(text, ast.IfExp):

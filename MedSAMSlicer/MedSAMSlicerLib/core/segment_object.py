@@ -236,7 +236,10 @@ class SegmentObject:
 
     @property
     def is_free(self) -> bool:
-        """Whether a prompt along another slice axis may come: there is none yet, and all masks are the user's."""
+        """Return whether a prompt along another slice axis is possible.
+
+        It is as long as the object has no prompts and all its masks are the user's.
+        """
         return not self.prompts and len(self.kept_slices) == len(self.masks)
 
     @property

@@ -278,7 +278,7 @@ class VolumeSegmenter:
 
     @property
     def looks_at_volumes(self) -> bool:
-        """Whether a volume stage looks at all slices of an object together."""
+        """Return whether a volume stage looks at all slices of an object together."""
         return self._stage is not None
 
     def second_reader(self, axis: SliceAxis) -> SecondReader | None:

@@ -52,7 +52,7 @@ class SliceMask:
 
 
 def confidence_of(iou: float, object_score: float, is_empty: bool) -> float:
-    """How certain the network is of a slice, 0..1; lab/evaluation/confidence.py says how far that can be trusted.
+    """How certain the network is of a slice, 0..1; docs/engine.md says how far that can be trusted.
 
     Args:
         iou: its own estimate of the mask's IoU.

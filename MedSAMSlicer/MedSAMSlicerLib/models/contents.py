@@ -1,4 +1,4 @@
-"""Whether a file is a checkpoint at all: a complete torch archive or a complete safetensors file.
+"""Check that a file is a checkpoint: a complete torch archive or a complete safetensors file.
 
 Only the structure is read, with the standard library; whether the weights fit a network is for the loader to say.
 """

@@ -64,7 +64,7 @@ class PartialFile:
         self.note.write_text(json.dumps(note), encoding="utf-8")
 
     def is_of_another_file(self, headers: Message, total: int | None) -> bool:
-        """Whether the rest that an answer brings belongs to another file than this part: some servers ignore If-Range.
+        """Return whether an answer continues another file than this part, as from servers that ignore If-Range.
 
         Also true when the answer has no validator although the first one had.
         """

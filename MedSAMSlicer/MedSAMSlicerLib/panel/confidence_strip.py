@@ -233,7 +233,7 @@ class SliceStrips:
 
 
 def is_flipped(slice_node: Any, geometry: VolumeGeometry, axis: SliceAxis) -> bool:
-    """Whether the slices' indices fall where the offset of the view rises, so that the slider of the view agrees."""
+    """Return whether the indices of the slices fall as the offset of the view rises, like its slider."""
     to_ras = slice_node.GetSliceToRAS()
     normal = np.array([to_ras.GetElement(row, 2) for row in range(3)])
     column = 2 - int(axis)  # array axes are K, J, I; columns of the matrix are I, J, K

@@ -196,7 +196,7 @@ class Sam1Config:
         return ("box",) if self.only_boxes else ("box", "point", "mask")
 
     def multimask_for(self, num_points: int, has_box: bool = False, has_mask: bool = False) -> bool:
-        """Whether to take the best of the alternatives: for a single point, which may mean a part or the whole."""
+        """Return whether the best of several masks is taken: for one point, which may mean a part or the whole."""
         return self.best_of_alternatives or (num_points == 1 and not has_box and not has_mask)
 
     def to_json(self) -> str:

@@ -133,7 +133,7 @@ def _terms_of(segmentation_node: Any, names: Sequence[str]) -> dict[str, Termino
 
 
 def is_from_dicom(volume_node: Any) -> bool:
-    """Whether a volume was loaded from Slicer's DICOM database; its first file is looked for, to answer at once."""
+    """Return whether a volume was loaded from Slicer's DICOM database, by looking for its first file only."""
     return bool(_files(volume_node, only_first=True))
 
 

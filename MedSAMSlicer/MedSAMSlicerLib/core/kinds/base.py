@@ -47,7 +47,7 @@ class PromptKind(Protocol):
 
     @property
     def has_extent(self) -> bool:
-        """Whether it gives the size of the object, so that it replaces what was given before."""
+        """Return whether it gives the size of the object and so replaces what was given before."""
         ...
 
     @property

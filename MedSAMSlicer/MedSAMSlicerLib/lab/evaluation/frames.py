@@ -203,7 +203,10 @@ def _is_deep(path: Path) -> bool:
 
 
 def _is_gray_volume(path: Path) -> bool:
-    """Whether the reader of volumes takes it: a series, or three axes with one value a voxel, no single DICOM file."""
+    """Return whether the reader of volumes can read it.
+
+    It reads a series, or a file of three axes with one value a voxel that is no single DICOM file.
+    """
     header = None if path.is_dir() else header_of(path)
     if header is None:
         return True  # that reader says what is wrong

@@ -69,7 +69,7 @@ class MiddleBox:
         return cls(*(int(values[name if name.startswith("z") else f"z_mid_{name}"]) for name in names))
 
     def lies_in(self, shape: tuple[int, ...]) -> bool:
-        """Whether the box has a size and lies in a volume of `shape` (slices, rows, columns)."""
+        """Return whether the box has a size and lies in a volume of `shape` (slices, rows, columns)."""
         slices, rows, columns = shape
         return (
             0 <= self.z_min <= self.z_mid <= self.z_max < slices
@@ -99,7 +99,7 @@ def find_npz(folder: Path) -> list[tuple[str, Path, Path]]:
 
 
 def is_npz(path: Path) -> bool:
-    """Whether a file is one of this kind, by its name."""
+    """Return whether the name of a file says that it is of this kind."""
     return path.suffix.lower() == ENDING
 
 

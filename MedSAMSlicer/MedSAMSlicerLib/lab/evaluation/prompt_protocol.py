@@ -99,21 +99,21 @@ class PromptProtocol:
 
     @property
     def is_single_frame(self) -> bool:
-        """Whether every slice is prompted and segmented by itself."""
+        """Return whether every slice is prompted and segmented by itself."""
         return self.slices is None
 
     @property
     def all_classes(self) -> bool:
-        """Whether all labels of a case are segmented at once and exclude each other; see :mod:`.class_trial`."""
+        """Return whether all labels of a case are segmented together, without overlap; see :mod:`.class_trial`."""
         return False
 
     @property
     def has_one_prompt(self) -> bool:
-        """Whether one slice is prompted and its mask is carried both ways."""
+        """Return whether one slice is prompted and its mask is carried both ways."""
         return self.slices == 1 and self.direction == BOTH
 
     def fits(self, target: Target) -> bool:
-        """Whether this protocol says something of its own about a target.
+        """Return whether this protocol says something of its own about a target.
 
         On a picture, a volume of one slice, nothing is carried: ways that differ from another one in the start, the
         number of slices, the direction or the range only are left out, and boxes on further slices too. Several

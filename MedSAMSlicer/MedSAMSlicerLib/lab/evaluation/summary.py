@@ -212,7 +212,7 @@ def _summary(
 
 
 def wins(report: AccuracyReport) -> list[Win]:
-    """Whom each runner of ours beats: the better of the first two baselines, and the best of all baselines measured."""
+    """Return what each runner of ours beats: the better of the first two baselines, the best of all measured."""
     found = []
     for group, part in groups_of(report):
         scores = {

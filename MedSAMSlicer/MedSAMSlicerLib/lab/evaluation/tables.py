@@ -138,7 +138,7 @@ def _plain(protocol: str) -> bool:
 
 
 def win_sentences(report: AccuracyReport) -> list[str]:
-    """Whom each runner of ours beats, a sentence each."""
+    """Return a sentence for each baseline that a runner of ours beats."""
     sentences = []
     for win in wins(report):
         if win.baselines == FIRST_BASELINES:
