@@ -46,12 +46,12 @@ def segmented(host):
 
 
 def test_segments_of_one_name_are_told_apart(segmented):
-    from MedSAMSlicerLib.scene.export_files import masks_of
+    from MedSAMSlicerLib.scene.export_files import SegmentMasksByName
 
     volume, segmentation, told = segmented
-    masks, colors = masks_of(segmentation, volume)
+    masks = SegmentMasksByName(segmentation, volume)
     assert list(masks) == ["Lesion", "Lesion 2"]
-    assert colors["Lesion"] == pytest.approx((0.9, 0.6, 0.0))
+    assert masks.colors["Lesion"] == pytest.approx((0.9, 0.6, 0.0))
     assert (masks["Lesion"] == told[0]).all()
     assert (masks["Lesion 2"] == told[1]).all()
 

@@ -109,7 +109,7 @@ def write_seg_nrrd(
     Raises:
         OutputError: naming `path`; also for a mask of another shape.
     """
-    checked = _checked(path, masks, geometry)
+    checked = {name: _checked(path, name, mask, geometry) for name, mask in masks.items()}
     layers = in_layers(list(checked.values()), geometry.shape)
     keys = _segment_keys(list(checked), layers, colors or {}) | {
         "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
@@ -143,7 +143,7 @@ def write_labelmap(
 
     Args:
         path: ends in one of LABELMAP_SUFFIXES, which decides the format.
-        masks, geometry, colors: as in write_seg_nrrd.
+        masks, geometry, colors: as in write_seg_nrrd; each mask is asked for once, and let go before the next.
 
     Returns:
         How many voxels belong to more than one mask.
@@ -155,19 +155,23 @@ def write_labelmap(
     suffix = next((ending for ending in LABELMAP_SUFFIXES if path.name.lower().endswith(ending)), None)
     if suffix is None:
         raise OutputError(f"Cannot write {path}: its name must end in {', '.join(LABELMAP_SUFFIXES)}.")
-    checked = _checked(path, masks, geometry)
-    labels = np.zeros(geometry.shape, dtype=np.uint8 if len(checked) <= 255 else np.uint16)
+    names = list(masks)
+    labels = np.zeros(geometry.shape, dtype=np.uint8 if len(names) <= 255 else np.uint16)
     overlap = np.zeros(geometry.shape, dtype=bool)
-    for label, mask in enumerate(checked.values(), start=1):
+    counts = []
+    for label, name in enumerate(names, start=1):
+        mask = _checked(path, name, masks[name], geometry)
         overlap |= mask & (labels > 0)
         labels[mask] = label
-    shared = int(overlap.sum())
+        counts.append(int(np.count_nonzero(mask)))
+        del mask  # so that the next one finds room
+    shared = int(np.count_nonzero(overlap))
     if shared:
         logger.warning("%d voxels of %s belong to several objects; the later one was written.", shared, path)
     if suffix == ".nrrd":
-        places = tuple((0, label) for label in range(1, len(checked) + 1))
+        places = tuple((0, label) for label in range(1, len(names) + 1))
         layers = Layers(labels[..., np.newaxis], places)
-        write_nrrd(path, labels, geometry, _segment_keys(list(checked), layers, colors or {}))
+        write_nrrd(path, labels, geometry, _segment_keys(names, layers, colors or {}))
         return shared
     if suffix != ".mha" and not is_readable_by_slicer(geometry):
         logger.warning(
@@ -181,9 +185,9 @@ def write_labelmap(
             apart,
             apart / min(geometry.spacing),
         )
-    names = names_file(path)
-    assert names is not None  # only an NRRD file holds them itself
-    with replacing(path, {names: _names_json(checked, colors or {})}) as file:
+    beside = names_file(path)
+    assert beside is not None  # only an NRRD file holds them itself
+    with replacing(path, {beside: _names_json(names, counts, colors or {})}) as file:
         if suffix == ".mha":
             encode_mha(file, labels, geometry)
         else:
@@ -212,25 +216,24 @@ def _segment_keys(names: Sequence[str], layers: Layers, colors: Mapping[str, Col
     return keys
 
 
-def _names_json(masks: Mapping[str, Mask], colors: Mapping[str, Color]) -> bytes:
+def _names_json(names: Sequence[str], counts: Sequence[int], colors: Mapping[str, Color]) -> bytes:
     labels = {
         str(number + 1): {
             "name": name,
             "color": [round(float(value), 6) for value in colors.get(name, color_of(number))],
-            "voxels": int(mask.sum()),
+            "voxels": count,
         }
-        for number, (name, mask) in enumerate(masks.items())
+        for number, (name, count) in enumerate(zip(names, counts, strict=True))
     }
     return (json.dumps({"labels": labels}, indent=1, ensure_ascii=False) + "\n").encode("utf-8")
 
 
-def _checked(path: str | Path, masks: Mapping[str, Mask], geometry: VolumeGeometry) -> dict[str, Mask]:
-    for name, mask in masks.items():
-        if mask.shape != geometry.shape:
-            raise OutputError(
-                f"Cannot write {path}: the mask {name!r} has shape {mask.shape}, the volume {geometry.shape}."
-            )
-    return {name: np.asarray(mask, dtype=bool) for name, mask in masks.items()}
+def _checked(path: str | Path, name: str, mask: Mask, geometry: VolumeGeometry) -> Mask:
+    if mask.shape != geometry.shape:
+        raise OutputError(
+            f"Cannot write {path}: the mask {name!r} has shape {mask.shape}, the volume {geometry.shape}."
+        )
+    return np.asarray(mask, dtype=bool)
 
 
 def _layer_extents(array: npt.NDArray[Any]) -> list[tuple[int, ...]]:

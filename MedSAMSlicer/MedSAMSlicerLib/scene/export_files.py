@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..core.errors import OutputError, VolumeError
-from ..core.geometry import SliceAxis, VolumeGeometry
+from ..core.geometry import VolumeGeometry
 from ..io.atomic import check_replaceable, output_error
 from ..io.dicom_seg import write_dicom_seg
 from ..io.segmentations import Color, Mask, write_labelmap
@@ -21,7 +21,8 @@ from ..io.terminology import Terminology, terminology_from
 from ..io.volumes import read_volume
 from .labelmaps import segment_ids
 from .nodes import volume_geometry
-from .segments import SegmentMasks, terminology_of
+from .segment_voxels import SegmentVoxels
+from .segments import check_segmentation, terminology_of
 
 _SAME_MM = 0.01
 _SEG_NRRD = ".seg.nrrd"
@@ -55,8 +56,8 @@ def export_nifti(segmentation_node: Any, volume_node: Any, path: Path) -> int:
     Raises:
         OutputError: naming the file.
     """
-    masks, colors = masks_of(segmentation_node, volume_node)
-    return write_labelmap(path, masks, volume_geometry(volume_node), colors)
+    masks = SegmentMasksByName(segmentation_node, volume_node)
+    return write_labelmap(path, masks, volume_geometry(volume_node), masks.colors)
 
 
 def export_dicom(segmentation_node: Any, volume_node: Any, path: Path) -> None:
@@ -88,7 +89,8 @@ def _write_dicom(segmentation_node: Any, volume_node: Any, path: Path) -> None:
         )
     series = read_volume(files[0])
     geometry = volume_geometry(volume_node)
-    masks, colors = masks_of(segmentation_node, volume_node)
+    found = SegmentMasksByName(segmentation_node, volume_node)
+    masks = dict(found)
     terms = _terms_of(segmentation_node, tuple(masks))
     if not _same_place(series.geometry, geometry):
         turned = _reversed(geometry)
@@ -99,31 +101,43 @@ def _write_dicom(segmentation_node: Any, volume_node: Any, path: Path) -> None:
                 )
             )
         masks = {name: mask[::-1] for name, mask in masks.items()}
-    write_dicom_seg(path, masks, series.geometry, series.dicom_files, colors, terms=terms)
+    write_dicom_seg(path, masks, series.geometry, series.dicom_files, found.colors, terms=terms)
 
 
-def masks_of(segmentation_node: Any, volume_node: Any) -> tuple[dict[str, Mask], dict[str, Color]]:
-    """All segments by a name of their own: bool (K, J, I) on the volume's voxels, and colors from 0 to 1."""
-    geometry = volume_geometry(volume_node)
-    segments = SegmentMasks(segmentation_node, volume_node)
-    masks: dict[str, Mask] = {}
-    colors: dict[str, Color] = {}
-    try:
-        for segment_id in segments.segment_ids():
-            name = _unused(segments.name(segment_id) or segment_id, tuple(masks))
-            mask = np.zeros(geometry.shape, dtype=np.bool_)
-            for index, plane in segments.read_slices(segment_id, SliceAxis.K).items():
-                mask[index] = plane
-            masks[name] = mask
-            red, green, blue = segments.color(segment_id)
-            colors[name] = (float(red), float(green), float(blue))
-    finally:
-        segments.close()
-    return masks, colors
+class SegmentMasksByName(Mapping[str, Mask]):
+    """All segments by a name of their own, each read when it is asked for: bool (K, J, I) on the volume's voxels.
+
+    Attributes:
+        colors: red, green and blue from 0 to 1, by the same names.
+
+    Raises:
+        GeometryError: the grids do not fit, see `check_segmentation`.
+    """
+
+    def __init__(self, segmentation_node: Any, volume_node: Any) -> None:
+        check_segmentation(segmentation_node, volume_node)
+        self._voxels = SegmentVoxels(segmentation_node, volume_node)
+        self._ids: dict[str, str] = {}
+        self.colors: dict[str, Color] = {}
+        segmentation = segmentation_node.GetSegmentation()
+        for segment_id in segment_ids(segmentation_node):
+            segment = segmentation.GetSegment(segment_id)
+            name = _unused(segment.GetName() or segment_id, tuple(self._ids))
+            red, green, blue = segment.GetColor()
+            self._ids[name], self.colors[name] = segment_id, (float(red), float(green), float(blue))
+
+    def __getitem__(self, name: str) -> Mask:
+        return self._voxels.volume(self._ids[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ids)
+
+    def __len__(self) -> int:
+        return len(self._ids)
 
 
 def _terms_of(segmentation_node: Any, names: Sequence[str]) -> dict[str, Terminology]:
-    """Return what the segments are, by the names of `masks_of`; those that do not say so are left out."""
+    """Return what the segments are, by the names of `SegmentMasksByName`; those that do not say so are left out."""
     segmentation = segmentation_node.GetSegmentation()
     found = {
         name: terminology_from(terminology_of(segmentation.GetSegment(segment_id)))

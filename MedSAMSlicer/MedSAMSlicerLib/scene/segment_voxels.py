@@ -43,37 +43,49 @@ class SegmentVoxels:
             indices = self._slices_with(image, value, labels, axis, first[axis])
         return {index: self._mask(labels, first, value, axis, index) for index in indices}
 
+    def volume(self, segment_id: str) -> Mask:
+        """A new mask of all voxels, bool (K, J, I) as those of the volume."""
+        mask = np.zeros(self.shape, dtype=np.bool_)
+        image = labelmap_of(self._node, segment_id)
+        if image is not None:
+            labels, first = Labelmap(image, self.grid).cut()
+            box = tuple(slice(at, at + size) for at, size in zip(first, labels.shape, strict=True))
+            np.equal(labels, self._value(segment_id), out=mask[box])
+        return mask
+
     def count(self, segment_id: str) -> int:
         """How many voxels a segment has."""
         labels, _first = self._labelmap(segment_id).cut()
-        return int(np.count_nonzero(labels == self._value(segment_id)))
+        value = self._value(segment_id)
+        return sum(int(np.count_nonzero(plane == value)) for plane in labels)
 
     def shared(self, segment_id: str) -> dict[str, int]:
-        """How many voxels a segment has in common with each other one; those with none are left out."""
-        labels, first = self._labelmap(segment_id).cut()
-        found = np.argwhere(labels == self._value(segment_id)) if labels.size else np.empty((0, 3), np.int64)
-        if not len(found):
+        """How many voxels a segment has in common with each other one; those with none are left out.
+
+        Within one labelmap a voxel belongs to one segment, so that nothing is read where there is no other labelmap.
+        """
+        image = labelmap_of(self._node, segment_id)
+        elsewhere = [
+            other for other in segment_ids(self._node) if labelmap_of(self._node, other) is not image
+        ]
+        others = self._by_image(elsewhere)
+        if not others:
             return {}
-        low, high = found.min(axis=0) + first, found.max(axis=0) + first + 1
-        own = labels[tuple(slice(a - f, b - f) for a, b, f in zip(low, high, first, strict=True))]
-        own = own == self._value(segment_id)
+        labels, first = Labelmap(image, self.grid).cut()
+        value = self._value(segment_id)
         counts: dict[str, int] = {}
-        for other in segment_ids(self._node):
-            image = labelmap_of(self._node, other)
-            if other == segment_id or image is labelmap_of(self._node, segment_id):
-                continue  # within one labelmap a voxel belongs to one segment
-            theirs, begin = Labelmap(image, self.grid).cut()
-            start = np.maximum(low, begin)
-            end = np.minimum(high, np.array(begin) + theirs.shape)
-            if (start >= end).any():
+        for theirs, begin, values in others:
+            low = np.maximum(first, begin)
+            high = np.minimum(np.add(first, labels.shape), np.add(begin, theirs.shape))
+            if (low >= high).any():
                 continue
-            both = [
-                array[tuple(slice(a - o, b - o) for a, b, o in zip(start, end, origin, strict=True))]
-                for array, origin in ((own, low), (theirs, begin))
-            ]
-            count = int(np.count_nonzero(both[0] & (both[1] == self._value(other))))
-            if count:
-                counts[other] = count
+            own, other = (
+                array[tuple(slice(a - o, b - o) for a, b, o in zip(low, high, origin, strict=True))]
+                for array, origin in ((labels, first), (theirs, begin))
+            )
+            for plane, plane_of_others in zip(own, other, strict=True):
+                for met, count in _counted(plane_of_others[plane == value], values).items():
+                    counts[met] = counts.get(met, 0) + count
         return counts
 
     def union(self, segment_ids: Collection[str], axis: SliceAxis, indices: Iterable[int]) -> dict[int, Mask]:
@@ -95,11 +107,8 @@ class SegmentVoxels:
         for labels, first, values in self._by_image(segment_ids(self._node)):
             for index, mask in masks.items():
                 window, plane = self._window(labels, first, axis, index)
-                met, times = np.unique(plane[mask[window]], return_counts=True)
-                known = dict(zip(met.tolist(), times.tolist(), strict=True))
-                for segment_id, value in values.items():
-                    if value in known:
-                        counts[segment_id] = counts.get(segment_id, 0) + known[value]
+                for met, count in _counted(plane[mask[window]], values).items():
+                    counts[met] = counts.get(met, 0) + count
         return counts
 
     def _by_image(
@@ -228,6 +237,13 @@ class SegmentVoxels:
             places[:, axis], places[:, axis.row_axis], places[:, axis.column_axis] = index, rows, columns
             found.append(places)
         return np.concatenate(found)
+
+
+def _counted(labels: npt.NDArray[Any], values: Mapping[str, int]) -> dict[str, int]:
+    """How many of some labels each segment has, by the value of each; those that have none are left out."""
+    met, times = np.unique(labels, return_counts=True)
+    known = dict(zip(met.tolist(), times.tolist(), strict=True))
+    return {segment_id: known[value] for segment_id, value in values.items() if value in known}
 
 
 def _values_in(plane: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

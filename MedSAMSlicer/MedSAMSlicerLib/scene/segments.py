@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,18 +16,16 @@ from ..core.digests import KnownSlices, Mask
 from ..core.errors import GeometryError, SessionError
 from ..core.geometry import SliceAxis
 from .deleted_segments import FollowedSegments
+from .labelmap_prints import ImagePrint, Print, changed_slices, image_print
 from .labelmaps import (
-    Lattice,
     VolumeGrid,
     check_segmentation,
     create_segmentation,
     ensure_display,
     give_reference,
-    is_empty,
     labelmap_of,
     own_labelmap,
     place_empty_labelmaps,
-    raw_array,
     segment_ids,
 )
 from .removed_segments import RemovedSegments
@@ -44,10 +41,6 @@ LOCKED_TAG = "MedSAMSlicer.Locked"  # Slicer has no locks of its own on segments
 
 SegmentCallback = Callable[[str], None]
 RemovedCallback = Callable[[str, SliceAxis, dict[int, Mask]], None]
-ImagePrint = tuple[
-    Lattice | None, tuple[int, ...], tuple[int, ...]
-]  # where voxels lie, the extent, a checksum of the labels of each of the labelmap's own slices
-Print = tuple[int, ImagePrint]  # the label value of a segment, and its labelmap
 
 
 class SegmentMasks:
@@ -89,6 +82,9 @@ class SegmentMasks:
         self._volume_id: str = volume_node.GetID()
         self._surfaces = Surfaces()
         self._known: dict[str, KnownSlices] = {}
+        self._unread: set[str] = (
+            set()
+        )  # known by their labelmaps alone: nobody has asked for their slices yet
         self._prints: dict[str, Print] = {}  # of each labelmap when its slices were compared last
         self._on_edit, self._on_added, self._on_removed = on_edit, on_added, on_removed
         self._on_modified = on_modified
@@ -231,7 +227,7 @@ class SegmentMasks:
             raise SessionError(_('"{segment}" is locked.').format(segment=self.name(segment_id)))
         voxels = self._voxels()
         checked = _checked(masks, axis, voxels.shape)
-        as_known = self._as_known()
+        as_known = self._as_known(self._sharing(segment_id))
         known = self._known.get(segment_id)
         if known is None or not [*known.indices()]:
             self.set_axis(segment_id, axis)
@@ -244,6 +240,7 @@ class SegmentMasks:
         if changed:
             self._finish(segment_id, as_known)
             if known.axis != axis:
+                del self._known[segment_id]  # to be read as a whole
                 self._learn(segment_id, known.axis, voxels, self._present_prints([segment_id])[segment_id])
 
     def union(self, chosen: Collection[str], axis: SliceAxis, indices: Iterable[int]) -> dict[int, Mask]:
@@ -263,7 +260,8 @@ class SegmentMasks:
         """The masks of slices that somebody else changed since they were written or settled, by segment.
 
         The voxels themselves are compared, so that no event is needed. Slices are those across `axis_of` the segment.
-        They stay edits until `settle` or the next write.
+        They stay edits until `settle` or the next write. Of a segment that was neither written nor settled by itself so
+        far, every slice counts on which another segment of its labelmap may have been changed instead.
 
         Args:
             among: compare these segments only; None = all.
@@ -271,11 +269,12 @@ class SegmentMasks:
         Raises:
             GeometryError: segmentation and volume no longer lie on the same voxels.
         """
-        voxels, prints, found = self._voxels(), self._present_prints(), {}
-        for segment_id in self.segment_ids():
-            if segment_id not in self._known or prints[segment_id] == self._prints.get(segment_id):
-                continue
-            if among is not None and segment_id not in among:
+        chosen = [
+            each for each in self.segment_ids() if each in self._known and (among is None or each in among)
+        ]
+        voxels, prints, found = self._voxels(), self._present_prints(chosen), {}
+        for segment_id in chosen:
+            if prints[segment_id] == self._prints.get(segment_id):
                 continue
             edits = self._edits_of(segment_id, voxels, prints[segment_id])
             if edits:
@@ -286,14 +285,25 @@ class SegmentMasks:
 
     def digests(self, segment_id: str) -> dict[int, str]:
         """Digests of the slices across `axis_of` the segment that are not empty, as written or settled last."""
+        if segment_id in self._unread:
+            self.settle(segment_id)
         known = self._known.get(segment_id)
         return {} if known is None else {index: known.digest(index) for index in sorted(known.indices())}
 
     def settle(self, segment_id: str | None = None) -> None:
-        """Let what is in a segment now, or in all, count as known: it is no edit any more."""
-        voxels, prints = self._voxels(), self._present_prints()
-        for each in self.segment_ids() if segment_id is None else (segment_id,):
-            self._learn(each, self.axis_of(each), voxels, prints[each])
+        """Let what is in a segment now, or in all, count as known: it is no edit any more.
+
+        Slices are read of the one segment only, or of all if edits are told at once: reading every segment of a large
+        labelmap takes seconds.
+        """
+        chosen = self.segment_ids() if segment_id is None else (segment_id,)
+        voxels, prints = self._voxels(), self._present_prints(chosen)
+        for each in chosen:
+            if segment_id is not None or self._on_edit is not None:
+                self._learn(each, self.axis_of(each), voxels, prints[each])
+            elif self._prints.get(each) != prints[each]:
+                self._known[each], self._prints[each] = KnownSlices(self.axis_of(each)), prints[each]
+                self._unread.add(each)
 
     def axis_of(self, segment_id: str) -> SliceAxis:
         """The slice axis along which a segment was written last; K before."""
@@ -302,8 +312,9 @@ class SegmentMasks:
 
     def set_axis(self, segment_id: str, axis: SliceAxis) -> None:
         """Tell edits of a segment along another axis from now on; edits so far count as known."""
-        if self.axis_of(segment_id) != axis or segment_id not in self._known:
-            self._learn(segment_id, axis, self._voxels(), self._present_prints()[segment_id])
+        unread = segment_id in self._unread or segment_id not in self._known
+        if unread or self.axis_of(segment_id) != axis:
+            self._learn(segment_id, axis, self._voxels(), self._present_prints([segment_id])[segment_id])
 
     # -- the surface
 
@@ -404,10 +415,17 @@ class SegmentMasks:
         return [other for other in self.segment_ids() if labelmap_of(node, other) is image]
 
     def _learn(self, segment_id: str, axis: SliceAxis, voxels: SegmentVoxels, present: Print) -> None:
-        known = self._known[segment_id] = KnownSlices(axis)
-        for index, mask in voxels.read(segment_id, axis).items():
+        """Keep digests of the slices of a segment; where the labelmap tells which others are, only of those."""
+        changed = changed_slices(self._prints.get(segment_id), present, axis)
+        known = self._known.get(segment_id)
+        if known is None or known.axis != axis or segment_id in self._unread or changed is None:
+            known, changed = KnownSlices(axis), None
+        else:
+            changed = [index for index in changed if 0 <= index < voxels.shape[axis]]
+        for index, mask in voxels.read(segment_id, axis, changed).items():
             known.put(index, mask)
-        self._prints[segment_id] = present
+        self._known[segment_id], self._prints[segment_id] = known, present
+        self._unread.discard(segment_id)
         self._followed.follow([(segment_id, self._segment(segment_id))])
 
     def _present_prints(self, among: Collection[str] | None = None) -> dict[str, Print]:
@@ -421,14 +439,14 @@ class SegmentMasks:
         for segment_id in self.segment_ids() if among is None else among:
             image = labelmap_of(node, segment_id)
             if image not in images:
-                images[image] = _image_print(image, grid)
+                images[image] = image_print(image, grid)
             value = int(node.GetSegmentation().GetSegment(segment_id).GetLabelValue())
-            found[segment_id] = (value, images[image])
+            found[segment_id] = Print(value, images[image])
         return found
 
-    def _as_known(self) -> frozenset[str]:
-        """The segments whose labelmaps are as they were when their slices were compared last."""
-        prints = self._present_prints()
+    def _as_known(self, among: Collection[str]) -> frozenset[str]:
+        """Those of some segments whose labelmap is as it was when their slices were compared last."""
+        prints = self._present_prints(among)
         return frozenset(each for each, present in prints.items() if self._prints.get(each) == present)
 
     def _edits_of(
@@ -437,7 +455,7 @@ class SegmentMasks:
         """Edits of a segment whose labelmap is `present` now; of a deleted one, `deleted` is its vtkSegment."""
         known = self._known[segment_id]
         changed = (
-            None if present is None else _changed_slices(self._prints.get(segment_id), present, known.axis)
+            None if present is None else changed_slices(self._prints.get(segment_id), present, known.axis)
         )
         if changed is not None:
             count = voxels.shape[known.axis]
@@ -483,9 +501,13 @@ class SegmentMasks:
         try:
             self.settle(segment_id)
         except GeometryError as error:  # a segment of another grid, added by somebody else
-            self._known.pop(segment_id, None)
-            self._prints.pop(segment_id, None)
+            self._forget(segment_id)
             logger.warning("Segment %s is left alone: %s", segment_id, error)
+
+    def _forget(self, segment_id: str) -> None:
+        self._known.pop(segment_id, None)
+        self._prints.pop(segment_id, None)
+        self._unread.discard(segment_id)
 
     def _segment_changing(self, segment_id: str) -> None:
         """A segment changes somehow: it may be about to be deleted, and its voxels in a shared labelmap cleared."""
@@ -516,8 +538,7 @@ class SegmentMasks:
     def _segment_removed(self, segment_id: str) -> None:
         axis, edits = self.axis_of(segment_id), self._last_edits(segment_id)
         self._followed.forget(segment_id)
-        self._known.pop(segment_id, None)
-        self._prints.pop(segment_id, None)
+        self._forget(segment_id)
         self._surfaces.forget(segment_id)
         if self._on_removed is not None:
             self._on_removed(segment_id, axis, edits)
@@ -533,39 +554,6 @@ def _checked(masks: Mapping[int, Mask], axis: SliceAxis, shape: tuple[int, int, 
             text = _("The mask of slice {index} must be bool {wanted}, got {dtype} {shape}.")
             raise SessionError(text.format(index=index, wanted=wanted, dtype=mask.dtype, shape=mask.shape))
     return dict(masks)
-
-
-def _image_print(image: Any, grid: VolumeGrid) -> ImagePrint:
-    if image is None or is_empty(image):
-        return None, (), ()
-    checksums = tuple(zlib.crc32(plane.data) for plane in raw_array(image))
-    return grid.lattice(image), tuple(image.GetExtent()), checksums
-
-
-def _changed_slices(before: Print | None, present: Print, axis: SliceAxis) -> list[int] | None:
-    """The volume's slices across `axis` on which a labelmap is another than before; None = any may be.
-
-    The labelmap's own slices are compared, which lie across `axis` in most volumes, those that were added or taken away
-    among them.
-    """
-    if before is None or before[0] != present[0]:
-        return None
-    (lattice, extent, checksums), (lattice_now, extent_now, checksums_now) = before[1], present[1]
-    component = 2 - int(axis)  # lattices count i, j, k
-    if (
-        lattice is None
-        or lattice != lattice_now
-        or lattice.axes[component] != 2
-        or extent[:4] != extent_now[:4]
-    ):
-        return None
-
-    def by_slice(first: int, values: tuple[int, ...]) -> dict[int, int]:
-        sign, shift = lattice.signs[component], lattice.shift[component]
-        return {sign * (first + number) + shift: value for number, value in enumerate(values)}
-
-    old, new = by_slice(extent[4], checksums), by_slice(extent_now[4], checksums_now)
-    return sorted(index for index in old.keys() | new.keys() if old.get(index) != new.get(index))
 
 
 def _ignore(_segment_id: str) -> None:
