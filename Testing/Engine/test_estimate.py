@@ -7,16 +7,18 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from MedSAMSlicerLib.core.errors import InsufficientMemoryError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.intensity import Window
 from MedSAMSlicerLib.core.prompts import ObjectPrompts, PromptSet, SliceRef, box_from_voxels
 from MedSAMSlicerLib.engine import process_memory
-from MedSAMSlicerLib.engine.estimate import Estimate, Probe, estimate, measure
+from MedSAMSlicerLib.engine.estimate import Estimate, Probe, check_memory, estimate, measure
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
 from MedSAMSlicerLib.sam2 import NANO
 from MedSAMSlicerLib.sam2.checkpoint import seeded
@@ -172,14 +174,26 @@ def test_what_is_measured_is_positive_and_stays_for_the_run(segmenter: VolumeSeg
 
 def test_too_little_memory_is_said_with_the_numbers_and_a_way_out() -> None:
     asked = Estimate(8_400_000_000, 10.0, {"now": 400_000_000, "features": 6_000_000_000})
-    asked.check(None)
-    asked.check(9_000_000_000)
+    assert asked.further_bytes == 8_000_000_000
+    check_memory(asked.further_bytes, None, 0)
+    check_memory(asked.further_bytes, 9_000_000_000, 0)
     with pytest.raises(
         InsufficientMemoryError, match=r"about 8\.0 GB.*only 3\.0 GB.*smaller cache.*about 2\.0 GB"
     ):
-        asked.check(3_000_000_000)
+        check_memory(asked.further_bytes, 3_000_000_000, asked.parts["features"])
     with pytest.raises(InsufficientMemoryError, match="smaller model, fewer objects"):
-        asked.check(1_000_000_000)
+        check_memory(asked.further_bytes, 1_000_000_000, asked.parts["features"])
+
+
+def test_the_command_line_asks_a_gpu_for_its_own_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    from MedSAMSlicerLib.cli import compute
+
+    asked = Estimate(8_000_000_000, 10.0, {"now": 0, "features": 0})
+    monkeypatch.setattr(compute, "estimate", lambda *_, **__: asked)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda place: (3_000_000_000, 8_000_000_000))
+    on_a_gpu = SimpleNamespace(precision=SimpleNamespace(device=torch.device("cuda")))
+    with pytest.raises(InsufficientMemoryError, match=r"only 3\.0 GB"):
+        compute.check_estimate(on_a_gpu, None, quiet=True)
 
 
 def test_the_process_knows_its_own_memory() -> None:

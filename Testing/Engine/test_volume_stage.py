@@ -21,7 +21,7 @@ from MedSAMSlicerLib.core.prompts import (
     box_from_voxels,
     point_from_voxel,
 )
-from MedSAMSlicerLib.engine.result import LOGIT_LIMIT
+from MedSAMSlicerLib.engine.network import LOGIT_LIMIT
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
 from MedSAMSlicerLib.engine.slice_mask import SliceMask
 from MedSAMSlicerLib.engine.volume.evidence import VolumeEvidence, gather

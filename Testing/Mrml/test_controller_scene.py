@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,17 +170,33 @@ def test_exception_on_the_worker_ends_the_run_with_one_sentence(
     assert controller.history.undo_label == "Add box"
 
 
+def test_less_memory_is_not_offered_where_it_would_not_do(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller = driver.prompted().controller
+    estimate_of = jobs.estimate_of
+    monkeypatch.setattr(
+        jobs, "estimate_of", lambda tools, objects: replace(estimate_of(tools, objects), free_bytes=1000)
+    )
+    controller.runs.propagate()
+    driver.settle()
+    assert controller.message is not None
+    assert controller.message.offer is None
+    assert "use a smaller model" in controller.message.text
+
+
 def test_lack_of_memory_is_told_and_less_is_offered(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     controller = driver.prompted().controller
     estimate_of = jobs.estimate_of
     calls: list[int] = []
 
-    def short(tools: Any, entries: Any) -> Any:
+    def too_much_at_first(tools: Any, objects: Any) -> Any:
         calls.append(1)
-        found = estimate_of(tools, entries)
-        return found if len(calls) > 1 else type(found)(found.seconds, found.peak_bytes, 1000, found.slices)
+        found = estimate_of(tools, objects)
+        short = replace(found, free_bytes=1000, spared_bytes=found.peak_bytes)
+        return found if len(calls) > 1 else short
 
-    monkeypatch.setattr(jobs, "estimate_of", short)
+    monkeypatch.setattr(jobs, "estimate_of", too_much_at_first)
     controller.runs.propagate()
     driver.settle()
     assert controller.message is not None

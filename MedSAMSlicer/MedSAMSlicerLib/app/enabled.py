@@ -104,7 +104,7 @@ def _masks(work: Workspace) -> str | None:
 
 def _pending(work: Workspace) -> str | None:
     obj = work.selected_object
-    if obj is None or work.is_due(obj):
+    if obj is None or work.due_objects([obj.id]):
         return None
     return _(
         "Every slice is computed: correct one with a prompt, and the slices beside it are computed again."
@@ -115,7 +115,7 @@ def _any_due(work: Workspace) -> str | None:
     objects = [obj for obj in work.objects if not obj.locked and obj.key_slices]
     if not objects:
         return _("No unlocked segment has prompts.")
-    if any(work.is_due(obj) for obj in objects):
+    if work.due_objects():
         return None
     return _("Every slice of every segment is computed.")
 

@@ -38,7 +38,7 @@ class NetworkChoice:
         tier: "exact", "balanced", "fast"; None = chosen by the device.
         threads, cache_bytes: None = the engine's own choice.
         models: the folder of downloaded checkpoints; None = the usual one.
-        volume_stage: what looks at all slices together, one of `engine.volume.stage.STAGES`.
+        volume_stage: what looks at all slices together, one of `core.tiers.STAGES`.
     """
 
     checkpoint: str

@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.cleanups import Cleanup
-from ..core.errors import Cancelled, InsufficientMemoryError
+from ..core.errors import Cancelled
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.input_files import read_prompts
 from ..core.intensity import Window, choose_window, with_contrast
 from ..core.masks import PackedMask
 from ..core.prompts import ObjectPrompts, PromptSet
-from .engine_state import ChannelVoxels, Engine, NetworkChoice, Prepared
+from .engine_state import FEW_FEATURES_BYTES, ChannelVoxels, Engine, NetworkChoice, Prepared
 from .state import RunEstimate
 from .worker import IsCancelled, Job
 
@@ -252,11 +252,14 @@ class PropagateJob(Job):
 
     def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[object]:
         """Yields SliceFound, SlicesGone, Advance and ObjectFinished."""
+        from ..engine.estimate import check_memory
+
         tools.stop_filling()
         if self._small:
             tools.limit_features()
         yield Advance(0, sum(len(obj.wanted) for obj in self._to_run))
-        check_memory(estimate_of(tools, self._to_run), small=self._small)
+        expected = estimate_of(tools, self._to_run)
+        check_memory(expected.peak_bytes, expected.free_bytes, expected.spared_bytes)
         finished = 0
         for place, obj in enumerate(self._to_run):
             rest = sum(len(later.wanted) for later in self._to_run[place + 1 :])
@@ -453,7 +456,7 @@ def estimate_of(tools: Engine, to_run: tuple[ObjectToRun, ...]) -> RunEstimate:
     from ..engine.estimate import estimate
 
     segmenter = tools.ready()
-    seconds, peak, count = 0.0, 0, 0
+    seconds, peak, count, spared = 0.0, 0, 0, 0
     for axis in dict.fromkeys(obj.axis for obj in to_run):
         together = [obj for obj in to_run if obj.axis == axis]
         objects = tuple(engine_prompts(obj.id, obj.object_prompts) for obj in together)
@@ -464,21 +467,10 @@ def estimate_of(tools: Engine, to_run: tuple[ObjectToRun, ...]) -> RunEstimate:
         everything = sum(final - first + 1 for first, final in ranges)
         wanted = sum(len(obj.wanted) for obj in together) or everything
         seconds += whole.seconds * wanted / max(everything, 1)
-        peak = max(peak, whole.peak_bytes - whole.parts["now"])
+        peak = max(peak, whole.further_bytes)
+        spared = max(spared, whole.parts["features"] - FEW_FEATURES_BYTES)
         count += wanted
-    return RunEstimate(seconds, peak, tools.free_bytes(), count)
-
-
-def check_memory(found: RunEstimate, small: bool) -> None:
-    """Refuse a run that would not fit; with few features (`small`) no more than half of the free memory is missing."""
-    if found.free_bytes is None or found.peak_bytes <= found.free_bytes:
-        return
-    advice = (
-        "use a smaller model, fewer segments at once or a smaller range"
-        if small
-        else "less will do, but slower"
-    )
-    raise InsufficientMemoryError.for_run(found.peak_bytes, found.free_bytes, advice, less_will_do=not small)
+    return RunEstimate(seconds, peak, tools.free_bytes(), count, spared)
 
 
 def _updated(tools: Engine, obj: ObjectToRun, cancelled: IsCancelled) -> Iterator[object]:

@@ -187,7 +187,8 @@ class LesionRound:
         if work.running is not None or work.network.state is not NetworkState.READY:
             return
         objects = [obj for obj in map(work.object, self._queue) if obj is not None and not obj.locked]
-        ready = [obj for obj in objects if work.is_due(obj) and obj.prompts and not obj.pending_previews()]
+        due = work.due_objects(self._queue)
+        ready = [obj for obj in due if obj.prompts and not obj.pending_previews()]
         self._queue = [obj.id for obj in objects if obj not in ready and obj.pending_previews()]
         if ready:
             try:

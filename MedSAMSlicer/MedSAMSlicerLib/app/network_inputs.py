@@ -68,7 +68,7 @@ class NetworkInputs:
 
     @property
     def volume_stage(self) -> str:
-        """What looks at all slices together, one of `engine.volume.stage.STAGES`."""
+        """What looks at all slices together, one of `core.tiers.STAGES`."""
         return self._work.settings.volume_stage
 
     @property

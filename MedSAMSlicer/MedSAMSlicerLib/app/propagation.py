@@ -96,9 +96,9 @@ class Propagation:
         why = reason(self._work, Action.PROPAGATE_ALL if all_segments else Action.PROPAGATE)
         if why is not None:
             raise SessionError(why)
-        session = self._work.usable_volume()[1]
+        self._work.usable_volume()
         if all_segments:
-            chosen = tuple(obj.id for obj in session.objects if self._is_due(obj))
+            chosen = tuple(obj.id for obj in self._work.due_objects())
         else:
             assert self._work.object_id is not None
             chosen = (self._work.object_id,)
@@ -109,9 +109,6 @@ class Propagation:
         if self._run is not None:
             raise SessionError(_("A propagation is under way: cancel it or wait for its end first."))
         self._begin(object_ids, run=run)
-
-    def _is_due(self, obj: SegmentObject) -> bool:
-        return self._work.is_due(obj) and not obj.locked and bool(obj.key_slices)
 
     def _begin(self, object_ids: tuple[int, ...], small: bool = False, run: int | None = None) -> None:
         work = self._work
@@ -302,8 +299,7 @@ class Propagation:
 
     def _go_on(self, run: _CurrentRun) -> None:
         """Begin again with the prompts that came meanwhile."""
-        there = [obj for obj in map(self._work.object, run.object_ids) if obj is not None]
-        due = tuple(obj.id for obj in there if self._is_due(obj))
+        due = tuple(obj.id for obj in self._work.due_objects(run.object_ids))
         if due:
             try:
                 self._begin(due)

@@ -132,12 +132,14 @@ class RunEstimate:
         peak_bytes: of memory on top of what is used now.
         free_bytes: what the computer could give; None where it does not tell.
         slices: how many are computed.
+        spared_bytes: what it would need less with few features kept.
     """
 
     seconds: float
     peak_bytes: int
     free_bytes: int | None
     slices: int
+    spared_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class Settings:
         threads: of the network on the processor.
         cache_bytes: memory for features of slices.
         models: folder of downloaded checkpoints.
-        volume_stage: what looks at all slices together, one of `engine.volume.stage.STAGES`.
+        volume_stage: what looks at all slices together, one of `core.tiers.STAGES`.
         cleanup: what new segments begin with.
     """
 
@@ -220,11 +220,21 @@ class Workspace:
         """Return whether a segment is locked."""
         return self.masks is not None and segment_id in self.segment_ids and self.masks.locked(segment_id)
 
-    def is_due(self, obj: SegmentObject) -> bool:
-        """Return whether a propagation has anything to compute for an object."""
-        if self.session is None:
-            return False
-        return bool(self.session.pending_slices(obj.id)) or obj.id in self.stale
+    def due_objects(self, among: Iterable[int] | None = None) -> tuple[SegmentObject, ...]:
+        """Return the objects that a propagation would compute; `among` = only those with one of these identifiers.
+
+        They have a key slice, are not locked, and a slice of theirs has no mask yet or an outdated one.
+        """
+        session = self.session
+        if session is None:
+            return ()
+        chosen = None if among is None else {*among}
+        return tuple(
+            obj
+            for obj in session.objects
+            if (chosen is None or obj.id in chosen) and obj.key_slices and not obj.locked
+            if obj.id in self.stale or session.pending_slices(obj.id)
+        )
 
     @property
     def last_run(self) -> tuple[SegmentObject, SegmentObject] | None:

@@ -13,9 +13,8 @@ import numpy as np
 from ..core.geometry import VolumeGeometry
 from ..core.intensity import choose_window
 from ..core.prompts import PromptSet
-from ..engine.devices import chosen_device
-from ..engine.estimate import estimate
-from ..engine.process_memory import available_bytes
+from ..engine.devices import chosen_device, free_bytes
+from ..engine.estimate import check_memory, estimate
 from ..engine.result import ObjectResult, SegmentationResult
 from ..engine.segmenter import DEFAULT_CACHE_BYTES, VolumeSegmenter
 from ..io.fusion import Channel, fused
@@ -139,7 +138,7 @@ def check_estimate(
     """Tell how long a run takes and how much memory. Raises InsufficientMemoryError when that is more than is free."""
     expected = estimate(segmenter, prompts, as_volumes=as_volumes)
     place = segmenter.precision.device
-    expected.check(available_bytes() if place.type == "cpu" else None)
+    check_memory(expected.further_bytes, free_bytes(place), expected.parts["features"])
     if not quiet:
         show_message(
             f"About {duration(expected.seconds)} and {expected.peak_bytes / 1e9:.1f} GB of memory on {place}."

@@ -20,7 +20,7 @@ from ..core.errors import (
     SpacingUnknownError,
     VolumeError,
 )
-from ..core.tiers import RUNTIMES, TIERS
+from ..core.tiers import MEMORY_POLICIES, OVERLAPS, RUNTIMES, STAGES, TIERS
 from ..models.registry import BUNDLED_ID, CheckpointFile, Registry
 from .argument_types import expanded, positive, split_label, split_window, threads
 from .exit_codes import OK, UsageError
@@ -118,13 +118,13 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     network.add_argument(
         "--volume-stage",
-        choices=("auto", "learned", "fused", "off"),
+        choices=STAGES,
         default="auto",
         help="how all slices are looked at together at the end; fused = without learned weights (default: auto)",
     )
     network.add_argument(
         "--memory",
-        choices=("all", "prune"),
+        choices=MEMORY_POLICIES,
         default="all",
         help="which remembered slices count; prune = not those that add least, which is faster (default: all)",
     )
@@ -142,7 +142,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     more.add_argument(
         "--overlap",
-        choices=("keep", "highest"),
+        choices=OVERLAPS,
         help="objects may overlap, or each voxel is of the object it fits best (default: as in --prompts, else keep)",
     )
     more.add_argument(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import MedSAMError, PromptError
-from ..core.tiers import TIERS
+from ..core.tiers import DIRECTIONS, MEMORY_POLICIES, TIERS
 from ..models.registry import BUNDLED_ID, CheckpointFile, Registry
 from .argument_types import not_negative, positive, threads
 from .exit_codes import OK, UsageError
@@ -68,7 +68,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     network.add_argument("--cache-mb", type=positive, metavar="MB", help="memory for encoded frames")
     network.add_argument(
         "--memory",
-        choices=("all", "prune"),
+        choices=MEMORY_POLICIES,
         default="all",
         help="which remembered frames count; prune = not those that add least, which is faster (default: all)",
     )
@@ -100,7 +100,7 @@ def _add_prompts(parser: argparse.ArgumentParser) -> None:
     prompts.add_argument("--range", metavar="FIRST,LAST", help="frames to stay within, both included")
     prompts.add_argument(
         "--direction",
-        choices=("forward", "backward", "both"),
+        choices=DIRECTIONS,
         default="forward",
         help="from the prompted frames to the end, to the beginning, or both (default: forward)",
     )

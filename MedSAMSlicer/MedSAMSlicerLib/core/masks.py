@@ -79,7 +79,7 @@ class PackedMask:
         if not self.bits:
             return 0
         packed = np.frombuffer(zlib.decompress(self.bits), dtype=np.uint8)
-        return int(np.unpackbits(packed, count=math.prod(self.extent)).sum())
+        return int(unpack_bits(packed, self.extent).sum())
 
     @property
     def is_empty(self) -> bool:

@@ -27,7 +27,7 @@ from .geometry import SliceAxis, VolumeGeometry
 from .intensity import Window
 from .kinds import KINDS, Box, Lasso, MaskPrompt, PlacedPrompt, Point, Prompt, RecistLine, Scribble, no_kind
 from .kinds.base import RAS, SliceRef, finite, whole
-from .tiers import TIERS
+from .tiers import OVERLAPS, TIERS
 
 __all__ = [
     "CLEANUPS",
@@ -58,7 +58,6 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
-OVERLAPS = ("keep", "highest")
 
 
 @dataclass(frozen=True)

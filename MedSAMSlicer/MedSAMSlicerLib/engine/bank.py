@@ -15,7 +15,6 @@ from torch.nn import functional
 from ..sam2.recall import recalled
 from .memory_attention import MemoryKeys
 
-MEMORY_POLICIES = ("all", "prune")
 PRUNED_MEMORIES = 2
 """By how many spatial memories fewer count with the policy "prune" than the network can hold."""
 

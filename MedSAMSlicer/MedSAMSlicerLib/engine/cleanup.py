@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ..core.cleanups import Cleanup
 from ..core.geometry import SliceAxis
 
 _LARGEST_HOLE = 0.01  # of the mask's area on the slice
@@ -27,9 +28,10 @@ BoolArray = npt.NDArray[np.bool_]
 
 def clean(mask: BoolArray, axis: SliceAxis, key_slices: Sequence[int], cleanup: str) -> BoolArray:
     """Clean a mask (K, J, I); see the module's docstring for the choices of `cleanup`."""
-    if cleanup in ("islands", "both"):
+    wanted = Cleanup.from_prompt_set(cleanup)
+    if wanted.keep_prompted:
         mask = without_islands(mask, axis, key_slices)
-    if cleanup in ("holes", "both"):
+    if wanted.fill_holes:
         mask = without_holes(mask, axis)
     return mask
 

@@ -73,25 +73,32 @@ class Estimate:
     seconds: float
     parts: Mapping[str, int]
 
-    def check(self, available_bytes: int | None) -> None:
-        """Say so when memory will not do.
+    @property
+    def further_bytes(self) -> int:
+        """Bytes of memory on top of what the process holds already."""
+        return self.peak_bytes - self.parts["now"]
 
-        Args:
-            available_bytes: what the computer can still give to this process; None = unknown, nothing is checked.
 
-        Raises:
-            InsufficientMemoryError: With the numbers and what could be done.
-        """
-        needed = self.peak_bytes - self.parts["now"]
-        if available_bytes is None or needed <= available_bytes:
-            return
-        least = needed - self.parts["features"]
-        advice = (
-            f"with a smaller cache of features it would be about {_gigabytes(least)}"
-            if least <= available_bytes
-            else "use a smaller model, fewer objects at once or a smaller volume"
-        )
-        raise InsufficientMemoryError.for_run(needed, available_bytes, advice)
+def check_memory(needed: int, free: int | None, spared: int) -> None:
+    """Refuse a run that does not fit into memory.
+
+    Args:
+        needed: bytes on top of what the process holds already.
+        free: bytes where the network runs, see :func:`.devices.free_bytes`; None = unknown, nothing is checked.
+        spared: bytes that a smaller cache of features would need less.
+
+    Raises:
+        InsufficientMemoryError: With the numbers and what could be done; `less_will_do` if a smaller cache is enough.
+    """
+    if free is None or needed <= free:
+        return
+    least = needed - spared
+    advice = (
+        f"with a smaller cache of features it would be about {_gigabytes(least)}, but slower"
+        if least <= free
+        else "use a smaller model, fewer objects at once or a smaller range"
+    )
+    raise InsufficientMemoryError.for_run(needed, free, advice, less_will_do=least <= free)
 
 
 def estimate(

@@ -21,7 +21,10 @@ from .memory_attention import FastMemoryAttention, MemoryKeys
 from .view import FrameView
 
 PREVIOUS_LOGIT_LIMIT = 32.0
-"""Earlier logits are cut to this before they are shown to the network again, as the official predictor does."""
+"""Logits of an earlier mask are cut to this before the network sees them again, as the official predictor does."""
+
+LOGIT_LIMIT = 16.0
+"""Logits of a finished slice are cut to this for the volume stage; where the object is not they are minus this."""
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,13 @@ from ..core.cleanups import CLEANUPS
 from ..core.errors import MedSAMError
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.masks import PackedMask
-from ..core.prompts import OVERLAPS
+from ..core.tiers import OVERLAPS
 from .cleanup import clean
 from .key_slice import Prior
+from .network import LOGIT_LIMIT
 from .slice_mask import SliceMask, TrackEnded, confidence_of
 from .view import FrameView
 
-LOGIT_LIMIT = 16.0
-"""Logits of stored slices are cut to this range; where the object is not they have the lower end of it."""
 _LEAST = 0.05  # the smallest logit; a mask is what it is, however the stored logits are rounded
 
 _PRIOR_STEPS = 4.0  # per unit of logit; -32..31.75 in one byte

@@ -25,8 +25,8 @@ from ..core.tiers import second_network_is_off
 from ..sam2.checkpoint import load_network
 from ..sam2.sam1 import SAM1
 from .crop import Bounds, bounds_of
+from .network import LOGIT_LIMIT
 from .propagate import Cancel, ProgressCounter, stop_if
-from .result import LOGIT_LIMIT
 from .slicewise import CARRY_MARGIN, SliceWiseNetwork
 from .view import FrameView
 from .volume.evidence import Reading, VolumeEvidence

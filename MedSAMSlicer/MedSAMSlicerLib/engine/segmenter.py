@@ -27,10 +27,9 @@ from ..core.errors import MedSAMError, PromptError, VolumeError
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.intensity import COLOR_WINDOW, Window, choose_window
 from ..core.prompts import ObjectPrompts, Prompt, PromptSet
-from ..core.tiers import Tier
+from ..core.tiers import MEMORY_POLICIES, Tier
 from ..sam2.model import SAM2
 from ..sam2.networks import ImageNetwork, Network
-from .bank import MEMORY_POLICIES
 from .crop import CropPolicy
 from .encoder import encoder_of
 from .features import FeatureStore
@@ -98,7 +97,7 @@ class VolumeSegmenter:
         patience: slices in a row without the object after which a track out of the volume ends; 0 = never.
         batched: compute objects and directions as one batch; None = on CUDA only.
         volume_stage: what looks at all slices of an object together when they are there, one of
-            `volume.stage.STAGES`; "off" leaves the slices as the network drew them. Frames in color have none.
+            `core.tiers.STAGES`; "off" leaves the slices as the network drew them. Frames in color have none.
         memory: which remembered slices count: "all", or "prune" without those that add least (faster, see
             :mod:`.bank`). Networks without memory have none to prune.
         tapers: see :class:`~.tracker.TrackingOptions`.

@@ -33,14 +33,12 @@ from ..core.prompts import (
     box_from_voxels,
     point_from_voxel,
 )
-from ..core.tiers import Tier
+from ..core.tiers import DIRECTIONS, Tier
 from ..sam2.networks import Network
 from .propagate import Cancel, Progress
 from .proposals import Proposal, ProposalSettings, new_objects
 from .result import ObjectResult
 from .segmenter import DEFAULT_CACHE_BYTES, FrameSource, VolumeSegmenter
-
-DIRECTIONS = ("forward", "backward", "both")
 
 LEAST_CROP_MARGIN = 3.0
 """Side of the square that follows an object / its box, at least, of networks that are shown such squares.

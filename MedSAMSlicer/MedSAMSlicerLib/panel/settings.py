@@ -15,7 +15,7 @@ DEVICES = ("auto", "cuda", "mps", "cpu")
 
 
 VOLUME_STAGES = ("auto", "learned", "off")
-"""What the panel offers of `engine.volume.stage.STAGES`."""
+"""What the panel offers of `core.tiers.STAGES`."""
 
 
 class MachineSettings:

@@ -37,13 +37,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..core.errors import CheckpointError, MedSAMError
-from .checkpoint import MALFORMED, write_replacing
+from .tensors import read_tensors, tensors_bytes, write_replacing
 from .vit import ChannelSpatialAdapter
 
 PREFIX = "adapter_"
@@ -398,9 +396,7 @@ def serialized_adapters(model: nn.Module, metadata: Mapping[str, str] | None = N
         raise MedSAMError("This network has no adapters.")
     described = json.dumps([asdict(config) for config in adapters_of(model)])
     texts = {**(metadata or {}), "format": _FORMAT, "adapters": described, "base": base_hash(model)}
-    weights = {name: weight.float().contiguous() for name, weight in adapter_weights(model).items()}
-    content: bytes = to_safetensors(weights, texts)
-    return content
+    return tensors_bytes({name: weight.float() for name, weight in adapter_weights(model).items()}, texts)
 
 
 def save_adapters(model: nn.Module, path: Path, metadata: Mapping[str, str] | None = None) -> None:
@@ -432,12 +428,7 @@ def load_adapters(model: nn.Module, path: Path) -> None:
 
 def _read(path: Path) -> tuple[list[AdapterConfig], str, dict[str, Tensor]]:
     """Descriptions, hash of the base and weights in a file. Raises CheckpointError."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            texts = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, *MALFORMED) as error:
-        raise CheckpointError(f"{path.name} is damaged, or not a file of adapters.") from error
+    weights, texts = read_tensors(path, "a file of adapters")
     if texts.get("format") != _FORMAT:
         raise CheckpointError(f"{path.name} is not a file of adapters of this program.")
     try:

@@ -8,21 +8,15 @@ registry always says so itself. The forms in which published files come are in :
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import json
 import logging
 import os
 import pickle
-import secrets
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -31,21 +25,17 @@ from .config import PUBLISHED, Config, Sam1Config, any_config
 from .dialects import Dialect, read_archive, recognize, renamed, table_of, without_prefixes
 from .model import SAM2
 from .networks import Network, build
+from .tensors import (
+    MALFORMED,
+    ZIP_MAGIC,
+    check_finite,
+    is_safetensors,
+    read_tensors,
+    tensors_bytes,
+    write_replacing,
+)
 
 logger = logging.getLogger(__name__)
-
-ZIP_MAGIC = b"PK\x03\x04"
-MALFORMED = (
-    RuntimeError,
-    EOFError,
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-)
-"""What the readers of torch and safetensors raise on files that are cut off or altered, besides their own errors."""
 
 
 def load(path: str | os.PathLike[str], config: Config | None = None) -> tuple[SAM2, Config]:
@@ -72,7 +62,7 @@ def load_network(path: str | os.PathLike[str], config: Config | Sam1Config | Non
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint file {path}.")
     described: Config | Sam1Config | None = None
-    if _is_safetensors(path):
+    if is_safetensors(path):
         weights, described = _read_safetensors(path)
     else:
         weights = table_of(_read_official(path), path.name)
@@ -98,7 +88,7 @@ def load_named(path: str | os.PathLike[str], name: str | None) -> Network:
         CheckpointError: As :func:`load`.
     """
     known = {config.name: config for config in PUBLISHED}
-    return load_network(path, None if _is_safetensors(Path(path)) else known.get(name or ""))
+    return load_network(path, None if is_safetensors(Path(path)) else known.get(name or ""))
 
 
 def save(
@@ -123,19 +113,6 @@ def save(
     write_replacing(path, serialized(model, path.name, metadata, half))
 
 
-def write_replacing(path: Path, content: bytes) -> None:
-    """Write a file that replaces one of that name only once everything is written. Raises OSError."""
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "there is something of that name that is no regular file", str(path))
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        # Not save_file: what it writes is private to the user, unlike any other new file.
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def serialized(
     model: Network, file_name: str, metadata: Mapping[str, str] | None = None, half: bool = False
 ) -> bytes:
@@ -145,19 +122,9 @@ def serialized(
         halved = half and (
             isinstance(model, SAM2) or weight.ndim > 1
         )  # statistics of batch norms span too much
-        weight = weight.detach().cpu().to(torch.float16 if halved else torch.float32).contiguous()
-        weights[name] = weight.clone()  # parameters that share memory are refused by the format
-    _check_finite(weights, file_name)
-    return _in_order(to_safetensors(weights, {**(metadata or {}), "config": model.config.to_json()}))
-
-
-def _in_order(content: bytes) -> bytes:
-    """A safetensors file with its header in the order of the alphabet, so that equal weights are equal files."""
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
-    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + content[8 + length :]
+        weights[name] = weight.detach().to(torch.float16 if halved else torch.float32)
+    check_finite(weights, file_name)
+    return tensors_bytes(weights, {**(metadata or {}), "config": model.config.to_json()})
 
 
 def without_storage(config: Config | Sam1Config) -> Network:
@@ -204,16 +171,6 @@ def seeded(config: Config, seed: int = 0) -> SAM2:
     return model.eval()
 
 
-def _is_safetensors(path: Path) -> bool:
-    """Return whether a file is to be read as safetensors: by its name, or by its first bytes under any other name."""
-    if path.suffix == ".safetensors":
-        return True
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        start = file.read(9)
-        return start[8:] == b"{" and start[:4] != ZIP_MAGIC
-    return False
-
-
 def _read_official(path: Path) -> object:
     try:
         with path.open("rb") as file:
@@ -234,16 +191,11 @@ def _read_official(path: Path) -> object:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Config | Sam1Config | None]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            description = (file.metadata() or {}).get("config")
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, *MALFORMED) as error:
-        raise CheckpointError(f"{path.name} is damaged, incomplete or not a checkpoint.") from error
-    if description is None:
+    weights, texts = read_tensors(path)
+    if "config" not in texts:
         return without_prefixes(weights), None
     try:
-        return weights, any_config(description)
+        return weights, any_config(texts["config"])
     except CheckpointError as error:
         raise CheckpointError(f"{path.name} cannot be used. {error}") from error
 
@@ -262,14 +214,4 @@ def _check(weights: Mapping[str, Tensor], model: Network, dialect: Dialect, file
     for name in weights:
         if name not in expected:
             raise CheckpointError(f"{no} it has an unknown weight {name} {read_as}.")
-    _check_finite(weights, file_name)
-
-
-def _check_finite(weights: Mapping[str, Tensor], file_name: str) -> None:
-    for name, weight in weights.items():
-        if not weight.is_floating_point():
-            raise CheckpointError(f"{file_name} cannot be used: weight {name} is made of {weight.dtype}.")
-        if not bool(weight.isfinite().all()):
-            raise CheckpointError(
-                f"{file_name} cannot be used: weight {name} has values that are not finite numbers."
-            )
+    check_finite(weights, file_name)

@@ -23,15 +23,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..core.errors import CheckpointError, MedSAMError
 from .adapters import base_hash
-from .checkpoint import MALFORMED
 from .layers import LayerNorm2d
+from .tensors import MALFORMED, read_tensors, tensors_bytes
 
 _FORMAT = "medsamslicer head 1"
 _FEWEST = 8  # channels
@@ -217,10 +215,8 @@ def made(config: HeadConfig) -> Head:
 
 def serialized_head(head: Head, model: nn.Module, metadata: Mapping[str, str] | None = None) -> bytes:
     """A safetensors file of a head, with its description and the hash of the network it was trained on."""
-    weights = {name: weight.detach().cpu().contiguous() for name, weight in head.state_dict().items()}
     texts = {"format": _FORMAT, "head": json.dumps(asdict(head.config)), "base": base_hash(model)}
-    content: bytes = to_safetensors(weights, {**(metadata or {}), **texts})
-    return content
+    return tensors_bytes(head.state_dict(), {**(metadata or {}), **texts})
 
 
 def load_head(path: Path, model: nn.Module, kind: str | None = None) -> Head:
@@ -234,20 +230,14 @@ def load_head(path: Path, model: nn.Module, kind: str | None = None) -> Head:
     Raises:
         CheckpointError: If the file is missing or damaged, holds no or another head, or belongs to another network.
     """
-    if not path.is_file():
-        raise CheckpointError(f"There is no file {path}.")
+    weights, texts = read_tensors(path, "a file of a head")
+    if texts.get("format") != _FORMAT:
+        raise CheckpointError(f"{path.name} is not a file of a head of this program.")
     try:
-        with safe_open(str(path), framework="pt") as file:
-            texts = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        if texts.get("format") != _FORMAT:
-            raise CheckpointError(f"{path.name} is not a file of a head of this program.")
         head = made(HeadConfig(**json.loads(texts["head"])))
         head.load_state_dict(weights)
-    except (SafetensorError, MedSAMError, *MALFORMED) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"{path.name} is damaged, or not a file of a head.") from error
+    except (MedSAMError, *MALFORMED) as error:
+        raise CheckpointError(f"{path.name} does not fit its own description.") from error
     if kind is not None and head.config.kind != kind:
         raise CheckpointError(f"{path.name} holds the head {head.config.kind}, but {kind} is needed.")
     if texts.get("base") != base_hash(model):

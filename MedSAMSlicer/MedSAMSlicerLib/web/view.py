@@ -15,6 +15,7 @@ from ..app.state import Action
 from ..core.errors import SessionError
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.intensity import CT_PRESETS
+from ..core.masks import pack_bits
 from ..core.prompts import MaskPrompt, Prompt, in_slice
 from ..core.translation import tr as _
 from ..io.segmentations import Color
@@ -220,7 +221,7 @@ def slice_masks(session: WebSession, axis: SliceAxis, index: int) -> Mapping[str
         for segment_id in masks.segment_ids():
             mask = masks.read_slices(segment_id, axis, [index])[index]
             if mask.any():
-                found[segment_id] = np.packbits(display.image(mask)).tobytes()
+                found[segment_id] = pack_bits(display.image(mask)).tobytes()
         return found
 
 

@@ -48,7 +48,7 @@ class MaskPrompt:
         return same and bool(np.array_equal(self.mask, other.mask))
 
     def __hash__(self) -> int:
-        return hash((self.slice, self.round, self.mask.shape, np.packbits(self.mask).tobytes()))
+        return hash((self.slice, self.round, self.mask.shape, self.mask.tobytes()))
 
     @property
     def places(self) -> tuple[RAS, ...]:

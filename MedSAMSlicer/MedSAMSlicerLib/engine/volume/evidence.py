@@ -15,7 +15,8 @@ from ...core.geometry import SliceAxis, VolumeGeometry
 from ...core.masks import PackedMask
 from ...core.prompts import ObjectPrompts
 from ..crop import Bounds, bounds_of, joined
-from ..result import LOGIT_LIMIT, StoredSlice
+from ..network import LOGIT_LIMIT
+from ..result import StoredSlice
 from ..slice_prompts import SlicePrompts, slice_prompts
 
 _MARGIN = 0.15  # of the prompted box's side that is always part of the crop

@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional
 
 from ...core.errors import MedSAMError
+from ...core.tiers import STAGES
 from .channels import binned, channels
 from .evidence import VolumeEvidence
 from .field import mean_field
@@ -25,10 +26,6 @@ from .stack import fused, stacked
 from .weights import bundled_stage
 
 Floats = npt.NDArray[np.float32]
-
-STAGES = ("auto", "learned", "fused", "off")
-"""auto = the learned stage with a second network that reads the slices again; learned = without that network;
-fused = without learned weights."""
 
 WORKING_SIDE, WORKING_VOXELS = 96, 1_200_000
 """Pixels along a slice's side, and voxels, that are looked at most; larger parts are binned."""

@@ -7,13 +7,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialized
-
 from ...core.errors import CheckpointError
 from ...core.folders import bundled_folders
-from ...sam2.checkpoint import MALFORMED
+from ...sam2.tensors import MALFORMED, check_finite, read_tensors, tensors_bytes
 from .network import VolumeNet
 
 BUNDLED = "medsamslicer_volume.safetensors"
@@ -32,13 +28,10 @@ def save_stage(network: VolumeNet, metadata: Mapping[str, str] | None = None) ->
     Raises:
         CheckpointError: If a weight is not finite as float16.
     """
-    weights = {name: value.detach().cpu().half().contiguous() for name, value in network.state_dict().items()}
-    for name, value in weights.items():
-        if not bool(torch.isfinite(value).all()):
-            raise CheckpointError(f"The weight {name} of the volume stage is not a finite number.")
+    weights = {name: value.half() for name, value in network.state_dict().items()}
+    check_finite(weights, BUNDLED)
     widths = json.dumps(network.widths)
-    content: bytes = serialized(weights, {**(metadata or {}), "format": FORMAT, "widths": widths})
-    return content
+    return tensors_bytes(weights, {**(metadata or {}), "format": FORMAT, "widths": widths})
 
 
 def load_stage(path: Path) -> VolumeNet:
@@ -49,19 +42,15 @@ def load_stage(path: Path) -> VolumeNet:
     """
     if not path.is_file():
         raise CheckpointError(f"There are no weights of the volume stage at {path}.")
+    weights, texts = read_tensors(path, "a file of the volume stage")
+    if texts.get("format") != FORMAT:
+        raise CheckpointError(f"{path.name} is of the format {texts.get('format')!r}, not {FORMAT!r}.")
     try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a mapping
-        if metadata.get("format") != FORMAT:
-            raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
-        network = VolumeNet(widths=_widths(metadata["widths"]))
-        network.load_state_dict(weights)
-    except (SafetensorError, ArithmeticError, *MALFORMED) as error:
-        raise CheckpointError(f"{path.name} holds no volume stage that can be used: {error}.") from error
-    for name, value in weights.items():
-        if not bool(torch.isfinite(value).all()):
-            raise CheckpointError(f"The weight {name} in {path.name} is not a finite number.")
+        network = VolumeNet(widths=_widths(texts["widths"]))
+        network.load_state_dict({name: value.float() for name, value in weights.items()})
+    except (ArithmeticError, *MALFORMED) as error:
+        raise CheckpointError(f"{path.name} does not fit its own description: {error}.") from error
+    check_finite(weights, path.name)
     return network.eval()
 
 

@@ -13,7 +13,7 @@ from ...cli.models import loads, whole_name
 from ...cli.terminal import UNTRIED_DEVICES, confirmation, duration, show_message
 from ...core.cleanups import CLEANUPS
 from ...core.errors import OutputError
-from ...core.tiers import TIERS
+from ...core.tiers import OVERLAPS, TIERS
 from ...models.registry import BUNDLED_ID, Registry
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--window", default="auto", help="gray values, as in `medsamslicer segment` (default: auto)"
     )
     parser.add_argument("--cleanup", choices=CLEANUPS, default="none", help="of the masks (default: none)")
-    parser.add_argument("--overlap", choices=("keep", "highest"), default="keep", help="default: keep")
+    parser.add_argument("--overlap", choices=OVERLAPS, default="keep", help="default: keep")
     return parser
 
 

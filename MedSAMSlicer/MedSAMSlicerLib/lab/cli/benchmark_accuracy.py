@@ -16,7 +16,7 @@ from ...cli.exit_codes import OK, UsageError
 from ...cli.models import loads
 from ...cli.terminal import UNTRIED_DEVICES, ProgressBar, confirmation, show_message, warn
 from ...core.errors import MedSAMError
-from ...core.tiers import TIERS
+from ...core.tiers import STAGES, TIERS
 from ...models.registry import BUNDLED_ID, Registry
 from ..evaluation.runner_specs import (
     BASELINES,
@@ -160,7 +160,7 @@ def _add_runner_options(parser: argparse.ArgumentParser) -> None:
         "--volume-stage",
         action="append",
         default=[],
-        choices=("auto", "learned", "fused", "off"),
+        choices=STAGES,
         help="how slices are looked at together; may be given again (default: auto)",
     )
     group.add_argument(
