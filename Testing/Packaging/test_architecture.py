@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from . import cmake_lists
+from .error_texts import lines_that_read_errors
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE_FOLDER = ROOT / "MedSAMSlicer"
@@ -269,63 +270,32 @@ def test_no_two_classes_have_one_name():
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
-# What reads a sentence: comparing it, or looking for words in it.
-READING = {
-    "replace",
-    "startswith",
-    "endswith",
-    "find",
-    "index",
-    "count",
-    "removeprefix",
-    "removesuffix",
-    "lower",
-    "upper",
-}
-
-
-def texts_of_errors_that_are_read(tree: ast.Module) -> list[int]:
-    """The lines on which the text of a caught error decides something, or is rewritten."""
-    caught = {node.name for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and node.name}
-    caught |= {
-        node.arg
-        for node in ast.walk(tree)
-        if isinstance(node, ast.arg)
-        and node.annotation is not None
-        and ast.unparse(node.annotation).split(" ")[0].endswith("Error")
-    }
-
-    def is_text(node: ast.AST) -> bool:
-        return (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id in ("str", "repr")
-            and len(node.args) == 1
-            and isinstance(node.args[0], ast.Name)
-            and node.args[0].id in caught
-        )
-
-    lines = []
-    for node in ast.walk(tree):
-        compared = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
-        reads = isinstance(node, ast.Attribute) and node.attr in READING and is_text(node.value)
-        if reads or any(map(is_text, compared)):
-            lines.append(node.lineno)
-    return lines
+READS_ERRORS = LIBRARY / "core" / "foreign_errors.py"  # of torch, pip and the system, which have only words
 
 
 def test_texts_of_errors_are_seen_where_they_are_read():
-    code = (
-        "try:\n f()\nexcept E as error:\n if 'x' in str(error): pass\n raise E(str(error).replace('a', 'b'))"
-    )
-    assert texts_of_errors_that_are_read(ast.parse(code)) == [4, 5]
+    code = """
+try:
+    f()
+except E as error:
+    if 'x' in str(error): pass
+    raise E(str(error).replace('a', 'b'))
+def told(error: BaseException):
+    text = f"{error} {error.output}".lower()
+    if "declined" in text or any(word in text for word in words): return 1
+    if re.search("disk", str(error)): return error.args[0]
+    show(f"{error} Try again.")
+    return str(error)
+"""
+    assert lines_that_read_errors(ast.parse(code)) == {5, 6, 8, 9, 10}
 
 
 def test_no_code_branches_on_or_rewrites_the_text_of_an_error():
     found = [
         f"{path.relative_to(ROOT)}:{line}"
         for path in SOURCES
-        for line in texts_of_errors_that_are_read(parsed(path))
+        if path != READS_ERRORS
+        for line in sorted(lines_that_read_errors(parsed(path)))
     ]
     assert found == [], "give the error a field, or a class of its own"
 
@@ -418,3 +388,15 @@ def test_every_part_is_a_package_that_pip_installs():
     folders = {path.parent for path in SOURCES if LIBRARY in path.parents}
     assert packages == {".".join(folder.relative_to(MODULE_FOLDER).parts) for folder in folders}
     assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
+def test_safetensors_are_opened_in_one_file():
+    files = {i.file.relative_to(LIBRARY).as_posix() for i in all_imports() if i.package == "safetensors"}
+    assert files == {"sam2/tensors.py"}
+
+
+def test_bits_are_packed_in_one_file():
+    found = {
+        path.name for path in SOURCES if re.search(r"\b(un)?packbits\(", path.read_text(encoding="utf-8"))
+    }
+    assert found == {"masks.py"}

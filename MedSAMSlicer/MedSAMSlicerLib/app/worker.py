@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..core.errors import Cancelled, InsufficientMemoryError, MedSAMError
+from ..core.foreign_errors import Failure, failure_of, on_one_line
 
 logger = logging.getLogger(__name__)
 
@@ -259,16 +260,12 @@ class Worker:
 
 def sentence_for(error: Exception) -> MedSAMError:
     """Return what the user is told of an error that nobody foresaw."""
-    text = f"{type(error).__name__}: {error}"
-    # torch.OutOfMemoryError is a RuntimeError with that name; on the CPU it is a plain RuntimeError.
-    words = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
-    if isinstance(error, MemoryError) or any(word in text.lower() for word in words) or "OutOfMemory" in text:
+    if failure_of(error, Failure.NO_MEMORY) is Failure.NO_MEMORY:
         return InsufficientMemoryError(
             "There is not enough memory for this: close other programs or volumes, choose a smaller model, or compute "
             "on the processor instead of the GPU."
         )
-    first = " ".join(str(error).split())[:300]
-    return MedSAMError(f"Something went wrong that should not have ({type(error).__name__}: {first}).")
+    return MedSAMError(f"Unexpected error: {type(error).__name__}: {on_one_line(error)}.")
 
 
 def _call_at_exit(function: Callable[[], object]) -> None:

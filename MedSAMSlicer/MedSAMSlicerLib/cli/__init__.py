@@ -20,6 +20,7 @@ from typing import NoReturn
 
 from .. import __version__
 from ..core.errors import Cancelled, MedSAMError
+from ..core.foreign_errors import first_line
 from .exit_codes import FAILED, OK, USAGE, UsageError
 from .process import EndingSignals, sturdy_streams
 
@@ -147,7 +148,7 @@ def _sentence(error: Exception, program: str) -> tuple[str, int]:
         return str(error), FAILED
     if isinstance(error, MemoryError):
         return "there is not enough memory for this volume.", FAILED
-    reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+    reason = f"{type(error).__name__}: {first_line(error)}"
     return f"a fault of the program ({reason}); --debug shows where.", FAILED
 
 

@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from ..core.errors import CheckpointError, MedSAMError
 from ..core.folders import cache_folder
+from ..core.foreign_errors import first_line
 from ..sam2.adapters import adapters_of, base_hash
 from ..sam2.model import ImageFeatures
 from ..sam2.networks import Network
@@ -105,7 +106,7 @@ class ChosenEncoder:
                 return self._plain
             return network.encoder()
         except (MedSAMError, OSError, RuntimeError) as error:
-            reason = str(error).partition("\n")[0]
+            reason = first_line(error)
             logger.warning("OpenVINO is not used for %s: %s", self._model.config.name, reason)
             return self._plain
 
@@ -188,7 +189,7 @@ class PreparedNetwork:
                 warnings.simplefilter("ignore")  # deprecations within torch and OpenVINO
                 graph = openvino.convert_model(torch.export.export(_Maps(self.model).eval(), (example,)))
         except (RuntimeError, TypeError, ValueError) as error:
-            reason = str(error).partition("\n")[0]
+            reason = first_line(error)
             raise CheckpointError(f"OpenVINO cannot read {self.model.config.name}: {reason}") from error
         openvino.save_model(graph, path, compress_to_fp16=False)
 

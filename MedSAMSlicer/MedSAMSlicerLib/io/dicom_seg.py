@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from .. import __version__
 from ..core.errors import OutputError, VolumeError
+from ..core.foreign_errors import on_one_line
 from ..core.geometry import VolumeGeometry
 from .atomic import write_bytes
 from .conventions import lps_from_ras
@@ -154,7 +155,7 @@ def _encoded(
             buffer = io.BytesIO()
             segmentation.save_as(buffer)
     except (AttributeError, ValueError, KeyError, TypeError, OverflowError) as error:
-        reason = " ".join(str(error).split())
+        reason = on_one_line(error)
         raise OutputError(
             f"Cannot write {path}: the series does not allow a DICOM SEG ({reason}); write a .seg.nrrd instead."
         ) from error

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import CheckpointError, MedSAMError
+from ..core.foreign_errors import first_line
 from ..engine.text import Image, Mask, TextBox, TextDetector, TextRanker
 
 _MARGIN = 0.1  # around a mask, so that CLIP sees what surrounds it
@@ -53,7 +54,7 @@ def text_model(folder: str | Path) -> TextDetector | TextRanker:
         model = make.from_pretrained(str(path), local_files_only=True).eval()
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise CheckpointError(
-            f"The text model {kind} in {path} cannot be used: {str(error).splitlines()[0]}"
+            f"The text model {kind} in {path} cannot be used: {first_line(error)}"
         ) from error
     return ClipRanker(model, processor) if ranks else TransformersDetector(model, processor)
 

@@ -22,6 +22,7 @@ from slicer.i18n import tr as _
 
 from ..app.installed import TORCH, installed_version, is_installed, loaded_in_another_version, numbers_of
 from ..core.errors import MedSAMError
+from ..core.foreign_errors import Failure, failure_of
 
 logger = logging.getLogger(__name__)
 
@@ -173,12 +174,12 @@ def ensure_dicom_packages() -> None:
 
 def failure_sentence(what: str, error: BaseException) -> str:
     """Why an installation failed, in one sentence with what to try."""
-    text = f"{error} {getattr(error, 'output', '') or ''} {getattr(error, 'stderr', '') or ''}".lower()
-    if "declined" in text:
+    failure = failure_of(error, Failure.DECLINED, Failure.DISK_FULL, Failure.NO_PERMISSION)
+    if failure is Failure.DECLINED:
         return _("Nothing was installed.")
-    if "no space left" in text or "errno 28" in text:
+    if failure is Failure.DISK_FULL:
         return _("{what} could not be installed: the disk is full.").format(what=what)
-    if "permission" in text or "access is denied" in text:
+    if failure is Failure.NO_PERMISSION:
         return _(
             "{what} could not be installed: Slicer may not write to its own folder; install Slicer where you may."
         ).format(what=what)

@@ -14,6 +14,7 @@ from typing import Any
 
 from ... import __version__
 from ...core.errors import MedSAMError
+from ...core.foreign_errors import first_line
 from ...core.tiers import second_network_is_off
 from .table import PromptRow, prompts_of
 
@@ -102,7 +103,7 @@ def segment_case(case: BatchCase) -> CaseResult:
         except MedSAMError as error:
             return _failed(case, str(error), began)
         except Exception as error:  # noqa: BLE001 - one case must not end the others
-            first = str(error).partition("\n")[0]
+            first = first_line(error)
             return _failed(case, f"a fault of the program ({type(error).__name__}: {first}).", began)
     return CaseResult(
         case.name, str(case.output), tuple(objects), "", time.perf_counter() - began, socket.gethostname()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ...core.errors import MedSAMError
+from ...core.foreign_errors import first_line
 from ...sam2.config import HieraConfig
 from ...sam2.model import SAM2
 from .official import normalized_images, published_network
@@ -34,7 +35,7 @@ def build_transformers_model(model: SAM2) -> Any:
     except (ImportError, RuntimeError) as error:  # it wraps what goes wrong further in
         raise MedSAMError(
             "The comparison with transformers needs the Python package 'transformers' with Sam2VideoModel, "
-            f"which cannot be imported: {str(error).partition(chr(10))[0]}."
+            f"which cannot be imported: {first_line(error)}."
         ) from error
     side, size = model.config.image_size // 16, model.config.image_size
     widths = [trunk.embed_dim * 2**stage for stage in range(4)]

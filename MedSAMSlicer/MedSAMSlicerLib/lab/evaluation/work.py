@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ... import __version__
 from ...core.errors import MedSAMError
+from ...core.foreign_errors import first_line
 from ...io.volumes import Volume
 from .class_trial import run_class_trial
 from .datasets import Case, Target, load_case, load_classes
@@ -231,7 +232,7 @@ def reason_of(error: BaseException) -> str:
     """Return what was unforeseen, in one sentence."""
     if isinstance(error, MemoryError):
         return "there is not enough memory."
-    first = str(error).partition("\n")[0]
+    first = first_line(error)
     return f"a fault of the program ({type(error).__name__}: {first})."
 
 
