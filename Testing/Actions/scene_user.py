@@ -20,14 +20,9 @@ from MedSAMSlicerLib.core.cleanups import Cleanup
 from MedSAMSlicerLib.core.errors import MedSAMError
 from MedSAMSlicerLib.core.geometry import SliceAxis
 from MedSAMSlicerLib.core.masks import volume_of
-from MedSAMSlicerLib.core.prompts import (
-    Prompt,
-    SliceRef,
-    box_from_voxels,
-    line_from_voxels,
-    point_from_voxel,
-)
+from MedSAMSlicerLib.core.prompts import Prompt, SliceRef, box_from_voxels, line_from_voxels, point_from_voxel
 from MedSAMSlicerLib.core.segment_object import SegmentObject
+from MedSAMSlicerLib.core.strokes import scribble_from_mask
 from MedSAMSlicerLib.scene.labelmaps import is_empty, labelmap_of, raw_array
 from MedSAMSlicerLib.scene.slicer_scene import slicer_scene
 
@@ -308,7 +303,9 @@ class SceneUser:
         """Paint a stroke on the slice that is shown."""
         mask = np.zeros((10, 10), np.bool_)
         mask[y % 9, x % 6 : x % 6 + 3] = True
-        self.controller.editing.add_scribble(mask, index % 3 > 0)
+        self.controller.editing.add_drawn(
+            lambda geometry, place: scribble_from_mask(geometry, place, mask, index % 3 > 0)
+        )
         return self.controller.inputs.segment_id
 
     def move_point(self, number: int, x: int, y: int, _d: int) -> str | None:

@@ -11,6 +11,7 @@ from MedSAMSlicerLib.core.errors import GeometryError, PromptError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.prompts import (
     Box,
+    Lasso,
     MaskPrompt,
     ObjectPrompts,
     Point,
@@ -255,3 +256,18 @@ def test_a_name_that_no_file_can_hold_is_refused_at_once(name: str) -> None:
     with pytest.raises(PromptError, match="not valid text") as error:
         ObjectPrompts(name, (1.0, 0.0, 0.0))
     str(error.value).encode("utf-8")
+
+
+def test_only_clicks_and_strokes_on_the_object_mark_its_voxels() -> None:
+    place, here, there = SliceRef(SliceAxis.K, 3), (0.0, 0.0, 0.0), (4.0, 3.0, 0.0)
+    assert Point(place, here).marks_inside
+    assert Scribble(place, (here, there)).marks_inside
+    others = [
+        Point(place, here, positive=False),
+        Scribble(place, (here, there), positive=False),
+        Box(place, here, there),
+        RecistLine(place, here, there),
+        Lasso(place, (here, there, (0.0, 5.0, 0.0))),
+        MaskPrompt(place, np.ones((3, 4), bool)),
+    ]
+    assert not any(prompt.marks_inside for prompt in others)

@@ -374,9 +374,59 @@ def test_every_prompt_kind_is_in_every_table():
     assert set(PlacedPrompt.__args__) < set(KINDS.values())
     folder = LIBRARY / "core" / "kinds"
     assert {path.stem for path in folder.glob("*.py")} == {*KINDS, "base", "__init__"}, "one file a kind"
-    for name in ("engine/slice_prompts.py", "io/pictures.py", "scene/prompt_markups.py"):
-        source = (LIBRARY / name).read_text(encoding="utf-8")
-        assert "no_kind(prompt)" in source, f"{name} guesses what an unknown kind of prompt is"
+
+
+def unfinished_lists_of_kinds(tree: ast.Module) -> list[str]:
+    """The functions that tell several kinds of prompts apart and guess what an unknown one is.
+
+    A list that ends with `no_kind` is checked by the type checker; so is an argument that may be of some kinds only.
+    """
+    from MedSAMSlicerLib.core.kinds import KINDS
+
+    names = {kind.__name__ for kind in KINDS.values()}
+
+    def kinds_in(node: ast.AST) -> set[str]:
+        return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)} & names
+
+    unfinished = []
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef):
+            asserted = {id(node.test) for node in ast.walk(function) if isinstance(node, ast.Assert)}
+            calls = [
+                node for node in ast.walk(function) if isinstance(node, ast.Call) and id(node) not in asserted
+            ]
+            asked = [call.args[1] for call in calls if ast.unparse(call.func) == "isinstance"]
+            typed = any(arg.annotation is not None and kinds_in(arg.annotation) for arg in function.args.args)
+            finished = any(ast.unparse(call.func) == "no_kind" for call in calls)
+            if len(set().union(*map(kinds_in, asked))) > 1 and not finished and not typed:
+                unfinished.append(function.name)
+    return unfinished
+
+
+def test_unfinished_lists_of_kinds_are_seen():
+    code = """
+def guesses(prompt: Prompt):
+    if isinstance(prompt, Box): return 1
+    return 2 if isinstance(prompt, (Point, Scribble)) else 3
+def is_finished(prompt: Prompt):
+    if isinstance(prompt, Box): return 1
+    if isinstance(prompt, Point): return 2
+    raise no_kind(prompt)
+def asks_for_one(prompt: Prompt): return isinstance(prompt, MaskPrompt)
+def asserts(prompt: Prompt): assert isinstance(prompt, (Box, RecistLine))
+def knows_its_kinds(prompt: Box | Lasso | RecistLine): return isinstance(prompt, (Box, Lasso))
+"""
+    assert unfinished_lists_of_kinds(ast.parse(code)) == ["guesses"]
+
+
+def test_no_list_of_prompt_kinds_guesses_what_an_unknown_one_is():
+    found = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in SOURCES
+        if part_of(path) != "lab"
+        for name in unfinished_lists_of_kinds(parsed(path))
+    ]
+    assert found == [], "end it with `raise no_kind(prompt)`, or ask the prompt itself"
 
 
 def test_every_part_is_a_package_that_pip_installs():

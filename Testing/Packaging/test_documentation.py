@@ -59,3 +59,15 @@ def test_makefile_help_names_the_commands_of_the_readme():
     )
     assert {"demo", "test", "check"} <= named
     assert [name for name in named if not re.search(rf"^{name}:.* ## ", makefile, re.MULTILINE)] == []
+
+
+def test_the_map_of_the_code_is_short_and_its_files_are_there():
+    text = (ROOT / "docs" / "development.md").read_text(encoding="utf-8")
+    where = re.search(r"^## Where do I change .*?(?=^### )", text, re.MULTILINE | re.DOTALL)
+    assert where is not None
+    rows = re.findall(r"^\| (?!to change|---).*$", where.group(), re.MULTILINE)
+    assert len(rows) <= 30
+    files = {path.as_posix() for path in (ROOT / "MedSAMSlicer").rglob("*")}
+    named = [name for row in rows for name in re.findall(r"`([\w/]+(?:\.\w+|/))`", row)]
+    missing = [name for name in named if not any(path.endswith("/" + name.rstrip("/")) for path in files)]
+    assert missing == []

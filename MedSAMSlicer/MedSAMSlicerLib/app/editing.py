@@ -6,18 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from ..core.cleanups import Cleanup
 from ..core.errors import DrawnSliceError, MedSAMError, OtherVolumeError, SessionError
-from ..core.geometry import SliceAxis
+from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.masks import MaskState
-from ..core.outlines import lasso_from_outline
 from ..core.prompts import MaskPrompt, Prompt, SliceRef, in_slice
 from ..core.segment_object import SegmentObject
 from ..core.session import Session
-from ..core.strokes import scribble_from_mask
 from ..core.translation import tr as _
 from .ports import PromptEdit, ShownSlice, Tool
 from .projector import Projector
@@ -272,33 +267,17 @@ class Editing:
                 lambda session: session.replace_prompt(obj.id, position, prompt, ranged, slice_range, run),
             )
 
-    def add_scribble(
-        self, mask: npt.NDArray[np.bool_], positive: bool = True, shown: ShownSlice | None = None
+    def add_drawn(
+        self, make: Callable[[VolumeGeometry, SliceRef], Prompt], shown: ShownSlice | None = None
     ) -> None:
-        """Add a stroke that was painted: bool (rows, columns) of a slice, by default the one shown."""
-        self._check_view(shown)
-        object_id = self.selected()
-        shown = shown or self._shown()
-        session = self._session()
-        obj = session.object(object_id)
-        if not obj.is_free and obj.axis not in (None, shown.axis):
-            text = _('This view lies across the slices of "{segment}": paint on the {slices}.')
-            raise SessionError(text.format(segment=obj.name, slices=self._slices(obj)))
-        place = SliceRef(shown.axis, shown.index)
-        self.add_prompt(scribble_from_mask(session.geometry, place, mask, positive))
-
-    def add_lasso(
-        self, outline: Sequence[Sequence[float]], positive: bool = True, shown: ShownSlice | None = None
-    ) -> None:
-        """Add a closed outline through places in the volume's own RAS, mm, on the slice shown."""
+        """Add a prompt that was drawn by hand on a slice, by default the one shown; `make` turns it into a prompt."""
         self._check_view(shown)
         obj = self._session().object(self.selected())
         shown = shown or self._shown()
         if not obj.is_free and obj.axis not in (None, shown.axis):
             text = _('This view lies across the slices of "{segment}": draw on the {slices}.')
             raise SessionError(text.format(segment=obj.name, slices=self._slices(obj)))
-        place = SliceRef(shown.axis, shown.index)
-        self.add_prompt(lasso_from_outline(self._session().geometry, place, outline, positive))
+        self.add_prompt(make(self._session().geometry, SliceRef(shown.axis, shown.index)))
 
     def add_prompt(self, prompt: Prompt) -> None:
         """Add a prompt of any kind to the selected segment; the range grows where it lies outside of it."""

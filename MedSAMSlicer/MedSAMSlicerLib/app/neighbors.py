@@ -13,7 +13,6 @@ import numpy as np
 from ..core.errors import MedSAMError
 from ..core.geometry import SliceAxis
 from ..core.masks import PackedMask
-from ..core.prompts import Point, Scribble, in_slice
 from ..core.segment_object import SegmentObject
 from .segment_layers import Mask
 from .workspace import Workspace
@@ -84,10 +83,11 @@ class Neighbors:
         assert session is not None
         found = []
         for prompt in obj.prompts:
-            if not isinstance(prompt, (Point, Scribble)) or not prompt.positive:
+            if not prompt.marks_inside:
                 continue
             shape = session.geometry.slice_shape(prompt.slice.axis)
-            pixels = np.rint(in_slice(prompt, session.geometry)).astype(int)
+            xy = session.geometry.ras_to_slice(prompt.places, prompt.slice.axis)[0]
+            pixels = np.rint(xy).astype(int)
             mask = np.zeros(shape, np.bool_)
             mask[pixels[:, 1].clip(0, shape[0] - 1), pixels[:, 0].clip(0, shape[1] - 1)] = True
             found.append((prompt.slice.index, mask))

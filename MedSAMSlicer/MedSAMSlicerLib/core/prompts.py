@@ -12,6 +12,7 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from . import kinds
 from ._prompt_placement import (
     box_from_ras,
     box_from_voxels,
@@ -25,37 +26,29 @@ from .cleanups import CLEANUPS
 from .errors import PromptError
 from .geometry import SliceAxis, VolumeGeometry
 from .intensity import Window
-from .kinds import KINDS, Box, Lasso, MaskPrompt, PlacedPrompt, Point, Prompt, RecistLine, Scribble, no_kind
+from .kinds import *  # noqa: F403 - each kind is named in its own folder only
+from .kinds import Prompt
 from .kinds.base import RAS, SliceRef, finite, whole
 from .tiers import OVERLAPS, TIERS
 
 __all__ = [
     "CLEANUPS",
-    "KINDS",
     "OVERLAPS",
     "RAS",
     "SCHEMA_VERSION",
     "TIERS",
-    "Box",
-    "Lasso",
-    "MaskPrompt",
     "ObjectPrompts",
-    "PlacedPrompt",
-    "Point",
-    "Prompt",
     "PromptSet",
-    "RecistLine",
-    "Scribble",
     "SliceRef",
     "box_from_ras",
     "box_from_voxels",
     "in_slice",
     "line_from_voxels",
-    "no_kind",
     "point_from_ras",
     "point_from_voxel",
     "validate",
 ]
+__all__ += kinds.__all__
 
 SCHEMA_VERSION = 1
 

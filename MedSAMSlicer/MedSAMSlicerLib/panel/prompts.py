@@ -15,6 +15,8 @@ from ..app.ports import ShownSlice, Tool
 from ..app.signals import Signal
 from ..app.state import Action, Topic
 from ..core.errors import MedSAMError
+from ..core.outlines import lasso_from_outline
+from ..core.strokes import scribble_from_mask
 from ..scene.slice_views import orientation
 from .context import Context, SignalsBlocked, with_letter
 from .cursors import ToolCursor
@@ -222,7 +224,9 @@ class PromptsSection:
             controller = self._context.controller
             if controller.inputs.segment_id is None:
                 controller.inputs.add_segment()
-            controller.editing.add_lasso(outline, positive, shown)
+            controller.editing.add_drawn(
+                lambda geometry, place: lasso_from_outline(geometry, place, outline, positive), shown
+            )
 
         self._context.attempt(add)
 
@@ -231,7 +235,9 @@ class PromptsSection:
             controller = self._context.controller
             if controller.inputs.segment_id is None:
                 controller.inputs.add_segment()
-            controller.editing.add_scribble(mask, positive, shown)
+            controller.editing.add_drawn(
+                lambda geometry, place: scribble_from_mask(geometry, place, mask, positive), shown
+            )
 
         self._context.attempt(add)
 

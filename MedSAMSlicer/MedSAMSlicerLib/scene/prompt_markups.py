@@ -19,12 +19,10 @@ from ..core.errors import PromptError
 from ..core.geometry import FloatArray, SliceAxis, VolumeGeometry
 from ..core.prompts import (
     Box,
-    Lasso,
-    MaskPrompt,
+    DrawnPrompt,
     Point,
     Prompt,
     RecistLine,
-    Scribble,
     SliceRef,
     box_from_ras,
     in_slice,
@@ -91,9 +89,9 @@ def kind_of_prompt(prompt: Prompt) -> Kind | None:
         return Kind.BOX if prompt.positive else Kind.NEGATIVE_BOX
     if isinstance(prompt, RecistLine):
         return Kind.LINE
-    if not isinstance(prompt, (Scribble, Lasso, MaskPrompt)):
-        raise no_kind(prompt)
-    return None
+    if isinstance(prompt, DrawnPrompt):
+        return None
+    raise no_kind(prompt)
 
 
 def make_node(scene: Any, kind: Kind, object_id: int, volume_node: Any) -> Any:
@@ -331,14 +329,4 @@ def same_place(one: Prompt, other: Prompt) -> bool:
     """Return whether two prompts of one kind lie on one slice at one place, whatever their rounds."""
     if one.slice != other.slice:
         return False
-    return bool(np.allclose(_places(one), _places(other), rtol=0, atol=_SAME_MM))
-
-
-def _places(prompt: Prompt) -> FloatArray:
-    if isinstance(prompt, Point):
-        return np.array([prompt.ras])
-    if isinstance(prompt, Box):
-        return np.array([prompt.corner, prompt.opposite_corner])
-    if isinstance(prompt, RecistLine):
-        return np.array([prompt.start, prompt.end])
-    raise TypeError(f"{type(prompt).__name__} is no markup.")
+    return bool(np.allclose(one.places, other.places, rtol=0, atol=_SAME_MM))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.errors import MedSAMError
 from ..core.geometry import VolumeGeometry
-from ..core.prompts import Box, Point, Prompt, RecistLine, point_from_ras
+from ..core.prompts import Box, DrawnPrompt, Point, Prompt, RecistLine, no_kind, point_from_ras
 from .nodes import matrix_array
 from .prompt_markups import (
     RANGE,
@@ -128,8 +128,10 @@ def sync_single(
                 node.AddControlPoint(*ras)
             elif not np.allclose(node.GetNthControlPointPosition(number), ras, rtol=0, atol=1e-4):
                 node.SetNthControlPointPosition(number, *ras)
+    elif isinstance(prompt, (Point, DrawnPrompt)):
+        raise TypeError(f"A {prompt.kind} is shown by no ROI and no line.")
     else:
-        raise TypeError(f"A {type(prompt).__name__} is shown by no ROI and no line.")
+        raise no_kind(prompt)
     node.SetAttribute(SLICE, describe(prompt, position))
     node.SetAttribute(RANGE, None if slice_range is None else "{} {}".format(*slice_range))
     return Shown(

@@ -28,6 +28,7 @@ from ..app.workspace import Settings
 from ..core.cleanups import Cleanup
 from ..core.errors import MedSAMError, SessionError, SeveralSeriesError
 from ..core.geometry import SliceAxis, VolumeGeometry
+from ..core.outlines import lasso_from_outline
 from ..core.prompts import (
     MaskPrompt,
     Prompt,
@@ -248,7 +249,10 @@ class WebSession:
             if kind == "lasso":
                 shown = ShownSlice(axis, index, 0.0, axis.name)
                 outline = self.geometry.slice_to_ras(_pairs(places, None, kind), index, axis)
-                editing.add_lasso(outline.tolist(), positive, shown)
+                editing.add_drawn(
+                    lambda geometry, place: lasso_from_outline(geometry, place, outline.tolist(), positive),
+                    shown,
+                )
             else:
                 editing.add_prompt(
                     _prompt(self.geometry, kind, SliceRef(axis, index), places, bool(positive))

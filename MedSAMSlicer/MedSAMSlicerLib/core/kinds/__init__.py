@@ -20,6 +20,7 @@ from .scribble import Scribble
 __all__ = [
     "KINDS",
     "Box",
+    "DrawnPrompt",
     "Lasso",
     "MaskPrompt",
     "PlacedPrompt",
@@ -29,6 +30,9 @@ __all__ = [
     "Scribble",
     "no_kind",
 ]
+
+DrawnPrompt = Scribble | Lasso | MaskPrompt
+"""What is drawn by hand pixel by pixel and so has no handles in the views."""
 
 # Union, since Python 3.10 is served and isinstance needs the members: Prompt.__args__.
 PlacedPrompt = Union[Point, Box, Scribble, RecistLine, Lasso]  # noqa: UP007

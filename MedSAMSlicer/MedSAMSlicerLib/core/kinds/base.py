@@ -61,6 +61,11 @@ class PromptKind(Protocol):
         ...
 
     @property
+    def marks_inside(self) -> bool:
+        """Return whether its places are voxels of the object, as those of a click or stroke on it."""
+        ...
+
+    @property
     def places(self) -> tuple[RAS, ...]:
         """Its places in RAS mm; none for a mask, which is of voxels."""
         ...

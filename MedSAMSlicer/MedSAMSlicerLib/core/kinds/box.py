@@ -24,6 +24,7 @@ class Box:
     kind: ClassVar[str] = "box"
     keys: ClassVar[str] = "corner opposite_corner"
     optional_keys: ClassVar[str] = "positive"
+    marks_inside: ClassVar[bool] = False
 
     slice: SliceRef
     corner: RAS

@@ -22,6 +22,7 @@ class Lasso:
     kind: ClassVar[str] = "lasso"
     keys: ClassVar[str] = "points_ras positive"
     optional_keys: ClassVar[str] = ""
+    marks_inside: ClassVar[bool] = False
 
     slice: SliceRef
     points_ras: tuple[RAS, ...]

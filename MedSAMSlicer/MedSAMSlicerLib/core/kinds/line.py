@@ -20,6 +20,7 @@ class RecistLine:
     kind: ClassVar[str] = "line"
     keys: ClassVar[str] = "start end"
     optional_keys: ClassVar[str] = ""
+    marks_inside: ClassVar[bool] = False
     has_extent: ClassVar[bool] = True
 
     slice: SliceRef

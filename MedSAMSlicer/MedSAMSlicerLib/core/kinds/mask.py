@@ -25,6 +25,7 @@ class MaskPrompt:
     kind: ClassVar[str] = "mask"
     keys: ClassVar[str] = "shape runs"
     optional_keys: ClassVar[str] = ""
+    marks_inside: ClassVar[bool] = False
     has_extent: ClassVar[bool] = True
 
     slice: SliceRef

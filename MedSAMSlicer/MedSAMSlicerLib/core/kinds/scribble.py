@@ -40,6 +40,11 @@ class Scribble:
         object.__setattr__(self, "round", whole(self.round, "round"))
 
     @property
+    def marks_inside(self) -> bool:
+        """See PromptKind."""
+        return self.positive
+
+    @property
     def places(self) -> tuple[RAS, ...]:
         """See PromptKind."""
         return self.points_ras
