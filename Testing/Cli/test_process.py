@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -49,6 +50,44 @@ def test_the_work_is_done_although_nobody_reads_warnings_and_output(
     assert "warning" in program(*words, out).err
     assert program(*words, tmp_path / "out.nii.gz", prelude=UNREAD).code == 0
     assert (tmp_path / "out.nii.gz").read_bytes() == out.read_bytes()
+
+
+@pytest.mark.parametrize("command", ["segment", "review", "propose"])
+def test_progress_is_lines_where_the_error_output_is_no_terminal(
+    program: Any,
+    ct_file: Path,
+    random_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    grid = (
+        "--points-per-side=10",
+        "--least-iou=0",
+        "--least-stability=0",
+        "--slice=6",
+        "--threads=1",
+        "--yes",
+    )
+    ball_mask = tmp_path / "ball.nii.gz"
+    sitk.WriteImage(sitk.ReadImage(str(ct_file)) > 80, str(ball_mask))
+    words, label = {
+        "segment": ((ct_file, *BOX, "-o", tmp_path / "out.nii.gz"), r"segmenting +\d+ %  slice \d+"),
+        "review": ((ct_file, f"--mask={ball_mask}", "--threads=1"), r"reviewing +\d+ %  slice \d+"),
+        "propose": (
+            (ct_file, *grid, f"--model={random_checkpoint}", "-o", tmp_path / "all.seg.nrrd"),
+            r"searching +\d+ %  clicks",
+        ),
+    }[command]
+    monkeypatch.setenv("MEDSAMSLICER_PROGRESS_SECONDS", "0.0001")
+    done = program(command, *words)
+    assert done.code == 0, done
+    lines = done.err.splitlines()
+    assert lines
+    assert all(re.match(label, line) for line in lines), lines
+    if command == "segment":
+        monkeypatch.delenv("MEDSAMSLICER_PROGRESS_SECONDS")
+        assert program(command, *words).err == "", "what is over in half a minute says nothing"
 
 
 def test_a_broken_pipe_between_processes_is_a_failure(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from MedSAMSlicerLib.cli.terminal import ProgressBar, duration
+from MedSAMSlicerLib.cli.terminal import PROGRESS_SECONDS, ProgressBar, duration
 
 
 class Terminal(io.StringIO):
@@ -50,14 +50,17 @@ def test_the_line_never_wraps(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(stream.getvalue().removeprefix("\r\x1b[K")) == 59
 
 
-def test_where_it_is_no_terminal_there_is_silence_or_a_line_now_and_then() -> None:
-    silent, stream, clock = io.StringIO(), io.StringIO(), Clock()
-    bar = ProgressBar("measuring", stream, lines_every_s=30, clock=clock)
-    for second in range(100):
+@pytest.mark.parametrize(
+    ("chosen", "seconds"), [(None, (30, 60, 90)), ("45", (45, 90)), ("0", ()), ("?", (30, 60, 90))]
+)
+def test_where_it_is_no_terminal_there_is_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, chosen: str | None, seconds: tuple[int, ...]
+) -> None:
+    if chosen is not None:
+        monkeypatch.setenv(PROGRESS_SECONDS, chosen)
+    stream, clock = io.StringIO(), Clock()
+    bar = ProgressBar("measuring", stream, clock=clock)
+    for second in range(101):
         clock.now = float(second)
-        ProgressBar("measuring", silent, clock=clock).update(second, 100, "case")
         bar.update(second, 100, f"case {second}", left=7.0)
-    assert silent.getvalue() == ""
-    assert stream.getvalue().splitlines() == [
-        f"measuring {second} %  case {second}  7.0 s left" for second in (0, 30, 60, 90)
-    ]
+    assert stream.getvalue().splitlines() == [f"measuring {at} %  case {at}  7.0 s left" for at in seconds]

@@ -190,8 +190,13 @@ def _found(arguments: argparse.Namespace, segmenter: VolumeSegmenter) -> list[Pr
         crop_layers=arguments.crop_layers,
         smallest_region=arguments.smallest_region,
     )
-    with ProgressBar("searching"):
-        found = segmenter.propose(arguments.slice, SliceAxis.parse(arguments.axis), settings)
+    with ProgressBar("searching") as bar:
+        found = segmenter.propose(
+            arguments.slice,
+            SliceAxis.parse(arguments.axis),
+            settings,
+            progress=lambda done, total: bar.update(done, total, "clicks"),
+        )
     return [proposal for proposal in new_objects(found, []) if proposal.area][: arguments.most]
 
 
@@ -289,7 +294,7 @@ def _found_by_text(
         least_stability=arguments.least_stability,
     )
     model = _text_model(arguments.text_model)
-    with ProgressBar("searching"):
+    with ProgressBar("searching") as bar:
         found = find_by_text(
             segmenter,
             model,
@@ -297,6 +302,7 @@ def _found_by_text(
             arguments.slice,
             SliceAxis.parse(arguments.axis),
             settings=settings,
+            progress=lambda done, total: bar.update(done, total, "clicks"),
         )[: arguments.most]
     names: list[str] = []
     for each in found:

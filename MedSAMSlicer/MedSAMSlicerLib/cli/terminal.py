@@ -1,7 +1,8 @@
-"""Progress, remarks and questions on a terminal; silence in a pipe."""
+"""Progress, remarks and questions on a terminal; in a pipe or a file a line of progress now and then."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -13,17 +14,21 @@ from ..models.registry import Confirm, Question
 UNTRIED_DEVICES = "cuda and mps were not run in this project's tests so far"
 _WIDTH = 28
 _EVERY_S = 0.1
+_LINES_EVERY_S = 30.0
+PROGRESS_SECONDS = "MEDSAMSLICER_PROGRESS_SECONDS"
+"""Variable of the environment: seconds between two lines where the error output is no terminal, 0 = no line."""
 
 
 class ProgressBar:
-    """One line on the error output that is rewritten; where that is not a terminal, nothing or now and then a line.
+    """One line on the error output that is rewritten; where that is not a terminal, now and then a line.
 
-    Use as a context manager, so that the line is cleared whatever happens.
+    Use as a context manager, so that the line is cleared whatever happens. Elsewhere the first line comes after as many
+    seconds as there are between two.
 
     Args:
         label: what is going on.
         stream: None = the error output.
-        lines_every_s: seconds between two lines where it is not a terminal; None = silence there.
+        lines_every_s: seconds between two lines where it is not a terminal; None = as the environment says, else 30.
         clock: seconds.
     """
 
@@ -37,9 +42,12 @@ class ProgressBar:
         self._label, self._clock = label, clock
         self._stream = sys.stderr if stream is None else stream
         self._rewrites = self._stream.isatty()
-        self._every_s = _EVERY_S if self._rewrites else lines_every_s
         self._start = clock()
         self._last: float | None = None
+        self._every_s: float | None = _EVERY_S
+        if not self._rewrites:
+            self._every_s = _seconds_between_lines() if lines_every_s is None else lines_every_s
+            self._last = self._start
 
     def __enter__(self) -> ProgressBar:
         return self
@@ -78,6 +86,15 @@ class ProgressBar:
             columns = shutil.get_terminal_size().columns
             self._stream.write(f"\r\x1b[K{f'{self._label} {line}'[: columns - 1]}")
         self._stream.flush()
+
+
+def _seconds_between_lines() -> float | None:
+    """Where the error output is no terminal; None = no line at all."""
+    try:
+        chosen = float(os.environ.get(PROGRESS_SECONDS, _LINES_EVERY_S))
+    except ValueError:
+        chosen = _LINES_EVERY_S
+    return chosen if chosen > 0 else None
 
 
 def duration(seconds: float) -> str:

@@ -223,8 +223,10 @@ def _suggestions(
 
     if arguments.suggest is None:
         return None
-    with ProgressBar("searching"):
-        found = video.suggest(arguments.suggest, result)
+    with ProgressBar("searching") as bar:
+        found = video.suggest(
+            arguments.suggest, result, progress=lambda done, total: bar.update(done, total, "clicks")
+        )
     if not found:
         warn(
             f"Nothing that no object covers was found on frame {arguments.suggest}; networks trained on whole "

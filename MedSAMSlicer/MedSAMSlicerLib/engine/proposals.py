@@ -156,18 +156,34 @@ class Proposer:
         self._device = next(model.parameters()).device
 
     @torch.inference_mode()
-    def find(self, image: Image, pause: Callable[[], object] | None = None) -> list[Proposal]:
+    def find(
+        self,
+        image: Image,
+        pause: Callable[[], object] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Proposal]:
         """All masks on a slice, in the order in which the published generators give them.
 
         Args:
             image: (rows, columns) gray or (rows, columns, 3) in color, uint8.
             pause: called between batches of clicks; may raise to give up.
+            progress: called with the clicks so far and in all.
         """
         shape = image.shape[:2]
         parts = list(crop_boxes(shape, self.settings.crop_layers, self.settings.crop_overlap_ratio))
         found: list[tuple[_Found, int]] = []
+        total, done = sum(self._points_in(layer) ** 2 for _part, layer in parts), 0
+
+        def between(clicks: int) -> None:
+            nonlocal done
+            if pause is not None:
+                pause()
+            if progress is not None:
+                progress(done, total)
+            done += clicks
+
         for number, (part, layer) in enumerate(parts):
-            found.append((self._in_part(image, part, layer, pause or _never), number))
+            found.append((self._in_part(image, part, layer, between), number))
         proposals = [
             Proposal(
                 mask,
@@ -186,19 +202,23 @@ class Proposer:
             proposals = [proposals[n] for n in suppressed(boxes, smaller_first, self.settings.crop_overlap)]
         return self._cleaned(proposals) if self.settings.smallest_region else proposals
 
+    def _points_in(self, layer: int) -> int:
+        """Clicks along a side of a part of a layer."""
+        return int(self.settings.points_per_side // self.settings.crop_points_divisor**layer)
+
     def _in_part(
-        self, image: Image, part: tuple[int, int, int, int], layer: int, pause: Callable[[], object]
+        self, image: Image, part: tuple[int, int, int, int], layer: int, between: Callable[[int], object]
     ) -> _Found:
         left, top, right, bottom = part
         piece = image[top:bottom, left:right]
         frame, shown = framed(piece, self.model)
         features = self._encode(frame.to(self._device))
         settings = self.settings
-        grid = point_grid(settings.points_per_side // settings.crop_points_divisor**layer)
+        grid = point_grid(self._points_in(layer))
         points = grid * torch.tensor([right - left, bottom - top], dtype=torch.float64)
         found: list[_Found] = []
         for some in points.split(settings.points_at_once):
-            pause()
+            between(len(some))
             found.append(self._of_points(some, features, shown, part, image.shape[:2]))
         together = _Found(
             [mask for each in found for mask in each.masks],
@@ -458,7 +478,3 @@ def _xyxy(bounds: tuple[float, float, float, float]) -> tuple[float, float, floa
 def _part_xywh(part: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     left, top, right, bottom = part
     return left, top, right - left, bottom - top
-
-
-def _never() -> None:
-    pass

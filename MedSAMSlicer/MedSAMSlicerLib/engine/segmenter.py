@@ -13,7 +13,7 @@ for event in live.update(corrected): ...     # only what the correction changes
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -191,6 +191,7 @@ class VolumeSegmenter:
         axis: SliceAxis = SliceAxis.K,
         settings: ProposalSettings | None = None,
         cancel: Cancel | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> list[Proposal]:
         """Everything that the network finds on a slice without a prompt; see :mod:`.proposals`.
 
@@ -198,6 +199,7 @@ class VolumeSegmenter:
             index, axis: the slice.
             settings: how it is searched.
             cancel: returns True once the user wants to stop.
+            progress: called with the clicks so far and in all.
 
         Raises:
             PromptError: If there is no such slice, or the network was trained with boxes alone.
@@ -210,7 +212,7 @@ class VolumeSegmenter:
             )
         proposer = Proposer(self.model, settings, encoder_of(self.model, self.precision))
         with self.settings():
-            return proposer.find(self.frame(index, axis), lambda: stop_if(cancel))
+            return proposer.find(self.frame(index, axis), lambda: stop_if(cancel), progress)
 
     # ------------------------------------------------------------------------------------------------- step by step
 

@@ -7,7 +7,7 @@ words; what they find is a candidate to look at.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -75,6 +75,7 @@ def find_by_text(
     least_score: float = 0.2,
     settings: ProposalSettings | None = None,
     cancel: Cancel | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Named]:
     """What words name on a slice, the most certain first.
 
@@ -86,6 +87,7 @@ def find_by_text(
         least_score: of a box, or of a mask and its word.
         settings: how the slice is searched for a ranker.
         cancel: returns True once the user wants to stop.
+        progress: called with the clicks of a ranker's search so far and in all.
 
     Raises:
         MedSAMError: If there are no words, or the model is neither detector nor ranker.
@@ -96,7 +98,7 @@ def find_by_text(
     image = segmenter.frame(index, axis)
     colored = image if image.ndim == 3 else np.repeat(image[..., np.newaxis], 3, axis=-1)
     if isinstance(model, TextRanker):
-        proposals = segmenter.propose(index, axis, settings, cancel)
+        proposals = segmenter.propose(index, axis, settings, cancel, progress)
         if not proposals:
             return []
         table = model.scores(colored, [proposal.mask for proposal in proposals], words)

@@ -13,7 +13,7 @@ An object is computed from its own prompts only, so adding or removing one never
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -223,13 +223,14 @@ class VideoSegmenter:
         result: VideoResult | None = None,
         settings: ProposalSettings | None = None,
         cancel: Cancel | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> list[Proposal]:
         """What the network finds on a frame and no object covers yet, the most certain first; see :mod:`.proposals`.
 
         Raises:
             PromptError: If there is no such frame, or the network was trained with boxes alone.
         """
-        found = self.segmenter.propose(frame, SliceAxis.K, settings, cancel)
+        found = self.segmenter.propose(frame, SliceAxis.K, settings, cancel, progress)
         tracked = [] if result is None else [*result.masks(frame).values()]
         return new_objects([proposal for proposal in found if proposal.area], tracked)
 

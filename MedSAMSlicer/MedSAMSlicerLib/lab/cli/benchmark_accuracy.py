@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 FOLDERS = {"accuracy": "accuracy", "effort": "effort"}
 """Where results go unless --out says so; by what is measured."""
 
-_LINE_EVERY_S = 30.0  # where the error output is no terminal
 _SUITES = (
     *("standard", "prompts", "pipelines", "effort", "key-slices", "cvpr25", "radioactive", "medsam2-44"),
     "sam2-study",
@@ -247,7 +246,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not specs:
         raise UsageError("there is nothing to measure")
     try:
-        with ProgressBar("measuring", lines_every_s=_LINE_EVERY_S) as bar:
+        with ProgressBar("measuring") as bar:
             executor = _executor(arguments, threads)
             report = run_accuracy_benchmark(benchmark, specs, lambda where: _show(bar, where), executor)
     except KeyboardInterrupt:

@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         "base_sha256": file.sha256,
         "training_data": "generated volumes" if data is None else "labeled volumes of the user's",
     }
-    with reserved(args.out), ProgressBar("distilling", lines_every_s=30) as bar:
+    with reserved(args.out), ProgressBar("distilling") as bar:
         found = distil(settings, teacher, provenance, bar.update)
     sys.stdout.write(json.dumps(described(found)) + "\n")
     return 0

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     )
     file = Registry.from_environment().open(args.checkpoint or BUNDLED_ID, confirmation(args.yes), loads)
     model = load_named(file.path, file.checkpoint.config)
-    with reserved(args.out), ProgressBar("training", lines_every_s=30) as bar:
+    with reserved(args.out), ProgressBar("training") as bar:
         scores = train_head(settings, model, lambda done, total: bar.update(done, total, f"step {done}"))
     sys.stdout.write(json.dumps({name: round(value, 4) for name, value in scores.items()}) + "\n")
     return 0
