@@ -196,14 +196,12 @@ def test_new_mask_stops_at_a_visible_neighbor_and_export_asks_where_voxels_belon
     user.box(low, high)
     assert (user.mask() & theirs)[index].any()
     user.host.dialogs.answer(False)
-    user.ui.exportSection.collapsed = False
-    user.host.process_events(0.1)
-    user.press("exportNiftiButton")
+    user.choose("exportButton", "NIfTI")
     user.settled()
     assert "of neighbor also in" in user.host.dialogs.shown[-1].text
     path = tmp_path / "out.nii.gz"
     user.host.dialogs.answer(True, str(path))
-    user.press("exportNiftiButton")
+    user.choose("exportButton", "NIfTI")
     user.settled()
     assert path.exists()
     assert len(user.host.dialogs.shown) == 3

@@ -73,14 +73,11 @@ def test_lesion_that_the_ct_does_not_show_is_segmented_saved_and_found_again(
     found = user.mask()
     assert dice(found, user.truth[LESION]) > 0.7
     user.picture("more-volumes")
-    user.ui.exportSection.collapsed = False
-    user.host.process_events(0.1)
     user.host.dialogs.answer(str(tmp_path / "prompts.json"))
-    user.press("savePromptsButton")
+    user.choose("exportButton", "Prompts")
     user.settled()
     user.host.dialogs.shown.clear()
     assert "They do not hold PET, MR: name these with --channel" in user.message
-    user.ui.exportSection.collapsed = True
     user.host.save_scene(tmp_path / "patient.mrb")
     user.host.load_scene(tmp_path / "patient.mrb")
     user.until(lambda: user.controller.inputs.volume_node is not None)

@@ -236,7 +236,7 @@ def test_saved_prompts_give_the_same_mask_on_the_command_line(
     user.point((float(i), float(j), float(index + 3)), positive=False)
     user.propagate()
     user.host.dialogs.answer(str(prompts))
-    user.press("savePromptsButton")
+    user.choose("exportButton", "Prompts")
     user.settled()
     user.host.dialogs.shown.clear()
     written = json.loads(prompts.read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtCore, QtGui, QtWidgets
 
 Mask = npt.NDArray[np.bool_]
 PATIENCE = 180.0
@@ -150,6 +150,26 @@ class User:
         assert widget.isVisible(), f"{name} is hidden"
         self.host._mouse.click(widget, QtCore.QPoint(8, QtWidgets.QWidget.height(widget) // 2), "left", "")
 
+    def choose(self, name: str, entry: str) -> None:
+        """Click a button of the panel that has a menu, then the entry that begins so."""
+        application, timer = QtWidgets.QApplication, QtCore.QTimer()
+
+        def click() -> None:
+            menu = application.activePopupWidget()
+            if not isinstance(menu, QtWidgets.QMenu):
+                return
+            timer.stop()
+            [action] = [each for each in menu.actions() if QtGui.QAction.text(each).startswith(entry)]
+            assert QtGui.QAction.isEnabled(action), QtGui.QAction.toolTip(action)
+            place = QtWidgets.QMenu.actionGeometry(menu, action).center()
+            self.host._mouse.click(menu, place, "left", "")
+
+        timer.timeout.connect(click)
+        timer.start(20)
+        self.press(name)
+        self.until(lambda: not timer.isActive(), 20)
+        self.host.process_events(0.05)
+
     def point(self, place: tuple[float, float, float], positive: bool = True, view: str = "Red") -> None:
         """Click a point at a voxel (i, j, k); the tool is put down again."""
         name = "positiveButton" if positive else "negativeButton"
@@ -233,6 +253,11 @@ class Counted:
     def press(self, name: str) -> None:
         self.actions += 1
         self.user.press(name)
+
+    def choose(self, name: str, entry: str) -> None:
+        """Click a button, then an entry of its menu."""
+        self.actions += 2
+        self.user.choose(name, entry)
 
 
 def actions_in_tutorial(task: str) -> int:

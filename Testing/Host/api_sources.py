@@ -44,6 +44,7 @@ _KNOWN = {
     ".registerCustomSampleDataSource": _SAMPLES,
     ".className": "PythonQt, src/PythonQtInstanceWrapper.cpp",
     ".scriptedEffect": _EFFECTS,
+    ".scalarSelector": "Slicer, Modules/Scripted/SegmentStatistics/SegmentStatistics.py",
     "slicer.qSlicerSegmentEditorAbstractEffect": _EFFECT_HEADER,
     ".saveStateForUndo": f"qSlicerSegmentEditorAbstractEffect: {_EFFECT_HEADER}",
     ".setPythonSource": f"qSlicerSegmentEditorScriptedEffect: {_EFFECT_HEADER.replace('Abstract', 'Scripted')}",
@@ -68,6 +69,7 @@ _MEANT = {
     ".GetNumberOfScalarComponents": "vtkImageData", ".GetDimensions": "vtkImageData", ".GetMTime": "vtkObject",
     ".Modified": "vtkObject", ".DeepCopy": "vtkOrientedImageData", ".EndModify": "vtkMRMLNode",
     ".autoRepeat": "QShortcut", ".RemoveSegment": "vtkSegmentation", ".setText": "QLabel", ".setValue": "QProgressBar",
+    ".GetScalarRange": "vtkImageData", ".setMenu": "QPushButton", ".addAction": "QMenu",
 }  # fmt: skip
 _PREFERRED = """vtkMRMLSegmentationNode vtkSegmentation vtkSegment vtkMRMLMarkupsNode vtkMRMLMarkupsROINode
 vtkMRMLMarkupsDisplayNode vtkMRMLSegmentationDisplayNode vtkMRMLScalarVolumeNode vtkMRMLScalarVolumeDisplayNode
@@ -78,6 +80,7 @@ vtkMRMLScene vtkSlicerSegmentationsModuleLogic vtkOrientedImageData vtkSlicerMar
 vtkMRMLApplicationLogic vtkMatrix4x4 vtkImageData vtkDataSet vtkDataSetAttributes vtkDataArray vtkAbstractArray
 vtkObject vtkObjectBase""".split()  # noqa: SIM905
 _WIDGETS = """qMRMLSegmentsTableView qMRMLSegmentEditorWidget qMRMLNodeComboBox qMRMLSliceWidget
+qMRMLSegmentationShow3DButton
 qMRMLSliceControllerWidget qMRMLSliceView qMRMLThreeDWidget qMRMLLayoutManager qMRMLWidget qSlicerScriptedLoadableModule
 qSlicerSegmentEditorAbstractEffect qSlicerAbstractModuleWidget qSlicerApplication qSlicerCoreApplication
 qSlicerModuleManager ctkRangeWidget
@@ -88,7 +91,8 @@ QTreeWidget
 QTreeView QTreeWidgetItem QProgressBar QDialog QPainter QPixmap QShortcut QSettings QObject QGroupBox
 QScrollArea QAbstractSpinBox QDoubleSpinBox QCheckBox QColor QEvent QMouseEvent QKeyEvent QIcon QImage QSize QToolButton
 QHeaderView QAbstractItemView QLineEdit QFileDialog QMessageBox QApplication QGuiApplication
-QCoreApplication QKeySequence QStatusBar QMainWindow QFrame QDialogButtonBox QTextEdit""".split()  # noqa: SIM905
+QCoreApplication QKeySequence QStatusBar QMainWindow QFrame QDialogButtonBox QTextEdit
+QMenu QAction QStackedWidget""".split()  # noqa: SIM905
 _GROUPS = {
     "Python in Slicer": ("slicer.", "PyTorchUtils", "SampleData"),
     "The scene: classes, constants and events": ("slicer.vtk", "vtk."),

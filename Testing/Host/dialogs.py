@@ -94,7 +94,8 @@ def uninstall() -> None:
     facade.run_modal = None
 
 
-def _ask(kind: str, title: str, text: str, real: Callable[[], Any]) -> Any:
+def ask(kind: str, title: str, text: str, real: Callable[[], Any]) -> Any:
+    """What a dialog answers that is not a QDialog of Python's making; see `Dialogs.ask`."""
     if not _current:
         raise UnansweredDialogError(f"No SlicerHost is there to show {kind}: {title} {text}")
     return _current[0].ask(kind, title, text, real)
@@ -108,19 +109,19 @@ class QFileDialog(facade_of(QtWidgets.QFileDialog)):  # type: ignore[misc]
     def getOpenFileName(parent: Any = None, caption: str = "", folder: str = "", filter: str = "") -> str:
         """A file to read."""
         real = lambda: QtWidgets.QFileDialog.getOpenFileName(parent, caption, folder, filter)[0]  # noqa: E731
-        return _ask("QFileDialog.getOpenFileName", caption, folder, real)
+        return ask("QFileDialog.getOpenFileName", caption, folder, real)
 
     @staticmethod
     def getSaveFileName(parent: Any = None, caption: str = "", folder: str = "", filter: str = "") -> str:
         """A file to write."""
         real = lambda: QtWidgets.QFileDialog.getSaveFileName(parent, caption, folder, filter)[0]  # noqa: E731
-        return _ask("QFileDialog.getSaveFileName", caption, folder, real)
+        return ask("QFileDialog.getSaveFileName", caption, folder, real)
 
     @staticmethod
     def getExistingDirectory(parent: Any = None, caption: str = "", folder: str = "") -> str:
         """A folder."""
         real = lambda: QtWidgets.QFileDialog.getExistingDirectory(parent, caption, folder)  # noqa: E731
-        return _ask("QFileDialog.getExistingDirectory", caption, folder, real)
+        return ask("QFileDialog.getExistingDirectory", caption, folder, real)
 
 
 @stand_in
@@ -131,7 +132,7 @@ class QInputDialog(facade_of(QtWidgets.QInputDialog)):  # type: ignore[misc]
     def getText(parent: Any, title: str, label: str, mode: Any = None, text: str = "") -> str:
         """A line of text, "" when the user cancels."""
         echo = QtWidgets.QLineEdit.EchoMode.Normal
-        return _ask(
+        return ask(
             "QInputDialog.getText",
             title,
             label,

@@ -247,8 +247,10 @@ class qMRMLNodeComboBox(qt.QWidget):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _on_node_removed(self, caller: Any, event: str, node: Any = None) -> None:
-        if node is not None and node.GetID() == self._current:
-            self.nodeAboutToBeRemoved(node)
+        if node is None or not self._offers(node):
+            return
+        self.nodeAboutToBeRemoved(node)
+        if node.GetID() == self._current:
             others = [other.GetID() for other in self._offered_nodes() if other is not node]
             self._choose("" if self.noneEnabled or not others else others[0])
 

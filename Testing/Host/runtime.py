@@ -17,12 +17,13 @@ import slicer
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
 
-from . import editor_effects, packages, qmrml_widgets, scripted_module
+from . import dialogs, editor_effects, packages, qmrml_widgets, scripted_module
 from .ctk_widgets import ctk
 from .facade import qt
 from .mrml import Application
 from .segment_editor import qMRMLSegmentEditorWidget
 from .segments_table import qMRMLSegmentsTableView
+from .show_3d_button import qMRMLSegmentationShow3DButton
 from .stand_ins import stand_in
 
 
@@ -90,6 +91,19 @@ class qSlicerLayoutManager(qt.QObject):
 
 
 @stand_in
+class qSlicerIOManager(qt.QObject):
+    """qSlicerIOManager.h: the dialogs that load; a test answers with whatever loads what the user would have chosen."""
+
+    def openAddDataDialog(self) -> bool:
+        """Slot: File > Add Data."""
+        return bool(dialogs.ask("qSlicerIOManager.openAddDataDialog", "Add Data", "", _no_dialog))
+
+
+def _no_dialog() -> bool:
+    raise RuntimeError("SlicerHost has no dialog Add Data: load with host.load_volume")
+
+
+@stand_in
 class qSlicerApplication(qt.QObject):
     """qSlicerApplication.h and qSlicerCoreApplication.h; the QApplication itself stands behind it."""
 
@@ -102,6 +116,7 @@ class qSlicerApplication(qt.QObject):
         self._application, self._settings = application, settings
         self._manager = qSlicerModuleManager()
         self._layouts: Any = None
+        self._io = qSlicerIOManager()
         self._paused = self._restarts = 0
 
     applicationName = Property(str, lambda self: "Slicer")
@@ -127,6 +142,12 @@ class qSlicerApplication(qt.QObject):
     def moduleManager(self) -> Any:
         """Q_INVOKABLE."""
         return self._manager
+
+    def coreIOManager(self) -> Any:
+        """Q_INVOKABLE."""
+        return self._io
+
+    ioManager = coreIOManager
 
     def layoutManager(self) -> Any:
         """Q_INVOKABLE: None where there is no main window."""
@@ -215,6 +236,7 @@ class Runtime:
             "qSlicerSegmentEditorAbstractEffect": editor_effects.qSlicerSegmentEditorAbstractEffect,
             "qSlicerSegmentEditorEffectFactory": editor_effects.qSlicerSegmentEditorEffectFactory,
             "qMRMLSegmentsTableView": qMRMLSegmentsTableView,
+            "qMRMLSegmentationShow3DButton": qMRMLSegmentationShow3DButton,
             **qmrml_widgets.WIDGETS,
         }
         self._imports: dict[str, Any] = {"qt": qt, "ctk": ctk}
@@ -240,7 +262,8 @@ class Runtime:
             setattr(slicer, name, module)
             spec.loader.exec_module(module)
         editor_effects.use_own_base_class()
-        scripted_module.load_module(Path(__file__).parent / "slicer_modules" / "SegmentEditor.py")
+        for name in ("SegmentEditor", "SegmentStatistics"):
+            scripted_module.load_module(Path(__file__).parent / "slicer_modules" / f"{name}.py")
 
     def uninstall(self) -> None:
         """Leave everything as it was."""

@@ -303,12 +303,9 @@ def everything(camera: Photographer, key: int) -> None:
     camera.aim(place, middle=(i, j, k))
     camera.aim_3d()
     camera.take("four-up")
-    camera.ui.exportSection.collapsed = False
-    camera.host.process_events(0.1)
     camera.write("panel", camera.host.picture(camera.host.window._panel.widget()))
     camera.unfold("segmentsSection")
     camera.aim(place, {"Red": 170.0}, middle=(i, place[1] - 10, k))
-    camera.ui.exportSection.collapsed = True
     camera.take("segments", "red")
 
 

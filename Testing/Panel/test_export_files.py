@@ -194,5 +194,8 @@ def test_panel_asks_the_dicom_database_once_for_a_volume(host, monkeypatch, tmp_
     for number in range(3):
         widget.controller.inputs.add_segment(f"segment {number}")
         host.process_events(0.05)
-    assert host.wait_until(lambda: widget.ui.exportDicomButton.enabled, 10)
+    node, (first, *_others) = widget.controller.inputs.segmentation_node, widget.controller.inputs.segment_ids
+    slicer.util.updateSegmentBinaryLabelmapFromArray(np.ones((4, 8, 8), np.uint8), node, first, volume)
+    entry = next(each for each in widget.ui.exportButton.menu().actions() if each.text.startswith("DICOM"))
+    assert host.wait_until(lambda: entry.enabled, 10), entry.toolTip
     assert len(asked) == 1

@@ -18,7 +18,7 @@ TOUCHABLE = {"QPushButton", "QToolButton", "QCheckBox", "QComboBox", "ctkRangeWi
 
 def test_an_empty_scene_asks_for_a_volume_and_every_disabled_widget_says_why(host):
     widget = host.open_module()
-    assert widget.ui.messageLabel.text == "Pick a volume."
+    assert widget.ui.messageLabel.text == "Load a CT or MR volume, or try the module on the sample."
     tips = {
         w.get("name"): w.findtext("property[@name='toolTip']/string")
         for w in ElementTree.parse(RESOURCES / "UI" / "MedSAMSlicer.ui").iter("widget")
@@ -200,23 +200,30 @@ def test_the_second_network_can_be_used_or_left_out_and_that_is_remembered(host,
     assert not ui.propagateButton.enabled, "all is computed"
 
 
+def entries(ui):
+    """The entries of the menu of Export by the first word of their texts."""
+    return {each.text.split()[0]: each for each in ui.exportButton.menu().actions() if each.text}
+
+
 def test_files_are_exported_where_the_user_says(host, opened, tmp_path):
-    click_and_see(host, opened)
     ui = opened.ui
-    ui.exportSection.collapsed = False
-    host.process_events(0.1)
-    for button, name in (
-        (ui.exportSegButton, "ball.seg.nrrd"),
-        (ui.exportNiftiButton, "ball.nii.gz"),
-        (ui.savePromptsButton, "ball.json"),
+    assert not ui.exportButton.enabled
+    assert ui.exportButton.toolTip.endswith("There is no mask yet: give a prompt first.")
+    click_and_see(host, opened)
+    assert ui.exportButton.enabled
+    for word, name in (
+        ("Segmentation", "ball.seg.nrrd"),
+        ("NIfTI", "ball.nii.gz"),
+        ("Prompts", "ball.json"),
     ):
         host.dialogs.answer(str(tmp_path / name))
-        button.click()
+        entries(ui)[word].trigger()
         host.process_events(0.1)
         assert str(tmp_path) in ui.messageLabel.text
         assert (tmp_path / name).stat().st_size > 100
-    assert not ui.exportDicomButton.enabled
-    assert "DICOM database" in ui.exportDicomButton.toolTip
+    dicom = entries(ui)["DICOM"]
+    assert not dicom.enabled
+    assert "DICOM database" in dicom.toolTip
     host.dialogs.answer(str(tmp_path / "ball.json"))
     ui.loadPromptsButton.click()
     assert host.wait_until(lambda: len(opened.controller.inputs.segment_ids) == 2, 120)
@@ -227,6 +234,12 @@ def test_files_are_exported_where_the_user_says(host, opened, tmp_path):
     ui.loadPromptsButton.click()
     host.process_events(0.1)
     assert ui.messageLabel.text.endswith("gone.json does not exist.")
+
+
+def test_undone_prompt_leaves_nothing_to_export(host, opened):
+    click_and_see(host, opened)
+    opened.controller.history.undo()
+    assert host.wait_until(lambda: not opened.ui.exportButton.enabled, 10)
 
 
 def test_what_was_told_goes_with_the_next_step_of_the_user(host, opened):
@@ -310,7 +323,7 @@ def test_colors_in_the_views_are_refused_with_a_sentence(host):
 def test_exporting_without_a_name_writes_nothing(host, opened, tmp_path):
     click_and_see(host, opened)
     host.dialogs.answer("")
-    opened.ui.exportSegButton.click()
+    entries(opened.ui)["Segmentation"].trigger()
     assert list(tmp_path.glob("*.nrrd")) == []
 
 

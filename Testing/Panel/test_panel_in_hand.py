@@ -108,7 +108,7 @@ def test_every_step_is_in_sight_on_a_small_screen_and_nothing_moves_while_it_run
     click_and_see(host, opened)
     host.process_events(0.1)
     steps = [ui.propagateButton, ui.undoButton, ui.redoButton, ui.boxButton, ui.currentMaskButton]
-    steps += [ui.acceptAllButton, ui.changesButton, ui.reachBox, ui.surfaceButton, ui.exportSection]
+    steps += [ui.acceptAllButton, ui.changesButton, ui.reachBox, ui.surfaceButton, ui.exportButton]
     visible = QtWidgets.QWidget.rect(panel.viewport())
     hidden = [step.objectName for step in steps if not visible.contains(shown_at(panel, step))]
     assert hidden == []

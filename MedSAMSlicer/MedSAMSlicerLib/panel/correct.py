@@ -25,7 +25,7 @@ _BUTTONS = (
 )
 
 
-_ROOM = 15
+_ROOM = 10
 """Letters of a step that its button has room for; its tooltip says all."""
 
 _KEPT = (SliceMark.ACCEPTED, SliceMark.EDITED)

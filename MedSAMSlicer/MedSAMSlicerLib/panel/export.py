@@ -1,9 +1,10 @@
-"""Export: segmentation, NIfTI, DICOM SEG, and prompts both ways."""
+"""Export: segmentation, NIfTI, DICOM SEG and prompts; and prompts that were saved."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import qt
 import slicer
@@ -11,7 +12,13 @@ from slicer.i18n import tr as _
 
 from ..app.segment_facts import SharedVoxels
 from ..app.state import Action, Message, Topic
-from ..scene.export_files import export_dicom, export_nifti, export_segmentation, is_from_dicom
+from ..scene.export_files import (
+    export_dicom,
+    export_nifti,
+    export_segmentation,
+    has_voxels,
+    is_from_dicom,
+)
 from .context import Context
 from .install import ensure_dicom_packages
 
@@ -21,7 +28,7 @@ _MOST_PAIRS = 4
 
 
 class ExportSection:
-    """The section."""
+    """The button "Export" with its menu, and the one that loads prompts."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -29,23 +36,54 @@ class ExportSection:
             None,
             False,
         )  # instances of the volume, and whether they are there
-        for name, icon, slot in (
-            ("exportSegButton", "Export", self.export_segmentation),
-            ("exportNiftiButton", "Export", self.export_nifti),
-            ("exportDicomButton", "Export", self.export_dicom),
-            ("savePromptsButton", "Export", self.save_prompts),
-            ("loadPromptsButton", "Import", self.load_prompts),
+        self._filled = False  # whether there was a voxel to export when that was looked at last
+        button = context.dress("exportButton", "Export")
+        self._menu = qt.QMenu(button)
+        self._menu.setToolTipsVisible(True)
+        self._entries: dict[str, tuple[Any, str]] = {}
+        for name, text, tip, slot in (
+            (
+                "segmentation",
+                _("Segmentation (.seg.nrrd)..."),
+                _("With names, colors and overlaps; opens in Slicer"),
+                self.export_segmentation,
+            ),
+            (
+                "nifti",
+                _("NIfTI label map (.nii.gz)..."),
+                _("On the voxels of the volume, labels in the order of the table"),
+                self.export_nifti,
+            ),
+            (
+                "dicom",
+                _("DICOM SEG (.dcm)..."),
+                _("A DICOM segmentation of the series that the volume came from"),
+                self.export_dicom,
+            ),
+            (
+                "prompts",
+                _("Prompts (.json)..."),
+                _("Prompts and settings: they repeat the same masks on the same volume"),
+                self.save_prompts,
+            ),
         ):
-            context.dress(name, icon).connect("clicked()", slot)
+            if name == "prompts":
+                self._menu.addSeparator()
+            entry = qt.QAction(text, self._menu)
+            self._menu.addAction(entry)
+            entry.toolTip = tip
+            entry.connect("triggered()", slot)
+            self._entries[name] = entry, tip
+        button.setMenu(self._menu)
+        context.dress("loadPromptsButton", "Import").connect("clicked()", self.load_prompts)
 
     def refresh(self, topics: frozenset[Topic]) -> None:
         """See Section."""
         controller = self._context.controller
-        none = None if controller.inputs.segment_ids else _("There is no segment yet.")
-        for name in ("exportSegButton", "exportNiftiButton"):
-            self._context.allow_unless(name, none)
-        self._context.allow("savePromptsButton", Action.EXPORT_PROMPTS)
-        self._context.allow("loadPromptsButton", Action.IMPORT_PROMPTS)
+        node = controller.inputs.segmentation_node
+        if topics & {Topic.INPUTS, Topic.SEGMENTS, Topic.MASKS, Topic.RUN} and not controller.runs.busy:
+            self._filled = node is not None and has_voxels(node)
+        empty = None if self._filled else _("There is no mask yet: give a prompt first.")
         if topics & {Topic.INPUTS, Topic.SEGMENTS}:
             volume = controller.inputs.volume_node
             came = volume.GetAttribute("DICOM.instanceUIDs") if volume is not None else None
@@ -53,8 +91,19 @@ class ExportSection:
                 came != self._came[0]
             ):  # asked once: each instance is a query of the database and a look at the disk
                 self._came = came, bool(came) and is_from_dicom(volume)
-            found = None if self._came[1] else _("The volume was not loaded from Slicer's DICOM database.")
-            self._context.allow_unless("exportDicomButton", none or found)
+        found = None if self._came[1] else _("The volume was not loaded from Slicer's DICOM database.")
+        reasons = {
+            "segmentation": empty,
+            "nifti": empty,
+            "dicom": empty or found,
+            "prompts": controller.reason(Action.EXPORT_PROMPTS),
+        }
+        for name, reason in reasons.items():
+            entry, tip = self._entries[name]
+            entry.enabled = reason is None
+            entry.toolTip = tip if reason is None else f"{tip}\n\n{reason}"
+        self._context.allow_unless("exportButton", None if None in reasons.values() else empty)
+        self._context.allow("loadPromptsButton", Action.IMPORT_PROMPTS)
 
     def close(self) -> None:
         """See Section."""

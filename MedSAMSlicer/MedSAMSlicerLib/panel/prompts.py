@@ -67,7 +67,6 @@ class PromptsSection:
         ui.scribblePositive.connect("toggled(bool)", self._scribbler.set_positive)
         ui.scribblePositive.connect("toggled(bool)", self._lasso.set_positive)
         ui.brushDiameter.connect("valueChanged(double)", self._scribbler.set_diameter)
-        ui.scribbleFrame.setVisible(False)
 
     def refresh(self, topics: frozenset[Topic]) -> None:
         """See Section."""
@@ -85,7 +84,7 @@ class PromptsSection:
         _check(ui.lassoButton, self._lasso.active)
         around_other = controller.editing.placing is Tool.BOX_NEGATIVE
         ui.boxButton.text = with_letter(_("Box \N{MINUS SIGN}") if around_other else _("Box"), "box", "\n")
-        ui.scribbleFrame.setVisible(self._drawing)
+        ui.promptFoot.setCurrentWidget(ui.scribbleFrame if self._drawing else ui.segmentFrame)
         for widget in (ui.brushCaption, ui.brushDiameter):
             widget.setVisible(self._scribbler.active)
         self._show_cursor()

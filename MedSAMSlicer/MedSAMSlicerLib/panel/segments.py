@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -38,8 +36,8 @@ class SegmentsSection:
         ui.segmentNameEdit.connect("returnPressed()", self.add)
         context.dress("deleteSegmentButton", "Delete").connect("clicked()", self.delete)
         context.dress("lockButton", "Lock").connect("clicked(bool)", self.set_locked)
-        context.dress("surfaceButton", "Surface").connect("clicked(bool)", self.show_surfaces)
         context.dress("editorButton", "CurrentMask").connect("clicked()", self.continue_in_editor)
+        context.dress("statisticsButton", "Statistics").connect("clicked()", self.open_statistics)
         ui.segmentsTable.connect("selectionChanged(QItemSelection,QItemSelection)", self._selected)
         for text, policy in (
             (_("New masks stop at visible segments"), "stop"),
@@ -73,19 +71,15 @@ class SegmentsSection:
         self._context.allow_unless("deleteSegmentButton", none or (_("It is locked.") if locked else None))
         self._context.allow_unless("editorButton", none)
         self._context.allow_unless("lockButton", none or controller.reason(Action.LOCK))
-        self._context.allow_unless(
-            "surfaceButton", None if controller.inputs.segment_ids else _("There is no segment yet.")
-        )
+        self._context.allow_unless("statisticsButton", self._why_no_statistics())
         with SignalsBlocked(
             ui.lockButton,
-            ui.surfaceButton,
             ui.overlapSelector,
             ui.cleanupBox,
             *(getattr(ui, name) for name in _CLEANUPS),
         ):
             ui.lockButton.checked = locked
             ui.lockButton.text = _("Locked") if locked else _("Lock")
-            ui.surfaceButton.checked = has_surfaces(controller.inputs.segmentation_node)
             position = ui.overlapSelector.findData(controller.network.overlap)
             ui.overlapSelector.setCurrentIndex(max(0, position))
             cleanup = controller.editing.cleanup(segment_id) if segment_id else Cleanup()
@@ -138,15 +132,18 @@ class SegmentsSection:
         editor.setCurrentSegmentID(controller.inputs.segment_id)
         slicer.util.selectModule("SegmentEditor")
 
-    def show_surfaces(self, shown: bool) -> None:
-        """Show the segments in the 3-D views, or stop showing them there."""
-        node = self._context.controller.inputs.segmentation_node
-        if node is None:
-            return
-        if shown:
-            self._context.attempt(node.CreateClosedSurfaceRepresentation)
-        else:
-            self._context.attempt(node.RemoveClosedSurfaceRepresentation)
+    def open_statistics(self) -> None:
+        """Open Slicer's module Segment Statistics with the segmentation and the volume that are chosen here."""
+        inputs = self._context.controller.inputs
+        statistics = slicer.util.getModuleWidget("SegmentStatistics")
+        slicer.util.selectModule("SegmentStatistics")
+        statistics.segmentationSelector.setCurrentNode(inputs.segmentation_node)
+        statistics.scalarSelector.setCurrentNode(inputs.volume_node)
+
+    def _why_no_statistics(self) -> str | None:
+        if not hasattr(slicer.modules, "segmentstatistics"):
+            return _("This program has no module Segment Statistics.")
+        return None if self._context.controller.inputs.segment_ids else _("There is no segment yet.")
 
     def _count(self) -> None:
         """Nothing has changed for a moment: count voxels, unless masks are streaming in."""
@@ -204,6 +201,7 @@ class SegmentsSection:
         table.minimumHeight = table.maximumHeight = _height(len(controller.inputs.segment_ids))
         with SignalsBlocked(table):
             table.setSegmentationNode(controller.inputs.segmentation_node)
+            self._context.ui.surfaceButton.setSegmentationNode(controller.inputs.segmentation_node)
             wanted = [controller.inputs.segment_id] if controller.inputs.segment_id else []
             if list(table.selectedSegmentIDs()) != wanted:
                 table.setSelectedSegmentIDs(wanted)
@@ -216,11 +214,3 @@ def _height(rows: int) -> int:
 
 def _milliliters(volume: float) -> str:
     return _("{volume} mL").format(volume=f"{volume:.3g}" if volume < 100 else f"{volume:,.0f}")
-
-
-def has_surfaces(segmentation_node: Any) -> bool:
-    """Return whether a segmentation has closed surfaces, which is what the 3-D views show of it."""
-    if segmentation_node is None:
-        return False
-    surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
-    return bool(segmentation_node.GetSegmentation().ContainsRepresentation(surface))

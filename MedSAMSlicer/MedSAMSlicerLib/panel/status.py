@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import qt
 import slicer
@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 
 from ..app.ports import Tool
 from ..app.state import Action, Level, Message, NetworkState, SliceMark, Topic
+from ..scene.sample_data import load_generated
 from .context import Context
 from .install import Missing, missing, needed_sentence
 
@@ -40,6 +41,7 @@ class StatusSection:
         self._message: Message | None = None
         self._hint_then = ""
         self._shown_at = 0.0
+        self._closed = False
         self._steps_then: tuple[int, str | None] = (0, None)
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
@@ -51,6 +53,14 @@ class StatusSection:
         ui = context.ui
         ui.offerButton.connect("clicked()", self._take_offer)
         ui.offerButton.setVisible(False)
+        context.dress("loadButton", "Import").connect("clicked()", self._load)
+        context.dress("sampleButton", "Sample").connect("clicked()", self._draw_sample)
+        self._connections = tuple(
+            (ui.volumeSelector, f"{signal}(vtkMRMLNode*)", self._volumes_changed)
+            for signal in ("nodeAdded", "nodeAboutToBeRemoved")
+        )
+        for widget, signal, slot in self._connections:
+            widget.connect(signal, slot)
         ui.installButton.setVisible(False)
 
     def show_message(self, message: Message | None) -> None:
@@ -77,6 +87,9 @@ class StatusSection:
     def close(self) -> None:
         """See Section."""
         self._disconnect()
+        self._closed = True
+        for widget, signal, slot in self._connections:
+            widget.disconnect(signal, slot)
         self._timer.stop()
         self._timer.disconnect(
             "timeout()", self._look_at_the_time
@@ -124,7 +137,17 @@ class StatusSection:
             in_hand = self._tool_hint()
             if in_hand is not None:
                 return in_hand
+        if self._is_empty:
+            return _("Load a CT or MR volume, or try the module on the sample.")
         return next_step(controller)
+
+    @property
+    def _is_empty(self) -> bool:
+        """Return whether there is no volume to choose."""
+        return (
+            self._context.controller.inputs.volume_node is None
+            and not self._context.ui.volumeSelector.nodeCount()
+        )
 
     def _show(self) -> None:
         ui, message = self._context.ui, self._message
@@ -134,6 +157,8 @@ class StatusSection:
         if offer:
             ui.offerButton.text = offer
         ui.installButton.setVisible(bool(self.missing))
+        for button in (ui.loadButton, ui.sampleButton):
+            button.setVisible(self._is_empty and not offer and not self.missing)
         if (text, level) == self._shown:
             return
         self._shown = (text, level)
@@ -143,6 +168,22 @@ class StatusSection:
     def _take_offer(self) -> None:
         self._message = None
         self._context.attempt(self._context.controller.take_offer)
+
+    def _load(self) -> None:
+        slicer.util.openAddDataDialog()
+
+    def _draw_sample(self) -> None:
+        """What Slicer's Sample Data does for the sample of this module."""
+        with slicer.util.WaitCursor():
+            self._context.attempt(load_generated)
+
+    def _volumes_changed(self, _node: Any) -> None:
+        """A volume comes or goes: the next moment there is one, or none."""
+        qt.QTimer.singleShot(0, self._look_for_volumes)
+
+    def _look_for_volumes(self) -> None:
+        if not self._closed:
+            self._show()
 
 
 def next_step(controller: Controller) -> str:

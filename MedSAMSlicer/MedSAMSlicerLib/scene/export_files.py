@@ -19,13 +19,21 @@ from ..io.dicom_seg import write_dicom_seg
 from ..io.segmentations import Color, Mask, write_labelmap
 from ..io.terminology import Terminology, terminology_from
 from ..io.volumes import read_volume
-from .labelmaps import segment_ids
+from .labelmaps import is_empty, labelmap_of, segment_ids
 from .nodes import volume_geometry
 from .segment_voxels import SegmentVoxels
 from .segments import check_segmentation, terminology_of
 
 _SAME_MM = 0.01
 _SEG_NRRD = ".seg.nrrd"
+
+
+def has_voxels(segmentation_node: Any) -> bool:
+    """Return whether any segment holds a voxel; VTK keeps the range of a labelmap until that is changed."""
+    images = (labelmap_of(segmentation_node, each) for each in segment_ids(segmentation_node))
+    return any(
+        image is not None and not is_empty(image) and image.GetScalarRange()[1] > 0 for image in images
+    )
 
 
 def export_segmentation(segmentation_node: Any, path: Path) -> None:
