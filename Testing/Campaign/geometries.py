@@ -14,7 +14,6 @@ from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import SimpleITK as sitk
 
@@ -104,6 +103,8 @@ def _same_voxels(found: np.ndarray, expected: np.ndarray) -> None:
 
 def _nibabel_reads_ours(ending: str) -> Callable[[Path, random.Random], None]:
     def check(folder: Path, dice: random.Random) -> None:
+        import nibabel
+
         geometry = _geometry(dice, sheared=dice.random() < 0.3)
         array = _voxels(geometry, dice, dice.choice((np.uint8, np.int16, np.uint16, np.float32)))
         write_nifti(folder / f"ours{ending}", array, geometry)
@@ -132,6 +133,8 @@ def _itk_reads_ours(ending: str) -> Callable[[Path, random.Random], None]:
 
 def _we_read_nibabels(ending: str) -> Callable[[Path, random.Random], None]:
     def check(folder: Path, dice: random.Random) -> None:
+        import nibabel
+
         forms = dice.choice(("sform", "qform", "both"))
         geometry = _geometry(dice, sheared=forms == "sform" and dice.random() < 0.3)
         array = _voxels(geometry, dice, dice.choice((np.uint8, np.int16, np.int32, np.float32, np.float64)))
@@ -178,6 +181,8 @@ def _we_read_itks(ending: str) -> Callable[[Path, random.Random], None]:
 
 def _labels_in_another_order(folder: Path, dice: random.Random) -> None:
     """A label map whose axes run in another order and direction is put on the voxels where nibabel sees them."""
+    import nibabel
+
     geometry = _geometry(dice)
     array = _voxels(geometry, dice, np.uint16)
     order, flips = dice.choice(list(permutations(range(3)))), [dice.random() < 0.5 for _ in range(3)]

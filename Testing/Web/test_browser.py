@@ -23,7 +23,8 @@ from .running_server import RunningServer, running_server
 
 if importlib.util.find_spec("gradio") is None:  # importing it takes seconds, and the server does
     pytest.skip("Gradio is not installed: pip install '.[web]'", allow_module_level=True)
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright's client is not installed")
+if importlib.util.find_spec("playwright") is None:
+    pytest.skip("Playwright's client is not installed", allow_module_level=True)
 
 pytestmark = pytest.mark.slow
 ARGUMENTS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
@@ -41,7 +42,9 @@ def browser() -> Iterator[Any]:
     path = chromium()
     if path is None:
         pytest.skip("no Chromium: apt-get install chromium, or set CHROMIUM to its path")
-    with playwright.sync_playwright() as client:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as client:
         started = client.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield started
         started.close()

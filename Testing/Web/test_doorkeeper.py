@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("gradio", reason="Gradio is not installed: pip install '.[web]'")
+pytest.importorskip("starlette", reason="Gradio is not installed: pip install '.[web]'")
 
+from MedSAMSlicerLib.web.doorkeeper import Doorkeeper
 from MedSAMSlicerLib.web.limits import Limits
-from MedSAMSlicerLib.web.server import Doorkeeper
 from MedSAMSlicerLib.web.store import SessionStore, private_root
 
 

@@ -10,10 +10,9 @@ import pytest
 
 from .running_server import running_server
 
-mcp = pytest.importorskip("mcp", reason="the package mcp is not installed: pip install 'gradio[mcp]'")
-
 
 def test_an_assistant_finds_every_action_and_gets_errors_as_sentences(tmp_path: Path) -> None:
+    mcp = pytest.importorskip("mcp", reason="the package mcp is not installed: pip install 'gradio[mcp]'")
     from mcp.client.streamable_http import streamable_http_client
 
     async def talk(address: str) -> tuple[dict[str, str], Any]:

@@ -6,25 +6,22 @@ Everything goes over one port. Nothing of the data is logged, nothing is fetched
 from __future__ import annotations
 
 import asyncio
-import base64
-import contextlib
-import hmac
 import inspect
 import ipaddress
 import logging
 import os
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from .. import __version__
 from ..core.errors import MedSAMError
 from ..core.geometry import SliceAxis
 from ..io.volumes import Volume
+from .doorkeeper import DemandPassword, Doorkeeper
 from .limits import SessionEndedError
 from .store import SessionStore
 from .view import object_surface, slice_masks, slice_values, state_of
@@ -39,10 +36,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import ClientDisconnect
 
 from .endpoints import Endpoints
 
@@ -53,9 +48,6 @@ _WAIT_SECONDS, _LOOK_SECONDS = 20.0, 0.015
 _GRACE_SECONDS = 2  # how long the end of the server waits for pages that are connected
 _GONE, _UNPROCESSABLE = 410, 422
 _FAULT = "This cannot be done: an argument is of the wrong kind, or the program has a fault."
-
-Scope = MutableMapping[str, Any]
-App = Callable[[Scope, Any, Any], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -127,7 +119,7 @@ def make_app(store: SessionStore, settings: ServerSettings, sample: Callable[[],
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
     app.add_middleware(Doorkeeper, store)
     if settings.auth is not None:
-        app.add_middleware(_DemandPassword, *settings.auth)
+        app.add_middleware(DemandPassword, *settings.auth)
     elif is_loopback(settings.host):  # a page elsewhere must not reach it under a name of its own
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]", "::1"])
     if not is_loopback(settings.host):
@@ -316,64 +308,3 @@ class _Blocks(gr.Blocks):
         except Exception as error:  # noqa: BLE001 - see above
             logger.error("A call of the API failed: %s.", type(error).__name__)
             raise gr.Error(_FAULT, print_exception=False) from None
-
-
-class Doorkeeper:
-    """Takes nothing that a page from elsewhere sends, and no file beyond what the server may hold.
-
-    A browser names the host of a page in the header Origin. Who breaks an upload off is no fault to log.
-    """
-
-    def __init__(self, app: App, store: SessionStore) -> None:
-        self._app, self._store = app, store
-
-    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        """Let a request through, or answer it."""
-        refusal = await self._refusal(scope) if scope["type"] == "http" else None
-        if refusal is not None:
-            await refusal(scope, receive, send)
-            return
-        with contextlib.suppress(ClientDisconnect):
-            await self._app(scope, receive, send)
-
-    async def _refusal(self, scope: Scope) -> Response | None:
-        if self._is_from_elsewhere(Headers(scope=scope)):
-            text = "This server takes nothing from pages of others; behind a proxy, hand the header Host on."
-            return Response(text, status_code=403)
-        if scope["path"].endswith("/upload"):
-            stored = await run_in_threadpool(lambda: self._store.stored_bytes)
-            if stored > self._store.limits.stored_bytes:
-                return Response("This server holds as much as it takes: try again later.", status_code=507)
-        return None
-
-    @staticmethod
-    def _is_from_elsewhere(headers: Headers) -> bool:
-        """Return whether a page sent it under another host than the one that was asked; a proxy names that host."""
-        origin = headers.get("origin")
-        return origin is not None and urlsplit(origin).netloc not in (
-            headers.get("host"),
-            headers.get("x-forwarded-host"),
-        )
-
-
-class _DemandPassword:
-    """Lets nobody in without user and password (HTTP Basic), whatever is asked for."""
-
-    def __init__(self, app: App, user: str, password: str) -> None:
-        self._app = app
-        self._wanted = b"Basic " + base64.b64encode(f"{user}:{password}".encode())
-
-    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan" or self._is_known(scope):
-            await self._app(scope, receive, send)
-            return
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        headers = {"WWW-Authenticate": 'Basic realm="MedSAMSlicer", charset="UTF-8"'}
-        response = Response("A user name and a password are needed.", status_code=401, headers=headers)
-        await response(scope, receive, send)
-
-    def _is_known(self, scope: Scope) -> bool:
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        return hmac.compare_digest(given, self._wanted)

@@ -8,11 +8,10 @@ import pytest
 from MedSAMSlicerLib.engine.slice_mask import confidence_of
 from MedSAMSlicerLib.lab.evaluation.confidence import Judged, correlate, judge, spearman
 
-stats = pytest.importorskip("scipy.stats")
-
 
 @pytest.mark.parametrize("seed", range(5))
 def test_rank_correlation_is_that_of_scipy_also_with_equal_values(seed: int) -> None:
+    stats = pytest.importorskip("scipy.stats")  # importing it takes seconds
     random = np.random.default_rng(seed)
     one, other = random.integers(0, 6, (2, 40)).astype(float)
     assert spearman(one, other) == pytest.approx(stats.spearmanr(one, other).statistic)
