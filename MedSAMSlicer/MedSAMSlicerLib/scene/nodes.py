@@ -159,7 +159,9 @@ def _display_count(node: Any) -> int:
 
 def matrix_array(matrix: Any) -> FloatArray:
     """A vtkMatrix4x4 as a new (4, 4) array."""
-    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+    elements = [0.0] * 16
+    matrix.DeepCopy(elements, matrix)
+    return np.array(elements).reshape(4, 4)
 
 
 def vtk_matrix(array: npt.ArrayLike) -> Any:

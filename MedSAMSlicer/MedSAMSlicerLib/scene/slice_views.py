@@ -11,7 +11,7 @@ import numpy as np
 from slicer.i18n import tr as _
 
 from ..app.ports import ShownSlice
-from ..core.geometry import FloatArray, SliceAxis, VolumeGeometry
+from ..core.geometry import FloatArray, SliceAxis
 from .nodes import applied, from_world, matrix_array, to_world, transform_to_world, volume_geometry
 
 _SMALLEST_PART, _WANTED_PART, _LARGEST_PART = (
@@ -21,23 +21,50 @@ _SMALLEST_PART, _WANTED_PART, _LARGEST_PART = (
 )  # of a view, that something to look at fills
 
 
+class _Grid:
+    """The voxels of a volume in the world, made once for all views that are compared with it.
+
+    Attributes:
+        geometry: of the volume, in its own RAS.
+        normals: (3, 3): the unit normals, in world coordinates, of slices across K, J and I, in this order.
+
+    Raises:
+        VolumeError, GeometryError: the volume cannot be used.
+    """
+
+    def __init__(self, volume_node: Any) -> None:
+        self.geometry = volume_geometry(volume_node)
+        to_world = transform_to_world(volume_node)
+        self._from_world = np.linalg.inv(to_world)
+        i, j, k = (to_world[:3, :3] @ self.geometry.ijk_to_ras[:3, :3]).T
+        # In a sheared volume the slices do not lie square to their axis.
+        normals = np.cross([i, i, j], [j, k, k])
+        self.normals: FloatArray = normals / np.linalg.norm(normals, axis=1, keepdims=True)
+
+    def shown(self, slice_node: Any) -> ShownSlice:
+        """See :func:`shown_slice`."""
+        slice_to_world = matrix_array(slice_node.GetSliceToRAS())
+        view_normal = slice_to_world[:3, 2] / np.linalg.norm(slice_to_world[:3, 2])
+        cosines = np.abs(self.normals @ view_normal)
+        axis = SliceAxis(int(np.argmax(cosines)))
+        # atan2, since the arc cosine turns the last bit of a cosine of 1 into a millionth of a degree.
+        (x, y, z), (u, v, w) = self.normals[axis].tolist(), view_normal.tolist()
+        sine = math.hypot(y * w - z * v, z * u - x * w, x * v - y * u)
+        middle = applied(self._from_world, [slice_to_world[:3, 3]])
+        index = _nearest(
+            float(self.geometry.slice_position(middle, axis)[0]), self.geometry.slice_count(axis)
+        )
+        degrees = math.degrees(math.atan2(sine, float(cosines[axis])))
+        return ShownSlice(axis, index, degrees, slice_node.GetLayoutName() or slice_node.GetName() or "")
+
+
 def shown_slice(slice_node: Any, volume_node: Any) -> ShownSlice:
     """Return what a slice view shows of a volume; the nearest slice at the middle of the view when it is oblique.
 
     Raises:
         VolumeError, GeometryError: the volume cannot be used.
     """
-    geometry = volume_geometry(volume_node)
-    slice_to_world = matrix_array(slice_node.GetSliceToRAS())
-    view_normal = slice_to_world[:3, 2] / np.linalg.norm(slice_to_world[:3, 2])
-    cosines = np.abs(_normals(geometry, volume_node) @ view_normal)
-    axis = SliceAxis(int(np.argmax(cosines)))
-    # atan2, since the arc cosine turns the last bit of a cosine of 1 into a millionth of a degree.
-    sine = float(np.linalg.norm(np.cross(_normals(geometry, volume_node)[axis], view_normal)))
-    middle = from_world(volume_node, [slice_to_world[:3, 3]])
-    index = _nearest(float(geometry.slice_position(middle, axis)[0]), geometry.slice_count(axis))
-    degrees = math.degrees(math.atan2(sine, float(cosines[axis])))
-    return ShownSlice(axis, index, degrees, slice_node.GetLayoutName() or slice_node.GetName() or "")
+    return _Grid(volume_node).shown(slice_node)
 
 
 def slice_nodes(scene: Any) -> list[Any]:
@@ -88,7 +115,12 @@ def first_slice_node(scene: Any, axis: SliceAxis, volume_node: Any) -> Any | Non
 
     Views in the layout come before hidden ones.
     """
-    found = [(shown_slice(node, volume_node), node) for node in slice_nodes(scene)]
+    nodes = slice_nodes(scene)
+    return _first_slice_node(nodes, axis, _Grid(volume_node)) if nodes else None
+
+
+def _first_slice_node(nodes: list[Any], axis: SliceAxis, grid: _Grid) -> Any | None:
+    found = [(grid.shown(node), node) for node in nodes]
     fitting = [
         (not node.IsMappedInLayout(), shown.off_degrees, node) for shown, node in found if shown.axis == axis
     ]
@@ -97,14 +129,17 @@ def first_slice_node(scene: Any, axis: SliceAxis, volume_node: Any) -> Any | Non
 
 def looked_at(scene: Any, volume_node: Any, axis: SliceAxis | None) -> ShownSlice | None:
     """Return what the view under the mouse shows, if it cuts across `axis`, else the best view that does."""
-    under_mouse = clicked_slice_node(scene)
+    under_mouse, nodes = clicked_slice_node(scene), slice_nodes(scene)
+    if not nodes:
+        return None
+    grid = _Grid(volume_node)
     if axis is None:
         node = under_mouse or shown_slice_node(scene)
+    elif under_mouse is not None and grid.shown(under_mouse).axis == axis:
+        node = under_mouse
     else:
-        node = first_slice_node(scene, axis, volume_node)
-        if under_mouse is not None and shown_slice(under_mouse, volume_node).axis == axis:
-            node = under_mouse
-    return None if node is None else shown_slice(node, volume_node)
+        node = _first_slice_node(nodes, axis, grid)
+    return None if node is None else grid.shown(node)
 
 
 def show_slice(scene: Any, volume_node: Any, axis: SliceAxis, index: int) -> None:
@@ -113,9 +148,10 @@ def show_slice(scene: Any, volume_node: Any, axis: SliceAxis, index: int) -> Non
     Raises:
         VolumeError, GeometryError: the volume cannot be used.
     """
-    geometry = volume_geometry(volume_node)
+    grid = _Grid(volume_node)
+    geometry = grid.geometry
     for slice_node in slice_nodes(scene):
-        if shown_slice(slice_node, volume_node).axis != axis:
+        if grid.shown(slice_node).axis != axis:
             continue
         middle = from_world(volume_node, [matrix_array(slice_node.GetSliceToRAS())[:3, 3]])
         ijk = geometry.to_ijk(middle)
@@ -164,7 +200,7 @@ def orientation(volume_node: Any, axis: SliceAxis) -> str:
     Raises:
         VolumeError, GeometryError: the volume cannot be used.
     """
-    closeness = np.abs(_normals(volume_geometry(volume_node), volume_node))  # K, J, I by R, A, S
+    closeness = np.abs(_Grid(volume_node).normals)  # K, J, I by R, A, S
     best = max(permutations(range(3)), key=lambda order: closeness[range(3), order].sum())
     return (_("sagittal"), _("coronal"), _("axial"))[best[axis]]
 
@@ -177,16 +213,6 @@ def slices_in_words(scene: Any, volume_node: Any, axis: SliceAxis) -> str:
     return _("{orientation} slices (view {view})").format(
         orientation=word, view=shown_slice(slice_node, volume_node).view_name
     )
-
-
-def _normals(geometry: VolumeGeometry, volume_node: Any) -> FloatArray:
-    """(3, 3): the unit normals, in world coordinates, of slices across K, J and I, in this order."""
-    matrix = transform_to_world(volume_node)
-    ends = applied(matrix, geometry.to_ras(np.vstack([np.zeros((1, 3)), np.eye(3)])))
-    i, j, k = ends[1:] - ends[0]
-    # In a sheared volume the slices do not lie square to their axis.
-    normals = np.array([np.cross(i, j), np.cross(i, k), np.cross(j, k)])
-    return np.asarray(normals / np.linalg.norm(normals, axis=1, keepdims=True))
 
 
 def _nearest(position: float, count: int) -> int:
