@@ -5,6 +5,7 @@ Sources are in Slicer/Slicer, folder Libs/MRML/Widgets.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import slicer
@@ -160,17 +161,22 @@ class qMRMLNodeComboBox(qt.QWidget):
     def _offered_nodes(self) -> list[Any]:
         if self._scene is None:
             return []
+        is_offered = self._is_offered()
         nodes = (self._scene.GetNthNode(n) for n in range(self._scene.GetNumberOfNodes()))
-        return [node for node in nodes if self._offers(node)]
+        return [node for node in nodes if is_offered(node)]
 
-    def _offers(self, node: Any) -> bool:
-        if node.GetHideFromEditors() and not self.showHidden:
-            return False
-        if any(node.IsA(hidden) for hidden in self.hideChildNodeTypes):
-            return False
-        if self.showChildNodeTypes:
-            return any(node.IsA(kind) for kind in self.nodeTypes)
-        return node.GetClassName() in self.nodeTypes
+    def _is_offered(self) -> Callable[[Any], bool]:
+        """What says of a node whether it is offered, by the properties as they are; read once for a whole scene."""
+        kinds, hidden_kinds, with_hidden = self.nodeTypes, self.hideChildNodeTypes, self.showHidden
+        with_children = self.showChildNodeTypes
+
+        def is_offered(node: Any) -> bool:
+            fits = any(map(node.IsA, kinds)) if with_children else node.GetClassName() in kinds
+            if not fits or (node.GetHideFromEditors() and not with_hidden):
+                return False
+            return not any(map(node.IsA, hidden_kinds))
+
+        return is_offered
 
     def _choose(self, node_id: str) -> None:
         if node_id == self._current:
@@ -240,7 +246,7 @@ class qMRMLNodeComboBox(qt.QWidget):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _on_node_added(self, caller: Any, event: str, node: Any = None) -> None:
-        if node is None or not self._offers(node) or self._scene.IsBatchProcessing():
+        if node is None or self._scene.IsBatchProcessing() or not self._is_offered()(node):
             return
         self._refresh()
         self.nodeAdded(node)

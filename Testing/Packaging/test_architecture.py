@@ -68,6 +68,12 @@ class Import:
         return f"{self.file.relative_to(ROOT)}:{self.line} imports {self.name}"
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """A file as the oldest Python reads it."""
+    return ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, 10))
+
+
 def imports_of(path: Path) -> list[Import]:
     """Every import of a file, relative ones resolved; file scope is what is in no function."""
     package = path.relative_to(MODULE_FOLDER).with_suffix("").parts[:-1]
@@ -87,7 +93,7 @@ def imports_of(path: Path) -> list[Import]:
             return
         found.extend(Import(path, node.lineno, name, at_file_scope) for name in names)
 
-    visit(ast.parse(path.read_text(encoding="utf-8"), str(path)), at_file_scope=True)
+    visit(parsed(path), at_file_scope=True)
     return found
 
 
@@ -137,7 +143,7 @@ def test_nothing_that_slicer_ships_imports_the_web_page():
 def test_the_web_page_imports_its_server_only_when_it_is_started():
     """The session layer needs no Gradio, and `medsamslicer --help` does not wait for it."""
     server = {"gradio", "fastapi", "starlette", "uvicorn", "gradio_client"}
-    files = {"server.py", "endpoints.py"}
+    files = {"server.py", "endpoints.py", "doorkeeper.py"}
     wrong = [
         str(i)
         for i in all_imports()
@@ -213,11 +219,7 @@ def test_module_file_stays_thin():
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(MODULE_FOLDER).as_posix())
 def test_source_is_python_3_10(path):
-    ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, 10))
-
-
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+    parsed(path)
 
 
 def riddles(tree: ast.Module) -> list[int]:
