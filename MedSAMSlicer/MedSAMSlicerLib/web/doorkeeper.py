@@ -1,4 +1,4 @@
-"""Who is let into the server: no page from elsewhere, nothing without the password, no file beyond the limits.
+"""What the server refuses: pages from elsewhere, requests without the password, files beyond the limits.
 
 ASGI middleware, which knows nothing of Gradio.
 """
