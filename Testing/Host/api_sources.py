@@ -67,7 +67,7 @@ _MEANT = {
     ".objectName": "QObject", ".setIcon": "QAbstractButton", ".setParent": "QObject", ".setVisible": "QWidget",
     ".GetExtent": "vtkImageData", ".SetExtent": "vtkImageData", ".GetScalarType": "vtkImageData",
     ".GetNumberOfScalarComponents": "vtkImageData", ".GetDimensions": "vtkImageData", ".GetMTime": "vtkObject",
-    ".Modified": "vtkObject", ".DeepCopy": "vtkOrientedImageData", ".EndModify": "vtkMRMLNode",
+    ".setFont": "QPainter", ".Modified": "vtkObject", ".DeepCopy": "vtkOrientedImageData", ".EndModify": "vtkMRMLNode",
     ".autoRepeat": "QShortcut", ".RemoveSegment": "vtkSegmentation", ".setText": "QLabel", ".setValue": "QProgressBar",
     ".GetScalarRange": "vtkImageData", ".setMenu": "QPushButton", ".addAction": "QMenu",
 }  # fmt: skip
@@ -87,7 +87,7 @@ qSlicerModuleManager ctkRangeWidget
 ctkCollapsibleButton ctkCollapsibleGroupBox ctkSliderWidget ctkPathLineEdit""".split()  # noqa: SIM905
 _QT = """QWidget QPaintDevice QCompleter
 QAbstractButton QPushButton QLabel QComboBox QTimer QLayout QBoxLayout QFormLayout
-QTreeWidget
+QTreeWidget QFontMetrics QFont
 QTreeView QTreeWidgetItem QProgressBar QDialog QPainter QPixmap QShortcut QSettings QObject QGroupBox
 QScrollArea QAbstractSpinBox QDoubleSpinBox QCheckBox QColor QEvent QMouseEvent QKeyEvent QIcon QImage QSize QToolButton
 QHeaderView QAbstractItemView QLineEdit QFileDialog QMessageBox QApplication QGuiApplication

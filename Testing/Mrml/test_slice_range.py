@@ -41,3 +41,44 @@ def test_range_holds_the_prompts_and_leaves_accepted_slices_beyond_it_alone(driv
     driver.settle()
     assert [text for text in driver.texts if "outside" in text] == []
     assert np.array_equal(driver.mask()[8:], before[8:])
+
+
+def test_dragged_ends_take_the_masks_of_the_network_beyond_them_along_in_one_step(driver: Driver) -> None:
+    controller = driver.controller
+    driver.prompted()
+    controller.runs.propagate()
+    driver.settle()
+    before = driver.mask()
+    controller.editing.accept_slice(11)
+    controller.editing.drag_range(5, 13)
+    controller.editing.drag_range(5, 9)
+    assert np.flatnonzero(driver.mask().any(axis=(1, 2))).tolist() == [5, 6, 7, 8, 9, 11]
+    assert np.array_equal(driver.mask()[11], before[11]), "an accepted slice is the user's"
+    controller.history.undo()
+    assert controller.editing.slice_range == (5, 13)
+    assert np.array_equal(driver.mask()[5:], before[5:])
+    controller.history.undo()
+    assert controller.editing.slice_range is None
+    assert np.array_equal(driver.mask(), before)
+    controller.editing.drag_range(6, 8)
+    controller.editing.drag_range(0, 13)
+    assert controller.editing.slice_range is None
+    controller.runs.propagate()
+    driver.settle()
+    assert (
+        np.flatnonzero(driver.mask().any(axis=(1, 2))).tolist()
+        == np.flatnonzero(before.any(axis=(1, 2))).tolist()
+    )
+
+
+def test_range_that_shrinks_during_a_run_ends_what_it_computes_beyond(driver: Driver) -> None:
+    controller = driver.controller
+    driver.prompted()
+    controller.runs.propagate()
+    driver.until(lambda: controller.runs.progress is None or controller.runs.progress.done >= 1)
+    assert controller.runs.busy
+    controller.editing.drag_range(5, 9)
+    driver.settle()
+    filled = np.flatnonzero(driver.mask().any(axis=(1, 2)))
+    assert filled.min() >= 5
+    assert filled.max() <= 9

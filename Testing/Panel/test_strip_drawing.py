@@ -14,10 +14,15 @@ from MedSAMSlicerLib.panel.strip_drawing import (
     KEPT,
     KEY,
     PENDING,
+    RANGE,
     SHOWN,
     STARTED,
+    WHOLE,
     blocks,
+    brackets,
     confidence_color,
+    end_at,
+    ends_of,
     index_at,
     place_of,
 )
@@ -109,3 +114,31 @@ def test_slice_of_the_start_has_a_low_gray_bar_whose_color_says_no_certainty():
     assert bar.color == STARTED
     assert bar.color not in {confidence_color(step / 20) for step in range(21)}
     assert bar.height < blocks(states((SliceMark.PREDICTED, 0.9)), None, 10)[1].height
+
+
+@given(
+    count=st.integers(0, 600),
+    width=st.integers(0, 900),
+    flipped=st.booleans(),
+    ranged=st.booleans(),
+    data=st.data(),
+)
+def test_both_ends_of_any_range_can_be_taken_hold_of_inside_the_strip(count, width, flipped, ranged, data):
+    last = data.draw(st.integers(0, max(0, count - 1)))
+    chosen = (data.draw(st.integers(0, last)), last) if ranged and count else None
+    ends = ends_of(chosen, count, width, flipped)
+    assert set(ends) in (set(), {"first", "last"})
+    for end, (pixel, _opens) in ends.items():
+        assert 0 <= pixel <= width - 3
+        assert end_at(pixel + 1.5, chosen, count, width, flipped) == end
+    for block in brackets(chosen, count, width, flipped):
+        assert block.x >= 0
+        assert block.x + block.width <= width
+        assert block.color == (WHOLE if chosen is None else RANGE)
+
+
+def test_brackets_stand_beside_the_columns_of_the_range():
+    assert ends_of((2, 4), 10, 200, False) == {"first": (39, 1), "last": (98, -1)}
+    assert ends_of((2, 4), 10, 200, True) == {"first": (158, -1), "last": (99, 1)}
+    assert ends_of(None, 1, 200, False) == {}
+    assert end_at(70.0, (2, 4), 10, 200, False) is None

@@ -85,10 +85,10 @@ class Controller:
         self.files = PromptFiles(work, projector, self.inputs.ensure_segmentation)
         self.network.ready.connect(previews.ask_again)
         self.inputs.segment_selected.connect(self.editing.segment_selected)
-        self.inputs.object_removed.connect(self.runs.prompts_changed)
+        for changed in (self.inputs.object_removed, self.editing.prompts_changed, self.editing.range_changed):
+            changed.connect(self.runs.prompts_changed)
         for forget in (self.editing.forget, self.runs.abandon, self.changes.forget, previews.forget):
             self.inputs.session_ends.connect(forget)
-        self.editing.prompts_changed.connect(self.runs.prompts_changed)
         self.runs.finished.connect(self.changes.run_finished)
         self.inputs.restore()
 

@@ -35,11 +35,13 @@ class Editing:
 
     Signals:
         prompts_changed: the prompts of an object are others.
+        range_changed: the slice range of an object is another.
     """
 
     def __init__(self, work: Workspace, projector: Projector, add_segment: Callable[[], str]) -> None:
         self._work, self._projector, self._add_segment = work, projector, add_segment
         self.prompts_changed: Signal[[int]] = Signal()
+        self.range_changed: Signal[[int]] = Signal()
         self._range: tuple[int, int] | None = None  # object and run of the last change of a range
         self.refused: PromptEdit | None = None  # on a slice that was drawn elsewhere
         self._drag: tuple[int, int, int, float] | None = None  # object, position, run, when
@@ -315,25 +317,36 @@ class Editing:
         """
         self._set_range((first, last))
 
+    def drag_range(self, first: int, last: int) -> None:
+        """As `set_range`, as one step of undo for itself, and the network's masks beyond the range go.
+
+        A range that holds every slice is none.
+        """
+        axis = self._session().object(self.selected()).axis
+        whole = axis is not None and (first, last) == (0, self._session().geometry.slice_count(axis) - 1)
+        self._range = None
+        self._set_range(None if whole else (first, last), trim=True)
+
     def clear_range(self) -> None:
         """Propagate the selected segment over the whole volume."""
         self._set_range(None)
 
-    def _set_range(self, slice_range: tuple[int, int] | None) -> None:
+    def _set_range(self, slice_range: tuple[int, int] | None, trim: bool = False) -> None:
         object_id = self.selected()
         reaching = covering(slice_range, self._session().object(object_id).prompts)
         if reaching != slice_range:
             self._show_range(reaching)
         run = self._range_run(object_id)
-        self.change(object_id, lambda session: session.set_slice_range(object_id, reaching, run))
+        self.change(object_id, lambda session: session.set_slice_range(object_id, reaching, run, trim))
+        self.range_changed.emit(object_id)
 
     def set_range_end(self, first: bool) -> None:
-        """Let the range of the selected segment begin at the shown slice, or end there."""
+        """Let the range of the selected segment begin at the shown slice, or end there; masks beyond it go."""
         obj = self._session().object(self.selected())
         index = self._index_or_shown(None)
         axis = obj.axis if obj.axis is not None else self._shown().axis
         low, high = obj.slice_range or (0, self._session().geometry.slice_count(axis) - 1)
-        self._set_range((index, max(index, high)) if first else (min(index, low), index))
+        self._set_range((index, max(index, high)) if first else (min(index, low), index), trim=True)
 
     def remove_prompt(self, position: int) -> None:
         """Remove one prompt of the selected segment, counted from 0 in the order in which they were given."""

@@ -211,6 +211,19 @@ class SegmentObject:
         kept = {index: stored for index, stored in self.masks.items() if index not in indices}
         return replace(self, masks=MappingProxyType(kept))
 
+    def trimmed(self) -> SegmentObject:
+        """The object without the masks that the network made beyond its slice range; those of the user stay."""
+        if self.slice_range is None:
+            return self
+        first, last = self.slice_range
+        return self.without_masks(
+            {
+                index
+                for index, stored in self.masks.items()
+                if stored.state is MaskState.PREDICTED and not first <= index <= last
+            }
+        )
+
     def with_prompts(self, prompts: tuple[Prompt, ...]) -> SegmentObject:
         """The object with these prompts; where they are again those of the last propagation its masks come back."""
         after = self.with_fields(prompts=prompts)

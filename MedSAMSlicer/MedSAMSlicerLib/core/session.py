@@ -459,14 +459,18 @@ class Session:
         obj = self.object(object_id) if even_locked else self._unlocked(object_id)
         self._timeline.do(Command(f"Delete {obj.name}", {object_id: obj}, {object_id: None}))
 
-    def set_slice_range(self, object_id: int, slice_range: SliceRange, run: int | None = None) -> None:
-        """Propagate over these slices only, ends included; None for all. Changes of one `run` in a row are one step."""
+    def set_slice_range(
+        self, object_id: int, slice_range: SliceRange, run: int | None = None, trim: bool = False
+    ) -> None:
+        """Propagate over these slices only, ends included; None for all. Changes of one `run` in a row are one step.
+
+        With `trim` the masks that the network made beyond them go in the same step.
+        """
         obj = self._unlocked(object_id)
         given = replace(obj.object_prompts, slice_range=slice_range)
         PromptSet(self.geometry, fitting.axis_of(obj), (given,))  # refuses a range beyond the last slice
-        self._timeline.change(
-            "Change the slice range", replace(obj, object_prompts=given).with_prompts(given.prompts), run
-        )
+        after = replace(obj, object_prompts=given).with_prompts(given.prompts)
+        self._timeline.change("Change the slice range", after.trimmed() if trim else after, run)
 
     # -- prompts
 

@@ -1,5 +1,7 @@
 """The strip of confidences between the controls and the image of each slice view that cuts the segment's axis.
 
+Under the bars it says which slice is shown and which range is propagated over; the ends of the range can be dragged.
+
 A `QLabel` with a painted `QPixmap` and an event filter: what PythonQt is known to run (`DICOM.py` and `SampleData.py`
 of Slicer paint and filter events this way). `qMRMLSliceWidget.ui`: the widget's layout is a vertical box with the
 controller first, so the strip goes to place 1.
@@ -19,8 +21,20 @@ from ..app.state import SliceMark, SliceState
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..scene.nodes import MODIFIED
 from ..scene.observers import Observers
-from ..scene.slice_views import shown_slice
-from .strip_drawing import HEIGHT, blocks, index_at
+from ..scene.slice_views import ViewPositions, shown_slice, view_positions
+from .strip_drawing import (
+    BACKGROUND,
+    HEIGHT,
+    RANGE,
+    SHOWN,
+    TEXT_HEIGHT,
+    WHOLE,
+    End,
+    blocks,
+    brackets,
+    end_at,
+    index_at,
+)
 
 if TYPE_CHECKING:
     from ..app.controller import Controller
@@ -34,6 +48,12 @@ _STATES = {
     SliceMark.STARTED: lambda: _("as it was at the start"),
     SliceMark.EDITED: lambda: _("drawn by you"),
 }
+
+_END_TEXTS = {
+    "first": lambda: _("Drag to choose the first slice that is propagated over"),
+    "last": lambda: _("Drag to choose the last slice that is propagated over"),
+}
+_MARGIN = 5  # pixels beside a text
 
 
 class _Mouse(qt.QObject):
@@ -55,8 +75,14 @@ class _Mouse(qt.QObject):
         kind = event.type()
         if kind == qt.QEvent.Resize:
             strip.paint()
-        elif kind in (qt.QEvent.MouseButtonPress, qt.QEvent.MouseMove):
-            strip.at(_x_of(event), go=kind == qt.QEvent.MouseButtonPress or event.buttons() != qt.Qt.NoButton)
+        elif kind == qt.QEvent.MouseButtonPress:
+            strip.press(_x_of(event))
+            return True
+        elif kind == qt.QEvent.MouseMove:
+            strip.move(_x_of(event), held=event.buttons() != qt.Qt.NoButton)
+            return True
+        elif kind == qt.QEvent.MouseButtonRelease:
+            strip.release()
             return True
         return False
 
@@ -67,19 +93,28 @@ class ConfidenceStrip:
     Args:
         slice_widget: the qMRMLSliceWidget.
         view_name: such as "Red".
-        go_to: called with the index of the slice that was clicked.
+        go_to: called with the index of the slice that was clicked, or to which an end of the range is dragged.
+        set_range: called with the first and the last slice when an end of the range was dragged.
     """
 
-    def __init__(self, slice_widget: Any, view_name: str, go_to: Callable[[int], object]) -> None:
-        self._go_to = go_to
+    def __init__(
+        self,
+        slice_widget: Any,
+        view_name: str,
+        go_to: Callable[[int], object],
+        set_range: Callable[[int, int], object],
+    ) -> None:
+        self._go_to, self._set_range = go_to, set_range
         self._slices: tuple[SliceState, ...] = ()
         self._shown: int | None = None
         self._flipped = False
         self._range: tuple[int, int] | None = None
+        self._positions: ViewPositions | None = None
+        self._dragged: tuple[End, tuple[int, int]] | None = None  # an end, and the range as it is with it
         self._layout = slice_widget.layout()
         self.label = qt.QLabel()
         self.label.objectName = f"MedSAMSlicerStrip{view_name}"
-        self.label.setFixedHeight(HEIGHT)
+        self.label.setFixedHeight(HEIGHT + TEXT_HEIGHT)
         self.label.setMinimumWidth(20)
         self.label.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)
         self.label.setMouseTracking(True)
@@ -94,13 +129,15 @@ class ConfidenceStrip:
         shown: int | None,
         flipped: bool,
         slice_range: tuple[int, int] | None,
+        positions: ViewPositions | None,
     ) -> None:
         """Show these slices; without any the strip is empty, but keeps its place: no view may jump."""
-        new = (slices, shown, flipped, slice_range)
-        if new == (self._slices, self._shown, self._flipped, self._range):
+        new = (slices, shown, flipped, slice_range, positions)
+        if new == (self._slices, self._shown, self._flipped, self._range, self._positions):
             return
-        self._slices, self._shown, self._flipped, self._range = new
+        self._slices, self._shown, self._flipped, self._range, self._positions = new
         if not slices:
+            self._dragged = None
             self.label.toolTip = _nothing_yet()
         self.paint()
 
@@ -110,22 +147,91 @@ class ConfidenceStrip:
         if width < 1:
             return
         ratio = float(self.label.devicePixelRatioF())  # of pixels of the screen to those that Qt counts
-        pixmap = qt.QPixmap(round(width * ratio), round(HEIGHT * ratio))
+        height = HEIGHT + TEXT_HEIGHT
+        pixmap = qt.QPixmap(round(width * ratio), round(height * ratio))
         pixmap.setDevicePixelRatio(ratio)
         painter = qt.QPainter(pixmap)
-        for block in blocks(self._slices, self._shown, width, self._flipped, self._range):
+        painter.fillRect(0, 0, width, height, qt.QColor(*BACKGROUND))
+        slice_range, flipped = self._present_range(), self._flipped
+        drawn = blocks(self._slices, self._shown, width, flipped, slice_range)
+        for block in drawn + brackets(slice_range, len(self._slices), width, flipped):
             painter.fillRect(block.x, block.y, block.width, block.height, qt.QColor(*block.color))
+        if self._slices:
+            self._write(painter, width)
         painter.end()
         self.label.setPixmap(pixmap)
 
-    def at(self, x: float, go: bool) -> None:
-        """The mouse is at pixel `x`: tell about that slice, and show it if `go`."""
+    def _write(self, painter: Any, width: int) -> None:
+        """Say below the bars which slice is shown, and on the right which range is chosen."""
+        font = qt.QFont(self.label.font)
+        font.setPixelSize(TEXT_HEIGHT - 3)
+        painter.setFont(font)
+        metrics = qt.QFontMetrics(font)
+        slice_range, base = self._present_range(), HEIGHT + TEXT_HEIGHT - 4
+        shown = "" if self._shown is None else slice_words(self._shown, self._positions)
+        taken = metrics.boundingRect(shown).width() + 3 * _MARGIN if shown else _MARGIN
+        for words in range_words(slice_range, self._positions):
+            room = metrics.boundingRect(words).width() + _MARGIN
+            if taken + room <= width:
+                painter.setPen(qt.QColor(*(WHOLE if slice_range is None else RANGE)))
+                painter.drawText(width - room, base, words)
+                break
+        painter.setPen(qt.QColor(*SHOWN))
+        painter.drawText(_MARGIN, base, shown)
+
+    # -- the mouse
+
+    def press(self, x: float) -> None:
+        """The mouse is pressed at pixel `x`: take hold of an end of the range there, or show that slice."""
         if not self._slices:
             return
-        index = index_at(x, len(self._slices), int(self.label.width), self._flipped)
-        self.label.toolTip = slice_text(self._slices[index])
-        if go:
+        end = self._end_at(x)
+        if end is None:
+            self._go_to(self._index_at(x))
+            return
+        chosen = self._range or (0, len(self._slices) - 1)
+        self._dragged = end, chosen
+        self._go_to(chosen[0] if end == "first" else chosen[1])
+
+    def move(self, x: float, held: bool) -> None:
+        """The mouse is at pixel `x`: say what is there; with a button held, show it or drag the end in hand."""
+        if not self._slices:
+            return
+        index = self._index_at(x)
+        if self._dragged is not None and held:
+            end, (first, last) = self._dragged
+            chosen = (min(index, last), last) if end == "first" else (first, max(index, first))
+            if chosen != (first, last):
+                self._dragged = end, chosen
+                self.paint()
+                self._go_to(chosen[0] if end == "first" else chosen[1])
+            return
+        self._dragged = None
+        if held:
             self._go_to(index)
+        under = self._end_at(x)
+        if under is None:
+            self.label.unsetCursor()
+            self.label.toolTip = slice_text(self._slices[index], self._positions)
+        else:
+            self.label.setCursor(qt.QCursor(qt.Qt.SizeHorCursor))
+            self.label.toolTip = _END_TEXTS[under]()
+
+    def release(self) -> None:
+        """The mouse is released: an end that was dragged stays where it is."""
+        dragged, self._dragged = self._dragged, None
+        if dragged is not None and dragged[1] != (self._range or (0, len(self._slices) - 1)):
+            self._set_range(*dragged[1])
+        self.paint()
+
+    def _index_at(self, x: float) -> int:
+        return index_at(x, len(self._slices), int(self.label.width), self._flipped)
+
+    def _end_at(self, x: float) -> End | None:
+        return end_at(x, self._range, len(self._slices), int(self.label.width), self._flipped)
+
+    def _present_range(self) -> tuple[int, int] | None:
+        return self._range if self._dragged is None else self._dragged[1]
 
     def close(self) -> None:
         """Take the strip out of its view."""
@@ -146,6 +252,7 @@ class SliceStrips:
         controller: says what to show, and shows the slice that was clicked.
         on_view: called when a view shows another slice or another layout has come; may be called often.
         go_to: called with the index of the slice that was clicked.
+        set_range: called with the first and the last slice when an end of the range was dragged.
         on_layout: called when another layout has come.
     """
 
@@ -154,12 +261,13 @@ class SliceStrips:
         controller: Controller,
         on_view: Callable[[], None],
         go_to: Callable[[int], object],
+        set_range: Callable[[int, int], object],
         on_layout: Callable[[], None] = lambda: None,
     ) -> None:
         self._controller = controller
         self._on_layout = on_layout
         self._on_view = on_view
-        self._go_to = go_to
+        self._go_to, self._set_range = go_to, set_range
         self._strips: list[tuple[ConfidenceStrip, Any]] = []
         self._observers = Observers()
         self._open = False
@@ -188,7 +296,7 @@ class SliceStrips:
         for strip, node in self._strips:
             cuts = volume is not None and axis is not None and shown_slice(node, volume).axis == axis
             if not cuts or axis is None or controller.inputs.geometry is None:
-                strip.show((), None, False, None)
+                strip.show((), None, False, None, None)
                 continue
             flipped = is_flipped(node, controller.inputs.geometry, axis)
             strip.show(
@@ -196,6 +304,7 @@ class SliceStrips:
                 controller.review.shown_index,
                 flipped,
                 controller.editing.slice_range,
+                view_positions(node, volume, axis),
             )
 
     def _new_layout(self, _layout: int = 0) -> None:
@@ -210,7 +319,7 @@ class SliceStrips:
             node = widget.mrmlSliceNode() if widget is not None else None
             if node is None:
                 continue
-            self._strips.append((ConfidenceStrip(widget, name, self._go_to), node))
+            self._strips.append((ConfidenceStrip(widget, name, self._go_to, self._set_range), node))
             for changing in (node, widget.mrmlSliceCompositeNode()):  # which slice, and of which volume
                 self._observers.add(changing, MODIFIED, self._node_changed)
         crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
@@ -244,14 +353,40 @@ def _nothing_yet() -> str:
     return _("How certain the mask of each slice is, once there is one")
 
 
-def slice_text(state: SliceState) -> str:
+def slice_words(index: int, positions: ViewPositions | None) -> str:
+    """A slice by its number and by where it lies, as the slider of the view reads."""
+    if positions is None:
+        return _("Slice {index}").format(index=index)
+    text = _("Slice {index} · {letter} {place} mm")
+    return text.format(index=index, letter=positions.letter, place=positions.millimeters(index))
+
+
+def range_words(slice_range: tuple[int, int] | None, positions: ViewPositions | None) -> tuple[str, ...]:
+    """The range that is propagated over, the longest text first: the first that has room is shown."""
+    if slice_range is None:
+        return (_("All slices"),)
+    first, last = slice_range
+    short = _("{first} to {last}").format(first=first, last=last)
+    if positions is None:
+        return (short,)
+    middle = _("{slices} · {letter} {low} to {high} mm").format(
+        slices=short,
+        letter=positions.letter,
+        low=positions.millimeters(first),
+        high=positions.millimeters(last),
+    )
+    return _("Range {slices}").format(slices=middle), middle, short
+
+
+def slice_text(state: SliceState, positions: ViewPositions | None = None) -> str:
     """One slice in words, for the tooltip."""
+    place = slice_words(state.index, positions)
     if state.confidence is None and state.state is SliceMark.PREDICTED:
-        return _("Slice {index}: the segment is not there").format(index=state.index)
+        return _("{slice}: the segment is not there").format(slice=place)
     if state.confidence is None:
-        return _("Slice {index}: {state}").format(index=state.index, state=_STATES[state.state]())
-    return _("Slice {index}: {state}, {percent} % certain").format(
-        index=state.index, state=_STATES[state.state](), percent=round(100 * state.confidence)
+        return _("{slice}: {state}").format(slice=place, state=_STATES[state.state]())
+    return _("{slice}: {state}, {percent} % certain").format(
+        slice=place, state=_STATES[state.state](), percent=round(100 * state.confidence)
     )
 
 

@@ -75,7 +75,9 @@ class Panel:
         actions = {**self._prompts.actions(), **self._propagate.actions(), **self._correct.actions()}
         self._shortcuts = Shortcuts({**actions, **self._lesions.actions(actions)})
         self._prompts.tool_changed.connect(self._tool_changed)
-        self._strips = SliceStrips(controller, self._view_changed, self._go_to, self._layout_changed)
+        self._strips = SliceStrips(
+            controller, self._view_changed, self._go_to, self._set_range, self._layout_changed
+        )
         ui.shortcutsLabel.text = help_text()
         ui.installButton.connect("clicked()", self.install)
         self._timer = qt.QTimer()
@@ -178,6 +180,9 @@ class Panel:
 
     def _go_to(self, index: int) -> None:
         self._context.attempt(lambda: self._controller.review.show_slice(index))
+
+    def _set_range(self, first: int, last: int) -> None:
+        self._context.attempt(lambda: self._controller.editing.drag_range(first, last))
 
     # --------------------------------------------------------------------------------------- installing and models
 

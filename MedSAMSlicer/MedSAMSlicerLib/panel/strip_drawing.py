@@ -3,18 +3,26 @@
 One bar for each slice, as high as the network is certain and colored from orange (doubtful) to light blue (certain),
 two colors that people with any common color blindness tell apart. No bar: nothing was found there, or, with a thin
 line, nothing was computed yet. A low gray bar: the mask that the segment started from, before it was reviewed. White
-under a bar: the user accepted it. A diamond: the user prompted it. A white frame: the slice in view.
+under a bar: the user accepted it. A diamond: the user prompted it. A white frame: the slice in view. Two brackets: the
+ends of the range that is propagated over, gray where it is the whole volume; the ground between them is lighter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from ..app.state import SliceMark, SliceState
 
 HEIGHT = 26
-"""Of the strip in pixels."""
+"""Of the strip in pixels, without the line of text below."""
+
+TEXT_HEIGHT = 14
+"""Of the line of text in pixels."""
+
+End = Literal["first", "last"]
+"""One end of the range."""
 
 Color = tuple[int, int, int]
 
@@ -27,8 +35,13 @@ PENDING: Color = (98, 106, 114)
 KEPT: Color = (255, 255, 255)
 KEY: Color = (255, 214, 64)
 SHOWN: Color = (255, 255, 255)
+RANGE: Color = (92, 214, 158)
+RANGE_GROUND: Color = (56, 63, 69)
+WHOLE: Color = (150, 158, 166)
 
 _TOP, _BOTTOM = 7, 21  # of the bars
+_REACH = 7  # pixels beside an end of the range that still take hold of it
+_THICK, _FOOT = 3, 7  # of a bracket
 _LEAST = 0.12  # height of a bar without any confidence, as a part of the highest
 
 
@@ -65,6 +78,35 @@ def index_at(x: float, count: int, width: int, flipped: bool) -> int:
     return count - 1 - position if flipped else position
 
 
+def ends_of(
+    slice_range: tuple[int, int] | None, count: int, width: int, flipped: bool
+) -> dict[End, tuple[int, int]]:
+    """Where the brackets of a range (None = all slices) stand: first pixel, and 1 where it opens to the right, else -1.
+
+    Without slices, and with one alone, there is nothing to take hold of.
+    """
+    if count < 2 or width < 4 * _FOOT:
+        return {}
+    first, last = slice_range or (0, count - 1)
+    low, high = place_of(first, count, width, flipped), place_of(last, count, width, flipped)
+    left = max(0, min(low[0], high[0]) - 1)
+    right = min(width - _THICK, max(left + 2 * _THICK, max(low[1], high[1]) - _THICK + 1))
+    left = min(left, right - 2 * _THICK)
+    return {"first": (right, -1), "last": (left, 1)} if flipped else {"first": (left, 1), "last": (right, -1)}
+
+
+def end_at(
+    x: float, slice_range: tuple[int, int] | None, count: int, width: int, flipped: bool
+) -> End | None:
+    """The end of the range that the mouse takes hold of at pixel `x`; None where it is too far from both."""
+    near: dict[End, float] = {
+        end: abs(x - (pixel + _THICK / 2))
+        for end, (pixel, _opens) in ends_of(slice_range, count, width, flipped).items()
+    }
+    end = min(near, key=lambda each: near[each], default=None)
+    return end if end is not None and near[end] <= _REACH else None
+
+
 def blocks(
     slices: Sequence[SliceState],
     shown: int | None,
@@ -85,6 +127,10 @@ def blocks(
     count = len(slices)
     if not count or width < 1:
         return found
+    if slice_range is not None:
+        edges = [place_of(index, count, width, flipped) for index in slice_range]
+        left, right = min(edge[0] for edge in edges), max(edge[1] for edge in edges)
+        found.append(Rectangle(left, 0, right - left, HEIGHT, RANGE_GROUND))
     marks: list[Rectangle] = []
     gap = 1 if width >= 4 * count else 0
     for state in slices:
@@ -97,6 +143,15 @@ def blocks(
         left, right = place_of(shown, count, width, flipped)
         marks += _frame(left, right, width)
     return found + marks
+
+
+def brackets(
+    slice_range: tuple[int, int] | None, count: int, width: int, flipped: bool = False
+) -> list[Rectangle]:
+    """The rectangles of the two ends of a range, None = of all slices, to be drawn on top of `blocks`."""
+    color = WHOLE if slice_range is None else RANGE
+    ends = ends_of(slice_range, count, width, flipped).values()
+    return [part for pixel, opens in ends for part in _bracket(pixel, opens, color)]
 
 
 def _bar(state: SliceState, left: int, width: int, slice_range: tuple[int, int] | None) -> list[Rectangle]:
@@ -127,6 +182,16 @@ def _frame(left: int, right: int, width: int) -> list[Rectangle]:
         Rectangle(last, 0, 1, HEIGHT, SHOWN),
         Rectangle(first, 0, across, 1, SHOWN),
         Rectangle(first, HEIGHT - 1, across, 1, SHOWN),
+    ]
+
+
+def _bracket(pixel: int, opens: int, color: Color) -> list[Rectangle]:
+    """A bracket whose bar begins at a pixel, and that opens to the right (1) or to the left (-1)."""
+    foot = pixel if opens > 0 else pixel + _THICK - _FOOT
+    return [
+        Rectangle(pixel, 0, _THICK, HEIGHT, color),
+        Rectangle(foot, 0, _FOOT, 2, color),
+        Rectangle(foot, HEIGHT - 2, _FOOT, 2, color),
     ]
 
 

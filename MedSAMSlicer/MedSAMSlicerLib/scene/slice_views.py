@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
 
@@ -56,6 +57,43 @@ class _Grid:
         )
         degrees = math.degrees(math.atan2(sine, float(cosines[axis])))
         return ShownSlice(axis, index, degrees, slice_node.GetLayoutName() or slice_node.GetName() or "")
+
+
+@dataclass(frozen=True)
+class ViewPositions:
+    """Where slices lie, as the slider above a view reads.
+
+    Attributes:
+        letter: of the direction in which the position rises: R, L, A, P, S or I.
+        first: of slice 0, in mm.
+        step: from each slice to the next, in mm; below 0 where positions fall.
+    """
+
+    letter: str
+    first: float
+    step: float
+
+    def millimeters(self, index: int) -> str:
+        """The position of a slice, with as many digits as tell it from its neighbors."""
+        digits = 1 if abs(self.step) >= 0.5 else 2
+        return f"{self.first + index * self.step + 0.0:.{digits}f}"
+
+
+def view_positions(slice_node: Any, volume_node: Any, axis: SliceAxis) -> ViewPositions:
+    """Where the slices across an axis lie for the view that shows them.
+
+    Raises:
+        VolumeError, GeometryError: the volume cannot be used.
+    """
+    geometry = volume_geometry(volume_node)
+    slice_to_world = matrix_array(slice_node.GetSliceToRAS())
+    normal = slice_to_world[:3, 2] / np.linalg.norm(slice_to_world[:3, 2])
+    ijk = geometry.to_ijk(from_world(volume_node, [slice_to_world[:3, 3]])).repeat(2, axis=0)
+    ijk[:, 2 - axis] = 0, 1  # where a line through the middle of the view meets the first two slices
+    first, second = to_world(volume_node, geometry.to_ras(ijk)) @ normal
+    largest = int(np.argmax(np.abs(normal)))
+    letter = ("RAS" if normal[largest] > 0 else "LPI")[largest]
+    return ViewPositions(letter, float(first), float(second - first))
 
 
 def shown_slice(slice_node: Any, volume_node: Any) -> ShownSlice:
