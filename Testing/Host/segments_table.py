@@ -171,6 +171,8 @@ class qMRMLSegmentsTableView(qMRMLWidget):
             item.setText(texts.get(column, ""))
         self._table.item(row, _NAME).setData(_ID_ROLE, segment_id)
         self._table.item(row, _VISIBLE).setIcon(eye_icon(bool(visible)))
+        status = slicer.vtkSlicerSegmentationsModuleLogic.GetSegmentStatus(segment)
+        self._table.item(row, _STATUS).setIcon(status_icon(status))
         self._table.item(row, _COLOR).setIcon(color_icon(QtGui.QColor.fromRgbF(*segment.GetColor())))
 
     def _selected(self, selected: Any, deselected: Any) -> None:
@@ -194,6 +196,13 @@ class qMRMLSegmentsTableView(qMRMLWidget):
             self.segmentAboutToBeModified(segment_id)
             display = self._node.GetDisplayNode()
             display.SetSegmentVisibility(segment_id, not display.GetSegmentVisibility(segment_id))
+
+        elif column == _STATUS and not self.readOnly:  # as qMRMLSegmentsTableViewPrivate::setupStatusButton
+            logic = slicer.vtkSlicerSegmentationsModuleLogic
+            segment = self._node.GetSegmentation().GetSegment(self.segmentIDForRow(row))
+            status = logic.GetSegmentStatus(segment)
+            following = logic.Completed if status == logic.Flagged else (status + 1) % logic.LastStatus
+            logic.SetSegmentStatus(segment, following)
 
     def _double_clicked(self, row: int, column: int) -> None:
         """In Slicer the terminology selector opens; here Qt's color dialog."""
@@ -223,6 +232,32 @@ def color_icon(color: QtGui.QColor) -> QtGui.QIcon:
     pixmap.fill(color)
     icon = QtGui.QIcon(pixmap)
     icon.addPixmap(pixmap, QtGui.QIcon.Mode.Selected)  # not tinted in the selected row
+    return icon
+
+
+def status_icon(status: int) -> QtGui.QIcon:
+    """A ring (not started), half a disk (in progress), a disk (completed), a red disk (flagged)."""
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    pixmap = QtGui.QPixmap(16, 16)
+    pixmap.fill(QtCore.Qt.GlobalColor.transparent)
+    painter = QtGui.QPainter(pixmap)
+    painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
+    color = QtGui.QColor(
+        {logic.InProgress: "#e69f00", logic.Completed: "#1a9c5b", logic.Flagged: "#d64545"}.get(
+            status, "#8a9299"
+        )
+    )
+    painter.setPen(QtGui.QPen(color, 1.6))
+    ring = QtCore.QRectF(3, 3, 10, 10)
+    painter.drawEllipse(ring)
+    painter.setBrush(color)
+    if status == logic.InProgress:
+        painter.drawPie(ring, 90 * 16, -180 * 16)
+    elif status != logic.NotStarted:
+        painter.drawEllipse(ring)
+    painter.end()
+    icon = QtGui.QIcon(pixmap)
+    icon.addPixmap(pixmap, QtGui.QIcon.Mode.Selected)
     return icon
 
 

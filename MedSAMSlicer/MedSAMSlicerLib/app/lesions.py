@@ -26,11 +26,11 @@ from .ports import Tool
 from .projector import Projector
 from .propagation import Propagation
 from .review import Review
+from .segment_status import SegmentStatus, set_status, status_of
 from .state import Action, Level, NetworkState, Topic
 from .workspace import Workspace
 
 LESION_TAG = "MedSAMSlicer.Lesion"
-STATUS_TAG = "Segmentation.Status"  # of Slicer: notstarted, inprogress, completed, flagged
 _TOOLS = (Tool.BOX, Tool.LINE)
 _MOMENT = 0.05  # seconds, so that changes which follow each other are one
 
@@ -225,7 +225,7 @@ class LesionRound:
         """Mark the lesion that is shown as doubtful, and go to the next."""
         current, masks = self._current(), self._work.masks
         assert masks is not None
-        masks.set_tag(current, STATUS_TAG, "flagged")
+        set_status(masks, current, SegmentStatus.FLAGGED)
         self._go_to_next(current)
 
     def reject(self) -> None:
@@ -260,7 +260,7 @@ class LesionRound:
         if reason(self._work, Action.ACCEPT_ALL) is None:
             self._editing.accept_all()
         assert self._work.masks is not None
-        self._work.masks.set_tag(segment_id, STATUS_TAG, "completed")
+        set_status(self._work.masks, segment_id, SegmentStatus.COMPLETED)
         self._work.notify(Topic.SEGMENTS)
 
     def _current(self) -> str:
@@ -399,7 +399,7 @@ class LesionRound:
             return LesionState.COMPUTING
         if obj.masks and len(obj.kept_slices) == len(obj.masks):
             return LesionState.ACCEPTED
-        flagged = work.masks.tag(segment_id, STATUS_TAG) == "flagged"
+        flagged = status_of(work.masks, segment_id) is SegmentStatus.FLAGGED
         return LesionState.DOUBTFUL if flagged else LesionState.NEW
 
     def _forget(self) -> None:

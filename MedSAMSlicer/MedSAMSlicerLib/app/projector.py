@@ -23,6 +23,7 @@ from ..core.translation import tr as _
 from .cleaned_masks import CleanedMasks
 from .ports import ObjectMarkups, Segments
 from .segment_layers import Mask, ObjectMasks, OutsideSegments, Wanted
+from .segment_status import StatusFollower
 from .signals import Signal
 from .state import Level, Topic
 from .workspace import Workspace
@@ -56,6 +57,7 @@ class Projector:
         self._cleaned = CleanedMasks(work)
         self._cleaned.ready.connect(self._show_cleaned)
         self._outside = OutsideSegments()
+        self._status = StatusFollower(work)
         self._written: dict[int, tuple[SliceAxis, Wanted]] = {}  # by object
         self._noted: set[tuple[str, str, int]] = set()  # overlaps that a message was shown for
         self._surface_seconds = 0.0
@@ -70,6 +72,8 @@ class Projector:
         self._locks_and_axes(object_ids)
         self.masks(object_ids)
         self.prompts()
+        for object_id in object_ids:
+            self._status.follow(object_id)
         self.projected.emit()
         self._work.notify(Topic.PROMPTS, Topic.MASKS, Topic.HISTORY, Topic.SEGMENTS)
 
@@ -79,12 +83,14 @@ class Projector:
         self._noted.clear()
         self._outside.forget()
         self._cleaned.forget()
+        self._status.forget()
 
     def restored(self) -> None:
         """The session has the masks of the segments, such as those of a scene that was loaded."""
         for obj in self._work.objects:
             self._locks_and_axes([obj.id], locks=False)
             self.is_shown(obj)
+            self._status.known(obj)
 
     def is_shown(self, obj: SegmentObject) -> None:
         """The segment shows the masks of the object already."""

@@ -161,7 +161,9 @@ class SegmentMasks:
 
     def set_tag(self, segment_id: str, name: str, value: str) -> None:
         """Give a segment a tag, which is saved with it."""
-        self._segment(segment_id).SetTag(name, value)
+        segment = self._segment(segment_id)
+        with self._own_write():  # no voxel is another
+            segment.SetTag(name, value)
 
     def terminology(self, segment_id: str) -> str | None:
         """Slicer's serialized terminology entry, such as "Segmentation category ...~SCT^..."; None without."""

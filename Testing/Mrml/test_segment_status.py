@@ -1,0 +1,86 @@
+"""Slicer's status of a segment follows what is accepted: in progress, completed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .controllers import Driver
+
+pytestmark = pytest.mark.slicer
+
+
+def status(driver: Driver, segment_id: str | None = None) -> str:
+    """As Slicer's own logic reads it."""
+    logic = driver.mrml.slicer.vtkSlicerSegmentationsModuleLogic
+    return str(
+        logic.GetSegmentStatusAsHumanReadableString(logic.GetSegmentStatus(segment(driver, segment_id)))
+    )
+
+
+def segment(driver: Driver, segment_id: str | None = None) -> Any:
+    inputs = driver.controller.inputs
+    return inputs.segmentation_node.GetSegmentation().GetSegment(segment_id or inputs.segment_id)
+
+
+def propagated(driver: Driver) -> None:
+    driver.prompted()
+    driver.controller.runs.propagate()
+    driver.settle()
+
+
+def test_status_follows_prompts_acceptance_and_undo(driver: Driver) -> None:
+    controller = driver.ready().controller
+    controller.inputs.add_segment("left")
+    assert status(driver) == "Not started"
+    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.settle()
+    assert status(driver) == "In progress"
+    controller.runs.propagate()
+    driver.settle()
+    controller.editing.accept_slice(7)
+    assert status(driver) == "In progress"
+    controller.editing.accept_all()
+    assert status(driver) == "Completed"
+    controller.history.undo()
+    assert status(driver) == "In progress"
+    controller.history.redo()
+    assert status(driver) == "Completed"
+    controller.editing.release_slice(7)
+    assert status(driver) == "In progress"
+
+
+def test_what_is_not_computed_yet_is_not_completed(driver: Driver) -> None:
+    driver.prompted()
+    driver.controller.editing.accept_all()
+    assert status(driver) == "In progress"
+
+
+def test_status_that_the_user_chose_stays_until_the_acceptance_changes(driver: Driver) -> None:
+    propagated(driver)
+    controller, logic = driver.controller, driver.mrml.slicer.vtkSlicerSegmentationsModuleLogic
+    logic.SetSegmentStatus(segment(driver), logic.Completed)
+    driver.say(driver.point(4, 17, 24))
+    driver.settle()
+    assert status(driver) == "Completed"
+    logic.SetSegmentStatus(segment(driver), logic.Flagged)
+    controller.runs.propagate()
+    driver.settle()
+    assert status(driver) == "Flagged"
+    controller.editing.accept_all()
+    assert status(driver) == "Completed"
+
+
+def test_deleted_segment_comes_back_with_its_status_and_others_are_left_alone(driver: Driver) -> None:
+    propagated(driver)
+    controller = driver.controller
+    node = controller.inputs.segmentation_node.GetSegmentation()
+    other = node.AddEmptySegment("theirs", "theirs")
+    controller.editing.accept_all()
+    kept = controller.inputs.segment_id
+    node.RemoveSegment(kept)
+    driver.settle()
+    controller.history.undo()
+    assert status(driver, kept) == "Completed"
+    assert status(driver, other) == "Not started"
