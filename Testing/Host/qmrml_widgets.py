@@ -253,7 +253,7 @@ class qMRMLNodeComboBox(qt.QWidget):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _on_node_removed(self, caller: Any, event: str, node: Any = None) -> None:
-        if node is None or not self._offers(node):
+        if node is None or not self._is_offered()(node):
             return
         self.nodeAboutToBeRemoved(node)
         if node.GetID() == self._current:
