@@ -62,6 +62,7 @@ _KNOWN = {
     "vtk.calldata_type": "VTK, Wrapping/Python/vtkmodules/util/misc.py",
     "vtk.util.numpy_support": _NUMPY_SUPPORT,
     ".fileForInstance": "ctkDICOMDatabase: CTK, Libs/DICOM/Core/ctkDICOMDatabase.h",
+    ".isOpen": "ctkDICOMDatabase: CTK, Libs/DICOM/Core/ctkDICOMDatabase.h",
 }
 _MEANT = {
     ".objectName": "QObject", ".setIcon": "QAbstractButton", ".setParent": "QObject", ".setVisible": "QWidget",

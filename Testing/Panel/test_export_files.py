@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,23 @@ from MedSAMSlicerLib.io.volumes import read_volume
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "IO"))  # pytest's importlib mode leaves it out
 from dicom_files import write_series
+
+
+class Database:
+    """What the module asks of ctkDICOMDatabase: files by the UID of their instance; `insert` takes a copy."""
+
+    def __init__(self, files: dict[str, str]) -> None:
+        self.files, self.isOpen = files, True
+
+    def fileForInstance(self, uid: str) -> str:  # noqa: N802 - of CTK
+        return self.files.get(uid, "")
+
+    def insert(self, path: str) -> None:
+        import pydicom
+
+        copy = Path(path).with_suffix(".copy")
+        copy.write_bytes(Path(path).read_bytes())
+        self.files[pydicom.dcmread(copy).SOPInstanceUID] = str(copy)
 
 
 @pytest.fixture
@@ -97,15 +113,22 @@ def test_dicom_seg_puts_masks_on_the_images_they_were_drawn_on(segmented, tmp_pa
     array = slicer.util.arrayFromVolume(volume)
     files = write_series(tmp_path / "series", array[::-1] if reverse else array, origin=origin, step=step)
     known = {pydicom.dcmread(file).SOPInstanceUID: str(file) for file in files}
-    database = types.SimpleNamespace(fileForInstance=lambda uid: known.get(uid, ""))
-    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    monkeypatch.setattr(slicer, "dicomDatabase", Database(known), raising=False)
     volume.SetAttribute("DICOM.instanceUIDs", " ".join(known))
     series = read_volume(files[0])
     assert series.geometry.shape == told.shape[1:]
-    export_dicom(segmentation, volume, tmp_path / "out.dcm")
+    assert export_dicom(segmentation, volume, tmp_path / "out.dcm")
     written = pydicom.dcmread(tmp_path / "out.dcm")
     assert [item.SegmentLabel for item in written.SegmentSequence] == ["Lesion", "Lesion 2"]
     assert written.pixel_array.sum() == told.sum()
+    kept = pydicom.dcmread(known[written.SOPInstanceUID])  # what the database has beside the series
+    assert kept.StudyInstanceUID == pydicom.dcmread(files[0]).StudyInstanceUID
+    assert kept.Modality == "SEG"
+    slicer.dicomDatabase.isOpen = False
+    del known[written.SOPInstanceUID]
+    assert not export_dicom(segmentation, volume, tmp_path / "again.dcm")
+    assert (tmp_path / "again.dcm").is_file()
+    assert len(known) == len(files)
 
 
 def test_a_volume_that_left_the_voxels_of_its_series_is_refused(segmented, tmp_path, monkeypatch):
@@ -119,8 +142,7 @@ def test_a_volume_that_left_the_voxels_of_its_series_is_refused(segmented, tmp_p
         tmp_path / "series", np.zeros((9, 20, 24), dtype=np.int16) + np.arange(24, dtype=np.int16)
     )
     known = {pydicom.dcmread(file).SOPInstanceUID: str(file) for file in files}
-    database = types.SimpleNamespace(fileForInstance=lambda uid: known.get(uid, ""))
-    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    monkeypatch.setattr(slicer, "dicomDatabase", Database(known), raising=False)
     volume.SetAttribute("DICOM.instanceUIDs", " ".join(known))
     with pytest.raises(OutputError, match="resampled or cropped"):
         export_dicom(segmentation, volume, tmp_path / "out.dcm")
@@ -136,8 +158,7 @@ def test_segments_that_no_dicom_seg_can_hold_are_written_beside_it(segmented, tm
     volume, segmentation, _told = segmented
     files = write_series(tmp_path / "series", slicer.util.arrayFromVolume(volume))
     known = {pydicom.dcmread(file).SOPInstanceUID: str(file) for file in files}
-    database = types.SimpleNamespace(fileForInstance=lambda uid: known.get(uid, ""))
-    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    monkeypatch.setattr(slicer, "dicomDatabase", Database(known), raising=False)
     volume.SetAttribute("DICOM.instanceUIDs", " ".join(known))
     (tmp_path / "out.seg.nrrd").write_bytes(b"an older result")
     files[2].write_bytes(files[2].read_bytes()[:-30])

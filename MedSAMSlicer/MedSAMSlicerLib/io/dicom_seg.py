@@ -53,7 +53,7 @@ def write_dicom_seg(
     colors: Mapping[str, Color] | None = None,
     series_description: str = "MedSAMSlicer segmentation",
     terms: Mapping[str, Terminology] | None = None,
-) -> None:
+) -> str:
     """Writes a binary DICOM SEG that refers to the series it was drawn on, image by image.
 
     Args:
@@ -64,6 +64,9 @@ def write_dicom_seg(
         colors: segment name -> (r, g, b) from 0 to 1; those not given are chosen.
         series_description: of the new series.
         terms: segment name -> what it is; those not given are "Tissue", as in Slicer.
+
+    Returns:
+        The UID of the SOP instance.
 
     Raises:
         OutputError: naming `path`, when highdicom is missing, the volume did not come from DICOM, the masks are
@@ -79,8 +82,9 @@ def write_dicom_seg(
         raise OutputError(f"Cannot write {path}: DICOM SEG cannot hold an empty segmentation.")
     pixels = np.stack([np.asarray(mask, dtype=np.uint8) for mask in masks.values()], axis=-1)
     says = _Says(colors or {}, terms or {}, series_description)
-    content = _encoded(path, list(masks), pixels, geometry, dicom_files, says)
+    content, instance = _encoded(path, list(masks), pixels, geometry, dicom_files, says)
     write_bytes(path, content)
+    return instance
 
 
 def check_dicom_seg(
@@ -111,8 +115,8 @@ def _encoded(
     geometry: VolumeGeometry,
     dicom_files: Sequence[Path] | None,
     says: _Says,
-) -> bytes:
-    """The file of segments (K, J, I, names)."""
+) -> tuple[bytes, str]:
+    """The file of segments (K, J, I, names), and the UID of its SOP instance."""
     hd, pydicom = _libraries(path)
     if not dicom_files:
         raise OutputError(
@@ -159,7 +163,7 @@ def _encoded(
         raise OutputError(
             f"Cannot write {path}: the series does not allow a DICOM SEG ({reason}); write a .seg.nrrd instead."
         ) from error
-    return buffer.getvalue()
+    return buffer.getvalue(), str(segmentation.SOPInstanceUID)
 
 
 @contextlib.contextmanager

@@ -134,9 +134,12 @@ class ExportSection:
         """Ask for a name and write a DICOM segmentation, after installing what that needs."""
         controller = self._context.controller
 
-        def write(path: Path) -> None:
+        def write(path: Path) -> str:
             ensure_dicom_packages()
-            export_dicom(controller.inputs.segmentation_node, controller.inputs.volume_node, path)
+            known = export_dicom(controller.inputs.segmentation_node, controller.inputs.volume_node, path)
+            there = _("Saved {path}; Slicer's DICOM database has a copy, beside the series.")
+            absent = _("Saved {path}; Slicer's DICOM database did not take it: import the file there.")
+            return (there if known else absent).format(path=path)
 
         if self._overlaps_are_wanted(_("The file keeps them in both.")):
             write_chosen(self._context, _("DICOM segmentation (*.dcm)"), ".dcm", write)

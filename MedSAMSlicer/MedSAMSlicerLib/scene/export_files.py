@@ -68,9 +68,10 @@ def export_nifti(segmentation_node: Any, volume_node: Any, path: Path) -> int:
     return write_labelmap(path, masks, volume_geometry(volume_node), masks.colors)
 
 
-def export_dicom(segmentation_node: Any, volume_node: Any, path: Path) -> None:
+def export_dicom(segmentation_node: Any, volume_node: Any, path: Path) -> bool:
     """Write all segments as a DICOM segmentation of the series that the volume was loaded from.
 
+    Slicer's DICOM database gets a copy, which then stands beside the series there; returns whether it took it.
     Where the series does not allow that, the segments are written beside `path` as .seg.nrrd, under a free name.
 
     Raises:
@@ -79,15 +80,26 @@ def export_dicom(segmentation_node: Any, volume_node: Any, path: Path) -> None:
     """
     check_replaceable(path)
     try:
-        _write_dicom(segmentation_node, volume_node, path)
+        instance = _write_dicom(segmentation_node, volume_node, path)
     except (OutputError, VolumeError) as error:
         beside = _unused_path(path)
         export_segmentation(segmentation_node, beside)
         text = _("{error} The segments were written to {path} instead.")
         raise OutputError(text.format(error=error, path=beside)) from error
+    return _insert_into_database(path, instance)
 
 
-def _write_dicom(segmentation_node: Any, volume_node: Any, path: Path) -> None:
+def _insert_into_database(path: Path, instance: str) -> bool:
+    """Let Slicer's DICOM database know a file, as its own DICOM SEG plugin does; False where that cannot be."""
+    database = getattr(slicer, "dicomDatabase", None)
+    if database is None or not database.isOpen:
+        return False
+    database.insert(str(path))
+    return bool(database.fileForInstance(instance))
+
+
+def _write_dicom(segmentation_node: Any, volume_node: Any, path: Path) -> str:
+    """Write the file; returns the UID of its SOP instance."""
     files = series_files(volume_node)
     if not files:
         raise OutputError(
@@ -109,7 +121,7 @@ def _write_dicom(segmentation_node: Any, volume_node: Any, path: Path) -> None:
                 )
             )
         masks = {name: mask[::-1] for name, mask in masks.items()}
-    write_dicom_seg(path, masks, series.geometry, series.dicom_files, found.colors, terms=terms)
+    return write_dicom_seg(path, masks, series.geometry, series.dicom_files, found.colors, terms=terms)
 
 
 class SegmentMasksByName(Mapping[str, Mask]):
