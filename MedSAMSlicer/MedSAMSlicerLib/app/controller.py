@@ -78,7 +78,7 @@ class Controller:
         self.growing = Growing(work, self.runs, self.editing)
         self.carrying = Carrying(work, projector, self.inputs.times, self.editing, self.runs)
         self.history = UndoRedo(work, projector, self.runs)
-        self.review = Review(work)
+        self.review = Review(work, projector)
         self.starting = Starting(work, self.editing)
         self.scoring = Scoring(work, self.starting, self.inputs, self.network, self.runs)
         self.lesions = LesionRound(work, projector, self.editing, self.inputs, self.runs, self.review)

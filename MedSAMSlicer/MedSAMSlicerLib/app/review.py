@@ -10,6 +10,7 @@ from ..core.scores import MaskScore, is_carried, review_order
 from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
 from .extents import extent_mm, middle_of
+from .projector import Projector
 from .segment_facts import SegmentFact, SharedVoxels, all_shared, measured
 from .state import SliceMark, SliceState
 from .workspace import Workspace
@@ -21,8 +22,8 @@ _DOUBTED_ABSENCE = 0.5
 class Review:
     """What the strip shows, and where its buttons lead."""
 
-    def __init__(self, work: Workspace) -> None:
-        self._work = work
+    def __init__(self, work: Workspace, projector: Projector) -> None:
+        self._work, self._projector = work, projector
         self._run: tuple[int, ...] | None = None  # object, propagation and scoring that `_visited` belongs to
         self._visited: set[int] = set()  # slices that were shown since
 
@@ -76,8 +77,8 @@ class Review:
         return self._key_slice(1)
 
     def measure(self) -> SegmentFact | None:
-        """Volume of the selected segment and its overlaps with others, counted now; None without a segment."""
-        return measured(self._work)
+        """Volume, diameters and overlaps of the selected segment, measured now; None without a segment."""
+        return measured(self._work, self._projector)
 
     def shared_voxels(self) -> tuple[SharedVoxels, ...]:
         """Return what segments have in common, counted now, each pair once, the largest first."""

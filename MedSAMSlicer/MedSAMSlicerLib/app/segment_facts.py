@@ -1,10 +1,12 @@
-"""How large the selected segment is, and how much of it other segments have, too."""
+"""How large the selected segment is, by volume and diameters, and how much of it other segments have, too."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..core.diameters import Diameters, diameters
 from ..core.errors import MedSAMError
+from .projector import Projector
 from .workspace import Workspace
 
 
@@ -15,11 +17,13 @@ class SegmentFact:
     Attributes:
         segment_id: of which segment.
         milliliters: its volume.
+        measured: its diameters on the slice where the longest one is; None for a segment that is no object.
         shared: milliliters that it has in common with another segment, by the name of that.
     """
 
     segment_id: str
     milliliters: float
+    measured: Diameters | None
     shared: dict[str, float]
 
 
@@ -52,8 +56,8 @@ def all_shared(work: Workspace) -> tuple[SharedVoxels, ...]:
     return tuple(sorted(found, key=lambda shared: -shared.milliliters))
 
 
-def measured(work: Workspace) -> SegmentFact | None:
-    """Count the voxels of the selected segment now; None when there is none that lies on the volume's voxels.
+def measured(work: Workspace, projector: Projector) -> SegmentFact | None:
+    """Measure the selected segment now; None when there is none that lies on the volume's voxels.
 
     The labelmaps of all segments are read: some ten milliseconds for a CT, so not after each change.
     """
@@ -70,7 +74,8 @@ def measured(work: Workspace) -> SegmentFact | None:
         names = {other: work.masks.name(other) for other in shared}
     except MedSAMError:  # of another grid, or gone: there is nothing to count
         return None
-    voxel = work.geometry.voxel_milliliters
-    return SegmentFact(
-        segment_id, voxel * count, {names[other]: voxel * part for other, part in shared.items()}
-    )
+    voxel, obj, found = work.geometry.voxel_milliliters, work.selected_object, None
+    if obj is not None and obj.axis is not None:
+        found = diameters(projector.masks_of(obj), work.geometry.in_plane_spacing(obj.axis))
+    parts = {names[other]: voxel * part for other, part in shared.items()}
+    return SegmentFact(segment_id, voxel * count, found, parts)

@@ -40,7 +40,8 @@ def diameters(masks: Mapping[int, PackedMask], spacing: tuple[float, float]) -> 
         spacing: mm between rows and between columns.
     """
     best: tuple[float, int, FloatArray] | None = None
-    for index, packed in sorted(masks.items()):
+    largest_first = sorted(masks.items(), key=lambda each: (-_diagonal(each[1], spacing), each[0]))
+    for index, packed in largest_first:  # so that few slices are measured
         if packed.is_empty or (best is not None and _diagonal(packed, spacing) <= best[0]):
             continue
         length, ends = _longest(packed.to_array(), spacing)

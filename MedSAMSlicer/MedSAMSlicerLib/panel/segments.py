@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 from ..app.segment_facts import SegmentFact
 from ..app.state import Action, Topic
 from ..core.cleanups import Cleanup
+from ..core.diameters import Diameters
 from ..scene.terminologies import known_terms
 from .context import Context, SignalsBlocked
 
@@ -155,11 +156,13 @@ class SegmentsSection:
         self._context.ui.segmentStateLabel.text = self._about_segment(controller.inputs.segment_id)
 
     def _about_segment(self, segment_id: str | None) -> str:
-        """What there is of the selected segment: prompts and slices, volume, overlaps. Slicer's table has no room."""
+        """What there is of the selected segment: prompts and slices, diameters, volume, overlaps."""
         controller = self._context.controller
         state, fact = controller.editing.segment_states.get(segment_id or "", ""), self._fact
         parts = [state] if state else []
         if fact is not None and fact.segment_id == segment_id and fact.milliliters:
+            if fact.measured is not None:
+                parts.append(_diameters(fact.measured))
             parts.append(_milliliters(fact.milliliters))
             parts += [
                 _("{volume} of it also in {segment}").format(volume=_milliliters(volume), segment=name)
@@ -210,6 +213,13 @@ class SegmentsSection:
 def _height(rows: int) -> int:
     """The height of the table in pixels: as tall as its rows, up to a few, which can then be scrolled."""
     return _ROW_HEIGHT * min(max(rows, 1), _MOST_ROWS) + _FRAME_HEIGHT
+
+
+def _diameters(found: Diameters) -> str:
+    """The longest diameter and the one perpendicular to it, as radiologists write them."""
+    both = found.longest_mm, found.perpendicular_mm
+    longest, across = (f"{each:.0f}" if each >= 10 else f"{each:.1f}" for each in both)
+    return _("{longest} x {across} mm").format(longest=longest, across=across)
 
 
 def _milliliters(volume: float) -> str:
