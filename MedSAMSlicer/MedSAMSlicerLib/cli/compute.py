@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.geometry import VolumeGeometry
+from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.intensity import choose_window
 from ..core.prompts import PromptSet
 from ..engine.devices import chosen_device, free_bytes
@@ -145,19 +145,25 @@ def check_estimate(
         )
 
 
-def _described(obj: ObjectResult, result: SegmentationResult, geometry: VolumeGeometry) -> dict[str, Any]:
-    mask = result.masks[obj.name]
+def described_mask(mask: Mask, geometry: VolumeGeometry, axis: SliceAxis) -> dict[str, Any]:
+    """The size of a mask (K, J, I), and the slices across an axis that show it, ready for JSON."""
     voxels = int(np.count_nonzero(mask))
-    others = tuple(axis for axis in range(3) if axis != obj.axis)
+    others = tuple(each for each in range(3) if each != axis)
     filled = np.flatnonzero(mask.any(axis=others))
     return {
-        "name": obj.name,
-        "color": list(obj.color),
         "voxels": voxels,
         "milliliters": voxels * geometry.voxel_milliliters,
         "slices": len(filled),
         "first_slice": int(filled[0]) if filled.size else None,
         "last_slice": int(filled[-1]) if filled.size else None,
+    }
+
+
+def _described(obj: ObjectResult, result: SegmentationResult, geometry: VolumeGeometry) -> dict[str, Any]:
+    return {
+        "name": obj.name,
+        "color": list(obj.color),
+        **described_mask(result.masks[obj.name], geometry, obj.axis),
         "key_slices": list(obj.key_slices),
         "ended": [{"direction": event.step, "last_seen": event.last_seen} for event in obj.ended],
         "iou": {str(index): round(value, 4) for index, value in obj.iou.items()},

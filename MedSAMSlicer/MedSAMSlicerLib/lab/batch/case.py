@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ... import __version__
 from ...core.errors import MedSAMError
@@ -18,7 +18,20 @@ from ...core.foreign_errors import first_line
 from ...core.tiers import second_network_is_off
 from .table import PromptRow, prompts_of
 
+if TYPE_CHECKING:
+    from ...io.volumes import Volume
+
 _ONE_AT_A_TIME = threading.Lock()
+
+
+@dataclass(frozen=True)
+class LabeledFiles:
+    """A case that is segmented already; `window` and `modality` where a manifest tells them."""
+
+    image: Path
+    label: Path
+    window: str | None = None
+    modality: str | None = None
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,8 @@ class BatchOptions:
     Attributes:
         model: id or file of the checkpoint.
         sha256: of its file, which every machine must have.
+        like: segmented cases that serve as memory in place of prompts.
+        axis: across which their slices lie.
     """
 
     model: str
@@ -38,11 +53,13 @@ class BatchOptions:
     window: str = "auto"
     cleanup: str = "none"
     overlap: str = "keep"
+    like: tuple[LabeledFiles, ...] = ()
+    axis: str = "k"
 
 
 @dataclass(frozen=True)
 class BatchCase:
-    """What is to be segmented, and where it goes."""
+    """What is to be segmented, and where it goes; without rows of prompts it is segmented like `options.like`."""
 
     name: str
     volume: Path
@@ -59,14 +76,15 @@ class BatchCase:
             content,
             asdict(self.options),
             str(self.volume),
-            _files(self.volume),
+            file_stamps(self.volume),
+            [file_stamps(path) for each in self.options.like for path in (each.image, each.label)],
             self.version,
             second_network_is_off(),
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode("utf-8")).hexdigest()
 
 
-def _files(volume: Path) -> list[tuple[str, int, int]]:
+def file_stamps(volume: Path) -> list[tuple[str, int, int]]:
     """Name, size and time of the file, or of each file of a folder."""
     files = sorted(path for path in volume.rglob("*") if path.is_file()) if volume.is_dir() else [volume]
     found = [(path, path.stat()) for path in files]
@@ -126,11 +144,7 @@ def _failed(case: BatchCase, text: str, began: float) -> CaseResult:
 
 
 def _segment(case: BatchCase) -> Sequence[dict[str, Any]]:
-    from ...cli.compute import ComputeSettings, segment_volume
-    from ...cli.outputs import write_masks
-    from ...core.intensity import choose_window
     from ...io.volumes import read_volume
-    from ...models.registry import Registry
 
     host = socket.gethostname()
     if case.version != __version__:
@@ -139,8 +153,17 @@ def _segment(case: BatchCase) -> Sequence[dict[str, Any]]:
         raise MedSAMError(
             f"The worker on {host} does not see {case.volume}: data must lie at the same path on every machine."
         )
-    options = case.options
     volume = read_volume(case.volume)
+    return _segment_like(case, volume) if case.options.like else _segment_prompted(case, volume)
+
+
+def _segment_prompted(case: BatchCase, volume: Volume) -> Sequence[dict[str, Any]]:
+    from ...cli.compute import ComputeSettings, segment_volume
+    from ...cli.outputs import write_masks
+    from ...core.intensity import choose_window
+    from ...models.registry import Registry
+
+    options = case.options
     prompts = replace(
         prompts_of(case.rows, volume.geometry),
         window=choose_window(volume.array, options.window, volume.modality, lambda _: None),
@@ -153,3 +176,18 @@ def _segment(case: BatchCase) -> Sequence[dict[str, Any]]:
     )
     write_masks(case.output, result.masks, volume, result.prompts.objects)
     return result.objects
+
+
+def _segment_like(case: BatchCase, volume: Volume) -> Sequence[dict[str, Any]]:
+    from ...cli.compute import described_mask
+    from ...cli.outputs import write_masks
+    from ...core.geometry import SliceAxis
+    from ...core.prompts import ObjectPrompts
+    from ...io.segmentations import color_of
+    from .like import segment_like
+
+    masks = segment_like(volume, case.options)
+    objects = [ObjectPrompts(name, color_of(number)) for number, name in enumerate(masks)]
+    write_masks(case.output, masks, volume, objects)
+    axis = SliceAxis.parse(case.options.axis)
+    return [{"name": name, **described_mask(mask, volume.geometry, axis)} for name, mask in masks.items()]

@@ -14,6 +14,7 @@ from ...core.errors import MedSAMError, PromptError
 from ...io.atomic import write_bytes
 from ...io.volumes import stem
 from ..evaluation.executors import DaskExecutor
+from ..training.labeled import may_be_volume
 from .case import BatchCase, BatchOptions, CaseResult, lost_case, segment_case
 from .table import PromptRow
 
@@ -45,10 +46,7 @@ def cases_of(
     Raises:
         PromptError: naming the case, when there is no such file, or several.
     """
-    try:
-        files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise MedSAMError(f"{folder} cannot be read: {error.strerror or error}.") from error
+    files = _files_in(folder)
     cases = []
     for name, own in rows.items():
         found = [path for path in files if path.name == name] or [
@@ -64,13 +62,45 @@ def cases_of(
                 name, found[0].resolve(), (out / f"{stem(found[0])}{ending}").resolve(), tuple(own), options
             )
         )
+    _check_outputs(cases)
+    return tuple(cases)
+
+
+def cases_without_prompts(
+    folder: Path, out: Path, ending: str, options: BatchOptions
+) -> tuple[BatchCase, ...]:
+    """The volumes of a folder that are to be segmented like `options.like`: all but those, and label files.
+
+    Raises:
+        MedSAMError: when the folder cannot be read, or nothing is left to do.
+    """
+    known = {path for each in options.like for path in (each.image, each.label)}
+    cases = [
+        BatchCase(path.name, path.resolve(), (out / f"{stem(path)}{ending}").resolve(), (), options)
+        for path in _files_in(folder)
+        if path.resolve() not in known and may_be_volume(path)
+    ]
+    if not cases:
+        raise MedSAMError(f"{folder} holds no volume that is not segmented already.")
+    _check_outputs(cases)
+    return tuple(cases)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise MedSAMError(f"{folder} cannot be read: {error.strerror or error}.") from error
+
+
+def _check_outputs(cases: Sequence[BatchCase]) -> None:
+    """Raise PromptError when two cases would be written to one file."""
     outputs = [case.output for case in cases]
     twice = next((case for n, case in enumerate(cases) if case.output in outputs[:n]), None)
     if twice is not None:
         raise PromptError(
             f"Two cases would be written to {twice.output.name}: {twice.name!r} is one of them."
         )
-    return tuple(cases)
 
 
 def run_batch(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...cli.argument_types import threads
-from ...cli.exit_codes import FAILED, OK
+from ...cli.exit_codes import FAILED, OK, UsageError
 from ...cli.models import loads, whole_name
 from ...cli.terminal import UNTRIED_DEVICES, confirmation, duration, show_message
 from ...core.cleanups import CLEANUPS
@@ -17,16 +17,20 @@ from ...core.tiers import OVERLAPS, TIERS
 from ...models.registry import BUNDLED_ID, Registry
 
 if TYPE_CHECKING:
-    from ..batch.case import CaseResult
+    from ..batch.case import CaseResult, LabeledFiles
 
 ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha", ".dcm")
 
-_DESCRIPTION = """Segment many volumes with the prompts of a table, one row a prompt.
+_DESCRIPTION = """Segment many volumes with the prompts of a table, one row a prompt, or like cases that are segmented.
 
 FOLDER holds the volumes: NIfTI, NRRD or MetaImage files, or folders with a DICOM series each. TABLE is CSV with the
 columns case (name of a file or folder), object (name of the segment), slice, box (x0 y0 x1 y1) or point (x y, then -
 beside the object), and maybe axis (k, j or i) and range (FIRST-LAST). Places are voxel indices as in
 `medsamslicer segment`.
+
+With --like LABELED in place of a table nothing is prompted: the labeled cases of that folder (as for `train --data`)
+are remembered, up to 16 slices of each object that differ most, and every slice of the other volumes recalls those
+that look like it. It needs a network with memory, works only where volumes look alike, and must be looked through.
 
 Cases that are done are not computed again: a batch that was stopped goes on where it was. OUT/report.csv has one line
 for each object. With --scheduler the workers of a Dask cluster compute; data, OUT and weights must lie at the same
@@ -35,6 +39,7 @@ Exit code 1 when a case failed."""
 
 _EPILOG = """examples:
   medsamslicer batch DATA --prompts prompts.csv -o results
+  medsamslicer batch DATA --like DONE -o results
   medsamslicer batch DATA --prompts prompts.csv -o results --scheduler tcp://HOST:8786
   dask scheduler; dask worker tcp://HOST:8786 --nthreads 1     # the cluster of the line above"""
 
@@ -50,7 +55,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER")
-    parser.add_argument("--prompts", type=Path, required=True, metavar="TABLE", help="CSV, one row a prompt")
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--prompts", type=Path, metavar="TABLE", help="CSV, one row a prompt")
+    given.add_argument("--like", type=Path, metavar="LABELED", help="folder of segmented cases to be like")
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the results"
     )
@@ -70,6 +77,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--cleanup", choices=CLEANUPS, default="none", help="of the masks (default: none)")
     parser.add_argument("--overlap", choices=OVERLAPS, default="keep", help="default: keep")
+    parser.add_argument("--axis", choices=("k", "j", "i"), help="of the slices, with --like (default: k)")
     return parser
 
 
@@ -77,10 +85,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     from ...io.atomic import reserved
     from ..batch.case import BatchOptions
-    from ..batch.run import cases_of, run_batch
+    from ..batch.run import cases_of, cases_without_prompts, run_batch
     from ..batch.table import read_table
 
-    rows = read_table(arguments.prompts)
+    _check(arguments)
+    rows = {} if arguments.prompts is None else read_table(arguments.prompts)
+    like = () if arguments.like is None else _labeled_files(arguments.like)
     file = Registry.from_environment().open(arguments.model, confirmation(arguments.yes), loads)
     options = BatchOptions(
         whole_name(arguments.model),
@@ -91,9 +101,14 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.window,
         arguments.cleanup,
         arguments.overlap,
+        like,
+        arguments.axis or "k",
     )
     out: Path = arguments.output
-    cases = cases_of(arguments.folder, rows, out, arguments.format, options)
+    if like:
+        cases = cases_without_prompts(arguments.folder, out, arguments.format, options)
+    else:
+        cases = cases_of(arguments.folder, rows, out, arguments.format, options)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -109,3 +124,16 @@ def run(arguments: argparse.Namespace) -> int:
         f"{summary.done} cases done, {summary.resumed} were done before, {summary.failed} failed: {summary.report}\n"
     )
     return FAILED if summary.failed else OK
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.like is not None and (arguments.cleanup, arguments.overlap) != ("none", "keep"):
+        raise UsageError("--cleanup and --overlap go with --prompts, not with --like")
+    if arguments.like is None and arguments.axis is not None:
+        raise UsageError("--axis goes with --like: a table has a column for it")
+
+
+def _labeled_files(folder: Path) -> tuple[LabeledFiles, ...]:
+    from ..batch.like import labeled_files
+
+    return labeled_files(folder)
