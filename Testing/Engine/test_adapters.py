@@ -31,6 +31,8 @@ from MedSAMSlicerLib.sam2.adapters import (
 )
 from MedSAMSlicerLib.sam2.checkpoint import seeded, without_storage
 from MedSAMSlicerLib.sam2.config import SAM_B
+from MedSAMSlicerLib.sam2.model import DecoderPrompts
+from MedSAMSlicerLib.sam2.plug_ins import Clicks
 from MedSAMSlicerLib.sam2.sam1 import SAM1
 
 from .sam1_oracles import SMALL_VIT, seeded_sam1
@@ -77,7 +79,7 @@ def stirred(model: Any) -> None:
 
 
 def test_every_plug_in_is_tested_here() -> None:
-    assert LAYERS.keys() == set(KINDS)
+    assert LAYERS.keys() | {"click-feature"} == set(KINDS)
 
 
 @pytest.mark.parametrize("trunk", ["vit", "hiera"])
@@ -85,7 +87,7 @@ def test_every_plug_in_is_the_identity_at_first_and_something_else_once_it_has_l
     images = frames()
     with torch.no_grad():
         plain = encoded(network(trunk), images)
-    for kind in KINDS:
+    for kind in LAYERS:
         model = network(trunk)
         learning = attach(model, [AdapterConfig(kind, LAYERS[kind])])
         set_stack(model, 2)
@@ -114,6 +116,60 @@ def test_along_a_stack_each_slice_depends_on_its_neighbors_and_on_no_other_stack
     set_stack(model, 3)
     with pytest.raises(MedSAMError, match="4 slices are not whole stacks of 3"), torch.no_grad():
         encoded(model, images)
+
+
+IN_DECODER = {"hyper": "*mask_decoder.transformer.layers.*.mlp", "click-feature": "*mask_decoder"}
+POINT, BOX = ([[20.0, 30.0]], [1]), ([[5.0, 5.0], [40.0, 40.0]], [2, 3])
+
+
+def drawn(model: Any, *prompts: tuple[list[list[float]], list[int]]) -> torch.Tensor:
+    """The logits of objects with as many points each, on the same image."""
+    points, labels = (torch.tensor([each[part] for each in prompts]) for part in (0, 1))
+    with torch.no_grad():
+        found = model.encode_image(frames(1))
+        given = DecoderPrompts(points, labels)
+        if isinstance(found, torch.Tensor):
+            return model.candidates(found, given)[0]
+        top = model.condition_first(found.top).expand(len(points), -1, -1, -1)
+        return model.candidates(top, found.mid, found.fine, given).logits
+
+
+@pytest.mark.parametrize("trunk", ["vit", "hiera"])
+@pytest.mark.parametrize("kind", IN_DECODER)
+def test_plug_ins_of_the_decoder_are_the_identity_at_first_and_know_the_prompts_of_each_object(
+    trunk: str, kind: str
+) -> None:
+    model, other = network(trunk), ([[44.0, 12.0]], [1])
+    plain = drawn(model, POINT, other), drawn(model, BOX)
+    learning = attach(model, [AdapterConfig(kind, IN_DECODER[kind])])
+    assert {id(p) for p in learning} == {id(p) for p in model.parameters() if p.requires_grad}
+    assert torch.equal(drawn(model, POINT, other), plain[0])
+    stirred(model)
+    together = drawn(model, POINT, other)
+    assert not torch.allclose(together, plain[0], atol=1e-3)
+    assert torch.allclose(together[1:], drawn(model, other), atol=1e-4)  # no object knows the other's prompts
+    changed = not torch.allclose(drawn(model, BOX), plain[1], atol=1e-3)
+    assert changed == (kind == "hyper")  # a box is no click
+    copied = copy.deepcopy(model)
+    assert torch.equal(drawn(copied, POINT, other), together)
+
+
+def test_a_click_is_told_what_the_image_shows_at_its_place() -> None:
+    model = network("vit")
+    attach(model, [AdapterConfig("click-feature", "mask_decoder", scale=1.0)])
+    adapter = model.mask_decoder.adapter_click_feature
+    stirred(model)
+    image = torch.randn(2, 256, 4, 4, generator=torch.Generator().manual_seed(3))
+    points = torch.tensor(
+        [[[8 - 0.5, 40 - 0.5], [0.0, 0.0]]] * 2
+    )  # the center of column 0, row 2, of cells of 16
+    adapter.context.clicks = Clicks(points, torch.tensor([[1, -1], [0, 2]]), 64)
+    prompts = torch.zeros(2, 3, 256)
+    with torch.no_grad():
+        found = adapter.joined(image, prompts)
+        expected = adapter.up(torch.nn.functional.gelu(adapter.down(image[:, :, 2, 0])))
+    assert torch.allclose(found[:, 0], expected, atol=1e-5)
+    assert not found[:, 1:].any()
 
 
 def test_what_one_modality_has_learned_shows_on_no_other() -> None:

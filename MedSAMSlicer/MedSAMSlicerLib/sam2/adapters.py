@@ -14,14 +14,16 @@ plug-in             what it adds to the output of its layer (idea of)
 `temporal`          attention to a mixture of the clip's frames, weighted by distance (Kim et al. 2023, MediViSTA)
 `channel-spatial`   gated channels and a detour over half the grid; beside an MLP (Cheng et al. 2023, SAM-Med2D)
 `depthwise-3d`      a depth-wise 3-D convolution over a stack, between down and up (Gong et al. 2023, 3DSAM-adapter)
+`click-feature`     the image's features at a click, to the click's token; on the mask decoder (3DSAM-adapter)
 `parallel-conv`     maps of a small convolutional branch on the image itself (Huang et al. 2024, SAM-UNet)
 `modality`          a bottleneck for each modality, beside an MLP or attention (Xu et al. 2024, ESP-MedSAM)
 ==================  =================================================================================================
 
 Those that look along a stack take the batch of slices as one, in order; :func:`set_stack` says how many slices belong
-together, :func:`set_prompt` gives `hyper` its embedding, :func:`set_modality` chooses among those of `modality`. They
-are built from the papers' formulas; published weights of these adapters fit the published networks alone and are not
-read.
+together, :func:`set_modality` chooses among those of `modality`. `hyper` in the mask decoder knows the prompts of each
+object that is drawn; in the image encoder, which comes before any prompt, :func:`set_prompt` gives it an embedding. The
+plug-ins (:mod:`.plug_ins`) are built from the papers' formulas; published weights of these adapters fit the published
+networks alone and are not read.
 """
 
 from __future__ import annotations
@@ -29,32 +31,52 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..core.errors import CheckpointError, MedSAMError
+from .plug_ins import (
+    KINDS,
+    MAKERS,
+    MODALITIES,
+    STACKED,
+    Adapter,
+    AdapterConfig,
+    AdapterContext,
+    ClickFeature,
+    Clicks,
+    Hyper,
+    Lora,
+)
 from .tensors import read_tensors, tensors_bytes, write_replacing
-from .vit import ChannelSpatialAdapter
+
+__all__ = [
+    "KINDS",
+    "MODALITIES",
+    "PREFIX",
+    "STACKED",
+    "AdapterConfig",
+    "adapter_weights",
+    "adapters_of",
+    "attach",
+    "base_hash",
+    "load_adapters",
+    "save_adapters",
+    "serialized_adapters",
+    "set_modality",
+    "set_prompt",
+    "set_stack",
+    "stack_of",
+]
 
 PREFIX = "adapter_"
 _FORMAT = "medsamslicer adapters 1"
-_PROMPT_CHANNELS = 256
-_CONTEXT, _ADAPTERS = (
-    "adapter_context",
-    "adapter_configs",
-)  # attributes of the image encoder and of the network
-_BRANCH_CHANNELS = 32
-
-MODALITIES = ("ct", "mr", "pet", "ultrasound", "x-ray", "dermoscopy", "endoscopy", "fundus", "microscopy")
-"""The kinds of images that `modality` tells apart."""
+_CONTEXT, _ADAPTERS = "adapter_context", "adapter_configs"  # attributes of parts and of the network
 _ALIASES = {
     "mri": "mr",
     "pt": "pet",
@@ -69,243 +91,6 @@ _ALIASES = {
 }
 
 
-@dataclass(frozen=True)
-class AdapterConfig:
-    """One plug-in on some layers.
-
-    Args:
-        kind: one of `KINDS`.
-        layers: which, as shell patterns of module names separated by spaces, such as "image_encoder.*.attn".
-        ratio: hidden channels / channels of the layer.
-        rank: of `lora`.
-        scale: of what is added.
-        stack: slices that `depth`, `temporal` and `depthwise-3d` look at together where a network is used.
-
-    Raises:
-        MedSAMError: If there is no such plug-in, or a number makes no sense.
-    """
-
-    kind: str
-    layers: str
-    ratio: float = 0.25
-    rank: int = 4
-    scale: float = 0.5
-    stack: int = 8
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise MedSAMError(f"No adapter is called {self.kind!r}; there are {', '.join(KINDS)}.")
-        if not (
-            0 < self.ratio <= 4 and 1 <= self.rank <= 1024 and 0 < self.scale <= 100 and 1 <= self.stack <= 64
-        ):
-            raise MedSAMError(f"The sizes of the adapter {self.kind} make no sense: {self}.")
-
-
-class AdapterContext:
-    """What all adapters of a network are told: the length of a stack, the prompt, the image under way."""
-
-    def __init__(self) -> None:
-        self.stack = 1
-        self.prompt: Tensor | None = None
-        self.image: Tensor | None = None
-        self.modality: int | None = None
-
-
-class Adapter(nn.Module):
-    """The base of all plug-ins: `added` gives what comes on top of the output of the host layer."""
-
-    context: AdapterContext
-
-    def added(self, host: nn.Module, given: Tensor, output: Tensor) -> Tensor:
-        """From the input and the output of the layer, (..., C) each; starts as zeros."""
-        raise NotImplementedError
-
-    def stacked(self, x: Tensor) -> Tensor:
-        """(B D windows, h, w, C) -> (B, D, windows h w, C): the places of a slice, whatever windows they are in."""
-        depth, image = self.context.stack, self.context.image
-        slices = x.shape[0] if image is None else image.shape[0]
-        if depth < 1 or slices % depth:
-            raise MedSAMError(f"{slices} slices are not whole stacks of {depth}.")
-        places: Tensor = x.unflatten(0, (slices // depth, depth, -1)).flatten(2, -2)
-        return places
-
-
-class AdapterBottleneck(Adapter):
-    """Down, GELU, up; the MLP of a block is adapted from its input, everything else from its output."""
-
-    def __init__(self, channels: int, config: AdapterConfig) -> None:
-        super().__init__()
-        self.scale = config.scale
-        hidden = max(1, round(channels * config.ratio))
-        self.down = nn.Linear(channels, hidden)
-        self.up = _zero(nn.Linear(hidden, channels))
-
-    def added(self, host: nn.Module, given: Tensor, output: Tensor) -> Tensor:
-        return self.narrow(given if _is_mlp(host) else output)
-
-    def narrow(self, x: Tensor) -> Tensor:
-        """(..., C) -> (..., C)."""
-        out: Tensor = self.scale * self.up(functional.gelu(self.down(x)))
-        return out
-
-
-class Lora(Adapter):
-    """Two matrices of low rank beside that of a linear layer."""
-
-    def __init__(self, channels: int, config: AdapterConfig, channels_out: int) -> None:
-        super().__init__()
-        self.scale = config.scale
-        self.down = nn.Linear(channels, config.rank, bias=False)
-        self.up = _zero(nn.Linear(config.rank, channels_out, bias=False))
-
-    def added(self, host: nn.Module, given: Tensor, output: Tensor) -> Tensor:
-        out: Tensor = self.scale * self.up(self.down(given))
-        return out
-
-
-class Hyper(AdapterBottleneck):
-    """A bottleneck with matrices between, which a prompt's embedding is turned into; plain without a prompt."""
-
-    def __init__(self, channels: int, config: AdapterConfig) -> None:
-        super().__init__(channels, config)
-        hidden = self.down.out_features
-        self.makers = nn.ModuleList(nn.Linear(_PROMPT_CHANNELS, hidden * hidden) for _ in range(2))
-
-    def narrow(self, x: Tensor) -> Tensor:
-        hidden = self.down(x)
-        if self.context.prompt is not None:
-            prompt = self.context.prompt.mean(0)
-            for maker in self.makers:
-                matrix = maker(prompt).view(hidden.shape[-1], hidden.shape[-1])
-                hidden = functional.gelu(hidden @ matrix / math.sqrt(hidden.shape[-1]))
-        out: Tensor = self.scale * self.up(functional.gelu(hidden))
-        return out
-
-
-class Depth(AdapterBottleneck):
-    """The host's own attention, frozen as it is, among the same places of the slices of a stack."""
-
-    def added(self, host: nn.Module, given: Tensor, output: Tensor) -> Tensor:
-        if self.context.stack == 1:
-            return torch.zeros_like(output)
-        along = self.stacked(given).transpose(1, 2)  # (B, places, D, C)
-        q, k, v = cast(nn.Linear, host.qkv)(along).chunk(3, -1)
-        attended = cast(nn.Linear, host.proj)(_attend(q, k, v, cast(int, host.heads)))
-        return self.narrow(attended.transpose(1, 2).reshape(output.shape))
-
-
-class Temporal(Adapter):
-    """Attention of each frame to a mixture of all frames of the clip at the same place, near ones counting more."""
-
-    def __init__(self, channels: int, config: AdapterConfig, reach: float = 3.0) -> None:
-        super().__init__()
-        self.scale, self.reach = config.scale, reach
-        self.up = _zero(nn.Linear(channels, channels))
-
-    def added(self, host: nn.Module, given: Tensor, output: Tensor) -> Tensor:
-        frames = torch.arange(self.context.stack, device=given.device, dtype=given.dtype)
-        weights = torch.softmax(-(frames[:, None] - frames[None]).abs() / self.reach, 1)
-        mixed = torch.einsum("ij,bjnc->binc", weights, self.stacked(given)).reshape(given.shape)
-        mixed, own = mixed.flatten(1, -2), given.flatten(1, -2)
-        qkv = cast(nn.Linear, host.qkv)
-        q = qkv(own).chunk(3, -1)[0]
-        _, k, v = qkv(mixed).chunk(3, -1)
-        attended = _attend(q, k, v, cast(int, host.heads)).view_as(given)
-        out: Tensor = self.scale * self.up(attended)
-        return out
-
-
-class ChannelSpatial(Adapter):
-    """SAM-Med2D's adapter with a norm that starts at zero."""
-
-    def __init__(self, channels: int, config: AdapterConfig) -> None:
-        super().__init__()
-        self.scale = config.scale
-        self.inner = ChannelSpatialAdapter(channels)
-        nn.init.zeros_(self.inner.norm.weight)
-
-    def added(self, host: nn.Module, given: Tensor, output: Tensor) -> Tensor:
-        out: Tensor = self.scale * self.inner(given)
-        return out
-
-
-class Depthwise3d(Adapter):
-    """Down, a depth-wise convolution of 3 x 3 x 3 over the slices of a stack, up."""
-
-    def __init__(self, channels: int, config: AdapterConfig) -> None:
-        super().__init__()
-        self.scale = config.scale
-        hidden = max(1, round(channels * config.ratio))
-        self.down = nn.Linear(channels, hidden)
-        self.conv = nn.Conv3d(hidden, hidden, 3, padding=1, groups=hidden)
-        self.up = _zero(nn.Linear(hidden, channels))
-
-    def added(self, host: nn.Module, given: Tensor, output: Tensor) -> Tensor:
-        hidden = torch.relu(self.down(output))  # (B D, h, w, hidden)
-        stacks = self.stacked(hidden).unflatten(2, hidden.shape[1:3])
-        mixed = torch.relu(self.conv(stacks.permute(0, 4, 1, 2, 3))).permute(0, 2, 3, 4, 1)
-        out: Tensor = self.scale * self.up(mixed.flatten(0, 1))
-        return out
-
-
-class ParallelConv(Adapter):
-    """A small convolutional branch on the image, brought to the layer's grid and channels."""
-
-    def __init__(self, channels: int, config: AdapterConfig) -> None:
-        super().__init__()
-        self.scale = config.scale
-        widths = [3, *[_BRANCH_CHANNELS] * 4]
-        self.branch = nn.Sequential(
-            *(
-                layer
-                for fine, coarse in pairwise(widths)
-                for layer in (nn.Conv2d(fine, coarse, 3, stride=2, padding=1), nn.GELU())
-            )
-        )
-        self.up = _zero(nn.Linear(_BRANCH_CHANNELS, channels))
-
-    def added(self, host: nn.Module, given: Tensor, output: Tensor) -> Tensor:
-        if self.context.image is None:
-            raise MedSAMError("A convolutional branch needs the image: call the network's image encoder.")
-        maps = self.branch(self.context.image.to(output.dtype))
-        maps = functional.interpolate(maps, output.shape[1:3], mode="bilinear", align_corners=False)
-        out: Tensor = self.scale * self.up(maps.permute(0, 2, 3, 1))
-        return out
-
-
-class Modality(AdapterBottleneck):
-    """A bottleneck whose upper half is chosen by the modality of the image; nothing where that is not known."""
-
-    def __init__(self, channels: int, config: AdapterConfig) -> None:
-        super().__init__(channels, config)
-        hidden = self.down.out_features
-        del self.up
-        self.ups = nn.ModuleList(_zero(nn.Linear(hidden, channels)) for _ in MODALITIES)
-
-    def narrow(self, x: Tensor) -> Tensor:
-        if self.context.modality is None:
-            return torch.zeros_like(x)
-        out: Tensor = self.scale * self.ups[self.context.modality](functional.gelu(self.down(x)))
-        return out
-
-
-# kind -> (how it is made from channels, what a layer must have)
-_MAKERS: Mapping[str, tuple[Callable[..., Adapter], str]] = {
-    "lora": (Lora, "weight"),
-    "bottleneck": (AdapterBottleneck, ""),
-    "hyper": (Hyper, ""),
-    "depth": (Depth, "qkv"),
-    "temporal": (Temporal, "qkv"),
-    "channel-spatial": (ChannelSpatial, ""),
-    "depthwise-3d": (Depthwise3d, ""),
-    "parallel-conv": (ParallelConv, ""),
-    "modality": (Modality, ""),
-}
-KINDS = tuple(_MAKERS)
-STACKED = frozenset({"depth", "temporal", "depthwise-3d"})
-"""Plug-ins that look along a stack of slices."""
-
-
 def attach(model: nn.Module, configs: Sequence[AdapterConfig]) -> list[nn.Parameter]:
     """Freeze a network and add adapters to it; what learns, in the order of the network.
 
@@ -316,8 +101,9 @@ def attach(model: nn.Module, configs: Sequence[AdapterConfig]) -> list[nn.Parame
         raise MedSAMError("This network has adapters already: load it again.")
     model.requires_grad_(False)
     context = AdapterContext()
+    parts = _parts(model)
     for config in configs:
-        make, needed = _MAKERS[config.kind]
+        needed = MAKERS[config.kind][1]
         hosts = [
             (name, module)
             for name, module in model.named_modules()
@@ -326,21 +112,25 @@ def attach(model: nn.Module, configs: Sequence[AdapterConfig]) -> list[nn.Parame
         if not hosts:
             raise MedSAMError(f"The adapter {config.kind} fits no layer called {config.layers!r}.")
         for name, host in hosts:
-            sizes = _channels(host)
-            if sizes is None or (config.kind == "lora") != isinstance(host, nn.Linear):
+            adapter = _made(config, host, parts.prompt_channels)
+            if adapter is None:
                 raise MedSAMError(f"The adapter {config.kind} does not fit the layer {name}.")
-            adapter = make(sizes[0], config, sizes[1]) if config.kind == "lora" else make(sizes[1], config)
             adapter.context = context
             adapter.to(next(model.parameters()).device)
             key = PREFIX + config.kind.replace("-", "_")
             if hasattr(host, key):
                 raise MedSAMError(f"The layer {name} has an adapter {config.kind} already.")
             host.add_module(key, adapter)
-            if not any(hook is _add for hook in host._forward_hooks.values()):
+            hooked = any(hook is _add for hook in host._forward_hooks.values())
+            if not hooked and not isinstance(adapter, ClickFeature):
                 host.register_forward_hook(_add)
-    encoder = cast(nn.Module, model.image_encoder)
-    encoder.__dict__[_CONTEXT] = context  # no parameter, buffer or module
-    encoder.register_forward_pre_hook(_remember_image)
+    for part in (parts.image_encoder, parts.prompt_encoder, parts.mask_decoder):
+        part.__dict__[_CONTEXT] = context  # no parameter, buffer or module
+    parts.image_encoder.register_forward_pre_hook(_remember_image)
+    if {"hyper", "click-feature"} & {config.kind for config in configs}:
+        parts.prompt_encoder.register_forward_pre_hook(_remember_clicks, with_kwargs=True)
+        parts.mask_decoder.register_forward_pre_hook(_join_clicks)
+        parts.mask_decoder.register_forward_hook(_forget_prompts, always_call=True)
     model.__dict__[_ADAPTERS] = tuple(configs)
     return [parameter for name, parameter in model.named_parameters() if PREFIX in name]
 
@@ -447,6 +237,29 @@ def _add(host: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
     return output
 
 
+def _remember_clicks(encoder: nn.Module, inputs: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+    """Before the prompt encoder: which points follow."""
+    given = {**dict(zip(("points", "labels"), inputs, strict=False)), **named}
+    context = cast(AdapterContext, getattr(encoder, _CONTEXT))
+    points, labels = given.get("points"), given.get("labels")
+    known = points is not None and labels is not None
+    context.clicks = Clicks(points, labels, given["side"]) if known else None
+
+
+def _join_clicks(decoder: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Before the mask decoder: its tokens with what the image shows at clicks, and which prompts it draws."""
+    image, position, prompts, *others = inputs
+    for adapter in _adapters_in(decoder):
+        if isinstance(adapter, ClickFeature):
+            prompts = adapter.joined(image, prompts)
+    cast(AdapterContext, getattr(decoder, _CONTEXT)).drawn = prompts
+    return (image, position, prompts, *others)
+
+
+def _forget_prompts(decoder: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    cast(AdapterContext, getattr(decoder, _CONTEXT)).drawn = None
+
+
 def _remember_image(encoder: nn.Module, inputs: tuple[Any, ...]) -> None:
     cast(AdapterContext, getattr(encoder, _CONTEXT)).image = inputs[0]
 
@@ -463,6 +276,38 @@ def _context(model: nn.Module) -> AdapterContext:
     if context is None:
         raise MedSAMError("This network has no adapters.")
     return cast(AdapterContext, context)
+
+
+class _Parts(NamedTuple):
+    """The parts of a network whose inputs adapters are told."""
+
+    image_encoder: nn.Module
+    prompt_encoder: nn.Module
+    mask_decoder: nn.Module
+
+    @property
+    def prompt_channels(self) -> int:
+        """Channels of a prompt's token."""
+        return int(cast(nn.Embedding, self.prompt_encoder.no_mask_embed).embedding_dim)
+
+
+def _parts(model: nn.Module) -> _Parts:
+    names = dict(model.named_children())
+    prefix = "sam_" if "sam_mask_decoder" in names else ""
+    return _Parts(names["image_encoder"], names[f"{prefix}prompt_encoder"], names[f"{prefix}mask_decoder"])
+
+
+def _made(config: AdapterConfig, host: nn.Module, prompt_channels: int) -> Adapter | None:
+    """The adapter of a layer; None when it does not fit."""
+    make, _ = MAKERS[config.kind]
+    if make is ClickFeature:
+        return make(prompt_channels, config)
+    sizes = _channels(host)
+    if sizes is None or (make is Lora) != isinstance(host, nn.Linear):
+        return None
+    if make is Lora:
+        return make(sizes[0], config, sizes[1])
+    return make(sizes[1], config, prompt_channels) if make is Hyper else make(sizes[1], config)
 
 
 def _channels(host: nn.Module) -> tuple[int, int] | None:
@@ -488,20 +333,3 @@ def _has(host: nn.Module, needed: str) -> bool:
 
 def _matches(name: str, patterns: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns.split())
-
-
-def _is_mlp(host: nn.Module) -> bool:
-    return not hasattr(host, "qkv") and not hasattr(host, "attn")
-
-
-def _zero(layer: nn.Linear) -> nn.Linear:
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-    """(..., L, C) queries, keys and values -> (..., L, C)."""
-    q, k, v = (part.unflatten(-1, (heads, -1)).transpose(-2, -3) for part in (q, k, v))
-    return functional.scaled_dot_product_attention(q, k, v).transpose(-2, -3).flatten(-2)

@@ -54,6 +54,25 @@ def test_only_what_the_study_trained_learns_and_a_step_changes_it(
     assert lengths == ({1} if settings.stage == 1 else {8}) or name.startswith("biosam2")
 
 
+@pytest.mark.parametrize("network", ["tiny_network", "official_network"])
+def test_the_rate_falls_by_a_tenth_with_every_block_towards_the_image_as_for_surgical_sam_2(
+    tmp_path: Path, balls: Path, network: str, request: pytest.FixtureRequest
+) -> None:
+    config = request.getfixturevalue(network)
+    settings = TrainSettings(tmp_path, 5.0, size=config.image_size, data=DataSettings(balls))
+    settings = replace(settings, learning_rate=1.0, **preset("surgical").settings)
+    trainer = Trainer(settings, config, seeded(config, 1))
+    shares = {id(p): group["share"] for group in trainer.optimizer.param_groups for p in group["params"]}
+    found = {name: shares[id(p)] for name, p in trainer.model.named_parameters()}
+    blocks = len(config.trunk.blocks) if network == "tiny_network" else sum(config.trunk.stages)
+    first = "stem.0.weight" if network == "tiny_network" else "patch_embed.proj.weight"
+    assert found[f"image_encoder.trunk.{first}"] == pytest.approx(0.9 ** (blocks + 1))
+    last = "stages.3.0.conv1.weight" if network == "tiny_network" else f"blocks.{blocks - 1}.norm1.weight"
+    assert found[f"image_encoder.trunk.{last}"] == pytest.approx(0.9)
+    assert found["image_encoder.neck.convs.0.conv.weight"] == 1
+    assert found["sam_mask_decoder.iou_token.weight"] == 1
+
+
 def test_nine_rounds_are_eight_clicks_after_the_first_prompt(
     tmp_path: Path, balls: Path, tiny_network: Config
 ) -> None:
@@ -69,21 +88,22 @@ def test_nine_rounds_are_eight_clicks_after_the_first_prompt(
     assert len(found.corrections) == 8
 
 
+@pytest.mark.parametrize("name", PRESETS)
 def test_the_command_takes_a_preset_and_says_so_in_the_file(
-    tmp_path: Path, balls: Path, tiny_network: Config, few_validation_clips: None,
+    name: str, tmp_path: Path, balls: Path, tiny_network: Config, few_validation_clips: None,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     from safetensors import safe_open
 
     monkeypatch.setenv("MEDSAMSLICER_MODELS", str(tmp_path / "models"))
     save(seeded(tiny_network, 1), tmp_path / "start.safetensors")
-    words = ["train", "--preset", "flare22", "--checkpoint", str(tmp_path / "start.safetensors"), "--yes",
-             "--data", str(balls), "--steps", "2", "--frames", "4", "--threads", "1", "--workers", "0"]  # fmt: skip
+    words = ["train", "--preset", name, "--checkpoint", str(tmp_path / "start.safetensors"), "--yes",
+             "--data", str(balls), "--steps", "1", "--frames", "8", "--threads", "1", "--workers", "0"]  # fmt: skip
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     load(tmp_path / "out" / "last.safetensors")
     with safe_open(tmp_path / "out" / "last.safetensors", "pt") as file:
-        assert file.metadata()["preset"] == "flare22"
-        assert file.metadata()["tune"] == "encoder-decoder"
+        assert file.metadata()["preset"] == name
+        assert file.metadata()["tune"] == preset(name).tune
     capsys.readouterr()
     for wrong, sentence in (
         (["--stage", "1"], "A preset sets these itself: leave out --stage"),

@@ -134,8 +134,8 @@ def _add_tuning_options(parser: argparse.ArgumentParser) -> None:
         "--adapter",
         default="bottleneck",
         metavar="NAME",
-        help="of --tune adapters: bottleneck, or for a transformer channel-spatial, depth, depthwise-3d, "
-        "parallel-conv or temporal (default: bottleneck)",
+        help="of --tune adapters: bottleneck, hyper, click-feature, or for a transformer channel-spatial, depth, "
+        "depthwise-3d, parallel-conv or temporal; several joined by + (default: bottleneck)",
     )
     group.add_argument("--rank", type=positive, default=8, help="of the matrices of lora (default: 8)")
     group.add_argument(

@@ -77,9 +77,10 @@ PRESETS: dict[str, Preset] = {
             "shortest": 8,
             "longest": 8,
             "single_share": 0.0,
+            "layer_decay": 0.9,
             "weights": LossWeights(cross_entropy=0.0, focal=20.0, dice=1.0, iou=1.0, object_score=1.0),
         },
-        "SAM 2.1 small at 512 pixels, up to three objects a clip, a learning rate that falls with the layer",
+        "SAM 2.1 small at 512 pixels, up to three objects a clip",
     ),
     "sam-med2d": Preset(
         "SAM-Med2D (Cheng et al. 2023, arXiv 2308.16184), nine rounds",

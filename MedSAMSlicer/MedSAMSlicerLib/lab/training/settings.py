@@ -30,6 +30,7 @@ class TrainSettings:
         rank: Of the adapters of "lora".
         adapter: What "adapters" adds, one of `tuning.ADAPTERS`.
         encoder_share: Part of the learning rate that the image encoder gets.
+        layer_decay: By what factor it is lower for every block of the image encoder's trunk that follows.
         data: Labeled volumes to learn from; None = generated volumes.
         bfloat16: Compute products in bfloat16.
         threads: CPU threads of the trainer; the generator has a process of its own.
@@ -65,6 +66,7 @@ class TrainSettings:
     rank: int = 8
     adapter: str = "bottleneck"
     encoder_share: float = 1.0
+    layer_decay: float = 1.0
     data: DataSettings | None = None
     bfloat16: bool = True
     device: str = "cpu"

@@ -74,7 +74,7 @@ class Trainer:
         self.learning = choose_weights(self.model, settings.tune, settings.rank, settings.adapter)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, settings.weight_decay, settings.encoder_share),
+            parameter_groups(self.model, settings.weight_decay, settings.encoder_share, settings.layer_decay),
             lr=settings.learning_rate,
             betas=(0.9, 0.95),
         )

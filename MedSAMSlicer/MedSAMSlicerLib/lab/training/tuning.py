@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from torch import nn
@@ -29,12 +30,18 @@ _BLOCKS = "image_encoder.*blocks.? image_encoder.*blocks.??"
 ADAPTERS = {
     "bottleneck": BOTTLENECKS,
     "channel-spatial": AdapterConfig("channel-spatial", "image_encoder.*.mlp"),
+    "click-feature": AdapterConfig("click-feature", "sam_mask_decoder"),
     "depth": AdapterConfig("depth", "image_encoder.*.attn"),
     "depthwise-3d": AdapterConfig("depthwise-3d", _BLOCKS),
+    "hyper": AdapterConfig("hyper", "sam_mask_decoder.transformer.layers.*.mlp", ratio=0.125),
     "parallel-conv": AdapterConfig("parallel-conv", _BLOCKS),
     "temporal": AdapterConfig("temporal", "image_encoder.*.attn"),
 }
-"""What "adapters" may add; all but the first need a transformer as image encoder."""
+"""What "adapters" may add, several joined by +; those in `image_encoder` alone need a transformer there."""
+
+
+_BLOCK = re.compile(r"image_encoder\.(?:.*?)(?:blocks\.\d+|stages\.\d+)\.")
+_HALVING = re.compile(r"image_encoder\..*?halvings\.(\d+)\.")
 
 
 def choose_weights(model: SAM2, tune: str, rank: int, adapter: str = "bottleneck") -> list[nn.Parameter]:
@@ -45,9 +52,10 @@ def choose_weights(model: SAM2, tune: str, rank: int, adapter: str = "bottleneck
     if tune == "lora":
         return add_adapters(model, rank)
     if tune == "adapters":
-        if adapter not in ADAPTERS:
-            raise MedSAMError(f"The adapter must be one of {', '.join(ADAPTERS)}, got {adapter!r}.")
-        return attach(model, [ADAPTERS[adapter]])
+        unknown = [name for name in adapter.split("+") if name not in ADAPTERS]
+        if unknown:
+            raise MedSAMError(f"The adapter must be one of {', '.join(ADAPTERS)}, got {unknown[0]!r}.")
+        return attach(model, [ADAPTERS[name] for name in adapter.split("+")])
     if tune not in TUNE:
         raise MedSAMError(f"What is tuned must be one of {', '.join(TUNE)}, got {tune!r}.")
     model.requires_grad_(tune == "all")
@@ -57,24 +65,44 @@ def choose_weights(model: SAM2, tune: str, rank: int, adapter: str = "bottleneck
 
 
 def parameter_groups(
-    model: nn.Module, weight_decay: float, encoder_share: float = 1.0
+    model: nn.Module, weight_decay: float, encoder_share: float = 1.0, layer_decay: float = 1.0
 ) -> list[dict[str, Any]]:
     """The weights that learn, for an optimizer.
 
     Weight decay is for matrices and kernels only, not for biases, norms and single embeddings. `share` is the part of
-    the learning rate that a group gets: `encoder_share` for the image encoder, 1 for all others.
+    the learning rate that a group gets: 1 outside the image encoder, `encoder_share` inside, and in its trunk
+    `layer_decay` times that for every block from there to the end.
     """
-    learning = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    depths = trunk_depths(model)
+    behind = max(depths.values(), default=0) + 1
+    shares: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            inside = encoder_share * layer_decay ** (behind - depths.get(name, behind))
+            share = inside if name.startswith("image_encoder.") else 1.0
+            shares.setdefault(round(share, 9), []).append(parameter)
     groups = []
-    for share in sorted({1.0, encoder_share}, reverse=True):
-        of_share = [
-            parameter
-            for name, parameter in learning
-            if (encoder_share if name.startswith("image_encoder.") else 1.0) == share
-        ]
-        decayed = [p for p in of_share if p.ndim >= 2 and p.shape[0] > 1]
+    for share in sorted(shares, reverse=True):
+        decayed = [p for p in shares[share] if p.ndim >= 2 and p.shape[0] > 1]
         chosen = {id(parameter) for parameter in decayed}
-        rest = [parameter for parameter in of_share if id(parameter) not in chosen]
+        rest = [parameter for parameter in shares[share] if id(parameter) not in chosen]
         groups.append({"params": decayed, "weight_decay": weight_decay, "share": share})
         groups.append({"params": rest, "weight_decay": 0.0, "share": share})
     return groups
+
+
+def trunk_depths(model: nn.Module) -> dict[str, int]:
+    """How deep each weight of the image encoder's trunk lies: 0 before the first block, n in the n-th one.
+
+    Blocks are those of a transformer, counted over all stages, or the stages of a convolutional trunk. Weights behind
+    them, such as a neck, are not listed.
+    """
+    names = [name for name, _ in model.named_parameters() if name.startswith("image_encoder.")]
+    blocks = list(dict.fromkeys(m[0] for name in names if (m := _BLOCK.match(name))))
+    last = max((number for number, name in enumerate(names) if _BLOCK.match(name)), default=-1)
+    depths, depth = {}, 0
+    for name in names[: last + 1]:  # what lies between two blocks belongs to the first
+        block = _BLOCK.match(name)
+        depth = depth if block is None else blocks.index(block[0]) + 1
+        depths[name] = depth
+    return {**depths, **{name: int(m[1]) + 1 for name in names if (m := _HALVING.match(name))}}
