@@ -88,6 +88,23 @@ def test_each_mask_is_a_case_to_measure_with_its_class_and_modality(folder: Path
     assert target.mask.sum() == 16 * 20
 
 
+def test_the_command_measures_pictures_by_modality(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    from MedSAMSlicerLib.sam2.checkpoint import save, seeded
+
+    monkeypatch.setenv("MEDSAMSLICER_MODELS", str(tmp_path / "models"))
+    save(seeded(SMALLEST, 1), tmp_path / "start.safetensors")
+    words = ["benchmark", "accuracy", "--data", str(folder), "--model", str(tmp_path / "start.safetensors"),
+             "--yes", "--threads", "1", "--protocol", "loose box+range", "--no-baselines", "--no-pictures",
+             "--json", "--out", str(tmp_path / "out")]  # fmt: skip
+    assert main(words) == 0
+    measured = json.loads(capsys.readouterr().out)["measurements"]
+    assert len(measured) == 5 * 2 + 3
+    assert {row["modality"] for row in measured} == {"CT", "endoscopy", "X-ray"}
+
+
 def test_a_picture_is_learned_from_with_all_its_masks(folder: Path) -> None:
     cases = find_cases(folder)
     assert len(cases) == 6

@@ -242,8 +242,7 @@ def _remember_clicks(encoder: nn.Module, inputs: tuple[Any, ...], named: Mapping
     given = {**dict(zip(("points", "labels"), inputs, strict=False)), **named}
     context = cast(AdapterContext, getattr(encoder, _CONTEXT))
     points, labels = given.get("points"), given.get("labels")
-    known = points is not None and labels is not None
-    context.clicks = Clicks(points, labels, given["side"]) if known else None
+    context.clicks = None if points is None or labels is None else Clicks(points, labels, given["side"])
 
 
 def _join_clicks(decoder: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -152,7 +152,8 @@ class Trainer:
         )  # for dropout
         loss, name, dices = self._losses(batch)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        if loss.requires_grad:  # what learns may have had no part in it, as a plug-in for clicks in a box
+            loss.backward()
         distributed.average_gradients(self.learning)
         norm = nn.utils.clip_grad_norm_(self.learning, self.settings.clip_norm)
         if bool(torch.isfinite(norm)):
