@@ -184,6 +184,28 @@ def _with_modality(balls: Path, folder: Path) -> Path:
     return folder / "kinds"
 
 
+def test_row_19_a_network_learns_that_a_click_may_mean_the_whole(
+    run: Run, balls: Path, tmp_path: Path, tiny_network: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = written(seeded(tiny_network, 3), tmp_path / "start.safetensors")
+    words = (
+        "train",
+        "--data",
+        balls,
+        "--checkpoint",
+        start,
+        "--steps",
+        "1",
+        "--frames",
+        "4",
+        "--workers",
+        "0",
+    )
+    run(*words, "--unions", "0.5", "--out", tmp_path / "out")
+    assert main([str(word) for word in (*words, "--unions", "2", "--out", tmp_path / "other")]) == 2
+    assert "--unions is a share from 0 to 1, got 2.0" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["patch", "volume", "implicit"])
 def test_rows_13_14_15_and_19_heads_are_trained_and_used(
     run: Run, balls: Path, tmp_path: Path, tiny_network: Config, kind: str

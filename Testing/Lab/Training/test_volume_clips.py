@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,13 @@ from MedSAMSlicerLib.core.errors import VolumeError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.engine.crop import CropPolicy, bounds_of
 from MedSAMSlicerLib.engine.view import FrameView
-from MedSAMSlicerLib.lab.training.labeled import LabeledVolume, find_cases, read_cases
+from MedSAMSlicerLib.lab.training.labeled import (
+    LabeledVolume,
+    TrainingTarget,
+    find_cases,
+    read_cases,
+    united,
+)
 from MedSAMSlicerLib.lab.training.volume_clips import Augmentation, VolumeClips, usable_axes
 
 
@@ -98,3 +105,41 @@ def test_clips_longer_than_every_volume_are_refused(volumes: list[LabeledVolume]
         VolumeClips(volumes, 32, None, None, shortest=60)
     with pytest.raises(VolumeError, match="clips of 50 slices"):
         VolumeClips(volumes, 32, None, None).clip(0, 50)
+
+
+def part(name: str, *sides: slice) -> TrainingTarget:
+    """A block of voxels as an object."""
+    whole = np.zeros((12, 40, 44), bool)
+    whole[sides] = True
+    corner = tuple(side.start for side in sides)
+    return TrainingTarget(name, corner, whole[sides])  # type: ignore[arg-type]
+
+
+def test_an_object_is_united_with_what_touches_it_or_lies_in_it_and_with_nothing_else() -> None:
+    organ = part("organ", slice(2, 9), slice(10, 20), slice(10, 20))
+    organ.mask[2:4, 3:5, 3:5] = False
+    inside = part("lesion", slice(4, 6), slice(13, 15), slice(13, 15))
+    beside = part("vessel", slice(2, 4), slice(20, 24), slice(12, 14))
+    far = part("other", slice(2, 9), slice(22, 30), slice(25, 40))
+    found = united(organ, [inside, beside, far])
+    assert found.name == "organ+lesion+vessel"
+    assert found.corner == (2, 10, 10)
+    expected = np.zeros((12, 40, 44), bool)
+    expected[2:9, 10:20, 10:20] = expected[2:4, 20:24, 12:14] = True
+    assert np.array_equal(found.in_volume(VolumeGeometry.from_spacing(expected.shape, (1, 1, 1))), expected)
+    assert united(far, [organ, inside]).name == "other"
+
+
+def test_a_share_of_the_clips_shows_unions_and_none_changes_without(volumes: list[LabeledVolume]) -> None:
+    [first, *_] = volumes
+    target = first.targets[0]
+    half = target.mask.copy()
+    half[:, half.shape[1] // 2 :] = False
+    rest = TrainingTarget("rest", target.corner, target.mask & ~half)
+    two = replace(first, targets=(TrainingTarget("half", target.corner, half), rest))
+    plain, again = (VolumeClips([two], 48, None, None, unions=0.0).clip(5, 3)[1] for _ in range(2))
+    assert np.array_equal(plain, again)
+    unions = VolumeClips([two], 48, None, None, unions=1.0)
+    whole = {VolumeClips([first], 48, None, None).clip(seed, 3)[1].tobytes() for seed in range(60)}
+    assert plain.tobytes() not in whole
+    assert any(unions.clip(seed, 3)[1].tobytes() in whole for seed in range(9))

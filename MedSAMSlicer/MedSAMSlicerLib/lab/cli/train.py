@@ -162,6 +162,14 @@ def _add_tuning_options(parser: argparse.ArgumentParser) -> None:
         "--window", default="auto", help="gray values, as for `medsamslicer segment` (default: auto)"
     )
     group.add_argument(
+        "--unions",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of the clips whose object is learned with all that touches it, so that a click means the whole "
+        "(default: 0)",
+    )
+    group.add_argument(
         "--yes", action="store_true", help="use a checkpoint file of unknown hash without asking"
     )
 
@@ -220,11 +228,13 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"--longest must be at least 4, got {args.longest}.")
     if not 0 <= args.validation < 1:
         raise UsageError(f"--validation is a share from 0 to below 1, got {args.validation}.")
+    if not 0 <= args.unions <= 1:
+        raise UsageError(f"--unions is a share from 0 to 1, got {args.unions}.")
     given = [f"--{name}" for name in _SET_BY_RECIPES if getattr(args, name) is not None]
     if args.recipe is not None and given:
         raise UsageError(f"A recipe sets these itself: leave out {', '.join(given)}.")
-    if args.data is None and (args.leave_out or args.only):
-        raise UsageError("--only and --leave-out go with --data.")
+    if args.data is None and (args.leave_out or args.only or args.unions):
+        raise UsageError("--only, --leave-out and --unions go with --data.")
     if args.preset is not None:
         taken = [f"--{name}" for name in ("stage", "longest", "recipe") if getattr(args, name) is not None]
         taken += ["--tune"] if args.tune != "all" else []
@@ -380,6 +390,7 @@ def _settings(args: argparse.Namespace, config: Config) -> TrainSettings:
         adapter=args.adapter,
         encoder_share=ENCODER_SHARE if tuned and args.tune == "all" else 1.0,
         data=data,
+        unions=args.unions,
         bfloat16=args.precision == "bfloat16",
         seed=args.seed,
         device=chosen_device(args.device),

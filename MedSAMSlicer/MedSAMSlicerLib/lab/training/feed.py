@@ -91,7 +91,7 @@ class VolumeStream:
         warn = training != held_out and rank == worker == 0
         volumes = read_cases(training, settings.data.window, warn)
         shortest = settings.shortest if settings.stage == 2 else 2 if settings.pair_share else 1
-        self.clips = VolumeClips(volumes, settings.size, margin, Augmentation(), shortest)
+        self.clips = VolumeClips(volumes, settings.size, margin, Augmentation(), shortest, settings.unions)
 
     def batch(self, number: int) -> Batch:
         """This process's part of the clips of a number."""

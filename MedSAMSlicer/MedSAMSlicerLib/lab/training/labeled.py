@@ -134,6 +134,31 @@ class LabeledVolume:
     targets: tuple[TrainingTarget, ...]
 
 
+def united(target: TrainingTarget, others: Sequence[TrainingTarget]) -> TrainingTarget:
+    """An object together with those of `others` that touch it or lie in it (Varadarajan et al. 2023, SqueezeSAM)."""
+    around = sitk.GetImageFromArray(np.pad(target.mask, 1).astype(np.uint8))
+    grown = sitk.GetArrayViewFromImage(sitk.BinaryDilate(around, [1] * 3, sitk.sitkBox)) > 0
+    low = np.array(target.corner) - 1
+    parts = [target]
+    for other in others:
+        first = np.maximum(low, other.corner)
+        last = np.minimum(low + grown.shape, np.array(other.corner) + other.mask.shape)
+        if (first < last).all():
+            ours, theirs = (
+                mask[tuple(slice(a, b) for a, b in zip(first - at, last - at, strict=True))]
+                for mask, at in ((grown, low), (other.mask, np.array(other.corner)))
+            )
+            if (ours & theirs).any():
+                parts.append(other)
+    corner = np.min([part.corner for part in parts], 0)
+    end = np.max([np.add(part.corner, part.mask.shape) for part in parts], 0)
+    mask = np.zeros(end - corner, np.bool_)
+    for part in parts:
+        at = np.subtract(part.corner, corner)
+        mask[tuple(slice(a, a + n) for a, n in zip(at, part.mask.shape, strict=True))] |= part.mask
+    return TrainingTarget("+".join(part.name for part in parts), (corner[0], corner[1], corner[2]), mask)
+
+
 # ----------------------------------------------------------------------------------------------- which files there are
 
 

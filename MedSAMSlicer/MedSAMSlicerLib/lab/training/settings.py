@@ -40,6 +40,7 @@ class TrainSettings:
         workers: Processes that make batches; 0 = the trainer does (tests).
         part_mb: Write the state in files of at most so many MB; 0 = one file.
         tensorboard: Log for TensorBoard, too.
+        unions: Share of the clips of labeled volumes whose object is united with those that touch it.
         single_share, pair_share: Part of the batches of stage 2 that are not of clips; part of those that are of pairs.
         correction_clicks: Least and most clicks in a row on a slice that is corrected.
         corrections: Chance that a slice of a clip is corrected by clicks; `correction_weight` is the weight of what
@@ -82,6 +83,7 @@ class TrainSettings:
     validation_clips: int = 32
     shortest: int = 4
     longest: int = 8
+    unions: float = 0.0
     single_share: float = 0.42
     pair_share: float = 0.15
     correction_clicks: tuple[int, int] = CLICKS

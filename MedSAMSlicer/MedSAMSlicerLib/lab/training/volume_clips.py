@@ -18,7 +18,7 @@ from ...engine.crop import CropPolicy, bounds_of
 from ...engine.view import FrameView
 from .clips import Batch
 from .fields import Source
-from .labeled import LabeledVolume, TrainingTarget
+from .labeled import LabeledVolume, TrainingTarget, united
 from .rng import seed_of
 
 _SQUARE_ENOUGH = 2.0  # in-plane spacings of an axis may differ by this factor
@@ -86,6 +86,8 @@ class VolumeClips:
         size: side of the frames in pixels.
         margin: side of the square / longer side of the object's box (`Config.crop_margin`); None = whole slices.
         augmentation: None = exactly the engine's view, as validation wants it.
+        shortest: slices of the shortest clip.
+        unions: share of the clips whose object is united with those that touch it, see :func:`.labeled.united`.
 
     Raises:
         VolumeError: When no volume has as many slices as the shortest clip, `shortest`.
@@ -98,8 +100,10 @@ class VolumeClips:
         margin: float | None,
         augmentation: Augmentation | None,
         shortest: int = 2,
+        unions: float = 0.0,
     ) -> None:
-        self.size, self.augmentation = size, augmentation
+        self.size, self.augmentation, self.unions = size, augmentation, unions
+        self._united: dict[tuple[int, int], TrainingTarget] = {}
         self.policy = None if margin is None else CropPolicy(margin)
         self.volumes = [v for v in volumes if max(v.geometry.shape) >= shortest]
         self.in_color = any(volume.array.ndim == 4 for volume in self.volumes)
@@ -134,8 +138,12 @@ class VolumeClips:
 
     def _run(self, source: Source, length: int, patient: bool) -> _ClipRun | None:
         """An object and its slices, half of them at least with the object on them while `patient`."""
-        volume = self.volumes[source.integer(0, len(self.volumes) - 1)]
-        target = volume.targets[source.integer(0, len(volume.targets) - 1)]
+        number = source.integer(0, len(self.volumes) - 1)
+        volume = self.volumes[number]
+        chosen = source.integer(0, len(volume.targets) - 1)
+        target = volume.targets[chosen]
+        if self.unions and source.chance(self.unions):
+            target = self._union(number, chosen)
         axes = usable_axes(volume.geometry)
         axis = axes[0] if source.chance(0.5) else axes[source.integer(0, len(axes) - 1)]
         areas, extent = target.areas(axis), target.extent(axis)
@@ -149,6 +157,14 @@ class VolumeClips:
         if not options:
             return None
         return _ClipRun(volume, target, axis, options[source.integer(0, len(options) - 1)])
+
+    def _union(self, number: int, chosen: int) -> TrainingTarget:
+        """A target of a volume with those that touch it, made once."""
+        if (number, chosen) not in self._united:
+            targets = self.volumes[number].targets
+            others = [each for place, each in enumerate(targets) if place != chosen]
+            self._united[number, chosen] = united(targets[chosen], others)
+        return self._united[number, chosen]
 
     def _cut(self, source: Source, run: _ClipRun) -> tuple[Bytes, Bytes]:
         volume, axis, geometry = run.volume, run.axis, run.volume.geometry
