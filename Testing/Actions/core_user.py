@@ -133,43 +133,43 @@ class CoreUser:
     # -- what must hold
 
     def _check_frame(self, name: str, before: tuple[SegmentObject, ...], touched: set[int]) -> None:
-        now = {entry.id: entry for entry in self.session.objects}
-        for entry in before:
-            after = now.get(entry.id)
-            if entry.id not in touched:
-                assert after == entry, f"{name} changed {entry.name}, which it is not about"
+        now = {obj.id: obj for obj in self.session.objects}
+        for obj in before:
+            after = now.get(obj.id)
+            if obj.id not in touched:
+                assert after == obj, f"{name} changed {obj.name}, which it is not about"
             if after is None:
                 assert name in ("delete", "delete_outside")
                 continue
-            if entry.locked and name not in _EVEN_LOCKED:
-                assert after == entry, f"{name} changed {entry.name}, which is locked"
+            if obj.locked and name not in _EVEN_LOCKED:
+                assert after == obj, f"{name} changed {obj.name}, which is locked"
             if name in _OWN_MASKS:
                 continue
-            if after.axis != entry.axis and entry.start is not None and entry.prompts:
+            if after.axis != obj.axis and obj.start is not None and obj.prompts:
                 continue  # its gaps are as at the start again
-            if after.axis != entry.axis:
-                assert np.array_equal(self._volume(after), self._volume(entry)), f"{name} changed masks"
+            if after.axis != obj.axis:
+                assert np.array_equal(self._volume(after), self._volume(obj)), f"{name} changed masks"
                 continue
-            for index, stored in entry.masks.items():
+            for index, stored in obj.masks.items():
                 if stored.state is MaskState.STARTED and index not in gap(after):
                     assert after.masks[index].mask == stored.mask, f"{name} changed slice {index}"
-            for index in (index for index, stored in entry.masks.items() if stored.state in _OWN):
-                assert after.masks.get(index) == entry.masks[index], f"{name} changed slice {index}"
+            for index in (index for index, stored in obj.masks.items() if stored.state in _OWN):
+                assert after.masks.get(index) == obj.masks[index], f"{name} changed slice {index}"
 
     def _check_undo(self, before: tuple[SegmentObject, ...]) -> None:
         after, changed = self.session.objects, self.session.next_undo()
         self.session.undo()
-        now = [entry for entry in self.session.objects if entry.id in changed]
-        then = [entry for entry in before if entry.id in changed]
+        now = [obj for obj in self.session.objects if obj.id in changed]
+        then = [obj for obj in before if obj.id in changed]
         assert now == then, "undo did not bring back what was before"
         self.session.redo()
         assert self.session.objects == after, "redo did not bring back what was after"
 
-    def _volume(self, entry: SegmentObject) -> npt.NDArray[np.bool_]:
+    def _volume(self, obj: SegmentObject) -> npt.NDArray[np.bool_]:
         """The voxels that the user accepted or drew."""
-        slices = entry.masks if entry.start is not None else entry.kept_slices
-        kept = {index: entry.masks[index].mask for index in slices}
-        return volume_of(kept, entry.axis or SliceAxis.K, self.session.geometry.shape)
+        slices = obj.masks if obj.start is not None else obj.kept_slices
+        kept = {index: obj.masks[index].mask for index in slices}
+        return volume_of(kept, obj.axis or SliceAxis.K, self.session.geometry.shape)
 
     def _check_undo_and_redo(self) -> None:
         now = self.session.objects
@@ -183,52 +183,52 @@ class CoreUser:
 
     def _check_objects(self) -> None:
         session = self.session
-        names = [entry.name for entry in session.objects]
+        names = [obj.name for obj in session.objects]
         assert len({*names}) == len(names), f"names twice: {names}"
-        for entry in session.objects:
-            if entry.axis is None:
-                assert not entry.masks
-                assert not entry.prompts
-                assert entry.slice_range is None
+        for obj in session.objects:
+            if obj.axis is None:
+                assert not obj.masks
+                assert not obj.prompts
+                assert obj.slice_range is None
                 continue
-            assert all(prompt.slice.axis == entry.axis for prompt in entry.prompts)
-            count, shape = session.geometry.slice_count(entry.axis), session.geometry.slice_shape(entry.axis)
-            assert all(0 <= index < count for index in (*entry.masks, *entry.unfinished))
-            assert all(stored.mask.shape == shape for stored in entry.masks.values())
-            assert list(entry.masks) == sorted(entry.masks)
-            pending = session.pending_slices(entry.id)
-            assert not pending & entry.kept_slices, "a slice of the user is pending"
-            for index in entry.masks.keys() - gap(entry) if entry.start else ():
-                stored = entry.masks[index]
-                assert stored.state is not MaskState.STARTED or stored.mask == entry.start.masks.get(
+            assert all(prompt.slice.axis == obj.axis for prompt in obj.prompts)
+            count, shape = session.geometry.slice_count(obj.axis), session.geometry.slice_shape(obj.axis)
+            assert all(0 <= index < count for index in (*obj.masks, *obj.unfinished))
+            assert all(stored.mask.shape == shape for stored in obj.masks.values())
+            assert list(obj.masks) == sorted(obj.masks)
+            pending = session.pending_slices(obj.id)
+            assert not pending & obj.kept_slices, "a slice of the user is pending"
+            for index in obj.masks.keys() - gap(obj) if obj.start else ():
+                stored = obj.masks[index]
+                assert stored.state is not MaskState.STARTED or stored.mask == obj.start.masks.get(
                     index, stored.mask
                 )
             assert all(0 <= index < count for index in pending)
-            assert not {*entry.pending_previews()} & entry.kept_slices
+            assert not {*obj.pending_previews()} & obj.kept_slices
         for axis in session.axes:
-            said = session.prompt_set(axis=axis)
-            assert PromptSet.from_json(said.to_json(), session.geometry) == said
+            prompt_set = session.prompt_set(axis=axis)
+            assert PromptSet.from_json(prompt_set.to_json(), session.geometry) == prompt_set
 
     def _check_reopened(self) -> Session:
         """The session as it is saved, an object at a time, and read again."""
         again = Session(self.session.geometry)
-        for entry in self.session.objects:
-            axis = SliceAxis.K if entry.axis is None else entry.axis
-            text = PromptSet(self.session.geometry, axis, (entry.object_prompts,)).to_json()
+        for obj in self.session.objects:
+            axis = SliceAxis.K if obj.axis is None else obj.axis
+            text = PromptSet(self.session.geometry, axis, (obj.object_prompts,)).to_json()
             again.restore_object(
                 PromptSet.from_json(text, again.geometry).objects[0],
-                entry.axis,
-                entry.masks,
-                locked=entry.locked,
-                cleanup=entry.cleanup,
-                propagations=entry.propagations,
-                pending=self.session.pending_slices(entry.id),
-                changed=entry.changed_slices(),
-                before=entry.content_before(),
-                start=entry.start,
-                object_id=entry.id,
+                obj.axis,
+                obj.masks,
+                locked=obj.locked,
+                cleanup=obj.cleanup,
+                propagations=obj.propagations,
+                pending=self.session.pending_slices(obj.id),
+                changed=obj.changed_slices(),
+                before=obj.content_before(),
+                start=obj.start,
+                object_id=obj.id,
             )
-            same = again.object(entry.id)
+            same = again.object(obj.id)
             for name in (
                 "object_prompts",
                 "axis",
@@ -238,8 +238,8 @@ class CoreUser:
                 "propagations",
                 "kept_slices",
             ):
-                assert getattr(same, name) == getattr(entry, name), f"{name} of {entry.name} was not kept"
-            assert again.pending_slices(entry.id) == self.session.pending_slices(entry.id)
+                assert getattr(same, name) == getattr(obj, name), f"{name} of {obj.name} was not kept"
+            assert again.pending_slices(obj.id) == self.session.pending_slices(obj.id)
         return again
 
     # -- objects
@@ -300,8 +300,8 @@ class CoreUser:
         geometry, along = self.session.geometry, SliceAxis(axis % 3)
         prompts = (self._prompt(along, index, kind),) if kind % 3 else ()
         limits = (0, geometry.slice_count(along) - 1) if index % 2 else None
-        said = ObjectPrompts(NAMES[name % len(NAMES)], (1.0, 1.0, 0.0), prompts, limits)
-        self.session.add_objects(PromptSet(geometry, along, (said,)))
+        prompt_set = ObjectPrompts(NAMES[name % len(NAMES)], (1.0, 1.0, 0.0), prompts, limits)
+        self.session.add_objects(PromptSet(geometry, along, (prompt_set,)))
 
     # -- prompts
 
@@ -354,9 +354,9 @@ class CoreUser:
     def preview(self, number: int, size: int, later: int, _d: int) -> set[int]:
         """Ask for a preview; it comes at once or later."""
         object_id = self._pick(number)
-        entry = self.session.object(object_id)
-        for index in entry.pending_previews()[:1]:
-            self.previews.append((object_id, index, entry.prompts_on(index)))
+        obj = self.session.object(object_id)
+        for index in obj.pending_previews()[:1]:
+            self.previews.append((object_id, index, obj.prompts_on(index)))
         return self.late_preview(-1, size, 0, 0) if later % 3 and self.previews else set()
 
     def late_preview(self, which: int, size: int, _c: int, _d: int) -> set[int]:
@@ -430,8 +430,8 @@ class CoreUser:
 
     def propagate_all(self, _a: int, _b: int, _c: int, _d: int) -> set[int]:
         """Propagate all that can be."""
-        due = (entry for entry in self.session.objects if entry.key_slices and not entry.locked)
-        return self._begin([entry.id for entry in due], False)
+        due = (obj for obj in self.session.objects if obj.key_slices and not obj.locked)
+        return self._begin([obj.id for obj in due], False)
 
     def results(self, size: int, _b: int, _c: int, _d: int) -> set[int]:
         """The run brings a few slices, of one object after the other."""
@@ -442,7 +442,7 @@ class CoreUser:
         """The run brings all that is left and ends."""
         if self.run is None:
             return set()
-        run, before = self.run, {entry.id for entry in self.session.objects if entry.run == self.run}
+        run, before = self.run, {obj.id for obj in self.session.objects if obj.run == self.run}
         touched = self._bring(self.wanted, size)
         for object_id in before:
             self.session.end_propagation(run, object_id)
@@ -454,8 +454,8 @@ class CoreUser:
         if not self.ended:
             return set()
         run, object_id = self.ended[which % len(self.ended)]
-        entry = next((entry for entry in self.session.objects if entry.id == object_id), None)
-        axis = SliceAxis.K if entry is None or entry.axis is None else entry.axis
+        obj = next((obj for obj in self.session.objects if obj.id == object_id), None)
+        axis = SliceAxis.K if obj is None or obj.axis is None else obj.axis
         place = index % self.session.geometry.slice_count(axis)
         self.session.apply_predictions(run, object_id, {place: self._mask(axis, size)})
         return {object_id}
@@ -464,11 +464,11 @@ class CoreUser:
         """Take the run back."""
         if self.run is None:
             return
-        spared = [entry for entry in self.session.objects if entry.run != self.run]
+        spared = [obj for obj in self.session.objects if obj.run != self.run]
         changed = self.session.cancel_propagation(self.run)
-        for entry in spared:
-            if entry.id not in changed:
-                assert self.session.object(entry.id) == entry
+        for obj in spared:
+            if obj.id not in changed:
+                assert self.session.object(obj.id) == obj
         self._run_is_over()
 
     # -- history
@@ -531,18 +531,18 @@ class CoreUser:
     def _bring(self, batch: Iterable[tuple[int, int]], size: int) -> set[int]:
         touched = set()
         for object_id, index in batch:
-            entry = next((entry for entry in self.session.objects if entry.id == object_id), None)
-            if entry is None or entry.axis is None or self.run is None or entry.run != self.run:
+            obj = next((obj for obj in self.session.objects if obj.id == object_id), None)
+            if obj is None or obj.axis is None or self.run is None or obj.run != self.run:
                 continue
-            mask = self._mask(entry.axis, size + index + object_id)
+            mask = self._mask(obj.axis, size + index + object_id)
             taken = self.session.apply_predictions(self.run, object_id, {index: mask}, {index: 0.5})
-            assert taken == ((index,) if index not in entry.kept_slices and not entry.locked else ())
+            assert taken == ((index,) if index not in obj.kept_slices and not obj.locked else ())
             touched.add(object_id)
         return touched
 
     def _run_is_over(self) -> None:
         if self.run is not None:
-            self.ended += [(self.run, entry.id) for entry in self.session.objects]
+            self.ended += [(self.run, obj.id) for obj in self.session.objects]
         self.run, self.wanted = None, []
 
     def _pick(self, number: int) -> int:
@@ -552,7 +552,7 @@ class CoreUser:
 
     def _axis(self, object_id: int, axis: int) -> SliceAxis:
         """The axis of an object, or any when it has none, and now and then."""
-        along = next((entry.axis for entry in self.session.objects if entry.id == object_id), None)
+        along = next((obj.axis for obj in self.session.objects if obj.id == object_id), None)
         return SliceAxis(axis % 3) if along is None or axis % 7 == 0 else along
 
     def _prompt(self, axis: SliceAxis, index: int, kind: int) -> Prompt:

@@ -164,35 +164,35 @@ class SceneUser:
             found[segment_id] = voxels
         return found
 
-    def _volume(self, entry: SegmentObject, kept_only: bool = False) -> Voxels:
+    def _volume(self, obj: SegmentObject, kept_only: bool = False) -> Voxels:
         """What the session says of an object, (K, J, I)."""
         masks = {
             index: stored.mask
-            for index, stored in entry.masks.items()
-            if not kept_only or index in entry.kept_slices
+            for index, stored in obj.masks.items()
+            if not kept_only or index in obj.kept_slices
         }
-        return volume_of(masks, entry.axis if entry.axis is not None else SliceAxis.K, SHAPE)
+        return volume_of(masks, obj.axis if obj.axis is not None else SliceAxis.K, SHAPE)
 
     def _check_shown(self) -> None:
         """Segments hold what the session says; with overlaps that take, what they lack another segment holds."""
         shown = self._shown()
-        names = [entry.name for entry in self._objects()]
+        names = [obj.name for obj in self._objects()]
         assert len({*names}) == len(names)
-        for entry in self._objects():
-            segment_id = self.work.segment_of(entry.id)
-            assert segment_id in shown, f"{entry.name} has no segment"
-            assert self.work.masks.locked(segment_id) == entry.locked
-            wanted = self._volume(entry)
-            if entry.cleanup.is_on:
+        for obj in self._objects():
+            segment_id = self.work.segment_of(obj.id)
+            assert segment_id in shown, f"{obj.name} has no segment"
+            assert self.work.masks.locked(segment_id) == obj.locked
+            wanted = self._volume(obj)
+            if obj.cleanup.is_on:
                 continue
             extra = shown[segment_id] & ~wanted
-            assert not extra.any(), f"{entry.name} shows {extra.sum()} voxels that the session does not have"
+            assert not extra.any(), f"{obj.name} shows {extra.sum()} voxels that the session does not have"
             others = [voxels for other, voxels in shown.items() if other != segment_id]
             lacking = wanted & ~shown[segment_id]
             if lacking.any():
-                assert self.took, f"{entry.name} lacks {lacking.sum()} voxels"
+                assert self.took, f"{obj.name} lacks {lacking.sum()} voxels"
                 held = np.any(others, axis=0) if others else np.zeros(SHAPE, np.bool_)
-                assert not (lacking & ~held).any(), f"{entry.name} lacks voxels that nobody has"
+                assert not (lacking & ~held).any(), f"{obj.name} lacks voxels that nobody has"
 
     @property
     def segmentation(self) -> Any:
@@ -203,17 +203,17 @@ class SceneUser:
     def _check_kept(
         self, name: str, before: tuple[SegmentObject, ...], shown: dict[str, Voxels], about: str | None
     ) -> None:
-        now = {entry.id: entry for entry in self._objects()}
+        now = {obj.id: obj for obj in self._objects()}
         after = self._shown()
-        for entry in before:
-            segment_id = self.work.segment_of(entry.id)
-            same = now.get(entry.id)
+        for obj in before:
+            segment_id = self.work.segment_of(obj.id)
+            same = now.get(obj.id)
             if segment_id is None or segment_id == about or same is None:
                 continue
-            kept = self._volume(entry, kept_only=True)
-            assert not (kept & ~self._volume(same)).any(), f"{name} changed masks of {entry.name}"
-            if not self.took and (entry.locked or name not in _ABOUT_MANY) and segment_id in shown:
-                assert np.array_equal(after[segment_id], shown[segment_id]), f"{name} changed {entry.name}"
+            kept = self._volume(obj, kept_only=True)
+            assert not (kept & ~self._volume(same)).any(), f"{name} changed masks of {obj.name}"
+            if not self.took and (obj.locked or name not in _ABOUT_MANY) and segment_id in shown:
+                assert np.array_equal(after[segment_id], shown[segment_id]), f"{name} changed {obj.name}"
 
     def _check_undo_and_redo(self) -> None:
         if self.controller.runs.busy:
@@ -310,22 +310,22 @@ class SceneUser:
 
     def move_point(self, number: int, x: int, y: int, _d: int) -> str | None:
         """Drag a prompt elsewhere on its slice."""
-        entry = self.work.selected_object
-        if entry is None or not entry.prompts:
+        obj = self.work.selected_object
+        if obj is None or not obj.prompts:
             return None
-        position = number % len(entry.prompts)
-        place = entry.prompts[position].slice
+        position = number % len(obj.prompts)
+        place = obj.prompts[position].slice
         prompt = point_from_voxel(self._geometry, place, x % 9, y % 9)
-        self.work.prompt_edited.emit(PromptEdit("change", entry.id, position, prompt))
+        self.work.prompt_edited.emit(PromptEdit("change", obj.id, position, prompt))
         return self.controller.inputs.segment_id
 
     def delete_point(self, number: int, _b: int, _c: int, _d: int) -> str | None:
         """Delete a prompt."""
-        entry = self.work.selected_object
-        if entry is None or not entry.prompts:
+        obj = self.work.selected_object
+        if obj is None or not obj.prompts:
             return None
-        position = number % len(entry.prompts)
-        self.work.prompt_edited.emit(PromptEdit("remove", entry.id, position, None))
+        position = number % len(obj.prompts)
+        self.work.prompt_edited.emit(PromptEdit("remove", obj.id, position, None))
         return self.controller.inputs.segment_id
 
     def remove_prompts(self, _a: int, _b: int, _c: int, _d: int) -> str | None:
@@ -346,8 +346,8 @@ class SceneUser:
 
     def accept(self, index: int, _b: int, _c: int, _d: int) -> str | None:
         """Accept a slice."""
-        entry = self.work.selected_object
-        masks = [*entry.masks] if entry is not None else []
+        obj = self.work.selected_object
+        masks = [*obj.masks] if obj is not None else []
         if masks:
             self.controller.editing.accept_slice(masks[index % len(masks)])
         return self.controller.inputs.segment_id
@@ -359,8 +359,8 @@ class SceneUser:
 
     def release(self, index: int, _b: int, _c: int, _d: int) -> str | None:
         """Release a slice."""
-        entry = self.work.selected_object
-        kept = sorted(entry.kept_slices) if entry is not None else []
+        obj = self.work.selected_object
+        kept = sorted(obj.kept_slices) if obj is not None else []
         if kept:
             self.controller.editing.release_slice(kept[index % len(kept)])
         return self.controller.inputs.segment_id
@@ -461,8 +461,8 @@ class SceneUser:
 
     def view(self, axis: int, index: int, _c: int, _d: int) -> None:
         """Another view and slice are shown."""
-        entry = self.work.selected_object
-        if entry is not None and entry.axis is not None:
+        obj = self.work.selected_object
+        if obj is not None and obj.axis is not None:
             self.controller.review.show_slice(index % 10)
 
     def reopen(self, _a: int, _b: int, _c: int, _d: int) -> None:
@@ -495,11 +495,11 @@ class SceneUser:
             self._check_restored(before, shown, pending)
             return
         assert np.array_equal(self._shown()[segment_id], painted)
-        entry = self.work.object(self.work.object_ids.get(segment_id))
-        if entry is not None and entry.axis is not None and not entry.cleanup.is_on and not self.took:
+        obj = self.work.object(self.work.object_ids.get(segment_id))
+        if obj is not None and obj.axis is not None and not obj.cleanup.is_on and not self.took:
             changed = painted ^ shown[segment_id]
-            along = np.moveaxis(changed, int(entry.axis), 0).any(axis=(1, 2))
-            assert {*np.flatnonzero(along).tolist()} <= entry.kept_slices, "painting is not the user's own"
+            along = np.moveaxis(changed, int(obj.axis), 0).any(axis=(1, 2))
+            assert {*np.flatnonzero(along).tolist()} <= obj.kept_slices, "painting is not the user's own"
 
     # -- inside
 
@@ -512,28 +512,24 @@ class SceneUser:
     def _check_restored(
         self, before: tuple[SegmentObject, ...], shown: dict[str, Voxels], pending: dict[int, frozenset[int]]
     ) -> None:
-        now = {entry.id: entry for entry in self._objects()}
+        now = {obj.id: obj for obj in self._objects()}
         self._assert_same(self._shown(), shown, "saving and opening changed a segment")
-        for entry in before:
-            if not (entry.prompts or entry.masks) and entry.id not in now:
+        for obj in before:
+            if not (obj.prompts or obj.masks) and obj.id not in now:
                 continue
-            same = now[entry.id]
+            same = now[obj.id]
             for name in ("object_prompts", "axis", "locked", "cleanup", "propagations"):
-                assert getattr(same, name) == getattr(entry, name), f"{name} of {entry.name} was not kept"
+                assert getattr(same, name) == getattr(obj, name), f"{name} of {obj.name} was not kept"
             if not self.took:
-                assert same.masks == entry.masks, f"masks of {entry.name} were not kept"
-            if entry.id in pending:
-                assert self._pending()[entry.id] == pending[entry.id], (
-                    f"what {entry.name} has to do was not kept"
-                )
+                assert same.masks == obj.masks, f"masks of {obj.name} were not kept"
+            if obj.id in pending:
+                assert self._pending()[obj.id] == pending[obj.id], f"what {obj.name} has to do was not kept"
         self._drain()
 
     def _pending(self) -> dict[int, frozenset[int]]:
         """What each object has to do; not of those that have to do everything again."""
         session, stale = self.work.session, self.work.stale
-        return {
-            entry.id: session.pending_slices(entry.id) for entry in self._objects() if entry.id not in stale
-        }
+        return {obj.id: session.pending_slices(obj.id) for obj in self._objects() if obj.id not in stale}
 
     def _pick(self, number: int) -> str | None:
         """A segment, the selected one most often."""
@@ -547,8 +543,8 @@ class SceneUser:
         if segment_id is None:
             segment_id = self.controller.inputs.add_segment()
         object_id = self.controller.editing.object_of(segment_id)
-        entry = self.work.session.object(object_id)
-        along = SliceAxis(axis % 3) if entry.axis is None or axis % 7 == 0 else entry.axis
+        obj = self.work.session.object(object_id)
+        along = SliceAxis(axis % 3) if obj.axis is None or axis % 7 == 0 else obj.axis
         prompt: Prompt = make(SliceRef(along, index % 10))
         self.work.prompt_edited.emit(PromptEdit("add", object_id, None, prompt))
         return segment_id
@@ -569,15 +565,15 @@ class SceneUser:
         """What was painted is there, and the session has it as the user's own."""
         segment_id, before, after = self._painted
         self.controller._projector.take_edits()
-        entry = self.work.object(self.work.object_ids.get(segment_id))
-        painted = before ^ after if entry is not None and entry.cleanup.is_on else np.ones(SHAPE, np.bool_)
+        obj = self.work.object(self.work.object_ids.get(segment_id))
+        painted = before ^ after if obj is not None and obj.cleanup.is_on else np.ones(SHAPE, np.bool_)
         assert not ((self._shown()[segment_id] ^ after) & painted).any(), "painting was changed"
-        if entry is None or entry.axis is None:
-            assert entry is None or not after.any(), "painting is not in the session"
+        if obj is None or obj.axis is None:
+            assert obj is None or not after.any(), "painting is not in the session"
             return
-        along = [np.moveaxis(each, int(entry.axis), 0).any(axis=(1, 2)) for each in (before ^ after, after)]
+        along = [np.moveaxis(each, int(obj.axis), 0).any(axis=(1, 2)) for each in (before ^ after, after)]
         drawn = {*np.flatnonzero(along[0] & along[1]).tolist()}  # slices that were emptied are computed again
-        assert drawn <= entry.kept_slices, "painting is not the user's own"
+        assert drawn <= obj.kept_slices, "painting is not the user's own"
 
     def _set(self, segment_id: str, voxels: Voxels, node: Any | None = None) -> None:
         self.mrml.slicer.util.updateSegmentBinaryLabelmapFromArray(

@@ -54,7 +54,7 @@ def check_often(what: str, check: Callable[[Path, random.Random], None], seed: i
 
 
 def _geometry(dice: random.Random, sheared: bool = False) -> VolumeGeometry:
-    """Oblique or not, mirrored or not, axes in any order, from 2 micrometres to 30 mm, near and far."""
+    """Oblique or not, mirrored or not, axes in any order, from 2 micrometers to 30 mm, near and far."""
     rng = np.random.default_rng(dice.randrange(2**32))
     directions = np.eye(3)[:, dice.choice(list(permutations(range(3))))]
     if dice.random() < 0.7:

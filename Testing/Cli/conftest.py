@@ -49,8 +49,8 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Run:
     def run(*words: str | os.PathLike[str]) -> Outcome:
         capsys.readouterr()
         code = main([os.fspath(word) for word in words])
-        said = capsys.readouterr()
-        return Outcome(code, said.out, said.err)
+        message = capsys.readouterr()
+        return Outcome(code, message.out, message.err)
 
     return run
 

@@ -94,9 +94,9 @@ def test_a_folder_without_dicom(refused: Check, tmp_path: Path) -> None:
 
 def test_a_picture_where_a_volume_is_needed(refused: Check, tmp_path: Path) -> None:
     path = write_image(tmp_path / "plane.nii.gz", np.arange(600, dtype=np.int16).reshape(20, 30))
-    said = refused(volume=path)
-    assert str(path) in said
-    assert "2-D" in said
+    message = refused(volume=path)
+    assert str(path) in message
+    assert "2-D" in message
 
 
 def test_a_time_series_where_a_volume_is_needed(refused: Check, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_volume_without_voxels(refused: Check, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "said"),
+    ("prompt", "message"),
     [
         ("--box=6,40,15,49,25", "column 48.50"),
         ("--box=6,29,15,19,25", "inverted"),
@@ -139,8 +139,8 @@ def test_a_volume_without_voxels(refused: Check, tmp_path: Path) -> None:
         ("--line=6,5,5,500,5", "column 500.00"),
     ],
 )
-def test_a_prompt_that_does_not_fit(refused: Check, prompt: str, said: str) -> None:
-    assert said in refused(prompt=prompt)
+def test_a_prompt_that_does_not_fit(refused: Check, prompt: str, message: str) -> None:
+    assert message in refused(prompt=prompt)
 
 
 def test_a_prompt_in_mm_outside(refused: Check) -> None:
@@ -188,9 +188,9 @@ def test_a_prompts_file_that_is_missing_or_damaged(refused: Check, tmp_path: Pat
     path.write_bytes(b"\xff\xfe")
     assert str(path) in refused("--prompts", path)
     path.write_text("{")
-    said = refused("--prompts", path)
-    assert str(path) in said
-    assert "JSON" in said
+    message = refused("--prompts", path)
+    assert str(path) in message
+    assert "JSON" in message
 
 
 def test_a_prompts_file_of_another_volume(
@@ -283,18 +283,18 @@ def test_a_checkpoint_with_a_wrong_key_names_it(refused: Check, tmp_path: Path, 
         key = "something.else"
         state[key] = torch.zeros(3)
     torch.save({"model": state}, tmp_path / "odd.pt")
-    said = refused("--model", tmp_path / "odd.pt")
-    assert "odd.pt" in said
-    assert key in said
+    message = refused("--model", tmp_path / "odd.pt")
+    assert "odd.pt" in message
+    assert key in message
 
 
 def test_a_checkpoint_with_nan(refused: Check, tmp_path: Path) -> None:
     state = weights()
     state["memory_encoder.out_proj.weight"][0] = float("nan")
     torch.save({"model": state}, tmp_path / "nan.pt")
-    said = refused("--model", tmp_path / "nan.pt")
-    assert "nan.pt" in said
-    assert "memory_encoder.out_proj.weight" in said
+    message = refused("--model", tmp_path / "nan.pt")
+    assert "nan.pt" in message
+    assert "memory_encoder.out_proj.weight" in message
 
 
 # --- outputs ---
@@ -457,7 +457,7 @@ def test_a_second_run_with_the_same_output_is_refused_in_one_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_runs_that_would_share_a_file_of_names_are_told_apart(segment: Any, tmp_path: Path) -> None:
+def test_two_runs_that_would_share_a_file_of_names_are_kept_apart(segment: Any, tmp_path: Path) -> None:
     names = tmp_path / "out.labels.json"  # of out.nii.gz and of out.mha
     with reserved(names):
         done = segment("-o", tmp_path / "out.mha")

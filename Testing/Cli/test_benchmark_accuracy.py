@@ -172,12 +172,12 @@ def test_the_report_goes_into_a_document(benchmark: Any, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
-        (["--protocol", "telepathy"], "'telepathy' is no protocol: box+range; box; "),
+        (["--protocol", "telepathy"], "'telepathy' is not a protocol: box+range; box; "),
         (
             ["--suite", "all"],
-            "'all' is no suite of protocols: standard, prompts, pipelines, effort, key-slices",
+            "'all' is not a suite of protocols: standard, prompts, pipelines, effort, key-slices",
         ),
         (["--key-slices", "4"], "--key-slices: invalid choice: 4"),
         (["--baseline", "doctor"], "'doctor'"),
@@ -186,20 +186,20 @@ def test_the_report_goes_into_a_document(benchmark: Any, tmp_path: Path) -> None
         (["--processes", "0"], "--processes: a whole number of 1 or more is needed, not '0'"),
         (["--processes", "-3"], "not '-3'"),
         (["--seed", "-1"], "--seed: a whole number of 0 or more is needed, not '-1'"),
-        (["--scheduler", "tcp://127.0.0.1:9", "--processes", "2"], "do not go together"),
-        (["--baseline", "box", "--no-baselines"], "do not go together"),
+        (["--scheduler", "tcp://127.0.0.1:9", "--processes", "2"], "cannot be combined"),
+        (["--baseline", "box", "--no-baselines"], "cannot be combined"),
     ],
 )
-def test_wrong_words_are_told_in_one_line(benchmark: Any, words: list[str], said: str) -> None:
+def test_wrong_words_are_reported_in_one_line(benchmark: Any, words: list[str], message: str) -> None:
     done = benchmark(*words)
     assert (done.code, done.out) == (2, "")
     assert done.err.count("\n") == 1
-    assert said in done.err
+    assert message in done.err
     assert done.err.endswith("(see medsamslicer benchmark accuracy --help)\n")
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["engine", "--cache-mb", "0"], "--cache-mb: a whole number of 1 or more is needed, not '0'"),
         (["engine", "--threads", "0"], "--threads: a whole number of 1 or more is needed, not '0'"),
@@ -212,11 +212,11 @@ def test_wrong_words_are_told_in_one_line(benchmark: Any, words: list[str], said
         ([], "WHAT"),
     ],
 )
-def test_wrong_usage_of_each_benchmark_is_one_line(cli: Any, words: list[str], said: str) -> None:
+def test_wrong_usage_of_each_benchmark_is_one_line(cli: Any, words: list[str], message: str) -> None:
     done = cli("benchmark", *words)
     assert (done.code, done.out) == (2, "")
     assert done.err.count("\n") == 1
-    assert said in done.err
+    assert message in done.err
 
 
 def test_the_help_of_each_benchmark_has_its_own_options(cli: Any) -> None:
@@ -233,10 +233,10 @@ def test_the_help_of_each_benchmark_has_its_own_options(cli: Any) -> None:
 def test_the_help_names_the_suites_that_there_are(cli: Any) -> None:
     from MedSAMSlicerLib.lab.evaluation.protocol import DEFAULT_SUITE, SUITES
 
-    said = " ".join(cli("benchmark", "accuracy", "--help").out.split()).replace(
+    message = " ".join(cli("benchmark", "accuracy", "--help").out.split()).replace(
         "- ", "-"
     )  # lines end at hyphens
-    assert f"{', '.join(SUITES)} (default: {DEFAULT_SUITE})" in said
+    assert f"{', '.join(SUITES)} (default: {DEFAULT_SUITE})" in message
 
 
 def test_old_spellings_are_understood() -> None:
@@ -271,8 +271,8 @@ def test_the_command_in_the_report_names_no_place_of_this_computer() -> None:
         "4",
         "--keep-masks",
     ]
-    said = command_of(build_parser().parse_args(["benchmark", "accuracy", *words]))
-    assert said == (
+    message = command_of(build_parser().parse_args(["benchmark", "accuracy", *words]))
+    assert message == (
         "medsamslicer benchmark accuracy --data DATA --out out --suite prompts --model net.pt --model sam2.1-tiny "
         "--baseline 'random walker' --processes 3 --seed 4 --keep-masks"
     )
@@ -285,7 +285,7 @@ def test_a_folder_of_another_seed_is_refused(benchmark: Any) -> None:
     assert "holds results with seed 0, not 1" in done.err
 
 
-def test_data_that_are_not_there_are_told(cli: Any, tmp_path: Path) -> None:
+def test_data_that_are_not_there_are_reported(cli: Any, tmp_path: Path) -> None:
     done = cli(
         "benchmark", "accuracy", "--data", tmp_path / "gone", "--out", tmp_path / "out", "--no-baselines"
     )
@@ -345,12 +345,12 @@ def test_ctrl_c_on_the_terminal_ends_all_processes_with_one_line(
             assert program.poll() is None
             time.sleep(0.05)
         os.killpg(program.pid, signal.SIGINT)  # as a terminal does
-        _, said = program.communicate(timeout=180)
+        _, message = program.communicate(timeout=180)
     finally:
         program.kill()
     assert program.returncode == 130
-    *shown, told = said.splitlines()
-    assert told == "medsamslicer: error: cancelled; no file was left half-written."
+    *shown, notified = message.splitlines()
+    assert notified == "medsamslicer: error: cancelled; no file was left half-written."
     assert all(line.startswith("measuring ") for line in shown)
     [busy] = [int(path.stem) for path in tmp_path.glob("*.busy")]
     with pytest.raises(ProcessLookupError):

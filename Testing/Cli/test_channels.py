@@ -99,7 +99,7 @@ def test_volumes_that_do_not_meet_and_too_many_are_refused(files: tuple[Path, Pa
     far = np.array(ct.geometry.ijk_to_ras)
     far[:3, 3] += 1e4
     away = replace(ct, geometry=VolumeGeometry(ct.geometry.shape, far), path=Path("pet.nii.gz"))
-    with pytest.raises(GeometryError, match=r"pet\.nii\.gz lies beside the first volume"):
+    with pytest.raises(GeometryError, match=r"pet\.nii\.gz does not overlap the first volume"):
         fused([Channel(ct, GRAY), Channel(away, GRAY)])
     with pytest.raises(VolumeError, match=r"Two or three volumes .* got 4"):
         fused([Channel(ct, GRAY)] * 4)
@@ -114,7 +114,7 @@ def test_volumes_that_do_not_meet_and_too_many_are_refused(files: tuple[Path, Pa
             2,
             "--channel can be given twice, not 3 times",
         ),
-        (("--channel", "CT,purple"), 1, "window 'purple' is none of"),
+        (("--channel", "CT,purple"), 1, "LOWER,UPPER, got 'purple'"),
         (("--channel", "CT", "-o", "CT"), 1, "that is the volume"),
     ],
 )

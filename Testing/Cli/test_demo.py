@@ -50,7 +50,7 @@ def test_a_demo_folder_that_cannot_be_made_is_named(cli: Any, tmp_path: Path) ->
     (tmp_path / "file").touch()
     done = cli("demo", "--output", tmp_path / "file" / "demo")
     assert done.code == 1
-    assert f"The folder {tmp_path / 'file' / 'demo'} cannot be made" in done.err
+    assert f"The folder {tmp_path / 'file' / 'demo'} cannot be created" in done.err
 
 
 def test_a_second_demo_into_the_same_folder_is_refused_in_one_sentence(cli: Any, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_the_help_tells_the_exit_codes(cli: Any) -> None:
     assert "exit codes: 0 done, 1 failed" in cli("--help").out
 
 
-def test_the_version_is_told(cli: Any) -> None:
+def test_the_version_is_reported(cli: Any) -> None:
     assert cli("--version").out.strip() == f"medsamslicer {__version__}"
 
 
@@ -117,8 +117,8 @@ def test_wrong_usage_ends_with_2_and_one_line_that_names_it(
 
 @pytest.mark.parametrize("command", ["segment", "demo", "benchmark"])
 def test_the_help_says_which_devices_nobody_has_tried(cli: Any, command: str) -> None:
-    said = " ".join(cli(command, "--help").out.split())
-    assert "cuda and mps were not run in this project's tests so far" in said
+    message = " ".join(cli(command, "--help").out.split())
+    assert "cuda and mps were not run in this project's tests so far" in message
 
 
 def test_an_error_is_one_line_with_exit_code_1(failing: Any) -> None:
@@ -133,7 +133,7 @@ def test_ctrl_c_ends_with_130(failing: Any, error: BaseException) -> None:
     assert "cancelled" in done.err
 
 
-def test_too_little_memory_is_told_as_such(failing: Any) -> None:
+def test_too_little_memory_is_reported_as_such(failing: Any) -> None:
     assert "not enough memory" in failing(MemoryError()).err
 
 

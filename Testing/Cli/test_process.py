@@ -136,9 +136,9 @@ def test_a_signal_ends_the_program_as_ctrl_c_does(number: signal.Signals, own_ca
     with running_server() as server:
         process = downloading(server, own_cache)
         process.send_signal(number)
-        said = process.communicate(timeout=180)[1]
+        message = process.communicate(timeout=180)[1]
     assert process.returncode == 128 + number
-    assert said == "medsamslicer: error: cancelled; no file was left half-written.\n"
+    assert message == "medsamslicer: error: cancelled; no file was left half-written.\n"
 
 
 def downloading(server: FileServer, folder: Path) -> subprocess.Popen[str]:

@@ -29,13 +29,13 @@ GEOMETRY = VolumeGeometry.from_spacing(
 
 
 def objects(
-    *said: tuple[str, str],
+    *arguments: tuple[str, str],
     axis: SliceAxis = SliceAxis.K,
     ras: bool = False,
     slice_range: tuple[int, int] | None = None,
     given: tuple[ObjectPrompts, ...] = (),
 ) -> tuple[ObjectPrompts, ...]:
-    texts = [PromptText.parse(kind, text) for kind, text in said]
+    texts = [PromptText.parse(kind, text) for kind, text in arguments]
     return objects_from_arguments(texts, GEOMETRY, axis, ras, slice_range, given)
 
 
@@ -61,9 +61,9 @@ def test_a_name_is_what_stands_before_the_first_equals_sign(text: str, name: str
 
 
 def test_prompts_without_a_name_are_one_object() -> None:
-    (entry,) = objects(("box", "3,1,2,11,12"), ("point", "4,5,6"))
-    assert entry.name == "Segment_1"
-    assert len(entry.prompts) == 2
+    (obj,) = objects(("box", "3,1,2,11,12"), ("point", "4,5,6"))
+    assert obj.name == "Segment_1"
+    assert len(obj.prompts) == 2
 
 
 def test_the_same_name_twice_is_one_object_with_two_prompts_in_order() -> None:
@@ -73,15 +73,15 @@ def test_the_same_name_twice_is_one_object_with_two_prompts_in_order() -> None:
 
 
 def test_objects_get_different_colors() -> None:
-    assert len({entry.color for entry in objects(*[("point", f"{n}=3,5,6") for n in "abcdefg"])}) == 7
+    assert len({obj.color for obj in objects(*[("point", f"{n}=3,5,6") for n in "abcdefg"])}) == 7
 
 
 # --- places in voxels ---
 
 
 def test_a_box_encloses_its_first_and_not_its_far_voxels() -> None:
-    (entry,) = objects(("box", "3,10,20,30,25"))
-    (box,) = entry.prompts
+    (obj,) = objects(("box", "3,10,20,30,25"))
+    (box,) = obj.prompts
     assert isinstance(box, Box)
     assert box.slice.index == 3
     np.testing.assert_allclose(in_slice(box, GEOMETRY), [[9.5, 19.5], [29.5, 24.5]])
@@ -89,31 +89,31 @@ def test_a_box_encloses_its_first_and_not_its_far_voxels() -> None:
 
 @pytest.mark.parametrize(("ending", "positive"), [("", True), (",+", True), (",-", False), (" , -", False)])
 def test_the_sign_of_a_point_comes_last(ending: str, positive: bool) -> None:
-    (entry,) = objects(("point", f"a=3,10,20{ending}"))
-    (point,) = entry.prompts
+    (obj,) = objects(("point", f"a=3,10,20{ending}"))
+    (point,) = obj.prompts
     assert isinstance(point, Point)
     assert point.positive is positive
     np.testing.assert_allclose(in_slice(point, GEOMETRY), [[10, 20]])
 
 
 def test_the_sign_of_a_box_comes_last_and_a_negative_one_limits_no_range() -> None:
-    (entry,) = objects(("box", "a=3,10,20,30,25"), ("box", "a=3,12,21,14,23,-"), ("box", "a=4,1,1,9,9,+"))
-    assert [prompt.positive for prompt in entry.prompts] == [True, False, True]
-    np.testing.assert_allclose(in_slice(entry.prompts[1], GEOMETRY), [[11.5, 20.5], [13.5, 22.5]])
+    (obj,) = objects(("box", "a=3,10,20,30,25"), ("box", "a=3,12,21,14,23,-"), ("box", "a=4,1,1,9,9,+"))
+    assert [prompt.positive for prompt in obj.prompts] == [True, False, True]
+    np.testing.assert_allclose(in_slice(obj.prompts[1], GEOMETRY), [[11.5, 20.5], [13.5, 22.5]])
     low, high = (
         GEOMETRY.slice_to_ras([(2, 2)], 1, SliceAxis.K)[0],
         GEOMETRY.slice_to_ras([(8, 8)], 7, SliceAxis.K)[0],
     )
     text = ",".join(f"{value:.6f}" for value in (*low, *high))
     for sign, limits in (("", (1, 7)), (",-", None)):
-        (entry,) = objects(("box", f"a={text}{sign}"), ras=True)
-        assert entry.slice_range == limits
-        assert entry.prompts[0].positive is (sign == "")
+        (obj,) = objects(("box", f"a={text}{sign}"), ras=True)
+        assert obj.slice_range == limits
+        assert obj.prompts[0].positive is (sign == "")
 
 
 def test_a_line_joins_two_voxel_centers() -> None:
-    (entry,) = objects(("line", "3,10,20,30,25"))
-    (line,) = entry.prompts
+    (obj,) = objects(("line", "3,10,20,30,25"))
+    (line,) = obj.prompts
     assert isinstance(line, RecistLine)
     np.testing.assert_allclose(in_slice(line, GEOMETRY), [[10, 20], [30, 25]])
 
@@ -127,11 +127,11 @@ def test_a_line_joins_two_voxel_centers() -> None:
 def test_slice_x_and_y_are_array_indices_with_x_the_faster_one(
     axis: SliceAxis, index: int, x: int, y: int
 ) -> None:
-    (entry,) = objects(("point", f"{index},{x},{y}"), axis=axis)
+    (obj,) = objects(("point", f"{index},{x},{y}"), axis=axis)
     kji = [0, 0, 0]
     kji[axis], kji[axis.column_axis], kji[axis.row_axis] = index, x, y
     ras = GEOMETRY.to_ras([kji[::-1]])[0]
-    np.testing.assert_allclose(entry.prompts[0].ras, ras, atol=1e-9)  # type: ignore[union-attr]
+    np.testing.assert_allclose(obj.prompts[0].ras, ras, atol=1e-9)  # type: ignore[union-attr]
 
 
 # --- places in mm ---
@@ -139,8 +139,8 @@ def test_slice_x_and_y_are_array_indices_with_x_the_faster_one(
 
 def test_with_ras_a_point_is_in_mm() -> None:
     ras = GEOMETRY.to_ras([[10, 20, 3]])[0]
-    (entry,) = objects(("point", ",".join(map(repr, ras.tolist())) + ",-"), ras=True)
-    (point,) = entry.prompts
+    (obj,) = objects(("point", ",".join(map(repr, ras.tolist())) + ",-"), ras=True)
+    (point,) = obj.prompts
     assert isinstance(point, Point)
     assert (point.slice.index, point.positive) == (3, False)
     np.testing.assert_allclose(in_slice(point, GEOMETRY), [[10, 20]], atol=1e-9)
@@ -151,20 +151,20 @@ def text_in_mm(*ijk: tuple[float, float, float]) -> str:
 
 
 def test_with_ras_a_flat_box_lies_on_its_slice_and_limits_nothing() -> None:
-    (entry,) = objects(("box", text_in_mm((29.5, 19.5, 3), (9.5, 24.5, 3))), ras=True)
-    (box,) = entry.prompts
-    assert (box.slice.index, entry.slice_range) == (3, None)
+    (obj,) = objects(("box", text_in_mm((29.5, 19.5, 3), (9.5, 24.5, 3))), ras=True)
+    (box,) = obj.prompts
+    assert (box.slice.index, obj.slice_range) == (3, None)
     np.testing.assert_allclose(in_slice(box, GEOMETRY), [[9.5, 19.5], [29.5, 24.5]], atol=1e-9)  # type: ignore[arg-type]
 
 
 def test_with_ras_a_deep_box_lies_on_its_middle_slice_and_limits_the_range() -> None:
-    (entry,) = objects(("box", text_in_mm((9.5, 19.5, 1.6), (29.5, 24.5, 8.4))), ras=True)
-    assert (entry.prompts[0].slice.index, entry.slice_range) == (5, (2, 8))
+    (obj,) = objects(("box", text_in_mm((9.5, 19.5, 1.6), (29.5, 24.5, 8.4))), ras=True)
+    assert (obj.prompts[0].slice.index, obj.slice_range) == (5, (2, 8))
 
 
 def test_with_ras_a_line_lies_on_the_slice_of_its_middle() -> None:
-    (entry,) = objects(("line", text_in_mm((10, 20, 3), (30, 25, 3))), ras=True)
-    assert entry.prompts[0].slice.index == 3
+    (obj,) = objects(("line", text_in_mm((10, 20, 3), (30, 25, 3))), ras=True)
+    assert obj.prompts[0].slice.index == 3
 
 
 # --- masks ---
@@ -182,8 +182,8 @@ def test_a_mask_is_one_slice_of_a_label_volume(tmp_path: Path) -> None:
     labels = np.zeros(GEOMETRY.shape)
     labels[4, 10:15, 20:30] = 7
     path = label_file(tmp_path / "of, one=slice.nii.gz", labels)
-    (entry,) = objects(("mask", f"liver=4,{path}"))
-    (prompt,) = entry.prompts
+    (obj,) = objects(("mask", f"liver=4,{path}"))
+    (prompt,) = obj.prompts
     assert isinstance(prompt, MaskPrompt)
     np.testing.assert_array_equal(prompt.mask, labels[4] > 0)
 
@@ -191,9 +191,9 @@ def test_a_mask_is_one_slice_of_a_label_volume(tmp_path: Path) -> None:
 def test_a_mask_can_be_a_picture_of_its_slice(tmp_path: Path) -> None:
     plane = np.zeros((40, 48))
     plane[3:9, 5:20] = 255
-    (entry,) = objects(("mask", f"4,{label_file(tmp_path / 'plane.png', plane)}"))
-    assert isinstance(entry.prompts[0], MaskPrompt)
-    assert entry.prompts[0].mask.sum() == 90
+    (obj,) = objects(("mask", f"4,{label_file(tmp_path / 'plane.png', plane)}"))
+    assert isinstance(obj.prompts[0], MaskPrompt)
+    assert obj.prompts[0].mask.sum() == 90
 
 
 def test_a_mask_of_another_geometry_is_refused_with_the_difference(tmp_path: Path) -> None:
@@ -222,8 +222,8 @@ def test_a_label_volume_of_several_organs_needs_to_know_which_is_meant(tmp_path:
     path = label_file(tmp_path / "organs.nii.gz", labels)
     with pytest.raises(VolumeError, match=r"several labels \(1, 2\).*FILE,LABEL"):
         objects(("mask", f"liver={index},{path}"))
-    (entry,) = objects(("mask", f"liver={index},{path},2"))
-    (prompt,) = entry.prompts
+    (obj,) = objects(("mask", f"liver={index},{path},2"))
+    (prompt,) = obj.prompts
     assert isinstance(prompt, MaskPrompt)
     np.testing.assert_array_equal(prompt.mask, labels[index] == 2)
     with pytest.raises(PromptError, match="nothing marked"):
@@ -239,8 +239,8 @@ def test_the_segment_that_is_named_like_the_object_is_its_mask(tmp_path: Path, e
     masks = {"spleen": labels == 1, "liver": labels == 2}
     (write_seg_nrrd if ending == ".seg.nrrd" else write_labelmap)(path, masks, GEOMETRY)
     for text in (f"liver=4,{path}", f"a=4,{path},liver", f"spleen=4,{path},2"):
-        (entry,) = objects(("mask", text))
-        (prompt,) = entry.prompts
+        (obj,) = objects(("mask", text))
+        (prompt,) = obj.prompts
         assert isinstance(prompt, MaskPrompt)
         np.testing.assert_array_equal(prompt.mask, labels[4] == 2)
     with pytest.raises(VolumeError, match=r"its segments are spleen \(1\), liver \(2\)"):
@@ -260,7 +260,7 @@ def test_a_spacing_is_two_or_three_lengths(text: str) -> None:
 
 def test_the_range_holds_for_every_object() -> None:
     assert [
-        entry.slice_range for entry in objects(("point", "a=3,5,6"), ("point", "b=3,5,6"), slice_range=(2, 5))
+        obj.slice_range for obj in objects(("point", "a=3,5,6"), ("point", "b=3,5,6"), slice_range=(2, 5))
     ] == [
         (2, 5),
         (2, 5),
@@ -289,9 +289,9 @@ def test_a_range_that_is_none_is_quoted(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "text", "said"),
+    ("kind", "text", "message"),
     [
-        ("box", "3,1,2,11", "SLICE,X0,Y0,X1,Y1, then ,+ or ,- where wanted, not '3,1,2,11'"),
+        ("box", "3,1,2,11", "SLICE,X0,Y0,X1,Y1, optionally followed by ,+ or ,-, not '3,1,2,11'"),
         ("box", "3,1,2,11,12,13", "SLICE,X0,Y0,X1,Y1"),
         ("box", "a=3,1,x,11,12", "not '3,1,x,11,12'"),
         ("box", "3,1,nan,11,12", "nan"),
@@ -305,15 +305,15 @@ def test_a_range_that_is_none_is_quoted(text: str) -> None:
         ("mask", "x,file.nii", "whole number as SLICE, not 'x'"),
     ],
 )
-def test_text_that_is_no_prompt_is_quoted_with_the_right_form(kind: str, text: str, said: str) -> None:
+def test_text_that_is_no_prompt_is_quoted_with_the_right_form(kind: str, text: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         objects((kind, text))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert f"--{kind}" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("kind", "text", "said"),
+    ("kind", "text", "message"),
     [
         ("box", "12,1,2,11,12", "Slice 12 does not exist: axis k has slices 0 to 11"),
         ("box", "3,1,2,49,12", "outside the volume"),
@@ -325,8 +325,8 @@ def test_text_that_is_no_prompt_is_quoted_with_the_right_form(kind: str, text: s
         ("mask", "12,any.nii", "Slice 12 does not exist"),
     ],
 )
-def test_prompts_that_do_not_fit_are_refused_with_their_values(kind: str, text: str, said: str) -> None:
-    with pytest.raises(PromptError, match=said):
+def test_prompts_that_do_not_fit_are_refused_with_their_values(kind: str, text: str, message: str) -> None:
+    with pytest.raises(PromptError, match=message):
         objects((kind, text))
 
 

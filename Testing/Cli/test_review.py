@@ -60,4 +60,4 @@ def test_mask_that_is_not_clear_or_not_there_is_one_sentence(cli: Any, files: Pa
     assert "several labels (1, 2)" in several.err
     nothing = cli("review", files / "ct.nii.gz", "--mask", f"{files / 'organs.nii.gz'},7")
     assert nothing.code == 1
-    assert "holds no mask: there is nothing to review" in nothing.err
+    assert "contains no mask: there is nothing to review" in nothing.err

@@ -56,7 +56,7 @@ def test_several_names_become_several_segments(segment: Any, tmp_path: Path) -> 
     done = segment(
         "--point", "second=4,30,30", "--point", "second=8,31,29", "-o", tmp_path / "out.seg.nrrd", "--json"
     )
-    assert [entry["name"] for entry in json.loads(done.out)["objects"]] == ["Segment_1", "second"]
+    assert [obj["name"] for obj in json.loads(done.out)["objects"]] == ["Segment_1", "second"]
     header = sitk.ReadImage(str(tmp_path / "out.seg.nrrd"))
     assert header.GetMetaData("Segment1_Name") == "second"
 
@@ -66,12 +66,12 @@ def test_json_tells_result_and_timings(segment: Any, tmp_path: Path, random_chec
     assert done.err == ""
     content = json.loads(done.out)
     mask = read(tmp_path / "out.nii.gz") > 0
-    (entry,) = content["objects"]
-    assert entry["voxels"] == mask.sum()
-    assert entry["milliliters"] == pytest.approx(mask.sum() * 1.5 * 1.5 * 3 / 1000)
+    (obj,) = content["objects"]
+    assert obj["voxels"] == mask.sum()
+    assert obj["milliliters"] == pytest.approx(mask.sum() * 1.5 * 1.5 * 3 / 1000)
     filled = np.flatnonzero(mask.any(axis=(1, 2)))
-    assert (entry["first_slice"], entry["last_slice"]) == (filled[0], filled[-1])
-    assert entry["key_slices"] == [6]
+    assert (obj["first_slice"], obj["last_slice"]) == (filled[0], filled[-1])
+    assert obj["key_slices"] == [6]
     assert content["volume"]["shape_kji"] == [12, 40, 48]
     assert content["checkpoint"]["path"] == str(random_checkpoint)
     assert content["device"] == "cpu"
@@ -360,15 +360,15 @@ def test_where_an_object_was_lost_is_one_sentence() -> None:
     )
 
 
-def test_a_terminal_is_told_where_an_object_was_lost(
+def test_a_terminal_is_reported_where_an_object_was_lost(
     monkeypatch: pytest.MonkeyPatch, segment: Any, tmp_path: Path
 ) -> None:
-    said: list[str] = []
-    monkeypatch.setattr("MedSAMSlicerLib.cli.segment.show_message", said.append)
+    message: list[str] = []
+    monkeypatch.setattr("MedSAMSlicerLib.cli.segment.show_message", message.append)
     done = segment("-o", tmp_path / "out.nii.gz", "--json")
-    (entry,) = json.loads(done.out)["objects"]
-    lost = [sentence for sentence in said if "not seen" in sentence]
-    assert lost == ([where_lost("Segment_1", entry["ended"])] if entry["ended"] else [])
+    (obj,) = json.loads(done.out)["objects"]
+    lost = [sentence for sentence in message if "not seen" in sentence]
+    assert lost == ([where_lost("Segment_1", obj["ended"])] if obj["ended"] else [])
 
 
 def on_terminal(words: list[object], interrupt: bool) -> tuple[int, str]:

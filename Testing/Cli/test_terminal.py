@@ -22,11 +22,11 @@ class Clock:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "message"),
     [(3.21, "3.2 s"), (41.4, "41 s"), (125, "2 min 05 s"), (3599.7, "1 h 00 min"), (12000, "3 h 20 min")],
 )
-def test_durations_are_said_as_people_say_them(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+def test_durations_are_stated_as_people_say_them(seconds: float, message: str) -> None:
+    assert duration(seconds) == message
 
 
 def test_a_terminal_sees_one_line_that_is_cleared_at_the_end() -> None:

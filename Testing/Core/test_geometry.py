@@ -10,7 +10,7 @@ from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 
 from .strategies import axes, geometries
 
-# Points reach 2 m from the origin plus 1.2 m of volume: float64 leaves twelve digits behind the metre.
+# Points reach 2 m from the origin plus 1.2 m of volume: float64 leaves twelve digits behind the meter.
 ROUND_TRIP_MM = 1e-8
 
 
@@ -74,11 +74,11 @@ def test_equal_geometries_have_equal_hash_and_digest(geometry: VolumeGeometry) -
 @pytest.mark.parametrize("spacing", [500 / 512, 380 / 512, 300 / 512, 0.7, 1 / 3, 0.9766, 1.0, 0.1 + 0.2])
 @pytest.mark.parametrize("error", [1e-15, -1e-15, 1e-9, -1e-9])
 def test_digest_survives_the_last_bits_of_common_spacings(spacing: float, error: float) -> None:
-    said = VolumeGeometry.from_spacing((3, 4, 5), (spacing, spacing, 5.0), (-250.0, -249.51171875, 12.5))
+    geometry = VolumeGeometry.from_spacing((3, 4, 5), (spacing, spacing, 5.0), (-250.0, -249.51171875, 12.5))
     read = VolumeGeometry.from_spacing(
         (3, 4, 5), (spacing + error, spacing, 5.0), (-250.0, -249.51171875, 12.5)
     )
-    assert said.digest == read.digest
+    assert geometry.digest == read.digest
 
 
 def test_digest_tells_volumes_apart() -> None:

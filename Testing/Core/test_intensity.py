@@ -174,7 +174,7 @@ def test_bounds_may_be_given() -> None:
 
 @pytest.mark.parametrize("spec", ["", "softtissue", "1", "1,2,3", "a,b", "auto,1"])
 def test_unknown_window_is_refused_with_the_known_ones(spec: str) -> None:
-    with pytest.raises(VolumeError, match=r"none of auto, soft-tissue, lung.*LOWER,UPPER"):
+    with pytest.raises(VolumeError, match=r"one of auto, soft-tissue, lung.*LOWER,UPPER"):
         choose_window(ct_like(), spec)
 
 

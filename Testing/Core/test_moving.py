@@ -73,8 +73,8 @@ def test_nothing_becomes_pending_and_the_history_leads_back_and_forth() -> None:
     made.redo()
     assert np.allclose(in_slice(made.object(number).prompts[-1], ELSEWHERE), [(3, 2)])  # type: ignore[arg-type]
     while made.undo() is not None:
-        for entry in made.objects:
-            for prompt in entry.prompts:
+        for obj in made.objects:
+            for prompt in obj.prompts:
                 validate(prompt, ELSEWHERE)
     assert made.objects == ()
 

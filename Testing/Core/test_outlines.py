@@ -47,8 +47,8 @@ def test_lasso_lies_on_its_slice_and_comes_back_from_json(axis: SliceAxis) -> No
     xy, position = GEOMETRY.ras_to_slice(lasso.points_ras, axis)
     assert np.allclose(position, 3)
     assert np.allclose(xy, [(2, 2), (6, 2), (5, 7)])
-    said = PromptSet(GEOMETRY, axis, (ObjectPrompts("liver", (1, 0, 0), (lasso,)),))
-    assert PromptSet.from_json(said.to_json(), GEOMETRY) == said
+    prompts = PromptSet(GEOMETRY, axis, (ObjectPrompts("liver", (1, 0, 0), (lasso,)),))
+    assert PromptSet.from_json(prompts.to_json(), GEOMETRY) == prompts
 
 
 def test_long_outline_is_thinned_and_encloses_nearly_the_same() -> None:

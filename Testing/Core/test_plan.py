@@ -96,7 +96,7 @@ def test_newly_accepted_slice_renews_the_tracks_beside_it_only() -> None:
     assert [(track.key, track.step) for track in again] == [(0, 1), (10, -1), (10, 1), (20, -1)]
 
 
-def test_edited_key_slice_renews_the_tracks_that_run_towards_it() -> None:
+def test_edited_key_slice_renews_the_tracks_that_run_toward_it() -> None:
     again = tracks_after_change([0, 10, 20], [0, 10, 20], [20], 0, 20)
     assert [(track.key, track.other_key) for track in again] == [(10, 20), (20, 10)]
 

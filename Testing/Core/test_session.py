@@ -53,7 +53,7 @@ def test_objects_keep_their_order_and_numbers_are_never_used_again() -> None:
     assert len({liver, spleen, kidney}) == 3
     session.undo()
     session.undo()
-    assert [entry.name for entry in session.objects] == ["liver", "spleen"]
+    assert [obj.name for obj in session.objects] == ["liver", "spleen"]
 
 
 def test_name_in_use_is_refused() -> None:

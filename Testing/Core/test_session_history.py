@@ -33,12 +33,12 @@ class Histories(RuleBasedStateMachine):
 
     def follow(self, snapshots: list, before: tuple, key: int | None) -> bool:
         """Carry a change of one object through snapshots, the latest first, as far as they had it as it was."""
-        was = {entry.id: entry for entry in before}.get(key)
-        now = {entry.id: entry for entry in self.session.objects}.get(key)
+        was = {obj.id: obj for obj in before}.get(key)
+        now = {obj.id: obj for obj in self.session.objects}.get(key)
         for place in reversed(range(len(snapshots))):
-            if not any(entry is was for entry in snapshots[place]):
+            if not any(obj is was for obj in snapshots[place]):
                 return False
-            snapshots[place] = tuple(now if entry is was else entry for entry in snapshots[place])
+            snapshots[place] = tuple(now if obj is was else obj for obj in snapshots[place])
         return True
 
     def act(self, change: object) -> None:
@@ -54,9 +54,7 @@ class Histories(RuleBasedStateMachine):
             return
         if self.session.objects != before:
             if self.session.step_count == steps:  # part of a step that was done before
-                [key] = [
-                    entry.id for entry in self.session.objects if all(entry is not old for old in before)
-                ]
+                [key] = [obj.id for obj in self.session.objects if all(obj is not old for old in before)]
                 if not self.follow(self.future, before, key):
                     self.future.clear()
                 self.follow(self.past, before, key)
@@ -115,12 +113,12 @@ class Histories(RuleBasedStateMachine):
     @rule(number=objects, run=st.integers(-3, -1), indices=st.sets(slices), value=st.integers(0, 40))
     def results(self, number: int, run: int, indices: set[int], value: int) -> None:
         run = self.runs[max(run, -len(self.runs))]
-        before = {entry.id: entry for entry in self.session.objects}
+        before = {obj.id: obj for obj in self.session.objects}
         masks = {index: filled(value) for index in indices}
         self.act(lambda: self.session.apply_predictions(run, self.pick(number), masks))
-        for entry in self.session.objects:
-            kept = before[entry.id].masks.keys() if entry.locked else entry.kept_slices
-            assert all(entry.masks[index] == before[entry.id].masks[index] for index in kept)
+        for obj in self.session.objects:
+            kept = before[obj.id].masks.keys() if obj.locked else obj.kept_slices
+            assert all(obj.masks[index] == before[obj.id].masks[index] for index in kept)
 
     @rule(number=objects)
     def complete(self, number: int) -> None:
@@ -145,10 +143,10 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def no_accepted_slice_is_ever_pending(self) -> None:
-        for entry in self.session.objects if hasattr(self, "session") else ():
-            pending = {index for track in self.session.pending_tracks(entry.id) for index in track.slices}
-            assert not entry.kept_slices & pending
-            assert not entry.kept_slices & set(self.session.pending_key_slices(entry.id))
+        for obj in self.session.objects if hasattr(self, "session") else ():
+            pending = {index for track in self.session.pending_tracks(obj.id) for index in track.slices}
+            assert not obj.kept_slices & pending
+            assert not obj.kept_slices & set(self.session.pending_key_slices(obj.id))
 
     def teardown(self) -> None:
         if not hasattr(self, "session"):
@@ -180,7 +178,7 @@ def test_oldest_steps_are_forgotten_beyond_the_limit() -> None:
     assert session.undo()
     assert session.undo()
     assert session.undo() is None
-    assert [entry.name for entry in session.objects] == ["a"]
+    assert [obj.name for obj in session.objects] == ["a"]
 
 
 def test_an_object_that_a_cancel_brings_back_shares_no_name_with_one_that_was_called_so_meanwhile() -> None:
@@ -192,9 +190,9 @@ def test_an_object_that_a_cancel_brings_back_shares_no_name_with_one_that_was_ca
     other = session.add_object("liver", RED)
     session.rename(other, "tumor")
     session.cancel_propagation(run)
-    assert [entry.name for entry in session.objects] == ["liver (2)", "tumor"]
+    assert [obj.name for obj in session.objects] == ["liver (2)", "tumor"]
     session.undo()
-    assert [entry.name for entry in session.objects] == ["liver (2)", "liver"]
+    assert [obj.name for obj in session.objects] == ["liver (2)", "liver"]
 
 
 def test_no_redo_after_a_cancel_brings_a_name_that_another_object_took() -> None:
@@ -207,9 +205,9 @@ def test_no_redo_after_a_cancel_brings_a_name_that_another_object_took() -> None
     session.add_object("tumor", RED)
     session.cancel_propagation(run)
     while session.redo() is not None:
-        names = [entry.name for entry in session.objects]
+        names = [obj.name for obj in session.objects]
         assert len({*names}) == len(names)
-    assert [entry.name for entry in session.objects] == ["kidney", "tumor"]
+    assert [obj.name for obj in session.objects] == ["kidney", "tumor"]
 
 
 def test_edit_from_outside_with_its_prompts_is_one_step_and_its_reverse_takes_that_step_back() -> None:

@@ -156,8 +156,8 @@ def test_range_keeps_the_axis_of_an_object_whose_only_prompt_is_removed() -> Non
     session.add_prompt(liver, point_from_voxel(GEOMETRY, SliceRef(SliceAxis.J, 2), 3, 4))
     session.set_slice_range(liver, (1, ROWS - 1))
     session.remove_prompt(liver, 0)
-    entry = session.object(liver)
-    assert (entry.axis, entry.slice_range) == (SliceAxis.J, (1, ROWS - 1))
+    obj = session.object(liver)
+    assert (obj.axis, obj.slice_range) == (SliceAxis.J, (1, ROWS - 1))
     assert session.prompt_set().objects[0].slice_range == (1, ROWS - 1)
     session.set_slice_range(liver, None)
     assert session.object(liver).axis is None
@@ -189,12 +189,12 @@ def test_masks_of_the_user_cover_the_same_voxels_along_the_axis_of_the_first_pro
     session, liver = with_object()
     session.edit_masks(liver, {3: filled(4), 5: filled(9)}, SliceAxis.K)
     session.add_prompt(liver, point_from_voxel(GEOMETRY, SliceRef(SliceAxis.I, 6), 3, 4))
-    entry = session.object(liver)
+    obj = session.object(liver)
     volume = np.zeros(GEOMETRY.shape, bool)
-    for index in entry.masks:
+    for index in obj.masks:
         volume[:, :, index] = session.mask(liver, index)
-    assert entry.axis is SliceAxis.I
-    assert entry.kept_slices == {*range(COLUMNS)}
+    assert obj.axis is SliceAxis.I
+    assert obj.kept_slices == {*range(COLUMNS)}
     np.testing.assert_array_equal(volume[3], filled(4))
     np.testing.assert_array_equal(volume[5], filled(9))
     assert volume.sum() == 13
@@ -208,9 +208,9 @@ def test_masks_adopted_along_another_axis_than_before_an_undo_are_there_after_it
     session.undo()
     session.adopt_masks(liver, {5: filled(9)}, SliceAxis.K)
     session.redo()
-    entry = session.object(liver)
-    assert entry.axis is SliceAxis.J
-    assert {index: int(session.mask(liver, index)[5].sum()) for index in entry.masks} == {0: 7, 1: 2}
+    obj = session.object(liver)
+    assert obj.axis is SliceAxis.J
+    assert {index: int(session.mask(liver, index)[5].sum()) for index in obj.masks} == {0: 7, 1: 2}
 
 
 def test_edit_of_an_object_without_axis_needs_one() -> None:
@@ -303,10 +303,10 @@ def test_object_that_comes_back_by_cancel_takes_no_name_in_use() -> None:
     session.delete_object(liver)
     other = session.add_object("liver", RED)
     session.cancel_propagation(run)
-    assert {entry.id: entry.name for entry in session.objects} == {liver: "liver (2)", other: "liver"}
+    assert {obj.id: obj.name for obj in session.objects} == {liver: "liver (2)", other: "liver"}
 
 
-def test_run_made_anew_computes_everything_but_the_users_own() -> None:
+def test_run_made_again_computes_everything_but_the_users_own() -> None:
     session, liver = with_object(3)
     propagate(session, liver, 7)
     session.accept(liver, [5])
@@ -357,12 +357,12 @@ def test_name_of_the_scene_is_never_brought_twice_by_undo() -> None:
     session.delete_object(liver)
     assert session.adopt_object("liver", RED) == 2
     session.undo()
-    assert [entry.name for entry in session.objects] == ["liver (2)", "liver"]
+    assert [obj.name for obj in session.objects] == ["liver (2)", "liver"]
     session.describe(2, "spleen", RED)
     session.delete_object(2)
     session.describe(liver, "spleen", RED)
     session.undo()
-    assert [entry.name for entry in session.objects] == ["spleen", "spleen (2)"]
+    assert [obj.name for obj in session.objects] == ["spleen", "spleen (2)"]
 
 
 def test_adopted_masks_were_always_there() -> None:
@@ -381,14 +381,14 @@ def test_object_restored_in_the_middle_of_a_run_has_the_same_to_do() -> None:
     session.add_prompt(liver, point(3))
     run = session.begin_propagation(liver)
     session.apply_predictions(run, liver, {index: filled(2) for index in range(3)})
-    entry, again = session.object(liver), Session(GEOMETRY)
+    obj, again = session.object(liver), Session(GEOMETRY)
     pending = session.pending_slices(liver)
     again.restore_object(
-        entry.object_prompts,
-        entry.axis,
-        entry.masks,
+        obj.object_prompts,
+        obj.axis,
+        obj.masks,
         pending=pending,
-        changed=entry.changed_slices(),
+        changed=obj.changed_slices(),
         object_id=liver,
     )
     assert again.pending_slices(liver) == pending == frozenset(range(3, SLICES)) - {5}
@@ -401,16 +401,16 @@ def test_object_restored_after_a_second_prompt_on_a_propagated_slice_has_the_sam
     session.add_prompt(liver, point(7))
     propagate(session, liver, 6)
     session.add_prompt(liver, point(8, 4, 3))
-    entry, again = session.object(liver), Session(GEOMETRY)
+    obj, again = session.object(liver), Session(GEOMETRY)
     pending = session.pending_slices(liver)
     again.restore_object(
-        entry.object_prompts,
-        entry.axis,
-        entry.masks,
-        propagations=entry.propagations,
+        obj.object_prompts,
+        obj.axis,
+        obj.masks,
+        propagations=obj.propagations,
         pending=pending,
-        changed=entry.changed_slices(),
-        before=entry.content_before(),
+        changed=obj.changed_slices(),
+        before=obj.content_before(),
         object_id=liver,
     )
     assert pending < frozenset(range(SLICES))
@@ -422,21 +422,21 @@ def test_restored_object_goes_on_where_it_was() -> None:
     propagate(session, liver, 7)
     session.accept(liver, [5])
     session.set_cleanup(liver, Cleanup(smooth=True))
-    entry = session.object(liver)
+    obj = session.object(liver)
     again = Session(GEOMETRY)
     same = again.restore_object(
-        entry.object_prompts,
-        entry.axis,
-        entry.masks,
-        cleanup=entry.cleanup,
-        propagations=entry.propagations,
+        obj.object_prompts,
+        obj.axis,
+        obj.masks,
+        cleanup=obj.cleanup,
+        propagations=obj.propagations,
         pending=session.pending_slices(liver),
         object_id=7,
     )
     assert same == 7
     assert again.undo() is None
     assert again.pending_slices(7) == session.pending_slices(liver)
-    assert again.object(7).masks == entry.masks
+    assert again.object(7).masks == obj.masks
     assert again.adopt_object("spleen", RED) == 8
     with pytest.raises(SessionError, match="named 'liver' already"):
         again.restore_object(ObjectPrompts("liver", RED), None, {})

@@ -162,7 +162,7 @@ def test_run_beyond_the_end_of_the_segment_does_not_leave_the_gap() -> None:
     assert given.slice_range == (8, 11)
 
 
-def test_box_draws_anew_where_a_point_corrects() -> None:
+def test_box_redraws_where_a_point_corrects() -> None:
     session, liver = start()
     session.add_prompt(liver, box_from_voxels(GEOMETRY, SliceRef(SliceAxis.K, 5), 1, 1, 5, 4))
     given = kept_as_prompts(session.object(liver))

@@ -33,7 +33,7 @@ MR = [
     "multiframe_mr_cine",
 ]
 OTHER = ["sts006_pet"]
-UNLABELLED = ["dicom_mr_prostate_cor", "multiframe_mr_cine"]
+UNLABELED = ["dicom_mr_prostate_cor", "multiframe_mr_cine"]
 
 
 @lru_cache(maxsize=2)
@@ -91,7 +91,7 @@ def test_mr_and_pet_are_shown_between_percentiles_of_their_foreground(shared_dat
     assert len(np.unique(window.apply(volume))) > 0.8 * min(len(values), 64)
 
 
-@pytest.mark.parametrize("name", [name for name in CT + WINDOWED + MR + OTHER if name not in UNLABELLED])
+@pytest.mark.parametrize("name", [name for name in CT + WINDOWED + MR + OTHER if name not in UNLABELED])
 def test_target_is_neither_black_nor_white(shared_data: Path, name: str) -> None:
     volume, label = volume_of(shared_data, name), volume_of(shared_data, name, "label")
     gray = choose_window(volume).apply(volume)[label > 0]

@@ -274,7 +274,7 @@ def test_prompt_on_a_view_of_another_volume_is_refused_with_a_button_that_turns_
     assert user.controller.inputs.volume_node is other
 
 
-def test_window_of_the_network_is_told_and_a_new_one_draws_the_previews_again(user: User) -> None:
+def test_window_of_the_network_is_reported_and_a_new_one_draws_the_previews_again(user: User) -> None:
     assert "Window -160 to 240, as in the views until the first prompt." in user.ui.networkLabel.text
     user.box_around(KIDNEY)
     assert "Window -160 to 240, fixed at the first prompt." in user.ui.networkLabel.text

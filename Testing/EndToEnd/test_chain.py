@@ -28,7 +28,7 @@ def test_user_goes_from_a_box_to_two_saved_segments_and_on_after_reopening(
     checksum = user.checksum()
     key = preview(user)
     cancelled(user)
-    tell_longest_wait(user, record_property)
+    report_longest_wait(user, record_property)
     corrected(user, key)
     undone_and_redone(user)
     touched(user)
@@ -67,7 +67,7 @@ def cancelled(user: User) -> None:
     assert same(user.mask(), before)
 
 
-def tell_longest_wait(user: User, record_property: Callable[[str, object], None]) -> None:
+def report_longest_wait(user: User, record_property: Callable[[str, object], None]) -> None:
     """Propagate, and report how long the user interface was kept waiting at most."""
     with Pulse() as pulse:
         user.propagate()

@@ -161,7 +161,7 @@ def test_second_press_of_propagate_does_not_start_a_second_run(user: User) -> No
     user.ui.propagateButton.click()
     user.host.key("Ctrl+Return", view="Red")
     assert runs._run is first
-    assert "under way" in user.message
+    assert "is running" in user.message
     user.until(lambda: not user.controller.runs.busy)
     user.settled()
     assert user.controller.history.undo_label.startswith("Propagate")
@@ -223,7 +223,7 @@ def test_held_key_shows_the_mask_before_the_last_prompt_and_its_release_that_of_
 def test_held_key_without_a_prompt_says_why_nothing_is_shown(user: User) -> None:
     user.host.hold_key("C", view="Red")
     user.host.release_key("C", view="Red")
-    assert "no prompt of this segment" in user.message
+    assert "has no prompt whose effect" in user.message
 
 
 def test_cursor_over_the_views_has_the_color_of_the_segment_and_the_sign_of_the_tool(user: User) -> None:

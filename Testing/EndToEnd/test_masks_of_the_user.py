@@ -222,7 +222,7 @@ def test_overlap_policy_takes_voxels_of_the_neighbor_and_undo_gives_them_back(
     assert same(user.mask(first), mask)
 
 
-def test_mask_on_another_segment_is_told_with_whose_voxels_it_has(user: User) -> None:
+def test_mask_on_another_segment_is_reported_with_whose_voxels_it_has(user: User) -> None:
     _, low, high = largest(user.truth[KIDNEY])
     user.box(low, high)
     assert "Segment" not in user.message
@@ -299,7 +299,7 @@ def test_two_segments_are_propagated_together(user: User) -> None:
         assert np.count_nonzero(user.mask(each).any(axis=(1, 2))) == 1, each
 
 
-def test_rename_recolour_and_delete_in_the_table_are_followed(user: User) -> None:
+def test_rename_recolor_and_delete_in_the_table_are_followed(user: User) -> None:
     user.box_around(KIDNEY)
     segment_id, mask = user.controller.inputs.segment_id, user.mask()
     segment = user.segmentation.GetSegmentation().GetSegment(segment_id)

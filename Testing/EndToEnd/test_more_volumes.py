@@ -77,7 +77,7 @@ def test_lesion_that_the_ct_does_not_show_is_segmented_saved_and_found_again(
     user.choose("exportButton", "Prompts")
     user.settled()
     user.host.dialogs.shown.clear()
-    assert "They do not hold PET, MR: name these with --channel" in user.message
+    assert "They do not include PET, MR: pass these with --channel" in user.message
     user.host.save_scene(tmp_path / "patient.mrb")
     user.host.load_scene(tmp_path / "patient.mrb")
     user.until(lambda: user.controller.inputs.volume_node is not None)
@@ -109,6 +109,6 @@ def test_volume_that_cannot_be_a_channel_is_refused_with_a_sentence_and_the_sele
     assert '"CT" is the volume that is segmented' in user.message
     assert user.ui.secondVolumeSelector.currentNode() is None
     choose(user, "second", elsewhere)
-    assert "they share no place" in user.message
+    assert "do not overlap in space" in user.message
     assert user.ui.secondVolumeSelector.currentNode() is None
     assert user.ui.moreVolumes.title == "More volumes"

@@ -177,7 +177,7 @@ def test_two_clicks_at_one_place_say_what_to_do_and_the_tool_stays_in_hand(
     user.host.click("Red", user.world(*low), jump=False)
     user.host.process_events(0.05)
     user.settled()
-    assert user.message.startswith("Both clicks were at one place")
+    assert user.message.startswith("Both clicks were in the same place")
     assert what in user.message
     assert getattr(user.ui, button).checked
     assert user.markups() == []

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slicer, pytest.mark.slow]
 
 @pytest.fixture(autouse=True)
 def own_library() -> Iterator[None]:
-    """Reloading makes every class of the library anew; the tests after these go on with the old ones."""
+    """Reloading makes every class of the library again; the tests after these go on with the old ones."""
 
     def loaded() -> dict[str, object]:
         return {

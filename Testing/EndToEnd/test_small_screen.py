@@ -100,7 +100,7 @@ def test_empty_panel_offers_to_load_a_volume(empty: tuple[Any, Any], abdomen: tu
     host.process_events(0.1)
     assert [shown.kind for shown in host.dialogs.shown] == ["qSlicerIOManager.openAddDataDialog"]
     assert not ui.loadButton.visible
-    assert ui.messageLabel.text == "Pick a volume."
+    assert ui.messageLabel.text == "Choose a volume."
     host.scene.RemoveNode(ui.volumeSelector.nodeFromIndex(0))
     host.process_events(0.1)
     assert ui.loadButton.visible

@@ -93,7 +93,7 @@ def test_volume_moved_without_its_segmentation_loses_its_prompts_with_a_sentence
     user.box_around(KIDNEY)
     user.volume.SetOrigin(5.3, 1.2, 0.4)
     user.settled()
-    assert "another grid" in user.message
+    assert "different voxel grid" in user.message
     assert user.markups() == []
 
 

@@ -82,7 +82,7 @@ class User:
 
     def prompts(self) -> tuple[Any, ...]:
         """The prompts of the selected segment, as it would be saved."""
-        from MedSAMSlicerLib.app.state import Action  # not above: the library may be loaded anew
+        from MedSAMSlicerLib.app.state import Action  # not above: the library may be loaded again
 
         name = self.segmentation.GetSegmentation().GetSegment(self.controller.inputs.segment_id).GetName()
         sets = (

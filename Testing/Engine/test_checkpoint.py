@@ -96,7 +96,7 @@ def test_the_network_is_recognized_from_its_weights(config: Config):
     assert checkpoint.recognize(weights, "weights.pt") == config
 
 
-def test_medsam2_is_told_from_the_tiny_network_by_its_file_name():
+def test_medsam2_is_distinguished_from_the_tiny_network_by_its_file_name():
     with torch.device("meta"):
         weights = SAM2(MEDSAM2).state_dict()
     assert checkpoint.recognize(weights, "MedSAM2_latest.pt") == MEDSAM2

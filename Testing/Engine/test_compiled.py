@@ -148,7 +148,9 @@ def test_the_findings_decide(model: SAM2, used: bool) -> None:
     assert isinstance(encoder._chosen[32], compiled.OpenVINOEncoder) == used
 
 
-def test_a_damaged_file_is_told_and_torch_takes_over(model: SAM2, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_file_is_reported_and_torch_takes_over(
+    model: SAM2, caplog: pytest.LogCaptureFixture
+) -> None:
     network = _prepared(model, True)
     (network.folder / "encoder.xml").write_bytes(b"<net>")
     found = encoder_of(model, precision("auto"))(frames(32))
@@ -190,7 +192,7 @@ def test_a_pause_that_raises_ends_the_computation(model: SAM2) -> None:
     assert torch.equal(encoder(frames(32)).top, before.top)
 
 
-def test_nothing_is_told_about_this_computer(model: SAM2) -> None:
+def test_nothing_is_reported_about_this_computer(model: SAM2) -> None:
     encoder_of(model, precision("openvino"))(frames(32))
     reporter = importlib.import_module("openvino.tools.ovc.telemetry_utils").tm
     assert reporter.__name__ == "openvino.tools.ovc.telemetry_stub"

@@ -137,8 +137,8 @@ def test_a_range_takes_less_time_than_the_whole_volume(segmenter: VolumeSegmente
     box = box_from_voxels(segmenter.geometry, ref, 4, 4, 20, 20)
 
     def seconds(slice_range: tuple[int, int] | None) -> float:
-        entry = ObjectPrompts("object", (1.0, 0.0, 0.0), (box,), slice_range)
-        return estimate(segmenter, PromptSet(segmenter.geometry, SliceAxis.K, (entry,)), probe=PROBE).seconds
+        obj = ObjectPrompts("object", (1.0, 0.0, 0.0), (box,), slice_range)
+        return estimate(segmenter, PromptSet(segmenter.geometry, SliceAxis.K, (obj,)), probe=PROBE).seconds
 
     assert seconds((5, 9)) == pytest.approx(seconds(None) / 4)
 
@@ -172,7 +172,7 @@ def test_what_is_measured_is_positive_and_stays_for_the_run(segmenter: VolumeSeg
     assert segmenter.network(SliceAxis.K).store.bytes_used == 3 * probe.features_bytes
 
 
-def test_too_little_memory_is_said_with_the_numbers_and_a_way_out() -> None:
+def test_too_little_memory_is_stated_with_the_numbers_and_a_way_out() -> None:
     asked = Estimate(8_400_000_000, 10.0, {"now": 400_000_000, "features": 6_000_000_000})
     assert asked.further_bytes == 8_000_000_000
     check_memory(asked.further_bytes, None, 0)

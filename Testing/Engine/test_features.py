@@ -88,7 +88,7 @@ def test_features_are_those_of_the_network():
         assert torch.equal(features.attended, store.attention.prepare(features.top))
 
 
-def test_slices_and_views_are_told_apart():
+def test_slices_and_views_are_kept_apart():
     store, slices = make_store()
     assert not same(store.get(0, VIEW), store.get(1, VIEW))
     assert not same(store.get(0, VIEW), store.get(0, CROP))
@@ -342,7 +342,7 @@ def test_the_background_can_be_started_again_after_it_ended_or_was_stopped():
     assert slices.asked == [0, 1, 2, 3]
 
 
-def test_an_error_in_the_background_is_logged_and_told_to_whoever_asks(caplog):
+def test_an_error_in_the_background_is_logged_and_reported_to_whoever_asks(caplog):
     store, slices = make_store()
 
     def fail(index: int) -> None:

@@ -37,13 +37,13 @@ def point(index: int, x: int) -> Point:
 
 
 def act(session: Session, object_id: int, name: str, index: int, x: int) -> None:
-    entry = session.object(object_id)
+    obj = session.object(object_id)
     if name == "point":
         session.add_prompt(object_id, point(index, x))
     elif name == "move":
-        session.replace_prompt(object_id, x % max(1, len(entry.prompts)), point(index, x))
+        session.replace_prompt(object_id, x % max(1, len(obj.prompts)), point(index, x))
     elif name == "remove":
-        session.remove_prompt(object_id, x % max(1, len(entry.prompts)))
+        session.remove_prompt(object_id, x % max(1, len(obj.prompts)))
     elif name == "edit":
         drawn = np.zeros((SIDE, SIDE), np.bool_)
         drawn[4:8, 4:x] = True
@@ -51,23 +51,25 @@ def act(session: Session, object_id: int, name: str, index: int, x: int) -> None
     elif name == "accept":
         session.accept(object_id, [index])
     elif name == "release":
-        session.release(object_id, sorted(entry.kept_slices)[:1])
+        session.release(object_id, sorted(obj.kept_slices)[:1])
     elif name == "limit":
-        reached = [index, *(prompt.slice.index for prompt in entry.prompts)]
+        reached = [index, *(prompt.slice.index for prompt in obj.prompts)]
         session.set_slice_range(object_id, (min(reached), max(reached)) if x % 2 else None)
-    said = session.object(object_id).object_prompts
-    if said.slice_range is not None and said.prompts:  # as the module does it: the range holds every prompt
-        reached = [*said.slice_range, *(prompt.slice.index for prompt in said.prompts)]
+    prompts = session.object(object_id).object_prompts
+    if (
+        prompts.slice_range is not None and prompts.prompts
+    ):  # as the module does it: the range holds every prompt
+        reached = [*prompts.slice_range, *(prompt.slice.index for prompt in prompts.prompts)]
         session.set_slice_range(object_id, (min(reached), max(reached)))
 
 
 def propagated(session: Session, object_id: int, live: LiveSegmentation, limited: bool) -> set[int]:
     """Compute what the engine finds necessary, or of that what is pending; returns the slices, without the user's."""
     before, pending = session.object(object_id), session.pending_slices(object_id)
-    said = kept_as_prompts(before)
-    wanted = {said.name: pending} if limited else None
+    prompts = kept_as_prompts(before)
+    wanted = {prompts.name: pending} if limited else None
     run, computed = session.begin_propagation(object_id), set[int]()
-    for event in live.update(PromptSet(GEOMETRY, SliceAxis.K, (said,)), wanted=wanted):
+    for event in live.update(PromptSet(GEOMETRY, SliceAxis.K, (prompts,)), wanted=wanted):
         if isinstance(event, SliceMask):
             computed.add(event.index)
             if event.index in pending:

@@ -75,7 +75,7 @@ class Volume:
     def box(self, index: int, x0: int, y0: int, x1: int, y1: int) -> Box:
         return box_from_voxels(self.geometry, self.ref(index), x0, y0, x1, y1)
 
-    def said(self, objects: dict[str, Sequence[Prompt]]) -> PromptSet:
+    def prompt_set(self, objects: dict[str, Sequence[Prompt]]) -> PromptSet:
         entries = [ObjectPrompts(name, (1.0, 0.0, 0.0), tuple(prompts)) for name, prompts in objects.items()]
         return PromptSet(self.geometry, SliceAxis.K, tuple(entries))
 
@@ -104,7 +104,7 @@ class Volume:
         segmenter = self.segmenter(tier)
         assert segmenter.precision.dtype is (torch.float32 if tier is Tier.EXACT else torch.bfloat16)
         answers: Answers = {name: [] for name in objects}
-        for event in segmenter.stream_video(self.said(objects)):
+        for event in segmenter.stream_video(self.prompt_set(objects)):
             assert isinstance(event, SliceMask)
             answers[event.object].append((event.index, _shown(event)))
         return answers
@@ -258,9 +258,9 @@ def test_the_tracks_of_the_product_are_the_official_pass_bit_for_bit_from_one_pr
     short: VolumeSegmenter, key: int, step: int
 ) -> None:
     box = box_from_voxels(short.geometry, SliceRef(SliceAxis.K, key), 75, 90, 151, 145)
-    said = PromptSet(short.geometry, SliceAxis.K, (ObjectPrompts("object", (1.0, 0.0, 0.0), (box,)),))
-    video = {e.index: e for e in short.stream_video(said) if isinstance(e, SliceMask)}
-    product = [e for e in short.live().update(said) if isinstance(e, SliceMask)]
+    prompt_set = PromptSet(short.geometry, SliceAxis.K, (ObjectPrompts("object", (1.0, 0.0, 0.0), (box,)),))
+    video = {e.index: e for e in short.stream_video(prompt_set) if isinstance(e, SliceMask)}
+    product = [e for e in short.live().update(prompt_set) if isinstance(e, SliceMask)]
     assert [mask.index for mask in product] == list(range(4))[::step]
     for mask in product:
         assert np.array_equal(mask.low, video[mask.index].low), mask.index
@@ -313,8 +313,8 @@ def test_propagation_agrees_with_transformers(
     for key in sorted({prompt.slice.index for prompt in objects[name]}):
         points, labels, box = _in_pixels([p for p in objects[name] if p.slice.index == key], volume)
         corners = [] if box is None else [box[:2], box[2:]]
-        said = torch.tensor([*corners, *points]), torch.tensor([*((2, 3) if corners else ()), *labels])
-        session.add(key, *said)
+        prompt_set = torch.tensor([*corners, *points]), torch.tensor([*((2, 3) if corners else ()), *labels])
+        session.add(key, *prompt_set)
         session.logits(key)
     answers: Answers = {name: []}
     order = [(index, False) for index in range(KEY, SLICES)] + [(index, True) for index in range(KEY, -1, -1)]
@@ -398,7 +398,7 @@ def _be_blind_on_blank_slices(volume: Volume, prompts: dict[str, Sequence[Prompt
     head = volume.model.sam_mask_decoder.pred_obj_score_head.layers[-1]
     with torch.no_grad():
         head.weight.mul_(30)
-        events = segmenter.stream_video(volume.said(prompts))
+        events = segmenter.stream_video(volume.prompt_set(prompts))
         scores = {e.index: e.object_score for e in events if isinstance(e, SliceMask) and not e.is_key}
         others = min(score for index, score in scores.items() if index != blank)
         assert scores[blank] < others - 0.1

@@ -236,9 +236,9 @@ def live_of(network: PaintedSlices) -> LiveSegmentation:
     return LiveSegmentation(propagator, GEOMETRY, SliceAxis.K, whole, nullcontext)
 
 
-def said(*prompts: Any, slice_range: tuple[int, int] | None = None) -> PromptSet:
-    entry = ObjectPrompts("ball", (1.0, 0.5, 0.2), prompts, slice_range)
-    return PromptSet(GEOMETRY, SliceAxis.K, (entry,))
+def prompt_set(*prompts: Any, slice_range: tuple[int, int] | None = None) -> PromptSet:
+    obj = ObjectPrompts("ball", (1.0, 0.5, 0.2), prompts, slice_range)
+    return PromptSet(GEOMETRY, SliceAxis.K, (obj,))
 
 
 def box(index: int = 4, round: int = 0) -> Any:
@@ -247,7 +247,7 @@ def box(index: int = 4, round: int = 0) -> Any:
 
 def test_a_box_on_one_slice_carries_the_object_through_the_volume(ball: np.ndarray) -> None:
     live = live_of(PaintedSlices(ball))
-    for _ in live.update(said(box())):
+    for _ in live.update(prompt_set(box())):
         pass
     found = live.result().masks["ball"]
     truth = ball > 128
@@ -258,21 +258,21 @@ def test_a_box_on_one_slice_carries_the_object_through_the_volume(ball: np.ndarr
 def test_a_correction_changes_only_the_gap_beside_it(ball: np.ndarray) -> None:
     network = PaintedSlices(ball)
     live = live_of(network)
-    for _ in live.update(said(box())):
+    for _ in live.update(prompt_set(box())):
         pass
     network.looked.clear()
-    changed = {event.index for event in live.update(said(box(), box(6, 1)))}
+    changed = {event.index for event in live.update(prompt_set(box(), box(6, 1)))}
     assert changed == {5, 6, 7, 8}
 
 
 def test_a_click_widens_the_mask_that_it_corrects(ball: np.ndarray) -> None:
     ball[4, 20:40, 50:56] = 220  # a part beside the box
     live = live_of(PaintedSlices(ball))
-    for _ in live.update(said(box())):
+    for _ in live.update(prompt_set(box())):
         pass
     assert not live.result().masks["ball"][4, 30, 53]
     click = point_from_voxel(GEOMETRY, SliceRef(SliceAxis.K, 4), 53, 30, positive=True, round=1)
-    for _ in live.update(said(box(), click)):
+    for _ in live.update(prompt_set(box(), click)):
         pass
     assert live.result().masks["ball"][4, 30, 53]
 
@@ -281,7 +281,7 @@ def test_beginning_with_a_click_is_refused_in_one_sentence(ball: np.ndarray) -> 
     live = live_of(PaintedSlices(ball))
     click = point_from_voxel(GEOMETRY, SliceRef(SliceAxis.K, 4), 34, 30)
     with pytest.raises(PromptError, match="small was trained with boxes alone: draw a box"):
-        list(live.update(said(click)))
+        list(live.update(prompt_set(click)))
 
 
 class Watched(SliceWiseNetwork):
@@ -363,17 +363,17 @@ def test_a_volume_is_segmented_from_a_click_where_the_network_knows_clicks(ball:
     clicks = seeded(replace(SMALL, only_boxes=False, best_of_alternatives=True))
     segmenter = VolumeSegmenter(ball, GEOMETRY, clicks, WINDOW, tier="exact", threads=1, volume_stage="off")
     click = point_from_voxel(GEOMETRY, SliceRef(SliceAxis.K, 4), 34, 30)
-    result = segmenter.segment(said(click, slice_range=(3, 5)))
+    result = segmenter.segment(prompt_set(click, slice_range=(3, 5)))
     assert result.masks["ball"].shape == SHAPE
 
 
 def test_the_same_prompts_give_the_same_masks_and_each_slice_is_encoded_once(
     segmenter: VolumeSegmenter,
 ) -> None:
-    first = segmenter.segment(said(box(), slice_range=(2, 6))).masks["ball"]
+    first = segmenter.segment(prompt_set(box(), slice_range=(2, 6))).masks["ball"]
     store = segmenter.network(SliceAxis.K).store
     misses = store.misses
-    again = segmenter.segment(said(box(), slice_range=(2, 6))).masks["ball"]
+    again = segmenter.segment(prompt_set(box(), slice_range=(2, 6))).masks["ball"]
     assert np.array_equal(first, again)
     assert store.misses == misses <= 5
 
@@ -382,13 +382,15 @@ def test_a_run_is_cancelled_between_two_slices(segmenter: VolumeSegmenter) -> No
     seen: list[int] = []
     with pytest.raises(Cancelled):
         segmenter.segment(
-            said(box()), progress=lambda done, total, index: seen.append(index), cancel=lambda: len(seen) > 1
+            prompt_set(box()),
+            progress=lambda done, total, index: seen.append(index),
+            cancel=lambda: len(seen) > 1,
         )
     assert len(seen) == 2
 
 
 def test_time_and_memory_are_estimated_without_memories(segmenter: VolumeSegmenter) -> None:
-    expected = estimate(segmenter, said(box()))
+    expected = estimate(segmenter, prompt_set(box()))
     assert expected.parts["memories"] == 0
     assert expected.seconds > 0
 

@@ -92,8 +92,8 @@ def _set(geometry: VolumeGeometry, **objects: Sequence[Prompt]) -> PromptSet:
 
 
 def _slices(live: LiveSegmentation, name: str = "a") -> dict[int, np.ndarray]:
-    [entry] = [entry for entry in live.result().objects if entry.name == name]
-    return {index: np.packbits(stored.mask) for index, stored in entry.slices.items()}
+    [obj] = [obj for obj in live.result().objects if obj.name == name]
+    return {index: np.packbits(stored.mask) for index, stored in obj.slices.items()}
 
 
 def _run(live: LiveSegmentation, prompts: PromptSet) -> list[int]:
@@ -143,20 +143,20 @@ def test_a_correction_leaves_far_tracks_bit_identical_and_computes_only_those_be
 def test_saved_prompts_replay_to_the_same_mask_bit_for_bit(
     segmenter: VolumeSegmenter, geometry: VolumeGeometry, volume: np.ndarray, model: SAM2
 ) -> None:
-    said: list[Prompt] = [_box(geometry, 6)]
+    prompts: list[Prompt] = [_box(geometry, 6)]
     live = segmenter.live()
-    _run(live, _set(geometry, a=said))
+    _run(live, _set(geometry, a=prompts))
     for correction in (
         [_point(geometry, 14, 30, 40, True, round=1), _point(geometry, 14, 10, 10, False, round=1)],
         [_point(geometry, 10, 28, 30, False, round=2), _point(geometry, 6, 20, 22, True, round=2)],
         [_box(geometry, 21, 20, round=3)],
     ):
-        said += correction
+        prompts += correction
         for click in range(1, len(correction) + 1):  # the user looks at previews on the way
-            so_far = said[: len(said) - len(correction) + click]
+            so_far = prompts[: len(prompts) - len(correction) + click]
             live.preview(ObjectPrompts("a", (1, 0, 0), tuple(so_far)), correction[click - 1].slice.index)
-        _run(live, _set(geometry, a=said))
-    text = _set(geometry, a=said).to_json()
+        _run(live, _set(geometry, a=prompts))
+    text = _set(geometry, a=prompts).to_json()
     fresh = VolumeSegmenter(
         volume,
         geometry,
@@ -202,27 +202,27 @@ def test_cancelling_between_prompted_slices_computes_at_most_one_more_and_going_
     segmenter: VolumeSegmenter, geometry: VolumeGeometry
 ) -> None:
     keys = [_box(geometry, index) for index in (4, 9, 14, 19)]
-    said = _set(geometry, a=[*keys, _point(geometry, 12, 30, 30, True, round=1)])
-    told: list[int] = []
-    expected = segmenter.segment(said, lambda done, total, index: told.append(index)).masks["a"]
-    assert told[:7] == [4, 9, 14, 19, 13, 12, 12]  # the slice is tracked, then corrected
+    prompts = _set(geometry, a=[*keys, _point(geometry, 12, 30, 30, True, round=1)])
+    notified: list[int] = []
+    expected = segmenter.segment(prompts, lambda done, total, index: notified.append(index)).masks["a"]
+    assert notified[:7] == [4, 9, 14, 19, 13, 12, 12]  # the slice is tracked, then corrected
     for moment in range(8):
         live = segmenter.live()
-        counted = _cancelled_after(live, said, moment)
+        counted = _cancelled_after(live, prompts, moment)
         assert len(counted) == moment
         rest: list[int] = []
-        list(live.update(said, lambda done, total, index, rest=rest: rest.append(index)))  # type: ignore[misc]
+        list(live.update(prompts, lambda done, total, index, rest=rest: rest.append(index)))  # type: ignore[misc]
         assert not set(counted[:4]) & set(rest)  # key slices stay
         assert np.array_equal(live.result().masks["a"], expected)
 
 
-def _cancelled_after(live: LiveSegmentation, said: PromptSet, moment: int) -> list[int]:
+def _cancelled_after(live: LiveSegmentation, prompts: PromptSet, moment: int) -> list[int]:
     """The slices that are computed although the user cancels after `moment` of them."""
     counted: list[int] = []
     with pytest.raises(Cancelled):
         list(
             live.update(
-                said, lambda done, total, index: counted.append(index), lambda: len(counted) >= moment
+                prompts, lambda done, total, index: counted.append(index), lambda: len(counted) >= moment
             )
         )
     return counted
@@ -252,11 +252,11 @@ def test_an_accepted_mask_is_kept_voxel_by_voxel(
 def test_the_preview_is_what_a_propagation_starts_from(
     segmenter: VolumeSegmenter, geometry: VolumeGeometry
 ) -> None:
-    said = ObjectPrompts("a", (1, 0, 0), (_point(geometry, 8, 30, 30), _point(geometry, 8, 5, 6, False)))
+    prompts = ObjectPrompts("a", (1, 0, 0), (_point(geometry, 8, 30, 30), _point(geometry, 8, 5, 6, False)))
     live = segmenter.live()
-    shown = live.preview(said, 8)
+    shown = live.preview(prompts, 8)
     assert live.result().objects == ()
-    key = next(iter(live.update(PromptSet(geometry, K, (said,)))))
+    key = next(iter(live.update(PromptSet(geometry, K, (prompts,)))))
     assert isinstance(key, SliceMask)
     assert np.array_equal(shown.logits, key.logits)
 
@@ -400,24 +400,24 @@ class TestTheResult:
 
     def test_holds_estimates_and_timings(self, segmenter: VolumeSegmenter, geometry: VolumeGeometry) -> None:
         result = segmenter.segment(_set(geometry, a=[_box(geometry, 8)]))
-        [entry] = result.objects
-        assert entry.color == (0.2, 0.5, 1.0)
-        assert sorted(entry.iou) == sorted(entry.object_score) == list(range(SLICES))
-        assert all(0 <= value <= 1 for value in entry.iou.values())
+        [obj] = result.objects
+        assert obj.color == (0.2, 0.5, 1.0)
+        assert sorted(obj.iou) == sorted(obj.object_score) == list(range(SLICES))
+        assert all(0 <= value <= 1 for value in obj.iou.values())
         assert result.timings["slices"] == SLICES
         assert result.timings["total"] > 0
 
     def test_objects_may_overlap_or_the_highest_logit_wins(
         self, segmenter: VolumeSegmenter, geometry: VolumeGeometry
     ) -> None:
-        said = _set(geometry, a=[_box(geometry, 8)], b=[_box(geometry, 8, 20)])
-        free = segmenter.segment(said)
+        prompts = _set(geometry, a=[_box(geometry, 8)], b=[_box(geometry, 8, 20)])
+        free = segmenter.segment(prompts)
         shared = free.masks["a"] & free.masks["b"]
         assert shared.any()
-        resolved = segmenter.segment(said, overlap="highest").masks
+        resolved = segmenter.segment(prompts, overlap="highest").masks
         assert not (resolved["a"] & resolved["b"]).any()
         assert np.array_equal(resolved["a"] | resolved["b"], free.masks["a"] | free.masks["b"])
-        a, b = (entry.strength for entry in free.objects)
+        a, b = (obj.strength for obj in free.objects)
         assert (a[shared & resolved["b"]] < b[shared & resolved["b"]]).all()
 
     def test_objects_that_are_no_longer_named_are_forgotten(

@@ -52,7 +52,7 @@ def _box(geometry: VolumeGeometry, index: int, x: int = 20, round: int = 0) -> P
     return box_from_voxels(geometry, SliceRef(K, index), x, 30, x + 16, 46, round)
 
 
-def _said(
+def _prompt_set(
     geometry: VolumeGeometry, *prompts: Prompt, name: str = "object", within: tuple[int, int] | None = None
 ):
     return PromptSet(geometry, prompts[0].slice.axis, (ObjectPrompts(name, (1, 0, 0), prompts, within),))
@@ -61,7 +61,7 @@ def _said(
 def test_a_track_ends_when_the_object_is_gone_and_says_so() -> None:
     volume, geometry = _volume()
     live, _ = bright_segmentation(volume, geometry, patience=2)
-    events = list(live.update(_said(geometry, _box(geometry, 8))))
+    events = list(live.update(_prompt_set(geometry, _box(geometry, 8))))
     ends = [event for event in events if isinstance(event, TrackEnded)]
     assert ends == [
         TrackEnded("object", 8, 1, last_seen=16, skipped=(19,)),
@@ -77,9 +77,11 @@ def test_a_track_never_ends_with_patience_zero_or_between_two_key_slices() -> No
     volume, geometry = _volume(slices=24, first=2, last=22)
     volume[6:18] = 40  # out of sight for longer than the patience
     live, _ = bright_segmentation(volume, geometry, patience=0)
-    assert all(isinstance(event, SliceMask) for event in live.update(_said(geometry, _box(geometry, 4))))
+    assert all(
+        isinstance(event, SliceMask) for event in live.update(_prompt_set(geometry, _box(geometry, 4)))
+    )
     live, _ = bright_segmentation(volume, geometry, patience=3)
-    events = list(live.update(_said(geometry, _box(geometry, 4), _box(geometry, 20))))
+    events = list(live.update(_prompt_set(geometry, _box(geometry, 4), _box(geometry, 20))))
     assert [event for event in events if isinstance(event, TrackEnded)] == []
     assert np.array_equal(live.result().masks["object"], volume > 128)
 
@@ -87,24 +89,24 @@ def test_a_track_never_ends_with_patience_zero_or_between_two_key_slices() -> No
 def test_slices_are_computed_outward_from_the_key_slice_and_each_once() -> None:
     volume, geometry = _volume(first=0, last=19)
     live, _ = bright_segmentation(volume, geometry)
-    order = [event.index for event in live.update(_said(geometry, _box(geometry, 8)))]
+    order = [event.index for event in live.update(_prompt_set(geometry, _box(geometry, 8)))]
     assert order == [8, *range(9, 20), *range(7, -1, -1)]
 
 
 def test_nothing_is_computed_outside_the_slice_range() -> None:
     volume, geometry = _volume()
     live, _ = bright_segmentation(volume, geometry)
-    events = list(live.update(_said(geometry, _box(geometry, 8), within=(7, 11))))
+    events = list(live.update(_prompt_set(geometry, _box(geometry, 8), within=(7, 11))))
     assert sorted(event.index for event in events) == [7, 8, 9, 10, 11]
     with pytest.raises(PromptError, match="slice 8, outside its slice range 10 to 12"):
-        list(live.update(_said(geometry, _box(geometry, 8), within=(10, 12))))
+        list(live.update(_prompt_set(geometry, _box(geometry, 8), within=(10, 12))))
 
 
 def _shown_areas(within: tuple[int, int] | None, *keys: int) -> list[int]:
     """Pixels of the mask that the network is shown on each slice it tracks, with box prompts on slices `keys`."""
     volume, geometry = _volume(first=0, last=19)
     live, network = bright_segmentation(volume, geometry)
-    list(live.update(_said(geometry, *(_box(geometry, key) for key in keys), within=within)))
+    list(live.update(_prompt_set(geometry, *(_box(geometry, key) for key in keys), within=within)))
     tracked = network.shown[len(keys) :]
     return [int((mask > 0).sum()) for mask in tracked if mask is not None]
 
@@ -150,42 +152,44 @@ def test_cancel_takes_effect_within_one_slice() -> None:
     volume, geometry = _volume(first=0, last=19)
     live, _ = bright_segmentation(volume, geometry)
     seen: list[int] = []
-    told: list[int] = []
-    said = _said(geometry, _box(geometry, 8))
-    events = live.update(said, lambda done, total, index: told.append(index), lambda: len(told) == 4)
+    notified: list[int] = []
+    prompts = _prompt_set(geometry, _box(geometry, 8))
+    events = live.update(
+        prompts, lambda done, total, index: notified.append(index), lambda: len(notified) == 4
+    )
     with pytest.raises(Cancelled):
         seen.extend(event.index for event in events)
     assert seen == [8, 9, 10, 11]
-    assert told == seen
+    assert notified == seen
 
 
 def test_progress_counts_every_slice_and_skips_what_is_not_computed() -> None:
     volume, geometry = _volume()
     live, _ = bright_segmentation(volume, geometry, patience=2)
-    told: list[tuple[int, int, int]] = []
-    list(live.update(_said(geometry, _box(geometry, 8)), lambda *progress: told.append(progress)))
-    assert told[0] == (1, 20, 8)
-    assert told[-1][:2] == (20, 20)
-    assert [done for done, _, _ in told] == sorted(done for done, _, _ in told)
+    notified: list[tuple[int, int, int]] = []
+    list(live.update(_prompt_set(geometry, _box(geometry, 8)), lambda *progress: notified.append(progress)))
+    assert notified[0] == (1, 20, 8)
+    assert notified[-1][:2] == (20, 20)
+    assert [done for done, _, _ in notified] == sorted(done for done, _, _ in notified)
 
 
 def test_an_error_in_the_callers_progress_is_not_swallowed() -> None:
     volume, geometry = _volume()
     live, _ = bright_segmentation(volume, geometry)
     with pytest.raises(ZeroDivisionError):
-        list(live.update(_said(geometry, _box(geometry, 8)), lambda done, total, index: 1 // 0))
+        list(live.update(_prompt_set(geometry, _box(geometry, 8)), lambda done, total, index: 1 // 0))
 
 
 def test_an_iterator_closed_early_keeps_what_it_gave_and_can_be_taken_up_again() -> None:
     volume, geometry = _volume(first=0, last=19)
     live, _ = bright_segmentation(volume, geometry)
-    said = _said(geometry, _box(geometry, 8))
-    events = live.update(said)
+    prompts = _prompt_set(geometry, _box(geometry, 8))
+    events = live.update(prompts)
     given = [next(events).index for _ in range(4)]
     events.close()  # type: ignore[attr-defined]
     assert given == [8, 9, 10, 11]
     assert set(live.result().objects[0].slices) == set(given)
-    list(live.update(said))
+    list(live.update(prompts))
     assert np.array_equal(live.result().masks["object"], volume > 128)
 
 
@@ -204,7 +208,7 @@ def test_every_slice_axis_puts_the_mask_where_the_object_is(axis: SliceAxis) -> 
         )[axis.column_axis],
     )
     box = box_from_voxels(geometry, SliceRef(axis, 12), columns.start, rows.start, columns.stop, rows.stop)
-    list(live.update(_said(geometry, box)))
+    list(live.update(_prompt_set(geometry, box)))
     found = live.result().masks["object"]
     assert _overlap(found, volume > 128) >= 0.85
     assert np.array_equal(found.any(axis=(1, 2)), (volume > 128).any(axis=(1, 2)))
@@ -213,7 +217,7 @@ def test_every_slice_axis_puts_the_mask_where_the_object_is(axis: SliceAxis) -> 
 def test_a_volume_of_one_slice_works() -> None:
     volume, geometry = _volume(slices=1, first=0, last=0)
     live, _ = bright_segmentation(volume, geometry, crop=CropPolicy(2.0))
-    [event] = live.update(_said(geometry, _box(geometry, 0)))
+    [event] = live.update(_prompt_set(geometry, _box(geometry, 0)))
     assert isinstance(event, SliceMask)
     assert event.is_key
     assert _overlap(live.result().masks["object"], volume > 128) >= 0.85
@@ -224,7 +228,7 @@ class TestTheSquareFollows:
         volume, geometry = _volume(slices=24, size=120, first=0, last=23, drift=3.0)
         box = _box(geometry, 0)
         live, network = bright_segmentation(volume, geometry, crop=CropPolicy(2.0))
-        list(live.update(_said(geometry, box)))
+        list(live.update(_prompt_set(geometry, box)))
         assert _overlap(live.result().masks["object"], volume > 128) >= 0.85
         sides = {view.side_mm for _, view in network.looked}
         assert max(sides) < 0.5 * 120 * 0.9  # it never had to look at the whole slice
@@ -232,19 +236,19 @@ class TestTheSquareFollows:
     def test_and_it_looks_at_the_last_slices_again_when_it_moves_but_no_more_often_than_needed(self) -> None:
         volume, geometry = _volume(slices=24, size=120, first=0, last=23, drift=3.0)
         live, network = bright_segmentation(volume, geometry, crop=CropPolicy(2.0))
-        list(live.update(_said(geometry, _box(geometry, 0))))
+        list(live.update(_prompt_set(geometry, _box(geometry, 0))))
         views = {view for _, view in network.looked}
         assert 3 <= len(views) <= 14
         still, geometry = _volume(slices=24, size=120, first=0, last=23)
         live, network = bright_segmentation(still, geometry, crop=CropPolicy(2.0))
-        list(live.update(_said(geometry, _box(geometry, 0))))
+        list(live.update(_prompt_set(geometry, _box(geometry, 0))))
         assert len({view for _, view in network.looked}) == 1
 
     def test_from_one_click_the_square_finds_the_size_of_the_object(self) -> None:
         volume, geometry = _volume(size=120)
         live, _ = bright_segmentation(volume, geometry, crop=CropPolicy(2.0))
         click = point_from_voxel(geometry, SliceRef(K, 8), 25, 35)
-        key = next(iter(live.update(_said(geometry, click))))
+        key = next(iter(live.update(_prompt_set(geometry, click))))
         assert isinstance(key, SliceMask)
         assert _overlap(key.mask, volume[8] > 128) >= 0.85
         assert key.view.side_mm == pytest.approx(2.0 * 16 * 0.9, rel=0.5)
@@ -297,9 +301,9 @@ class TestWhatIsSaidOnASlice:
 
     def test_a_scribble_becomes_points_at_equal_distances_along_it(self) -> None:
         ras = self.geometry.slice_to_ras([(10, 10), (10, 34), (34, 34)], 5, K)
-        said = slice_prompts([Scribble(self.ref, tuple(map(tuple, ras.tolist())))], self.geometry)
-        assert len(said.points) == SCRIBBLE_POINTS
-        assert [(round(x, 6), round(y, 6)) for x, y, _ in said.points] == [
+        prompts = slice_prompts([Scribble(self.ref, tuple(map(tuple, ras.tolist())))], self.geometry)
+        assert len(prompts.points) == SCRIBBLE_POINTS
+        assert [(round(x, 6), round(y, 6)) for x, y, _ in prompts.points] == [
             (10, 14), (10, 22), (10, 30), (14, 34), (22, 34), (30, 34)
         ]  # fmt: skip
         dot = slice_prompts([Scribble(self.ref, (tuple(ras[0].tolist()),))], self.geometry)
@@ -308,15 +312,17 @@ class TestWhatIsSaidOnASlice:
     def test_a_recist_line_becomes_the_box_of_an_ellipse_and_three_points(self) -> None:
         line = line_from_voxels(self.geometry, self.ref, 20, 40, 40, 40)
         assert isinstance(line, RecistLine)
-        said = slice_prompts([line], self.geometry)
-        assert said.box == pytest.approx((20, 40 - RECIST_SHORT_AXIS * 10, 40, 40 + RECIST_SHORT_AXIS * 10))
-        assert [(round(x, 6), round(y, 6)) for x, y, _ in said.points] == [(25, 40), (30, 40), (35, 40)]
+        prompts = slice_prompts([line], self.geometry)
+        assert prompts.box == pytest.approx(
+            (20, 40 - RECIST_SHORT_AXIS * 10, 40, 40 + RECIST_SHORT_AXIS * 10)
+        )
+        assert [(round(x, 6), round(y, 6)) for x, y, _ in prompts.points] == [(25, 40), (30, 40), (35, 40)]
 
-    def test_a_box_of_a_later_round_replaces_the_earlier_one_and_starts_anew(self) -> None:
+    def test_a_box_of_a_later_round_replaces_the_earlier_one_and_starts_again(self) -> None:
         first, second = _box(self.geometry, 5), _box(self.geometry, 5, x=30, round=1)
-        said = slice_prompts([first, second], self.geometry)
-        assert said.box == pytest.approx((29.5, 29.5, 45.5, 45.5))
-        assert said.replaces
+        prompts = slice_prompts([first, second], self.geometry)
+        assert prompts.box == pytest.approx((29.5, 29.5, 45.5, 45.5))
+        assert prompts.replaces
         click = point_from_voxel(self.geometry, self.ref, 3, 4, False, round=2)
         assert not slice_prompts([first, second, click], self.geometry).replaces
 
@@ -338,7 +344,7 @@ class TestWhatIsSaidOnASlice:
         volume, geometry = _volume()
         mask = np.random.default_rng(0).random((64, 64)) > 0.5
         live, _ = bright_segmentation(volume, geometry, crop=CropPolicy(2.0))
-        key = next(iter(live.update(_said(geometry, MaskPrompt(SliceRef(K, 8), mask)))))
+        key = next(iter(live.update(_prompt_set(geometry, MaskPrompt(SliceRef(K, 8), mask)))))
         assert isinstance(key, SliceMask)
         assert np.array_equal(key.mask, mask)
         assert np.array_equal(live.result().masks["object"][8], mask)
@@ -348,8 +354,8 @@ def test_a_click_on_a_slice_where_the_object_was_lost_brings_it_back() -> None:
     volume, geometry = _volume(slices=24, first=0, last=23)
     volume[9:14] = 40
     live, _ = bright_segmentation(volume, geometry, patience=2)
-    list(live.update(_said(geometry, _box(geometry, 4))))
+    list(live.update(_prompt_set(geometry, _box(geometry, 4))))
     assert not live.result().masks["object"][14:].any()
     click = point_from_voxel(geometry, SliceRef(K, 18), 25, 35, round=1)
-    list(live.update(_said(geometry, _box(geometry, 4), click)))
+    list(live.update(_prompt_set(geometry, _box(geometry, 4), click)))
     assert np.array_equal(live.result().masks["object"], volume > 128)

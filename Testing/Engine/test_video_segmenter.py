@@ -98,7 +98,7 @@ def test_frames_read_one_by_one_give_what_all_of_them_at_once_give() -> None:
     assert np.array_equal(all_masks(ours, "disc"), theirs.masks["disc"])
 
 
-def test_a_range_within_a_video_does_not_make_an_object_smaller_towards_its_end(
+def test_a_range_within_a_video_does_not_make_an_object_smaller_toward_its_end(
     video: VideoSegmenter, alone: VideoResult
 ) -> None:
     part = video.segment([video.object("disc", video.box(*DISC_BOX), frames=(0, 7))])

@@ -229,8 +229,8 @@ def test_the_same_prompts_give_the_same_masks_at_once_and_round_by_round(
     click = point_from_voxel(made.geometry, SliceRef(K, 6), 24, 20, True, 1)
     other = point_from_voxel(made.geometry, SliceRef(K, 12), 30, 20, False, 2)
     live = made.live()
-    for said in ((), (click,), (click, other)):
-        for _ in live.update(_prompts(made, ball, *said)):
+    for prompt_set in ((), (click,), (click, other)):
+        for _ in live.update(_prompts(made, ball, *prompt_set)):
             pass
     stepwise = live.result().masks["ball"]
     again = segment()
@@ -274,8 +274,8 @@ def test_a_corrected_slice_stays_as_it_is_but_does_not_bind_its_neighbors(
     live = made.live()
     streamed = {
         event.index: event.mask
-        for said in (_prompts(made, ball), prompts)
-        for event in live.update(said)
+        for prompt_set in (_prompts(made, ball), prompts)
+        for event in live.update(prompt_set)
         if isinstance(event, SliceMask) and event.is_key
     }
     result = live.result()

@@ -1,7 +1,7 @@
 """Which names of Slicer, Qt, CTK, qMRML and VTK the module uses, read from its code and its .ui file.
 
 `python -m Testing.Host.api_names` lists what docs/slicer-api.md lacks and what stands there without being used;
-`api_sources.py` writes that page anew.
+`api_sources.py` writes that page again.
 
 Our own names are in snake case, classes of our own aside, so an attribute with a capital letter belongs to the API.
 Names of Qt in small letters only (`text`, `enabled`) are found where they follow `ui.<widget>.`.

@@ -1,4 +1,4 @@
-"""`make screenshots`: every picture of README and docs/tutorial.md anew, taken while the module is used as people do.
+"""`make screenshots`: every picture of README and docs/tutorial.md again, taken while the module is used as people do.
 
 python -m Testing.Host.screenshots [FOLDER] [--only NAME ...]
 

@@ -78,7 +78,7 @@ class ScriptedLoadableModuleWidget:
         """Overridden by the module."""
 
     def onReload(self) -> None:
-        """Load the module's file again and make its panel anew."""
+        """Load the module's file again and make its panel again."""
         slicer.util.reloadScriptedModule(self.moduleName)
 
     def _onModuleAboutToBeUnloaded(self, name: str) -> None:
@@ -185,7 +185,7 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
         self._self.setup()
 
     def reload(self) -> None:
-        """Slot: make the Python widget anew from the module's file; a panel that was entered stays so."""
+        """Slot: make the Python widget again from the module's file; a panel that was entered stays so."""
         self.setup()
 
     def enter(self) -> None:

@@ -123,7 +123,7 @@ def test_child_is_an_attribute_by_its_name(qt):
     assert child in parent.children()
 
 
-def test_deleted_object_is_told_from_a_living_one(qt):
+def test_deleted_object_is_distinguished_from_a_living_one(qt):
     button = qt.QPushButton()
     button.delete()
     with pytest.raises(ValueError, match="destroyed"):

@@ -38,13 +38,13 @@ def test_shortcut_of_the_module_hears_the_key(host, demo_module):
     assert widget.log[-1] == "undo"
 
 
-def test_shortcut_is_heard_while_the_focus_is_in_a_view(host, demo_module):
+def test_shortcut_works_while_the_focus_is_in_a_view(host, demo_module):
     widget = host.open_module(demo_module)
     host.key("Ctrl+Z", view="Red")
     assert widget.log[-1] == "undo"
 
 
-def test_reload_makes_the_panel_anew(host, demo_module):
+def test_reload_makes_the_panel_again(host, demo_module):
     import slicer
 
     widget = host.open_module(demo_module)
@@ -65,7 +65,7 @@ def test_pressing_a_disabled_button_fails(host, demo_module):
     assert pressed == [1]
 
 
-def test_failure_in_a_slot_is_told_when_the_host_closes(drawn, demo_module):
+def test_failure_in_a_slot_is_reported_when_the_host_closes(drawn, demo_module):
     from .host import HostErrors, SlicerHost
 
     host = SlicerHost()

@@ -43,8 +43,8 @@ try:
     if suffix == ".seg.nrrd":
         segmentations.write_seg_nrrd(path, masks, geometry)
     elif suffix == ".png":
-        grey = masks["noise"].astype(np.uint8) * 255
-        pictures.write_picture(path, grey, geometry, SliceAxis.K, masks)
+        gray = masks["noise"].astype(np.uint8) * 255
+        pictures.write_picture(path, gray, geometry, SliceAxis.K, masks)
     else:
         segmentations.write_labelmap(path, masks, geometry)
 except OutputError as error:

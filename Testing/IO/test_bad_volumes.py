@@ -120,7 +120,7 @@ def test_header_is_judged_before_any_voxel_is_read(tmp_path: Path, capfd: pytest
 
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha", ".nii"])
-def test_colour_volume(tmp_path: Path, capfd: pytest.CaptureFixture[str], suffix: str) -> None:
+def test_color_volume(tmp_path: Path, capfd: pytest.CaptureFixture[str], suffix: str) -> None:
     write_with_itk(tmp_path / f"rgb{suffix}", ramp((4, 5, 6, 3), "u1"), vector=True)
     refused(tmp_path / f"rgb{suffix}", "3 values per voxel|5-D|RGB", capfd)
 
@@ -167,7 +167,7 @@ def test_matrix_that_cannot_be_inverted(tmp_path: Path, capfd: pytest.CaptureFix
         ("fmri4d/nifti/fmri.nii.gz", "4-D"),
         ("echo4d_ultrasound/echo4d_ultrasound_image.nii.gz", "4-D"),
         ("video_colonoscopy_rgb/video_colonoscopy_rgb_image.nrrd", "3 values per voxel"),
-        ("multiframe_us_rgb/dicom/examples_ybr_color.dcm", "colour"),
+        ("multiframe_us_rgb/dicom/examples_ybr_color.dcm", "color"),
     ],
 )
 def test_real_files_that_are_no_scalar_volume(

@@ -417,14 +417,14 @@ def test_a_nifti_pair_is_read_by_either_name_and_refused_when_cut_off(tmp_path: 
     data.write_bytes(data.read_bytes()[:-8])
     refused(tmp_path / "pair.hdr", "pair.img is truncated")
     data.unlink()
-    refused(tmp_path / "pair.hdr", "pair.img, which is not there")
+    refused(tmp_path / "pair.hdr", "pair.img, which is missing")
 
 
 @pytest.mark.parametrize(("voxels_off", "warns"), [(0.11, True), (0.02, False)])
 def test_forms_that_differ_by_a_tenth_of_a_tiny_voxel_are_reported(
     tmp_path: Path, voxels_off: float, warns: bool
 ) -> None:
-    """Voxels of 20 micrometres, whose last one lies elsewhere by less than a hundredth of a millimetre."""
+    """Voxels of 20 micrometers, whose last one lies elsewhere by less than a hundredth of a millimeter."""
     size = 0.02
     sform = np.diag([size, size, size, 1.0])
     spacing = (size * (1 + voxels_off / 5), size, size)
@@ -481,7 +481,7 @@ def test_a_mask_of_a_larger_segmentation_counts_within_the_volume(
     write_seg_nrrd(tmp_path / "larger.seg.nrrd", {"a": larger}, VolumeGeometry(larger.shape, matrix))
     mask = read_slice_mask(tmp_path / "larger.seg.nrrd", GEOMETRY, SliceAxis.K, 5)
     np.testing.assert_array_equal(mask, NOISE[5] > 500)
-    assert "4 labelled voxels" in caplog.text
+    assert "4 labeled voxels" in caplog.text
     with pytest.raises(MedSAMError, match="some of its labels lie outside"):
         read_label(tmp_path / "larger.seg.nrrd", GEOMETRY)
 
@@ -489,7 +489,7 @@ def test_a_mask_of_a_larger_segmentation_counts_within_the_volume(
 def test_what_native_libraries_print_does_not_reach_the_terminal(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A PNG with a wrong colour profile, of which libpng warns."""
+    """A PNG with a wrong color profile, of which libpng warns."""
     path = tmp_path / "mask.png"
     write_with_itk(path, (NOISE[0] > 0).astype(np.uint8))
     content = path.read_bytes()

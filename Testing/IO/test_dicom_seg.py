@@ -95,7 +95,7 @@ def test_segments_of_a_real_oblique_series_lie_where_they_were(shared_data: Path
     }
 
 
-def test_series_emptied_by_anonymisation_still_gives_a_segmentation(
+def test_series_emptied_by_anonymization_still_gives_a_segmentation(
     shared_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     volume = read_volume(shared_data / "dicom_ct_abdomen" / "dicom")
@@ -122,7 +122,7 @@ def test_segments_of_an_enhanced_file_lie_where_they_were(tmp_path: Path) -> Non
     assert_places(tmp_path / "out.dcm", volume, masks)
 
 
-def test_colours_and_kind_are_said(tmp_path: Path) -> None:
+def test_colors_and_kind_are_stated(tmp_path: Path) -> None:
     write_series(tmp_path / "ct", ramp((7, 5, 6)))
     volume = read_volume(tmp_path / "ct")
     write_dicom_seg(

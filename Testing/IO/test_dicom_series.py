@@ -104,7 +104,7 @@ def test_slices_off_the_line_are_an_error(tmp_path: Path) -> None:
         read_volume(tmp_path)
 
 
-def test_small_unevenness_is_said(tmp_path: Path) -> None:
+def test_small_unevenness_is_stated(tmp_path: Path) -> None:
     positions = np.array([[0.0, 0.0, 2.5 * n + (0.1 if n == 3 else 0.0)] for n in range(7)])
     write_series(tmp_path, SLICES, positions=positions)
     assert "lies 0.10 mm beside its place" in read_volume(tmp_path).warnings[0]
@@ -328,7 +328,7 @@ def test_slices_that_differ_by_less_than_a_pixel_at_their_edge_are_parallel(tmp_
     assert read_volume(tmp_path).geometry.shape[0] == len(SLICES)
 
 
-def test_ct_numbers_stay_what_they_are_where_black_is_said_to_be_high(tmp_path: Path) -> None:
+def test_ct_numbers_stay_what_they_are_where_black_is_stated_to_be_high(tmp_path: Path) -> None:
     tags = {"RescaleIntercept": "-1024", "RescaleSlope": "1", "BitsStored": 12, "HighBit": 11}
     write_series(tmp_path / "plain", SLICES, **tags)
     write_series(tmp_path / "turned", SLICES, PhotometricInterpretation="MONOCHROME1", **tags)

@@ -87,12 +87,12 @@ def test_every_axis_and_prompt_can_be_drawn(tmp_path: Path, axis: SliceAxis) -> 
     ]
     mask = np.zeros(GEOMETRY.shape, dtype=bool)
     mask[4:8, 5:30, 10:50] = True
-    grey = random.integers(0, 255, GEOMETRY.shape).astype(np.uint8)
+    gray = random.integers(0, 255, GEOMETRY.shape).astype(np.uint8)
     path = tmp_path / "a.png"
-    write_picture(path, grey, GEOMETRY, axis, {"Läsion 1": mask}, prompts={"Läsion 1": prompts}, title="Kopf")
+    write_picture(path, gray, GEOMETRY, axis, {"Läsion 1": mask}, prompts={"Läsion 1": prompts}, title="Kopf")
     with_prompts = read_png(path)
     assert with_prompts.shape[2] == 3
-    write_picture(path, grey, GEOMETRY, axis, {"Läsion 1": mask}, None, {"Läsion 1": [index]}, title="Kopf")
+    write_picture(path, gray, GEOMETRY, axis, {"Läsion 1": mask}, None, {"Läsion 1": [index]}, title="Kopf")
     assert (read_png(path) != with_prompts).any()
 
 
@@ -109,8 +109,8 @@ def test_volume_of_one_slice_and_empty_masks_give_a_picture(tmp_path: Path) -> N
 
 def test_many_objects_and_a_long_title_stay_inside(tmp_path: Path) -> None:
     masks = {f"lesion of the liver number {n}": ball(GEOMETRY, (3.0 * n, 20, 6), 5) for n in range(20)}
-    grey = np.zeros(GEOMETRY.shape, np.uint8)
-    write_picture(tmp_path / "a.png", grey, GEOMETRY, SliceAxis.K, masks, title="very long name " * 20)
+    gray = np.zeros(GEOMETRY.shape, np.uint8)
+    write_picture(tmp_path / "a.png", gray, GEOMETRY, SliceAxis.K, masks, title="very long name " * 20)
     pixels = read_png(tmp_path / "a.png").astype(int)
     background = pixels[0, 0]
     assert (pixels[:62, 1608 - 20 :] == background).all()
@@ -119,8 +119,8 @@ def test_many_objects_and_a_long_title_stay_inside(tmp_path: Path) -> None:
 
 def test_same_picture_twice_has_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
-        grey = np.full(GEOMETRY.shape, 90, np.uint8)
-        write_picture(tmp_path / name, grey, GEOMETRY, SliceAxis.J, {"x": ball(GEOMETRY, (30, 20, 5), 9)})
+        gray = np.full(GEOMETRY.shape, 90, np.uint8)
+        write_picture(tmp_path / name, gray, GEOMETRY, SliceAxis.J, {"x": ball(GEOMETRY, (30, 20, 5), 9)})
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 

@@ -109,9 +109,9 @@ def test_scaled_nifti_gives_the_scaled_values(tmp_path: Path) -> None:
     assert volume.array.dtype == np.float32
 
 
-def test_nifti_in_metres_lies_in_millimetres(tmp_path: Path) -> None:
-    metres = np.diag([0.001, 0.002, 0.003, 1.0])
-    for sform in (metres, np.array(metres) + np.eye(4, k=1) * [[0, 0, 0.0005, 0]] * [[0], [1], [0], [0]]):
+def test_nifti_in_metres_lies_in_millimeters(tmp_path: Path) -> None:
+    meters = np.diag([0.001, 0.002, 0.003, 1.0])
+    for sform in (meters, np.array(meters) + np.eye(4, k=1) * [[0, 0, 0.0005, 0]] * [[0], [1], [0], [0]]):
         write_raw_nifti(tmp_path / "m.nii", ramp(), sform, spacing=(0.001, 0.002, 0.003), units=1)
         matrix = read_volume(tmp_path / "m.nii").geometry.ijk_to_ras
         np.testing.assert_allclose(matrix[:3, :3], sform[:3, :3] * 1000, rtol=1e-6)

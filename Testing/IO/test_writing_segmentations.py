@@ -98,7 +98,9 @@ def test_labelmap_keeps_masks_and_names(tmp_path: Path, suffix: str) -> None:
     assert labels["2"]["color"] == list(PALETTE[1])
 
 
-def test_overlap_in_a_labelmap_is_counted_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_overlap_in_a_labelmap_is_counted_and_stated(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING):
         assert write_labelmap(tmp_path / "out.nii", MASKS, UPRIGHT) == 2
     assert "2 voxels" in caplog.text

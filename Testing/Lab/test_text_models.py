@@ -167,7 +167,7 @@ def test_the_command_takes_a_folder_or_a_function_and_names_what_is_missing(
         assert main([*words, "--text-model", chosen]) == 1
         assert sentence in capsys.readouterr().err
     assert main(words) == 2
-    assert "--text WORD and --text-model FOLDER go together" in capsys.readouterr().err
+    assert "--text WORD and --text-model FOLDER must be given together" in capsys.readouterr().err
 
 
 def test_a_folder_without_weights_and_a_missing_package_are_named(

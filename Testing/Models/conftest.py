@@ -10,7 +10,7 @@ import pytest
 
 from MedSAMSlicerLib.models import DownloadSettings
 
-sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode leaves neighbours out
+sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode leaves neighbors out
 from file_server import FileServer, running_server
 
 

@@ -160,7 +160,7 @@ def test_without_tag_date_and_hash_a_cut_file_starts_again(
     assert server.ranges_asked() == [None, None]
 
 
-def test_a_cut_is_noticed_although_the_server_told_no_length(
+def test_a_cut_is_noticed_although_the_server_gave_no_length(
     server: FileServer, tmp_path: Path, quick: DownloadSettings
 ) -> None:
     server.says_length, server.cuts = False, [10_000]
@@ -204,7 +204,7 @@ def test_a_web_page_is_not_taken_for_a_checkpoint(
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_a_refusal_is_told_at_once_with_the_address(
+def test_a_refusal_is_reported_at_once_with_the_address(
     server: FileServer, tmp_path: Path, quick: DownloadSettings, status: int
 ) -> None:
     server.statuses = [status]
@@ -243,7 +243,9 @@ def test_a_server_that_is_not_there_is_named(tmp_path: Path, quick: DownloadSett
         download("http://127.0.0.1:9/weights.pt", tmp_path / "weights.pt", settings=quick)
 
 
-def test_a_server_name_that_does_not_exist_is_told_at_once(tmp_path: Path, quick: DownloadSettings) -> None:
+def test_a_server_name_that_does_not_exist_is_reported_at_once(
+    tmp_path: Path, quick: DownloadSettings
+) -> None:
     with pytest.raises(DownloadError, match=r"'no-such-host\.invalid'.*offline folder"):
         download("http://no-such-host.invalid/weights.pt", tmp_path / "weights.pt", settings=quick)
 
@@ -310,7 +312,7 @@ def test_mirror_and_proxy_come_from_the_environment() -> None:
     assert (settings.mirror, settings.proxy) == ("https://mirror", "http://proxy:3128")
 
 
-def test_too_little_free_space_is_told_before_anything_is_written(
+def test_too_little_free_space_is_reported_before_anything_is_written(
     server: FileServer, tmp_path: Path, quick: DownloadSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
@@ -335,8 +337,8 @@ try:
 except DownloadError as error:
     print(error)
 """
-    said = run_python(program, server.url(), str(tmp_path / "weights.pt"))
-    assert f"The folder {tmp_path} is full; 0.1 MB are needed" in said
+    message = run_python(program, server.url(), str(tmp_path / "weights.pt"))
+    assert f"The folder {tmp_path} is full; 0.1 MB are needed" in message
     assert visible(tmp_path) == []
 
 
@@ -368,7 +370,7 @@ def test_a_folder_that_cannot_be_made_is_named(
     server: FileServer, tmp_path: Path, quick: DownloadSettings
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DownloadError, match="file/models cannot be made"):
+    with pytest.raises(DownloadError, match="file/models cannot be created"):
         fetch(server, tmp_path / "file" / "models", quick)
 
 
@@ -409,8 +411,8 @@ def test_programs_that_want_one_file_do_not_spoil_it(
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "NO_PROXY": "127.0.0.1"}
     command = [sys.executable, "-c", program, server.url(), str(tmp_path / "weights.pt")]
     running = [subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    said = [process.communicate()[0].strip() for process in running]
-    assert said == [sha256(server.content)] * 3
+    message = [process.communicate()[0].strip() for process in running]
+    assert message == [sha256(server.content)] * 3
     assert visible(tmp_path) == ["weights.pt"]
 
 

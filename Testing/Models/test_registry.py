@@ -209,7 +209,7 @@ def test_an_own_file_that_changed_since_is_an_error_until_added_again(registry: 
     assert registry.open(own, never).sha256 == hashlib.sha256(archive("other numbers")).hexdigest()
 
 
-def test_a_copy_of_a_known_checkpoint_is_recognised_anywhere(registry: Registry, tmp_path: Path) -> None:
+def test_a_copy_of_a_known_checkpoint_is_recognized_anywhere(registry: Registry, tmp_path: Path) -> None:
     copy = tmp_path / "renamed.bin"
     copy.write_bytes(WEIGHTS)
     opened = registry.open(copy, never)

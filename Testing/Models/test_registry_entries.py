@@ -57,8 +57,8 @@ def test_the_own_network_and_litemedsam_are_bundled() -> None:
 def test_the_bundled_file_is_the_one_the_registry_describes(entry: Checkpoint) -> None:
     path = Registry(cache=Path("unused")).path_of(entry)
     assert path is not None
-    said = "run: python Testing/Models/record_bundled.py"
-    assert (entry.bytes, entry.sha256) == (path.stat().st_size, sha256_of(path)), said
+    message = "run: python Testing/Models/record_bundled.py"
+    assert (entry.bytes, entry.sha256) == (path.stat().st_size, sha256_of(path)), message
 
 
 @pytest.mark.parametrize("entry", BUNDLED, ids=lambda entry: entry.id)

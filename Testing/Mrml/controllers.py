@@ -125,10 +125,10 @@ class Driver:
     def session_mask(self, segment_id: str | None = None) -> npt.NDArray[np.bool_]:
         """(K, J, I): what the session holds."""
         work = self.controller._work
-        entry = work.session.object(work.object_ids[segment_id or self.controller.inputs.segment_id])
+        obj = work.session.object(work.object_ids[segment_id or self.controller.inputs.segment_id])
         volume = np.zeros(SHAPE, np.bool_)
-        for index, stored in entry.masks.items():
-            np.moveaxis(volume, int(entry.axis), 0)[index] = stored.mask.to_array()
+        for index, stored in obj.masks.items():
+            np.moveaxis(volume, int(obj.axis), 0)[index] = stored.mask.to_array()
         return volume
 
 

@@ -107,7 +107,7 @@ def test_all_time_points_but_those_that_the_user_worked_on(times: TimeDriver) ->
     times.settle()
     assert times.browser.GetSelectedItemNumber() == 0, "the time point where it began is shown again"
     assert np.array_equal(times.mask(), first)
-    own_stay = "Those with prompts or masks of yours stayed as they are: time=1.00s."
+    own_stay = "Time points with your own prompts or masks were left unchanged: time=1.00s."
     assert times.texts == [f"Carried from time=0.00s to 1 of 2 time points. {own_stay}"]
     controller.carrying.carry(every_slice=True)
     times.settle()
@@ -133,7 +133,7 @@ def test_cancel_leaves_the_time_point_as_it_was(times: TimeDriver) -> None:
     times.go(1)
     assert not times.mask().any()
     assert controller.history.undo_label is None
-    with pytest.raises(MedSAMError, match="Nothing is under way"):
+    with pytest.raises(MedSAMError, match="Nothing is running"):
         controller.carrying.cancel()
     times.go(0)
     assert np.array_equal(times.mask(), first)
@@ -147,7 +147,9 @@ def test_carrying_ends_when_the_user_shows_another_time_point(times: TimeDriver)
     times.settle()
     assert not controller.carrying.busy
     assert times.browser.GetSelectedItemNumber() == 0
-    assert any(text.startswith("Carrying ended, since another time point was shown") for text in times.texts)
+    assert any(
+        text.startswith("Carrying stopped because another time point was shown") for text in times.texts
+    )
     assert np.array_equal(times.mask(), first)
     times.go(2)
     assert not times.mask().any()

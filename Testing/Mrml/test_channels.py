@@ -121,7 +121,7 @@ def test_transforms_of_both_volumes_are_respected_and_followed(patient: Patient)
     patient.until(lambda: patient.channels.fused is not None and np.array_equal(patient.seen(), in_place))
 
 
-def test_volume_that_is_moved_away_or_deleted_is_told_and_the_session_goes_on(patient: Patient) -> None:
+def test_volume_that_is_moved_away_or_deleted_is_reported_and_the_session_goes_on(patient: Patient) -> None:
     patient.channels.choose(0, patient.pet, "full")
     patient.settle()
     found = patient.propagated()
@@ -130,7 +130,7 @@ def test_volume_that_is_moved_away_or_deleted_is_told_and_the_session_goes_on(pa
     far[0, 3] = 9000.0
     transform = patient.under(patient.pet, far)
     patient.until(lambda: not patient.channels.chosen)
-    assert '"PET" lies beside "CT": they share no place' in patient.texts[-1]
+    assert '"PET" and "CT" do not overlap in space' in patient.texts[-1]
     transform.SetMatrixTransformToParent(patient.mrml.slicer.util.vtkMatrixFromArray(np.eye(4)))
     patient.settle()
     patient.channels.choose(0, patient.pet, "full")
@@ -153,7 +153,7 @@ def test_volume_that_goes_during_a_propagation_makes_its_masks_due_again(patient
     patient.say(patient.box(7, 8, 14, 27, 35))
     patient.settle()
     patient.controller.runs.propagate()
-    with pytest.raises(SessionError, match="A propagation is under way"):
+    with pytest.raises(SessionError, match="A propagation is running"):
         patient.channels.choose(0, None)
     patient.mrml.scene.RemoveNode(patient.pet)
     patient.settle()
@@ -220,7 +220,7 @@ def test_windows_are_each_volumes_own_and_the_third_one_moves_up(patient: Patien
             and (patient.channels.chosen[0].window.lower, patient.channels.chosen[0].window.upper) == (0, 50)
         )
     )
-    with pytest.raises(MedSAMError, match="'nonsense' is none of display, auto"):
+    with pytest.raises(MedSAMError, match="must be one of display, auto"):
         patient.channels.set_window(0, "nonsense")
     with pytest.raises(SessionError, match="Choose the volume first, then its window"):
         patient.channels.set_window(1, "auto")
@@ -228,20 +228,18 @@ def test_windows_are_each_volumes_own_and_the_third_one_moves_up(patient: Patien
 
 def test_every_reason_why_a_volume_cannot_be_a_channel_is_one_sentence(patient: Patient) -> None:
     scene, channels = patient.mrml.scene, patient.channels
-    assert channels.reason(patient.volume) == (
-        '"CT" is the volume that is segmented: choose another one beside it.'
-    )
+    assert channels.reason(patient.volume) == ('"CT" is the volume that is segmented: choose another one.')
     assert channels.reason(patient.pet, 1) == "Choose the second volume first."
     colors = scene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "photo")
     patient.mrml.slicer.util.updateVolumeFromArray(colors, np.zeros((*SHAPE, 3), np.uint8))
     assert "has 3 values in each voxel" in channels.reason(colors)
     nothing = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
-    assert channels.reason(nothing) == 'The volume "empty" holds no image.'
+    assert channels.reason(nothing) == 'The volume "empty" has no image.'
     far = MATRIX.copy()
     far[0, 3] += 5000
     elsewhere = patient.mrml.volume_node(seen_by_pet(), far)
     elsewhere.SetName("far")
-    assert channels.reason(elsewhere) == ('"far" lies beside "CT": they share no place. Register them first.')
+    assert channels.reason(elsewhere) == ('"far" and "CT" do not overlap in space. Register them first.')
     bent = patient.mrml.volume_node(seen_by_pet(), MATRIX @ COARSE)
     grid = scene.AddNewNodeByClass("vtkMRMLBSplineTransformNode")
     import vtk
@@ -331,7 +329,7 @@ def test_second_volume_of_the_same_browser_goes_from_one_time_point_to_the_next(
     assert np.array_equal(seen_second(times), left_at(1))
     times.say(times.box(8, 9, 14, 28, 35))
     times.settle()
-    assert "take those under More volumes away" in (controller.reason(Action.CARRY_NEXT) or "")
+    assert "remove those under More volumes" in (controller.reason(Action.CARRY_NEXT) or "")
     for number in (0, 2, 1, 0):
         times.browser.SetSelectedItemNumber(number)  # as when a sequence plays
     times.settle()

@@ -111,12 +111,12 @@ def test_propagation_after_an_undone_one_brings_every_slice_again(driver: Driver
 def test_second_propagation_cannot_be_started_while_one_is_under_way(driver: Driver) -> None:
     controller = driver.prompted().controller
     controller.runs.propagate()
-    with pytest.raises(SessionError, match="under way"):
+    with pytest.raises(SessionError, match="is running"):
         controller.runs.propagate()
     assert controller.reason(Action.PROPAGATE)
     driver.settle()
     assert controller.reason(Action.PROPAGATE) == (
-        "Every slice is computed: correct one with a prompt, and the slices beside it are computed again."
+        "Every slice is computed: correct one with a prompt, and the slices next to it are recomputed."
     )
 
 
@@ -325,7 +325,7 @@ def test_doubtful_and_key_slices_are_listed_for_the_strip(driver: Driver) -> Non
     assert [state.index for state in controller.review.slices] == list(range(SHAPE[0]))
     assert {state.state for state in controller.review.slices} == {SliceMark.PROMPTED, SliceMark.PENDING}
     assert controller.reason(Action.NEXT_DOUBTFUL) is not None
-    with pytest.raises(SessionError, match="propagate first"):
+    with pytest.raises(SessionError, match="No slices left to review"):
         controller.review.next_doubtful()
     controller.runs.propagate()
     driver.settle()
@@ -363,8 +363,8 @@ def doubtful(*slices: tuple[float | None, bool, MaskState]) -> list[int]:
         for index, (confidence, there, state) in enumerate(slices)
     }
     point = Point(SliceRef(SliceAxis.K, 1), (0.0, 0.0, 0.0), True)
-    entry = SegmentObject(1, ObjectPrompts("left", (1.0, 0.0, 0.0), (point,)), masks, axis=SliceAxis.K)
-    return [index for _, index in doubtful_slices(entry)]
+    obj = SegmentObject(1, ObjectPrompts("left", (1.0, 0.0, 0.0), (point,)), masks, axis=SliceAxis.K)
+    return [index for _, index in doubtful_slices(obj)]
 
 
 def test_doubtful_slices_come_worst_first_with_their_neighbors_and_without_those_seen_to() -> None:

@@ -79,7 +79,7 @@ def test_segmentation_deleted_during_the_run_ends_the_session_with_a_sentence(dr
     driver.settle()
     assert not controller.runs.busy
     assert controller.inputs.segmentation_node is None
-    assert driver.texts == ["The segmentation was deleted, and with it the session on it."]
+    assert driver.texts == ["The segmentation was deleted, and its session with it."]
     controller.inputs.add_segment("again")
     driver.until(lambda: controller.network.state is NetworkState.READY)
     driver.say(driver.box(7, 8, 14, 27, 35))
@@ -125,7 +125,7 @@ def test_volume_on_another_grid_loses_its_prompts_with_a_sentence(driver: Driver
     controller = driver.prompted().controller
     driver.volume.SetOrigin(1, 2, 3)
     driver.settle()
-    assert "another grid" in driver.texts[-1] or "another grid" in driver.texts[0]
+    assert "different voxel grid" in driver.texts[-1] or "different voxel grid" in driver.texts[0]
     assert controller.history.undo_label is None
     assert controller.review.slices == ()
 
@@ -185,7 +185,9 @@ def test_less_memory_is_not_offered_where_it_would_not_do(
     assert "use a smaller model" in controller.message.text
 
 
-def test_lack_of_memory_is_told_and_less_is_offered(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lack_of_memory_is_reported_and_less_is_offered(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     controller = driver.prompted().controller
     estimate_of = jobs.estimate_of
     calls: list[int] = []
@@ -211,8 +213,8 @@ def test_memory_error_of_torch_is_one_sentence() -> None:
     from MedSAMSlicerLib.app.worker import sentence_for
 
     assert "not enough memory" in str(sentence_for(MemoryError()))
-    said = "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried"
-    assert "not enough memory" in str(sentence_for(RuntimeError(said)))
+    message = "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried"
+    assert "not enough memory" in str(sentence_for(RuntimeError(message)))
 
 
 def test_session_comes_back_with_the_saved_scene(driver: Driver, tmp_path: Path) -> None:
@@ -295,7 +297,7 @@ def test_another_segmentation_and_back_brings_prompts_masks_and_marks_back(drive
     assert np.array_equal(driver.session_mask(), mask)
     assert np.array_equal(driver.mask(), mask)
     controller.inputs.set_segmentation(second)
-    assert [len(entry.prompts) for entry in controller._work.session.objects] == [1]
+    assert [len(obj.prompts) for obj in controller._work.session.objects] == [1]
 
 
 def test_volume_of_another_grid_and_back_goes_on_where_it_was(driver: Driver) -> None:
@@ -304,7 +306,7 @@ def test_volume_of_another_grid_and_back_goes_on_where_it_was(driver: Driver) ->
     driver.settle()
     first, mask, slices = controller.inputs.segmentation_node, driver.mask(), controller.review.slices
     other = driver.mrml.volume_node(scan()[:9, :40], MATRIX @ np.diag([1, 1, 1.1, 1]))
-    told = len(driver.messages)
+    notified = len(driver.messages)
     controller.inputs.set_volume(other)
     assert controller.inputs.segmentation_node is None
     driver.until(lambda: controller.network.state is NetworkState.READY)
@@ -317,8 +319,8 @@ def test_volume_of_another_grid_and_back_goes_on_where_it_was(driver: Driver) ->
     assert controller.review.slices == slices
     assert np.array_equal(driver.session_mask(), mask)
     controller.inputs.set_volume(other)
-    assert [len(entry.prompts) for entry in controller._work.session.objects] == [1]
-    assert [message.text for message in driver.messages[told:] if message.level is Level.ERROR] == []
+    assert [len(obj.prompts) for obj in controller._work.session.objects] == [1]
+    assert [message.text for message in driver.messages[notified:] if message.level is Level.ERROR] == []
 
 
 def test_segmenting_in_one_call_writes_new_segments(mrml: MrmlScene) -> None:
@@ -328,14 +330,14 @@ def test_segmenting_in_one_call_writes_new_segments(mrml: MrmlScene) -> None:
     from MedSAMSlicerLib.scene.nodes import volume_geometry
 
     box = box_from_voxels(volume_geometry(driver.volume), SliceRef(SliceAxis.K, 7), 8, 14, 27, 35)
-    told: list[tuple[int, int]] = []
-    done = segment(driver.volume, [box], device="cpu", progress=lambda *said: told.append(said))
+    notified: list[tuple[int, int]] = []
+    done = segment(driver.volume, [box], device="cpu", progress=lambda *message: notified.append(message))
     masks = SegmentMasks(done.segmentation_node, driver.volume)
     volume = np.zeros(SHAPE, bool)
     for index, mask in masks.read_slices(done.segment_ids["Segment"], SliceAxis.K).items():
         volume[index] = mask
     assert dice(volume, LEFT) > 0.8
-    assert told[-1][0] == told[-1][1]
+    assert notified[-1][0] == notified[-1][1]
     again = segment(driver.volume, [box], done.segmentation_node, overlap="all", device="cpu")
     assert [masks.name(each) for each in masks.segment_ids()] == ["Segment", "Segment (2)"]
     assert again.segment_ids["Segment"] != done.segment_ids["Segment"]

@@ -112,9 +112,9 @@ def test_painting_before_the_first_mask_is_read_along_the_axis_of_the_prompt(
     painted = stroke(slice(3, 5), slice(18, 20), slice(10, 12))
     paint(driver, segment, painted)
     controller._projector.take_edits()
-    entry = controller._work.session.object(1)
-    assert entry.axis is axis
-    assert entry.kept_slices == {*np.flatnonzero(np.moveaxis(painted, int(axis), 0).any(axis=(1, 2)))}
+    obj = controller._work.session.object(1)
+    assert obj.axis is axis
+    assert obj.kept_slices == {*np.flatnonzero(np.moveaxis(painted, int(axis), 0).any(axis=(1, 2)))}
     assert np.array_equal(driver.session_mask(), painted)
 
 
@@ -193,7 +193,7 @@ def test_a_session_with_a_range_on_an_object_without_prompts_is_saved(driver: Dr
     controller.inputs.set_volume(None)
     controller.inputs.set_volume(driver.volume)
     entries = controller._work.session.objects
-    assert [(entry.name, entry.slice_range) for entry in entries] == [
+    assert [(obj.name, obj.slice_range) for obj in entries] == [
         ("left", (30, 45)),
         ("right", None),
     ]
@@ -233,13 +233,13 @@ def test_preview_of_a_prompt_that_came_back_by_undo_comes(driver: Driver) -> Non
     controller = driver.ready().controller
     controller.inputs.add_segment("left")
     driver.say(driver.point(7, 17, 24))
-    entry = controller._work.session.object(1)
+    obj = controller._work.session.object(1)
     moved = driver.point(7, 18, 25)
-    controller._work.prompt_edited.emit(PromptEdit("change", entry.id, 0, moved))  # no preview has come yet
+    controller._work.prompt_edited.emit(PromptEdit("change", obj.id, 0, moved))  # no preview has come yet
     controller.history.undo()
     driver.settle()
     assert driver.mask()[7].any()
-    assert controller._work.session.pending_previews(entry.id) == ()
+    assert controller._work.session.pending_previews(obj.id) == ()
 
 
 def test_undo_of_segment_editor_leaves_slices_of_the_network_to_be_computed_again(driver: Driver) -> None:
@@ -299,8 +299,8 @@ def test_deleted_segment_comes_back_as_it_was(driver: Driver) -> None:
     node = controller.inputs.segmentation_node
     segmentation, display = node.GetSegmentation(), node.GetDisplayNode()
     segment = segmentation.GetSegment(segment_id)
-    entry = "Segmentation category~SCT^123037004^Anatomical Structure~SCT^64033007^Kidney~^^~~^^~^^"
-    segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), entry)
+    obj = "Segmentation category~SCT^123037004^Anatomical Structure~SCT^64033007^Kidney~^^~~^^~^^"
+    segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), obj)
     segment.SetTag("Segmentation.Status", "inprogress")
     display.SetSegmentOpacity2DFill(segment_id, 0.25)
     display.SetSegmentVisibility3D(segment_id, False)
@@ -314,7 +314,7 @@ def test_deleted_segment_comes_back_as_it_was(driver: Driver) -> None:
     back = segmentation.GetSegment(segment_id)
     assert (back.GetName(), back.GetColor()) == looks
     tags = {name: driver.tag(back, name) for name in ("TerminologyEntry", "Segmentation.Status")}
-    assert tags == {"TerminologyEntry": entry, "Segmentation.Status": "inprogress"}
+    assert tags == {"TerminologyEntry": obj, "Segmentation.Status": "inprogress"}
     assert display.GetSegmentOpacity2DFill(segment_id) == 0.25
     assert not display.GetSegmentVisibility3D(segment_id)
     assert np.array_equal(driver.mask(segment_id), mask)

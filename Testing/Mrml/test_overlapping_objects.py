@@ -103,7 +103,7 @@ def test_policy_of_the_user_says_whose_voxels_are_taken_back(driver: Driver, ove
     assert np.array_equal(driver.mask(second), before)
 
 
-def test_surface_is_made_anew_once_the_previews_rest(driver: Driver) -> None:
+def test_surface_is_made_again_once_the_previews_rest(driver: Driver) -> None:
     controller = driver.ready().controller
     segment = controller.inputs.add_segment("left")
     driver.say(driver.box(7, 8, 14, 27, 35))

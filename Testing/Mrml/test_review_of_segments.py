@@ -29,7 +29,7 @@ def test_spoilt_slices_are_the_first_that_next_doubtful_visits_and_no_voxel_chan
     controller.scoring.review()
     assert controller.scoring.busy
     assert controller.reason(Action.CANCEL) is None
-    assert "under way" in (controller.reason(Action.REVIEW) or "")
+    assert "is running" in (controller.reason(Action.REVIEW) or "")
     driver.settle()
     assert not controller.scoring.busy
     assert "was reviewed: slice" in driver.texts[-1]
@@ -140,7 +140,7 @@ def test_review_gives_way_to_previews_and_propagation_and_can_be_cancelled(drive
     controller.scoring.cancel()
     driver.settle()
     assert "was cancelled" in driver.texts[-1]
-    with pytest.raises(SessionError, match="Nothing is under way"):
+    with pytest.raises(SessionError, match="Nothing is running"):
         controller.scoring.cancel()
 
 

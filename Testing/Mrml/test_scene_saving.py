@@ -84,9 +84,9 @@ def test_a_saved_scene_brings_everything_back(
     np.testing.assert_allclose(nodes.transform_to_world(volume), TURN)
     edits: list[Any] = []
     prompt_nodes = PromptNodes(mrml.scene, edits.append)
-    (said,) = prompt_nodes.read(volume)
-    assert said.object_id == 3
-    for one, other in zip(said.prompts, wanted, strict=True):
+    (prompts,) = prompt_nodes.read(volume)
+    assert prompts.object_id == 3
+    for one, other in zip(prompts.prompts, wanted, strict=True):
         assert_same(one, other, 1e-3)
     before = sorted(node.GetID() for node in prompt_nodes._nodes_of(volume))
     prompt_nodes.sync([of(wanted)], volume)  # takes the loaded nodes over
@@ -113,23 +113,23 @@ def test_prompts_of_every_geometry_survive_a_bundle(mrml: MrmlScene, tmp_path: P
     prompt_nodes.close()
     save_and_load(mrml, tmp_path, bundle=True)
     volume = mrml.scene.GetFirstNodeByName("volume")
-    (said,) = prompt_nodes.read(volume)
-    for one, other in zip(said.prompts, wanted, strict=True):
+    (prompts,) = prompt_nodes.read(volume)
+    for one, other in zip(prompts.prompts, wanted, strict=True):
         assert_same(one, other, 1e-3)
 
 
 def test_the_choices_of_a_study_live_in_one_node(mrml: MrmlScene) -> None:
     first, second = (node_of(mrml, case(name)) for name in ("oblique", "sheared"))
-    parameters, told = ParameterNode(mrml.scene), []
+    parameters, notified = ParameterNode(mrml.scene), []
     assert parameters.node is ParameterNode(mrml.scene).node
     defaults = (parameters.volume, parameters.segmentation, parameters.segment_id, parameters.checkpoint)
     assert defaults == (None,) * 4
     assert (parameters.window_spec, parameters.tier, parameters.overlap) == ("display", None, "stop")
-    remove = parameters.observe(lambda: told.append(True))
+    remove = parameters.observe(lambda: notified.append(True))
     parameters.window_spec = "-100,300"
-    assert len(told) == 1
+    assert len(notified) == 1
     parameters.window_spec = "-100,300"
-    assert len(told) == 1
+    assert len(notified) == 1
     remove()
     parameters.tier, parameters.checkpoint = "fast", "/models/my file; 1.safetensors"
     assert (parameters.tier, parameters.checkpoint) == ("fast", "/models/my file; 1.safetensors")
@@ -149,7 +149,7 @@ def test_the_choices_of_a_study_live_in_one_node(mrml: MrmlScene) -> None:
     assert (parameters.session_of(second, masks), parameters.session_of(third, masks)) == ("two", "three")
     parameters.session_json = None
     assert parameters.session_json is None
-    assert len(told) == 1
+    assert len(notified) == 1
     parameters.close()
 
 

@@ -181,18 +181,18 @@ def set_by_slicer(mrml: MrmlScene, segmentation: Any, segment_id: str, volume: A
 
 def test_an_edit_by_segment_editor_is_found_slice_by_slice(mrml: MrmlScene) -> None:
     geometry = case("left-handed")
-    told: list[str] = []
-    volume, segmentation, masks = masks_on(mrml, geometry, on_edit=told.append)
+    notified: list[str] = []
+    volume, segmentation, masks = masks_on(mrml, geometry, on_edit=notified.append)
     ours, other = masks.add("ours"), masks.add("other")
     mask = np.zeros(geometry.shape, bool)
     mask[1:5, 2:5, 2:6] = True
     masks.write_slices(ours, SliceAxis.J, slices_of(mask, SliceAxis.J))
-    assert told == []
+    assert notified == []
     edited = mask.copy()
     edited[2, 3, 7] = True
     edited[:, 4] = False
     set_by_slicer(mrml, segmentation, ours, volume, edited)
-    assert set(told) == {ours}
+    assert set(notified) == {ours}
     edits = masks.edits()
     assert set(edits) == {ours}
     assert set(edits[ours]) == {3, 4}
@@ -200,18 +200,18 @@ def test_an_edit_by_segment_editor_is_found_slice_by_slice(mrml: MrmlScene) -> N
     assert not edits[ours][4].any()
     masks.settle(ours)
     assert masks.edits() == {}
-    told.clear()
+    notified.clear()
     masks.write_slices(other, SliceAxis.K, slices_of(edited, SliceAxis.K))
     masks.write_slices(ours, SliceAxis.K, slices_of(edited, SliceAxis.K))
-    assert told == []
+    assert notified == []
     assert masks.edits() == {}
     masks.close()
 
 
 def test_saving_which_brings_labelmaps_together_is_no_edit(mrml: MrmlScene, tmp_path: Any) -> None:
     geometry = case("oblique")
-    told: list[str] = []
-    _, segmentation, masks = masks_on(mrml, geometry, on_edit=told.append)
+    notified: list[str] = []
+    _, segmentation, masks = masks_on(mrml, geometry, on_edit=notified.append)
     ids = [masks.add(name) for name in "ab"]
     array = blob(geometry.shape, 5)
     for segment_id, mask in zip(ids, (array, ~array), strict=True):
@@ -221,7 +221,7 @@ def test_saving_which_brings_labelmaps_together_is_no_edit(mrml: MrmlScene, tmp_
     storage.SetFileName(str(tmp_path / "out.seg.nrrd"))
     assert storage.WriteData(segmentation) == 1
     assert segmentation.GetSegmentation().GetNumberOfLayers() == 1
-    assert told == []
+    assert notified == []
     masks.write_slices(ids[0], SliceAxis.K, slices_of(np.ones_like(array), SliceAxis.K))
     np.testing.assert_array_equal(whole(masks, ids[1], geometry.shape), ~array)
     assert whole(masks, ids[0], geometry.shape).all()
@@ -232,17 +232,17 @@ def test_saving_which_brings_labelmaps_together_is_no_edit(mrml: MrmlScene, tmp_
 
 
 def test_names_colors_locks_and_terminology_are_slicers_own(mrml: MrmlScene) -> None:
-    told: list[tuple[str, str]] = []
+    notified: list[tuple[str, str]] = []
     callbacks = {
-        f"on_{what}": (lambda segment_id, *_edits, what=what: told.append((what, segment_id)))
+        f"on_{what}": (lambda segment_id, *_edits, what=what: notified.append((what, segment_id)))
         for what in ("added", "removed", "renamed", "recolored")
     }
     _, segmentation, masks = masks_on(mrml, case("as scanned"), **callbacks)
     ours = masks.add("Leber", (0.25, 0.5, 0.75))
     theirs = segmentation.GetSegmentation().AddEmptySegment("", "Niere")
-    assert told == [("added", ours), ("added", theirs)]
+    assert notified == [("added", ours), ("added", theirs)]
     assert (masks.name(ours), masks.color(ours)) == ("Leber", (0.25, 0.5, 0.75))
-    told.clear()
+    notified.clear()
     segmentation.GetSegmentation().GetSegment(ours).SetName("liver")
     segmentation.GetSegmentation().GetSegment(theirs).SetColor(1, 0, 0)
     masks.set_locked(ours, True)
@@ -252,14 +252,14 @@ def test_names_colors_locks_and_terminology_are_slicers_own(mrml: MrmlScene) -> 
     masks.set_terminology(ours, entry)
     assert masks.terminology(ours) == entry
     segmentation.GetSegmentation().RemoveSegment(theirs)
-    assert told == [("renamed", ours), ("recolored", theirs), ("removed", theirs)]
+    assert notified == [("renamed", ours), ("recolored", theirs), ("removed", theirs)]
     assert masks.locked(ours)
     with pytest.raises(SessionError, match="There is no segment"):
         masks.name(theirs)
     masks.close()
 
 
-def test_only_the_surface_of_what_changed_is_made_anew_and_only_at_the_end(mrml: MrmlScene) -> None:
+def test_only_the_surface_of_what_changed_is_made_again_and_only_at_the_end(mrml: MrmlScene) -> None:
     geometry = VolumeGeometry((12, 12, 12), CASES["oblique"])
     _, segmentation, masks = masks_on(mrml, geometry)
     ids = [masks.add(name) for name in "ab"]
@@ -295,9 +295,7 @@ def test_a_segmentation_of_another_grid_is_refused_and_left_alone(mrml: MrmlScen
     masks = SegmentMasks(segmentation, first)
     masks.write_slices(masks.add("a"), SliceAxis.K, slices_of(blob((6, 7, 9), 1), SliceAxis.K))
     masks.close()
-    with pytest.raises(
-        GeometryError, match='"theirs" was made on another grid of voxels than the volume "other"'
-    ):
+    with pytest.raises(GeometryError, match='"theirs" has another voxel grid than the volume "other"'):
         SegmentMasks(segmentation, other)
     check_segmentation(segmentation, first)
     empty = create_segmentation(mrml.scene, first)

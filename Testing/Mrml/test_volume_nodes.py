@@ -100,9 +100,9 @@ def test_colors_are_refused(mrml: MrmlScene) -> None:
 
 def test_a_volume_without_an_image_is_refused(mrml: MrmlScene) -> None:
     volume = mrml.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
-    with pytest.raises(VolumeError, match='"empty" holds no image'):
+    with pytest.raises(VolumeError, match='"empty" has no image'):
         nodes.check_usable(volume)
-    with pytest.raises(VolumeError, match="holds no image"):
+    with pytest.raises(VolumeError, match="has no image"):
         nodes.check_usable(None)
 
 

@@ -54,38 +54,38 @@ def segmented(host):
         segments.write_slices(segment_id, SliceAxis.K, planes)
     found = [segments.read_slices(segment_id, SliceAxis.K) for segment_id in segments.segment_ids()]
     segments.close()
-    told = np.zeros_like(masks)
+    drawn = np.zeros_like(masks)
     for number, planes in enumerate(found):
         for index, plane in planes.items():
-            told[number, index] = plane
-    return volume, segmentation, told
+            drawn[number, index] = plane
+    return volume, segmentation, drawn
 
 
 def test_segments_of_one_name_are_told_apart(segmented):
     from MedSAMSlicerLib.scene.export_files import SegmentMasksByName
 
-    volume, segmentation, told = segmented
+    volume, segmentation, drawn = segmented
     masks = SegmentMasksByName(segmentation, volume)
     assert list(masks) == ["Lesion", "Lesion 2"]
     assert masks.colors["Lesion"] == pytest.approx((0.9, 0.6, 0.0))
-    assert (masks["Lesion"] == told[0]).all()
-    assert (masks["Lesion 2"] == told[1]).all()
+    assert (masks["Lesion"] == drawn[0]).all()
+    assert (masks["Lesion 2"] == drawn[1]).all()
 
 
 def test_nifti_holds_every_voxel_in_its_place(segmented, tmp_path):
     from MedSAMSlicerLib.scene.export_files import export_nifti
     from MedSAMSlicerLib.scene.nodes import volume_geometry
 
-    volume, segmentation, told = segmented
+    volume, segmentation, drawn = segmented
     export_nifti(segmentation, volume, tmp_path / "out.nii.gz")
     labels = read_label(tmp_path / "out.nii.gz", volume_geometry(volume))
-    assert ((labels > 0) == told.any(axis=0)).all()
+    assert ((labels > 0) == drawn.any(axis=0)).all()
 
 
 def test_slicer_writes_its_own_format_and_says_so_when_it_cannot(segmented, tmp_path):
     from MedSAMSlicerLib.scene.export_files import export_segmentation
 
-    _volume, segmentation, _told = segmented
+    _volume, segmentation, _drawn = segmented
     export_segmentation(segmentation, tmp_path / "out.seg.nrrd")
     assert b"Segment0_Name:=Lesion" in (tmp_path / "out.seg.nrrd").read_bytes()
 
@@ -93,7 +93,7 @@ def test_slicer_writes_its_own_format_and_says_so_when_it_cannot(segmented, tmp_
 def test_dicom_seg_needs_a_volume_from_the_dicom_database(segmented, tmp_path):
     from MedSAMSlicerLib.scene.export_files import export_dicom, series_files
 
-    volume, segmentation, _told = segmented
+    volume, segmentation, _drawn = segmented
     assert series_files(volume) == []
     with pytest.raises(OutputError, match="DICOM database"):
         export_dicom(segmentation, volume, tmp_path / "out.dcm")
@@ -107,7 +107,7 @@ def test_dicom_seg_puts_masks_on_the_images_they_were_drawn_on(segmented, tmp_pa
 
     from MedSAMSlicerLib.scene.export_files import export_dicom
 
-    volume, segmentation, told = segmented
+    volume, segmentation, drawn = segmented
     step = (0.0, 0.0, -2.5) if reverse else (0.0, 0.0, 2.5)
     origin = (-100.0, -80.0, 52.5) if reverse else (-100.0, -80.0, 40.0)
     array = slicer.util.arrayFromVolume(volume)
@@ -116,11 +116,11 @@ def test_dicom_seg_puts_masks_on_the_images_they_were_drawn_on(segmented, tmp_pa
     monkeypatch.setattr(slicer, "dicomDatabase", Database(known), raising=False)
     volume.SetAttribute("DICOM.instanceUIDs", " ".join(known))
     series = read_volume(files[0])
-    assert series.geometry.shape == told.shape[1:]
+    assert series.geometry.shape == drawn.shape[1:]
     assert export_dicom(segmentation, volume, tmp_path / "out.dcm")
     written = pydicom.dcmread(tmp_path / "out.dcm")
     assert [item.SegmentLabel for item in written.SegmentSequence] == ["Lesion", "Lesion 2"]
-    assert written.pixel_array.sum() == told.sum()
+    assert written.pixel_array.sum() == drawn.sum()
     kept = pydicom.dcmread(known[written.SOPInstanceUID])  # what the database has beside the series
     assert kept.StudyInstanceUID == pydicom.dcmread(files[0]).StudyInstanceUID
     assert kept.Modality == "SEG"
@@ -137,7 +137,7 @@ def test_a_volume_that_left_the_voxels_of_its_series_is_refused(segmented, tmp_p
 
     from MedSAMSlicerLib.scene.export_files import export_dicom
 
-    volume, segmentation, _told = segmented
+    volume, segmentation, _drawn = segmented
     files = write_series(
         tmp_path / "series", np.zeros((9, 20, 24), dtype=np.int16) + np.arange(24, dtype=np.int16)
     )
@@ -155,7 +155,7 @@ def test_segments_that_no_dicom_seg_can_hold_are_written_beside_it(segmented, tm
 
     from MedSAMSlicerLib.scene.export_files import export_dicom
 
-    volume, segmentation, _told = segmented
+    volume, segmentation, _drawn = segmented
     files = write_series(tmp_path / "series", slicer.util.arrayFromVolume(volume))
     known = {pydicom.dcmread(file).SOPInstanceUID: str(file) for file in files}
     monkeypatch.setattr(slicer, "dicomDatabase", Database(known), raising=False)
@@ -174,7 +174,7 @@ def test_file_that_cannot_be_written_leaves_the_one_before_as_it_was(segmented, 
 
     from MedSAMSlicerLib.scene.export_files import export_segmentation
 
-    _volume, segmentation, _told = segmented
+    _volume, segmentation, _drawn = segmented
     path = tmp_path / "Head.seg.nrrd"
     export_segmentation(segmentation, path)
     content = path.read_bytes()

@@ -47,7 +47,7 @@ def test_the_sentence_says_what_how_big_and_where(install):
         (RuntimeError("User declined package installation"), "Nothing was installed"),
     ],
 )
-def test_a_failed_installation_is_told_in_one_sentence_that_says_what_to_try(install, error, word):
+def test_a_failed_installation_is_reported_in_one_sentence_that_says_what_to_try(install, error, word):
     sentence = install.failure_sentence("PyTorch", error)
     assert word in sentence
     assert "Traceback" not in sentence
@@ -76,7 +76,7 @@ def test_the_extension_pytorch_asks_the_user_itself_and_a_no_installs_nothing(in
     ("cuda", "mps", "words"),
     [(True, False, "GPU RTX 4000"), (False, True, "Apple GPU"), (False, False, "found no GPU")],
 )
-def test_the_gpu_is_named_and_its_lack_is_told(install, cuda, mps, words):
+def test_the_gpu_is_named_and_its_lack_is_reported(install, cuda, mps, words):
     torch = types.SimpleNamespace(
         __version__="2.13.0",
         cuda=types.SimpleNamespace(is_available=lambda: cuda, get_device_name=lambda index: "RTX 4000"),

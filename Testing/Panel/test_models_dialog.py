@@ -89,7 +89,7 @@ def test_a_download_can_be_cancelled_and_says_so(host, opened, server):
     assert registry.state(checkpoint) is State.NOT_ON_DISK
 
 
-def test_a_failed_download_is_told_in_one_sentence(host, opened, server):
+def test_a_failed_download_is_reported_in_one_sentence(host, opened, server):
     dialog, _registry, _used = opened
     server.statuses = [404] * 5
     host.dialogs.answer(True)
@@ -117,5 +117,5 @@ def test_the_question_names_size_license_and_address_and_warns_without_a_checksu
         assert "5 MB" in text
         assert "Apache-2.0" in text
         assert server.url() in text
-    assert "cannot be checked" in question(unknown)
-    assert "cannot be checked" not in question(known)
+    assert "cannot be verified" in question(unknown)
+    assert "cannot be verified" not in question(known)

@@ -164,7 +164,7 @@ def test_segments_are_added_selected_locked_and_deleted(host, opened):
     assert controller.inputs.segment_ids == (second,)
 
 
-def test_a_choice_that_cannot_be_made_is_told_and_taken_back(host, opened):
+def test_a_choice_that_cannot_be_made_is_reported_and_taken_back(host, opened):
     ui = opened.ui
     ui.windowLower.value = 500.0  # above the upper value
     host.process_events(0.1)
@@ -242,7 +242,7 @@ def test_undone_prompt_leaves_nothing_to_export(host, opened):
     assert host.wait_until(lambda: not opened.ui.exportButton.enabled, 10)
 
 
-def test_what_was_told_goes_with_the_next_step_of_the_user(host, opened):
+def test_what_was_reported_goes_with_the_next_step_of_the_user(host, opened):
     ui = opened.ui
     host.press(ui.positiveButton)
     host.click("Red", (60.0, 0.0, 1.0))
@@ -379,7 +379,7 @@ def test_leaving_the_module_takes_shortcuts_and_strips_away_and_coming_back_brin
 def test_closing_the_scene_empties_the_panel(host, opened):
     click_and_see(host, opened)
     host.close_scene()
-    assert host.wait_until(lambda: opened.ui.messageLabel.text == "Pick a volume.", 10)
+    assert host.wait_until(lambda: opened.ui.messageLabel.text == "Choose a volume.", 10)
     assert opened.ui.volumeSelector.currentNode() is None
     assert not opened.ui.propagateButton.enabled
 

@@ -420,7 +420,7 @@ def test_a_second_propagation_waits_for_the_first_and_is_canceled_while_it_waits
     for session in (first, second):
         assert session.wait(60)
     first.propagate()
-    with pytest.raises(SessionError, match="Others propagate just now"):
+    with pytest.raises(SessionError, match="Others are propagating now"):
         second.take_offer()
     second.propagate()
     waiting = state_of(second)["run"]

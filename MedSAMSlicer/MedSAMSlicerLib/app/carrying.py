@@ -148,7 +148,7 @@ class Carrying:
         """
         journey = self._journey
         if journey is None:
-            raise SessionError(_("Nothing is under way."))
+            raise SessionError(_("Nothing is running."))
         if self._runs.busy:
             self._runs.cancel()
         self._come_back(journey)
@@ -180,7 +180,7 @@ class Carrying:
         found = tuple(work.scene.times.array(volume, number) for number in numbers)
         for number, array in zip(numbers, found, strict=True):
             if work.array is None or array.shape != work.array.shape:
-                text = _('The volume of "{time}" has other slices than the one shown.')
+                text = _('The volume of "{time}" does not have the slices of the one shown.')
                 raise VolumeError(text.format(time=work.scene.times.name_of(volume, number)))
         return found
 
@@ -230,7 +230,7 @@ class Carrying:
         if not self._is_shown(journey):
             self._end()
             if work.scene.volumes.is_there(journey.volume):
-                text = _("Carrying ended, since another time point was shown: {count} have their masks.")
+                text = _("Carrying stopped because another time point was shown: {count} have their masks.")
                 work.show_message(text.format(count=len(journey.reached)), Level.WARNING)
             return
         try:
@@ -328,7 +328,7 @@ class Carrying:
             name=journey.name, time=reached[-1] if reached else "", count=len(reached), total=journey.total
         )
         if journey.spared:
-            own = _("Those with prompts or masks of yours stayed as they are: {names}.")
+            own = _("Time points with your own prompts or masks were left unchanged: {names}.")
             text = f"{text} {own.format(names=', '.join(dict.fromkeys(journey.spared)))}"
         lost = journey.total - len(reached) - len(dict.fromkeys(journey.spared))
         if lost > 0:

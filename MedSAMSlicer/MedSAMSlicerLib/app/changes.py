@@ -47,7 +47,7 @@ class Changes:
     def show(self, shown: bool) -> None:
         """Show in color what the last run added and removed."""
         if shown and self._work.last_run is None:
-            raise SessionError(_("There is no run of this segment whose changes could be shown."))
+            raise SessionError(_("This segment has no propagation whose changes could be shown."))
         self.shown = shown
         self._draw()
         self._work.notify(Topic.MASKS)
@@ -64,7 +64,7 @@ class Changes:
             return
         before = self._before_last_prompt()
         if obj is None or before is None or obj.axis is None or work.segment_id is None:
-            raise SessionError(_("There is no prompt of this segment whose effect could be shown."))
+            raise SessionError(_("This segment has no prompt whose effect could be shown."))
         masks = {} if before.axis != obj.axis else self._projector.masks_of(before)
         arrays = {index: mask.to_array() for index, mask in masks.items()}
         work.scene.views.show_earlier(
@@ -79,7 +79,7 @@ class Changes:
         """Agree with what the last run changed; the colors go."""
         object_id = self._work.object_id
         if object_id is None or self._work.before_runs.pop(object_id, None) is None:
-            raise SessionError(_("There is no run of this segment whose changes could be kept."))
+            raise SessionError(_("This segment has no propagation whose changes could be kept."))
         self.show(False)
 
     def revert(self) -> None:
@@ -87,7 +87,7 @@ class Changes:
         session = self._work.usable_volume()[1]
         found, object_id = self._work.last_run, self._work.object_id
         if found is None or object_id is None:
-            raise SessionError(_("There is no run of this segment whose changes could be reverted."))
+            raise SessionError(_("This segment has no propagation whose changes could be reverted."))
         before, after = found
         run = self._work.before_runs.pop(object_id)[0]
         if session.last_run == run and session.next_undo() == {object_id}:

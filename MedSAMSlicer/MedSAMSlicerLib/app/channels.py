@@ -92,7 +92,7 @@ class ChannelInputs:
         self._network.check_idle()
         chosen = spec.strip().lower()
         if chosen not in _SPECS:
-            text = _("The window {window!r} is none of {names}.")
+            text = _("The window must be one of {names}, got {window!r}.")
             raise MedSAMError(text.format(window=spec, names=", ".join(_SPECS)))
         channels = list(self.chosen)
         channels[position] = replace(channels[position], spec=chosen, window=None)
@@ -113,7 +113,7 @@ class ChannelInputs:
             return
         name = volumes.name(node)
         if node is first:
-            text = _('"{volume}" is the volume that is segmented: choose another one beside it.')
+            text = _('"{volume}" is the volume that is segmented: choose another one.')
             raise VolumeError(text.format(volume=name))
         if any(each.node is node for place, each in enumerate(self.chosen) if place != position):
             raise VolumeError(_('"{volume}" is a channel already: choose another one.').format(volume=name))
@@ -133,7 +133,7 @@ class ChannelInputs:
             )
             raise VolumeError(text.format(volume=name, first=volumes.name(first)))
         if not share_a_place(work.geometry, geometry_beside(work, node)):
-            text = _('"{volume}" lies beside "{first}": they share no place. Register them first.')
+            text = _('"{volume}" and "{first}" do not overlap in space. Register them first.')
             raise GeometryError(text.format(volume=name, first=volumes.name(first)))
 
     # -- sessions
@@ -216,9 +216,7 @@ class ChannelInputs:
         self._use(work.channels)
         self._changed()
         if gone:
-            rest = _(
-                "The network sees one volume less from now on; masks that are there stay until Propagate."
-            )
+            rest = _("The network now sees one volume less; existing masks stay until you propagate.")
             work.show_message(" ".join((*gone, rest)), Level.WARNING)
 
     # -- handing over

@@ -203,8 +203,8 @@ class Editing:
         """Both clicks of a box or line were at one place: say so, and let the user draw it again."""
         if self._work.segment_id is None or self.placing is not None:
             return
-        box = _("Both clicks were at one place: click two opposite corners of the box.")
-        line = _("Both clicks were at one place: click the two ends of the diameter.")
+        box = _("Both clicks were in the same place: click two opposite corners of the box.")
+        line = _("Both clicks were in the same place: click the two ends of the diameter.")
         try:
             self.start_placing(tool)
         except MedSAMError as error:
@@ -419,7 +419,9 @@ class Editing:
 
     def _show_range(self, reaching: tuple[int, int] | None) -> None:
         assert reaching is not None
-        text = _("The range is slices {first} to {last} now: it holds every prompt of the segment.")
+        text = _(
+            "The range is now slices {first} to {last}, so that it includes every prompt of the segment."
+        )
         self._work.show_message(text.format(first=reaching[0], last=reaching[1]))
 
     def _session(self) -> Session:
@@ -460,7 +462,7 @@ class Editing:
             'The view {view} shows "{other}", but "{volume}" is segmented: show that in the view, or turn to the other.'
         )
         error = OtherVolumeError(text.format(**names))
-        error.offer = _("Turn to {other}").format(**names)
+        error.offer = _("Switch to {other}").format(**names)
         raise error
 
     def _check_free(self, obj: SegmentObject, prompt: Prompt) -> None:
@@ -532,7 +534,7 @@ def state_of(obj: SegmentObject) -> str:
         (filled, _("1 slice"), _("{count} slices")),
         (states.count(MaskState.ACCEPTED), _("1 accepted"), _("{count} accepted")),
         (states.count(MaskState.EDITED), _("1 edited"), _("{count} edited")),
-        (unchanged, _("1 as it was"), _("{count} as they were")),
+        (unchanged, _("1 unchanged"), _("{count} unchanged")),
     )
     return ", ".join(
         (one if count == 1 else many).format(count=count) for count, one, many in counts if count

@@ -25,9 +25,7 @@ def reason(work: Workspace, action: Action) -> str | None:
 
 def _volume(work: Workspace) -> str | None:
     if work.view_held:
-        return _(
-            "The views show where carrying began until it has ended: cancel it or wait for its end first."
-        )
+        return _("The views stay where carrying started until it ends: cancel it or wait until it ends.")
     return None if work.session is not None else work.no_session
 
 
@@ -42,10 +40,10 @@ def _unlocked(work: Workspace) -> str | None:
 
 def _idle(work: Workspace) -> str | None:
     if work.carrying:
-        return _("Masks are being carried through time: cancel that or wait for its end first.")
+        return _("Masks are being carried through time: cancel this or wait until it ends.")
     if work.running is None:
         return None
-    return _("A propagation is under way: cancel it or wait for its end first.")
+    return _("A propagation is running: cancel it or wait until it ends.")
 
 
 def _network(work: Workspace) -> str | None:
@@ -90,7 +88,7 @@ def _prompts(work: Workspace) -> str | None:
 
 def _axis(work: Workspace) -> str | None:
     obj = work.selected_object
-    return None if obj is not None and obj.axis is not None else _("Give the segment its first prompt first.")
+    return None if obj is not None and obj.axis is not None else _("Add a first prompt to the segment.")
 
 
 def _masks(work: Workspace) -> str | None:
@@ -106,9 +104,7 @@ def _pending(work: Workspace) -> str | None:
     obj = work.selected_object
     if obj is None or work.due_objects([obj.id]):
         return None
-    return _(
-        "Every slice is computed: correct one with a prompt, and the slices beside it are computed again."
-    )
+    return _("Every slice is computed: correct one with a prompt, and the slices next to it are recomputed.")
 
 
 def _any_due(work: Workspace) -> str | None:
@@ -137,14 +133,14 @@ def _shown_kept(work: Workspace) -> str | None:
 def _predicted(work: Workspace) -> str | None:
     obj = work.selected_object
     if obj is None or not obj.masks.keys() - obj.kept_slices:
-        return _("No slice was computed that is not accepted already.")
+        return _("All computed slices are already accepted.")
     return None
 
 
 def _doubtful(work: Workspace) -> str | None:
     obj = work.selected_object
     if obj is None or not has_doubtful(obj, work.scores.of(obj)):
-        return _("No computed slice is left to look at: propagate first, or all are accepted already.")
+        return _("No slices left to review.")
     return None
 
 
@@ -158,11 +154,11 @@ def _redo(work: Workspace) -> str | None:
 
 def _ranged(work: Workspace) -> str | None:
     obj = work.selected_object
-    return None if obj is not None and obj.slice_range else _("The whole volume is propagated over already.")
+    return None if obj is not None and obj.slice_range else _("The range is already the whole volume.")
 
 
 def _changes(work: Workspace) -> str | None:
-    return None if work.last_run else _("There is no run of this segment whose changes could be shown.")
+    return None if work.last_run else _("This segment has no propagation whose changes could be shown.")
 
 
 def _started(work: Workspace) -> str | None:
@@ -172,11 +168,11 @@ def _started(work: Workspace) -> str | None:
 
 def _running(work: Workspace) -> str | None:
     busy = work.running is not None or work.scoring is not None or work.carrying
-    return None if busy else _("Nothing is under way.")
+    return None if busy else _("Nothing is running.")
 
 
 def _not_scoring(work: Workspace) -> str | None:
-    return None if work.scoring is None else _("A review is under way: cancel it or wait for its end first.")
+    return None if work.scoring is None else _("A review is running: cancel it or wait until it ends.")
 
 
 def _made_elsewhere(work: Workspace) -> str | None:
@@ -192,11 +188,11 @@ def _made_elsewhere(work: Workspace) -> str | None:
 def _in_time(work: Workspace) -> str | None:
     if work.time_point is None:
         return _("The volume is not one of a sequence.")
-    return _("The sequence has one time point only.") if work.time_point.count < 2 else None
+    return _("The sequence has only one time point.") if work.time_point.count < 2 else None
 
 
 def _alone(work: Workspace) -> str | None:
-    text = _("Masks are carried through one volume: take those under More volumes away first.")
+    text = _("Masks are carried through one volume only: remove those under More volumes first.")
     return text if work.channels else None
 
 

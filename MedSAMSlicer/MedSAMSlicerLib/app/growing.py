@@ -44,7 +44,7 @@ class Growing:
     def _grow(self) -> None:
         work, obj = self._work, self._work.selected_object
         if self._waiting is None or work.running is not None:
-            return  # a run goes on by itself with new prompts of its object
+            return  # a run continues by itself with new prompts of its object
         if not self.on or obj is None or obj.id != self._waiting:
             self._waiting = None
         elif not obj.pending_previews():

@@ -32,7 +32,7 @@ class UndoRedo:
         return (session.step_count if session else 0, self.redo_label)
 
     def undo(self) -> None:
-        """Take back the last step, prompts and masks together; cancel a run that it belongs to."""
+        """Undo the last step, prompts and masks together; cancel a run that it belongs to."""
         session = self._work.usable_volume()[1]
         self._projector.take_edits()
         if session.next_undo() & (self._work.running or frozenset()):
@@ -44,10 +44,10 @@ class UndoRedo:
         self._projector.after_change(command.after)
 
     def redo(self) -> None:
-        """Do again what was taken back last."""
+        """Redo the last undone step last."""
         session = self._work.usable_volume()[1]
         if self._work.running is not None:
-            raise SessionError(_("A propagation is under way: cancel it or wait for its end first."))
+            raise SessionError(_("A propagation is running: cancel it or wait until it ends."))
         command = session.redo()
         if command is None:
             raise SessionError(_("There is nothing to redo."))

@@ -276,11 +276,11 @@ class Inputs:
             self._network.mark_stale()
             text = _(
                 'The voxels of "{volume}" were changed: your prompts and masks stay, and the next propagation '
-                "computes them again."
+                "recomputes them."
             ).format(volume=name)
         else:
             text = _(
-                'The volume "{volume}" was given another grid of voxels: its prompts were removed, its masks stay.'
+                'The volume "{volume}" now has a different voxel grid: its prompts were removed, its masks stay.'
             ).format(volume=name)
         work.show_message(text, Level.WARNING)
         work.notify(*(topic for topic in Topic if topic is not Topic.MESSAGE))
@@ -351,7 +351,7 @@ class Inputs:
             self.begin_session(volume, restored=True)
             if work.segment_ids and work.session is not None and not work.session.objects:
                 name = work.scene.segmentations.name(node) if node is not None else ""
-                text = _('The masks of the segmentation "{name}" are taken as they are, without prompts.')
+                text = _('The masks of the segmentation "{name}" are used as they are, without prompts.')
                 work.show_message(text.format(name=name))
         work.notify(*(topic for topic in Topic if topic is not Topic.MESSAGE))
 
@@ -528,9 +528,7 @@ class Inputs:
             work.prompt_nodes.sync((), volume)
             work.parameter.drop_lost_sessions()
             self.begin_session(volume)
-            work.show_message(
-                _("The segmentation was deleted, and with it the session on it."), Level.WARNING
-            )
+            work.show_message(_("The segmentation was deleted, and its session with it."), Level.WARNING)
         else:
             self.channels.node_removed()
             return

@@ -215,7 +215,7 @@ class LesionRound:
         current = self._current()
         if self._state(current) is LesionState.COMPUTING:
             text = _(
-                '"{segment}" is still being computed: wait for its end, or look at another one meanwhile.'
+                '"{segment}" is still being computed: wait until it ends, or look at another one meanwhile.'
             )
             raise SessionError(text.format(segment=self._name(current)))
         self._accept(current)
@@ -250,7 +250,7 @@ class LesionRound:
             if state is LesionState.NEW:
                 self._accept(segment_id)
         if left:
-            text = _("{count} lesions are still being computed: accept them when they are there.")
+            text = _("{count} lesions are still being computed: accept them when they are finished.")
             self._work.show_message(text.format(count=left), Level.WARNING)
         else:
             self._end_walk()
@@ -291,7 +291,7 @@ class LesionRound:
 
     def _end_walk(self) -> None:
         self.step = RoundStep.OFF
-        self._work.show_message(_("All lesions were looked at."))
+        self._work.show_message(_("All lesions are reviewed."))
         self._work.notify(Topic.TOOL, Topic.SEGMENTS)
 
     def _show(self, segment_id: str) -> None:

@@ -115,7 +115,7 @@ class NetworkInputs:
                 lower, upper = (float(part) for part in chosen.split(","))
             except ValueError:
                 names = ", ".join(("display", "auto", *CT_PRESETS, "percentile", "pet", "full"))
-                text = _("The window {window!r} is none of {names} and not LOWER,UPPER.")
+                text = _("The window must be one of {names} or LOWER,UPPER, got {window!r}.")
                 raise MedSAMError(text.format(window=spec, names=names)) from None
             Window(lower, upper)  # refuses one that is upside down
         self._work.window_spec = self._work.parameter.window_spec = chosen
@@ -279,7 +279,7 @@ class NetworkInputs:
         network.prompts = found.prompts
         if self._saved_sha256 not in (None, found.sha256):
             self.mark_stale()
-            text = _("The session was made with another network: what is computed from now on will differ.")
+            text = _("The session was made with another network: new results will differ.")
             work.show_message(text, Level.WARNING)
         self._saved_sha256 = None
         self._network_is(NetworkState.READY)
@@ -306,4 +306,4 @@ class NetworkInputs:
     def check_idle(self) -> None:
         """Refuse what would change the network while a propagation is under way."""
         if self._work.running is not None:
-            raise SessionError(_("A propagation is under way: cancel it or wait for its end first."))
+            raise SessionError(_("A propagation is running: cancel it or wait until it ends."))

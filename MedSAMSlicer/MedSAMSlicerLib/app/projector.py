@@ -239,7 +239,7 @@ class Projector:
         self.after_change([obj.id])
         if lost:
             text = _(
-                'Another module emptied {count} slices of "{segment}": the next propagation computes them again, '
+                'Another module emptied {count} slices of "{segment}": the next propagation recomputes them, '
                 "and Undo brings them back."
             )
             work.show_message(text.format(count=len(lost), segment=obj.name), Level.WARNING)
@@ -287,7 +287,7 @@ class Projector:
             "Undo gives them back."
         )
         both = _(
-            'The mask of "{segment}" lies on "{other}", which keeps its voxels, so both hold them: to go on with '
+            'The mask of "{segment}" overlaps "{other}", which keeps its voxels, so both have them: to go on with '
             '"{other}", select it in the table.'
         )
         names = {"segment": masks.name(segment_id), "other": masks.name(other), "index": index}

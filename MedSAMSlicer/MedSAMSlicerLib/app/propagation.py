@@ -1,7 +1,7 @@
 """Propagation: one run at a time on the worker, its slices streamed into session and segment, and cancel.
 
 A prompt given to an object while it is propagated ends the run at the next slice, is previewed, and the propagation
-goes on by itself with it: what was found before stays a step of its own. Prompts of other objects only interrupt the
+continues by itself with it: what was found before stays a step of its own. Prompts of other objects only interrupt the
 run for their preview. There are never two runs.
 """
 
@@ -107,7 +107,7 @@ class Propagation:
     def propagate_objects(self, object_ids: tuple[int, ...], run: int | None = None) -> None:
         """Compute what is pending of some objects, as part of a step with that `run`; the rest as :meth:`propagate`."""
         if self._run is not None:
-            raise SessionError(_("A propagation is under way: cancel it or wait for its end first."))
+            raise SessionError(_("A propagation is running: cancel it or wait until it ends."))
         self._begin(object_ids, run=run)
 
     def _begin(self, object_ids: tuple[int, ...], small: bool = False, run: int | None = None) -> None:
@@ -238,7 +238,7 @@ class Propagation:
         """Run with less memory, as the last message offered."""
         offer, self._offer = self._offer, None
         if offer is None:
-            raise SessionError(_("Nothing is offered."))
+            raise SessionError(_("There is no offer to accept."))
         offer()
 
     # -- ending early
@@ -246,7 +246,7 @@ class Propagation:
     def cancel(self) -> None:
         """End the run within one slice; the segment is as before, Redo brings back what was computed."""
         if self._run is None:
-            raise SessionError(_("Nothing is under way."))
+            raise SessionError(_("Nothing is running."))
         self._stop("cancel")
 
     def pause(self) -> None:

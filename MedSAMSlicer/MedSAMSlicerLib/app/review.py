@@ -51,9 +51,7 @@ class Review:
         obj = self._along()
         order = doubtful_slices(obj, self._work.scores.of(obj))
         if not order:
-            raise SessionError(
-                _("No computed slice is left to look at: propagate first, or all are accepted already.")
-            )
+            raise SessionError(_("No slices left to review."))
         run = obj.id, self._work.scorings, obj.propagations
         if self._run != run:
             same = self._run is not None and self._run[:2] == run[:2]
@@ -133,7 +131,7 @@ class Review:
         self._work.usable_volume()
         obj = self._work.selected_object
         if obj is None or obj.axis is None:
-            raise SessionError(_("Give the segment its first prompt first."))
+            raise SessionError(_("Add a first prompt to the segment."))
         return obj
 
 

@@ -86,12 +86,12 @@ class Scoring:
             return
         work.scorings += 1
         self._begin(obj, wanted)
-        work.show_message(_('"{segment}" is reviewed: no voxel changes by that.').format(segment=obj.name))
+        work.show_message(_('Reviewing "{segment}": no voxel changes.').format(segment=obj.name))
 
     def cancel(self) -> None:
         """End the review within one slice; the scores so far stay."""
         if self._run is None:
-            raise SessionError(_("Nothing is under way."))
+            raise SessionError(_("Nothing is running."))
         done, total = self._done, len(self._run.wanted)
         self.abandon()
         self._work.notify(Topic.MASKS)
@@ -168,7 +168,7 @@ class Scoring:
         self._run = self._ticket = self._work.scoring = None
         self._work.notify(Topic.RUN, Topic.MASKS)
         if isinstance(error, Cancelled):
-            text = _("The review has ended, since another network or window was chosen: ask for it again.")
+            text = _("The review stopped because another network or window was chosen: start it again.")
             self._work.show_message(text)
         elif error is not None:
             self._work.show_error(error)
@@ -178,7 +178,7 @@ class Scoring:
     def _show_end(self, obj: SegmentObject) -> None:
         order = doubtful_slices(obj, self._work.scores.of(obj))
         if not order:
-            text = _('"{segment}" was reviewed: no slice is left to look at.')
+            text = _('"{segment}" was reviewed: no slices left to review.')
             self._work.show_message(text.format(segment=obj.name))
             return
         text = _(

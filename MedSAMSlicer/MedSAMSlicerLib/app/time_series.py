@@ -21,7 +21,7 @@ class TimePoint:
         count: how many there are.
         value: what the sequence calls it, such as "0.04"; sessions are kept by it, so that items may be inserted.
         text: the same for the user, such as "time=0.04s".
-        playing: whether time goes on by itself.
+        playing: whether time continues by itself.
     """
 
     number: int

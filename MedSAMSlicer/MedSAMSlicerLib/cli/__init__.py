@@ -100,9 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name in (*_COMMANDS, *web, *laboratory):
         command = importlib.import_module(name)
         command_parser = command.add_parser(subparsers)
-        command_parser.add_argument(
-            "--debug", action="store_true", help="show where in the program an error arose"
-        )
+        command_parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
         command_parser.set_defaults(run=command.run, program=command_parser.prog)
         command_parser.description = _wrapped(command_parser.description or "")
     return parser

@@ -32,7 +32,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "demo",
         help="segment a generated volume and compare with the truth",
-        description="Make a CT-like volume of which the truth is known, segment five organs from one box on one\n"
+        description="Make a CT-like volume whose true segmentation is known, segment five organs from one box on one\n"
         "slice and the range of slices each, and compare.\n"
         f"Exit code 1 when the mean Dice is below {REQUIRED_DICE}.",
         epilog="examples:\n"
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
+        raise OutputError(f"The folder {folder} cannot be created: {error.strerror or error}.") from error
     with reserved(folder):
         return _run(arguments, folder)
 

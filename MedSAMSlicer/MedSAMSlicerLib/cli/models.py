@@ -36,7 +36,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "models",
         help="list, download, check and delete checkpoints",
-        description="Checkpoints: which there are, what is on this computer, and whether it is what it should be.",
+        description="List checkpoints, download them to this computer, verify and delete them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -45,10 +45,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     listing = actions.add_parser("list", help="every checkpoint with size, license and state")
     listing.add_argument("--json", action="store_true", help="as JSON")
     listing.set_defaults(action=_list)
-    show = actions.add_parser("show", help="all that is known of one checkpoint, as JSON")
+    show = actions.add_parser("show", help="everything known about one checkpoint, as JSON")
     show.add_argument("model", help="name or file")
     show.set_defaults(action=_show)
-    download = actions.add_parser("download", help="bring checkpoints to this computer")
+    download = actions.add_parser("download", help="download checkpoints to this computer")
     download.add_argument("model", nargs="+", help="name")
     download.add_argument(
         "--yes", action="store_true", help="accept a checkpoint whose hash is not published"
@@ -60,18 +60,18 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     verify.add_argument("model", nargs="*", help="name or file (default: all that are on disk)")
     verify.set_defaults(action=_verify)
     delete = actions.add_parser(
-        "delete", help="delete downloaded files; an own file is only taken off the list"
+        "delete", help="delete downloaded files; a file of your own is only removed from the list"
     )
     delete.add_argument("model", nargs="+", help="name")
-    delete.add_argument("--forget", action="store_true", help="forget the hash that was accepted as well")
+    delete.add_argument("--forget", action="store_true", help="also forget the hash that was accepted")
     delete.set_defaults(action=_delete)
-    add = actions.add_parser("add", help="put a file of your own on the list and accept it as it is")
+    add = actions.add_parser("add", help="add a file of your own to the list and accept it as it is")
     add.add_argument("file", type=Path)
     add.add_argument("--name", help="name for --model (default: that of the file)")
     add.set_defaults(action=_add)
     prepare = actions.add_parser(
         "prepare",
-        help="compile image encoders for this processor with OpenVINO, and use what is faster from then on",
+        help="compile image encoders for this processor with OpenVINO, and use whichever is faster from then on",
     )
     prepare.add_argument("model", nargs="*", help="name or file (default: the bundled networks)")
     prepare.add_argument(

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from .exit_codes import UsageError
 
 _FORMS = {
-    ("box", 5): "SLICE,X0,Y0,X1,Y1, then ,+ or ,- where wanted",
-    ("box", 6): "R,A,S,R,A,S in mm, then ,+ or ,- where wanted",
+    ("box", 5): "SLICE,X0,Y0,X1,Y1, optionally followed by ,+ or ,-",
+    ("box", 6): "R,A,S,R,A,S in mm, optionally followed by ,+ or ,-",
     ("line", 5): "SLICE,X0,Y0,X1,Y1",
     ("line", 6): "R,A,S,R,A,S in mm",
-    ("point", 3): "SLICE,X,Y or with --ras R,A,S, then ,+ or ,- where wanted",
+    ("point", 3): "SLICE,X,Y or with --ras R,A,S, optionally followed by ,+ or ,-",
 }
 
 

@@ -27,16 +27,16 @@ _LIBRARY = __name__.partition(".")[0]
 
 _DESCRIPTION = """Find everything on one slice without a prompt: candidate segments, the most certain first.
 
-A grid of clicks covers the slice; masks stay that the network estimates to be good, that hardly change with the
-threshold and that overlap no better one. Networks that were trained with boxes alone cannot do it.
+A grid of clicks covers the slice. Masks are kept that the network rates well, that hardly change with the threshold
+and that do not overlap a better one. Networks that were trained with boxes alone cannot do this.
 
-With --head a head of your own (`medsamslicer train head`) looks instead: a patch head for what it was trained to find
+With --head a head of your own (`medsamslicer train head`) is used instead: a patch head for what it was trained to find
 on the slice, one box and one mask each; a volume head for its organs in the whole volume, without --slice.
 
 With --text WORD and --text-model FOLDER a model that you have downloaded (Grounding DINO, OWL-ViT or CLIP, for the
-package transformers) says where what the word names may lie, and the network draws it. They know few medical words.
+package transformers) finds where the named thing may be, and the network draws it. They know few medical words.
 
-With --save-prompts each candidate is kept as a mask prompt: take out those that are not wanted, and
+With --save-prompts each candidate is kept as a mask prompt: remove those that you do not want, and
 `medsamslicer segment VOLUME --prompts JSON` carries the others through the volume."""
 
 _EPILOG = """examples:
@@ -60,18 +60,18 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="as for segment")
     parser.add_argument("--slice", type=int, metavar="N", help="counted from 0 along --axis")
     parser.add_argument("--axis", choices=("k", "j", "i"), default="k", help="array axis (default: k)")
-    parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID, where a folder holds several")
-    parser.add_argument("--spacing", metavar="X,Y[,Z]", help="mm, where a DICOM series does not tell")
+    parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID, if a folder holds several")
+    parser.add_argument("--spacing", metavar="X,Y[,Z]", help="in mm, if a DICOM series does not tell")
     search = parser.add_argument_group("search")
     search.add_argument(
-        "--text", action="append", default=[], metavar="WORD", help="look for what it names; may be repeated"
+        "--text", action="append", default=[], metavar="WORD", help="what to look for; may be repeated"
     )
     search.add_argument(
         "--text-model",
         metavar="FOLDER|MODULE:FUNCTION",
         help="a text model on disk, or a function of yours that returns one (MedSAMSlicerLib.engine.text)",
     )
-    search.add_argument("--head", type=Path, metavar="FILE", help="a trained head looks in place of the grid")
+    search.add_argument("--head", type=Path, metavar="FILE", help="use a trained head instead of the grid")
     search.add_argument(
         "--points-per-side", type=positive, default=32, metavar="N", help="grid of clicks (default: 32)"
     )
@@ -83,7 +83,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--crop-layers", type=int, default=0, metavar="N", help="also search parts (default: 0)"
     )
     search.add_argument(
-        "--smallest-region", type=int, default=0, metavar="PIXELS", help="smaller holes and islands go"
+        "--smallest-region", type=int, default=0, metavar="PIXELS", help="remove smaller holes and islands"
     )
     search.add_argument("--most", type=positive, default=20, metavar="N", help="candidates (default: 20)")
     add_network_options(parser)
@@ -97,9 +97,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.slice is None and arguments.head is None:
         raise UsageError("propose needs --slice N, or --head FILE of a volume head")
     if bool(arguments.text) != bool(arguments.text_model):
-        raise UsageError("--text WORD and --text-model FOLDER go together")
+        raise UsageError("--text WORD and --text-model FOLDER must be given together")
     if arguments.text and (arguments.head is not None or arguments.slice is None):
-        raise UsageError("--text looks at one slice, named with --slice N, and goes without --head")
+        raise UsageError("--text needs one slice, --slice N, and cannot be combined with --head")
     inputs = {} if arguments.head is None else {arguments.head: "the file of the --head"}
     check_targets(arguments.volume, arguments.output, None, arguments.save_prompts, inputs)
     if needs_dicom(arguments.output):
@@ -208,7 +208,7 @@ def _head(arguments: argparse.Namespace, segmenter: VolumeSegmenter) -> Any:
     if head.config.kind == "implicit":
         raise MedSAMError(f"{arguments.head} draws finer masks; it finds nothing by itself.")
     if head.config.kind == "patch" and arguments.slice is None:
-        raise UsageError("a patch head looks at one slice: name it with --slice N")
+        raise UsageError("a patch head needs one slice: give it with --slice N")
     return head
 
 

@@ -19,10 +19,10 @@ from .terminal import ProgressBar, confirmation, warn
 if TYPE_CHECKING:
     from ..engine.slice_scores import SliceScore
 
-_DESCRIPTION = """Score the slices of a segmentation, whoever made it: the most doubtful first.
+_DESCRIPTION = """Score the slices of any segmentation, the most doubtful first.
 
-The network draws each slice again from the masks on the slices beside it. Pixels on which both drawings agree against
-the mask are doubted in full, those of one drawing in part. Nothing is changed or written."""
+The network redraws each slice from the masks on the neighboring slices. Pixels where both drawings contradict the mask
+are doubted in full, pixels where only one does in part. Nothing is changed or written."""
 
 _EPILOG = """examples:
   medsamslicer review ct.nii.gz --mask total.nii.gz,5
@@ -49,8 +49,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--axis", choices=("k", "j", "i"), default="k", help="array axis (default: k)")
     parser.add_argument("--most", type=positive, metavar="N", help="show so many slices (default: all)")
-    parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID, where a folder holds several")
-    parser.add_argument("--spacing", metavar="X,Y[,Z]", help="mm, where a DICOM series does not tell")
+    parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID, if a folder holds several")
+    parser.add_argument("--spacing", metavar="X,Y[,Z]", help="in mm, if a DICOM series does not tell")
     add_network_options(parser)
     parser.add_argument("--json", action="store_true", help="print the slices as JSON")
     return parser
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     masks = slices_of(read_mask(path, volume.geometry, label), axis)
     count = len(slices_to_score(masks, volume.geometry.slice_count(axis)))
     if not masks:
-        raise MedSAMError(f"{arguments.mask} holds no mask: there is nothing to review.")
+        raise MedSAMError(f"{arguments.mask} contains no mask: there is nothing to review.")
     file = Registry.from_environment().open(arguments.model or BUNDLED_ID, confirmation(arguments.yes), loads)
     segmenter = VolumeSegmenter(
         volume.array,

@@ -52,7 +52,7 @@ axis that varies fastest in memory, Y along the other. The far edges of a box ar
 column and row beyond it. With --ras places are mm in RAS instead: --point R,A,S  --box R,A,S,R,A,S  --line R,A,S,R,A,S;
 a box in mm that is as deep as two slices or more lies on its middle slice and limits the range, as a 3-D region does.
 
-NAME is that of the segment; prompts of the same name belong to one object, those without a name to Segment_1."""
+NAME is the name of the segment; prompts of the same name belong to one object, those without a name to Segment_1."""
 
 _EPILOG = """examples:
   medsamslicer segment ct.nii.gz --box spleen=40,120,200,210,280 -o spleen.seg.nrrd
@@ -79,9 +79,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("volume", type=Path, metavar="VOLUME")
     out = parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
     out.help = ".seg.nrrd (segmentation of 3D Slicer), .nii.gz .nii .nrrd .mha (labels), .dcm (DICOM SEG)"
-    parser.add_argument(
-        "--series", metavar="UID", help="SeriesInstanceUID, where a DICOM folder holds several"
-    )
+    parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID, if a DICOM folder holds several")
     parser.add_argument(
         "--spacing",
         metavar="X,Y[,Z]",
@@ -90,9 +88,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     _add_prompts(parser)
     network = parser.add_argument_group("network")
     network.add_argument("--model", metavar="NAME|FILE", help=f"checkpoint (default: {BUNDLED_ID})")
-    network.add_argument(
-        "--adapters", type=Path, metavar="FILE", help="adapters trained for that checkpoint, put on top of it"
-    )
+    network.add_argument("--adapters", type=Path, metavar="FILE", help="adapters trained for that checkpoint")
     network.add_argument(
         "--yes", action="store_true", help="use a checkpoint file whose hash is not known yet"
     )
@@ -120,13 +116,13 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--volume-stage",
         choices=STAGES,
         default="auto",
-        help="how all slices are looked at together at the end; fused = without learned weights (default: auto)",
+        help="how all slices are refined together at the end; fused = without learned weights (default: auto)",
     )
     network.add_argument(
         "--memory",
         choices=MEMORY_POLICIES,
         default="all",
-        help="which remembered slices count; prune = not those that add least, which is faster (default: all)",
+        help="which remembered slices are used; prune = without those that add least, which is faster (default: all)",
     )
     network.add_argument(
         "--runtime",
@@ -138,12 +134,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     more.add_argument(
         "--cleanup",
         choices=CLEANUPS,
-        help="take off islands that no prompted slice reaches, fill small holes (default: as in --prompts, else none)",
+        help="remove islands that no prompted slice reaches, fill small holes (default: as in --prompts, else none)",
     )
     more.add_argument(
         "--overlap",
         choices=OVERLAPS,
-        help="objects may overlap, or each voxel is of the object it fits best (default: as in --prompts, else keep)",
+        help="objects may overlap, or each voxel goes to the best fitting object (default: as in --prompts, else keep)",
     )
     more.add_argument(
         "--picture", type=Path, metavar="PNG", help="slices with masks and prompts drawn on them"
@@ -163,7 +159,7 @@ def _add_prompts(parser: argparse.ArgumentParser) -> None:
             "[NAME=]SLICE,X0,Y0,X1,Y1[,+|-]",
             "a box around the object (+) or what is not the object (-)",
         ),
-        ("point", "[NAME=]SLICE,X,Y[,+|-]", "a click on the object (+, the default) or beside it (-)"),
+        ("point", "[NAME=]SLICE,X,Y[,+|-]", "a click on the object (+, the default) or outside it (-)"),
         ("line", "[NAME=]SLICE,X0,Y0,X1,Y1", "the longest diameter of a lesion (RECIST)"),
         (
             "mask",

@@ -70,7 +70,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--memory",
         choices=MEMORY_POLICIES,
         default="all",
-        help="which remembered frames count; prune = not those that add least, which is faster (default: all)",
+        help="which remembered frames are used; prune = without those that add least, which is faster (default: all)",
     )
     more = parser.add_argument_group("results")
     more.add_argument(
@@ -92,7 +92,7 @@ def _add_prompts(parser: argparse.ArgumentParser) -> None:
             "[NAME=]FRAME,X0,Y0,X1,Y1[,+|-]",
             "a box around the object (+) or what is not the object (-)",
         ),
-        ("point", "[NAME=]FRAME,X,Y[,+|-]", "a click on the object (+, the default) or beside it (-)"),
+        ("point", "[NAME=]FRAME,X,Y[,+|-]", "a click on the object (+, the default) or outside it (-)"),
         ("mask", "[NAME=]FRAME,FILE", "the object on one frame: a picture of that size, not 0 on the object"),
     ):
         add_prompt(prompts, kind, form, text)

@@ -51,6 +51,6 @@ def _temporary_cache() -> Path:
     folder = Path(tempfile.gettempdir()) / f"medsamslicer-{user}"
     if sys.platform != "win32" and folder.exists() and folder.stat().st_uid != user:
         raise CheckpointError(
-            f"{folder} belongs to another user; name a folder for checkpoints with MEDSAMSLICER_MODELS."
+            f"{folder} belongs to another user; set a folder for checkpoints with MEDSAMSLICER_MODELS."
         )
     return folder / "models"

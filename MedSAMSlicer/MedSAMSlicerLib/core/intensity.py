@@ -224,7 +224,7 @@ def _window_of(volume: Array, spec: str, modality: str | None, notify: Callable[
         lower, upper = (float(part) for part in chosen.split(","))
     except ValueError:
         names = ", ".join(("auto", *CT_PRESETS, "percentile", "pet", "full"))
-        raise VolumeError(f"The window {spec!r} is none of {names} and not LOWER,UPPER.") from None
+        raise VolumeError(f"The window must be one of {names} or LOWER,UPPER, got {spec!r}.") from None
     return Window(lower, upper, "custom")
 
 

@@ -32,7 +32,7 @@ class Track:
 
     Attributes:
         key: the key slice the run starts from; not part of the run.
-        step: +1 towards higher slice indices, -1 towards lower ones.
+        step: +1 toward higher slice indices, -1 toward lower ones.
         slices: slice indices in the order of computation; never empty.
         other_key: the key slice that bounds the run on its far side, None at an end of the range.
     """

@@ -74,7 +74,7 @@ class MemoryBank:
         return min(self.slice_count, self.max_object_pointers)
 
     def recall(self, index: int, step: int) -> Recollection:
-        """Return what counts on slice `index` when tracking towards higher (`step` +1) or lower (-1) indices."""
+        """Return what counts on slice `index` when tracking toward higher (`step` +1) or lower (-1) indices."""
         own = (self.num_memories, self.pointer_span)
         prompted, tracked = recalled(index, step, self.conditioning, self.history, *own)
         memories = [(self.conditioning[at].keys, when) for at, when in prompted.memories]

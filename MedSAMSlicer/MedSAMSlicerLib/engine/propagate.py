@@ -1,6 +1,6 @@
 """Propagator: tracks -> trackers -> a stream of slice masks.
 
-Tracks towards higher and towards lower indices sweep through the volume like two combs: of all tracks of a
+Tracks toward higher and toward lower indices sweep through the volume like two combs: of all tracks of a
 direction the one that lies furthest back is computed next. Objects that share a view therefore meet on each slice,
 and it is encoded once even if hardly any features can be kept. On CUDA both combs run at once and what is due is
 computed as one batch; on the CPU a batch is no faster than its parts, so that one slice after the other is

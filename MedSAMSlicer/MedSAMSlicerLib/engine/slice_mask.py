@@ -71,7 +71,7 @@ class TrackEnded:
     Args:
         object: the object's name.
         key: the key slice the track started from.
-        step: +1 towards higher slice indices, -1 towards lower ones.
+        step: +1 toward higher slice indices, -1 toward lower ones.
         last_seen: the last slice of the track (or the key slice) with the object on it.
         skipped: the slices of the track that were not computed; the object has no mask there.
     """

@@ -75,7 +75,7 @@ class VideoTracker:
     def propagate(
         self, step: int, last: int, cancel: Cancel | None = None, counter: ProgressCounter | None = None
     ) -> Iterator[SliceMask]:
-        """Track from the lowest prompted slice (itself included) to slice `last`, towards +1 or -1.
+        """Track from the lowest prompted slice (itself included) to slice `last`, toward +1 or -1.
 
         Raises:
             PromptError: If nothing was prompted.

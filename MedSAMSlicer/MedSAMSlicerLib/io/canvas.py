@@ -1,4 +1,4 @@
-"""A colour picture in memory: smooth lines, discs, words, and PNG at the end. Numpy only."""
+"""A color picture in memory: smooth lines, discs, words, and PNG at the end. Numpy only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MARGIN = 2  # pixels around a shape in which its soft edge fades
 class Canvas:
     """An RGB picture, (height, width, 3) from 0 to 1, on which shapes are laid with smooth edges.
 
-    Places are x, y in pixels; the centre of the first pixel is (0.5, 0.5).
+    Places are x, y in pixels; the center of the first pixel is (0.5, 0.5).
     """
 
     def __init__(self, width: int, height: int, background: Color = (0.0, 0.0, 0.0)) -> None:
@@ -31,7 +31,7 @@ class Canvas:
         self.pixels[y : y + image.shape[0], x : x + image.shape[1]] = image
 
     def cover(self, coverage: FloatArray, x: int, y: int, color: Color) -> None:
-        """Lays a colour where `coverage`, (rows, columns) from 0 to 1, says how much of each pixel it hides."""
+        """Lays a color where `coverage`, (rows, columns) from 0 to 1, says how much of each pixel it hides."""
         top, left = max(0, y), max(0, x)
         part = coverage[top - y :, left - x :]
         region = self.pixels[top : top + part.shape[0], left : left + part.shape[1]]
@@ -108,11 +108,11 @@ def _weights(
 ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
     """(size, count) share of each sample in each result along one axis, and which results lie inside."""
     step = (stop - start) / size
-    centres = start + (np.arange(size) + 0.5) * step
+    centers = start + (np.arange(size) + 0.5) * step
     widening = max(1.0, step)  # a smaller picture averages over what one of its pixels covers
     reach = min(int(np.ceil(2.0 * widening)) + 1, count + 1)  # farther there is nothing
-    indices = np.floor(centres)[:, np.newaxis].astype(int) + np.arange(-reach, reach + 1)
-    distance = np.abs(indices + 0.5 - centres[:, np.newaxis]) / widening
+    indices = np.floor(centers)[:, np.newaxis].astype(int) + np.arange(-reach, reach + 1)
+    distance = np.abs(indices + 0.5 - centers[:, np.newaxis]) / widening
     if smooth:
         near = (1.5 * distance - 2.5) * distance**2 + 1.0
         far = ((-0.5 * distance + 2.5) * distance - 4.0) * distance + 2.0
@@ -122,4 +122,4 @@ def _weights(
     weights = np.zeros((size, count))
     rows = np.broadcast_to(np.arange(size)[:, np.newaxis], indices.shape)
     np.add.at(weights, (rows, np.clip(indices, 0, count - 1)), shares / shares.sum(axis=1, keepdims=True))
-    return weights, (centres >= 0.0) & (centres <= count)
+    return weights, (centers >= 0.0) & (centers <= count)

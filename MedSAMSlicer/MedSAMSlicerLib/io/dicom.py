@@ -80,7 +80,7 @@ def read_series(
     slices = _chosen_series(path, slices, series_uid, warnings)
     _check_unreadable(unreadable, slices[0].series_uid, warnings)
     if any(s.components != 1 for s in slices):
-        raise VolumeError(f"{path} is a colour DICOM series, but one grey value per voxel is needed.")
+        raise VolumeError(f"{path} is a color DICOM series, but one gray value per voxel is needed.")
     if check_size is not None:
         check_size((*slices[0].size, _image_count(slices)))
     many = [s for s in slices if s.multi_frame]

@@ -58,7 +58,7 @@ def write_dicom_seg(
 
     Args:
         path: of the .dcm file, replaced atomically.
-        masks: segment name -> (K, J, I) boolean; at least one voxel in all. Segments may overlap.
+        masks: segment name -> (K, J, I) boolean; at least one voxel in all. Allow overlap.
         geometry: of the volume.
         dicom_files: Volume.dicom_files of the volume.
         colors: segment name -> (r, g, b) from 0 to 1; those not given are chosen.

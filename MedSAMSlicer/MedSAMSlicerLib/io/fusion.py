@@ -117,5 +117,5 @@ def on_grid(volume: Volume, geometry: VolumeGeometry) -> npt.NDArray[Any]:
     grid = sitk.Image([int(n) for n in reversed(geometry.shape)], sitk.sitkUInt8)
     moved = sitk.GetArrayFromImage(sitk.Resample(image, grid, transform, sitk.sitkLinear, float("nan")))
     if np.isnan(moved).all():
-        raise GeometryError(f"{volume.path} lies beside the first volume: they share no place.")
+        raise GeometryError(f"{volume.path} does not overlap the first volume in space.")
     return np.asarray(moved)

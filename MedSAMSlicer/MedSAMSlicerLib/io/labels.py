@@ -108,7 +108,7 @@ def read_slice_mask(
             return np.asarray(array != 0 if array.ndim == 2 else array[..., :3].max(axis=-1) != 0)
         result, outside = _labels(image, geometry)
     if outside:
-        logger.warning("%d labelled voxels of %s lie outside the volume; they were left out.", outside, path)
+        logger.warning("%d labeled voxels of %s lie outside the volume; they were left out.", outside, path)
     plane = np.take(result, index, axis=axis)
     value = _value_of(image, result, label, name)
     return np.asarray(plane != 0 if value is None else plane == value)
@@ -204,7 +204,7 @@ class _Placement:
 
 
 def _labels(image: ImageFile, geometry: VolumeGeometry) -> tuple[npt.NDArray[np.integer[Any]], int]:
-    """The labels on the grid of the volume, and how many labelled voxels lie outside it.
+    """The labels on the grid of the volume, and how many labeled voxels lie outside it.
 
     What does not fit is refused before any voxel is read.
     """

@@ -285,7 +285,7 @@ def data_file(header: Path, name: str) -> Path:
         raise VolumeError(f"{header} keeps its voxels in {name[:200]!r}, which is not in its own folder.")
     source = header.parent / bare
     if not source.is_file():
-        raise VolumeError(f"{header} keeps its voxels in {bare[:200]}, which is not there.")
+        raise VolumeError(f"{header} keeps its voxels in {bare[:200]}, which is missing.")
     return source
 
 

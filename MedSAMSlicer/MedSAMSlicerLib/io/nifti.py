@@ -28,8 +28,8 @@ _SIZES = {348: 1, 540: 2}
 _DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
 _DTYPES |= {1024: "i8", 1280: "u8"}
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
-_COLOUR = {128: "RGB", 2304: "RGBA", 32: "complex", 1792: "complex", 2048: "complex", 1: "1-bit"}
-_MILLIMETRES = {1: 1000.0, 3: 0.001}
+_COLOR = {128: "RGB", 2304: "RGBA", 32: "complex", 1792: "complex", 2048: "complex", 1: "1-bit"}
+_MILLIMETERS = {1: 1000.0, 3: 0.001}
 _NO_EXTENSIONS = b"\0\0\0\0"
 _MAGIC_1, _MAGIC_2 = b"n+1\0", b"n+2\0\r\n\032\n"
 _MAGIC_PAIR_1, _MAGIC_PAIR_2 = b"ni1\0", b"ni2\0\r\n\032\n"
@@ -120,7 +120,7 @@ def open_nifti(path: Path) -> ImageFile:
         names = [_beside(source, ending) for ending in (".img", ".img.gz")]
         data = next((name for name in names if name.is_file()), names[0])
         if not data.is_file():
-            raise VolumeError(f"{source} keeps its voxels in {data.name}, which is not there.")
+            raise VolumeError(f"{source} keeps its voxels in {data.name}, which is missing.")
     count = voxel_bytes(header.shape, 1, header.dtype)
     compressed = is_gzip(data)
     stored = Stored(
@@ -260,11 +260,11 @@ def _header(
     if min(shape) < 1:
         raise VolumeError(f"{path} is empty: its size is {' x '.join(str(size) for size in shape)} voxels.")
     if code not in _DTYPES:
-        kind = _COLOUR.get(code, f"unknown (type {code})")
-        raise VolumeError(f"{path} holds {kind} voxels, but one grey value per voxel is needed.")
+        kind = _COLOR.get(code, f"unknown (type {code})")
+        raise VolumeError(f"{path} holds {kind} voxels, but one gray value per voxel is needed.")
     if not abs(offset) < 2**63:  # also when it is NaN
         raise VolumeError(f"{path} is damaged: its header puts the voxels at byte {offset:g}.")
-    scale = _MILLIMETRES.get(units & 7, 1.0)
+    scale = _MILLIMETERS.get(units & 7, 1.0)
     spacing = tuple(abs(float(size)) * scale or 1.0 for size in pixdim[1:4])
     raw = slope == 0.0 or not np.isfinite([slope, intercept]).all()
     return NiftiHeader(

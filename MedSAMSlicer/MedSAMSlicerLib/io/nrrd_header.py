@@ -119,7 +119,7 @@ def open_nrrd(path: Path) -> ImageFile:
     while len(size) > 3 and size[-1] == 1:
         size, spatial = size[:-1], spatial[:-1]
     if components > 1 and ranges[0] > spatial[0]:
-        header.refuse("the values of a voxel are no neighbours: such an order of axes")
+        header.refuse("the values of a voxel are no neighbors: such an order of axes")
     warnings: tuple[str, ...] = ()
     matrix = None
     if len(size) >= 3:

@@ -47,7 +47,7 @@ def picture_size(path: Path) -> tuple[int, ...]:
 
 
 def read_picture(path: Path, shape: tuple[int, int], what: str) -> npt.NDArray[Any]:
-    """Grey values, (rows, columns), of a picture that must have the shape of `what`; of colours the brightest channel.
+    """Gray values, (rows, columns), of a picture that must have the shape of `what`; of colors the brightest channel.
 
     Raises:
         GeometryError: when it has another shape, before anything of its size is allocated.
@@ -99,7 +99,7 @@ def _reader(path: Path) -> sitk.ImageFileReader:
     with path.open("rb") as file:
         kind = _kind(file.read(16))
     if kind is None:
-        raise VolumeError(f"{path} is no picture that can be read (PNG, JPEG, BMP or TIFF).")
+        raise VolumeError(f"{path} is not a picture that can be read (PNG, JPEG, BMP or TIFF).")
     reader = sitk.ImageFileReader()
     reader.SetImageIO(kind)
     reader.SetFileName(itk_name(path))

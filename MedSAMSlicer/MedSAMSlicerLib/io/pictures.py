@@ -65,7 +65,7 @@ def write_picture(
 
     Args:
         path: of the PNG file, replaced atomically.
-        volume: (K, J, I) grey values with the display window applied.
+        volume: (K, J, I) gray values with the display window applied.
         geometry: of the volume.
         axis: along which the slices are taken.
         masks: name -> (K, J, I) boolean.
@@ -207,7 +207,7 @@ def _slice(scene: _Scene, array: npt.NDArray[Any], index: int) -> npt.NDArray[An
 
 
 def _draw_mask(panel: Canvas, mask: npt.NDArray[Any], region: Region, color: Color, large: bool) -> None:
-    """The contour of a mask and a breath of colour inside, on the pixels around the mask only."""
+    """The contour of a mask and a breath of color inside, on the pixels around the mask only."""
     filled = [np.flatnonzero(mask.any(axis=axis)) for axis in (0, 1)]
     if not filled[0].size:
         return
@@ -316,13 +316,13 @@ def _write_header(canvas: Canvas, scene: _Scene, title: str) -> None:
 
 
 def _legend_rows(scene: _Scene, width: int) -> list[list[tuple[float, Color, str]]]:
-    """Lines of the legend: the left end in pixels, the colour and the words of each object."""
-    millilitres = scene.geometry.voxel_milliliters
+    """Lines of the legend: the left end in pixels, the color and the words of each object."""
+    milliliters = scene.geometry.voxel_milliliters
     rows: list[list[tuple[float, Color, str]]] = [[]]
     x = 0.0
     for name, mask in scene.masks.items():
         short = name if len(name) <= 40 else name[:37] + "..."
-        words = f"{short}  {_volume(np.count_nonzero(mask) * millilitres)}"
+        words = f"{short}  {_volume(np.count_nonzero(mask) * milliliters)}"
         needed = 28 + text_width(words, 13)
         if x + needed > width and rows[-1]:
             rows.append([])
@@ -332,8 +332,8 @@ def _legend_rows(scene: _Scene, width: int) -> list[list[tuple[float, Color, str
     return rows
 
 
-def _volume(millilitres: float) -> str:
-    return f"{millilitres:.3g} mL" if millilitres < 999.5 else f"{millilitres:.0f} mL"
+def _volume(milliliters: float) -> str:
+    return f"{milliliters:.3g} mL" if milliliters < 999.5 else f"{milliliters:.0f} mL"
 
 
 def _write_legend(canvas: Canvas, rows: Sequence[Sequence[tuple[float, Color, str]]]) -> None:

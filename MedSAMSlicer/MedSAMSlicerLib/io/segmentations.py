@@ -26,7 +26,7 @@ Color = tuple[float, float, float]
 
 LABELMAP_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 
-# Distinct on grey images; the first seven also for the common kinds of colour blindness (Okabe and Ito 2008).
+# Distinct on gray images; the first seven also for the common kinds of color blindness (Okabe and Ito 2008).
 PALETTE: tuple[Color, ...] = (
     (0.90, 0.62, 0.00),
     (0.34, 0.71, 0.91),
@@ -63,7 +63,7 @@ class Layers:
 
 
 def color_of(index: int) -> Color:
-    """The colour, (r, g, b) from 0 to 1, of the object number `index` when the user chose none."""
+    """The color, (r, g, b) from 0 to 1, of the object number `index` when the user chose none."""
     return PALETTE[index % len(PALETTE)]
 
 
@@ -94,7 +94,7 @@ def write_seg_nrrd(
     colors: Mapping[str, Color] | None = None,
     reference_name: str = "",
 ) -> None:
-    """Writes a segmentation that 3D Slicer loads with names, colours and place.
+    """Writes a segmentation that 3D Slicer loads with names, colors and place.
 
     The image has the full extent of the volume; each segment says which part of it it fills, so that Slicer
     keeps only that part in memory. Segments that overlap go to layers of their own.
@@ -138,7 +138,7 @@ def write_labelmap(
 ) -> int:
     """Writes one image of whole numbers, 0 for background and 1, 2, ... for the masks in their order.
 
-    Names and colours go into the header of an NRRD file, as 3D Slicer reads them, and into NAME.labels.json beside
+    Names and colors go into the header of an NRRD file, as 3D Slicer reads them, and into NAME.labels.json beside
     the others. Where masks overlap the later one shows; a segmentation (.seg.nrrd) keeps both.
 
     Args:

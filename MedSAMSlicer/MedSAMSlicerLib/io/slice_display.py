@@ -67,7 +67,7 @@ class SliceDisplay:
         return turned[::-1] if self.flipped_y else turned
 
     def points(self, xy: FloatArray) -> FloatArray:
-        """(N, 2) column, row indices of the slice (centres at integers) as x, y edge coordinates as shown.
+        """(N, 2) column, row indices of the slice (centers at integers) as x, y edge coordinates as shown.
 
         Pixel n reaches from n to n + 1.
         """

@@ -172,7 +172,7 @@ class VideoFile(FrameReader):
         self._position: int | None = None  # of the frame that was decoded last; None = before the first
         self._container: Any = None
         try:
-            with self._readable(path, "is no video that can be read, or its header is damaged"):
+            with self._readable(path, "is not a video that can be read, or its header is damaged"):
                 self._container = self._av.open(str(path), options={"protocol_whitelist": "file"})
                 streams = self._container.streams.video
                 if not streams:

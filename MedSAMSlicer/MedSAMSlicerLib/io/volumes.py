@@ -34,7 +34,7 @@ class Volume:
 
     Attributes:
         array: (K, J, I) voxels in their own type, read-only. Only what the evaluation reads of pictures and videos may
-            be (K, J, I, 3) uint8, in colour; :func:`read_volume` refuses that.
+            be (K, J, I, 3) uint8, in color; :func:`read_volume` refuses that.
         geometry: where they are, RAS in mm.
         name: of the file without its ending, or of the DICOM series.
         path: what was read.
@@ -134,7 +134,7 @@ def place_of(image: ImageFile) -> tuple[VolumeGeometry, tuple[str, ...]]:
             raise VolumeError(
                 f"{path} holds segments that overlap ({image.components} layers), but one label per voxel is needed."
             )
-        raise VolumeError(f"{path} holds {image.components} values per voxel (colour?), but one is needed.")
+        raise VolumeError(f"{path} holds {image.components} values per voxel (color?), but one is needed.")
     found = " x ".join(str(number) for number in size)
     if len(size) < 3:
         raise VolumeError(f"{path} is {len(size)}-D ({found} pixels), but a 3-D volume is needed.")

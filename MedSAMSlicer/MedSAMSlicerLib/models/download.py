@@ -147,7 +147,7 @@ def download(
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DownloadError(
-            f"The folder {target.parent} cannot be made: {error.strerror or error}."
+            f"The folder {target.parent} cannot be created: {error.strerror or error}."
         ) from error
     with exclusive(target.with_name(f".{target.name}.lock"), cancelled):
         if (present := _present(target, expected, cancelled)) is not None:
@@ -198,7 +198,7 @@ class _Transfer:
                 if failures >= settings.attempts:
                     raise DownloadError(
                         f"The download from {self.address} failed {failures} times in a row: {broken}. "
-                        f"{part.received} bytes are kept; the next attempt goes on from there."
+                        f"{part.received} bytes are kept; the next attempt continues from there."
                     ) from broken
                 logger.info("%s: %s; trying again", self.address, broken)
                 _sleep(settings.pause(failures), self.cancelled)
@@ -254,7 +254,7 @@ class _Transfer:
             if first != part.received or not asked_for_rest:
                 part.delete()
                 raise Interrupted(
-                    f"the server sent another part of the file than byte {part.received} onward"
+                    f"the server sent another part of the file than from byte {part.received} on"
                 )
             if part.is_of_another_file(headers, total):
                 part.delete()
@@ -345,4 +345,4 @@ def _sleep(seconds: float, cancelled: Callable[[], bool] | None) -> None:
 
 def _check(cancelled: Callable[[], bool] | None) -> None:
     if cancelled is not None and cancelled():
-        raise Cancelled("The download was cancelled; what has arrived is kept for the next attempt.")
+        raise Cancelled("The download was cancelled; what was received is kept for the next attempt.")

@@ -54,7 +54,7 @@ class RecordedHashes:
             return Recorded()
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(
-                f"The file of confirmed checkpoints {self.path} cannot be read ({error}); mend or delete it."
+                f"The file of confirmed checkpoints {self.path} cannot be read ({error}); repair or delete it."
             ) from error
 
     def confirm_checkpoint(self, identifier: str, sha256: str) -> None:

@@ -203,7 +203,7 @@ class Registry:
                 raise CheckpointError(f"{path} cannot be used. {error}") from error
             text = (
                 f"The file {path} ({path.stat().st_size / 1e6:.1f} MB, SHA-256 {digest}) is not known. "
-                "Only its numbers are read, never code in it. Use it and remember the hash?"
+                "Only numbers are read from it, never code. Use it and remember the hash?"
             )
             _ask(confirm, checkpoint, text)
             try:

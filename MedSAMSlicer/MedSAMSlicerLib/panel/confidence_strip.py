@@ -45,7 +45,7 @@ _STATES = {
     SliceMark.PROMPTED: lambda: _("has prompts"),
     SliceMark.PREDICTED: lambda: _("by the network"),
     SliceMark.ACCEPTED: lambda: _("accepted"),
-    SliceMark.STARTED: lambda: _("as it was at the start"),
+    SliceMark.STARTED: lambda: _("unchanged since the start"),
     SliceMark.EDITED: lambda: _("drawn by you"),
 }
 
@@ -350,7 +350,7 @@ def is_flipped(slice_node: Any, geometry: VolumeGeometry, axis: SliceAxis) -> bo
 
 
 def _nothing_yet() -> str:
-    return _("How certain the mask of each slice is, once there is one")
+    return _("How certain the network is of the mask on each slice")
 
 
 def slice_words(index: int, positions: ViewPositions | None) -> str:

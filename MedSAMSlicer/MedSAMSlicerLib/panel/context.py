@@ -67,7 +67,7 @@ class Context:
             ):
                 why = _failed(action)
         except Exception:
-            self.show_message(Message(_("That did not work; the details are in the error log."), Level.ERROR))
+            self.show_message(Message(_("This did not work. See the error log for details."), Level.ERROR))
             raise
         if why is not None or not keep_message:
             self.show_message(why)

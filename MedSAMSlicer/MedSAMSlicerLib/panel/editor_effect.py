@@ -247,7 +247,7 @@ class EditorEffect:
         segmentation, volume = node_of(target.segmentation_id), node_of(target.volume_id)
         if editor_preview.digest(segmentation, target.segment_id, volume) != self._digest:
             self._begin_again()
-            self._show_message(Message(_("The segment was changed: the preview begins again.")))
+            self._show_message(Message(_("The segment was changed: the preview starts over.")))
 
     # --------------------------------------------------------------------------------------------------- its actions
 
@@ -286,7 +286,7 @@ class EditorEffect:
             controller.editing.accept_outside(target.segment_id, prompts)
         self._begin()
         self._show_message(
-            Message(_("Accepted. Undo of Segment Editor takes it back; prompts go on from here."))
+            Message(_("Accepted. Segment Editor's Undo reverts it; new prompts continue from here."))
         )
 
     def _reason_against_apply(self) -> str | None:
@@ -294,10 +294,10 @@ class EditorEffect:
         if controller is None:
             return _("Choose a source volume and a segment first.")
         if controller.runs.busy:
-            return _("A propagation is under way: cancel it or wait for its end first.")
+            return _("A propagation is running: cancel it or wait until it ends.")
         steps = controller.history.steps[0]
         if steps <= int(self._corrects):
-            return _("There is no preview yet: give a prompt first.")
+            return _("There is no preview yet: add a prompt first.")
         return None
 
     def _does(self, step: Callable[[Any], object]) -> Callable[[], None]:
@@ -363,7 +363,7 @@ class EditorEffect:
         if self._controller is None:
             return _("Choose a source volume and a segment first.")
         if self._controller.network.failure or self._controller.network.state.name == "NOT_INSTALLED":
-            return _("The network is not ready: open MedSAMSlicer, which says what it needs.")
+            return _("The network is not ready: open the module MedSAMSlicer to see what is missing.")
         return next_step(self._controller)
 
 

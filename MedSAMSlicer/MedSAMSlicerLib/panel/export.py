@@ -153,7 +153,7 @@ class ExportSection:
             further = ", ".join(str(each.node.GetName()) for each in controller.inputs.channels.chosen)
             if not further:
                 return text
-            lacks = _("They do not hold {volumes}: name these with --channel where the prompts are replayed.")
+            lacks = _("They do not include {volumes}: pass these with --channel when you replay the prompts.")
             return f"{text} {lacks.format(volumes=further)}"
 
         write_chosen(self._context, _("Prompts (*.json)"), ".json", write)
@@ -182,7 +182,7 @@ class ExportSection:
         ]
         if len(found) > _MOST_PAIRS:
             pairs.append(_("{count} more pairs").format(count=len(found) - _MOST_PAIRS))
-        text = _("Voxels belong to several segments: {pairs}. {consequence} Export all the same?")
+        text = _("Voxels belong to several segments: {pairs}. {consequence} Export anyway?")
         question = text.format(pairs="; ".join(pairs), consequence=consequence)
         return bool(slicer.util.confirmOkCancelDisplay(question, _("MedSAMSlicer")))
 

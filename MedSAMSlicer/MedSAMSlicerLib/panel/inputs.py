@@ -234,7 +234,7 @@ class InputsSection:
                 ui.windowUpper.value = controller.network.window.upper
         for name in ("windowSelector", "windowLower", "windowUpper"):
             self._context.allow_unless(
-                name, None if controller.inputs.volume_node else _("Pick a volume first.")
+                name, None if controller.inputs.volume_node else _("Choose a volume first.")
             )
         self._show_network()
 
@@ -262,7 +262,7 @@ class InputsSection:
                 )
             )
         elif state is NetworkState.PREPARING:
-            lines.append(_("Being prepared..."))
+            lines.append(_("Preparing..."))
         if controller.network.note:
             lines.append(controller.network.note)
         if controller.network.window is not None:

@@ -181,7 +181,8 @@ def failure_sentence(what: str, error: BaseException) -> str:
         return _("{what} could not be installed: the disk is full.").format(what=what)
     if failure is Failure.NO_PERMISSION:
         return _(
-            "{what} could not be installed: Slicer may not write to its own folder; install Slicer where you may."
+            "{what} could not be installed: Slicer may not write to its own folder; install Slicer in a folder that "
+            "you can write to."
         ).format(what=what)
     return _(
         "{what} could not be installed: is this computer online? Behind a proxy, set HTTPS_PROXY before Slicer starts; "
@@ -195,7 +196,7 @@ def _install_torch() -> Any:
     except ImportError as error:
         raise InstallError(
             _(
-                "PyTorch is installed by the extension PyTorch, which is not there: get it in the Extensions Manager, "
+                "The extension PyTorch, which installs PyTorch, is missing: get it from the Extensions Manager, "
                 "restart Slicer and press Install again."
             )
         ) from error

@@ -67,20 +67,20 @@ class ModelsDialog:
         layout.addWidget(self.table)
         self.note = qt.QLabel()
         self.note.wordWrap = True
-        self.note.toolTip = _("What is known of the selected model, or what went wrong")
+        self.note.toolTip = _("About the selected model, or what went wrong")
         layout.addWidget(self.note)
         self.bar = qt.QProgressBar()
-        self.bar.toolTip = _("How much of the model has arrived")
+        self.bar.toolTip = _("How much of the model has been downloaded")
         self.bar.setVisible(False)
         layout.addWidget(self.bar)
         row = qt.QHBoxLayout()
         layout.addLayout(row)
         self.use_button = self._button(row, _("Use"), _("Use the selected model"), self.use)
         self.download_button = self._button(
-            row, _("Download"), _("Fetch the selected model from its authors"), self.download
+            row, _("Download"), _("Download the selected model from its authors"), self.download
         )
         self.cancel_button = self._button(
-            row, _("Cancel"), _("Stop; the next download goes on where it stopped"), self.cancel
+            row, _("Cancel"), _("Stop; the next download continues from there"), self.cancel
         )
         self.delete_button = self._button(
             row, _("Delete"), _("Delete the downloaded file from this computer"), self.delete
@@ -88,11 +88,11 @@ class ModelsDialog:
         self.file_button = self._button(
             row,
             _("Add a file..."),
-            _("Use weights of the same networks that you have as a file"),
+            _("Add a file with weights of one of these networks"),
             self.add_file,
         )
         row.addStretch(1)
-        self._button(row, _("Close"), _("Close; a download goes on"), dialog.hide)
+        self._button(row, _("Close"), _("Close; a running download continues"), dialog.hide)
         return dialog
 
     @staticmethod
@@ -219,7 +219,7 @@ class ModelsDialog:
             self.bar.setRange(0, 1000 if news.total else 0)
             if news.total:
                 self.bar.setValue(round(1000 * news.done / news.total))
-            self.note.text = _("{done} MB have arrived").format(done=f"{news.done / 1e6:.0f}")
+            self.note.text = _("{done} MB downloaded").format(done=f"{news.done / 1e6:.0f}")
         elif isinstance(news, Ended):
             self._end(news)
 
@@ -229,7 +229,7 @@ class ModelsDialog:
         self.bar.setVisible(False)
         self._changed(None)
         if ended.error is None:
-            self.note.text = _("Stopped; the next download goes on from there.")
+            self.note.text = _("Stopped; the next download continues from there.")
         elif ended.error:
             self.note.text = ended.error
         else:
@@ -251,7 +251,7 @@ def question(checkpoint: Checkpoint) -> str:
     )
     if checkpoint.sha256 is None:
         text += "\n\n" + _(
-            "No checksum of it is published, so what arrives cannot be checked. Only its numbers are read, never code "
-            "in it; its checksum is remembered for later."
+            "No checksum of it is published, so the download cannot be verified. Only numbers are read from it, never "
+            "code; its checksum is remembered for later."
         )
     return text

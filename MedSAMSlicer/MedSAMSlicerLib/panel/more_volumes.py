@@ -48,7 +48,7 @@ class MoreVolumesSection:
                 volumes.setCurrentNode(None if known is None else known.node)
                 self._shown[position] = None if known is None else known.node.GetID()
                 windows.setCurrentIndex(max(0, windows.findData("display" if known is None else known.spec)))
-            busy = _("A propagation is under way: cancel it or wait for its end first.")
+            busy = _("A propagation is running: cancel it or wait until it ends.")
             why = busy if controller.runs.busy else controller.inputs.channels.reason(None, position)
             self._context.allow_unless(f"{name}VolumeSelector", why)
             lacks = _("Choose the volume first, then its window.") if known is None else None

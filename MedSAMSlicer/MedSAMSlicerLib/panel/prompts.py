@@ -110,14 +110,14 @@ class PromptsSection:
         return self._scribbler.active or self._lasso.active
 
     def leave_tool(self) -> None:
-        """Put the tool down, if there is one in hand."""
+        """Leave the tool, if there is one in hand."""
         self._stop_drawing()
         if self._context.controller.editing.placing is not None:
             self._context.attempt(self._context.controller.editing.stop_placing, keep_message=True)
         self.refresh(frozenset({Topic.TOOL}))
 
     def exit(self) -> None:
-        """Put the tool down when the module is left."""
+        """Leave the tool when the module is left."""
         self.leave_tool()
 
     def actions(self) -> Mapping[str, Callable[[], object]]:

@@ -42,9 +42,9 @@ class SegmentsSection:
         ui.segmentsTable.connect("selectionChanged(QItemSelection,QItemSelection)", self._selected)
         for text, policy in (
             (_("New masks stop at visible segments"), "stop"),
-            (_("Segments may overlap"), "none"),
-            (_("Visible segments give way"), "visible"),
-            (_("All segments give way"), "all"),
+            (_("Allow overlap"), "none"),
+            (_("Overwrite visible segments"), "visible"),
+            (_("Overwrite all segments"), "all"),
         ):
             ui.overlapSelector.addItem(text, policy)
         ui.overlapSelector.connect("currentIndexChanged(int)", self._overlap_chosen)
@@ -156,7 +156,7 @@ class SegmentsSection:
         self._context.ui.segmentStateLabel.text = self._about_segment(controller.inputs.segment_id)
 
     def _about_segment(self, segment_id: str | None) -> str:
-        """What there is of the selected segment: prompts and slices, diameters, volume, overlaps."""
+        """Prompts, slices and volume of the selected segment: prompts and slices, diameters, volume, overlaps."""
         controller = self._context.controller
         state, fact = controller.editing.segment_states.get(segment_id or "", ""), self._fact
         parts = [state] if state else []

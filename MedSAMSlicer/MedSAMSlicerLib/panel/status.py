@@ -189,7 +189,7 @@ class StatusSection:
 def next_step(controller: Controller) -> str:
     """One sentence: what the user does next."""
     if controller.inputs.volume_node is None:
-        return _("Pick a volume.")
+        return _("Choose a volume.")
     while_busy = _while_busy(controller)
     if while_busy is not None:
         return while_busy
@@ -211,8 +211,8 @@ def next_step(controller: Controller) -> str:
             )
         return _("Add points until the mask is right on this slice, then press Propagate.")
     if controller.network.state is NetworkState.PREPARING:
-        return _("The network is being prepared; go on meanwhile.")
-    return _("Look at the doubtful slices. A new box corrects most, a point a detail. Then accept or export.")
+        return _("The network is being prepared; you can continue meanwhile.")
+    return _("Review the doubtful slices. A new box corrects most, a point a detail. Then accept or export.")
 
 
 def _while_busy(controller: Controller) -> str | None:
@@ -220,7 +220,7 @@ def _while_busy(controller: Controller) -> str | None:
     if controller.network.failure:
         return controller.network.failure
     if controller.carrying.busy:
-        return _("The masks go from one time point to the next. Cancel keeps what they have reached.")
+        return _("The masks are carried from one time point to the next. Cancel keeps what is done.")
     if controller.runs.busy:
         return _("Watch the mask grow. Cancel leaves the segment as it was before.")
     if controller.scoring.busy:

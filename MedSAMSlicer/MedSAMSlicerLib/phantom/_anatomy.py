@@ -209,7 +209,7 @@ def _spleen(painter: Painter, rng: numpy.random.Generator, limit: Array) -> None
 
 
 def _kidney(painter: Painter, rng: numpy.random.Generator, side: int) -> None:
-    """Cortex, pyramids around the sinus, sinus fat and pelvis, opening towards the midline and the front."""
+    """Cortex, pyramids around the sinus, sinus fat and pelvis, opening toward the midline and the front."""
     name = "left_kidney" if side > 0 else "right_kidney"
     height = -8.0 if side > 0 else -24.0
     center: Point = (side * 66.0, 36.0, height)

@@ -59,7 +59,7 @@ def preview_labelmap(preview_node: Any, preview_id: str, modifier_labelmap: Any)
     preview_node.GetBinaryLabelmapRepresentation(preview_id, mask)
     resample = slicer.vtkOrientedImageDataResample
     if not resample.ResampleOrientedImageToReferenceOrientedImage(mask, modifier_labelmap, resampled):
-        raise RuntimeError(_("The preview cannot be brought onto the voxels of the segmentation."))
+        raise RuntimeError(_("The preview cannot be resampled to the voxels of the segmentation."))
     return resampled
 
 

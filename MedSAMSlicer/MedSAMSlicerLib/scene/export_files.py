@@ -104,7 +104,7 @@ def _write_dicom(segmentation_node: Any, volume_node: Any, path: Path) -> str:
     if not files:
         raise OutputError(
             _(
-                "{name} was not loaded from Slicer's DICOM database, which DICOM SEG needs; save a .seg.nrrd."
+                "{name} was not loaded from Slicer's DICOM database, which DICOM SEG needs; save as .seg.nrrd instead."
             ).format(name=volume_node.GetName())
         )
     series = read_volume(files[0])
@@ -116,7 +116,7 @@ def _write_dicom(segmentation_node: Any, volume_node: Any, path: Path) -> str:
         turned = _reversed(geometry)
         if not _same_place(series.geometry, turned):
             raise OutputError(
-                _("{name} is not on the voxels of its DICOM series any more (resampled or cropped?).").format(
+                _("{name} no longer has the voxels of its DICOM series (resampled or cropped?).").format(
                     name=volume_node.GetName()
                 )
             )

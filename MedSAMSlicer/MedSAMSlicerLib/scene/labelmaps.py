@@ -128,9 +128,7 @@ class Labelmap:
         if lattice is None:
             if not raw_array(self.image).any():
                 return np.zeros((0, 0, 0), dtype=np.uint8), (0, 0, 0)
-            text = _(
-                "A segment was made on another grid of voxels than the volume, or lies under another transform."
-            )
+            text = _("A segment has another voxel grid than the volume, or another transform.")
             raise GeometryError(text)
         return lattice.ordered(raw_array(self.image)), lattice.first(self.image.GetExtent())
 
@@ -292,7 +290,7 @@ def check_segmentation(segmentation_node: Any, volume_node: Any) -> None:
         ):
             raise GeometryError(
                 _(
-                    'The segmentation "{segmentation}" was made on another grid of voxels than the volume '
+                    'The segmentation "{segmentation}" has another voxel grid than the volume '
                     '"{volume}": choose another segmentation or make a new one.'
                 ).format(**names)
             )

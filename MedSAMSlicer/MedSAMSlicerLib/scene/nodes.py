@@ -185,7 +185,7 @@ def _image(volume_node: Any) -> Any:
     image = None if volume_node is None else volume_node.GetImageData()
     if image is None or image.GetPointData().GetScalars() is None or min(image.GetDimensions()) < 1:
         name = "" if volume_node is None else volume_node.GetName()
-        raise VolumeError(_('The volume "{volume}" holds no image.').format(volume=name))
+        raise VolumeError(_('The volume "{volume}" has no image.').format(volume=name))
     return image
 
 

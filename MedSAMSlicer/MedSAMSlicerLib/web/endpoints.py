@@ -321,7 +321,7 @@ class Endpoints:
         return self._store.get(session).next_doubtful(object)
 
     def undo(self, session: str) -> State:
-        """Take back the last step, prompts and masks together.
+        """Undo the last step, prompts and masks together.
 
         Args:
             session: the identifier that `open` returned.
@@ -331,7 +331,7 @@ class Endpoints:
         return state_of(chosen)
 
     def redo(self, session: str) -> State:
-        """Do again what was taken back last.
+        """Redo the last undone step last.
 
         Args:
             session: the identifier that `open` returned.

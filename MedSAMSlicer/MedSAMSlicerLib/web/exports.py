@@ -100,7 +100,7 @@ def _write_dicom(session: WebSession, path: Path) -> Path:
     volume = session.volume
     if not volume.dicom_files:
         raise SessionError(
-            _("A DICOM SEG needs a DICOM series, and {name} is none: take .seg.nrrd.").format(
+            _("A DICOM SEG needs a DICOM series, which {name} is not: use .seg.nrrd.").format(
                 name=volume.name
             )
         )
@@ -124,7 +124,9 @@ class _ClipFrames(FrameReader):
 def _write_video(session: WebSession, path: Path) -> Path:
     clip = session.volume
     if not isinstance(clip, Clip):
-        raise SessionError(_("Only a video is exported as .zip, and {name} is none.").format(name=clip.name))
+        raise SessionError(
+            _("Only videos are exported as .zip; {name} is not a video.").format(name=clip.name)
+        )
     masks, colors = _masks(session)
     folder = path.parent / "results"
     folder.mkdir()
@@ -163,7 +165,7 @@ def _write_picture(session: WebSession, path: Path) -> Path:
         }
     volume = session.volume
     if window is None:
-        raise SessionError(_("Please wait: the volume is being looked at."))
+        raise SessionError(_("Please wait: the volume is being processed."))
     gray = (
         luma(np.asarray(volume.array, np.uint8)) if isinstance(volume, Clip) else window.apply(volume.array)
     )

@@ -350,12 +350,12 @@ class WebSession:
                 self._controller.runs.cancel()
 
     def undo(self) -> None:
-        """Take back the last step, prompts and masks together."""
+        """Undo the last step, prompts and masks together."""
         with self._working():
             self._controller.history.undo()
 
     def redo(self) -> None:
-        """Do again what was taken back last."""
+        """Redo the last undone step last."""
         with self._working():
             self._controller.history.redo()
 
@@ -365,7 +365,7 @@ class WebSession:
             self._queue.ask(self.id)
             if not self._queue.take(self.id):
                 self._queue.leave(self.id)
-                raise SessionError(_("Others propagate just now: try again in a moment."))
+                raise SessionError(_("Others are propagating now: try again in a moment."))
             self._controller.take_offer()
 
     @property

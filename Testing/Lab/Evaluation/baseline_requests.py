@@ -33,9 +33,9 @@ def ask_about(
     """The mask from tight boxes on slices (the largest one where none is said), the range, and corrections."""
     geometry = geometry_of(target.mask)
     boxes = [box_on(target, geometry, index) for index in boxed or (target.largest_slice,)]
-    said = ObjectPrompts("object", (1, 0, 0), (*boxes, *corrections), target.slice_range)
+    prompts = ObjectPrompts("object", (1, 0, 0), (*boxes, *corrections), target.slice_range)
     ask = baseline.begin(Volume(array, geometry, "case", Path("image.nii.gz")), target.axis)
-    return ask(Request(said, PROTOCOLS["box+range"])).mask
+    return ask(Request(prompts, PROTOCOLS["box+range"])).mask
 
 
 def answer(

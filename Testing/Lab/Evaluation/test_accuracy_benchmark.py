@@ -143,10 +143,12 @@ def test_a_run_that_is_killed_goes_on_and_measures_nothing_twice(tmp_path: Path,
     assert keys(tmp_path)[: len(done)] == done
 
 
-@pytest.mark.parametrize(("change", "said"), [({"seed": 1}, "seed 0, not 1"), ({"most": 1}, "most 4, not 1")])
-def test_a_folder_of_another_run_is_refused(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "message"), [({"seed": 1}, "seed 0, not 1"), ({"most": 1}, "most 4, not 1")]
+)
+def test_a_folder_of_another_run_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     run(tmp_path, BOX, only=("first",))
-    with pytest.raises(MedSAMError, match=said):
+    with pytest.raises(MedSAMError, match=message):
         run(tmp_path, BOX, only=("first",), **change)
 
 
@@ -203,7 +205,7 @@ def test_a_runner_that_fails_is_a_measurement_without_steps(tmp_path: Path) -> N
         ("hungry", "there is not enough memory."),
     ],
 )
-def test_a_fault_is_told_with_its_place_and_the_rest_is_measured(
+def test_a_fault_is_reported_with_its_place_and_the_rest_is_measured(
     name: str, reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     report = run(tmp_path, own(name), BOX, only=("first",))
@@ -215,7 +217,7 @@ def test_a_fault_is_told_with_its_place_and_the_rest_is_measured(
     assert "own_runners.py" in record.getMessage()  # where it happened
 
 
-def test_no_case_of_that_name_is_told(tmp_path: Path) -> None:
+def test_no_case_of_that_name_is_reported(tmp_path: Path) -> None:
     with pytest.raises(VolumeError, match="no labeled case named like nothing"):
         run(tmp_path, only=("nothing",))
     with pytest.raises(VolumeError, match="no labeled case named like frist"):

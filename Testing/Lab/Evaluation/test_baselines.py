@@ -141,8 +141,8 @@ def test_baselines_need_a_box_and_a_range() -> None:
     ask = box_baseline().begin(volume_of(brick()), SliceAxis.K)
     click, box = click_on(target, GEOMETRY, 7), box_on(target, GEOMETRY, 7)
 
-    def request(*said: Prompt, slice_range: tuple[int, int] | None = (3, 11)) -> Request:
-        return Request(ObjectPrompts("object", (1, 0, 0), said, slice_range), protocol)
+    def request(*prompts: Prompt, slice_range: tuple[int, int] | None = (3, 11)) -> Request:
+        return Request(ObjectPrompts("object", (1, 0, 0), prompts, slice_range), protocol)
 
     with pytest.raises(PromptError, match="a box and the slice range"):
         ask(request(click))

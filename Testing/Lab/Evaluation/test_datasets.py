@@ -95,20 +95,20 @@ def test_of_a_label_in_pieces_the_largest_counts() -> None:
     assert np.array_equal(largest_component(mask), ellipsoid())
 
 
-def test_a_folder_without_labels_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_labels_is_reported(tmp_path: Path) -> None:
     with pytest.raises(VolumeError, match="holds no labeled volume"):
         find_cases(tmp_path)
     with pytest.raises(VolumeError, match="does not exist"):
         find_cases(tmp_path / "nowhere")
 
 
-def test_a_damaged_manifest_is_told(tmp_path: Path) -> None:
+def test_a_damaged_manifest_is_reported(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("[{]", encoding="utf-8")
     with pytest.raises(VolumeError, match=r"manifest.*cannot be read"):
         find_cases(tmp_path)
 
 
-def test_a_label_without_voxels_is_told(tmp_path: Path) -> None:
+def test_a_label_without_voxels_is_reported(tmp_path: Path) -> None:
     write(tmp_path / "x.nii.gz", bright(ellipsoid()))
     write(tmp_path / "x_label.nii.gz", np.zeros(SHAPE, np.uint8))
     with pytest.raises(VolumeError, match="labels no voxel"):
@@ -153,13 +153,13 @@ class TestKinds:
             "solid": "volume",
         }
 
-    def test_an_unknown_kind_in_a_manifest_is_told(self, tmp_path: Path) -> None:
+    def test_an_unknown_kind_in_a_manifest_is_reported(self, tmp_path: Path) -> None:
         entry = {"name": "a", "image": "a.png", "label": "b.png", "kind": "film"}
         (tmp_path / "manifest.json").write_text(json.dumps([entry]), encoding="utf-8")
         with pytest.raises(VolumeError, match="volume, image, video, not 'film'"):
             find_cases(tmp_path)
 
-    def test_two_cases_of_one_name_are_told(self, tmp_path: Path) -> None:
+    def test_two_cases_of_one_name_are_reported(self, tmp_path: Path) -> None:
         entry = {"name": "a", "image": "a.png", "label": "b.png"}
         (tmp_path / "manifest.json").write_text(json.dumps([entry, entry]), encoding="utf-8")
         with pytest.raises(VolumeError, match="2 cases named 'a'"):
@@ -257,7 +257,7 @@ class TestPictures:
         _, [target] = load_case(find_cases(tmp_path)[0])
         assert target.name == "mole"
 
-    def test_a_mask_of_another_size_is_told_with_both_sizes(self, tmp_path: Path) -> None:
+    def test_a_mask_of_another_size_is_reported_with_both_sizes(self, tmp_path: Path) -> None:
         picture_case(tmp_path)
         write_picture(tmp_path / "picture_mask.png", mask_of(spot()[:40, :30]))
         with pytest.raises(
@@ -270,7 +270,7 @@ class TestPictures:
         write_picture(tmp_path / "picture_seg.png", mask_of(spot()))
         assert [case.name for case in find_cases(tmp_path)] == ["picture_mask.png", "picture_seg.png"]
 
-    def test_a_picture_of_one_color_and_a_mask_of_nothing_are_told(self, tmp_path: Path) -> None:
+    def test_a_picture_of_one_color_and_a_mask_of_nothing_are_reported(self, tmp_path: Path) -> None:
         write_picture(tmp_path / "flat.png", np.full((*PICTURE_SHAPE, 3), 9, np.uint8))
         write_picture(tmp_path / "flat_mask.png", mask_of(spot()))
         picture_case(tmp_path)
@@ -381,7 +381,7 @@ class TestVideos:
             assert np.array_equal(volume.array, colored(moving_spot()))
             assert np.array_equal(target.mask, moving_spot())
 
-    def test_what_does_not_fit_is_told_in_one_sentence(self, tmp_path: Path) -> None:
+    def test_what_does_not_fit_is_reported_in_one_sentence(self, tmp_path: Path) -> None:
         video_case(tmp_path)
         [case] = find_cases(tmp_path)
         write_picture(case.label / "00003.png", mask_of(spot()[:20]))

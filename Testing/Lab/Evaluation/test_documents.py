@@ -68,7 +68,7 @@ def test_putting_twice_changes_nothing_more(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_missing_place_is_said_in_one_sentence_and_nothing_is_written(tmp_path: Path, damage) -> None:
+def test_a_missing_place_is_stated_in_one_sentence_and_nothing_is_written(tmp_path: Path, damage) -> None:
     path = document(tmp_path, "one", "two")
     path.write_text(damage(path.read_text(encoding="utf-8")), encoding="utf-8")
     before = path.read_bytes()
@@ -77,7 +77,7 @@ def test_a_missing_place_is_said_in_one_sentence_and_nothing_is_written(tmp_path
     assert path.read_bytes() == before
 
 
-def test_a_document_that_is_not_there_or_no_text_is_said_so(tmp_path: Path) -> None:
+def test_a_document_that_is_not_there_or_no_text_is_stated_so(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"gone\.md"):
         put_into(tmp_path / "gone.md", {"one": "new"})
     path = tmp_path / "page.md"
@@ -136,7 +136,7 @@ def test_a_name_cannot_end_its_place(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8").count("<!-- end accuracy-targets -->") == 1
 
 
-def test_a_missing_place_is_told_before_a_long_run(tmp_path: Path) -> None:
+def test_a_missing_place_is_reported_before_a_long_run(tmp_path: Path) -> None:
     path = document(tmp_path, "accuracy-summary", "engine-cpu")
     with pytest.raises(OutputError, match="has no place for accuracy-machine"):
         check_report_places(path)

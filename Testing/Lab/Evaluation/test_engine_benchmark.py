@@ -86,7 +86,7 @@ def test_both_engines_draw_the_same_mask_on_the_prompted_slice() -> None:
     assert np.array_equal(mask, logits[0, 0].numpy() > 0)
 
 
-def test_a_failed_measurement_is_told_in_one_sentence() -> None:
+def test_a_failed_measurement_is_reported_in_one_sentence() -> None:
     with pytest.raises(MedSAMError, match=r"failed: .*no such module|failed: .*No module named"):
         measure_in_process("MedSAMSlicerLib.no_such_module", {"variant": "exact"})
 

@@ -77,7 +77,7 @@ def test_processes_measure_what_this_process_measures(folder: Path, tmp_path: Pa
     assert several.run["processes"] == 2
 
 
-def test_a_process_that_is_killed_costs_one_trial_and_is_told(folder: Path, tmp_path: Path) -> None:
+def test_a_process_that_is_killed_costs_one_trial_and_is_reported(folder: Path, tmp_path: Path) -> None:
     report = run(folder, tmp_path, ProcessExecutor(1), own("deadly"), only=("first",))
     assert [entry.reason for entry in report.skipped] == [
         f"{target}, deadly, loose box+range: the process that measured it was killed (signal 9), "
@@ -130,16 +130,16 @@ def test_processes_end_with_the_one_that_started_them(
     waited_for(lambda: not any(map(is_alive, busy(tmp_path))))
 
 
-def test_what_a_worker_of_a_cluster_does_not_see_or_have_is_told(folder: Path) -> None:
+def test_what_a_worker_of_a_cluster_does_not_see_or_have_is_reported(folder: Path) -> None:
     task = slow_task(folder)
     hidden = replace(task, case=replace(task.case, label=folder / "gone.nii.gz"))
-    [told, _] = measure_remotely(hidden)
-    assert isinstance(told, CaseSkipped)
-    assert "does not see" in told.reason
-    assert "gone.nii.gz: data must lie at the same path on every machine." in told.reason
-    [told, _] = measure_remotely(task, "0.0.1")
-    assert isinstance(told, CaseSkipped)
-    assert told.reason.endswith("not 0.0.1.")
+    [notified, _] = measure_remotely(hidden)
+    assert isinstance(notified, CaseSkipped)
+    assert "does not see" in notified.reason
+    assert "gone.nii.gz: data must lie at the same path on every machine." in notified.reason
+    [notified, _] = measure_remotely(task, "0.0.1")
+    assert isinstance(notified, CaseSkipped)
+    assert notified.reason.endswith("not 0.0.1.")
 
 
 @pytest.mark.slow
@@ -155,15 +155,15 @@ def test_a_dask_cluster_measures_what_this_process_measures(folder: Path, tmp_pa
     assert clustered.run["processes"] is None
 
 
-def test_a_scheduler_that_does_not_answer_is_told() -> None:
+def test_a_scheduler_that_does_not_answer_is_reported() -> None:
     pytest.importorskip("distributed")
     with pytest.raises(MedSAMError, match="No Dask scheduler answers at tcp://127"):
         list(DaskExecutor("tcp://127.0.0.1:9", timeout_s=1).run(()))
-    for said in ("somewhere", "tcp://somewhere", "tcp://somewhere:port"):
+    for address in ("somewhere", "tcp://somewhere", "tcp://somewhere:port"):
         with pytest.raises(
-            MedSAMError, match=f"'{said}' is no address of a Dask scheduler, such as tcp://HOST:8786"
+            MedSAMError, match=f"'{address}' is no address of a Dask scheduler, such as tcp://HOST:8786"
         ):
-            list(DaskExecutor(said).run(()))
+            list(DaskExecutor(address).run(()))
 
 
 def waited_for(condition: Any, seconds: float = 180) -> Any:

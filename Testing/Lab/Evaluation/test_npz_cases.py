@@ -126,7 +126,7 @@ def test_a_pickle_that_would_call_something_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ({"gts": labels()[:3]}, "holds labels of type uint8 and shape .3, 12, 14., but the image"),
         ({"gts": labels(), "spacing": np.array([1.0, 0.0, 1.0])}, "has no usable spacing"),
@@ -143,15 +143,15 @@ def test_a_pickle_that_would_call_something_is_refused(tmp_path: Path) -> None:
         ({"gts": labels() * 0}, "labels no voxel"),
     ],
 )
-def test_files_that_cannot_be_used_are_told_in_one_sentence(
-    tmp_path: Path, content: dict[str, Any], said: str
+def test_files_that_cannot_be_used_are_reported_in_one_sentence(
+    tmp_path: Path, content: dict[str, Any], message: str
 ) -> None:
     path = npz(tmp_path / "a.npz", **content)
-    with pytest.raises(VolumeError, match=said):
+    with pytest.raises(VolumeError, match=message):
         load_classes(Case("a", path, path))
 
 
-def test_a_damaged_file_is_told_when_a_manifest_names_it(tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported_when_a_manifest_names_it(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(b"PK no archive")
     manifest = [{"name": "a", "image": "a.npz", "label": "a.npz", "modality": "CT"}]
     (tmp_path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")

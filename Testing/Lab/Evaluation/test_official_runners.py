@@ -84,14 +84,14 @@ def answer_of(
     volume = volume_of(target.mask, color)
     ask = runner.begin(volume, target.axis)
     prompts = protocol.first(target, GEOMETRY, [0])
-    answer = ask(Request(_said(prompts, target, protocol), protocol))
+    answer = ask(Request(_object_prompts(prompts, target, protocol), protocol))
     for round_ in more:
         prompts += round_
-        answer = ask(Request(_said(prompts, target, protocol), protocol))
+        answer = ask(Request(_object_prompts(prompts, target, protocol), protocol))
     return answer
 
 
-def _said(prompts: tuple[Prompt, ...], target: Target, protocol: PromptProtocol) -> ObjectPrompts:
+def _object_prompts(prompts: tuple[Prompt, ...], target: Target, protocol: PromptProtocol) -> ObjectPrompts:
     return ObjectPrompts("object", (1, 0, 0), prompts, protocol.slice_range(target))
 
 
@@ -150,7 +150,7 @@ def test_a_correction_is_carried_both_ways_as_our_engine_does_in_the_published_o
 ) -> None:
     protocol = PromptProtocol("corrected", "click", start="middle", ranged=False, corrections=2)
     clicks = ((click_on(target, GEOMETRY, 5),), (click_on(target, GEOMETRY, 3),))
-    clicks = tuple((replace(said[0], round=number),) for number, said in enumerate(clicks, start=1))
+    clicks = tuple((replace(prompts[0], round=number),) for number, prompts in enumerate(clicks, start=1))
     theirs = answer_of(sam2, target, protocol, clicks).mask
     volume = volume_of(target.mask)
     segmenter = VolumeSegmenter(
@@ -158,7 +158,7 @@ def test_a_correction_is_carried_both_ways_as_our_engine_does_in_the_published_o
     )
     prompts = sum(clicks, protocol.first(target, GEOMETRY, [0]))
     ours = segmenter.segment(
-        PromptSet(GEOMETRY, SliceAxis.K, (_said(prompts, target, protocol),)), scope="video"
+        PromptSet(GEOMETRY, SliceAxis.K, (_object_prompts(prompts, target, protocol),)), scope="video"
     )
     assert min(agreement(ours.masks["object"], theirs)) >= 0.99
     before = answer_of(sam2, target, protocol).mask
@@ -193,7 +193,7 @@ def test_they_are_corrected_in_a_trial_where_the_package_carries_that_on(
     assert (measured.error, len(measured.steps)) == (None, steps)
 
 
-def test_what_is_needed_to_repeat_is_told(sam2: Sam2Runner, transformers: TransformersRunner) -> None:
+def test_what_is_needed_to_repeat_is_reported(sam2: Sam2Runner, transformers: TransformersRunner) -> None:
     for runner in (sam2, transformers):
         about = runner.describe()
         assert about["package"].startswith(f"{runner.package} ")

@@ -168,7 +168,7 @@ def test_what_is_no_label_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["x.png", "x.jpg", "x.tif", "x.bmp", "x.nrrd"])
 @pytest.mark.parametrize("read", [read_picture, read_mask])
-def test_a_damaged_or_missing_file_is_told_in_one_sentence(tmp_path: Path, name: str, read) -> None:
+def test_a_damaged_or_missing_file_is_reported_in_one_sentence(tmp_path: Path, name: str, read) -> None:
     with pytest.raises(VolumeError, match=rf"{name} does not exist\.$"):
         read(tmp_path / name)
     (tmp_path / name).write_bytes(b"not a picture")
@@ -176,7 +176,7 @@ def test_a_damaged_or_missing_file_is_told_in_one_sentence(tmp_path: Path, name:
         read(tmp_path / name)
 
 
-def test_a_missing_package_is_told_with_what_brings_it(
+def test_a_missing_package_is_reported_with_what_brings_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_picture(tmp_path / "x.png", COLORS)
@@ -185,7 +185,7 @@ def test_a_missing_package_is_told_with_what_brings_it(
         read_picture(tmp_path / "x.png")
 
 
-def test_a_picture_that_breaks_off_is_told(tmp_path: Path) -> None:
+def test_a_picture_that_breaks_off_is_reported(tmp_path: Path) -> None:
     write_picture(tmp_path / "x.png", COLORS)
     whole = (tmp_path / "x.png").read_bytes()
     (tmp_path / "x.png").write_bytes(whole[: len(whole) // 2])

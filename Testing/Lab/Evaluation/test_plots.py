@@ -112,7 +112,7 @@ def test_a_modality_says_how_many_targets_it_has(whole: AccuracyReport) -> None:
     assert {"CT", "MR", "PET", "10 targets", "3 targets"} <= set(texts(found.svg))
 
 
-def test_a_runner_that_is_not_corrected_is_said_to_be_so(whole: AccuracyReport) -> None:
+def test_a_runner_that_is_not_corrected_is_stated_to_be_so(whole: AccuracyReport) -> None:
     found = time_plot(whole)
     assert found is not None
     assert texts(found.svg).count("not corrected") == 2

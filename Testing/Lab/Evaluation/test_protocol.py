@@ -72,7 +72,7 @@ def test_three_slices_lie_evenly_over_the_object_and_one_of_them_is_the_start() 
 )
 def test_each_prompted_slice_gets_the_prompt(prompt: str, kind: type) -> None:
     prompts = PromptProtocol("three", prompt, slices=3).first(target_of(brick()), GEOMETRY, [0])
-    assert [type(said) for said in prompts] == [kind] * 3
+    assert [type(message) for message in prompts] == [kind] * 3
 
 
 def test_loose_boxes_repeat_with_their_seed_and_differ_from_slice_to_slice() -> None:
@@ -96,7 +96,7 @@ def test_corrections_are_clicks_or_boxes() -> None:
     assert PROTOCOLS["box+range"].correction(target, brick(), GEOMETRY, [first], 1) is None
 
 
-def test_corrections_are_looked_for_where_the_range_was_said() -> None:
+def test_corrections_are_looked_for_where_the_range_was_given() -> None:
     target, shown = target_of(brick()), brick()
     shown[14] = True
     assert PROTOCOLS["box+range"].correction(target, shown, GEOMETRY, [], 1) is None
@@ -124,7 +124,7 @@ def test_three_slices_need_an_object_on_three() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"prompt": "shout"}, "first prompt is one of box, .* not 'shout'"),
         ({"start": "last"}, "start is one of .* not 'last'"),
@@ -139,8 +139,8 @@ def test_three_slices_need_an_object_on_three() -> None:
         ({"direction": "forward", "corrections": 1}, "takes no corrections"),
     ],
 )
-def test_a_way_that_contradicts_itself_is_refused(wrong: dict, said: str) -> None:
-    with pytest.raises(MedSAMError, match=said):
+def test_a_way_that_contradicts_itself_is_refused(wrong: dict, message: str) -> None:
+    with pytest.raises(MedSAMError, match=message):
         PromptProtocol("wrong", **wrong)
 
 

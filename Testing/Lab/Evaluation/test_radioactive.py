@@ -240,7 +240,7 @@ def test_a_leak_that_no_scribble_reaches_gets_three_points() -> None:
     assert not any(p.positive for p in more.prompts if isinstance(p, Point))
 
 
-def test_a_wrong_pixel_on_every_slice_and_a_wrong_voxel_are_told_by_the_truth() -> None:
+def test_a_wrong_pixel_on_every_slice_and_a_wrong_voxel_are_reported_by_the_truth() -> None:
     shown = brick()
     shown[5, 10, 12] = False
     shown[6, 30, 12] = True

@@ -69,7 +69,7 @@ def test_a_line_that_was_being_written_when_the_run_was_killed_is_dropped(tmp_pa
         assert [each.target for each in again.measurements.values()] == ["one", "two"]
 
 
-def test_a_line_that_cannot_be_read_is_told_and_measured_again(
+def test_a_line_that_cannot_be_read_is_reported_and_measured_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ResultsFile(tmp_path, MADE_WITH) as results:
@@ -84,7 +84,7 @@ def test_a_line_that_cannot_be_read_is_told_and_measured_again(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"seed": 1}, "holds results with seed 0, not 1"),
         ({"data": "other"}, "holds results with data 'set', not 'other'"),
@@ -92,10 +92,10 @@ def test_a_line_that_cannot_be_read_is_told_and_measured_again(
         ({"runners": {"net": {"sha256": "b", "threads": 1}}}, "another net, which differs in sha256: choose"),
     ],
 )
-def test_results_of_something_else_are_refused(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+def test_results_of_something_else_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     ResultsFile(tmp_path, MADE_WITH).__exit__(None, None, None)
     before = (tmp_path / HEADER).read_bytes()
-    with pytest.raises(MedSAMError, match=said):
+    with pytest.raises(MedSAMError, match=message):
         ResultsFile(tmp_path, with_(**change))
     assert (tmp_path / HEADER).read_bytes() == before
     with ResultsFile(tmp_path, MADE_WITH):  # the lock was let go
@@ -105,9 +105,9 @@ def test_results_of_something_else_are_refused(tmp_path: Path, change: dict[str,
 @pytest.mark.parametrize("content", ['{"version": "1", "runners": {}}', "[]", "{", '{"runners": 1}'])
 def test_a_folder_of_an_older_benchmark_or_a_damaged_one_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / HEADER).write_text(content, encoding="utf-8")
-    with pytest.raises(MedSAMError, match=r"older benchmark|cannot be read") as told:
+    with pytest.raises(MedSAMError, match=r"older benchmark|cannot be read") as notified:
         ResultsFile(tmp_path, MADE_WITH)
-    assert str(told.value).count(". ") == 0
+    assert str(notified.value).count(". ") == 0
 
 
 def test_another_number_of_threads_is_no_other_runner_and_the_machine_before_is_remembered(
@@ -143,7 +143,7 @@ def test_two_runs_into_one_folder_are_refused_and_a_dead_one_does_not_matter(tmp
         assert (tmp_path / LOCK).read_text(encoding="ascii") == f"{os.getpid()}\n"
 
 
-def test_a_full_disk_is_told_and_what_was_measured_stays_readable(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_what_was_measured_stays_readable(tmp_path: Path) -> None:
     with ResultsFile(tmp_path, MADE_WITH) as results:
         results.add(measured())
         size = (tmp_path / RESULTS).stat().st_size
@@ -159,7 +159,7 @@ def test_a_full_disk_is_told_and_what_was_measured_stays_readable(tmp_path: Path
         assert list(again.measurements) == [measured().key]
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="Cannot write results into"):
         ResultsFile(tmp_path / "file" / "out", MADE_WITH)
@@ -200,7 +200,7 @@ def test_keys_that_differ_in_odd_letters_alone_have_masks_of_their_own(tmp_path:
     assert mask_path(tmp_path, "ä/../b" * 90).parent == tmp_path / "masks"
 
 
-def test_damaged_masks_are_told(tmp_path: Path) -> None:
+def test_damaged_masks_are_reported(tmp_path: Path) -> None:
     path = mask_path(tmp_path, "key")
     path.parent.mkdir()
     path.write_bytes(b"PK damaged")

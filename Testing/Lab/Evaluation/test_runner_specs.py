@@ -43,7 +43,7 @@ def test_names(spec: RunnerSpec, name: str) -> None:
     assert pickle.loads(pickle.dumps(spec)) == spec
 
 
-def test_what_is_no_runner_is_told() -> None:
+def test_what_is_no_runner_is_reported() -> None:
     with pytest.raises(MedSAMError, match="'telepathy' is no runner"):
         RunnerSpec("telepathy")
 
@@ -71,7 +71,7 @@ def test_the_same_words_are_built_once_until_they_are_forgotten(bundled: RunnerS
     assert build(bundled) is not first
 
 
-def test_weights_that_are_not_there_or_not_those_that_were_meant_are_told(tmp_path: Path) -> None:
+def test_weights_that_are_not_there_or_not_those_that_were_meant_are_reported(tmp_path: Path) -> None:
     weights = tmp_path / "net.safetensors"
     with pytest.raises(CheckpointError, match="are not on this computer"):
         build(RunnerSpec(ENGINE, "net", str(weights), sha256="0" * 64))
@@ -86,7 +86,7 @@ def test_a_runner_of_the_user_is_found_by_module_and_function() -> None:
 
 
 @pytest.mark.usefixtures("own_runners")
-@pytest.mark.parametrize("said", ["nothing:here", "own_runners:nobody", "own_runners", ":", ""])
-def test_a_runner_of_the_user_that_cannot_be_made_is_told(said: str) -> None:
+@pytest.mark.parametrize("name", ["nothing:here", "own_runners:nobody", "own_runners", ":", ""])
+def test_a_runner_of_the_user_that_cannot_be_made_is_reported(name: str) -> None:
     with pytest.raises(MedSAMError, match=r"cannot be made .* it is MODULE:FUNCTION of yours"):
-        build(RunnerSpec(OWN, said))
+        build(RunnerSpec(OWN, name))

@@ -31,7 +31,7 @@ def test_the_box_is_tight_along_every_axis(axis: SliceAxis) -> None:
     assert high == pytest.approx([x[1] - 0.5, y[1] - 0.5])
 
 
-def test_a_hasty_box_is_off_by_no_more_than_said_and_repeats_with_its_seed() -> None:
+def test_a_hasty_box_is_off_by_no_more_than_stated_and_repeats_with_its_seed() -> None:
     target = target_of(brick())
     boxes = [box_on(target, GEOMETRY, 7, 0.1, np.random.default_rng(seed)) for seed in (1, 1, 2)]
     assert boxes[0] == boxes[1] != boxes[2]
@@ -103,12 +103,12 @@ def test_what_leaked_gets_a_negative_click() -> None:
 def test_a_person_does_not_click_the_same_pixel_twice() -> None:
     truth, shown = brick(), np.zeros(SHAPE, bool)
     target = target_of(truth)
-    said = []
+    clicks = []
     for round_ in range(1, 5):
-        click = correction(target, shown, GEOMETRY, said, round_)
+        click = correction(target, shown, GEOMETRY, clicks, round_)
         assert click is not None
-        said.append(click)
-    assert len({(click.slice.index, click.ras) for click in said}) == 4
+        clicks.append(click)
+    assert len({(click.slice.index, click.ras) for click in clicks}) == 4
 
 
 def test_a_single_pixel_that_stays_wrong_is_not_clicked_again() -> None:
@@ -116,17 +116,17 @@ def test_a_single_pixel_that_stays_wrong_is_not_clicked_again() -> None:
     shown = truth.copy()
     shown[5, 20, 20] = False
     shown[9, 30, 15:17] = True
-    said = []
+    clicks = []
     for round_ in range(1, 4):
-        click = correction(target_of(truth), shown, GEOMETRY, said, round_)
+        click = correction(target_of(truth), shown, GEOMETRY, clicks, round_)
         assert click is not None
-        said.append(click)
-    assert sorted((click.slice.index, click.positive) for click in said) == [
+        clicks.append(click)
+    assert sorted((click.slice.index, click.positive) for click in clicks) == [
         (5, True),
         (9, False),
         (9, False),
     ]
-    assert correction(target_of(truth), shown, GEOMETRY, said, 4) is None
+    assert correction(target_of(truth), shown, GEOMETRY, clicks, 4) is None
 
 
 def test_what_is_shown_where_the_object_is_away_for_a_while_gets_a_negative_click() -> None:

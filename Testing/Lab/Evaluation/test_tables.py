@@ -55,17 +55,17 @@ def three_targets():
 
 
 def test_a_summary_counts_a_failure_as_zero_and_gives_it_no_distance() -> None:
-    entry = next(
+    obj = next(
         e for e in summaries(three_targets()) if (e.group, e.runner, e.corrections) == ("all", OURS, 0)
     )
-    assert (entry.dice.count, entry.dice.mean, entry.dice.median) == (
+    assert (obj.dice.count, obj.dice.mean, obj.dice.median) == (
         3,
         pytest.approx(0.5),
         pytest.approx(0.6),
     )
-    assert entry.nsd == pytest.approx((0.95 + 0.65 + 0.0) / 3)
-    assert (entry.hd95, entry.without_distance) == (pytest.approx((2.0 + 8.0) / 2), 1)
-    assert entry.failures == 1
+    assert obj.nsd == pytest.approx((0.95 + 0.65 + 0.0) / 3)
+    assert (obj.hd95, obj.without_distance) == (pytest.approx((2.0 + 8.0) / 2), 1)
+    assert obj.failures == 1
 
 
 def test_targets_are_summed_up_with_and_without_dicom_series() -> None:
@@ -108,7 +108,7 @@ def test_the_same_report_gives_the_same_text_every_time() -> None:
     assert as_markdown(whole_report(cases=4)) == as_markdown(whole_report(cases=4))
 
 
-def test_who_beats_whom_is_said_for_the_first_baselines_and_for_all() -> None:
+def test_who_beats_whom_is_stated_for_the_first_baselines_and_for_all() -> None:
     made = three_targets()
     boxes = [
         measurement(case, runner="box", dices=(dice,))
@@ -135,14 +135,14 @@ def test_the_worst_loss_comes_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "group"),
+    ("message", "group"),
     [
         ("CT", "CT"), ("CT DICOM series", "CT"), ("MRI", "MR"), ("T1 MR", "MR"), ("PT", "PET"), ("US 4D", "Ultrasound"),
         ("RGB endoscopy video", "Endoscopy"), ("X-ray", "X-ray"), ("RGB video", "Video"), ("not given", "not given"),
     ],
 )  # fmt: skip
-def test_the_words_of_a_manifest_are_grouped_by_modality(said: str, group: str) -> None:
-    assert modality_of(measurement(modality=said)) == group
+def test_the_words_of_a_manifest_are_grouped_by_modality(message: str, group: str) -> None:
+    assert modality_of(measurement(modality=message)) == group
 
 
 def test_modalities_and_kinds_have_tables_of_their_own() -> None:
@@ -186,17 +186,17 @@ def test_effort_counts_all_boxes_that_were_given_at_first() -> None:
     assert effort.interactions[0] == 4.0
 
 
-def test_effort_is_said_in_one_plain_paragraph() -> None:
-    [said] = effort_sentences(report(measurement(dices=(0.7, 0.86)), measurement("b", dices=(0.5,))))
-    assert said.startswith(
+def test_effort_is_stated_in_one_plain_paragraph() -> None:
+    [message] = effort_sentences(report(measurement(dices=(0.7, 0.86)), measurement("b", dices=(0.5,))))
+    assert message.startswith(
         f"How many clicks, how many seconds? {OURS}, box+range, reaches a Dice of .85 on 1 of 2"
     )
-    assert "with 2.0 prompts" in said
-    assert "a Dice of .90 on 0 of 2 targets. The first prompt is counted." in said
-    assert "the whole mask after 0.50 s, and waits 0.60 s after a correction" in said
+    assert "with 2.0 prompts" in message
+    assert "a Dice of .90 on 0 of 2 targets. The first prompt is counted." in message
+    assert "the whole mask after 0.50 s, and waits 0.60 s after a correction" in message
 
 
-def test_ways_of_working_are_told_apart_by_their_pipeline() -> None:
+def test_ways_of_working_are_kept_apart_by_their_pipeline() -> None:
     made = report(
         measurement(), measurement(protocol="every slice", interactions=10), measurement(protocol="click")
     )
@@ -251,15 +251,15 @@ def test_what_was_skipped_and_what_failed_is_listed_with_its_reason() -> None:
 
 
 def test_the_machine_is_named_with_its_software() -> None:
-    said, runners = machine(report(measurement()))
-    assert "A Processor, 1 thread, 2 processes, 16 GB" in said
+    message, runners = machine(report(measurement()))
+    assert "A Processor, 1 thread, 2 processes, 16 GB" in message
     assert dict(runners)["box"] == "what box does"
 
 
 def test_seconds_of_another_machine_are_not_passed_off_as_those_of_this_one() -> None:
     earlier = [{"processor": "An Older One", "gpu": None, "threads": 4, "processes": 1, "torch": "2.9"}]
-    said, _ = machine(report(measurement(), earlier=earlier))
-    assert said.endswith("Measured before on: An Older One, 4 threads, torch 2.9.")
+    message, _ = machine(report(measurement(), earlier=earlier))
+    assert message.endswith("Measured before on: An Older One, 4 threads, torch 2.9.")
 
 
 def test_markdown_shows_names_as_they_are() -> None:

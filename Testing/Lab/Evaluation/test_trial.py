@@ -140,14 +140,14 @@ def test_a_runner_that_makes_no_use_of_corrections_is_asked_once() -> None:
 def test_corrections_come_as_the_protocol_says() -> None:
     runner = Obedient()
     trial(runner, PROTOCOLS["box+range, 5 boxes"])
-    said = runner.requests[-1].prompts
-    assert all(isinstance(prompt, Box) for prompt in said.prompts)
-    assert len({prompt.slice.index for prompt in said.prompts}) == 6
-    assert said.slice_range == (2, 12)
+    prompt_set = runner.requests[-1].prompts
+    assert all(isinstance(prompt, Box) for prompt in prompt_set.prompts)
+    assert len({prompt.slice.index for prompt in prompt_set.prompts}) == 6
+    assert prompt_set.slice_range == (2, 12)
     trial(runner, PROTOCOLS["10 clicks"])
-    said = runner.requests[-1].prompts
-    assert all(isinstance(prompt, Point) for prompt in said.prompts)
-    assert (len(said.prompts), said.slice_range) == (10, None)
+    prompt_set = runner.requests[-1].prompts
+    assert all(isinstance(prompt, Point) for prompt in prompt_set.prompts)
+    assert (len(prompt_set.prompts), prompt_set.slice_range) == (10, None)
 
 
 @pytest.mark.parametrize("at", [0, 2])
@@ -175,7 +175,7 @@ def test_the_growth_of_memory_is_measured_where_the_system_tells() -> None:
 
     peaks = [trial(Hungry(obeys=False)).peak_mb for _ in range(2)]
     if None in peaks:
-        pytest.skip("this system does not count anew")
+        pytest.skip("this system does not count again")
     assert all(60 < peak < 90 for peak in peaks)
 
 
@@ -196,8 +196,8 @@ def answer_of(network: SAM2, protocol: PromptProtocol, target: Target) -> Runner
     runner = EngineRunner("net", network, tier="exact", threads=1, volume_stage="off")
     volume = volume_of(target.mask)
     prompts = protocol.first(target, GEOMETRY, [0])
-    said = ObjectPrompts(NAME, (1, 0, 0), prompts, protocol.slice_range(target))
-    return runner.begin(volume, target.axis)(Request(said, protocol))
+    prompt_set = ObjectPrompts(NAME, (1, 0, 0), prompts, protocol.slice_range(target))
+    return runner.begin(volume, target.axis)(Request(prompt_set, protocol))
 
 
 @pytest.mark.parametrize(
@@ -221,12 +221,12 @@ def test_with_every_slice_prompted_each_mask_is_that_of_its_slice_alone(network:
     prompts = protocol.first(target, GEOMETRY, [0])
     assert sorted(answer.confidence) == [prompt.slice.index for prompt in prompts]
     assert not answer.mask[6].any()
-    for said in prompts:
+    for prompt_set in prompts:
         alone = VolumeSegmenter(
             volume.array, GEOMETRY, network, tier="exact", threads=1, volume_stage="off"
         ).live()
-        seen = alone.preview(ObjectPrompts("alone", (1, 0, 0), (said,)), said.slice.index)
-        assert np.array_equal(seen.mask, answer.mask[said.slice.index])
+        seen = alone.preview(ObjectPrompts("alone", (1, 0, 0), (prompt_set,)), prompt_set.slice.index)
+        assert np.array_equal(seen.mask, answer.mask[prompt_set.slice.index])
 
 
 @pytest.mark.parametrize("axis", [SliceAxis.K, SliceAxis.J])

@@ -145,7 +145,7 @@ KINDS = (
 
 
 def strip(trial: Trial, prompt: str, count: int) -> Canvas:
-    """Slices from the prompted one towards where the mask is worst, the bare image of the first one before them."""
+    """Slices from the prompted one toward where the mask is worst, the bare image of the first one before them."""
     seen = np.flatnonzero(trial.truth.any(axis=(1, 2)))
     ends = [end for end in (seen[0], seen[-1]) if abs(int(end) - trial.key) >= min(FAR, count - 1)]
     between = [slice(min(trial.key, int(end)), max(trial.key, int(end)) + 1) for end in ends or [trial.key]]
@@ -171,13 +171,13 @@ def strip(trial: Trial, prompt: str, count: int) -> Canvas:
     return canvas
 
 
-def row(trials: list[Trial], kind: Kind, told: str) -> Canvas:
+def row(trials: list[Trial], kind: Kind, notified: str) -> Canvas:
     """The worst targets of a kind side by side, below what is told of them."""
     parts = [strip(trial, kind.prompt, kind.slices) for trial in trials]
     canvas = Canvas(
         sum(part.pixels.shape[1] + GAP for part in parts), TILE + LINE + GAP, (0.055, 0.065, 0.08)
     )
-    canvas.text(told, 4, 16, INK, height=9)
+    canvas.text(notified, 4, 16, INK, height=9)
     left = 0
     for part in parts:
         canvas.paste(part.pixels, left, LINE)
@@ -195,10 +195,10 @@ def draw(folder: Path, scenes: int = SCENES) -> list[Path]:
             continue
         worst = sorted(judged)[: kind.shown]
         failing = sum(value < kind.limit for value, _ in judged)
-        said = ", ".join(f"{done[n].body} {value:.2f}" for value, n in worst)
-        told = f"{kind.title}: {said} (below {kind.limit}: {failing} of {len(judged)})"
-        logger.info("%s", told)
-        rows.setdefault(kind.file, []).append(row([done[n] for _, n in worst], kind, told))
+        message = ", ".join(f"{done[n].body} {value:.2f}" for value, n in worst)
+        notified = f"{kind.title}: {message} (below {kind.limit}: {failing} of {len(judged)})"
+        logger.info("%s", notified)
+        rows.setdefault(kind.file, []).append(row([done[n] for _, n in worst], kind, notified))
     for file, parts in rows.items():
         width = max(part.pixels.shape[1] for part in parts)
         canvas = Canvas(width, sum(part.pixels.shape[0] for part in parts), (0.055, 0.065, 0.08))

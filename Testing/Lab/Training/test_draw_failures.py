@@ -1,4 +1,4 @@
-"""The pictures of failures in the model card can be drawn anew, of generated volumes only."""
+"""The pictures of failures in the model card can be drawn again, of generated volumes only."""
 
 from __future__ import annotations
 

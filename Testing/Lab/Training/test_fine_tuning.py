@@ -229,13 +229,13 @@ def test_workers_make_the_same_clips_as_the_trainer(
     assert all(torch.equal(states[0]["model"][name], states[1]["model"][name]) for name in states[0]["model"])
 
 
-def test_what_a_worker_cannot_read_is_told(tmp_path: Path, balls: Path, tiny_network: Config) -> None:
+def test_what_a_worker_cannot_read_is_reported(tmp_path: Path, balls: Path, tiny_network: Config) -> None:
     settings = leg(tmp_path / "run", balls, workers=1, shortest=60, longest=60, stage=2)
     with pytest.raises(MedSAMError, match="60 slices"):
         train(settings, tiny_network, resume=False)
 
 
-def test_what_is_wrong_with_the_data_is_told_once(
+def test_what_is_wrong_with_the_data_is_reported_once(
     tmp_path: Path, balls: Path, tiny_network: Config, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = shutil.copytree(balls, tmp_path / "data")
@@ -246,8 +246,8 @@ def test_what_is_wrong_with_the_data_is_told_once(
     assert settings.data is not None
     with caplog.at_level(logging.WARNING):
         train(replace(settings, data=replace(settings.data, validation=0.0)), tiny_network, resume=False)
-    for said in ("No volume is kept for validation", "empty_label.nii.gz is left out", "bad is left out"):
-        assert sum(said in message for message in caplog.messages) == 1, said
+    for text in ("No volume is kept for validation", "empty_label.nii.gz is left out", "bad is left out"):
+        assert sum(text in message for message in caplog.messages) == 1, text
 
 
 @pytest.mark.parametrize("tensorboard", [False, True])

@@ -101,7 +101,7 @@ def test_the_first_click_of_a_trained_patch_head_lies_on_the_object(
     proposals = json.loads(capsys.readouterr().out)["proposals"]
     assert proposals[0]["box"] == [x0, y0, x1, y1]
     assert main(words) == 2
-    assert "a patch head looks at one slice" in capsys.readouterr().err
+    assert "a patch head needs one slice" in capsys.readouterr().err
 
 
 def test_a_volume_head_segments_organs_by_name_without_a_prompt(

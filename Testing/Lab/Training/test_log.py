@@ -56,7 +56,7 @@ def test_one_row_is_enough(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "", HEADER, "a,b\n1,2\n", HEADER + "x,y,z\n"])
-def test_what_is_no_log_is_told(
+def test_what_is_no_log_is_reported(
     tmp_path: Path, content: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if content is not None:
@@ -65,7 +65,7 @@ def test_what_is_no_log_is_told(
     assert "log.csv" in capsys.readouterr().err
 
 
-def test_without_tensorboard_the_user_is_told_how_to_get_it(
+def test_without_tensorboard_the_user_is_reported_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
@@ -110,7 +110,7 @@ def test_the_progress_line_stays_on_one_line_of_the_terminal(
     assert "best 0.5000" in second
 
 
-def test_weights_for_which_there_is_no_room_are_told(
+def test_weights_for_which_there_is_no_room_are_reported(
     tmp_path: Path, tiny_network: Config, small_disk: AbstractContextManager[None]
 ) -> None:
     trainer = Trainer(TrainSettings(out=tmp_path, minutes=1.0, size=32), tiny_network)

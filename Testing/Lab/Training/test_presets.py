@@ -55,7 +55,7 @@ def test_only_what_the_study_trained_learns_and_a_step_changes_it(
 
 
 @pytest.mark.parametrize("network", ["tiny_network", "official_network"])
-def test_the_rate_falls_by_a_tenth_with_every_block_towards_the_image_as_for_surgical_sam_2(
+def test_the_rate_falls_by_a_tenth_with_every_block_toward_the_image_as_for_surgical_sam_2(
     tmp_path: Path, balls: Path, network: str, request: pytest.FixtureRequest
 ) -> None:
     config = request.getfixturevalue(network)

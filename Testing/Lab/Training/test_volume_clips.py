@@ -76,7 +76,7 @@ def test_augmented_masks_stay_on_their_objects(volumes: list[LabeledVolume]) -> 
     assert len(seen) > 3
 
 
-def test_the_end_of_the_object_is_told(volumes: list[LabeledVolume]) -> None:
+def test_the_end_of_the_object_is_reported(volumes: list[LabeledVolume]) -> None:
     clips = VolumeClips(volumes, 48, 1.7, None)
     for seed in range(10):
         _, masks, last = clips.clip(seed, 4)

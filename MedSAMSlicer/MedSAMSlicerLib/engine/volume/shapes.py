@@ -1,4 +1,4 @@
-"""Shapes between key slices: signed distances of their masks, interpolated, and shrunk towards both ends."""
+"""Shapes between key slices: signed distances of their masks, interpolated, and shrunk toward both ends."""
 
 from __future__ import annotations
 

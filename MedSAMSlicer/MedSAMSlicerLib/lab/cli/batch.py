@@ -32,7 +32,7 @@ With --like LABELED in place of a table nothing is prompted: the labeled cases o
 are remembered, up to 16 slices of each object that differ most, and every slice of the other volumes recalls those
 that look like it. It needs a network with memory, works only where volumes look alike, and must be looked through.
 
-Cases that are done are not computed again: a batch that was stopped goes on where it was. OUT/report.csv has one line
+Finished cases are not computed again: a batch that was stopped continues where it was. OUT/report.csv has one line
 for each object. With --scheduler the workers of a Dask cluster compute; data, OUT and weights must lie at the same
 paths there.
 Exit code 1 when a case failed."""
@@ -112,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"The folder {out} cannot be made: {error.strerror or error}.") from error
+        raise OutputError(f"The folder {out} cannot be created: {error.strerror or error}.") from error
 
     def progress(number: int, of: int, result: CaseResult) -> None:
         state = f"failed: {result.error}" if result.error else f"done in {duration(result.seconds)}"

@@ -63,7 +63,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         _add_machine_options(each)
     for what, each in whats.choices.items():
         each.add_argument(
-            "--debug", action="store_true", default=argparse.SUPPRESS, help="show where an error arose"
+            "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
         )
         each.set_defaults(what=what, program=each.prog)
     return parser
@@ -109,7 +109,7 @@ def _add_engine_options(parser: argparse.ArgumentParser) -> None:
         "--into",
         type=Path,
         metavar="DOCUMENT",
-        help="write the report into its places in a Markdown document, too",
+        help="also write the report into its places in a Markdown document",
     )
 
 

@@ -59,7 +59,7 @@ _EPILOG = """examples:
   medsamslicer benchmark {what} --data DATA --processes 4
   medsamslicer benchmark {what} --data DATA --scheduler tcp://HOST:8786{more}
 
-A run that was stopped goes on with the same command. On a cluster, DATA and the weights must lie at the same paths on
+A run that was stopped continues with the same command. On a cluster, DATA and the weights must lie at the same paths on
 all machines, with the same version of this program; start its workers with one thread each."""
 
 
@@ -110,10 +110,10 @@ def _add_data_options(parser: argparse.ArgumentParser, folder: str) -> None:
         action="append",
         default=[],
         metavar="PART",
-        help="cases whose name holds PART; may be repeated",
+        help="cases whose name contains PART; may be repeated",
     )
     parser.add_argument(
-        "--seed", type=not_negative, default=0, metavar="N", help="of all that is left to chance (default: 0)"
+        "--seed", type=not_negative, default=0, metavar="N", help="seed of everything random (default: 0)"
     )
 
 
@@ -172,9 +172,9 @@ def _add_runner_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         choices=BASELINES,
-        help=f"what needs no network: {', '.join(BASELINES)}; may be repeated (default: all)",
+        help=f"baselines without a network: {', '.join(BASELINES)}; may be repeated (default: all)",
     )
-    group.add_argument("--no-baselines", action="store_true", help="leave them out")
+    group.add_argument("--no-baselines", action="store_true", help="leave out all baselines")
     group.add_argument(
         "--runner",
         action="append",
@@ -212,7 +212,7 @@ def _add_report_options(parser: argparse.ArgumentParser) -> None:
         "--into",
         type=Path,
         metavar="DOCUMENT",
-        help="write the report into its places in a Markdown document, too",
+        help="also write the report into its places in a Markdown document",
     )
     group.add_argument("--json", action="store_true", help="print every single value as JSON")
 
@@ -220,9 +220,7 @@ def _add_report_options(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure, write the report, print its summary; returns the exit code."""
     if arguments.scheduler is not None and arguments.processes != 1:
-        raise UsageError(
-            "--scheduler and --processes do not go together: the cluster has processes of its own"
-        )
+        raise UsageError("--scheduler and --processes cannot be combined: the cluster has its own processes")
     protocols = _protocols(arguments)
     from ..evaluation.accuracy import AccuracyBenchmark, run_accuracy_benchmark
     from ..evaluation.accuracy_report import JSON, write_report
@@ -312,11 +310,11 @@ def _protocols(arguments: argparse.Namespace) -> tuple[PromptProtocol, ...]:
         names += [boxed_key_slices(count), drawn_key_slices(count)]
     suite = getattr(arguments, "suite", "effort")
     if suite is not None and suite not in SUITES:
-        raise UsageError(f"{suite!r} is no suite of protocols: {', '.join(SUITES)}")
+        raise UsageError(f"{suite!r} is not a suite of protocols: {', '.join(SUITES)}")
     chosen = list(SUITES[suite]) if suite is not None else []
     for name in names or ([] if chosen else SUITES[DEFAULT_SUITE]):
         if name not in PROTOCOLS:
-            raise UsageError(f"{name!r} is no protocol: {'; '.join(PROTOCOLS)}")
+            raise UsageError(f"{name!r} is not a protocol: {'; '.join(PROTOCOLS)}")
         chosen.append(name)
     return tuple(PROTOCOLS[name] for name in dict.fromkeys(chosen))
 
@@ -326,7 +324,7 @@ def _specs(arguments: argparse.Namespace, threads: int) -> Iterator[RunnerSpec]:
     from ...engine.devices import chosen_device
 
     if arguments.baseline and arguments.no_baselines:
-        raise UsageError("--baseline and --no-baselines do not go together")
+        raise UsageError("--baseline and --no-baselines cannot be combined")
     registry, confirm = Registry.from_environment(), confirmation(arguments.yes)
     device = chosen_device(arguments.device)
     files = {

@@ -59,12 +59,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     train_head.add_options(parser)
     _add_step_options(parser)
     pictures = parser.add_argument_group("pictures instead of training")
-    pictures.add_argument("--contact-sheet", type=Path, metavar="PNG", help="draw scenes to look at and stop")
+    pictures.add_argument("--contact-sheet", type=Path, metavar="PNG", help="draw example scenes and stop")
     pictures.add_argument(
         "--held-out", action="store_true", help="of the contact sheet: the validation families"
     )
     pictures.add_argument(
-        "--curves", type=Path, metavar="PNG", help="draw how the run in --out went and stop"
+        "--curves", type=Path, metavar="PNG", help="draw the curves of the run in --out and stop"
     )
     return parser
 
@@ -74,7 +74,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipe",
         metavar="NAME",
-        help='all stages of a named run, "bundled": the checkpoint that comes with the program; goes on by itself',
+        help='all stages of a named run, "bundled": the checkpoint that comes with the program; continues by itself',
     )
     parser.add_argument(
         "--minutes",
@@ -85,7 +85,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         "--plan", type=float, help="minutes of the whole stage, for the learning rate (default: this leg)"
     )
     parser.add_argument("--steps", type=int, help="steps of the whole stage, in place of minutes")
-    parser.add_argument("--resume", action="store_true", help="go on from the state in --out")
+    parser.add_argument("--resume", action="store_true", help="continue from the state in --out")
     parser.add_argument("--seed", type=not_negative, default=0)
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--threads", type=threads, default=2, help="CPU threads of the trainer (default: 2)")
@@ -150,7 +150,7 @@ def _add_tuning_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         action="append",
         default=[],
-        help="a volume never to be seen; * for any letters",
+        help="a volume to leave out; * for any letters",
     )
     group.add_argument(
         "--validation",
@@ -254,7 +254,7 @@ def _volume(args: argparse.Namespace) -> int:
     from ..training.volume_stage import VolumeTraining, train_volume_stage
 
     if args.recipe is not None or args.steps is not None:
-        raise UsageError("train volume goes by --minutes: leave out --recipe and --steps.")
+        raise UsageError("train volume is limited by --minutes: leave out --recipe and --steps.")
     torch.set_num_threads(args.threads)
     args.checkpoint = args.checkpoint or BUNDLED_ID
     model, _ = _opened(args)
@@ -309,7 +309,7 @@ def _recipe(args: argparse.Namespace) -> int:
     if scores is not None or not left:
         _print({"minutes_left": round(left, 1), **({} if scores is None else asdict(scores))})
     if scores is not None and left:
-        show_message(f"{left:.0f} minutes of the recipe are left: the same command goes on.")
+        show_message(f"{left:.0f} minutes of the recipe are left: the same command continues.")
     return 0
 
 
@@ -319,7 +319,7 @@ def _train(args: argparse.Namespace) -> int:
     from ..training.state import has_state
 
     if not args.resume and has_state(args.out):
-        raise UsageError(f"{args.out} holds a run already: go on with --resume, or take another folder.")
+        raise UsageError(f"{args.out} already holds a run: continue with --resume, or use another folder.")
     config: Config = NANO
     start: SAM2 | None = None
     provenance: dict[str, str] | None = None

@@ -105,7 +105,7 @@ class DistillationSettings:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Judgment:
     """How a student does on slices that it did not learn from.
 
     Args:
@@ -150,7 +150,7 @@ def distil(
     teacher: Network,
     provenance: dict[str, str] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
-) -> dict[str, Judgement]:
+) -> dict[str, Judgment]:
     """Teach a student and write it.
 
     Args:
@@ -192,7 +192,7 @@ class _Distillation:
         self.done = 0
         self.judged = [self.feed.held_out(n) for n in range(max(1, settings.judged // settings.batch))]
 
-    def run(self) -> dict[str, Judgement]:
+    def run(self) -> dict[str, Judgment]:
         settings, found = self.settings, {"start": self._judge()}
         settings.out.mkdir(parents=True, exist_ok=True)
         if settings.encoder_steps:
@@ -325,7 +325,7 @@ class _Distillation:
     # ------------------------------------------------------------------------------------------------ how good it is
 
     @torch.no_grad()
-    def _judge(self) -> Judgement:
+    def _judge(self) -> Judgment:
         self.student.eval()
         differences, scores = [], []
         for number, slices in enumerate(self.judged):
@@ -337,7 +337,7 @@ class _Distillation:
             for network, embedding in ((self.student, found), (self.teacher, wanted)):
                 logits, _ = self._drawn(network, embedding, prompts, slices)
                 scores.append(soft_dice(logits, soft_target(slices.masks, logits.shape[-1])).mean().item())
-        return Judgement(
+        return Judgment(
             float(np.mean(differences)), float(np.mean(scores[::2])), float(np.mean(scores[1::2]))
         )
 
@@ -419,9 +419,9 @@ def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def described(found: dict[str, Judgement]) -> dict[str, dict[str, float]]:
-    """The judgements as plain values, rounded."""
+def described(found: dict[str, Judgment]) -> dict[str, dict[str, float]]:
+    """The judgments as plain values, rounded."""
     return {
-        stage: {name: round(value, 4) for name, value in asdict(judgement).items()}
-        for stage, judgement in found.items()
+        stage: {name: round(value, 4) for name, value in asdict(judgment).items()}
+        for stage, judgment in found.items()
     }

@@ -1,6 +1,6 @@
 """Low-rank adapters (Hu et al. 2021): a weight W learns as W + B A, with few numbers, and W itself stays as it was.
 
-An adapter is a parametrisation of `weight`, so that a linear layer and a convolution are one case and every use of the
+An adapter is a parametrization of `weight`, so that a linear layer and a convolution are one case and every use of the
 weight in the network sees the sum. `merged` gives an ordinary network again.
 """
 

@@ -55,7 +55,7 @@ def test_a_frame_in_color_gives_the_features_of_the_published_image_encoder(
         assert relative_error(mine, other) <= 1e-4
 
 
-def test_the_channels_are_told_apart(tiny: SAM2) -> None:
+def test_the_channels_are_kept_apart(tiny: SAM2) -> None:
     swapped = tiny.normalize(torch.from_numpy(COLORS[:1, :80, :, ::-1].copy()))
     assert not torch.allclose(swapped, tiny.normalize(torch.from_numpy(COLORS[:1, :80])))
 
