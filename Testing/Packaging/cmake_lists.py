@@ -1,12 +1,14 @@
-"""The file lists of MedSAMSlicer/CMakeLists.txt: what they say, what the tree says, and writing them anew.
+"""The file lists of MedSAMSlicer/CMakeLists.txt: what they say, what the tree says, and writing them again.
 
-Slicer copies exactly the files that are listed, so a forgotten file is a module that does not load there. The
-laboratory (benchmarks, training) and the web page are not listed: they are of no use to a person in front of Slicer.
+Slicer copies exactly the files that are listed, so a forgotten file is a module that does not load there. Listed are
+the module's file, the rooms that work in Slicer, and what these import, directly or not. The command line, the web
+page, benchmarks and training are therefore not shipped, nor what only they need.
 Run as a program (`make cmake-lists`) it rewrites the two lists from the tree.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -16,7 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULE_FOLDER = ROOT / "MedSAMSlicer"
 LISTS_FILE = MODULE_FOLDER / "CMakeLists.txt"
 SCRIPTS, RESOURCES = "MODULE_PYTHON_SCRIPTS", "MODULE_PYTHON_RESOURCES"
-NOT_SHIPPED = ("MedSAMSlicerLib/lab/", "MedSAMSlicerLib/web/")
+IN_SLICER = (
+    "MedSAMSlicer.py",
+    *(f"MedSAMSlicerLib/{room}/" for room in ("app", "scene", "panel", "MedSAMSlicerEffect")),
+)
+NOT_SHIPPED = ("MedSAMSlicerLib/web/",)  # the resources of the web page
 
 
 def files_in_tree() -> list[Path]:
@@ -35,13 +41,41 @@ def files_in_tree() -> list[Path]:
     return sorted(path for path in paths if path.is_file() and not path.is_symlink())
 
 
+def imported_by(path: Path) -> set[Path]:
+    """The files of MedSAMSlicer/ that the imports of a file load, those in its functions included."""
+    package = path.relative_to(MODULE_FOLDER).parts[:-1]
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *filter(None, [node.module])])
+            names |= {f"{module}.{alias.name}" for alias in node.names}
+    found = set()
+    for name in names:
+        places = [MODULE_FOLDER.joinpath(*name.split(".")[:count]) for count in range(1, name.count(".") + 2)]
+        found |= {place.with_suffix(".py") for place in places} | {place / "__init__.py" for place in places}
+    return {file for file in (*found, path.parent / "__init__.py") if file.is_file()}
+
+
+def shipped_scripts(tree: list[str]) -> list[str]:
+    """The Python files of a tree that Slicer gets, in their order."""
+    waiting = {MODULE_FOLDER / name for name in tree if name.startswith(IN_SLICER) and name.endswith(".py")}
+    shipped: set[Path] = set()
+    while waiting:
+        path = waiting.pop()
+        shipped.add(path)
+        waiting |= imported_by(path) - shipped
+    return [name for name in tree if MODULE_FOLDER / name in shipped]
+
+
 def expected_lists() -> dict[str, list[str]]:
     """What each list must hold, as paths relative to MedSAMSlicer/, in the order of the alphabet."""
     tree = [path.relative_to(MODULE_FOLDER).as_posix() for path in files_in_tree()]
-    names = [name for name in tree if not name.startswith(NOT_SHIPPED)]
-    scripts = [name for name in names if name.endswith(".py")]
-    resources = [name for name in names if not name.endswith((".py", "CMakeLists.txt"))]
-    return {SCRIPTS: scripts, RESOURCES: resources}
+    resources = [name for name in tree if not name.endswith((".py", "CMakeLists.txt"))]
+    resources = [name for name in resources if not name.startswith(NOT_SHIPPED)]
+    return {SCRIPTS: shipped_scripts(tree), RESOURCES: resources}
 
 
 def written_lists(text: str) -> dict[str, list[str]]:
@@ -70,7 +104,10 @@ def main() -> int:
     after = rewritten(before, expected_lists())
     LISTS_FILE.write_text(after, encoding="utf-8", newline="\n")
     changed = "unchanged" if after == before else "rewritten"
-    sys.stdout.write(f"{LISTS_FILE.relative_to(ROOT)}: {changed}\n")
+    scripts = written_lists(after)[SCRIPTS]
+    lines = sum((MODULE_FOLDER / name).read_text(encoding="utf-8").count("\n") for name in scripts)
+    where = LISTS_FILE.relative_to(ROOT)
+    sys.stdout.write(f"{where}: {changed}; Slicer gets {len(scripts)} Python files with {lines} lines\n")
     return 0
 
 

@@ -249,13 +249,11 @@ def test_docstrings_are_sentences_and_no_riddles(folder):
 
 
 def test_shipped_files_do_not_name_the_laboratory():
-    """Only the command line does, to find its commands where they are installed."""
     shipped = [MODULE_FOLDER / name for names in cmake_lists.expected_lists().values() for name in names]
     found = [
         path.relative_to(ROOT).as_posix()
         for path in shipped
         if path.suffix in (".py", ".ui", ".md", ".txt")
-        and LIBRARY / "cli" not in path.parents
         and re.search(r"\blab[/.]|[Ll]aborator", path.read_text(encoding="utf-8"))
     ]
     assert found == []
@@ -452,3 +450,20 @@ def test_bits_are_packed_in_one_file():
         path.name for path in SOURCES if re.search(r"\b(un)?packbits\(", path.read_text(encoding="utf-8"))
     }
     assert found == {"masks.py"}
+
+
+def test_named_choices_stand_in_one_place():
+    from MedSAMSlicerLib.core import cleanups, overlap, tiers
+
+    choices = [value for part in (tiers, cleanups, overlap) for value in vars(part).values()]
+    known = {value for value in choices if isinstance(value, tuple) and {*map(type, value)} == {str}}
+    assert tiers.OVERLAPS in known
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in SOURCES
+        if path.name not in ("tiers.py", "cleanups.py", "overlap.py")
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Tuple | ast.List)
+        and tuple(each.value if isinstance(each, ast.Constant) else None for each in node.elts) in known
+    ]
+    assert found == []

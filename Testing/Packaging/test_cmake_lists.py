@@ -12,13 +12,14 @@ from .cmake_lists import (
     RESOURCES,
     SCRIPTS,
     expected_lists,
+    imported_by,
     rewritten,
     written_lists,
 )
 
 
 @pytest.mark.parametrize("variable", [SCRIPTS, RESOURCES])
-def test_list_holds_every_file_of_the_tree_and_no_other(variable):
+def test_list_holds_every_file_that_slicer_needs_and_no_other(variable):
     written = written_lists(LISTS_FILE.read_text(encoding="utf-8"))[variable]
     expected = expected_lists()[variable]
     missing, stale = sorted(set(expected) - set(written)), sorted(set(written) - set(expected))
@@ -36,6 +37,23 @@ def test_lists_name_what_slicer_needs_to_show_the_module():
         "MedSAMSlicerLib/models/registry.json",
     ):
         assert name in lists[RESOURCES]
+
+
+def test_what_a_listed_file_imports_is_listed():
+    listed = {MODULE_FOLDER / name for name in written_lists(LISTS_FILE.read_text(encoding="utf-8"))[SCRIPTS]}
+    missing = {path.name: imported_by(path) - listed for path in listed if imported_by(path) - listed}
+    assert missing == {}
+
+
+def test_command_line_web_page_and_laboratory_are_not_listed():
+    names = written_lists(LISTS_FILE.read_text(encoding="utf-8"))[SCRIPTS]
+    assert not [
+        name
+        for name in names
+        if name.startswith(tuple(f"MedSAMSlicerLib/{part}/" for part in ("cli", "lab", "web")))
+    ]
+    assert "MedSAMSlicerLib/io/video.py" not in names, "only the command line and the web page read videos"
+    assert {"MedSAMSlicerLib/engine/second_reader.py", "MedSAMSlicerLib/io/dicom_seg.py"} <= {*names}
 
 
 def test_every_listed_file_exists():

@@ -87,6 +87,23 @@ def test_python_files_can_be_read_without_a_table_of_contents(committed):
     assert long == {}
 
 
+BRITISH = re.compile(
+    r"colour|\bgrey|neighbour(?!_code)|\bcentre|labelled|(milli|micro|\b)metre|litre\b|behaviour|favour|[a-z]isation\b"
+    r"|\b(recogni|organi|normali|initiali|optimi|summari|seriali|visuali)s(e|ed|es|ing)\b"
+)
+
+
+def test_words_are_spelled_as_in_american_english(committed):
+    """But for names of others, such as a function of the package surface-distance."""
+    found = [
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path, text in texts([path for path in committed if path.suffix in (".py", ".md", ".ui", ".js")])
+        if path != Path(__file__)
+        for match in BRITISH.finditer(text)
+    ]
+    assert found == []
+
+
 def test_nothing_is_left_for_later_in_the_code(committed):
     marks = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
     sources = texts([path for path in committed if path.suffix in {".py", ".ui", ".toml"}])

@@ -33,7 +33,7 @@ def test_what_runs_on_the_workers_thread_knows_no_slicer():
 def test_sentences_for_the_user_go_through_the_translation(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     bare = [text for node in ast.walk(tree) for text in _told(node) if _is_bare(text)]
-    bare += [text for function in _functions(tree) for text in _told_by_name(function) if _is_bare(text)]
+    bare += [text for function in _functions(tree) for text in _reported_by_name(function) if _is_bare(text)]
     assert [f"{path.name}:{text.lineno} {ast.unparse(text)}" for text in bare] == []
 
 
@@ -70,7 +70,7 @@ def _told(node: ast.AST) -> list[ast.expr]:
     return []
 
 
-def _told_by_name(function: ast.FunctionDef) -> list[ast.expr]:
+def _reported_by_name(function: ast.FunctionDef) -> list[ast.expr]:
     """Texts that a function keeps under a name and tells later."""
     names = {arg.id for node in ast.walk(function) for arg in _told(node) if isinstance(arg, ast.Name)}
     return [

@@ -79,7 +79,7 @@ def test_registry_reaches_the_install(looked_up):
     assert looked_up["checkpoints"] >= 5
 
 
-def test_version_is_said_in_one_place(looked_up):
+def test_version_is_stated_in_one_place(looked_up):
     assert looked_up["version"] == looked_up["metadata"]
 
 

@@ -21,13 +21,13 @@ import torch
 from ...core.geometry import SliceAxis, VolumeGeometry
 from ...core.intensity import Window
 from ...core.prompts import Box, ObjectPrompts, Prompt, PromptSet, SliceRef, box_from_voxels, point_from_voxel
+from ...core.tiers import TIERS
 from ...engine.segmenter import VolumeSegmenter
 from ...sam2.model import SAM2
 from .official import OfficialSession, build_official_predictor
 
 OFFICIAL = ("official", "official, bfloat16 autocast", "official, medium precision")
-OURS = ("exact", "balanced", "fast")
-VARIANTS = (*OFFICIAL, *OURS)
+VARIANTS = (*OFFICIAL, *TIERS)
 
 
 @dataclass(frozen=True)

@@ -104,9 +104,9 @@ def is_npz(path: Path) -> bool:
 
 
 def modality_of_npz(path: Path) -> str:
-    """What the names of these files begin with, as `CT_Abdomen_001.npz`; "not said" for others."""
+    """What the names of these files begin with, as `CT_Abdomen_001.npz`; "unknown" for others."""
     begin = path.name.partition("_")[0]
-    return begin if begin in _MODALITIES else "not said"
+    return begin if begin in _MODALITIES else "unknown"
 
 
 def read_npz(image: Path, label: Path) -> tuple[Volume, npt.NDArray[np.integer[Any]]]:

@@ -57,7 +57,7 @@ class PromptProtocol:
             segmented by itself (single-frame): nothing is carried to other slices.
         direction: whether the mask is carried both ways from the prompted slice, or to higher or lower indices only;
             the slices on the other side stay empty, and what lies there counts as missed.
-        ranged: whether the first and last slice of the object are said too.
+        ranged: whether the first and last slice of the object are given too.
         corrections: prompts after the first mask, one a round.
         correct_with: a click into the middle of the largest error of the worst slice; a tight box on the worst slice
             that has none yet; a click at the deepest voxel of the largest 3-D error, or of the largest part missed, in
@@ -184,7 +184,7 @@ class PromptProtocol:
         return len(first)
 
     def slice_range(self, target: Target) -> tuple[int, int] | None:
-        """The range that the user says, None where it is not said."""
+        """The range that the user gives; None where none is given."""
         return target.slice_range if self.ranged else None
 
     def _start(self, target: Target) -> int:
