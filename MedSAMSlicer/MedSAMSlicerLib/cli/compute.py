@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..core.intensity import choose_window
 from ..core.prompts import PromptSet
 from ..engine.devices import chosen_device, free_bytes
 from ..engine.estimate import check_memory, estimate
+from ..engine.heads import finer_geometry, finer_volume
 from ..engine.result import ObjectResult, SegmentationResult
 from ..engine.segmenter import DEFAULT_CACHE_BYTES, VolumeSegmenter
 from ..io.fusion import Channel, fused
@@ -23,6 +25,7 @@ from ..io.volumes import Volume
 from ..models.registry import CheckpointFile
 from ..sam2.adapters import load_adapters
 from ..sam2.checkpoint import load_named
+from ..sam2.heads import ImplicitHead, load_head
 from ..sam2.networks import Network
 from .terminal import ProgressBar, duration, show_message
 
@@ -31,7 +34,8 @@ from .terminal import ProgressBar, duration, show_message
 class ComputeSettings:
     """How to compute: the options of the same names. None = the engine's own choice.
 
-    `channels` are volumes that the network sees beside the one that is segmented.
+    `channels` are volumes that the network sees beside the one that is segmented; `finer` is an implicit head and how
+    many times finer it draws the outlines on every slice.
     """
 
     device: str = "auto"
@@ -43,6 +47,7 @@ class ComputeSettings:
     runtime: str = "auto"
     adapters: Path | None = None
     channels: tuple[Channel, ...] = ()
+    finer: tuple[Path, int] | None = None
 
     def of_engine(self) -> dict[str, Any]:
         """The arguments of the same meaning for an engine: those that every segmenter has."""
@@ -62,6 +67,7 @@ class SegmentedVolume:
     Attributes:
         prompts: as given, with the tier that was used: what a file must hold to repeat the run.
         masks: segment name -> (K, J, I) boolean.
+        geometry: of the masks.
         objects: one description for each object, ready for JSON.
         seconds: by step: load, segment.
         device: where the network ran.
@@ -70,6 +76,7 @@ class SegmentedVolume:
 
     prompts: PromptSet
     masks: Mapping[str, Mask]
+    geometry: VolumeGeometry
     objects: list[dict[str, Any]]
     seconds: dict[str, float]
     device: str
@@ -110,18 +117,43 @@ def segment_volume(
             overlap=prompts.overlap or "keep",
         )
     precision = segmenter.precision
+    geometry, masks = volume.geometry, result.masks
+    if settings.finer is not None:
+        plain = VolumeSegmenter(
+            shown, geometry, model, prompts.window, volume_stage="off", **settings.of_engine()
+        )
+        geometry, masks = _finer(plain, masks, prompts.axis, *settings.finer)
     return SegmentedVolume(
         prompts=replace(
             prompts,
             tier=precision.tier.value,
             window=prompts.window if settings.channels else segmenter.window,
         ),
-        masks=result.masks,
+        masks=masks,
+        geometry=geometry,
         objects=[_described(obj, result, volume.geometry) for obj in result.objects],
         seconds={"load": loaded - start, "segment": time.perf_counter() - loaded},
         device=str(precision.device),
         notes=(precision.note,) if precision.note else (),
     )
+
+
+def _finer(
+    segmenter: VolumeSegmenter, masks: Mapping[str, Mask], axis: SliceAxis, path: Path, factor: int
+) -> tuple[VolumeGeometry, dict[str, Mask]]:
+    """Masks on a finer grid, their outlines drawn by the implicit head of a file; and the grid."""
+    head = load_head(path, segmenter.model, "implicit")
+    assert isinstance(head, ImplicitHead)
+    drawn = {}
+    for name, mask in masks.items():
+        with ProgressBar(f"outline of {name}") as bar:
+            show = partial(_show_slice, bar)
+            drawn[name] = finer_volume(segmenter, head, mask, axis, factor, show)
+    return finer_geometry(segmenter.geometry, axis, factor), drawn
+
+
+def _show_slice(bar: ProgressBar, done: int, total: int, index: int) -> None:
+    bar.update(done, total, f"slice {index}")
 
 
 def loaded_network(file: CheckpointFile, settings: ComputeSettings) -> Network:

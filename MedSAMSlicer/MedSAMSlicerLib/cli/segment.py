@@ -142,6 +142,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="objects may overlap, or each voxel goes to the best fitting object (default: as in --prompts, else keep)",
     )
     more.add_argument(
+        "--finer",
+        metavar="HEAD[,TIMES]",
+        help="an implicit head of yours (`train head`) draws outlines with 2 to 8 times the rows and columns (2)",
+    )
+    more.add_argument(
         "--picture", type=Path, metavar="PNG", help="slices with masks and prompts drawn on them"
     )
     more.add_argument(
@@ -182,6 +187,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("segment needs a prompt: --box, --point, --line, --mask or --prompts")
     if len(arguments.channel) > 2:
         raise UsageError(f"--channel can be given twice, not {len(arguments.channel)} times")
+    _finer(arguments)
     start = time.perf_counter()
     check_targets(
         arguments.volume,
@@ -219,6 +225,7 @@ def _run(arguments: argparse.Namespace, start: float) -> int:
         arguments.runtime,
         arguments.adapters,
         _channels(arguments),
+        _finer(arguments),
     )
     result = segment_volume(volume, prompts, checkpoint, settings)
     write_start = time.perf_counter()
@@ -240,6 +247,22 @@ def _channels(arguments: argparse.Namespace) -> tuple[Channel, ...]:
     return tuple(read_channel(*split_window(text), warn) for text in arguments.channel)
 
 
+def _finer(arguments: argparse.Namespace) -> tuple[Path, int] | None:
+    """The head of --finer and how many times finer it draws. Raises UsageError."""
+    if arguments.finer is None:
+        return None
+    path, _, times = arguments.finer.rpartition(",")
+    if not path:
+        path, times = arguments.finer, "2"
+    if times not in {str(number) for number in range(2, 9)}:
+        raise UsageError(f"--finer is a file of a head, and maybe 2 to 8 times after a comma, not {times!r}")
+    if arguments.picture is not None or needs_dicom(arguments.output):
+        raise UsageError(
+            "--finer has another grid than the volume: leave out --picture, and write no DICOM SEG"
+        )
+    return Path(path), int(times)
+
+
 def _other_inputs(arguments: argparse.Namespace) -> dict[Path, str]:
     """Files beside the volume that must stay as they are; the prompts may be saved where they came from."""
     masks = [split_label(text.rest_after_slice())[0] for text in arguments.given if text.kind == "mask"]
@@ -247,6 +270,9 @@ def _other_inputs(arguments: argparse.Namespace) -> dict[Path, str]:
     inputs.update((split_window(text)[0], "the file of a --channel") for text in arguments.channel)
     if arguments.adapters is not None:
         inputs[arguments.adapters] = "the file of the --adapters"
+    finer = _finer(arguments)
+    if finer is not None:
+        inputs[finer[0]] = "the head of --finer"
     if arguments.model is not None:
         inputs[expanded(arguments.model)] = "the --model"
     if arguments.prompts is not None and arguments.prompts != arguments.save_prompts:
@@ -343,6 +369,7 @@ def write_results(arguments: argparse.Namespace, volume: Volume, result: Segment
     """
     from ..io.atomic import write_bytes
 
+    volume = replace(volume, geometry=result.geometry)  # finer, where --finer asks for it
     if arguments.save_prompts is not None:
         write_bytes(arguments.save_prompts, result.prompts.to_json().encode())
     if arguments.picture is not None:

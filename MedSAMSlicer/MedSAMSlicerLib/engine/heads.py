@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,8 @@ import torch
 from torch import Tensor
 
 from ..core.errors import MedSAMError, PromptError
-from ..core.geometry import SliceAxis
-from ..core.prompts import ObjectPrompts
+from ..core.geometry import SliceAxis, VolumeGeometry
+from ..core.prompts import ObjectPrompts, SliceRef, box_from_voxels
 from ..sam2.heads import ImplicitHead, PatchHead, VolumeHead
 from ..sam2.model import SAM2
 from .cleanup import components
@@ -30,6 +31,8 @@ BoolArray = npt.NDArray[np.bool_]
 
 STACK, OVERLAP = 16, 4
 """Slices that a volume head sees at once, and how many of them two stacks share."""
+
+_BAND = 2  # voxels
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,67 @@ def finer_mask(
     )
     logits, apart = (finer.mask_from_logits(each.float().cpu().numpy()) for each in found)
     return logits, np.maximum(apart, 0)
+
+
+def finer_volume(
+    segmenter: VolumeSegmenter,
+    head: ImplicitHead,
+    mask: BoolArray,
+    axis: SliceAxis = SliceAxis.K,
+    factor: int = 2,
+    progress: Progress | None = None,
+) -> BoolArray:
+    """A mask of a volume with the outlines that an implicit head draws in the box of the mask on each slice.
+
+    Only what lies within `_BAND` voxels of the outline can change, so that corrections stay what they are.
+
+    Args:
+        segmenter, head, axis, factor, progress: as for :func:`finer_mask`.
+        mask: (K, J, I) bool.
+
+    Returns:
+        The mask on the grid of :func:`finer_geometry`, bool.
+    """
+    shape = finer_geometry(segmenter.geometry, axis, factor).shape
+    result = np.zeros(shape, np.bool_)
+    finer, planes = np.moveaxis(result, int(axis), 0), np.moveaxis(mask, int(axis), 0)
+    filled = np.flatnonzero(planes.reshape(len(planes), -1).any(1)).tolist()
+    for done, index in enumerate(filled, start=1):
+        plane = np.asarray(planes[index])
+        rows, columns = np.nonzero(plane)
+        sides = (float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1))
+        box = box_from_voxels(segmenter.geometry, SliceRef(axis, index), *sides)
+        prompts = ObjectPrompts("object", (1.0, 0.0, 0.0), (box,))
+        logits, _ = finer_mask(segmenter, head, prompts, index, axis, factor)
+        near, inside = (_enlarged(each, factor) for each in (_grown(plane), ~_grown(~plane)))
+        finer[index] = inside | (near & (logits > 0))
+        if progress is not None:
+            progress(done, len(filled), index)
+    return result
+
+
+def finer_geometry(geometry: VolumeGeometry, axis: SliceAxis, factor: int) -> VolumeGeometry:
+    """The grid whose slices across an axis have `factor` times as many rows and columns, at the same place."""
+    shape, matrix = list(geometry.shape), np.array(geometry.ijk_to_ras)
+    for array_axis in (axis.row_axis, axis.column_axis):
+        shape[array_axis] *= factor
+        column = 2 - array_axis  # of i, j, k
+        matrix[:, column] /= factor
+        matrix[:3, 3] -= matrix[:3, column] * (factor - 1) / 2
+    return VolumeGeometry((shape[0], shape[1], shape[2]), matrix)
+
+
+def _grown(plane: BoolArray) -> BoolArray:
+    """A mask (rows, columns) with all that lies within `_BAND` of it."""
+    padded = np.pad(plane, _BAND)
+    shifts = [range(2 * _BAND + 1)] * 2
+    rows, columns = plane.shape
+    parts = [padded[y : y + rows, x : x + columns] for y, x in product(*shifts)]
+    return np.asarray(np.logical_or.reduce(parts))
+
+
+def _enlarged(plane: BoolArray, factor: int) -> BoolArray:
+    return plane.repeat(factor, 0).repeat(factor, 1)
 
 
 def with_pixels(

@@ -219,6 +219,28 @@ def test_rows_13_14_15_and_19_heads_are_trained_and_used(
     head = tmp_path / "out" / "head.safetensors"
     image = balls / "case0_image.nii.gz"
     if kind == "implicit":
+        words = (
+            "segment",
+            image,
+            "--model",
+            start,
+            _box_of(balls, 6),
+            "--range",
+            "5,7",
+            "--volume-stage",
+            "off",
+        )
+        run(*words, "-o", tmp_path / "plain.nii.gz")
+        run(*words, "--finer", f"{head},3", "-o", tmp_path / "fine.nii.gz")
+        plain, fine = (sitk.ReadImage(str(tmp_path / f"{name}.nii.gz")) for name in ("plain", "fine"))
+        assert fine.GetSize() == tuple(n * f for n, f in zip(plain.GetSize(), (3, 3, 1), strict=True))
+        resampled = sitk.GetArrayFromImage(
+            sitk.Resample(fine, plain, sitk.Transform(), sitk.sitkNearestNeighbor)
+        )
+        wide = sitk.BinaryDilate(plain > 0, [3, 3, 0], sitk.sitkBox)
+        assert not (resampled[sitk.GetArrayFromImage(wide) == 0] > 0).any()  # at the same place
+        narrow = sitk.BinaryErode(plain > 0, [3, 3, 0], sitk.sitkBox)
+        assert (resampled[sitk.GetArrayFromImage(narrow) > 0] > 0).all()
         return
     where = ("--slice", "6") if kind == "patch" else ()
     code = main(

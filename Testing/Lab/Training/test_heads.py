@@ -18,10 +18,12 @@ from torch.nn import functional  # noqa: E402
 
 from MedSAMSlicerLib.cli import main  # noqa: E402
 from MedSAMSlicerLib.core.errors import CheckpointError, MedSAMError  # noqa: E402
-from MedSAMSlicerLib.core.geometry import SliceAxis  # noqa: E402
+from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry  # noqa: E402
 from MedSAMSlicerLib.core.prompts import ObjectPrompts, SliceRef, box_from_voxels  # noqa: E402
 from MedSAMSlicerLib.engine.heads import (  # noqa: E402
+    finer_geometry,
     finer_mask,
+    finer_volume,
     segment_organs,
     suggested_prompts,
     with_pixels,
@@ -135,8 +137,6 @@ def test_a_volume_head_segments_organs_by_name_without_a_prompt(
 
 def test_stacks_that_overlap_are_drawn_as_their_mean(network: SAM2) -> None:
     array = np.random.default_rng(0).normal(0, 1, (21, 24, 24)).astype(np.float32)
-    from MedSAMSlicerLib.core.geometry import VolumeGeometry
-
     segmenter = VolumeSegmenter(
         array, VolumeGeometry.from_spacing(array.shape, (1, 1, 1)), network, threads=1, volume_stage="off"
     )
@@ -256,3 +256,33 @@ def test_a_head_is_refused_on_another_network_and_damaged_ones_are_named(
         load_head(tmp_path / "network.safetensors", network)
     with pytest.raises(MedSAMError, match="No head is called 'sum'"):
         replace(HeadConfig("patch", 8), kind="sum")
+
+
+def test_a_finer_grid_lies_at_the_same_place_across_every_axis() -> None:
+    geometry = VolumeGeometry.from_spacing((3, 4, 5), (1.0, 2.0, 3.0), (10.0, 20.0, 30.0))
+    for axis in SliceAxis:
+        finer = finer_geometry(geometry, axis, 3)
+        for plane in (axis.row_axis, axis.column_axis):
+            assert finer.shape[plane] == 3 * geometry.shape[plane]
+        assert finer.shape[axis] == geometry.shape[axis]
+        # the middle of the three voxels in a voxel is where that one is
+        ijk = np.array([1.0, 2.0, 1.0])
+        inside = [n if 2 - place == axis else 3 * n + 1 for place, n in enumerate(ijk)]
+        assert np.allclose(finer.to_ras([inside]), geometry.to_ras([ijk]))
+
+
+def test_a_finer_outline_changes_nothing_far_from_the_outline(balls: Path, network: SAM2) -> None:
+    segmenter, label = opened(balls, network)
+    torch.manual_seed(0)
+    head = head_for(network, "implicit")
+    mask = label > 0
+    drawn = finer_volume(segmenter, head.eval(), mask, factor=2)
+    assert drawn.shape == (12, 80, 88)
+    at = np.indices((80, 88)) // 2
+    for index in np.flatnonzero(mask.any((1, 2))):
+        plane = mask[index]
+        near = np.zeros_like(plane)
+        for y, x in np.argwhere(plane):
+            near[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3] = True
+        assert not (drawn[index] & ~near[at[0], at[1]]).any()
+    assert not drawn[~mask.any((1, 2))].any()
