@@ -64,6 +64,11 @@ class Editing:
     # ---------------------------------------------------------------------------------------------- what there is
 
     @property
+    def is_one_slice(self) -> bool:
+        """Return whether there is one slice alone, as in a radiograph: nothing is propagated."""
+        return self._work.is_one_slice
+
+    @property
     def axis(self) -> SliceAxis | None:
         """The slice axis of the selected segment, None before its first prompt."""
         obj = self._work.selected_object

@@ -202,6 +202,15 @@ class Workspace:
         return next((obj for obj in self.objects if obj.id == object_id), None)
 
     @property
+    def is_one_slice(self) -> bool:
+        """Return whether there is one slice alone along the axis of the selected segment: nothing to propagate to."""
+        if self.geometry is None:
+            return False
+        obj = self.selected_object
+        axis = None if obj is None else obj.axis
+        return min(self.geometry.shape) == 1 if axis is None else self.geometry.slice_count(axis) == 1
+
+    @property
     def selected_object(self) -> SegmentObject | None:
         """The object of the selected segment; None before its first prompt or mask."""
         return None if self.segment_id is None else self.object(self.object_ids.get(self.segment_id))

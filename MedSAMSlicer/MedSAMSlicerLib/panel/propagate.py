@@ -41,6 +41,10 @@ class PropagateSection:
         self._context.allow("propagateButton", action)
         self._context.allow("cancelButton", Action.CANCEL)
         several = len(controller.inputs.segment_ids) > 1
+        one = controller.editing.is_one_slice
+        ui.propagateSection.setVisible(not one or controller.inputs.times.shown is not None)
+        for widget in (ui.rangeBox, ui.rangeWidget, ui.liveBox):
+            widget.setVisible(not one)
         ui.allSegmentsBox.setVisible(several or bool(ui.allSegmentsBox.checked))
         self._show_progress()
         if topics & {Topic.INPUTS, Topic.SEGMENTS, Topic.PROMPTS, Topic.HISTORY}:
@@ -133,9 +137,10 @@ class PropagateSection:
         if self._cancelling:
             ui.cancelButton.enabled = False
         ui.progressBar.setVisible(busy)
-        ui.estimateLabel.setVisible(not busy)
+        shown = not busy and not controller.editing.is_one_slice
+        ui.estimateLabel.setVisible(shown)
         ui.cancelButton.setVisible(busy)
-        ui.propagateButton.setVisible(not busy)  # no room for both; its shortcut goes on working in a review
+        ui.propagateButton.setVisible(shown)  # no room for both; its shortcut goes on working in a review
         if not busy:
             return
         if progress is None:

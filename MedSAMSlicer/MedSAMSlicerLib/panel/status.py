@@ -204,6 +204,8 @@ def next_step(controller: Controller) -> str:
         return _("Go to a slice that is wrong and correct it with a prompt: a box, or a point for a detail.")
     if not marks & {SliceMark.PROMPTED, SliceMark.PREDICTED, SliceMark.ACCEPTED, SliceMark.EDITED}:
         return _("Choose a prompt tool and click on the organ in a slice view.")
+    if controller.editing.is_one_slice:
+        return _("Add points until the mask is right, then accept or export.")
     if controller.reason(Action.PROPAGATE) is None:
         if marks & {SliceMark.PREDICTED}:
             return _(
