@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from .test_segment_editor_effect import Editor
 from .user import User, network_threads, observers, running
 
 pytestmark = [pytest.mark.slicer, pytest.mark.slow]
@@ -65,6 +66,33 @@ def test_reload_and_exit_during_the_run_leave_no_observer_and_no_thread(
     running(user)
     user.host.close()
     assert network_threads() == []
+
+
+def test_effect_in_segment_editor_works_on_after_the_module_was_reloaded(
+    open_user: Callable[..., User],
+) -> None:
+    import slicer
+
+    user = open_user()
+    user.host.process_events(0.1)
+    editor = Editor(user)
+    editor.box()
+    assert editor.preview().any()
+    before, name, frame = editor.panel, editor.panel.widget.objectName, editor.panel.widget.parent()
+    user.widget.onReload()
+    user.widget = slicer.modules.MedSAMSlicerWidget
+    assert slicer.mrmlScene.GetFirstNodeByName("MedSAM preview") is None, "the preview of before is gone"
+    user.host.process_events(0.1)
+    editor.editor.setCurrentSegmentID("other")  # of which the editor tells the effect
+    user.host.process_events(0.1)
+    editor.panel = editor.effect.self().panel
+    assert editor.panel is not before
+    assert editor.panel.controller is user.widget.controller
+    assert [child.objectName for child in frame.children()].count(name) == 1, "the widgets of before are gone"
+    user.ready()
+    editor.box()
+    editor.press("applyButton")
+    assert editor.mask("other").any()
 
 
 def test_cleaning_up_twice_leaves_nothing(open_user: Callable[..., User]) -> None:

@@ -45,13 +45,12 @@ class SegmentEditorMedSAMEffect(AbstractScriptedSegmentEditorEffect):
         )
 
     def setupOptionsFrame(self) -> None:
-        """Make the widgets, once."""
-        from MedSAMSlicerLib.panel.editor_effect import EditorEffect
-
-        self.panel = EditorEffect(self.scriptedEffect, RESOURCES)
+        """Make the widgets."""
+        self._renew()
 
     def activate(self) -> None:
         """The user chose the effect."""
+        self._renew()
         self.panel.activate()
 
     def deactivate(self) -> None:
@@ -63,11 +62,13 @@ class SegmentEditorMedSAMEffect(AbstractScriptedSegmentEditorEffect):
 
     def sourceVolumeNodeChanged(self) -> None:
         """The editor has another source volume."""
+        self._renew()
         self.panel.follow()
 
     def updateGUIFromMRML(self) -> None:
         """The editor's choices have changed, such as the selected segment."""
         if self.panel is not None:
+            self._renew()
             self.panel.follow()
 
     def updateMRMLFromGUI(self) -> None:
@@ -75,6 +76,22 @@ class SegmentEditorMedSAMEffect(AbstractScriptedSegmentEditorEffect):
 
     def setMRMLDefaults(self) -> None:
         """Nothing of the effect is kept in the editor's node."""
+
+    def _renew(self) -> None:
+        """Make the widgets, and make them again after Reload of the module: its classes are others then."""
+        from MedSAMSlicerLib.panel.editor_effect import EditorEffect
+
+        before = self.panel
+        if isinstance(before, EditorEffect):
+            return
+        self.panel = EditorEffect(self.scriptedEffect, RESOURCES)
+        if before is not None:
+            chosen = before.is_active
+            before.close()
+            before.widget.setParent(None)
+            before.widget.deleteLater()
+            if chosen:
+                self.panel.activate()
 
     def cleanup(self) -> None:
         """Let go of everything before Slicer deletes the effect."""

@@ -7,6 +7,7 @@ effect is put down, the module has again what it had before.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,17 @@ _TOOLS = {
     Tool.POINT_NEGATIVE: ("negativeButton", "PointNegative"),
     Tool.BOX: ("boxButton", "Box"),
 }
+
+
+_effects: weakref.WeakSet[EditorEffect] = weakref.WeakSet()
+"""Those there are: one for each Segment Editor."""
+
+
+def end_previews(controller: Any) -> None:
+    """The module is closed, maybe to be reloaded: effects that work with its controller let it go."""
+    for effect in [*_effects]:
+        if effect.controller is controller:
+            effect.module_closes()
 
 
 class _Target(NamedTuple):
@@ -70,6 +82,7 @@ class EditorEffect:
         self._timer.setInterval(_REFRESH_MS)
         self._timer.connect("timeout()", self.refresh)
         self._connect()
+        _effects.add(self)
 
     def _connect(self) -> None:
         context = self._context
@@ -100,6 +113,11 @@ class EditorEffect:
     # ------------------------------------------------------------------------------------------- coming and going
 
     @property
+    def is_active(self) -> bool:
+        """Return whether the effect is the one that the editor has in hand."""
+        return self._active
+
+    @property
     def controller(self) -> Any:
         """The module's controller while the effect is active and has something to work on."""
         return self._controller
@@ -126,6 +144,10 @@ class EditorEffect:
         self.deactivate()
         self._timer.stop()
         self._timer.disconnect("timeout()", self.refresh)
+
+    def module_closes(self) -> None:
+        """The controller is about to be closed: discard the preview."""
+        self._end()
 
     def _follow(self) -> None:
         self._following = False

@@ -13,6 +13,7 @@ from ..models import Registry
 from .confidence_strip import SliceStrips
 from .context import Context
 from .correct import CorrectSection
+from .editor_effect import end_previews
 from .export import ExportSection
 from .inputs import InputsSection
 from .install import install
@@ -115,6 +116,7 @@ class Panel:
 
     def close(self) -> None:
         """Let go of everything, before the controller is closed."""
+        end_previews(self._controller)
         self.exit()
         self._stop_observing()
         self._scripted.close()
