@@ -31,6 +31,7 @@ from .previews import Previews
 from .projector import Projector
 from .prompt_files import PromptFiles
 from .propagation import Propagation
+from .proposing import Proposing
 from .review import Review
 from .scoring import Scoring
 from .starting import Starting
@@ -57,6 +58,7 @@ class Controller:
         changes, review: what the last run changed; the slices of the selected segment.
         starting, scoring: corrections of a segment that was made elsewhere, and which of its slices are doubtful.
         history, files, lesions: undo and redo; prompts to files and back; many lesions, one segment each.
+        proposing: what the network finds on a slice without a prompt.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Controller:
         self.starting = Starting(work, self.editing)
         self.scoring = Scoring(work, self.starting, self.inputs, self.network, self.runs)
         self.lesions = LesionRound(work, projector, self.editing, self.inputs, self.runs, self.review)
+        self.proposing = Proposing(work, self.editing, self.inputs)
         self.files = PromptFiles(work, projector, self.inputs.ensure_segmentation)
         self.network.ready.connect(previews.ask_again)
         self.inputs.segment_selected.connect(self.editing.segment_selected)

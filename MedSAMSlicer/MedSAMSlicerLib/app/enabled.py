@@ -81,6 +81,17 @@ def _points(work: Workspace) -> str | None:
     return _("This network accepts only boxes: draw a box around the object first.")
 
 
+def _clicks(work: Workspace) -> str | None:
+    """A search clicks all over the slice, for which a network must have been trained with points."""
+    if "point" in work.network.prompts:
+        return None
+    return _("This network was trained with boxes alone: it cannot look for objects by itself.")
+
+
+def _not_searching(work: Workspace) -> str | None:
+    return _("A slice is being searched: cancel that or wait for its end first.") if work.searching else None
+
+
 def _prompts(work: Workspace) -> str | None:
     obj = work.selected_object
     return None if obj is not None and obj.prompts else _("The segment has no prompts.")
@@ -167,7 +178,7 @@ def _started(work: Workspace) -> str | None:
 
 
 def _running(work: Workspace) -> str | None:
-    busy = work.running is not None or work.scoring is not None or work.carrying
+    busy = work.running is not None or work.scoring is not None or work.carrying or work.searching
     return None if busy else _("Nothing is running.")
 
 
@@ -228,6 +239,7 @@ _CHECKS: Mapping[Action, tuple[Check, ...]] = {
     Action.START_FROM_SEGMENT: (*_ON_SEGMENT, _idle),
     Action.SET_REACH: (*_ON_SEGMENT, _idle, _started),
     Action.REVIEW: (*_ON_SEGMENT, _idle, _not_scoring, _network, _made_elsewhere),
+    Action.SUGGEST: (_volume, _idle, _not_searching, _network, _clicks),
     Action.CLEANUP: _ON_SEGMENT,
     Action.NEXT_DOUBTFUL: (_volume, _segment, _doubtful),
     Action.PREVIOUS_KEY_SLICE: (_volume, _segment, _has_key_slice),

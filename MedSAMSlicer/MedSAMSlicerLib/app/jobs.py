@@ -339,6 +339,77 @@ class EstimateJob(Job):
         return isinstance(waiting, EstimateJob)
 
 
+@dataclass(frozen=True)
+class Search:
+    """How a slice is searched for objects: see `engine.proposals.ProposalSettings`; `most` candidates are kept."""
+
+    points_per_side: int = 32
+    least_iou: float | None = None
+    least_stability: float = 0.95
+    most: int = 10
+
+
+@dataclass(frozen=True, eq=False)
+class CandidateFound:
+    """A mask that was found without a prompt, bool (rows, columns), and its IoU as the network estimates it."""
+
+    mask: BoolArray
+    certainty: float
+
+
+class ProposeJob(Job):
+    """Find everything on a slice that no known mask covers.
+
+    Args:
+        axis, index: the slice.
+        search: how it is searched.
+        known: masks on it that are segments already.
+
+    Attributes:
+        progress: clicks so far and in all.
+    """
+
+    def __init__(self, axis: SliceAxis, index: int, search: Search, known: tuple[BoolArray, ...]) -> None:
+        self._axis, self._index, self._search, self._known = axis, index, search, known
+        self.progress = (0, 0)
+
+    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[CandidateFound]:
+        """Yields the candidates, the most certain first."""
+        from ..engine.proposals import ProposalSettings, new_objects
+
+        tools.stop_filling()
+        search = self._search
+        settings = ProposalSettings(
+            points_per_side=search.points_per_side,
+            least_iou=search.least_iou,
+            least_stability=search.least_stability,
+        )
+        found = tools.ready().propose(self._index, self._axis, settings, cancelled, self._advance)
+        for each in new_objects([each for each in found if each.area], self._known)[: search.most]:
+            yield CandidateFound(each.mask, each.iou)
+
+    def _advance(self, done: int, total: int) -> None:
+        self.progress = done, total
+
+
+class SpeedJob(Job):
+    """How fast the computer computes; no volume is needed.
+
+    Args:
+        device, threads: as in `NetworkChoice`.
+    """
+
+    def __init__(self, device: str, threads: int | None) -> None:
+        self._device, self._threads = device, threads
+
+    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[float]:
+        """Yields multiplications and additions a second."""
+        from ..engine.machine_speed import measured_speed
+
+        tools.stop_filling()
+        yield measured_speed(self._device, self._threads)
+
+
 class CleanJob(Job):
     """Clean the masks of one object; yields those slices that look otherwise afterwards, packed.
 

@@ -13,7 +13,7 @@ from ..core.translation import tr as _
 from ..models.registry import Registry
 from .channel_places import channel_voxels
 from .engine_state import ChannelVoxels, NetworkChoice, Prepared
-from .jobs import FillJob, ForgetJob, PrepareJob, WindowJob
+from .jobs import FillJob, ForgetJob, PrepareJob, SpeedJob, WindowJob
 from .signals import Signal
 from .state import Level, NetworkState, Topic
 from .workspace import Workspace
@@ -33,6 +33,7 @@ class NetworkInputs:
         self.channels_prepared: Signal[[tuple[Window, ...]]] = Signal()
         self._submitted: tuple[ChannelVoxels, ...] = ()  # the further volumes that are being prepared
         self._saved_sha256: str | None = None
+        self.flops_per_second: float | None = None  # of this computer; None until `measure_speed` found out
 
     # -- what is chosen, and what it turned out to be
 
@@ -70,6 +71,19 @@ class NetworkInputs:
     def volume_stage(self) -> str:
         """What looks at all slices together, one of `core.tiers.STAGES`."""
         return self._work.settings.volume_stage
+
+    def measure_speed(self) -> None:
+        """Find out how fast this computer computes, unless that is known; it arrives as `flops_per_second`."""
+        settings = self._work.settings
+        if self.flops_per_second is not None or not self._work.torch_is_there:
+            return
+
+        def show(found: float) -> None:
+            self.flops_per_second = found
+            self._work.notify(Topic.NETWORK)
+
+        self._work.worker.submit(SpeedJob(settings.device, settings.threads), show, lambda error: None)
+        self._work.poller.start()
 
     @property
     def tier(self) -> str | None:

@@ -53,6 +53,7 @@ class Action(enum.Enum):
     START_FROM_SEGMENT = "start from segment"
     SET_REACH = "set reach"
     REVIEW = "review"
+    SUGGEST = "suggest"
     CLEANUP = "cleanup"
     NEXT_DOUBTFUL = "next doubtful"
     PREVIOUS_KEY_SLICE = "previous key slice"

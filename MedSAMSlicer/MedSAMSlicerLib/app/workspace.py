@@ -154,6 +154,7 @@ class Workspace:
         self.scores = MaskScores()  # of masks made elsewhere; scoring, inputs
         self.scorings = 0  # how many times scores were asked for; scoring
         self.scoring: int | None = None  # the object whose slices are scored now; scoring
+        self.searching = False  # whether a slice is searched for objects; proposing
         self._changed: Signal[[Topic]] = Signal()
 
     # -- notifying

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import qt
 
 from ..app.state import Level, Message, Topic
-from ..models import Registry
+from ..models import Checkpoint, Registry
 from .confidence_strip import SliceStrips
 from .context import Context
 from .correct import CorrectSection
@@ -27,6 +27,7 @@ from .segments import SegmentsSection
 from .settings import MachineSettings
 from .shortcuts import Shortcuts, help_text, view_windows
 from .status import StatusSection
+from .suggestions import SuggestionsSection
 from .times import TimesSection
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Panel:
             self._segments,
             self._export,
             self._lesions,
+            SuggestionsSection(self._context),
             self.status,  # last: its hint depends on nothing the others show
         )
         actions = {**self._prompts.actions(), **self._propagate.actions(), **self._correct.actions()}
@@ -139,6 +141,8 @@ class Panel:
             self._inputs.suggest_new_volume()
         for section in self._sections:
             section.refresh(topics)
+        if Topic.NETWORK in topics and self._models is not None:
+            self._models.show_facts()
         self._shortcuts.allow("reject", self._lesions.is_walking)
         if self._entered:
             self._strips.refresh()
@@ -206,9 +210,17 @@ class Panel:
     def open_models(self) -> None:
         """Show the dialog of models."""
         if self._models is None:
-            self._models = ModelsDialog(self.registry(), self._models_changed)
-        self._models.fill()
+            network = self._controller.network
+            self._models = ModelsDialog(
+                self.registry(), self._models_changed, lambda: network.checkpoint, self._seconds_a_slice
+            )
+        self._controller.network.measure_speed()
         self._models.open()
+
+    def _seconds_a_slice(self, checkpoint: Checkpoint) -> float | None:
+        """What a slice takes here, about: the arithmetic of a network by the speed of this computer."""
+        speed = self._controller.network.flops_per_second
+        return None if speed is None or checkpoint.gigaflops is None else 1e9 * checkpoint.gigaflops / speed
 
     def _models_changed(self, use: str | None) -> None:
         """A model came or went; `use` is the one that the user wants from now on."""

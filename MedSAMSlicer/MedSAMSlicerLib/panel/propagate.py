@@ -13,6 +13,7 @@ from .context import Context, SignalsBlocked
 if TYPE_CHECKING:
     from ..app.carrying import Carrying
     from ..app.propagation import Propagation
+    from ..app.proposing import Proposing
     from ..app.scoring import Scoring
 
 
@@ -40,6 +41,9 @@ class PropagateSection:
         action = Action.PROPAGATE_ALL if ui.allSegmentsBox.checked else Action.PROPAGATE
         self._context.allow("propagateButton", action)
         self._context.allow("cancelButton", Action.CANCEL)
+        geometry = controller.inputs.geometry
+        flat = geometry is not None and min(geometry.shape) == 1 and controller.inputs.times.shown is None
+        ui.propagateSection.setVisible(not flat)  # an image of one slice has nothing to propagate through
         several = len(controller.inputs.segment_ids) > 1
         one = controller.editing.is_one_slice
         ui.propagateSection.setVisible(not one or controller.inputs.times.shown is not None)
@@ -73,11 +77,13 @@ class PropagateSection:
         self._cancelling = self._context.attempt(self._active().cancel)
         self._show_progress()
 
-    def _active(self) -> Carrying | Propagation | Scoring:
+    def _active(self) -> Carrying | Propagation | Scoring | Proposing:
         """What Cancel would end; the propagation when nothing is under way."""
         controller = self._context.controller
         if controller.carrying.busy:
             return controller.carrying
+        if controller.proposing.busy:
+            return controller.proposing
         return controller.runs if controller.runs.busy or not controller.scoring.busy else controller.scoring
 
     # ------------------------------------------------------------------------------------------------------- range
@@ -149,7 +155,7 @@ class PropagateSection:
             return
         ui.progressBar.setRange(0, max(1, progress.total))
         ui.progressBar.setValue(progress.done)
-        if active is controller.carrying:
+        if active is controller.carrying or active is controller.proposing:
             ui.progressBar.setFormat(progress.text)
             return
         text = _("{done} of {total} slices").format(done=progress.done, total=progress.total)

@@ -225,6 +225,8 @@ def _while_busy(controller: Controller) -> str | None:
         return _("The masks are carried from one time point to the next. Cancel keeps what is done.")
     if controller.runs.busy:
         return _("Watch the mask grow. Cancel leaves the segment as it was before.")
+    if controller.proposing.busy:
+        return _("The network clicks all over the slice and keeps what it is sure of. Cancel gives it up.")
     if controller.scoring.busy:
         return _("The network looks at each slice; no voxel changes. Cancel keeps what was found so far.")
     return controller.reason(Action.ADD_SEGMENT)

@@ -1,0 +1,86 @@
+"""The network looks for objects by itself; the user accepts one candidate and rejects the others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from .user import User, same
+
+pytestmark = pytest.mark.slicer
+
+
+@pytest.fixture
+def searching(user: User) -> User:
+    """The section unfolded, and a coarse search that the bundled network passes."""
+    from MedSAMSlicerLib.app.jobs import Search
+
+    user.ui.suggestionsSection.collapsed = False
+    user.host.process_events(0.05)
+    user.controller.proposing.search = Search(points_per_side=4, least_iou=0.0, least_stability=0.0, most=4)
+    return user
+
+
+def choose_row(user: User, row: int) -> None:
+    """Click a line of the list."""
+    table = user.ui.suggestionsTable
+    user.host.window._panel.ensureWidgetVisible(table)
+    place = table.visualItemRect(table.topLevelItem(row)).center()
+    user.host._mouse.click(table.viewport(), place, "left", "")
+    user.settled()
+
+
+def test_one_suggestion_is_accepted_and_the_others_rejected(searching: User) -> None:
+    user = searching
+    user.host.show_slice("Red", user.world(60, 60, 8))
+    user.press("suggestButton")
+    assert user.controller.proposing.busy
+    user.until(lambda: not user.controller.proposing.busy)
+    user.settled()
+    candidates = user.controller.proposing.candidates
+    assert 2 <= len(candidates) <= 4
+    assert "on slice 8: accept those that you want" in user.message
+    assert all(0 <= each.certainty <= 1 and each.area_mm2 > 0 for each in candidates)
+    found = [user.mask(each.segment_id) for each in candidates]
+    assert np.flatnonzero(np.any(found, axis=(0, 2, 3))).tolist() == [8]
+    choose_row(user, 1)
+    assert user.controller.inputs.segment_id == candidates[1].segment_id
+    kept = user.mask()
+    user.press("suggestionAcceptButton")
+    user.settled()
+    user.press("rejectRestButton")
+    user.settled()
+    assert user.names() == [candidates[1].name]
+    assert same(user.mask(), kept)
+    assert user.controller.proposing.candidates == ()
+    user.press("undoButton")
+    user.settled()
+    assert len(user.names()) == 2, "a rejected one comes back"
+
+
+def test_search_is_cancelled_with_the_button(searching: User) -> None:
+    user = searching
+    from MedSAMSlicerLib.app.jobs import Search
+
+    user.controller.proposing.search = Search(points_per_side=32)
+    user.press("suggestButton")
+    user.until(lambda: user.ui.cancelButton.enabled)
+    user.press("cancelButton")
+    user.settled()
+    assert not user.controller.proposing.busy
+    assert user.controller.proposing.candidates == ()
+    assert user.message == "The search was cancelled: nothing was suggested."
+
+
+def test_network_of_boxes_alone_cannot_look_for_objects_and_says_so(searching: User) -> None:
+    user = searching
+    user.controller.network.set_checkpoint("litemedsam")
+    user.until(lambda: user.controller.network.state.name == "READY")
+    user.settled()
+    assert not user.ui.suggestButton.enabled
+    assert user.ui.suggestButton.toolTip.endswith(
+        "This network was trained with boxes alone: it cannot look for objects by itself."
+    )
+    user.controller.network.set_checkpoint("medsamslicer-nano")
+    user.until(lambda: user.controller.network.state.name == "READY")
+    user.settled()
