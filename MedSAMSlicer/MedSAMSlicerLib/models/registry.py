@@ -44,7 +44,9 @@ class Checkpoint:
     config: name of the network's configuration and image_size: pixels of its square input, None = to be
     recognized from the file. prompts: the kinds it was trained with, of "box", "point" and "mask"; empty = not known.
     source: where the file can be had by hand when there is no url. path: set for a file of the user's outside the
-    cache folder.
+    cache folder. good_for: what its authors made it for, in a few words. gigaflops: billions of multiplications and
+    additions for a slice, one object carried to it included; None = not counted. dice: mean over volumes in this
+    project's benchmark from one box and the range, None = not measured. recommended: to be tried first.
     """
 
     id: str
@@ -62,6 +64,10 @@ class Checkpoint:
     prompts: tuple[str, ...] = ()
     source: str = ""
     path: Path | None = None
+    good_for: str = ""
+    gigaflops: float | None = None
+    dice: float | None = None
+    recommended: bool = False
 
 
 @dataclass(frozen=True)
