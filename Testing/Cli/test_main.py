@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from MedSAMSlicerLib import __version__
-from MedSAMSlicerLib.cli import build_parser, join_negative_values, models
+from MedSAMSlicerLib.cli import build_parser, join_negative_values, models, segment
 from MedSAMSlicerLib.core.errors import Cancelled, VolumeError
 
 COMMANDS = ("segment", "models", "demo", "benchmark", "train")
@@ -212,3 +212,20 @@ def test_every_command_can_be_debugged() -> None:
     for command in COMMANDS:
         words = {"segment": ["v", "-o", "o"], "models": ["list"], "benchmark": ["engine"]}.get(command, [])
         assert parser.parse_args([command, "--debug", *words]).debug
+
+
+def test_clean_up_and_overlap_are_called_as_in_the_panel() -> None:
+    panel = Path(segment.__file__).parents[2] / "Resources" / "UI" / "MedSAMSlicer.ui"
+    segments = Path(segment.__file__).parents[1] / "panel" / "segments.py"
+    written = " ".join(
+        segment.add_parser(argparse.ArgumentParser().add_subparsers()).format_help().split()
+    ).lower()
+    named = panel.read_text("utf-8") + segments.read_text("utf-8")
+    for words in (
+        "Keep only the part with prompts",
+        "Fill holes",
+        "one connected part, no holes",
+        "Segments may overlap",
+    ):
+        assert words in named
+        assert words.lower() in written

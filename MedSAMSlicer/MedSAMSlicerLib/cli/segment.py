@@ -134,12 +134,14 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     more.add_argument(
         "--cleanup",
         choices=CLEANUPS,
-        help="remove islands that no prompted slice reaches, fill small holes (default: as in --prompts, else none)",
+        help="as in the panel: islands = keep only the part with prompts, holes = fill holes, both = one connected "
+        "part, no holes (default: as in --prompts, else none)",
     )
     more.add_argument(
         "--overlap",
         choices=OVERLAPS,
-        help="objects may overlap, or each voxel goes to the best fitting object (default: as in --prompts, else keep)",
+        help="as in the panel: keep = segments may overlap; highest = each voxel is of the segment it fits best "
+        "(default: as in --prompts, else keep)",
     )
     more.add_argument(
         "--finer",
