@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PySide6 import QtCore, QtWidgets
 
@@ -204,6 +205,22 @@ def test_range_is_chosen_with_the_mouse(small: User) -> None:
     small.settled()
     assert small.controller.editing.slice_range is None, "tick and drag are one step"
     assert small.prompts()
+
+
+def test_image_of_one_slice_has_no_propagation(small: User) -> None:
+    import slicer
+
+    volume, whole = small.volume, small.truth
+    array = np.array(slicer.util.arrayFromVolume(volume))[8:9]
+    image = small.host.add_volume(array, small.matrix, name="Radiograph")
+    small.truth = {KIDNEY: whole[KIDNEY][8:9]}
+    small.turn_to(image)
+    assert not small.ui.propagateSection.visible
+    small.box_around(KIDNEY)
+    assert small.mask().any()
+    assert in_sight(small.host, small.ui.exportButton)
+    small.turn_to(volume)
+    assert small.ui.propagateSection.visible
 
 
 def test_cancelling_is_said_at_once(small: User) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PySide6 import QtGui
 
 from MedSAMSlicerLib.core.errors import OutputError
 from MedSAMSlicerLib.core.geometry import SliceAxis
@@ -217,6 +218,7 @@ def test_panel_asks_the_dicom_database_once_for_a_volume(host, monkeypatch, tmp_
         host.process_events(0.05)
     node, (first, *_others) = widget.controller.inputs.segmentation_node, widget.controller.inputs.segment_ids
     slicer.util.updateSegmentBinaryLabelmapFromArray(np.ones((4, 8, 8), np.uint8), node, first, volume)
-    entry = next(each for each in widget.ui.exportButton.menu().actions() if each.text.startswith("DICOM"))
-    assert host.wait_until(lambda: entry.enabled, 10), entry.toolTip
+    actions = widget.ui.exportButton.menu().actions()
+    entry = next(each for each in actions if QtGui.QAction.text(each).startswith("DICOM"))
+    assert host.wait_until(lambda: QtGui.QAction.isEnabled(entry), 10), QtGui.QAction.toolTip(entry)
     assert len(asked) == 1

@@ -7,7 +7,7 @@ import threading
 from xml.etree import ElementTree
 
 import numpy as np
-from PySide6 import QtWidgets
+from PySide6 import QtGui, QtWidgets
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 
@@ -202,7 +202,8 @@ def test_the_second_network_can_be_used_or_left_out_and_that_is_remembered(host,
 
 def entries(ui):
     """The entries of the menu of Export by the first word of their texts."""
-    return {each.text.split()[0]: each for each in ui.exportButton.menu().actions() if each.text}
+    found = ui.exportButton.menu().actions()
+    return {QtGui.QAction.text(each).split()[0]: each for each in found if QtGui.QAction.text(each)}
 
 
 def test_files_are_exported_where_the_user_says(host, opened, tmp_path):
@@ -217,13 +218,13 @@ def test_files_are_exported_where_the_user_says(host, opened, tmp_path):
         ("Prompts", "ball.json"),
     ):
         host.dialogs.answer(str(tmp_path / name))
-        entries(ui)[word].trigger()
+        QtGui.QAction.trigger(entries(ui)[word])
         host.process_events(0.1)
         assert str(tmp_path) in ui.messageLabel.text
         assert (tmp_path / name).stat().st_size > 100
     dicom = entries(ui)["DICOM"]
-    assert not dicom.enabled
-    assert "DICOM database" in dicom.toolTip
+    assert not QtGui.QAction.isEnabled(dicom)
+    assert "DICOM database" in QtGui.QAction.toolTip(dicom)
     host.dialogs.answer(str(tmp_path / "ball.json"))
     ui.loadPromptsButton.click()
     assert host.wait_until(lambda: len(opened.controller.inputs.segment_ids) == 2, 120)
@@ -323,7 +324,7 @@ def test_colors_in_the_views_are_refused_with_a_sentence(host):
 def test_exporting_without_a_name_writes_nothing(host, opened, tmp_path):
     click_and_see(host, opened)
     host.dialogs.answer("")
-    entries(opened.ui)["Segmentation"].trigger()
+    QtGui.QAction.trigger(entries(opened.ui)["Segmentation"])
     assert list(tmp_path.glob("*.nrrd")) == []
 
 
