@@ -1,11 +1,9 @@
 """Controller: the parts that the user works with, made and connected. Main thread only.
 
 controller = Controller(slicer_scene(slicer.mrmlScene), timers=QtTimers())
-remove = controller.observe(lambda topic: panel.update(topic))
 controller.inputs.set_volume(node)
 controller.editing.start_placing(Tool.POINT_POSITIVE)      # the user clicks; the mask of that slice appears
 controller.runs.propagate()                                # streams into the segment
-controller.close()
 
 Every action raises MedSAMError with one sentence when it cannot be done; `reason(action)` gives the same sentence
 beforehand. What fails later, on the worker, arrives as a message.
@@ -57,8 +55,7 @@ class Controller:
         runs, growing, carrying: propagation, when it is asked for, by itself after each prompt, and through time.
         changes, review: what the last run changed; the slices of the selected segment.
         starting, scoring: corrections of a segment that was made elsewhere, and which of its slices are doubtful.
-        history, files, lesions: undo and redo; prompts to files and back; many lesions, one segment each.
-        proposing: what the network finds on a slice without a prompt.
+        history, files, lesions, proposing: undo and redo; prompts as files; a segment for each lesion; suggestions.
     """
 
     def __init__(
