@@ -17,8 +17,8 @@ import numpy.typing as npt
 from PySide6 import QtCore, QtGui, QtWidgets
 
 Mask = npt.NDArray[np.bool_]
-PATIENCE = 180.0
-"""Seconds until something that never comes fails the test: a busy computer takes long."""
+PATIENCE = float(os.environ.get("MEDSAMSLICER_PATIENCE", "180"))
+"""Seconds until something that never comes fails the test: a busy computer takes long, and may be given longer."""
 
 logger = logging.getLogger(__name__)
 VIEW_OF_AXIS = {"K": "Red", "J": "Green", "I": "Yellow"}
