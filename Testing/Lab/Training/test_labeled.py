@@ -188,3 +188,11 @@ def test_what_is_left_out_is_in_neither_part() -> None:
 def test_no_volume_is_kept_for_validation_when_none_is_wanted() -> None:
     training, validation = split(cases(4), DataSettings(Path(), validation=0.0), seed=0)
     assert training == validation == cases(4)
+
+
+def test_objects_that_are_too_small_to_learn_are_left_out(balls: Path) -> None:
+    [first, *_] = cases = find_cases(balls)
+    voxels = int(read_case(first).targets[0].mask.sum())
+    assert len(read_cases(cases[:1], smallest=voxels)[0].targets) == 1
+    with pytest.raises(VolumeError, match=f"holds no object of at least {voxels + 1} voxels"):
+        read_cases(cases[:1], smallest=voxels + 1)

@@ -403,6 +403,8 @@ def _settings(args: argparse.Namespace, config: Config) -> TrainSettings:
         return settings
     chosen = preset(args.preset)
     rate = args.lr or chosen.learning_rate
+    if settings.data is not None and chosen.smallest is not None:
+        settings = replace(settings, data=replace(settings.data, smallest=chosen.smallest))
     return replace(settings, tune=chosen.tune, learning_rate=rate, encoder_share=1.0, **chosen.settings)
 
 

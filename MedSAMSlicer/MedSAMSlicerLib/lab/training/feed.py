@@ -89,7 +89,7 @@ class VolumeStream:
         cases = find_cases(settings.data.folder, warn=False)
         training, held_out = split(cases, settings.data, settings.seed)
         warn = training != held_out and rank == worker == 0
-        volumes = read_cases(training, settings.data.window, warn)
+        volumes = read_cases(training, settings.data.window, warn, settings.data.smallest)
         shortest = settings.shortest if settings.stage == 2 else 2 if settings.pair_share else 1
         self.clips = VolumeClips(volumes, settings.size, margin, Augmentation(), shortest, settings.unions)
 

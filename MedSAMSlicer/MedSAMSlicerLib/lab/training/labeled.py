@@ -10,7 +10,7 @@ import json
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ class DataSettings:
         validation: Share of the volumes that choose the best weights and are never trained on; 0 = none, and the
             weights are judged on what they were trained on.
         window: Gray values, as `choose_window` takes it; a window in the manifest comes first.
+        smallest: Voxels of the smallest object to learn.
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class DataSettings:
     leave_out: tuple[str, ...] = ()
     validation: float = 0.2
     window: str = "auto"
+    smallest: int = _SMALLEST_OBJECT
 
 
 @dataclass(frozen=True)
@@ -251,7 +253,12 @@ def may_be_volume(path: Path) -> bool:
 # --------------------------------------------------------------------------------------------------- what is in them
 
 
-def read_cases(cases: Sequence[TrainingCase], window: str = "auto", warn: bool = True) -> list[LabeledVolume]:
+def read_cases(
+    cases: Sequence[TrainingCase],
+    window: str = "auto",
+    warn: bool = True,
+    smallest: int = _SMALLEST_OBJECT,
+) -> list[LabeledVolume]:
     """The volumes of cases; those that cannot be read, or hold no object to learn, are left out.
 
     With `warn` a warning says so; without, they are known already.
@@ -261,7 +268,7 @@ def read_cases(cases: Sequence[TrainingCase], window: str = "auto", warn: bool =
     volumes, reason = [], "none was given"
     for case in cases:
         try:
-            volumes.append(read_case(case, window))
+            volumes.append(_without_small(read_case(case, window), smallest))
         except MedSAMError as error:
             reason = str(error)
             if warn:
@@ -269,6 +276,14 @@ def read_cases(cases: Sequence[TrainingCase], window: str = "auto", warn: bool =
     if not volumes:
         raise VolumeError(f"None of the {len(cases)} labeled volumes can be used: {reason}")
     return volumes
+
+
+def _without_small(volume: LabeledVolume, smallest: int) -> LabeledVolume:
+    """A volume with its objects of at least so many voxels. Raises VolumeError when there are none."""
+    targets = tuple(target for target in volume.targets if int(target.mask.sum()) >= smallest)
+    if not targets:
+        raise VolumeError(f"{volume.name} holds no object of at least {smallest} voxels.")
+    return replace(volume, targets=targets)
 
 
 def read_case(case: TrainingCase, window: str = "auto") -> LabeledVolume:

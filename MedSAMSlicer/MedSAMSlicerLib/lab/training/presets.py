@@ -29,6 +29,7 @@ class Preset:
         tune: which weights learn, one of `TUNE`.
         learning_rate: the highest.
         settings: further fields of `TrainSettings`.
+        smallest: voxels of the smallest object to learn; None = as always.
         different: what the study did otherwise.
     """
 
@@ -37,6 +38,7 @@ class Preset:
     learning_rate: float
     settings: Mapping[str, Any] = field(default_factory=dict)
     different: str = ""
+    smallest: int | None = None
 
 
 PRESETS: dict[str, Preset] = {
@@ -45,7 +47,8 @@ PRESETS: dict[str, Preset] = {
         "encoder-decoder",
         6e-5,
         {**_SINGLE, "mix": _BOXES, "weights": _DICE_AND_ENTROPY, "weight_decay": 0.01},
-        "batches of 16 slices and 1,000 epochs; components below 1,000 voxels were left out",
+        "1,000 epochs; parts of an object below 100 pixels on a slice were left out",
+        smallest=1000,
     ),
     "medsam": Preset(
         "MedSAM (Ma et al. 2024, Nature Communications 15:654)",

@@ -63,7 +63,7 @@ def validation_batches(settings: TrainSettings, margin: float | None) -> list[Ba
     training, held_out = split(find_cases(settings.data.folder), settings.data, settings.seed)
     if training == held_out:
         logger.warning("No volume is kept for validation: the best weights are chosen on what was trained on")
-    volumes = read_cases(held_out, settings.data.window)
+    volumes = read_cases(held_out, settings.data.window, smallest=settings.data.smallest)
     pictures = all(
         max(volume.geometry.shape) < settings.shortest or len(volume.array) == 1 for volume in volumes
     )
