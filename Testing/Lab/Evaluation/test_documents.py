@@ -144,7 +144,7 @@ def test_a_missing_place_is_reported_before_a_long_run(tmp_path: Path) -> None:
         check_engine_places(path, EngineBenchmark())
     check_engine_places(path, EngineBenchmark(memory_slices=0))
     for focus in ("accuracy", "effort"):
-        check_report_places(DOCS / "benchmark.md", focus)
+        check_report_places(DOCS / "benchmark-report.md", focus)
 
 
 def test_a_measurement_of_the_engine_fills_the_places_of_its_device(tmp_path: Path) -> None:
@@ -159,8 +159,8 @@ def test_a_measurement_of_the_engine_fills_the_places_of_its_device(tmp_path: Pa
 
 @pytest.mark.parametrize("focus", ["accuracy", "effort"])
 def test_the_page_of_the_benchmark_has_a_place_for_every_section(tmp_path: Path, focus: str) -> None:
-    copy = tmp_path / "benchmark.md"
-    copy.write_bytes((DOCS / "benchmark.md").read_bytes())
+    copy = tmp_path / "benchmark-report.md"
+    copy.write_bytes((DOCS / "benchmark-report.md").read_bytes())
     put_into(copy, document_sections(whole_report(cases=3), focus))
 
 
