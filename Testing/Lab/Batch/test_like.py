@@ -95,6 +95,7 @@ def test_what_cannot_be_segmented_alike_is_one_sentence(
     for words, sentence, code in (
         ([str(data), *like, "--cleanup", "islands"], "--cleanup and --overlap go with --prompts", 2),
         ([str(data), "--axis", "j", "--prompts", "a.csv", "-o", "b"], "--axis goes with --like", 2),
+        ([str(data), "--like", str(data), "-o", str(data)], "results would count as labels", 2),
         ([str(data), "-o", "b"], "one of the arguments --prompts --like is required", 2),
         ([str(tmp_path / "empty"), *like], "holds no volume that is not segmented already", 1),
         ([str(data), "--like", str(tmp_path / "empty"), "-o", "b"], "holds no image with labels", 1),

@@ -131,6 +131,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError("--cleanup and --overlap go with --prompts, not with --like")
     if arguments.like is None and arguments.axis is not None:
         raise UsageError("--axis goes with --like: a table has a column for it")
+    if arguments.like is not None and arguments.output.resolve() == arguments.like.resolve():
+        raise UsageError("in the folder of --like, results would count as labels: choose another one for -o")
 
 
 def _labeled_files(folder: Path) -> tuple[LabeledFiles, ...]:

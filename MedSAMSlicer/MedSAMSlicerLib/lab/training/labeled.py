@@ -245,7 +245,7 @@ def _by_name(folder: Path, warn: bool = True) -> list[TrainingCase]:
 def may_be_volume(path: Path) -> bool:
     """Return whether a file is an image by its name, not labels of one; or a folder with a DICOM series."""
     if path.is_dir():
-        return any(each.suffix.lower() in ("", ".dcm") and each.is_file() for each in path.iterdir())
+        return any(name.is_file() for name in path.glob("*") if name.suffix.lower() in ("", ".dcm"))
     ending = next((end for end in _ENDINGS if path.name.lower().endswith(end)), None)
     return ending is not None and _LABEL_NAME.match(path.name[: -len(ending)]) is None
 
