@@ -275,6 +275,27 @@ def test_training_changes_the_adapters_alone_and_brings_the_network_nearer_to_wh
         assert torch.equal(copied.encode_image(frames()), network("vit").encode_image(frames()))
 
 
+@pytest.mark.parametrize("kind", IN_DECODER)
+def test_plug_ins_of_the_decoder_learn_to_draw_what_a_teacher_with_them_draws(kind: str) -> None:
+    config = AdapterConfig(kind, IN_DECODER[kind], scale=1.0)
+    teacher, model = network("vit"), network("vit")
+    attach(teacher, [config])
+    stirred(teacher)
+    learning = attach(model, [config])
+    wanted = drawn(teacher, POINT)
+    embedding = model.encode_image(frames(1)).detach()
+    given = DecoderPrompts(*(torch.tensor([part]) for part in POINT))
+    optimizer = torch.optim.Adam(learning, 1e-2)
+    losses = []
+    for _ in range(25):
+        loss = (model.candidates(embedding, given)[0] - wanted).pow(2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.7 * losses[0]
+
+
 @pytest.fixture
 def trained(tmp_path: Path) -> tuple[Any, Path]:
     model = network("hiera")
