@@ -43,6 +43,7 @@ def test_one_suggestion_is_accepted_and_the_others_rejected(searching: User) -> 
     assert all(0 <= each.certainty <= 1 and each.area_mm2 > 0 for each in candidates)
     found = [user.mask(each.segment_id) for each in candidates]
     assert np.flatnonzero(np.any(found, axis=(0, 2, 3))).tolist() == [8]
+    assert np.sum(found, axis=0).max() == 1, "no voxel is suggested twice"
     choose_row(user, 1)
     assert user.controller.inputs.segment_id == candidates[1].segment_id
     kept = user.mask()

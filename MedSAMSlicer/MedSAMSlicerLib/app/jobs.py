@@ -385,8 +385,13 @@ class ProposeJob(Job):
             least_stability=search.least_stability,
         )
         found = tools.ready().propose(self._index, self._axis, settings, cancelled, self._advance)
-        for each in new_objects([each for each in found if each.area], self._known)[: search.most]:
-            yield CandidateFound(each.mask, each.iou)
+        taken: BoolArray | None = np.any(self._known, axis=0) if self._known else None
+        left = search.most
+        for each in new_objects([each for each in found if each.area], self._known):
+            free = each.mask if taken is None else each.mask & ~taken
+            if left and 2 * free.sum() > each.area:  # no voxel is suggested twice
+                taken, left = each.mask if taken is None else taken | each.mask, left - 1
+                yield CandidateFound(free, each.iou)
 
     def _advance(self, done: int, total: int) -> None:
         self.progress = done, total
