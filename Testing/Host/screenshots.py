@@ -1,6 +1,6 @@
 """`make screenshots`: every picture of README and docs/tutorial.md again, taken while the module is used as people do.
 
-python -m Testing.Host.screenshots [FOLDER] [--only NAME ...]
+python -m Testing.Host.screenshots [FOLDER]
 
 Mouse and keyboard work on the generated abdomen that the module offers as sample data, with the bundled checkpoint.
 Where to click follows from the true masks of that volume, so that the same walk fits a better checkpoint.
@@ -29,7 +29,7 @@ FOLDER = REPOSITORY / "Resources" / "Screenshots"
 LARGEST = 220_000
 """Bytes that a picture may have before its colors are thinned out further."""
 
-WINDOW = (1440, 1010)
+WINDOW = (1280, 800)
 SHOWN_MM = {"Red": 240.0, "Green": 215.0, "Yellow": 215.0}
 """Height of what a slice view shows, in mm."""
 SECTIONS = ("inputsSection", "promptsSection", "propagateSection", "correctSection", "segmentsSection")
@@ -47,9 +47,10 @@ class Photographer:
 
     Args:
         folder: where the pictures go.
+        dark: Slicer's dark style.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dark: bool = False) -> None:
         from Testing.EndToEnd.user import User
 
         from MedSAMSlicerLib.phantom.ct import ct_phantom
@@ -57,15 +58,17 @@ class Photographer:
         from .host import SlicerHost
 
         self.folder, self.taken = folder, list[Path]()
-        self.host = SlicerHost(size=WINDOW)
-        from MedSAMSlicerLib.scene import sample_data  # needs what the host has made
-
+        self.host = SlicerHost(size=WINDOW, dark=dark)
         self.truth: dict[str, Mask] = ct_phantom()[2]
-        volume = sample_data.load_generated()
-        self.host.show_volume(volume)
-        self.user = User(self.host, volume, self.truth)
+        widget = self.host.open_module()
+        self.ui, self.controller = widget.ui, widget.controller
+        if not dark:
+            self.take("empty", "red")
+        self.host.press(self.ui.sampleButton)
+        assert self.host.wait_until(lambda: self.controller.inputs.volume_node is not None, 120)
+        volume = self.host.show_volume(self.controller.inputs.volume_node)
+        self.user = User(self.host, volume, self.truth, widget)
         self.user.ready()
-        self.ui, self.controller = self.user.ui, self.user.controller
 
     # ------------------------------------------------------------------------------------------------ the camera
 
@@ -227,6 +230,22 @@ def walk(camera: Photographer) -> None:
     segment_editor(camera, key)
 
 
+def in_the_dark(camera: Photographer) -> None:
+    """One organ in Slicer's dark style: its box, its surface, and the dialog of models."""
+    user = camera.user
+    camera.aim(camera.middle(STORY))
+    key = user.box_around(STORY)
+    camera.name_it(STORY)
+    camera.aim(camera.on(STORY, key), 150.0)
+    camera.unfold("promptsSection", "propagateSection", "correctSection")
+    camera.take("preview-dark", "red")
+    camera.unfold(*SECTIONS)
+    camera.choose_range(STORY)
+    user.propagate()
+    everything(camera, key, dark=True)
+    models(camera, "models-dark")
+
+
 def propagating(camera: Photographer) -> None:
     """Panel and two views while the mask grows."""
     user = camera.user
@@ -292,8 +311,8 @@ def correction(camera: Photographer) -> None:
     camera.unfold(*SECTIONS)
 
 
-def everything(camera: Photographer, key: int) -> None:
-    """Three organs in slices and in 3-D."""
+def everything(camera: Photographer, key: int, dark: bool = False) -> None:
+    """All organs in slices and in 3-D; in the dark style no more than that."""
     user = camera.user
     camera.unfold(*SECTIONS)
     user.press("surfaceButton")
@@ -302,7 +321,9 @@ def everything(camera: Photographer, key: int) -> None:
     place = (camera.middle(STORY)[0], camera.middle(STORY)[1], float(key))
     camera.aim(place, middle=(i, j, k))
     camera.aim_3d()
-    camera.take("four-up")
+    camera.take("four-up-dark" if dark else "four-up")
+    if dark:
+        return
     camera.write("panel", camera.host.picture(camera.host.window._panel.widget()))
     camera.unfold("segmentsSection")
     camera.aim(place, {"Red": 170.0}, middle=(i, place[1] - 10, k))
@@ -459,15 +480,14 @@ def sequence(camera: Photographer) -> None:
     display.SetVisibility(True)
 
 
-def models(camera: Photographer) -> None:
+def models(camera: Photographer, name: str = "models") -> None:
     """The dialog of models."""
     camera.unfold(*SECTIONS)
     camera.user.press("modelsButton")
     camera.host.process_events(0.2)
     dialog = camera.user.widget.panel._models
-    dialog.table.setCurrentItem(dialog.table.topLevelItem(1))
-    camera.host.process_events(0.1)
-    camera.write("models", camera.host.picture(dialog.dialog))
+    camera.user.until(lambda: dialog.table.topLevelItem(0).text(4) != "")
+    camera.write(name, camera.host.picture(dialog.dialog))
     dialog.dialog.hide()
 
 
@@ -539,12 +559,13 @@ def main(arguments: list[str] | None = None) -> int:
     options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as models_folder:  # only what every user has
         os.environ["MEDSAMSLICER_MODELS"] = models_folder
-        camera = Photographer(options.folder)
-        with closing(camera):
-            walk(camera)
-    logger.info(
-        "%d pictures, %d kB", len(camera.taken), sum(path.stat().st_size for path in camera.taken) // 1000
-    )
+        taken: list[Path] = []
+        for dark, steps in ((False, walk), (True, in_the_dark)):
+            camera = Photographer(options.folder, dark)
+            with closing(camera):
+                steps(camera)
+            taken += camera.taken
+    logger.info("%d pictures, %d kB", len(taken), sum(path.stat().st_size for path in taken) // 1000)
     return 0
 
 
