@@ -41,9 +41,6 @@ class PropagateSection:
         action = Action.PROPAGATE_ALL if ui.allSegmentsBox.checked else Action.PROPAGATE
         self._context.allow("propagateButton", action)
         self._context.allow("cancelButton", Action.CANCEL)
-        geometry = controller.inputs.geometry
-        flat = geometry is not None and min(geometry.shape) == 1 and controller.inputs.times.shown is None
-        ui.propagateSection.setVisible(not flat)  # an image of one slice has nothing to propagate through
         several = len(controller.inputs.segment_ids) > 1
         one = controller.editing.is_one_slice
         ui.propagateSection.setVisible(not one or controller.inputs.times.shown is not None)
