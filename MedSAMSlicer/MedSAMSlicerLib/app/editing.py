@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+import numpy as np
+
 from ..core.cleanups import Cleanup
 from ..core.errors import DrawnSliceError, MedSAMError, OtherVolumeError, SessionError
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.masks import MaskState
-from ..core.prompts import MaskPrompt, Prompt, SliceRef, in_slice
+from ..core.prompts import MaskPrompt, Point, Prompt, SliceRef, in_slice
 from ..core.segment_object import SegmentObject
 from ..core.session import Session
 from ..core.translation import tr as _
@@ -33,6 +35,9 @@ class Editing:
         projector: shows it.
         add_segment: makes a segment when there is none, and selects it.
 
+    Attributes:
+        new_segment_per_click: a point where no segment has a voxel begins a new one; the user's choice.
+
     Signals:
         prompts_changed: the prompts of an object are others.
         range_changed: the slice range of an object is another.
@@ -40,6 +45,7 @@ class Editing:
 
     def __init__(self, work: Workspace, projector: Projector, add_segment: Callable[[], str]) -> None:
         self._work, self._projector, self._add_segment = work, projector, add_segment
+        self.new_segment_per_click = False
         self.prompts_changed: Signal[[int]] = Signal()
         self.range_changed: Signal[[int]] = Signal()
         self._range: tuple[int, int] | None = None  # object and run of the last change of a range
@@ -246,6 +252,10 @@ class Editing:
         prompt, ranged, slice_range = edit.prompt, edit.range_changed, edit.slice_range
         if edit.kind == "add":
             self._check_view(edit.view)
+            if self.new_segment_per_click and self._is_in_no_segment(obj, prompt):
+                self._projector.prompts()  # the point does not stay with this segment
+                self._work.poller.soon(lambda: self._begin_segment(prompt))
+                return
         self._check_free(obj, prompt)
         others = [other for place, other in enumerate(obj.prompts) if place != edit.position]
         before = slice_range if ranged else obj.slice_range
@@ -273,6 +283,24 @@ class Editing:
                 obj.id,
                 lambda session: session.replace_prompt(obj.id, position, prompt, ranged, slice_range, run),
             )
+
+    def _is_in_no_segment(self, obj: SegmentObject, prompt: Prompt) -> bool:
+        """Return whether a click inside of something lies beside all segments, that of `obj` being begun already."""
+        masks, geometry = self._work.masks, self._session().geometry
+        if not isinstance(prompt, Point) or not prompt.positive or not (obj.prompts or obj.masks):
+            return False
+        clicked = np.zeros(geometry.slice_shape(prompt.slice.axis), np.bool_)
+        column, row = np.rint(in_slice(prompt, geometry)[0]).astype(int).tolist()
+        clicked[row, column] = True
+        return masks is not None and not masks.count_under(prompt.slice.axis, {prompt.slice.index: clicked})
+
+    def _begin_segment(self, prompt: Prompt) -> None:
+        """A click in an empty place begins a segment; a tool in the user's hand goes on with that one."""
+        try:
+            self._add_segment()
+            self.add_prompt(prompt)
+        except MedSAMError as error:
+            self._work.show_error(error)
 
     def add_drawn(
         self, make: Callable[[VolumeGeometry, SliceRef], Prompt], shown: ShownSlice | None = None

@@ -39,6 +39,7 @@ class LesionsSection:
         for name, icon, action in _BUTTONS:
             context.dress(name, icon, action).connect("clicked()", steps[action])
         context.dress("lesionCsvButton", "Export").connect("clicked()", self.export_csv)
+        ui.newSegmentBox.connect("toggled(bool)", self._new_segment_chosen)
         ui.lesionsTable.setHeaderLabels(
             [_("Lesion"), _("mL"), _("mm \N{MULTIPLICATION SIGN} mm"), _("State")]
         )
@@ -70,6 +71,9 @@ class LesionsSection:
         self._timer.stop()
         self._timer.disconnect("timeout()", self._measure)
         self._context.ui.lesionsTable.disconnect("itemSelectionChanged()", self._selected)
+
+    def _new_segment_chosen(self, on: bool) -> None:
+        self._context.controller.editing.new_segment_per_click = bool(on)
 
     @property
     def is_walking(self) -> bool:

@@ -219,7 +219,7 @@ def _diameters(found: Diameters) -> str:
     """The longest diameter and the one perpendicular to it, as radiologists write them."""
     both = found.longest_mm, found.perpendicular_mm
     longest, across = (f"{each:.0f}" if each >= 10 else f"{each:.1f}" for each in both)
-    return _("{longest} x {across} mm").format(longest=longest, across=across)
+    return _("{longest} × {across} mm").format(longest=longest, across=across)
 
 
 def _milliliters(volume: float) -> str:
