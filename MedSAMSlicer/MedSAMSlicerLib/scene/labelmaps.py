@@ -51,19 +51,19 @@ class Lattice:
         """The lattice of a (4, 4) matrix between voxel indices; None unless voxels lie on voxels."""
         rounded = np.rint(image_to_volume[:3])
         turn = rounded[:, :3].astype(int)
-        if not (np.abs(turn).sum(axis=0) == 1).all() or not (np.abs(turn).sum(axis=1) == 1).all():
+        runs = np.abs(turn)
+        if runs.sum(axis=0).tolist() != [1, 1, 1] or runs.sum(axis=1).tolist() != [1, 1, 1]:
             return None
-        bounds = np.asarray(extent, dtype=np.float64).reshape(3, 2)
-        corners = np.array(np.meshgrid(*bounds)).reshape(3, -1)
-        drift = (image_to_volume[:3, :3] - turn) @ corners + (image_to_volume[:3, 3:] - rounded[:, 3:])
-        if np.abs(drift).max() > _TOLERANCE:
+        first, last = np.asarray(extent, dtype=np.float64).reshape(3, 2).T
+        middle, half = (first + last) / 2, np.abs(last - first) / 2
+        off = image_to_volume[:3] - rounded
+        drift = np.abs(off[:, :3] @ middle + off[:, 3]) + np.abs(off[:, :3]) @ half  # the most at any corner
+        if not drift.max() <= _TOLERANCE:  # nor where it is not a number
             return None
-        axes = [int(np.flatnonzero(row)[0]) for row in turn]
-        signs = [int(row[axis]) for row, axis in zip(turn, axes, strict=True)]
-        shift = [int(value) for value in rounded[:, 3]]
-        return cls(
-            (axes[0], axes[1], axes[2]), (signs[0], signs[1], signs[2]), (shift[0], shift[1], shift[2])
-        )
+        i, j, k = runs.argmax(axis=1).tolist()
+        right, down, on = turn[[0, 1, 2], [i, j, k]].tolist()
+        x, y, z = rounded[:, 3].astype(int).tolist()
+        return cls((i, j, k), (right, down, on), (x, y, z))
 
     def ordered(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """A view of a labelmap's array, (K, J, I) of its own, with the axes of the volume's (K, J, I)."""

@@ -5,6 +5,7 @@ Slicer keeps a left-handed NIfTI file with its slices reversed; so places, never
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,14 +30,22 @@ def volume_geometry(volume_node: Any) -> VolumeGeometry:
         GeometryError: its matrix cannot be used.
     """
     image = _image(volume_node)
-    extent = image.GetExtent()
     columns, rows, slices = image.GetDimensions()
-    matrix = vtk.vtkMatrix4x4()
+    matrix, elements = vtk.vtkMatrix4x4(), [0.0] * 16
     volume_node.GetIJKToRASMatrix(matrix)
-    ijk_to_ras = matrix_array(matrix)
+    matrix.DeepCopy(elements, matrix)
+    return _geometry((slices, rows, columns), image.GetExtent()[::2], tuple(elements))
+
+
+@lru_cache(maxsize=64)
+def _geometry(
+    shape: tuple[int, int, int], first: tuple[int, ...], elements: tuple[float, ...]
+) -> VolumeGeometry:
+    """The same geometry for the same numbers: it is asked for at every event, and checking one takes time."""
+    ijk_to_ras = np.array(elements).reshape(4, 4)
     # Slicer counts voxels from the first of the extent, an array from 0.
-    ijk_to_ras[:3, 3] += ijk_to_ras[:3, :3] @ [extent[0], extent[2], extent[4]]
-    return VolumeGeometry((slices, rows, columns), ijk_to_ras)
+    ijk_to_ras[:3, 3] += ijk_to_ras[:3, :3] @ first
+    return VolumeGeometry(shape, ijk_to_ras)
 
 
 def volume_array(volume_node: Any, color: bool = False) -> npt.NDArray[Any]:
