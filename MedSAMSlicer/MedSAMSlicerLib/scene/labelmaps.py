@@ -7,7 +7,9 @@ label value of its own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -47,16 +49,22 @@ class Lattice:
     shift: tuple[int, int, int]
 
     @classmethod
-    def between(cls, image_to_volume: FloatArray, extent: npt.ArrayLike) -> Lattice | None:
+    def between(cls, image_to_volume: FloatArray, extent: Sequence[int]) -> Lattice | None:
         """The lattice of a (4, 4) matrix between voxel indices; None unless voxels lie on voxels."""
-        rounded = np.rint(image_to_volume[:3])
+        return cls._found(image_to_volume.tobytes(), tuple(extent))
+
+    @classmethod
+    @lru_cache(maxsize=256)  # every look at a labelmap asks for it, and labelmaps seldom move
+    def _found(cls, image_to_volume: bytes, extent: tuple[int, ...]) -> Lattice | None:
+        matrix = np.frombuffer(image_to_volume).reshape(4, 4)
+        rounded = np.rint(matrix[:3])
         turn = rounded[:, :3].astype(int)
         runs = np.abs(turn)
         if runs.sum(axis=0).tolist() != [1, 1, 1] or runs.sum(axis=1).tolist() != [1, 1, 1]:
             return None
         first, last = np.asarray(extent, dtype=np.float64).reshape(3, 2).T
         middle, half = (first + last) / 2, np.abs(last - first) / 2
-        off = image_to_volume[:3] - rounded
+        off = matrix[:3] - rounded
         drift = np.abs(off[:, :3] @ middle + off[:, 3]) + np.abs(off[:, :3]) @ half  # the most at any corner
         if not drift.max() <= _TOLERANCE:  # nor where it is not a number
             return None
