@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -39,6 +40,12 @@ _OWN_MASKS = {"edit", "edit_outside", "accept", "release", "delete", "start"}
 _OWN = (MaskState.ACCEPTED, MaskState.EDITED)
 _EVEN_LOCKED = {"lock", "rename", "describe", "edit_outside", "delete_outside"}
 _ANYTHING = {"undo", "redo", "undo_some", "redo_some", "cancel", "reopen", "move", "import_prompts"}
+
+
+@lru_cache(maxsize=8)
+def _read(text: str, geometry: VolumeGeometry) -> PromptSet:
+    """The prompts of a text, read once: undo, redo and many actions leave them as they were."""
+    return PromptSet.from_json(text, geometry)
 
 
 class CoreUser:
@@ -207,7 +214,7 @@ class CoreUser:
             assert not {*obj.pending_previews()} & obj.kept_slices
         for axis in session.axes:
             prompt_set = session.prompt_set(axis=axis)
-            assert PromptSet.from_json(prompt_set.to_json(), session.geometry) == prompt_set
+            assert _read(prompt_set.to_json(), session.geometry) == prompt_set
 
     def _check_reopened(self) -> Session:
         """The session as it is saved, an object at a time, and read again."""
