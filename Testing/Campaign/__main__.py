@@ -53,8 +53,8 @@ def main(words: list[str] | None = None) -> int:
     if arguments.into is not None:
         minutes = (time.monotonic() - start) / 60
         page = arguments.into.read_text(encoding="utf-8")
-        notified = f"`{_command(arguments)}`, {minutes:.0f} minutes:"
-        page = replaced_table(page, f"{notified}\n\n{as_table(rows)}")
+        heading = f"`{_command(arguments)}`, {minutes:.0f} minutes:"
+        page = replaced_table(page, f"{heading}\n\n{as_table(rows)}")
         write_bytes(arguments.into, page.encode("utf-8"))
     return int(any(row.failed for row in rows))
 

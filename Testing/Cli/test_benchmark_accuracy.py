@@ -349,8 +349,8 @@ def test_ctrl_c_on_the_terminal_ends_all_processes_with_one_line(
     finally:
         program.kill()
     assert program.returncode == 130
-    *shown, notified = message.splitlines()
-    assert notified == "medsamslicer: error: cancelled; no file was left half-written."
+    *shown, last = message.splitlines()
+    assert last == "medsamslicer: error: cancelled; no file was left half-written."
     assert all(line.startswith("measuring ") for line in shown)
     [busy] = [int(path.stem) for path in tmp_path.glob("*.busy")]
     with pytest.raises(ProcessLookupError):

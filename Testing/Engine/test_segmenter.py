@@ -203,9 +203,9 @@ def test_cancelling_between_prompted_slices_computes_at_most_one_more_and_going_
 ) -> None:
     keys = [_box(geometry, index) for index in (4, 9, 14, 19)]
     prompts = _set(geometry, a=[*keys, _point(geometry, 12, 30, 30, True, round=1)])
-    notified: list[int] = []
-    expected = segmenter.segment(prompts, lambda done, total, index: notified.append(index)).masks["a"]
-    assert notified[:7] == [4, 9, 14, 19, 13, 12, 12]  # the slice is tracked, then corrected
+    reported: list[int] = []
+    expected = segmenter.segment(prompts, lambda done, total, index: reported.append(index)).masks["a"]
+    assert reported[:7] == [4, 9, 14, 19, 13, 12, 12]  # the slice is tracked, then corrected
     for moment in range(8):
         live = segmenter.live()
         counted = _cancelled_after(live, prompts, moment)

@@ -152,25 +152,25 @@ def test_cancel_takes_effect_within_one_slice() -> None:
     volume, geometry = _volume(first=0, last=19)
     live, _ = bright_segmentation(volume, geometry)
     seen: list[int] = []
-    notified: list[int] = []
+    reported: list[int] = []
     prompts = _prompt_set(geometry, _box(geometry, 8))
     events = live.update(
-        prompts, lambda done, total, index: notified.append(index), lambda: len(notified) == 4
+        prompts, lambda done, total, index: reported.append(index), lambda: len(reported) == 4
     )
     with pytest.raises(Cancelled):
         seen.extend(event.index for event in events)
     assert seen == [8, 9, 10, 11]
-    assert notified == seen
+    assert reported == seen
 
 
 def test_progress_counts_every_slice_and_skips_what_is_not_computed() -> None:
     volume, geometry = _volume()
     live, _ = bright_segmentation(volume, geometry, patience=2)
-    notified: list[tuple[int, int, int]] = []
-    list(live.update(_prompt_set(geometry, _box(geometry, 8)), lambda *progress: notified.append(progress)))
-    assert notified[0] == (1, 20, 8)
-    assert notified[-1][:2] == (20, 20)
-    assert [done for done, _, _ in notified] == sorted(done for done, _, _ in notified)
+    reported: list[tuple[int, int, int]] = []
+    list(live.update(_prompt_set(geometry, _box(geometry, 8)), lambda *progress: reported.append(progress)))
+    assert reported[0] == (1, 20, 8)
+    assert reported[-1][:2] == (20, 20)
+    assert [done for done, _, _ in reported] == sorted(done for done, _, _ in reported)
 
 
 def test_an_error_in_the_callers_progress_is_not_swallowed() -> None:

@@ -306,7 +306,7 @@ def test_volume_of_another_grid_and_back_goes_on_where_it_was(driver: Driver) ->
     driver.settle()
     first, mask, slices = controller.inputs.segmentation_node, driver.mask(), controller.review.slices
     other = driver.mrml.volume_node(scan()[:9, :40], MATRIX @ np.diag([1, 1, 1.1, 1]))
-    notified = len(driver.messages)
+    reported = len(driver.messages)
     controller.inputs.set_volume(other)
     assert controller.inputs.segmentation_node is None
     driver.until(lambda: controller.network.state is NetworkState.READY)
@@ -320,7 +320,7 @@ def test_volume_of_another_grid_and_back_goes_on_where_it_was(driver: Driver) ->
     assert np.array_equal(driver.session_mask(), mask)
     controller.inputs.set_volume(other)
     assert [len(obj.prompts) for obj in controller._work.session.objects] == [1]
-    assert [message.text for message in driver.messages[notified:] if message.level is Level.ERROR] == []
+    assert [message.text for message in driver.messages[reported:] if message.level is Level.ERROR] == []
 
 
 def test_segmenting_in_one_call_writes_new_segments(mrml: MrmlScene) -> None:
@@ -330,14 +330,14 @@ def test_segmenting_in_one_call_writes_new_segments(mrml: MrmlScene) -> None:
     from MedSAMSlicerLib.scene.nodes import volume_geometry
 
     box = box_from_voxels(volume_geometry(driver.volume), SliceRef(SliceAxis.K, 7), 8, 14, 27, 35)
-    notified: list[tuple[int, int]] = []
-    done = segment(driver.volume, [box], device="cpu", progress=lambda *message: notified.append(message))
+    reported: list[tuple[int, int]] = []
+    done = segment(driver.volume, [box], device="cpu", progress=lambda *message: reported.append(message))
     masks = SegmentMasks(done.segmentation_node, driver.volume)
     volume = np.zeros(SHAPE, bool)
     for index, mask in masks.read_slices(done.segment_ids["Segment"], SliceAxis.K).items():
         volume[index] = mask
     assert dice(volume, LEFT) > 0.8
-    assert notified[-1][0] == notified[-1][1]
+    assert reported[-1][0] == reported[-1][1]
     again = segment(driver.volume, [box], done.segmentation_node, overlap="all", device="cpu")
     assert [masks.name(each) for each in masks.segment_ids()] == ["Segment", "Segment (2)"]
     assert again.segment_ids["Segment"] != done.segment_ids["Segment"]

@@ -120,16 +120,16 @@ def test_prompts_of_every_geometry_survive_a_bundle(mrml: MrmlScene, tmp_path: P
 
 def test_the_choices_of_a_study_live_in_one_node(mrml: MrmlScene) -> None:
     first, second = (node_of(mrml, case(name)) for name in ("oblique", "sheared"))
-    parameters, notified = ParameterNode(mrml.scene), []
+    parameters, changes = ParameterNode(mrml.scene), []
     assert parameters.node is ParameterNode(mrml.scene).node
     defaults = (parameters.volume, parameters.segmentation, parameters.segment_id, parameters.checkpoint)
     assert defaults == (None,) * 4
     assert (parameters.window_spec, parameters.tier, parameters.overlap) == ("display", None, "stop")
-    remove = parameters.observe(lambda: notified.append(True))
+    remove = parameters.observe(lambda: changes.append(True))
     parameters.window_spec = "-100,300"
-    assert len(notified) == 1
+    assert len(changes) == 1
     parameters.window_spec = "-100,300"
-    assert len(notified) == 1
+    assert len(changes) == 1
     remove()
     parameters.tier, parameters.checkpoint = "fast", "/models/my file; 1.safetensors"
     assert (parameters.tier, parameters.checkpoint) == ("fast", "/models/my file; 1.safetensors")
@@ -149,7 +149,7 @@ def test_the_choices_of_a_study_live_in_one_node(mrml: MrmlScene) -> None:
     assert (parameters.session_of(second, masks), parameters.session_of(third, masks)) == ("two", "three")
     parameters.session_json = None
     assert parameters.session_json is None
-    assert len(notified) == 1
+    assert len(changes) == 1
     parameters.close()
 
 

@@ -133,13 +133,13 @@ def test_processes_end_with_the_one_that_started_them(
 def test_what_a_worker_of_a_cluster_does_not_see_or_have_is_reported(folder: Path) -> None:
     task = slow_task(folder)
     hidden = replace(task, case=replace(task.case, label=folder / "gone.nii.gz"))
-    [notified, _] = measure_remotely(hidden)
-    assert isinstance(notified, CaseSkipped)
-    assert "does not see" in notified.reason
-    assert "gone.nii.gz: data must lie at the same path on every machine." in notified.reason
-    [notified, _] = measure_remotely(task, "0.0.1")
-    assert isinstance(notified, CaseSkipped)
-    assert notified.reason.endswith("not 0.0.1.")
+    [skipped, _] = measure_remotely(hidden)
+    assert isinstance(skipped, CaseSkipped)
+    assert "does not see" in skipped.reason
+    assert "gone.nii.gz: data must lie at the same path on every machine." in skipped.reason
+    [skipped, _] = measure_remotely(task, "0.0.1")
+    assert isinstance(skipped, CaseSkipped)
+    assert skipped.reason.endswith("not 0.0.1.")
 
 
 @pytest.mark.slow

@@ -105,9 +105,9 @@ def test_results_of_something_else_are_refused(tmp_path: Path, change: dict[str,
 @pytest.mark.parametrize("content", ['{"version": "1", "runners": {}}', "[]", "{", '{"runners": 1}'])
 def test_a_folder_of_an_older_benchmark_or_a_damaged_one_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / HEADER).write_text(content, encoding="utf-8")
-    with pytest.raises(MedSAMError, match=r"older benchmark|cannot be read") as notified:
+    with pytest.raises(MedSAMError, match=r"older benchmark|cannot be read") as refusal:
         ResultsFile(tmp_path, MADE_WITH)
-    assert str(notified.value).count(". ") == 0
+    assert str(refusal.value).count(". ") == 0
 
 
 def test_another_number_of_threads_is_no_other_runner_and_the_machine_before_is_remembered(

@@ -171,13 +171,13 @@ def strip(trial: Trial, prompt: str, count: int) -> Canvas:
     return canvas
 
 
-def row(trials: list[Trial], kind: Kind, notified: str) -> Canvas:
+def row(trials: list[Trial], kind: Kind, caption: str) -> Canvas:
     """The worst targets of a kind side by side, below what is told of them."""
     parts = [strip(trial, kind.prompt, kind.slices) for trial in trials]
     canvas = Canvas(
         sum(part.pixels.shape[1] + GAP for part in parts), TILE + LINE + GAP, (0.055, 0.065, 0.08)
     )
-    canvas.text(notified, 4, 16, INK, height=9)
+    canvas.text(caption, 4, 16, INK, height=9)
     left = 0
     for part in parts:
         canvas.paste(part.pixels, left, LINE)
@@ -196,9 +196,9 @@ def draw(folder: Path, scenes: int = SCENES) -> list[Path]:
         worst = sorted(judged)[: kind.shown]
         failing = sum(value < kind.limit for value, _ in judged)
         message = ", ".join(f"{done[n].body} {value:.2f}" for value, n in worst)
-        notified = f"{kind.title}: {message} (below {kind.limit}: {failing} of {len(judged)})"
-        logger.info("%s", notified)
-        rows.setdefault(kind.file, []).append(row([done[n] for _, n in worst], kind, notified))
+        caption = f"{kind.title}: {message} (below {kind.limit}: {failing} of {len(judged)})"
+        logger.info("%s", caption)
+        rows.setdefault(kind.file, []).append(row([done[n] for _, n in worst], kind, caption))
     for file, parts in rows.items():
         width = max(part.pixels.shape[1] for part in parts)
         canvas = Canvas(width, sum(part.pixels.shape[0] for part in parts), (0.055, 0.065, 0.08))

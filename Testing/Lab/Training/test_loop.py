@@ -182,6 +182,6 @@ def test_an_error_begins_on_a_line_of_its_own(
 ) -> None:
     with small_disk, pytest.raises(OutputError):
         train(leg(tmp_path, steps=1), SMALLEST, resume=False)
-    notified = capsys.readouterr().err
-    assert "step 1" in notified
-    assert notified.endswith("\n")
+    printed = capsys.readouterr().err
+    assert "step 1" in printed
+    assert printed.endswith("\n")

@@ -23,10 +23,10 @@ def answer(model: SAM2) -> torch.Tensor:
         box = DecoderPrompts(torch.tensor([[[4.0, 5.0], [20.0, 22.0]]]), torch.tensor([[2, 3]]))
         first = model.decode(model.condition_first(top[:1]), mid[:1], fine[:1], box)
         memory = model.encode_memory(top[:1], first.logits, first.object_score, True)
-        notified = model.condition_on_memory(
+        conditioned = model.condition_on_memory(
             top[1:], [(memory, model.config.num_memories - 1)], [(first.pointer, 1.0)]
         )
-        second = model.decode(notified, mid[1:], fine[1:], DecoderPrompts())
+        second = model.decode(conditioned, mid[1:], fine[1:], DecoderPrompts())
     return torch.cat([first.logits, second.logits])
 
 
