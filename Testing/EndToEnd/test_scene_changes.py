@@ -34,7 +34,7 @@ def test_scene_closed_during_the_run(user: User) -> None:
     user.settled()
     assert not user.controller.runs.busy
     assert user.controller.inputs.volume_node is None
-    assert user.message == "Choose a volume."
+    assert user.message.startswith("Load a CT or MR volume")
     assert not user.ui.propagateButton.enabled
     works_again(user, user.host.add_volume(array, user.matrix, name="again"))
 
