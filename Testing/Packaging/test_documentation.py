@@ -44,6 +44,17 @@ def test_links_lead_to_files_that_are_there(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_tests_that_the_family_names_are_there():
+    page = (ROOT / "docs" / "family.md").read_text(encoding="utf-8")
+    files = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "Testing").rglob("test_*.py")}
+    named, file = 0, ""
+    for found in re.finditer(r"`(?:[\w/]*?(test_\w+\.py))?::(test_\w+)`", page):
+        file = found[1] or file
+        assert f"def {found[2]}(" in files[file], found[0]
+        named += 1
+    assert named > 30
+
+
 def test_readme_names_every_checkpoint_and_license_of_the_registry():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for entry in read_entries():
