@@ -7,6 +7,7 @@ import os
 import signal
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: -slow[item.path])
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What collecting imports and makes stays until the end: none of it is searched for garbage meanwhile."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 def pytest_collection_finish() -> None:
-    """What collecting imported stays until the end: searching it for garbage again and again takes minutes in all."""
+    """Nor afterwards: searching it again and again takes minutes in all."""
     gc.collect()
     gc.freeze()
 
