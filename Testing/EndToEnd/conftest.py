@@ -19,6 +19,9 @@ from MedSAMSlicerLib.phantom.ct import ct_phantom  # noqa: E402
 
 from .user import User  # noqa: E402
 
+LIVE = "MedSAMSlicer/Live"
+"""The choice of the user whether masks grow by themselves. Tests take one step at a time."""
+
 SHAPE = (48, 128, 128)
 SHOWN = slice(10, 30)
 """The slices that are kept: both kidneys, 3.75 mm apart."""
@@ -55,6 +58,7 @@ def open_user(
         array, matrix, truth = abdomen
         host = SlicerHost(keep_interpreter_lock=keep_lock)
         opened.append(host)
+        host.set_setting(LIVE, given.get("live", "off"))
         volume = host.add_volume(given.get("array", array), given.get("matrix", matrix), name="CT")
         if window is not None:
             host.set_window(volume, *window)
@@ -73,6 +77,7 @@ def shared_host(drawn: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MEDSAMSLICER_MODELS", str(tmp_path_factory.mktemp("models")))
         with SlicerHost() as host:
+            host.set_setting(LIVE, "off")
             yield host, host.open_module()
 
 

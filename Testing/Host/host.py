@@ -123,6 +123,10 @@ class SlicerHost:
         self.window.activateWindow()
         self.process_events()
 
+    def set_setting(self, key: str, value: str) -> None:
+        """Keep a choice of the user as Slicer keeps it, before a module reads it."""
+        QtCore.QSettings().setValue(key, value)
+
     def _redirect_settings(self, file: Path) -> None:
         """`qt.QSettings()` of the module must not be the user's."""
         kind = QtCore.QSettings

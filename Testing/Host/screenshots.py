@@ -59,6 +59,7 @@ class Photographer:
 
         self.folder, self.taken = folder, list[Path]()
         self.host = SlicerHost(size=WINDOW, dark=dark)
+        self.host.set_setting("MedSAMSlicer/Live", "off")  # a picture of each step
         self.truth: dict[str, Mask] = ct_phantom()[2]
         widget = self.host.open_module()
         self.ui, self.controller = widget.ui, widget.controller

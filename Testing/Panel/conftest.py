@@ -29,6 +29,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     monkeypatch.setenv("MEDSAMSLICER_MODELS", str(tmp_path / "models"))
     monkeypatch.delenv("MEDSAMSLICER_OFFLINE", raising=False)
     with SlicerHost() as opened:
+        opened.set_setting("MedSAMSlicer/Live", "off")  # one step at a time
         yield opened
 
 

@@ -6,14 +6,20 @@ from ..core.errors import SessionError
 from ..core.translation import tr as _
 from .projector import Projector
 from .propagation import Propagation
+from .signals import Signal
 from .workspace import Workspace
 
 
 class UndoRedo:
-    """The steps of the session."""
+    """The steps of the session.
+
+    Signals:
+        asked: the user undoes or redoes something.
+    """
 
     def __init__(self, work: Workspace, projector: Projector, runs: Propagation) -> None:
         self._work, self._projector, self._runs = work, projector, runs
+        self.asked: Signal[[]] = Signal()
 
     @property
     def undo_label(self) -> str | None:
@@ -34,6 +40,7 @@ class UndoRedo:
     def undo(self) -> None:
         """Undo the last step, prompts and masks together; cancel a run that it belongs to."""
         session = self._work.usable_volume()[1]
+        self.asked.emit()
         self._projector.take_edits()
         if session.next_undo() & (self._work.running or frozenset()):
             self._runs.cancel()
@@ -48,6 +55,7 @@ class UndoRedo:
         session = self._work.usable_volume()[1]
         if self._work.running is not None:
             raise SessionError(_("A propagation is running: cancel it or wait until it ends."))
+        self.asked.emit()
         command = session.redo()
         if command is None:
             raise SessionError(_("There is nothing to redo."))

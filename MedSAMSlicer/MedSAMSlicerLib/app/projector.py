@@ -169,6 +169,11 @@ class Projector:
         else:
             self._waiting_edits = True
 
+    @property
+    def in_use(self) -> bool:
+        """Return whether the user works in the module."""
+        return self._in_use
+
     def set_in_use(self, in_use: bool) -> None:
         """Say whether the user works in the module: edits of other modules are compared when he is back."""
         self._in_use = in_use

@@ -43,6 +43,7 @@ class _CurrentRun:
     number: int  # the session's
     object_ids: tuple[int, ...]
     before: dict[int, SegmentObject]
+    by_itself: bool = False  # begun by Live
     ticket: Ticket | None = None
     began: float = field(default_factory=time.perf_counter)
     counted: Advance | None = None
@@ -56,12 +57,14 @@ class Propagation:
 
     Signals:
         finished: a run is complete; with its number and the objects as they were before.
+        cancelled: the user ends the run under way.
     """
 
     def __init__(self, work: Workspace, projector: Projector) -> None:
         self._work, self._projector = work, projector
         self._neighbors = Neighbors(work)
         self.finished: Signal[[int, dict[int, SegmentObject]]] = Signal()
+        self.cancelled: Signal[[]] = Signal()
         work.time_left.connect(self.pause)
         self._run: _CurrentRun | None = None
         self._pause = BATCH_SECONDS
@@ -87,12 +90,18 @@ class Propagation:
 
     # -- starting
 
-    def propagate(self, all_segments: bool = False) -> None:
+    def propagate(self, all_segments: bool = False, by_itself: bool = False) -> None:
         """Compute what is pending of the selected segment, or of all; returns at once. One step of undo.
+
+        Where Live computes just that already, nothing is begun a second time; `by_itself` says that Live asks.
 
         Raises:
             MedSAMError: another run is under way, nothing is pending, the network is not there, ...
         """
+        run = self._run
+        grows = run is not None and run.by_itself and not run.ending
+        if run is not None and grows and not all_segments and run.object_ids == (self._work.object_id,):
+            return
         why = reason(self._work, Action.PROPAGATE_ALL if all_segments else Action.PROPAGATE)
         if why is not None:
             raise SessionError(why)
@@ -102,7 +111,7 @@ class Propagation:
         else:
             assert self._work.object_id is not None
             chosen = (self._work.object_id,)
-        self._begin(chosen)
+        self._begin(chosen, by_itself=by_itself)
 
     def propagate_objects(self, object_ids: tuple[int, ...], run: int | None = None) -> None:
         """Compute what is pending of some objects, as part of a step with that `run`; the rest as :meth:`propagate`."""
@@ -110,7 +119,13 @@ class Propagation:
             raise SessionError(_("A propagation is running: cancel it or wait until it ends."))
         self._begin(object_ids, run=run)
 
-    def _begin(self, object_ids: tuple[int, ...], small: bool = False, run: int | None = None) -> None:
+    def _begin(
+        self,
+        object_ids: tuple[int, ...],
+        small: bool = False,
+        run: int | None = None,
+        by_itself: bool = False,
+    ) -> None:
         work = self._work
         session = work.usable_volume()[1]
         before = {object_id: session.object(object_id) for object_id in object_ids}
@@ -119,7 +134,7 @@ class Propagation:
         objects = tuple(
             self._to_run(session.object(object_id), before[object_id]) for object_id in object_ids
         )
-        current = self._run = _CurrentRun(number, object_ids, before)
+        current = self._run = _CurrentRun(number, object_ids, before, by_itself)
         work.running = frozenset(object_ids)
         if work.masks is not None:
             current.streaming.enter_context(work.masks.streaming())
@@ -248,6 +263,7 @@ class Propagation:
         if self._run is None:
             raise SessionError(_("Nothing is running."))
         self._stop("cancel")
+        self.cancelled.emit()
 
     def pause(self) -> None:
         """The time point of the run is left: what the run has found stays, and the rest is computed when asked for."""
@@ -284,7 +300,7 @@ class Propagation:
         self.run_estimate = None
 
     def prompts_changed(self, object_id: int) -> None:
-        """Prompts of an object were changed: a run of it is planned again."""
+        """Prompts or range of an object were changed: a run of it is planned again."""
         self.run_estimate = None
         if self._run is not None and object_id in self._run.object_ids and not self._run.ending:
             self._stop("again")  # what was found and not written yet is handed out again by the next run
@@ -302,7 +318,7 @@ class Propagation:
         due = tuple(obj.id for obj in self._work.due_objects(run.object_ids))
         if due:
             try:
-                self._begin(due)
+                self._begin(due, by_itself=run.by_itself)
             except MedSAMError as error:
                 self._work.show_error(error)
 

@@ -185,6 +185,7 @@ class EditorEffect:
         inputs = controller.inputs
         self._before = _id_of(inputs.volume_node), _id_of(inputs.segmentation_node)
         controller.set_in_use(True)
+        controller.growing.suspended = True
         if self._is_of_the_module(target) and target.segment_id in inputs.segment_ids:
             controller.editing.object_of(target.segment_id)  # so that its masks have a history
         self._kept = inputs.put_away()
@@ -237,6 +238,7 @@ class EditorEffect:
                 lambda: controller.inputs.take_up(volume, segmentation, kept), keep_message=True
             )
         controller.set_in_use(False)
+        controller.growing.suspended = False
         editor_preview.remove_preview(self._preview_node)
 
     def _is_of_the_module(self, target: _Target) -> bool:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
 
+from ..app.growing import LIVE_SECONDS
 from ..app.state import Action, NetworkState, RunEstimate, Topic
 from .context import Context, SignalsBlocked
 
 if TYPE_CHECKING:
     from ..app.carrying import Carrying
+    from ..app.growing import Growing
     from ..app.propagation import Propagation
     from ..app.proposing import Proposing
     from ..app.scoring import Scoring
@@ -124,7 +126,9 @@ class PropagateSection:
                 ui.rangeWidget.setValues(*(slice_range or (0, last)))
 
     def _live_toggled(self, on: bool) -> None:
-        self._context.controller.growing.on = self._context.settings.live = bool(on)
+        self._context.settings.live = bool(on)
+        self._context.controller.growing.switch(bool(on))
+        self.refresh(frozenset())
 
     def _all_toggled(self, _on: bool) -> None:
         self.refresh(frozenset())
@@ -167,7 +171,7 @@ class PropagateSection:
             return
         if controller.reason(action) is not None or controller.network.state is not NetworkState.READY:
             self._asked = None
-            ui.estimateLabel.text = ""
+            ui.estimateLabel.text = live_text(controller.growing)
             return
         state = (
             controller.inputs.segment_id,
@@ -179,7 +183,25 @@ class PropagateSection:
             self._asked = state
             self._context.controller.runs.estimate()
         found = controller.runs.run_estimate
-        ui.estimateLabel.text = "" if found is None else estimate_text(found)
+        text = "" if found is None else estimate_text(found)
+        if found is not None and controller.growing.on and found.seconds > LIVE_SECONDS:
+            text = _("{estimate}: too long for Live, press Propagate").format(estimate=text)
+        ui.estimateLabel.text = text
+
+
+def live_text(growing: Growing) -> str:
+    """Return whether the mask grows by itself on this computer, and why; "" where the user does not want that."""
+    if not growing.on:
+        return ""
+    found = growing.expected
+    if found is None:
+        limit = in_words(LIVE_SECONDS)
+        return _("Live: masks grow by themselves where that takes at most {limit} here").format(limit=limit)
+    expected = _("about {time} for {count} slices").format(time=in_words(found.seconds), count=found.slices)
+    text = (
+        _("Not live here, {expected}: press Propagate") if growing.held_back else _("Live: {expected} here")
+    )
+    return text.format(expected=expected)
 
 
 def estimate_text(estimate: RunEstimate) -> str:

@@ -84,6 +84,7 @@ def point_propagates_and_is_undone(case: Any) -> None:
         return
     widget = _open()
     controller = widget.controller
+    controller.growing.switch(False)  # each step by itself
     controller.inputs.set_volume(load_generated())
     controller.editing.start_placing(Tool.POINT_POSITIVE)
     selection = slicer.app.applicationLogic().GetSelectionNode()
@@ -101,6 +102,7 @@ def point_propagates_and_is_undone(case: Any) -> None:
     for _step in ("propagation", "range", "point"):
         controller.history.undo()
     case.assertEqual(_marks(controller, SliceMark.PREDICTED), 0)
+    controller.growing.switch(bool(widget.ui.liveBox.checked))
 
 
 def closing_the_scene_leaves_an_empty_panel(case: Any) -> None:

@@ -69,8 +69,8 @@ class MachineSettings:
 
     @property
     def live(self) -> bool:
-        """Return whether masks grow by themselves after each prompt."""
-        return str(self._read("Live") or "") == "on"
+        """Return whether masks grow by themselves after each prompt, where this computer is quick enough."""
+        return str(self._read("Live") or "on") == "on"
 
     @live.setter
     def live(self, on: bool) -> None:
