@@ -145,14 +145,27 @@ class Photographer:
         return x, y, z
 
     def _left_part(self, lowest: str) -> Any:
-        """The panel with the views to the right of it, down to the lower edge of one of them."""
+        """The panel with the views to the right of it, down to the lower edge of one of them, and no row cut in two."""
         from PySide6 import QtCore, QtWidgets
 
         window, map_to = self.host.window, QtWidgets.QWidget.mapTo
         top = map_to(self.host.view("Red"), window, QtCore.QPoint(0, 0)).y()
         corner = QtWidgets.QWidget.rect(self.host.view(lowest)).bottomRight() + QtCore.QPoint(1, 1)
         low = map_to(self.host.view(lowest), window, corner)
-        return QtCore.QRect(0, top, low.x(), low.y() - top)
+        kinds = (QtWidgets.QAbstractButton, QtWidgets.QLabel, QtWidgets.QLineEdit, QtWidgets.QComboBox)
+        bottom = low.y()
+        while True:
+            cut = [
+                place.y()
+                for kind in kinds
+                for each in QtWidgets.QWidget.findChildren(window._panel.widget(), kind)
+                if each.isVisible() and type(each).__name__ != "ctkCollapsibleButton"
+                for place in (map_to(each, window, QtCore.QPoint(0, 0)),)
+                if place.y() < bottom < place.y() + QtWidgets.QWidget.height(each)
+            ]
+            if not cut:
+                return QtCore.QRect(0, top, low.x(), bottom - top)
+            bottom = min(cut) - 3
 
     # -------------------------------------------------------------------------------------------- steps of the work
 
