@@ -66,7 +66,7 @@ class ModelsDialog:
         dialog = qt.QDialog(slicer.util.mainWindow())
         dialog.objectName = "MedSAMSlicerModels"
         dialog.windowTitle = _("MedSAMSlicer: models")
-        dialog.resize(1060, 480)
+        dialog.resize(1250, 480)
         layout = qt.QVBoxLayout(dialog)
         self.table = qt.QTreeWidget()
         headers = _columns()
