@@ -48,9 +48,10 @@ class Photographer:
     Args:
         folder: where the pictures go.
         dark: Slicer's dark style.
+        empty: name of a picture of the empty scene; None = none is taken.
     """
 
-    def __init__(self, folder: Path, dark: bool = False) -> None:
+    def __init__(self, folder: Path, dark: bool = False, empty: str | None = None) -> None:
         from Testing.EndToEnd.user import User
 
         from MedSAMSlicerLib.phantom.ct import ct_phantom
@@ -63,8 +64,8 @@ class Photographer:
         self.truth: dict[str, Mask] = ct_phantom()[2]
         widget = self.host.open_module()
         self.ui, self.controller = widget.ui, widget.controller
-        if not dark:
-            self.take("empty", "red")
+        if empty is not None:
+            self.take(empty, "red")
         self.host.press(self.ui.sampleButton)
         assert self.host.wait_until(lambda: self.controller.inputs.volume_node is not None, 120)
         volume = self.host.show_volume(self.controller.inputs.volume_node)
@@ -575,7 +576,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ["MEDSAMSLICER_MODELS"] = models_folder
         taken: list[Path] = []
         for dark, steps in ((False, walk), (True, in_the_dark)):
-            camera = Photographer(options.folder, dark)
+            camera = Photographer(options.folder, dark, None if dark else "empty")
             with closing(camera):
                 steps(camera)
             taken += camera.taken
