@@ -474,7 +474,7 @@ def sequence(camera: Photographer) -> None:
     browser, volume = beating(host)
     user.truth = {VENTRICLE: ventricle(0)}
     user.turn_to(volume)
-    camera.unfold("promptsSection", "propagateSection")
+    camera.unfold("propagateSection")
     camera.aim((48.0, 48.0, 3.0), 150.0)
     user.box_around(VENTRICLE)
     camera.name_it(VENTRICLE)
