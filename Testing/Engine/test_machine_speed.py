@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from MedSAMSlicerLib.core.errors import MedSAMError
-from MedSAMSlicerLib.engine.machine_speed import FLOPS, _block, measured_speed
+from MedSAMSlicerLib.engine.machine_speed import _TOKENS, FLOPS, _block, measured_speed
 from MedSAMSlicerLib.models.registry import read_entries
 from MedSAMSlicerLib.sam2.checkpoint import without_storage
 from MedSAMSlicerLib.sam2.config import PUBLISHED
@@ -29,7 +29,7 @@ def test_block_has_the_arithmetic_that_its_speed_is_told_by() -> None:
     shapes = ((768, 256), (256, 256), (1024, 256), (256, 1024))
     weights = [torch.zeros(*shape, device="meta") for shape in shapes]
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        _block(torch.zeros(1, 1024, 256, device="meta"), weights)
+        _block(torch.zeros(1, _TOKENS, 256, device="meta"), weights)
     assert counter.get_total_flops() == pytest.approx(FLOPS, rel=0.01)
 
 

@@ -11,8 +11,8 @@ from torch.nn import functional
 from .devices import chosen_device
 from .precision import choose, torch_settings
 
-_TOKENS, _WIDTH, _HEADS = 1024, 256, 4
-_TRIES = 3  # the quickest counts: what else the machine does can only slow one down
+_TOKENS, _WIDTH, _HEADS = 256, 256, 4
+_TRIES = 20  # short ones, of which the quickest counts: what else the machine does can only slow one down
 
 FLOPS = 2 * (12 * _TOKENS * _WIDTH**2 + 2 * _TOKENS**2 * _WIDTH)
 """Multiplications and additions of one block."""

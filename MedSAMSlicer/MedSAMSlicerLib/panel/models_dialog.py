@@ -135,7 +135,7 @@ class ModelsDialog:
         self.show_facts()
         for column in range(len(_columns())):
             self.table.resizeColumnToContents(column)
-            self.table.setColumnWidth(column, self.table.columnWidth(column) + 16)
+            self.table.setColumnWidth(column, self.table.columnWidth(column) + 12)
         self._show_buttons()
 
     def show_facts(self) -> None:
