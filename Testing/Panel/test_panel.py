@@ -228,7 +228,7 @@ def test_files_are_exported_where_the_user_says(host, opened, tmp_path):
     host.dialogs.answer(str(tmp_path / "ball.json"))
     ui.loadPromptsButton.click()
     assert host.wait_until(lambda: len(opened.controller.inputs.segment_ids) == 2, 120)
-    assert host.wait_until(lambda: "both hold" in ui.messageLabel.text, 120), (
+    assert host.wait_until(lambda: "both have" in ui.messageLabel.text, 120), (
         "the loaded mask lies on the first one"
     )
     host.dialogs.answer(str(tmp_path / "gone.json"))
