@@ -225,7 +225,7 @@ def test_clean_up_and_overlap_are_called_as_in_the_panel() -> None:
         "Keep only the part with prompts",
         "Fill holes",
         "one connected part, no holes",
-        "Segments may overlap",
+        "Allow overlap",
     ):
         assert words in named
         assert words.lower() in written

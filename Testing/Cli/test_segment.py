@@ -328,7 +328,9 @@ def test_masks_that_no_dicom_seg_can_hold_are_written_beside_it(one_series: Path
     volume.dicom_files[1].unlink()  # while the network ran
     mask = volume.array > np.median(volume.array)
     arguments = argparse.Namespace(save_prompts=None, picture=None, output=tmp_path / "out.dcm")
-    result: Any = types.SimpleNamespace(masks={"a": mask}, prompts=types.SimpleNamespace(objects=()))
+    result: Any = types.SimpleNamespace(
+        masks={"a": mask}, prompts=types.SimpleNamespace(objects=()), geometry=volume.geometry
+    )
     with pytest.raises(OutputError, match=r"masks were written to .*out-2\.seg\.nrrd instead"):
         write_results(arguments, volume, result)
     assert (read(tmp_path / "out-2.seg.nrrd") > 0).sum() == mask.sum()

@@ -229,7 +229,7 @@ def test_mask_on_another_segment_is_reported_with_whose_voxels_it_has(user: User
     user.press("addSegmentButton")
     user.settled()
     user.box(low, high)
-    assert user.message.startswith('The mask of "Segment_2" lies on "Segment_1", which keeps its voxels')
+    assert user.message.startswith('The mask of "Segment_2" overlaps "Segment_1", which keeps its voxels')
     user.picture("overlap-said")
     user.press("undoButton")
     user.settled()

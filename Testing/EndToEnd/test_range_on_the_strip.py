@@ -57,7 +57,7 @@ def test_an_end_is_not_dragged_beyond_the_prompt_or_the_other_end(user: User) ->
     strip.drag("last", strip.count - 1, index + 2)
     strip.drag("first", 0, index + 2, steps=3)
     assert user.controller.editing.slice_range == (index, index + 2)
-    assert "holds every prompt" in user.message
+    assert "includes every prompt" in user.message
 
 
 def test_click_on_an_end_shows_its_slice_and_changes_nothing(user: User) -> None:

@@ -337,7 +337,10 @@ def test_sam_2_0_has_the_weights_of_the_published_network_and_remembers_as_it_do
         torch.randn(1, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(1)),
     )
     with torch.no_grad():
-        memory = ours.encode_memory(features, mask, score[:, 0], False)
+        # In float64, so that both round to the same bfloat16 on every processor.
+        features, mask, score = features.double(), mask.double(), score.double()
+        memory = ours.double().encode_memory(features, mask, score[:, 0], False)
         flat = features.flatten(2).permute(2, 0, 1)
-        expected, _ = theirs._encode_new_memory([flat], [(SIZE // 16, SIZE // 16)], mask, score, False)
+        sizes = [(SIZE // 16, SIZE // 16)]
+        expected, _ = theirs.double()._encode_new_memory([flat], sizes, mask, score, False)
     assert relative_error(memory.features, expected.to(torch.bfloat16)) < TOLERANCE

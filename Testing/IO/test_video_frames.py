@@ -104,7 +104,7 @@ def test_what_is_no_video_is_one_sentence(tmp_path: Path) -> None:
         "empty": "holds no frames",
         "mixed": r"7.png in .*mixed has 30 x 10 and 0.png 30 x 20",
         "frames/0.png": "is one picture; name the folder",
-        "text.mp4": "no video that can be read",
+        "text.mp4": "is not a video that can be read",
         "nothing.mp4": "is empty",
         "bad.zip": "cannot be unpacked",
         "none.zip": "holds no frames",

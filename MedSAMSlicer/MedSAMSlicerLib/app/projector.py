@@ -165,9 +165,13 @@ class Projector:
     def edited_elsewhere(self) -> None:
         """Somebody else changed voxels, or may have: take that over in a moment, or when the module is opened."""
         if self._in_use:
-            self._work.poller.schedule("edits", EDIT_SECONDS, self.take_edits)
+            self._work.poller.schedule("edits", EDIT_SECONDS, self._take_edits_of_others)
         else:
             self._waiting_edits = True
+
+    def _take_edits_of_others(self) -> None:
+        self.take_edits()
+        self._work.notify(Topic.MASKS)  # also those of segments without prompts, which can be exported now
 
     @property
     def in_use(self) -> bool:

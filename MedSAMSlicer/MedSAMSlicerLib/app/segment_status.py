@@ -48,6 +48,8 @@ class StatusFollower:
             self._told.pop(object_id, None)
             return
         assert segment_id is not None
+        if work.time_point is not None:
+            return  # a sequence keeps a segmentation for each time point, and takes a tag for a change of its voxels
         status = self._status(obj)
         if self._told.get(object_id, SegmentStatus.NOT_STARTED) is status:
             return

@@ -140,7 +140,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     more.add_argument(
         "--overlap",
         choices=OVERLAPS,
-        help="as in the panel: keep = segments may overlap; highest = each voxel is of the segment it fits best "
+        help="as in the panel: keep = allow overlap; highest = each voxel is of the segment it fits best "
         "(default: as in --prompts, else keep)",
     )
     more.add_argument(
