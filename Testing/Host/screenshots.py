@@ -213,17 +213,22 @@ class Photographer:
         self.host.close()
 
 
-def walk(camera: Photographer) -> None:
-    """From the first box to three organs; the pictures in the order of the tutorial."""
-    user = camera.user
+def first_box(camera: Photographer, name: str) -> int:
+    """Draw the first box, take the picture `name` of it, and choose the range; returns the slice of the box."""
     camera.aim(camera.middle(STORY))
-    key = user.box_around(STORY)
+    key = camera.user.box_around(STORY)
     camera.name_it(STORY)
     camera.aim(camera.on(STORY, key), 150.0)
     camera.unfold("promptsSection", "propagateSection", "correctSection")
-    camera.take("preview", "red")
+    camera.take(name, "red")
     camera.unfold(*SECTIONS)
     camera.choose_range(STORY)
+    return key
+
+
+def walk(camera: Photographer) -> None:
+    """From the first box to three organs; the pictures in the order of the tutorial."""
+    user, key = camera.user, first_box(camera, "preview")
     propagating(camera)
     doubtful(camera)
     correction(camera)
@@ -247,15 +252,7 @@ def walk(camera: Photographer) -> None:
 
 def in_the_dark(camera: Photographer) -> None:
     """One organ in Slicer's dark style: its box, its surface, and the dialog of models."""
-    user = camera.user
-    camera.aim(camera.middle(STORY))
-    key = user.box_around(STORY)
-    camera.name_it(STORY)
-    camera.aim(camera.on(STORY, key), 150.0)
-    camera.unfold("promptsSection", "propagateSection", "correctSection")
-    camera.take("preview-dark", "red")
-    camera.unfold(*SECTIONS)
-    camera.choose_range(STORY)
+    user, key = camera.user, first_box(camera, "preview-dark")
     user.propagate()
     everything(camera, key, dark=True)
     models(camera, "models-dark")
