@@ -111,7 +111,7 @@ def test_verify_finds_a_file_that_was_changed(cli: Any, mirror: FileServer, own_
     (own_cache / "MedSAM2_latest.pt").write_bytes(b"changed")
     done = cli("models", "verify")
     assert done.code == 1
-    assert "MedSAM2_latest.pt is not the file it should be" in done.out
+    assert "MedSAM2_latest.pt is not the expected file" in done.out
 
 
 def test_delete_removes_the_file_and_says_which(cli: Any, mirror: FileServer, own_cache: Path) -> None:

@@ -56,7 +56,7 @@ def test_candidates_are_written_on_their_slice_and_can_be_carried_through_the_vo
 def test_a_network_that_knows_boxes_alone_says_so(cli: Any, ct_file: Path, tmp_path: Path) -> None:
     done = cli("propose", ct_file, "--slice", "6", "--model", "litemedsam", "-o", tmp_path / "a.seg.nrrd")
     assert done.code == 1
-    assert "litemedsam was trained with boxes alone" in done.err
+    assert "litemedsam was trained on boxes only" in done.err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -64,7 +64,7 @@ def test_a_network_that_knows_boxes_alone_says_so(cli: Any, ct_file: Path, tmp_p
     ("words", "sentence"),
     [
         (("--slice", "99"), "Slice 99 does not exist: axis k has slices 0 to 11"),
-        (("--crop-layers", "9"), "0 to 4 layers"),
+        (("--crop-layers", "9"), "crop layers must be 0 to 4"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(propose: Any, tmp_path: Path, words: Any, sentence: str) -> None:

@@ -154,7 +154,7 @@ def test_results_never_go_into_a_folder_with_other_files(video: Any, tmp_path: P
     (tmp_path / "mine.txt").write_text("mine")
     done = video(DISC_BOX, "-o", tmp_path)
     assert done.code == 1
-    assert "there are files in that folder" in done.err
+    assert "the folder is not empty" in done.err
     missing = video(DISC_BOX, "-o", tmp_path / "a" / "b")
     assert "the folder" in missing.err
     assert "does not exist" in missing.err

@@ -14,9 +14,9 @@ from MedSAMSlicerLib.core.errors import (
 
 
 def test_an_object_is_named_as_the_user_knows_it() -> None:
-    error = ObjectError("There are no prompts of {object} on slice 3.", "object-7")
-    assert str(error) == "There are no prompts of 'object-7' on slice 3."
-    assert str(error.named("Left {kidney}")) == "There are no prompts of 'Left {kidney}' on slice 3."
+    error = ObjectError("There are no prompts for {object} on slice 3.", "object-7")
+    assert str(error) == "There are no prompts for 'object-7' on slice 3."
+    assert str(error.named("Left {kidney}")) == "There are no prompts for 'Left {kidney}' on slice 3."
     assert isinstance(error.named("liver"), PromptError)
 
 

@@ -80,7 +80,7 @@ def test_network_of_boxes_alone_cannot_look_for_objects_and_says_so(searching: U
     user.settled()
     assert not user.ui.suggestButton.enabled
     assert user.ui.suggestButton.toolTip.endswith(
-        "This network was trained with boxes alone: it cannot look for objects by itself."
+        "This network was trained on boxes only: it cannot look for objects by itself."
     )
     user.controller.network.set_checkpoint("medsamslicer-nano")
     user.until(lambda: user.controller.network.state.name == "READY")

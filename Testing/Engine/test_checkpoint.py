@@ -140,7 +140,7 @@ def _with_integers(weights: dict[str, Tensor]) -> None:
         (_with_a_shape, rf"weight {KEY} has shape \(1, 96\), not \(1, 128\)"),
         (_with_nan, f"weight {KEY} has values that are not finite numbers"),
         (_with_infinity, f"weight {KEY} has values that are not finite numbers"),
-        (_with_integers, f"weight {KEY} is made of torch.int64"),
+        (_with_integers, f"the weight {KEY} has the type torch.int64"),
     ],
 )
 def test_weights_that_do_not_fit_are_named(
@@ -168,7 +168,7 @@ def test_another_network_is_refused(tmp_path: Path, suffix: str):
     weights = torch.nn.Linear(3, 3).state_dict()
     path = tmp_path / f"other{suffix}"
     torch.save({"model": weights}, path) if suffix == ".pt" else save_file(weights, path)
-    with pytest.raises(CheckpointError, match="does not hold a network that this program knows"):
+    with pytest.raises(CheckpointError, match="contains no network that MedSAMSlicer knows"):
         checkpoint.load(path)
 
 
@@ -240,7 +240,7 @@ def test_an_archive_that_grows_when_it_is_unpacked_is_refused_unread(
 
 
 def test_a_missing_file_is_named(tmp_path: Path):
-    with pytest.raises(CheckpointError, match=r"no checkpoint file .*nowhere\.pt"):
+    with pytest.raises(CheckpointError, match=r"checkpoint file .*nowhere\.pt does not exist"):
         checkpoint.load(tmp_path / "nowhere.pt")
 
 

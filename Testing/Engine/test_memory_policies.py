@@ -129,7 +129,9 @@ def test_a_run_with_pruned_memories_attends_to_fewer_and_still_segments(
 def test_a_memory_policy_that_does_not_exist_or_does_not_fit_is_refused() -> None:
     with pytest.raises(MedSAMError, match="must be one of all, prune, got 'some'"):
         VolumeSegmenter(tube(), GEOMETRY, seeded(SMALL), WINDOW, tier="exact", threads=1, memory="some")
-    with pytest.raises(MedSAMError, match="small_vit has no memory, so there is none to prune"):
+    with pytest.raises(
+        MedSAMError, match="small_vit has no memory of slices, so the memory must be 'all', not 'prune'"
+    ):
         VolumeSegmenter(tube(), GEOMETRY, seeded_sam1(SMALL_VIT), WINDOW, tier="exact", memory="prune")
 
 

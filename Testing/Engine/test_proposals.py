@@ -184,7 +184,7 @@ def stop() -> None:
 
 def test_a_network_that_was_trained_with_boxes_alone_says_that_it_cannot_look_by_clicks() -> None:
     boxes = seeded_sam1(replace(SMALL_VIT, name="boxes", only_boxes=True))
-    with pytest.raises(PromptError, match="boxes was trained with boxes alone: it cannot look for objects"):
+    with pytest.raises(PromptError, match="boxes was trained on boxes only, so it cannot find objects"):
         Proposer(boxes)
 
 

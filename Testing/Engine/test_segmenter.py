@@ -434,7 +434,7 @@ class TestTheResult:
         elsewhere = VolumeGeometry.from_spacing((SLICES, 64, 64), (0.9, 0.8, 2.0))
         with pytest.raises(PromptError, match="another volume"):
             segmenter.segment(_set(elsewhere, a=[_box(elsewhere, 3)]))
-        with pytest.raises(PromptError, match="There are no prompts of 'a'"):
+        with pytest.raises(PromptError, match="There are no prompts for 'a'"):
             segmenter.segment(_set(geometry, a=[]))
         with pytest.raises(MedSAMError, match="'sideways'"):
             segmenter.segment(_set(geometry, a=[_box(geometry, 3)]), scope="sideways")

@@ -133,7 +133,7 @@ def test_what_does_not_fit_a_video_is_one_sentence(video: VideoSegmenter) -> Non
         video.box(99, 0, 0, 5, 5)
     with pytest.raises(MedSAMError, match="direction must be one of forward, backward, both, got 'up'"):
         video.segment([video.object("a", video.point(0, 5, 5))], "up")
-    with pytest.raises(ObjectError, match="There are no prompts of 'a'"):
+    with pytest.raises(ObjectError, match="There are no prompts for 'a'"):
         video.segment([video.object("a")])
     with pytest.raises(PromptError, match="no object 'b'"):
         video.segment([]).mask("b", 0)

@@ -80,7 +80,7 @@ def test_localiser_within_the_series_is_left_out(tmp_path: Path) -> None:
     write_series(tmp_path, SLICES[:1] + 7, prefix="b", orientation=OBLIQUE, SOPInstanceUID="1.2.3.4")
     volume = read_volume(tmp_path)
     np.testing.assert_array_equal(volume.array, SLICES)
-    assert volume.warnings == ("1 of 8 images, of another orientation or size, were left out.",)
+    assert volume.warnings == ("1 of 8 images were left out, because their orientation or size differs.",)
 
 
 def test_missing_slice_is_an_error(tmp_path: Path) -> None:
@@ -100,14 +100,14 @@ def test_changing_slice_distance_is_an_error(tmp_path: Path) -> None:
 def test_slices_off_the_line_are_an_error(tmp_path: Path) -> None:
     positions = np.array([[0.0, 4.0 if n == 3 else 0.0, 2.5 * n] for n in range(7)])
     write_series(tmp_path, SLICES, positions=positions)
-    with pytest.raises(VolumeError, match="do not lie on a line"):
+    with pytest.raises(VolumeError, match="do not lie on one line"):
         read_volume(tmp_path)
 
 
 def test_small_unevenness_is_stated(tmp_path: Path) -> None:
     positions = np.array([[0.0, 0.0, 2.5 * n + (0.1 if n == 3 else 0.0)] for n in range(7)])
     write_series(tmp_path, SLICES, positions=positions)
-    assert "lies 0.10 mm beside its place" in read_volume(tmp_path).warnings[0]
+    assert "is 0.10 mm off its position" in read_volume(tmp_path).warnings[0]
 
 
 def test_two_images_at_one_position_are_an_error(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_film_without_positions_is_read_with_a_warning_once_its_pixel_size_is_kn
     shared_data: Path,
 ) -> None:
     film = shared_data / "multiframe_mr_cine" / "dicom" / "MR-MONO2-8-16x-heart.dcm"
-    with pytest.raises(SpacingUnknownError, match="does not tell how large its pixels are"):
+    with pytest.raises(SpacingUnknownError, match="does not give the size of its pixels"):
         read_volume(film)
     volume = read_volume(film, spacing=(1.4, 1.4))
     assert volume.geometry.shape == (16, 256, 256)
@@ -273,14 +273,14 @@ def without(*names: str) -> Any:
 def test_without_any_pixel_size_a_series_is_refused_and_read_with_the_one_given(tmp_path: Path) -> None:
     write_series(tmp_path, SLICES)
     without("PixelSpacing")(tmp_path)
-    with pytest.raises(SpacingUnknownError, match="does not tell how large its pixels are"):
+    with pytest.raises(SpacingUnknownError, match="does not give the size of its pixels"):
         read_volume(tmp_path)
     assert read_volume(tmp_path, spacing=(0.5, 0.75)).geometry.spacing == pytest.approx((0.5, 0.75, 2.5))
 
 
 def test_a_pixel_size_that_the_series_tells_itself_is_not_overruled(tmp_path: Path) -> None:
     write_series(tmp_path, SLICES)
-    with pytest.raises(VolumeError, match=r"says itself that its pixels measure 0\.5 x 0\.75 mm"):
+    with pytest.raises(VolumeError, match=r"itself gives the size of its pixels, 0\.5 x 0\.75 mm"):
         read_volume(tmp_path, spacing=(1.0, 1.0))
 
 
@@ -304,7 +304,7 @@ def test_the_pixel_size_is_looked_for_where_the_standard_has_it(
     without("PixelSpacing")(tmp_path, **tags)
     volume = read_volume(tmp_path)
     assert volume.geometry.spacing[:2] == pytest.approx(spacing)
-    assert any("at the detector only" in sentence for sentence in volume.warnings) == warned
+    assert any("only at the detector" in sentence for sentence in volume.warnings) == warned
 
 
 def test_the_pixel_size_of_an_enhanced_file_stands_with_its_frames(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_what_is_no_video_is_one_sentence(tmp_path: Path) -> None:
         "missing.mp4": "does not exist",
         "empty": "holds no frames",
         "mixed": r"7.png in .*mixed has 30 x 10 and 0.png 30 x 20",
-        "frames/0.png": "is one picture; name the folder",
+        "frames/0.png": "is a single picture; give the folder",
         "text.mp4": "is not a video that can be read",
         "nothing.mp4": "is empty",
         "bad.zip": "cannot be unpacked",

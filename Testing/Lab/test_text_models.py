@@ -140,9 +140,9 @@ def test_the_network_draws_in_the_boxes_that_a_plug_in_gives(segmenter: VolumeSe
     assert [each.word for each in found] == ["liver"]
     assert found[0].proposal.mask.shape == (40, 48)
     assert found[0].proposal.stability == 0.9
-    with pytest.raises(MedSAMError, match="Words are needed"):
+    with pytest.raises(MedSAMError, match="At least one word"):
         find_by_text(segmenter, BrightDetector(), [" "], 1)
-    with pytest.raises(MedSAMError, match="object gives neither boxes nor scores"):
+    with pytest.raises(MedSAMError, match="object returns neither boxes nor scores"):
         find_by_text(segmenter, object(), WORDS, 1)  # type: ignore[arg-type]
 
 

@@ -72,7 +72,7 @@ def _inside(work: Workspace) -> str | None:
 
 
 def _points(work: Workspace) -> str | None:
-    """A network that was trained with boxes alone takes a click only as a correction of what a box gave."""
+    """A network that was trained on boxes only takes a click only as a correction of what a box gave."""
     if "point" in work.network.prompts:
         return None
     obj = work.selected_object
@@ -85,7 +85,7 @@ def _clicks(work: Workspace) -> str | None:
     """A search clicks all over the slice, for which a network must have been trained with points."""
     if "point" in work.network.prompts:
         return None
-    return _("This network was trained with boxes alone: it cannot look for objects by itself.")
+    return _("This network was trained on boxes only: it cannot look for objects by itself.")
 
 
 def _not_searching(work: Workspace) -> str | None:

@@ -70,7 +70,7 @@ class Proposing:
         """Search the slice in view; returns at once, candidates arrive as segments.
 
         Raises:
-            MedSAMError: the network was trained with boxes alone, or is not there, or something else is running.
+            MedSAMError: the network was trained on boxes only, or is not there, or something else is running.
         """
         work = self._work
         why = reason(work, Action.SUGGEST)

@@ -28,7 +28,7 @@ _LIBRARY = __name__.partition(".")[0]
 _DESCRIPTION = """Find everything on one slice without a prompt: candidate segments, the most certain first.
 
 A grid of clicks covers the slice. Masks are kept that the network rates well, that hardly change with the threshold
-and that do not overlap a better one. Networks that were trained with boxes alone cannot do this.
+and that do not overlap a better one. Networks that were trained on boxes only cannot do this.
 
 With --head a head of your own (`medsamslicer train head`) is used instead: a patch head for what it was trained to find
 on the slice, one box and one mask each; a volume head for its organs in the whole volume, without --slice.

@@ -160,7 +160,7 @@ class PreparedNetwork:
             OSError: If the cache folder cannot be written.
         """
         checked_runtime("openvino")
-        logger.info("%s is prepared for this processor, once.", self.model.config.name)
+        logger.info("Preparing %s for this processor, which is done only once.", self.model.config.name)
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         making = Path(tempfile.mkdtemp(prefix=".making-", dir=self.folder.parent))
         try:

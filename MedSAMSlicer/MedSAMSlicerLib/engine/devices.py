@@ -33,7 +33,7 @@ def chosen_device(wanted: str | torch.device) -> str:
         raise MedSAMError(f"The device must be auto, cpu, cuda, cuda:1 or mps, got {str(wanted)!r}.")
     if not there[place.type](place):
         raise MedSAMError(
-            f"This computer, or its installation of PyTorch, has no device {str(wanted)!r}; cpu is always there."
+            f"This computer, or its installation of PyTorch, has no device {str(wanted)!r}; cpu is always available."
         )
     return str(wanted)
 

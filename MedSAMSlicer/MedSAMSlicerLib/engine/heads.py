@@ -227,7 +227,7 @@ def with_pixels(
     """The mask that prompts draw on a slice, and the decoder's last map (1, C, 4h, 4w) that it was drawn from."""
     if segmenter.looks_at_volumes:
         raise MedSAMError(
-            "A finer mask is drawn from the network alone: make the segmenter with volume_stage='off'."
+            "A finer mask is drawn without the volume stage: create the segmenter with volume_stage='off'."
         )
     with _last_maps(segmenter) as maps:
         mask = segmenter.live(axis).preview(prompts, index)

@@ -130,12 +130,12 @@ class LiveSegmentation:
         if prompts.axis != self.axis:
             given, wanted = prompts.axis.name.lower(), self.axis.name.lower()
             raise PromptError(
-                f"The prompts are for slice axis {given}, this segmentation runs along {wanted}."
+                f"The prompts are for slice axis {given}, but this segmentation runs along {wanted}."
             )
         for obj in prompts.objects:
             if not obj.prompts:
                 raise ObjectError(
-                    "There are no prompts of {object}: give a point, box, line or mask.", obj.name
+                    "There are no prompts for {object}: give a point, box, line or mask.", obj.name
                 )
 
     def _run(self, prompts: ObjectPrompts) -> ObjectRun:

@@ -141,7 +141,7 @@ class ObjectRun:
         """
         keys = self._replay(prompts, cancel, read=read)[-1].keys
         if index not in keys:
-            raise ObjectError(f"There is no prompt of {{object}} on slice {index}.", prompts.name)
+            raise ObjectError(f"There is no prompt for {{object}} on slice {index}.", prompts.name)
         kept = {known.id for known in (*keys.values(), *self._keys.values())}
         self._cache = {known_id: key for known_id, key in self._cache.items() if known_id in kept}
         return keys[index].key.as_mask(self.result.name)
@@ -287,7 +287,7 @@ class ObjectRun:
         for prompt in prompts.prompts:
             if not first <= prompt.slice.index <= last:
                 raise ObjectError(
-                    f"A prompt of {{object}} lies on slice {prompt.slice.index}, outside its slice range {first} to "
+                    f"A prompt for {{object}} lies on slice {prompt.slice.index}, outside its slice range {first} to "
                     f"{last}.",
                     prompts.name,
                 )

@@ -90,7 +90,7 @@ def choose(
     if model is not None:
         other = next((p.dtype for p in model.parameters() if p.dtype != torch.float32), None)
         if other is not None:
-            raise MedSAMError(f"The network must be held in float32 numbers, not in {other}.")
+            raise MedSAMError(f"The weights of the network must be float32, not {other}.")
     bfloat16, reason = _has_bfloat16(place)
     if asked is None:
         asked = Tier.BALANCED if bfloat16 else Tier.EXACT

@@ -76,12 +76,12 @@ class ProposalSettings:
         if not 1 <= self.points_per_side <= 256:
             raise MedSAMError(f"The grid must have 1 to 256 points per side, not {self.points_per_side}.")
         if not 0 <= self.crop_layers <= 4:
-            raise MedSAMError(f"There can be 0 to 4 layers of parts of the slice, not {self.crop_layers}.")
+            raise MedSAMError(f"The number of crop layers must be 0 to 4, not {self.crop_layers}.")
         for name in ("least_stability", "box_overlap", "crop_overlap", "crop_overlap_ratio"):
             if not 0 <= getattr(self, name) <= 1:
                 raise MedSAMError(f"{name} must be between 0 and 1, not {getattr(self, name)}.")
         if min(self.points_at_once, self.crop_points_divisor) < 1 or self.smallest_region < 0:
-            raise MedSAMError("The numbers of points and pixels must be positive.")
+            raise MedSAMError(f"The numbers of points and pixels must be positive, got {self}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +140,7 @@ class Proposer:
         encode: (1, C, S, S) frames -> features; None = the network's own image encoder in its plain form.
 
     Raises:
-        PromptError: If the network was trained with boxes alone.
+        PromptError: If the network was trained on boxes only.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class Proposer:
     ) -> None:
         if "point" not in model.config.prompts:
             raise PromptError(
-                f"{model.config.name} was trained with boxes alone: it cannot look for objects by clicks."
+                f"{model.config.name} was trained on boxes only, so it cannot find objects from clicks."
             )
         self.model = model
         self.settings = settings or ProposalSettings()

@@ -209,7 +209,7 @@ def finished_masks(objects: Sequence[ObjectResult], cleanup: str, overlap: str) 
     if cleanup not in CLEANUPS:
         raise MedSAMError(f"The clean-up must be one of {', '.join(CLEANUPS)}, got {cleanup!r}.")
     if overlap not in OVERLAPS:
-        raise MedSAMError(f"Overlaps are resolved by one of {', '.join(OVERLAPS)}, got {overlap!r}.")
+        raise MedSAMError(f"The rule for overlaps must be one of {', '.join(OVERLAPS)}, got {overlap!r}.")
     masks = {obj.name: clean(obj.mask, obj.axis, obj.key_slices, cleanup) for obj in objects}
     if overlap == "keep" or len(objects) < 2:
         return masks

@@ -202,7 +202,7 @@ class VolumeSegmenter:
             progress: called with the clicks so far and in all.
 
         Raises:
-            PromptError: If there is no such slice, or the network was trained with boxes alone.
+            PromptError: If there is no such slice, or the network was trained on boxes only.
             Cancelled: If `cancel()` became true.
         """
         count = self.geometry.slice_count(axis)
@@ -335,7 +335,9 @@ class VolumeSegmenter:
         if memory not in MEMORY_POLICIES:
             raise MedSAMError(f"The memory must be one of {', '.join(MEMORY_POLICIES)}, got {memory!r}.")
         if memory != "all" and not isinstance(self.model, SAM2):
-            raise MedSAMError(f"{self.model.config.name} has no memory, so there is none to {memory}.")
+            raise MedSAMError(
+                f"{self.model.config.name} has no memory of slices, so the memory must be 'all', not {memory!r}."
+            )
         return memory
 
     def _segment_video(

@@ -119,8 +119,8 @@ def slice_prompts(prompts: Sequence[Prompt], geometry: VolumeGeometry, name: str
                 continue
             if box is not None:
                 raise ObjectError(
-                    f"Slice {prompt.slice.index} has two boxes, lines or lassos for {{object}}: give one a slice and "
-                    "object, or make two objects.",
+                    f"Slice {prompt.slice.index} has two boxes, lines or lassos for {{object}}: give only one per "
+                    "slice and object, or create two objects.",
                     name,
                 )
             box, more = _outline(prompt, geometry)

@@ -2,7 +2,7 @@
 
 The box of a slice is that of its neighbor's mask, a little wider (Ma et al., Segment Anything in Medical Images and
 Videos, 2024, carry LiteMedSAM so). On a slice that the user prompts, the prompts are given as they are, with the mask
-that they correct; a checkpoint that was trained with boxes alone gets boxes alone. To the rest of the engine this is a
+that they correct; a checkpoint that was trained on boxes only gets only boxes. To the rest of the engine this is a
 network like any other: prompts, corrections, tracks, cancelling and features are the same.
 """
 
@@ -60,7 +60,7 @@ class SliceWiseNetwork(SliceViews):
     ) -> MaskOutput:
         """The masks of B objects from their prompts, or from the boxes of their masks.
 
-        A checkpoint that was trained with boxes alone takes a click as a reason to make the box of the mask so far
+        A checkpoint that was trained on boxes only takes a click as a reason to make the box of the mask so far
         larger; it cannot begin with a click.
 
         Raises:
@@ -138,7 +138,7 @@ class SliceWiseNetwork(SliceViews):
         box = _with_points(prompts.points[n].tolist(), prompts.labels[n].tolist(), box)
         if box is None:
             raise PromptError(
-                f"{self.facts.name} was trained with boxes alone: draw a box around the object first."
+                f"{self.facts.name} was trained on boxes only: draw a box around the object first."
             )
         return self._in_box(box)
 

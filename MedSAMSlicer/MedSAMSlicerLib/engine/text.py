@@ -94,7 +94,7 @@ def find_by_text(
         PromptError: If there is no such slice.
     """
     if not words or not all(word.strip() for word in words):
-        raise MedSAMError(f"Words are needed to look for, got {list(words)}.")
+        raise MedSAMError(f"At least one word to look for is needed, got {list(words)}.")
     image = segmenter.frame(index, axis)
     colored = image if image.ndim == 3 else np.repeat(image[..., np.newaxis], 3, axis=-1)
     if isinstance(model, TextRanker):
@@ -113,7 +113,9 @@ def find_by_text(
             if each.score >= least_score and (proposal := _drawn(segmenter, each, index, axis)) is not None
         ]
     else:
-        raise MedSAMError(f"The text model {type(model).__name__} gives neither boxes nor scores for words.")
+        raise MedSAMError(
+            f"The text model {type(model).__name__} returns neither boxes nor scores for words."
+        )
     found.sort(key=lambda each: -each[0])
     return [Named(word, proposal) for score, word, proposal in found if score >= least_score]
 

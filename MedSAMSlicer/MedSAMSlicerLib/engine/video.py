@@ -83,7 +83,7 @@ class VideoTracker:
         """
         self._merge()
         if not self._keys:
-            raise ObjectError("There are no prompts of {object} yet.", self.object_name)
+            raise ObjectError("There are no prompts for {object} yet.", self.object_name)
         start = min(self._keys)
         for index in range(start, last + step, step):
             stop_if(cancel)

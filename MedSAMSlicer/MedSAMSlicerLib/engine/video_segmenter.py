@@ -228,7 +228,7 @@ class VideoSegmenter:
         """What the network finds on a frame and no object covers yet, the most certain first; see :mod:`.proposals`.
 
         Raises:
-            PromptError: If there is no such frame, or the network was trained with boxes alone.
+            PromptError: If there is no such frame, or the network was trained on boxes only.
         """
         found = self.segmenter.propose(frame, SliceAxis.K, settings, cancel, progress)
         tracked = [] if result is None else [*result.masks(frame).values()]

@@ -130,7 +130,7 @@ def check_replaceable(path: str | Path) -> Path:
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, "is a folder")
         if not stat.S_ISREG(mode):
-            raise OutputError(f"Cannot write {given}: it is a device, pipe or socket, no regular file.")
+            raise OutputError(f"Cannot write {given}: it is a device, pipe or socket, not a regular file.")
     except (
         OSError,
         RuntimeError,

@@ -181,9 +181,9 @@ def _from_slices(
     else:
         if len(slices) > 1:
             raise VolumeError(
-                f"{path} has {len(slices)} images without usable positions, so in no known order."
+                f"{path} has {len(slices)} images without usable positions, so their order is unknown."
             )
-        warnings.append(f"{path} has no position; it was put at the origin, as an axial slice.")
+        warnings.append(f"{path} has no position; it was placed at the origin as an axial slice.")
         position, (row, column, normal) = np.zeros(3), np.eye(3)
         step = normal * (thickness or 1.0)
     matrix = np.eye(4)
@@ -220,7 +220,9 @@ def _same_plane(path: Path, slices: list[Slice], warnings: list[str]) -> list[Sl
         raise VolumeError(f"{path} mixes images of several orientations or sizes ({counts}).")
     left_out = len(slices) - len(groups[0])
     if left_out:
-        warnings.append(f"{left_out} of {len(slices)} images, of another orientation or size, were left out.")
+        warnings.append(
+            f"{left_out} of {len(slices)} images were left out, because their orientation or size differs."
+        )
     return groups[0]
 
 

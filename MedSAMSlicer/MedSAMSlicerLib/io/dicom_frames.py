@@ -50,7 +50,7 @@ def read_frames(s: Slice, warnings: list[str], given: Sequence[float] | None = N
         matrix = affine_from_lps(header.GetOrigin(), (*spacing, apart), header.GetDirection())
         if s.place is None:
             warnings.append(
-                f"{s.path} has no positions for its {s.frames} frames (a film, perhaps); "
+                f"{s.path} has no positions for its {s.frames} frames (perhaps a cine); "
                 f"they were stacked {apart:g} mm apart, as 3D Slicer does."
             )
     else:
@@ -106,15 +106,15 @@ def known_spacing(
     """
     if s.spacing is not None and given is not None:
         raise VolumeError(
-            f"{path} says itself that its pixels measure {s.spacing[0]:g} x {s.spacing[1]:g} mm."
+            f"{path} itself gives the size of its pixels, {s.spacing[0]:g} x {s.spacing[1]:g} mm; do not give another."
         )
     if given is not None:
         return float(given[0]), float(given[1])
     if s.spacing is None:
-        raise SpacingUnknownError(f"{path} does not tell how large its pixels are in mm (no PixelSpacing).")
+        raise SpacingUnknownError(f"{path} does not give the size of its pixels in mm (no PixelSpacing).")
     if s.at_detector:
         warnings.append(
-            f"{path} tells the size of its pixels at the detector only ({s.spacing[0]:g} x {s.spacing[1]:g} mm, "
+            f"{path} gives the size of its pixels only at the detector ({s.spacing[0]:g} x {s.spacing[1]:g} mm, "
             "ImagerPixelSpacing); lengths in the patient may be smaller."
         )
     return s.spacing

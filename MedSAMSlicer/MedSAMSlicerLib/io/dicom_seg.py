@@ -124,15 +124,15 @@ def _encoded(
         )
     if geometry.shape[1] * geometry.shape[2] < _SMALLEST_FRAME:
         raise OutputError(
-            f"Cannot write {path}: DICOM SEG packs eight pixels into a byte, and slices of {geometry.shape[1]} x "
-            f"{geometry.shape[2]} pixels are fewer; write a .seg.nrrd instead."
+            f"Cannot write {path}: DICOM SEG needs at least eight pixels per slice, and these have only "
+            f"{geometry.shape[1]} x {geometry.shape[2]}; write a .seg.nrrd instead."
         )
     try:
         sources = _sources(dicom_files, pydicom, geometry)
         if len(sources) == 1 and "NumberOfFrames" in sources[0]:
             pixels = pixels[np.argsort(frame_order(Path(dicom_files[0])))]
     except (OSError, EOFError, RuntimeError, VolumeError) as error:
-        raise OutputError(f"Cannot write {path}: the series cannot be read any more ({error}).") from error
+        raise OutputError(f"Cannot write {path}: the series can no longer be read ({error}).") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(
@@ -208,7 +208,7 @@ def _sources(dicom_files: Sequence[Path], pydicom: Any, geometry: VolumeGeometry
     missing = _fill_identity(datasets)
     if dropped:
         logger.warning(
-            "Of the series, %s could not be taken over as written; the DICOM SEG leaves them out or fills them in.",
+            "The series has unusable values of %s; the DICOM SEG leaves them out or replaces them.",
             ", ".join(sorted(dropped)),
         )
     if missing:

@@ -208,7 +208,7 @@ def check_size(path: Path, reader: sitk.ImageFileReader) -> None:
             )
     elif pixels > _SMALL and pixels * _LEAST_BITS > 8 * len(content):
         raise VolumeError(
-            f"{path} is truncated or damaged: it promises {size} pixels, but has {len(content)} bytes."
+            f"{path} is truncated or damaged: its header announces {size} pixels, but {len(content)} bytes are there."
         )
 
 
@@ -256,7 +256,7 @@ def _is_inverted(reader: sitk.ImageFileReader) -> bool:
 def warn_of_inversion(path: Path, warnings: list[str]) -> None:
     """Tell the user that the values of a series are not those of its files."""
     warnings.append(
-        f"{path} is MONOCHROME1 without a rescaling: its values were inverted, as 3D Slicer does, and have no unit."
+        f"{path} is MONOCHROME1 without a rescaling: its values were inverted, as in 3D Slicer, and have no unit."
     )
 
 
@@ -295,7 +295,9 @@ def slice_step(
     ideal = positions[0] + np.arange(len(positions))[:, None] * step
     apart = float(np.linalg.norm(positions - ideal, axis=1).max())
     if apart > _UNEVEN * usual:
-        raise VolumeError(f"The slices of {path} do not lie on a line: one is {apart:.2f} mm beside it.")
+        raise VolumeError(f"The slices of {path} do not lie on one line: one is {apart:.2f} mm off it.")
     if apart > _EXACT_MM:
-        warnings.append(f"The slices of {path} are not quite even: one lies {apart:.2f} mm beside its place.")
+        warnings.append(
+            f"The slices of {path} are not quite evenly spaced: one is {apart:.2f} mm off its position."
+        )
     return np.asarray(step)

@@ -165,7 +165,7 @@ def _value_of(
     if len(values) > 1:
         first = ", ".join(str(value) for value in values[:8]) + (", ..." if len(values) > 8 else "")
         raise VolumeError(
-            f"{image.path} has several labels ({first}), and none is named like the object: name one as "
+            f"{image.path} has several labels ({first}), and none has the name of the object: choose one with "
             f"FILE,LABEL{_listed(names)}."
         )
     return None

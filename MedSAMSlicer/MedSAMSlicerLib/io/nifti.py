@@ -252,7 +252,7 @@ def _header(
 ) -> NiftiHeader:
     """Gathers what both versions have; `numbers` are the quaternion, the offset and the sform's rows."""
     if not 1 <= dim[0] <= 7:
-        raise VolumeError(f"{path} is not an image: its header says it has {dim[0]} dimensions.")
+        raise VolumeError(f"{path} is not an image: its header gives {dim[0]} dimensions.")
     # A fourth or later axis of 0 voxels is taken as one of 1, as niftilib (and so 3D Slicer) and FSL do.
     shape = without_trailing_ones(
         (*dim[1 : min(dim[0], 3) + 1], *(size or 1 for size in dim[4 : dim[0] + 1]))

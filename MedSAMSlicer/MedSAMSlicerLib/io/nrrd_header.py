@@ -325,7 +325,7 @@ def _after_lines(path: Path, begin: int, lines: int) -> int:
         file.seek(begin)
         for _ in range(lines):
             if not file.readline(_LONGEST_HEADER).endswith(b"\n"):
-                raise VolumeError(f"{path} is truncated: it has fewer lines than its header wants to skip.")
+                raise VolumeError(f"{path} is truncated: it has fewer lines than its header says to skip.")
         return file.tell()
 
 

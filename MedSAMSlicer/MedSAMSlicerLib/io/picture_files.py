@@ -106,7 +106,7 @@ def _reader(path: Path) -> sitk.ImageFileReader:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise VolumeError(f"{path} is damaged: it begins as a picture, but cannot be read.") from error
+        raise VolumeError(f"{path} is damaged: it begins like a picture, but cannot be read.") from error
     return reader
 
 

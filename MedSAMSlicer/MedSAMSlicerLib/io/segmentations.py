@@ -180,7 +180,7 @@ def write_labelmap(
         )
     if suffix != ".mha" and (apart := rounding_mm(geometry)) > SAME_PLACE_VOXELS * min(geometry.spacing):
         logger.warning(
-            "%s puts the voxels %.2g mm (%.2g voxels) from their place, as its numbers have 32 bits; .nrrd keeps it.",
+            "%s shifts the voxels by %.2g mm (%.2g voxels), because NIfTI has 32-bit numbers; .nrrd does not.",
             path,
             apart,
             apart / min(geometry.spacing),

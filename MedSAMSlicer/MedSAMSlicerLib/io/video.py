@@ -64,7 +64,7 @@ class FrameReader:
         """
         if not 0 <= index < len(self):
             raise VolumeError(
-                f"{self.path} has frames 0 to {len(self) - 1}, but frame {index} was asked for."
+                f"{self.path} has frames 0 to {len(self) - 1}, but frame {index} was requested."
             )
         return self._read(index)
 
@@ -105,7 +105,7 @@ def open_frames(path: str | Path) -> FrameReader:
         if start.startswith(_ZIP):
             return ArchivedFrames(path)
         if is_picture(start):
-            raise VolumeError(f"{path} is one picture; name the folder that holds the frames.")
+            raise VolumeError(f"{path} is a single picture; give the folder that contains the frames.")
         return VideoFile(path)
 
 
@@ -124,7 +124,7 @@ class PictureFrames(FrameReader):
         for file, size in zip(files, sizes, strict=True):
             if len(size) != 2 or size != sizes[0]:
                 raise VolumeError(
-                    f"The frames of a video have one size, but {file.name} in {path} has {_size(size)} and "
+                    f"The frames of a video must have the same size, but {file.name} in {path} has {_size(size)} and "
                     f"{files[0].name} {_size(sizes[0])}."
                 )
         columns, rows = sizes[0]
@@ -208,7 +208,7 @@ class VideoFile(FrameReader):
                 continue
             time = packet.pts if packet.pts is not None else packet.dts
             if time is None:
-                raise VolumeError(f"{self._container.name} does not tell when its frames are shown.")
+                raise VolumeError(f"{self._container.name} does not give the times of its frames.")
             times.add(time)
             if packet.is_keyframe:
                 keys.add(time)

@@ -61,10 +61,10 @@ def check_new_folder(path: Path) -> None:
     try:
         if path.is_dir():
             if any(path.iterdir()):
-                raise OutputError(f"Cannot write {path}: there are files in that folder; name a new one.")
+                raise OutputError(f"Cannot write {path}: the folder is not empty; choose a new one.")
             return
         if path.exists():
-            raise OutputError(f"Cannot write {path}: there is a file of that name, but a folder is needed.")
+            raise OutputError(f"Cannot write {path}: a file with that name exists, but a folder is needed.")
         if not path.parent.is_dir():
             raise OutputError(f"Cannot write {path}: the folder {path.parent} does not exist.")
     except OSError as error:

@@ -77,7 +77,9 @@ def read_volume(
         if path.is_dir() or dicom.is_dicom(path):
             volume = _from_dicom(path, series_uid, spacing, check_size)
         elif spacing is not None:
-            raise VolumeError(f"{path} is not DICOM: its header tells the size of its voxels.")
+            raise VolumeError(
+                f"{path} is not DICOM: its header gives the size of its voxels, so it cannot be chosen."
+            )
         else:
             image = open_image(path)
             geometry, warnings = place_of(image)
@@ -132,7 +134,7 @@ def place_of(image: ImageFile) -> tuple[VolumeGeometry, tuple[str, ...]]:
     if image.components != 1:
         if path.name.lower().endswith((".seg.nrrd", ".seg.nhdr")):
             raise VolumeError(
-                f"{path} holds segments that overlap ({image.components} layers), but one label per voxel is needed."
+                f"{path} contains overlapping segments ({image.components} layers), but one label per voxel is needed."
             )
         raise VolumeError(f"{path} holds {image.components} values per voxel (color?), but one is needed.")
     found = " x ".join(str(number) for number in size)
@@ -171,7 +173,7 @@ def telling(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise VolumeError(f"{path} does not exist.") from error
     except PermissionError as error:
-        raise VolumeError(f"{path} may not be read by this user.") from error
+        raise VolumeError(f"{path} cannot be read: this user has no permission.") from error
     except OSError as error:
         raise VolumeError(f"{path} cannot be read: {error.strerror or error}.") from error
     except MemoryError as error:
@@ -236,7 +238,7 @@ def _check_content(array: npt.NDArray[Any], path: Path) -> None:
     if not np.isfinite([lowest, highest]).all():
         finite = array[np.isfinite(array)]
         if finite.size == 0:
-            raise VolumeError(f"{path} holds no number: every voxel is NaN or infinite.")
+            raise VolumeError(f"{path} contains no numbers: every voxel is NaN or infinite.")
         lowest, highest = finite.min(), finite.max()
     if lowest == highest:
         raise VolumeError(f"{path} holds nothing to segment: every voxel is {lowest}.")

@@ -71,12 +71,14 @@ def read_stored(stored: Stored, check_ratio: bool = False) -> tuple[npt.NDArray[
     share, remainder = divmod(stored.count, len(stored.parts))
     if remainder:
         raise VolumeError(
-            f"{stored.parts[0].path}: {stored.count} bytes of voxels are no equal shares of {len(stored.parts)} files."
+            f"{stored.parts[0].path}: {stored.count} bytes of voxels cannot be divided equally among "
+            f"{len(stored.parts)} files."
         )
     compressed = sum(_check_size(part, stored, share) for part in stored.parts)
     if check_ratio and stored.count > _LARGE and stored.count > _PLAUSIBLE_RATIO * compressed:
         raise VolumeError(
-            f"{stored.parts[0].path} holds no scan: its {compressed} bytes would become {stored.count} bytes of voxels."
+            f"{stored.parts[0].path} is not a plausible image: its {compressed} bytes would become "
+            f"{stored.count} bytes of voxels."
         )
     try:
         target = np.empty(stored.count, dtype=np.uint8)
@@ -182,7 +184,7 @@ def _fill_from(target: npt.NDArray[np.uint8], pieces: Iterator[bytes], path: Pat
         surplus += len(piece) - used
         if surplus > len(target) + _SURPLUS:
             raise VolumeError(
-                f"{path} is damaged: it goes on for more than {surplus} bytes beyond the voxels of its header."
+                f"{path} is damaged: it continues for more than {surplus} bytes after the last voxel."
             )
     if done < len(target):
         raise VolumeError(f"{path} is truncated: {max(done, 0)} of {len(target)} bytes of voxels are there.")

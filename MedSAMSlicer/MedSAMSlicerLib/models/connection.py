@@ -289,7 +289,7 @@ def _failure(address: str, error: Exception) -> Exception:
     if isinstance(reason, socket.gaierror):
         host = urllib.parse.urlsplit(address).hostname
         return DownloadError(
-            f"{address}: no server of the name {host!r} is known (no network? a proxy to set?). "
+            f"{address}: the server {host!r} was not found (no network, or a proxy that is not set?). "
             "Without a network, put the file into the offline folder."
         )
     return Interrupted(str(reason) or type(reason).__name__)

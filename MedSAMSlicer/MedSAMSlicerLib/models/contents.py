@@ -44,7 +44,7 @@ def _check_safetensors(path: Path, header_bytes: int) -> None:
     there = path.stat().st_size
     if not 2 <= header_bytes <= min(_MOST_HEADER_BYTES, there - 8):
         raise CheckpointError(
-            "It is an incomplete or damaged safetensors file: its header does not fit into it."
+            "It is an incomplete or damaged safetensors file: its header is longer than the file."
         )
     try:
         with path.open("rb") as file:

@@ -71,11 +71,11 @@ class DownloadSettings:
             known, server = parts.scheme in ("http", "https"), parts.hostname
             _ = parts.port  # reading it checks it
         except ValueError as error:
-            raise DownloadError(f"{address} is not an address: {error}.") from error
+            raise DownloadError(f"{address} is not a valid address: {error}.") from error
         if not known:
             raise DownloadError(f"{address} is not an http or https address.")
         if not server or any(letter.isspace() or not letter.isprintable() for letter in address):
-            raise DownloadError(f"{address!r} is not an address: it names no server, or holds spaces.")
+            raise DownloadError(f"{address!r} is not a valid address: it names no server or contains spaces.")
         return address
 
     def pause(self, failures: int) -> float:
@@ -241,11 +241,11 @@ class _Transfer:
         part, headers = self.part, answer.headers
         if headers.get_content_type() == "text/html":
             raise DownloadError(
-                f"{self.address} answered with a web page instead of a file (a proxy's or a login page?)."
+                f"{self.address} answered with a web page instead of a file (from a proxy or a login?)."
             )
         if (coding := headers.get("Content-Encoding", "identity").strip().lower()) not in ("", "identity"):
             raise DownloadError(
-                f"{self.address} sends the file packed ({coding}), which was not asked for: a proxy between?"
+                f"{self.address} sends the file compressed ({coding}), which was not requested (by a proxy?)."
             )
         if answer.status not in (200, 206):
             raise DownloadError(f"{self.address} answered {answer.status} instead of sending a file.")
@@ -253,12 +253,10 @@ class _Transfer:
             first, total = _content_range(headers.get("Content-Range", ""))
             if first != part.received or not asked_for_rest:
                 part.delete()
-                raise Interrupted(
-                    f"the server sent another part of the file than from byte {part.received} on"
-                )
+                raise Interrupted(f"the server did not continue the file from byte {part.received}")
             if part.is_of_another_file(headers, total):
                 part.delete()
-                raise Interrupted("the server sent the rest of another file; starting again")
+                raise Interrupted("the file on the server has changed; starting again")
         else:
             total = _number(headers.get("Content-Length", ""))
             part.start(headers, total)
@@ -293,12 +291,12 @@ def _finish(
     if refusal := expected.refusal(part.received):
         received = part.received
         part.delete()
-        raise DownloadError(f"{address} gave {received} bytes, but {refusal}; the file was deleted.")
+        raise DownloadError(f"{address} sent {received} bytes, but {refusal}; the file was deleted.")
     digest = sha256_of(part.path, cancelled)
     if expected.sha256 is not None and digest != expected.sha256.lower():
         part.delete()
         raise DownloadError(
-            f"{address} gave a file with the wrong SHA-256, {digest} instead of {expected.sha256}; it was deleted."
+            f"{address} sent a file with the wrong SHA-256, {digest} instead of {expected.sha256}; it was deleted."
             f" {expected.if_wrong}".rstrip()
         )
     if expected.check is not None:
@@ -306,7 +304,7 @@ def _finish(
             expected.check(part.path)
         except MedSAMError as error:
             part.delete()
-            raise DownloadError(f"{address} gave no usable checkpoint: {error} It was deleted.") from error
+            raise DownloadError(f"{address} sent no usable checkpoint: {error} It was deleted.") from error
     os.replace(part.path, target)
     part.delete()
     return digest
@@ -319,7 +317,7 @@ def _check_space(part: PartialFile, total: int | None) -> None:
     if free < missing:
         folder = part.path.parent
         raise DownloadError(
-            f"The folder {folder} has {_megabytes(free)} free, but {_megabytes(missing)} more are needed."
+            f"The folder {folder} has only {_megabytes(free)} free, but {_megabytes(missing)} more are needed."
         )
 
 

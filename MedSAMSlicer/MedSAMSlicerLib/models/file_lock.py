@@ -59,6 +59,6 @@ def _acquired(descriptor: int, path: Path) -> bool:
         if error.errno in _BUSY:
             return False
         raise DownloadError(
-            f"The folder {path.parent} allows no locks: {error.strerror or error}."
+            f"Files in the folder {path.parent} cannot be locked: {error.strerror or error}."
         ) from error
     return True

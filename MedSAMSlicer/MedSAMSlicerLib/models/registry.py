@@ -166,7 +166,7 @@ class Registry:
         if os.sep in text or "/" in text or text.endswith(_SUFFIXES):
             raise CheckpointError(f"The checkpoint file {text} does not exist.")
         ids = ", ".join(c.id for c in known)
-        raise CheckpointError(f"No checkpoint is called {text!r}; known are {ids}, or give a file.")
+        raise CheckpointError(f"There is no checkpoint {text!r}; choose one of {ids}, or give a file.")
 
     def path_of(self, checkpoint: Checkpoint) -> Path | None:
         """Where the file lies on this computer; None when it is not here."""
@@ -215,7 +215,7 @@ class Registry:
             try:
                 checkpoint = self._record(checkpoint, path, digest)
             except RecordError as error:  # it was confirmed, so it may be used
-                logger.warning("%s It will be asked about again.", error)
+                logger.warning("%s You will be asked about it again.", error)
         return CheckpointFile(replace(checkpoint, sha256=digest), path, digest)
 
     def open_saved(
@@ -246,7 +246,7 @@ class Registry:
             raise CheckpointError(_missing_sentence(checkpoint))
         digest = self._digest(path)
         if checkpoint.sha256 is None:
-            raise CheckpointError(f"No hash of {checkpoint.id} is known; that of {path} is {digest}.")
+            raise CheckpointError(f"The SHA-256 of {checkpoint.id} is not known; that of {path} is {digest}.")
         self._compare(checkpoint, path, digest)
         return CheckpointFile(checkpoint, path, digest)
 
@@ -333,7 +333,7 @@ class Registry:
         present = self.path_of(checkpoint)
         if present not in (None, path):
             raise CheckpointError(
-                f"{present} lies in an offline folder, which is only read; delete it by hand."
+                f"{present} is in an offline folder, where nothing is deleted; delete it by hand."
             )
         try:
             for name in (path, path.with_name(path.name + ".part"), path.with_name(path.name + ".part.json")):
@@ -356,7 +356,7 @@ class Registry:
     def _compare(self, checkpoint: Checkpoint, path: Path, digest: str) -> None:
         if digest != checkpoint.sha256:
             raise CheckpointError(
-                f"{path} is not the file it should be: its SHA-256 is {digest}, that of {checkpoint.id} is "
+                f"{path} is not the expected file: its SHA-256 is {digest}, but that of {checkpoint.id} is "
                 f"{checkpoint.sha256}. Delete and download it again, or add it again if you changed it yourself. "
                 f"{self._how_to_forget(checkpoint)}".rstrip()
             )
@@ -419,9 +419,9 @@ def _ask(confirm: Confirm | None, checkpoint: Checkpoint, text: str) -> None:
 
 def _missing_sentence(checkpoint: Checkpoint) -> str:
     if checkpoint.bundled:
-        return f"The bundled checkpoint {checkpoint.file} is missing; install MedSAMSlicer again."
+        return f"The bundled checkpoint {checkpoint.file} is missing; reinstall MedSAMSlicer."
     if checkpoint.path is not None:
-        return f"The checkpoint file {checkpoint.path} does not exist any more."
+        return f"The checkpoint file {checkpoint.path} no longer exists."
     size = f", {checkpoint.bytes / 1e6:.0f} MB" if checkpoint.bytes else ""
     if checkpoint.source:
         return (

@@ -98,7 +98,7 @@ def attach(model: nn.Module, configs: Sequence[AdapterConfig]) -> list[nn.Parame
         MedSAMError: If a plug-in fits no layer of that name, or one is there already.
     """
     if adapters_of(model):
-        raise MedSAMError("This network has adapters already: load it again.")
+        raise MedSAMError("This network already has adapters; load the network again to attach others.")
     model.requires_grad_(False)
     context = AdapterContext()
     parts = _parts(model)
@@ -110,7 +110,7 @@ def attach(model: nn.Module, configs: Sequence[AdapterConfig]) -> list[nn.Parame
             if PREFIX not in name and _matches(name, config.layers) and _has(module, needed)
         ]
         if not hosts:
-            raise MedSAMError(f"The adapter {config.kind} fits no layer called {config.layers!r}.")
+            raise MedSAMError(f"The adapter {config.kind} matches no layer named {config.layers!r}.")
         for name, host in hosts:
             adapter = _made(config, host, parts.prompt_channels)
             if adapter is None:
@@ -119,7 +119,7 @@ def attach(model: nn.Module, configs: Sequence[AdapterConfig]) -> list[nn.Parame
             adapter.to(next(model.parameters()).device)
             key = PREFIX + config.kind.replace("-", "_")
             if hasattr(host, key):
-                raise MedSAMError(f"The layer {name} has an adapter {config.kind} already.")
+                raise MedSAMError(f"The layer {name} already has an adapter {config.kind}.")
             host.add_module(key, adapter)
             hooked = any(hook is _add for hook in host._forward_hooks.values())
             if not hooked and not isinstance(adapter, ClickFeature):
@@ -204,15 +204,15 @@ def load_adapters(model: nn.Module, path: Path) -> None:
     found = base_hash(model)
     if found != base:
         raise CheckpointError(
-            f"The adapters of {path.name} belong to another network: its weights have the SHA-256 "
-            f"{base[:16]}…, not {found[:16]}…."
+            f"The adapters of {path.name} belong to another network: that network's weights have the SHA-256 "
+            f"{base[:16]}…, those of this one {found[:16]}…."
         )
     if adapters_of(model) != tuple(configs):
         attach(model, configs)
     expected = adapter_weights(model)
     for name in sorted({*expected, *weights}):
         if name not in weights or name not in expected or weights[name].shape != expected[name].shape:
-            raise CheckpointError(f"{path.name} does not fit its own description at weight {name}.")
+            raise CheckpointError(f"{path.name} does not match its own description at weight {name}.")
     model.load_state_dict(weights, strict=False)
 
 
@@ -220,7 +220,7 @@ def _read(path: Path) -> tuple[list[AdapterConfig], str, dict[str, Tensor]]:
     """Descriptions, hash of the base and weights in a file. Raises CheckpointError."""
     weights, texts = read_tensors(path, "a file of adapters")
     if texts.get("format") != _FORMAT:
-        raise CheckpointError(f"{path.name} is not a file of adapters of this program.")
+        raise CheckpointError(f"{path.name} is not an adapter file of MedSAMSlicer.")
     try:
         return [AdapterConfig(**values) for values in json.loads(texts["adapters"])], texts["base"], weights
     except (ValueError, TypeError, KeyError, MedSAMError) as error:

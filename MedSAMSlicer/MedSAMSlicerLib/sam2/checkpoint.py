@@ -60,7 +60,7 @@ def load_network(path: str | os.PathLike[str], config: Config | Sam1Config | Non
     """Read a checkpoint of SAM 2 or of SAM 1, as :func:`load` does."""
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"There is no checkpoint file {path}.")
+        raise CheckpointError(f"The checkpoint file {path} does not exist.")
     described: Config | Sam1Config | None = None
     if is_safetensors(path):
         weights, described = _read_safetensors(path)
@@ -184,7 +184,7 @@ def _read_official(path: Path) -> object:
         return read_archive(path)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path.name} is damaged or holds more than weights, and was not opened, since that could run a program."
+            f"{path.name} is damaged or contains more than weights; it was not opened, because that could run code."
         ) from error
     except (zipfile.BadZipFile, *MALFORMED) as error:
         raise CheckpointError(f"{path.name} is damaged, incomplete or not a checkpoint.") from error
@@ -210,7 +210,7 @@ def _check(weights: Mapping[str, Tensor], model: Network, dialect: Dialect, file
             raise CheckpointError(f"{no} it has no weight {name} {read_as}.")
         if tuple(weights[name].shape) != shape:
             found = tuple(weights[name].shape)
-            raise CheckpointError(f"{no} weight {name} has shape {found}, not {shape} {read_as}.")
+            raise CheckpointError(f"{no} the weight {name} has shape {found}, not {shape} {read_as}.")
     for name in weights:
         if name not in expected:
             raise CheckpointError(f"{no} it has an unknown weight {name} {read_as}.")

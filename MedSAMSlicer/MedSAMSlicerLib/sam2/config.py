@@ -49,9 +49,13 @@ class InputRule:
     def __post_init__(self) -> None:
         for name, known in (("fit", FITS), ("filter", FILTERS), ("range", RANGES), ("padding", PADDINGS)):
             if getattr(self, name) not in known:
-                raise ValueError(f"field {name!r} must be one of {', '.join(known)}")
+                raise ValueError(
+                    f"field {name!r} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
+                )
         if self.channels != len(self.mean) or min(self.deviation) <= 0:
-            raise ValueError("field 'channels' must be 3, and each deviation positive")
+            raise ValueError(
+                f"field 'channels' must be 3 and each deviation positive, got {self.channels}, {self.deviation}"
+            )
 
 
 SAM_INPUT = InputRule(fit="corner", padding="zero")
@@ -169,7 +173,7 @@ class Sam1Config:
         trunk: The image encoder.
         decoder_feedforward: Hidden channels of the mask decoder's feed-forward parts.
         num_multimask_outputs: Alternative masks for ambiguous prompts.
-        only_boxes: The checkpoint was trained with boxes alone; points and earlier masks mean nothing to it.
+        only_boxes: The checkpoint was trained on boxes only; points and earlier masks mean nothing to it.
         best_of_alternatives: The mask is always the best of the alternatives, not only for a single point.
         crop_margin: Side of the square the network is shown / longer side of the object's box; None = whole slice.
         input: How a slice becomes a frame.
@@ -215,7 +219,7 @@ class Sam1Config:
         try:
             values = _loaded(text)
             if values.pop("decoder") != "sam1":
-                raise ValueError("it is not one of SAM 1")
+                raise ValueError("its decoder is not that of SAM 1")
             values["trunk"].setdefault("kind", "tinyvit")  # the first files of this program name none
             config: Sam1Config = _build(cls, _with_parts(values, (TinyViTConfig, ViTConfig, ConvTrunkConfig)))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -319,7 +323,7 @@ def _with_parts(values: dict[str, Any], trunks: tuple[type, ...]) -> dict[str, A
     trunk = dict(values["trunk"])
     trunk_class = _TRUNKS[trunk.pop("kind")]
     if trunk_class not in trunks:
-        raise ValueError("its trunk is one of another network")
+        raise ValueError(f"its trunk {values['trunk']['kind']!r} belongs to another network")
     parts = {"trunk": _build(trunk_class, trunk)}
     if "input" in values:
         parts["input"] = _build(InputRule, values["input"])

@@ -111,17 +111,17 @@ def table_of(content: object, file_name: str) -> Weights:
         raise CheckpointError(f"{file_name} is not a checkpoint: it has no table of weights.")
     for name, network in _OTHER_NETWORKS.items():
         if name in content:
-            raise CheckpointError(f"{file_name} is a checkpoint {network}, which this program does not have.")
+            raise CheckpointError(f"{file_name} is a checkpoint {network}, which MedSAMSlicer cannot run.")
     wrapped = (content[name] for name in WRAPPERS if isinstance(content.get(name), dict))
     table = next((table for table in wrapped if table), content)
     if not table or not any(isinstance(weight, Tensor) for weight in table.values()):
         raise CheckpointError(
-            f'{file_name} is not a checkpoint: it has no table of weights, neither by itself nor as "model".'
+            f'{file_name} is not a checkpoint: it has no table of weights, neither at the top nor under "model".'
         )
     for name, weight in table.items():
         if not isinstance(name, str) or not isinstance(weight, Tensor):
             raise CheckpointError(
-                f"{file_name} is not a checkpoint: it holds something that is not a weight, {str(name)[:80]!r}."
+                f"{file_name} is not a checkpoint: {str(name)[:80]!r} in it is not a weight."
             )
     return without_prefixes(table)
 
@@ -293,7 +293,7 @@ def renamed(table: Mapping[str, Tensor], file_name: str) -> tuple[Weights, Diale
     if dialect is None:
         first = min(table, default="none")
         raise CheckpointError(
-            f"{file_name} does not hold a network that this program knows; its first weight is {first[:80]}."
+            f"{file_name} contains no network that MedSAMSlicer knows; its first weight is {first[:80]}."
         )
     weights: Weights = {}
     for name, weight in table.items():
@@ -340,7 +340,7 @@ def recognize(weights: Mapping[str, Tensor], file_name: str) -> Config | Sam1Con
         raise _no_such(file_name, "SAM 2", "image_encoder.trunk.patch_embed.proj.weight", patches, depth)
     patches = weights.get("image_encoder.patch_embed.proj.weight")
     if patches is None:
-        raise CheckpointError(f"{file_name} does not hold a network that this program knows.")
+        raise CheckpointError(f"{file_name} contains no network that MedSAMSlicer knows.")
     depth = _depth(weights, "image_encoder.blocks.")
     if "maskmem_tpos_enc" in weights:
         chosen: Config | Sam1Config | None = _efficienttam(patches, depth, name)
@@ -392,6 +392,6 @@ def _depth(weights: Mapping[str, Tensor], prefix: str) -> int:
 
 def _no_such(file_name: str, network: str, name: str, weight: Tensor, depth: int) -> CheckpointError:
     return CheckpointError(
-        f"{file_name} holds a {network} network of a size that this program does not know: weight {name} has shape "
+        f"{file_name} holds a {network} network of a size that MedSAMSlicer does not know: weight {name} has shape "
         f"{tuple(weight.shape)}, and there are {depth} blocks."
     )

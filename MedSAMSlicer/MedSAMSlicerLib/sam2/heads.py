@@ -60,10 +60,10 @@ class HeadConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
         if self.kind not in KINDS:
-            raise MedSAMError(f"No head is called {self.kind!r}; there are {', '.join(KINDS)}.")
+            raise MedSAMError(f"There is no head {self.kind!r}; known are {', '.join(KINDS)}.")
         sizes = (0 < self.channels <= _MOST_CHANNELS, 0 <= self.levels <= 6, 0 <= self.grid <= 4096)
         if not all(sizes) or not 0 < len(self.classes) <= _MOST_CLASSES:
-            raise MedSAMError(f"The sizes of the head {self.kind} make no sense: {self}.")
+            raise MedSAMError(f"The head {self.kind} has sizes that cannot be used: {self}.")
 
 
 class PatchHead(nn.Module):
@@ -232,15 +232,15 @@ def load_head(path: Path, model: nn.Module, kind: str | None = None) -> Head:
     """
     weights, texts = read_tensors(path, "a file of a head")
     if texts.get("format") != _FORMAT:
-        raise CheckpointError(f"{path.name} is not a file of a head of this program.")
+        raise CheckpointError(f"{path.name} is not a head file of MedSAMSlicer.")
     try:
         head = made(HeadConfig(**json.loads(texts["head"])))
         head.load_state_dict(weights)
     except (MedSAMError, *MALFORMED) as error:
-        raise CheckpointError(f"{path.name} does not fit its own description.") from error
+        raise CheckpointError(f"{path.name} does not match its own description.") from error
     if kind is not None and head.config.kind != kind:
         raise CheckpointError(f"{path.name} holds the head {head.config.kind}, but {kind} is needed.")
     if texts.get("base") != base_hash(model):
         name = cast(Any, model.config).name
-        raise CheckpointError(f"The head in {path.name} belongs to another network than {name}.")
+        raise CheckpointError(f"The head in {path.name} was trained for another network, not for {name}.")
     return head.eval().to(next(model.parameters()).device)

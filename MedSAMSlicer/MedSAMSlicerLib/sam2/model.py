@@ -343,10 +343,10 @@ def _image_encoder(config: Config) -> ImageEncoder | ViT:
     """The image encoder of a network; ValueError when it cannot give what the mask decoder reads."""
     if isinstance(config.trunk, ViTConfig):
         if config.high_resolution:
-            raise ValueError("a plain vision transformer has no finer maps for the mask decoder")
+            raise ValueError("a plain vision transformer has no high-resolution maps for the mask decoder")
         return ViT(config.trunk, config.hidden_dim, config.input.channels)
     if not config.high_resolution:
-        raise ValueError("the finer maps of a trunk with several go to the mask decoder")
+        raise ValueError("a trunk with several levels must give its high-resolution maps to the mask decoder")
     trunk: Hiera | ConvTrunk = (
         Hiera(config.trunk) if isinstance(config.trunk, HieraConfig) else ConvTrunk(config.trunk)
     )

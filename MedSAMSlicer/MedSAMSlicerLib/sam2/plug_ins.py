@@ -50,11 +50,11 @@ class AdapterConfig:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise MedSAMError(f"No adapter is called {self.kind!r}; there are {', '.join(KINDS)}.")
+            raise MedSAMError(f"There is no adapter {self.kind!r}; known are {', '.join(KINDS)}.")
         if not (
             0 < self.ratio <= 4 and 1 <= self.rank <= 1024 and 0 < self.scale <= 100 and 1 <= self.stack <= 64
         ):
-            raise MedSAMError(f"The sizes of the adapter {self.kind} make no sense: {self}.")
+            raise MedSAMError(f"The adapter {self.kind} has sizes that cannot be used: {self}.")
 
 
 class Clicks(NamedTuple):
@@ -94,7 +94,7 @@ class Adapter(nn.Module):
         depth, image = self.context.stack, self.context.image
         slices = x.shape[0] if image is None else image.shape[0]
         if depth < 1 or slices % depth:
-            raise MedSAMError(f"{slices} slices are not whole stacks of {depth}.")
+            raise MedSAMError(f"{slices} slices cannot be divided into stacks of {depth}.")
         places: Tensor = x.unflatten(0, (slices // depth, depth, -1)).flatten(2, -2)
         return places
 

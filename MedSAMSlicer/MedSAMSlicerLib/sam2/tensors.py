@@ -51,7 +51,7 @@ def read_tensors(path: Path, what: str = "a checkpoint") -> tuple[dict[str, Tens
         CheckpointError: If the file is missing, cut off or altered.
     """
     if not path.is_file():
-        raise CheckpointError(f"There is no file {path}.")
+        raise CheckpointError(f"The file {path} does not exist.")
     try:
         with safe_open(str(path), framework="pt") as file:
             texts = dict(file.metadata() or {})
@@ -80,17 +80,19 @@ def check_finite(weights: Mapping[str, Tensor], file_name: str) -> None:
     """Raise CheckpointError unless all weights are finite numbers."""
     for name, weight in weights.items():
         if not weight.is_floating_point():
-            raise CheckpointError(f"{file_name} cannot be used: weight {name} is made of {weight.dtype}.")
+            raise CheckpointError(
+                f"{file_name} cannot be used: the weight {name} has the type {weight.dtype}."
+            )
         if not bool(weight.isfinite().all()):
             raise CheckpointError(
-                f"{file_name} cannot be used: weight {name} has values that are not finite numbers."
+                f"{file_name} cannot be used: the weight {name} has values that are not finite numbers."
             )
 
 
 def write_replacing(path: Path, content: bytes) -> None:
     """Write a file that replaces one of that name only once everything is written. Raises OSError."""
     if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "there is something of that name that is no regular file", str(path))
+        raise OSError(errno.EINVAL, "something with that name exists and is not a regular file", str(path))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         # Not save_file: what it writes is private to the user, unlike any other new file.

@@ -244,7 +244,7 @@ def test_a_head_is_refused_on_another_network_and_damaged_ones_are_named(
     path = tmp_path / "head.safetensors"
     path.write_bytes(serialized_head(head_for(network, "patch"), network))
     assert load_head(path, network).config.kind == "patch"
-    with pytest.raises(CheckpointError, match="belongs to another network"):
+    with pytest.raises(CheckpointError, match="was trained for another network"):
         load_head(path, seeded(SMALL, 2))
     with pytest.raises(CheckpointError, match="holds the head patch, but volume is needed"):
         load_head(path, network, "volume")
@@ -252,9 +252,9 @@ def test_a_head_is_refused_on_another_network_and_damaged_ones_are_named(
     with pytest.raises(CheckpointError, match="is damaged"):
         load_head(path, network)
     save(network, tmp_path / "network.safetensors")
-    with pytest.raises(CheckpointError, match="is not a file of a head"):
+    with pytest.raises(CheckpointError, match="is not a head file"):
         load_head(tmp_path / "network.safetensors", network)
-    with pytest.raises(MedSAMError, match="No head is called 'sum'"):
+    with pytest.raises(MedSAMError, match="There is no head 'sum'"):
         replace(HeadConfig("patch", 8), kind="sum")
 
 

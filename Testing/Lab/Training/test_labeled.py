@@ -78,7 +78,7 @@ def test_overlapping_segments_are_refused_in_one_sentence(
     with caplog.at_level(logging.WARNING), pytest.raises(VolumeError):
         read_cases(find_cases(tmp_path))
     [warning] = caplog.messages
-    assert "holds segments that overlap (2 layers)" in warning
+    assert "contains overlapping segments (2 layers)" in warning
     assert "color" not in warning
 
 

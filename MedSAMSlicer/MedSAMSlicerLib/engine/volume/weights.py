@@ -38,18 +38,18 @@ def load_stage(path: Path) -> VolumeNet:
     """The network of a file, in float32 and evaluation mode.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, of another format, or does not fit its own description.
+        CheckpointError: If the file is missing, damaged, of another format, or does not match its own description.
     """
     if not path.is_file():
         raise CheckpointError(f"There are no weights of the volume stage at {path}.")
     weights, texts = read_tensors(path, "a file of the volume stage")
     if texts.get("format") != FORMAT:
-        raise CheckpointError(f"{path.name} is of the format {texts.get('format')!r}, not {FORMAT!r}.")
+        raise CheckpointError(f"{path.name} has the format {texts.get('format')!r}, not {FORMAT!r}.")
     try:
         network = VolumeNet(widths=_widths(texts["widths"]))
         network.load_state_dict({name: value.float() for name, value in weights.items()})
     except (ArithmeticError, *MALFORMED) as error:
-        raise CheckpointError(f"{path.name} does not fit its own description: {error}.") from error
+        raise CheckpointError(f"{path.name} does not match its own description: {error}.") from error
     check_finite(weights, path.name)
     return network.eval()
 
