@@ -80,7 +80,7 @@ class MedSAMSlicerLogic(ScriptedLoadableModuleLogic):
         except importlib.metadata.PackageNotFoundError:
             torch_version = None
         registry = Registry.from_environment()
-        checkpoints = tuple((entry.title, registry.state(entry).value) for entry in registry)
+        checkpoints = tuple((checkpoint.title, registry.state(checkpoint).value) for checkpoint in registry)
         return Readiness(MedSAMSlicerLib.__version__, torch_version, checkpoints)
 
     def getParameterNode(self):

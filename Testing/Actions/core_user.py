@@ -554,8 +554,8 @@ class CoreUser:
 
     def _pick(self, number: int) -> int:
         """One of the objects; a number that none has when there is none."""
-        entries = self.session.objects
-        return entries[number % len(entries)].id if entries else -1
+        objects = self.session.objects
+        return objects[number % len(objects)].id if objects else -1
 
     def _axis(self, object_id: int, axis: int) -> SliceAxis:
         """The axis of an object, or any when it has none, and now and then."""

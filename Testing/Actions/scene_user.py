@@ -423,7 +423,7 @@ class SceneUser:
         return self._paint(number, start, index, axis, False)
 
     def outside_silent(self, number: int, start: int, index: int, _d: int) -> str | None:
-        """A notebook changes voxels in place and tells nobody."""
+        """A notebook changes voxels in place and reports nothing."""
         segment_id = self._pick(number)
         if segment_id is None:
             return None

@@ -18,7 +18,7 @@ PIXELS = 64
 
 
 class Clock:
-    """Goes on by a second whenever it is told to."""
+    """Goes on by a second whenever it is asked to."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

@@ -81,7 +81,7 @@ def test_a_place_one_voxel_off_fails_every_geometry(monkeypatch: pytest.MonkeyPa
 )
 def test_whatever_is_not_one_sentence_that_names_the_file_fails(answer: dict[str, Any]) -> None:
     class Odd(files.Reader):
-        """Reads the sound file, which comes first, and answers to all others as it was told."""
+        """Reads the sound file, which comes first, and answers to all others as it was asked."""
 
         answers = iter([{"found": ["the voxels", []]}])
 

@@ -55,7 +55,7 @@ def test_every_line_of_help_fits_a_terminal(cli: Any) -> None:
         assert max(map(len, cli(command, "--help").out.splitlines())) <= 120
 
 
-def test_the_help_tells_the_exit_codes(cli: Any) -> None:
+def test_the_help_lists_the_exit_codes(cli: Any) -> None:
     assert "exit codes: 0 done, 1 failed" in cli("--help").out
 
 

@@ -59,7 +59,7 @@ def test_list_as_json_can_be_read_by_a_program(cli: Any) -> None:
     assert {entry["state"] for entry in content} <= {"bundled", "on disk", "not downloaded"}
 
 
-def test_show_tells_all_of_one_checkpoint(cli: Any) -> None:
+def test_show_prints_all_of_one_checkpoint(cli: Any) -> None:
     content = json.loads(cli("models", "show", "medsam2-latest").out)
     assert content["license"] == "CC-BY-SA-4.0"
     assert "MedSAM2" in content["citation"]

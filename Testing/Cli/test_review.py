@@ -1,4 +1,4 @@
-"""`medsamslicer review` from end to end: the spoilt slices head the table, and no file is written."""
+"""`medsamslicer review` from end to end: the spoiled slices head the table, and no file is written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from MedSAMSlicerLib.core.geometry import VolumeGeometry
 from MedSAMSlicerLib.io.segmentations import write_labelmap
-from MedSAMSlicerLib.lab.evaluation.faults import spoilt
+from MedSAMSlicerLib.lab.evaluation.faults import spoiled
 from MedSAMSlicerLib.phantom.ct import ct_phantom
 
 WRONG = (4, 8, 12)
@@ -19,12 +19,12 @@ WRONG = (4, 8, 12)
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a part of a generated CT and two organs of it, the kidney spoilt."""
+    """A folder with a part of a generated CT and two organs of it, the kidney spoiled."""
     folder = tmp_path_factory.mktemp("review")
     array, geometry, truth = ct_phantom((48, 128, 128), seed=3)
     chosen = slice(12, 29)
     part = VolumeGeometry((17, *geometry.shape[1:]), geometry.ijk_to_ras)
-    kidney = spoilt(truth["left_kidney"][chosen], WRONG)
+    kidney = spoiled(truth["left_kidney"][chosen], WRONG)
     organs = {"spleen": truth["spleen"][chosen] & ~kidney, "kidney": kidney}
     write_labelmap(folder / "organs.nii.gz", organs, part)
     import SimpleITK as sitk
@@ -36,7 +36,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_spoilt_slices_head_the_table(cli: Any, files: Path) -> None:
+def test_spoiled_slices_head_the_table(cli: Any, files: Path) -> None:
     before = sorted(files.iterdir())
     done = cli(
         *("review", files / "ct.nii.gz", "--mask", f"{files / 'organs.nii.gz'},kidney", "--threads", "1"),

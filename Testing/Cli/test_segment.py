@@ -61,7 +61,7 @@ def test_several_names_become_several_segments(segment: Any, tmp_path: Path) -> 
     assert header.GetMetaData("Segment1_Name") == "second"
 
 
-def test_json_tells_result_and_timings(segment: Any, tmp_path: Path, random_checkpoint: Path) -> None:
+def test_json_has_result_and_timings(segment: Any, tmp_path: Path, random_checkpoint: Path) -> None:
     done = segment("-o", tmp_path / "out.nii.gz", "--json", "--range", "3,9")
     assert done.err == ""
     content = json.loads(done.out)

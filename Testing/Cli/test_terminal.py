@@ -1,4 +1,4 @@
-"""The line that tells how far a run is: on a terminal and elsewhere."""
+"""The line that shows how far a run is: on a terminal and elsewhere."""
 
 from __future__ import annotations
 

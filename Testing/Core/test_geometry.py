@@ -81,7 +81,7 @@ def test_digest_survives_the_last_bits_of_common_spacings(spacing: float, error:
     assert geometry.digest == read.digest
 
 
-def test_digest_tells_volumes_apart() -> None:
+def test_digest_distinguishes_volumes() -> None:
     base = VolumeGeometry.from_spacing((3, 4, 5), (1, 1, 5))
     digests = {
         base.digest,

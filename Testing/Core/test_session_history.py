@@ -28,8 +28,8 @@ class Histories(RuleBasedStateMachine):
         self.runs: list[int] = [0]
 
     def pick(self, number: int) -> int | None:
-        entries = self.session.objects
-        return entries[number % len(entries)].id if entries else None
+        objects = self.session.objects
+        return objects[number % len(objects)].id if objects else None
 
     def follow(self, snapshots: list, before: tuple, key: int | None) -> bool:
         """Carry a change of one object through snapshots, the latest first, as far as they had it as it was."""

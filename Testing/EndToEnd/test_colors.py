@@ -21,7 +21,7 @@ def tool(frame: int) -> np.ndarray:
 
 
 def picture(frame: int) -> np.ndarray:
-    """(1, rows, columns, 3) uint8: only the color tells the tool from the tissue."""
+    """(1, rows, columns, 3) uint8: only the color distinguishes the tool from the tissue."""
     image = np.full((*SHAPE, 3), (170.0, 80.0, 75.0))
     image[tool(frame)] = (60.0, 120.0, 190.0)
     noise = np.random.default_rng(frame).normal(0, 5, image.shape)

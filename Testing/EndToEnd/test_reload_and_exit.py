@@ -83,7 +83,7 @@ def test_effect_in_segment_editor_works_on_after_the_module_was_reloaded(
     user.widget = slicer.modules.MedSAMSlicerWidget
     assert slicer.mrmlScene.GetFirstNodeByName("MedSAM preview") is None, "the preview of before is gone"
     user.host.process_events(0.1)
-    editor.editor.setCurrentSegmentID("other")  # of which the editor tells the effect
+    editor.editor.setCurrentSegmentID("other")  # which the editor reports to the effect
     user.host.process_events(0.1)
     editor.panel = editor.effect.self().panel
     assert editor.panel is not before

@@ -1,11 +1,11 @@
-"""A colleague's segment is reviewed with the mouse: the spoilt slices come first, one is corrected, the rest stays."""
+"""A colleague's segment is reviewed with the mouse: the spoiled slices come first, one is corrected, the rest stays."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from MedSAMSlicerLib.lab.evaluation.faults import spoilt
+from MedSAMSlicerLib.lab.evaluation.faults import spoiled
 
 from .user import Mask, User, dice, largest, same
 
@@ -16,10 +16,10 @@ WRONG = (5, 10, 14)
 
 
 def made_elsewhere(user: User) -> Mask:
-    """A segmentation of the kidney with three spoilt slices, chosen in the selector; its voxels."""
+    """A segmentation of the kidney with three spoiled slices, chosen in the selector; its voxels."""
     import slicer
 
-    mask = spoilt(user.truth[KIDNEY], WRONG)
+    mask = spoiled(user.truth[KIDNEY], WRONG)
     node = user.host.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "From a colleague")
     node.CreateDefaultDisplayNodes()
     node.SetReferenceImageGeometryParameterFromVolumeNode(user.volume)
@@ -36,7 +36,7 @@ def shown(user: User) -> int:
     return int(index)
 
 
-def test_three_spoilt_slices_come_first_and_one_is_corrected_while_the_others_stay(user: User) -> None:
+def test_three_spoiled_slices_come_first_and_one_is_corrected_while_the_others_stay(user: User) -> None:
     before = made_elsewhere(user)
     assert not user.ui.doubtfulButton.enabled
     user.press("reviewButton")

@@ -223,7 +223,7 @@ def test_image_of_one_slice_has_no_propagation(small: User) -> None:
     assert small.ui.propagateSection.visible
 
 
-def test_cancelling_is_said_at_once(small: User) -> None:
+def test_cancelling_is_shown_at_once(small: User) -> None:
     small.box_around(KIDNEY)
     small.press("propagateButton")
     small.until(lambda: small.ui.cancelButton.enabled)

@@ -301,7 +301,7 @@ def largest(
 
 
 def running(user: User) -> User:
-    """A propagation under way, at least one slice told."""
+    """A propagation under way, at least one slice reported."""
     user.box_around("left_kidney")
     user.press("propagateButton")
     user.until(lambda: not user.controller.runs.busy or user.controller.runs.progress.done >= 1)

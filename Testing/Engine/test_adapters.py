@@ -154,7 +154,7 @@ def test_plug_ins_of_the_decoder_are_the_identity_at_first_and_know_the_prompts_
     assert torch.equal(drawn(copied, POINT, other), together)
 
 
-def test_a_click_is_told_what_the_image_shows_at_its_place() -> None:
+def test_a_click_gets_what_the_image_shows_at_its_place() -> None:
     model = network("vit")
     attach(model, [AdapterConfig("click-feature", "mask_decoder", scale=1.0)])
     adapter = model.mask_decoder.adapter_click_feature

@@ -59,7 +59,7 @@ print(json.dumps([before.peak_bytes, process_memory.highest_bytes(), dict(before
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="only Linux tells the peak of a part of a process"
+    not sys.platform.startswith("linux"), reason="only Linux reports the peak of a part of a process"
 )
 @pytest.mark.parametrize(
     ("shape", "network", "size", "objects", "cache_mb", "margin", "stage"),

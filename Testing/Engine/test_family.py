@@ -493,7 +493,7 @@ def test_a_wrong_file_names_its_dialect_and_the_first_weight_that_differs(vit: S
         load_network(tmp_path / "weights.pth", SMALL_VIT)
 
 
-def test_a_network_of_an_unknown_size_says_which_weight_tells(vit: SAM1, tmp_path: Path) -> None:
+def test_a_network_of_an_unknown_size_names_the_weight_that_shows_it(vit: SAM1, tmp_path: Path) -> None:
     torch.save(published_names(vit.state_dict()), tmp_path / "weights.pth")
     with pytest.raises(
         CheckpointError, match=r"patch_embed\.proj\.weight has shape \(32, 3, 16, 16\), and there are 3"
@@ -501,7 +501,7 @@ def test_a_network_of_an_unknown_size_says_which_weight_tells(vit: SAM1, tmp_pat
         load_network(tmp_path / "weights.pth")
 
 
-def test_a_saved_network_of_the_family_comes_back_without_being_told_which(vit: SAM1, tmp_path: Path) -> None:
+def test_a_saved_network_of_the_family_is_recognized_when_it_is_loaded(vit: SAM1, tmp_path: Path) -> None:
     for model in (vit, seeded(EFFICIENT)):
         save(model, tmp_path / "own.safetensors")
         found = load_network(tmp_path / "own.safetensors")

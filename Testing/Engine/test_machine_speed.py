@@ -1,4 +1,4 @@
-"""What a network would take on this computer: its arithmetic, which the registry tells, by a measured speed."""
+"""What a network would take on this computer: its arithmetic, which the registry gives, by a measured speed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from MedSAMSlicerLib.sam2.config import PUBLISHED
 
 
 @pytest.mark.parametrize("name", ["medsamslicer-nano", "litemedsam", "medsam2-latest", "mobile-sam"])
-def test_registry_tells_the_arithmetic_of_an_encoded_slice_and_a_step_of_tracking(name: str) -> None:
+def test_registry_gives_the_arithmetic_of_an_encoded_slice_and_a_step_of_tracking(name: str) -> None:
     entry = next(each for each in read_entries() if each.id == name)
     config = next(each for each in PUBLISHED if each.name == entry.config)
     side = config.image_size
@@ -25,7 +25,7 @@ def test_registry_tells_the_arithmetic_of_an_encoded_slice_and_a_step_of_trackin
     assert 0.99 * encoded <= entry.gigaflops <= 2 * encoded
 
 
-def test_block_has_the_arithmetic_that_its_speed_is_told_by() -> None:
+def test_block_has_the_arithmetic_that_its_speed_is_computed_from() -> None:
     shapes = ((768, 256), (256, 256), (1024, 256), (256, 1024))
     weights = [torch.zeros(*shape, device="meta") for shape in shapes]
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -76,8 +76,8 @@ class Volume:
         return box_from_voxels(self.geometry, self.ref(index), x0, y0, x1, y1)
 
     def prompt_set(self, objects: dict[str, Sequence[Prompt]]) -> PromptSet:
-        entries = [ObjectPrompts(name, (1.0, 0.0, 0.0), tuple(prompts)) for name, prompts in objects.items()]
-        return PromptSet(self.geometry, SliceAxis.K, tuple(entries))
+        prompted = [ObjectPrompts(name, (1.0, 0.0, 0.0), tuple(prompts)) for name, prompts in objects.items()]
+        return PromptSet(self.geometry, SliceAxis.K, tuple(prompted))
 
     def segmenter(self, tier: Tier = Tier.EXACT) -> VolumeSegmenter:
         window = Window(0, 255, "full")

@@ -87,8 +87,8 @@ def _point(
 
 
 def _set(geometry: VolumeGeometry, **objects: Sequence[Prompt]) -> PromptSet:
-    entries = (ObjectPrompts(name, (0.2, 0.5, 1.0), tuple(prompts)) for name, prompts in objects.items())
-    return PromptSet(geometry, K, tuple(entries))
+    prompted = (ObjectPrompts(name, (0.2, 0.5, 1.0), tuple(prompts)) for name, prompts in objects.items())
+    return PromptSet(geometry, K, tuple(prompted))
 
 
 def _slices(live: LiveSegmentation, name: str = "a") -> dict[int, np.ndarray]:

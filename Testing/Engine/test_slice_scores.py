@@ -14,7 +14,7 @@ from MedSAMSlicerLib.core.intensity import CT_PRESETS, Window
 from MedSAMSlicerLib.core.masks import PackedMask, slices_of
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
 from MedSAMSlicerLib.engine.slice_scores import score_of, score_slices, slices_to_score
-from MedSAMSlicerLib.lab.evaluation.faults import spoilt
+from MedSAMSlicerLib.lab.evaluation.faults import spoiled
 from MedSAMSlicerLib.models.registry import Registry
 from MedSAMSlicerLib.phantom.ct import ct_phantom
 from MedSAMSlicerLib.sam2.checkpoint import load_named, seeded
@@ -22,14 +22,14 @@ from MedSAMSlicerLib.sam2.checkpoint import load_named, seeded
 torch = pytest.importorskip("torch")
 K = SliceAxis.K
 WRONG = (14, 19, 24)
-"""Slices of the left kidney that are spoilt: shifted, cut, leaking."""
+"""Slices of the left kidney that are spoiled: shifted, cut, leaking."""
 
 
 @pytest.fixture(scope="module")
 def abdomen() -> tuple[np.ndarray, VolumeGeometry, np.ndarray]:
-    """A generated CT, its geometry and the spoilt kidney."""
+    """A generated CT, its geometry and the spoiled kidney."""
     array, geometry, truth = ct_phantom((48, 128, 128), seed=3)
-    return array, geometry, spoilt(truth["left_kidney"], WRONG)
+    return array, geometry, spoiled(truth["left_kidney"], WRONG)
 
 
 def segmenter_of(name: str, array: np.ndarray, geometry: VolumeGeometry) -> VolumeSegmenter:
@@ -38,7 +38,7 @@ def segmenter_of(name: str, array: np.ndarray, geometry: VolumeGeometry) -> Volu
     return VolumeSegmenter(array, geometry, model, window, volume_stage="off", threads=1)
 
 
-def test_three_spoilt_slices_are_doubted_most(
+def test_three_spoiled_slices_are_doubted_most(
     abdomen: tuple[np.ndarray, VolumeGeometry, np.ndarray],
 ) -> None:
     array, geometry, kidney = abdomen
@@ -52,7 +52,7 @@ def test_three_spoilt_slices_are_doubted_most(
 
 
 @pytest.mark.slow
-def test_network_without_memory_doubts_the_spoilt_slice_most(
+def test_network_without_memory_doubts_the_spoiled_slice_most(
     abdomen: tuple[np.ndarray, VolumeGeometry, np.ndarray],
 ) -> None:
     array, geometry, kidney = abdomen
@@ -91,7 +91,7 @@ def test_network_with_memory_and_whole_slices_scores_along_any_axis_and_stops_wh
     assert len(asked) == 3
 
 
-def test_score_counts_what_both_drawings_say_in_full_and_what_one_says_by_half_of_a_third() -> None:
+def test_score_counts_what_both_drawings_show_in_full_and_what_one_shows_by_half_of_a_third() -> None:
     mask, one, other = np.zeros((3, 8, 8), np.bool_)
     mask[2:6, 2:6] = True
     assert score_of(0, mask, [mask, mask]).confidence == 1.0

@@ -1,4 +1,4 @@
-"""What a slice range tells about the size of the mask that a network is shown."""
+"""What a slice range shows about the size of the mask that a network is shown."""
 
 from __future__ import annotations
 

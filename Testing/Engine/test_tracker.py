@@ -295,7 +295,7 @@ class TestMemoryOfTheOfficialPredictor:
         )
 
 
-class TestWhatIsSaidOnASlice:
+class TestPromptsOfASlice:
     _, geometry = _volume()
     ref = SliceRef(K, 5)
 

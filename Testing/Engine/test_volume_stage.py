@@ -205,8 +205,8 @@ def _prompts(segmenter: VolumeSegmenter, ball: tuple[np.ndarray, np.ndarray], *m
     truth, axis = ball[1], K if segmenter.geometry.shape == SHAPE else SliceAxis.I
     masks = [MaskPrompt(SliceRef(axis, index), truth[index]) for index in (8, 4)]
     box = box_from_voxels(segmenter.geometry, SliceRef(axis, 11), 13, 11, 36, 30)
-    entry = ObjectPrompts("ball", (1.0, 0.5, 0.0), (*masks, box, *more), (2, 14))
-    return PromptSet(segmenter.geometry, axis, (entry,))
+    ball = ObjectPrompts("ball", (1.0, 0.5, 0.0), (*masks, box, *more), (2, 14))
+    return PromptSet(segmenter.geometry, axis, (ball,))
 
 
 @pytest.mark.parametrize("stage", ["fused", "auto"])

@@ -252,7 +252,7 @@ def group_of(name: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the table; tell what was not found."""
+    """Write the table; print what was not found."""
     sources = Sources(Path(arguments[0]), Path(arguments[1]))
     rows: dict[str, list[str]] = {title: [] for title in _GROUPS}
     unknown = []

@@ -76,7 +76,7 @@ class ctkCollapsibleButton(qt.QAbstractButton):
         self.contentsCollapsed(collapsed)
 
     def eventFilter(self, child: Any, event: QtCore.QEvent) -> bool:
-        """What is told to show itself while the header is collapsed waits until it is opened."""
+        """What is to be shown while the header is collapsed waits until it is opened."""
         if event.type() == QtCore.QEvent.Type.ShowToParent and self._collapsed:
             child.setProperty("hiddenByHeader", True)
             child.hide()

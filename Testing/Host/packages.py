@@ -1,7 +1,7 @@
 """Python modules that other parts of Slicer bring: `slicer.packaging`, `PyTorchUtils`, `SampleData`.
 
 Base/Python/slicer/packaging.py and Modules/Scripted/SampleData/SampleData.py of Slicer/Slicer,
-PyTorchUtils/PyTorchUtils.py of fepegar/SlicerPyTorch. What is installed is told as it is; what is not cannot be
+PyTorchUtils/PyTorchUtils.py of fepegar/SlicerPyTorch. What is installed is reported as it is; what is not cannot be
 installed here, and says so.
 """
 

@@ -294,25 +294,25 @@ def correction(camera: Photographer) -> None:
     index = int(camera.wrong(STORY).sum(axis=(1, 2)).argmax())
     camera.aim(camera.on(STORY, index), 150.0)
     camera.take("correction-before", "red")
-    tell(camera, STORY, index)
+    log_dice(camera, STORY, index)
     for _ in range(3):
         wrong = np.zeros_like(truth)
         wrong[index] = user.mask()[index] ^ truth[index]
         user.point(*middle_of(wrong, truth))
-        tell(camera, STORY, index)
+        log_dice(camera, STORY, index)
         if camera.dice_on(STORY, index) > 0.93:
             break
     if camera.dice_on(STORY, index) < 0.85:  # a weak checkpoint: as a user would, say it with a box
         rows, columns = truth[index].nonzero()
         low, high = (columns.min() - 0.5, rows.min() - 0.5), (columns.max() + 0.5, rows.max() + 0.5)
         user.box((*low, float(index)), (*high, float(index)))
-        tell(camera, STORY, index)
+        log_dice(camera, STORY, index)
     camera.unfold("promptsSection", "propagateSection", "correctSection")
     camera.aim(camera.on(STORY, index), 150.0)
     camera.take("correction-after", "red")
     before = user.mask()
     user.propagate()
-    tell(camera, STORY, index)
+    log_dice(camera, STORY, index)
     most = int((user.mask() ^ before).sum(axis=(1, 2)).argmax())
     user.press("changesButton")
     user.settled()
@@ -342,8 +342,8 @@ def everything(camera: Photographer, key: int, dark: bool = False) -> None:
     camera.take("segments", "red")
 
 
-def tell(camera: Photographer, organ: str, index: int) -> None:
-    """How good the mask is, for whoever runs this."""
+def log_dice(camera: Photographer, organ: str, index: int) -> None:
+    """Log how good the mask is."""
     whole, here = camera.user.dice(organ), camera.dice_on(organ, index)
     logger.info("%s: Dice %.3f, on slice %d %.3f", organ, whole, index, here)
 
@@ -365,10 +365,10 @@ def neighbor(camera: Photographer) -> None:
 
 
 def review(camera: Photographer) -> None:
-    """A segment that was made elsewhere, with three spoilt slices; reviewed, at the slice that is doubted most."""
+    """A segment that was made elsewhere, with three spoiled slices; reviewed, at the slice that is doubted most."""
     import slicer
 
-    from MedSAMSlicerLib.lab.evaluation.faults import spoilt
+    from MedSAMSlicerLib.lab.evaluation.faults import spoiled
 
     user, host, ours = camera.user, camera.host, camera.user.segmentation
     filled = np.flatnonzero(camera.truth[STORY].any(axis=(1, 2)))
@@ -377,7 +377,7 @@ def review(camera: Photographer) -> None:
     node.CreateDefaultDisplayNodes()
     node.SetReferenceImageGeometryParameterFromVolumeNode(user.volume)
     node.GetSegmentation().AddEmptySegment("kidney_left", "kidney_left")
-    mask = spoilt(camera.truth[STORY], (chosen[0], chosen[1], chosen[2])).astype(np.uint8)
+    mask = spoiled(camera.truth[STORY], (chosen[0], chosen[1], chosen[2])).astype(np.uint8)
     slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, "kidney_left", user.volume)
     ours.GetDisplayNode().SetVisibility(False)
     user.ui.segmentationSelector.setCurrentNode(node)

@@ -132,7 +132,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             self._node_tag = (node, node.AddObserver("ModifiedEvent", self._node_modified))
 
     def _node_modified(self, _caller: Any, _event: str) -> None:
-        """updateWidgetFromMRML: the active effect looks at the node; another source volume is told besides."""
+        """updateWidgetFromMRML: the active effect looks at the node; another source volume is reported as well."""
         if not isValid(self):
             return
         before, self._choices = self._choices, (self.sourceVolumeNode(), self.segmentationNode())

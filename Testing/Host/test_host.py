@@ -26,13 +26,13 @@ def test_scene_of_a_closed_host_calls_nobody_when_it_is_collected(host, demo_mod
     for event in (host.scene.EndBatchProcessEvent, host.scene.EndCloseEvent):
         host.scene.AddObserver(event, lambda *_: called.append(1))
     host.close()
-    assert called, "closing empties the scene, which is told"
+    assert called, "closing empties the scene, which is reported"
     called.clear()
     host.scene.Clear(True)
     assert not called
 
 
-def test_shortcut_of_the_module_hears_the_key(host, demo_module):
+def test_shortcut_of_the_module_receives_the_key(host, demo_module):
     widget = host.open_module(demo_module)
     host.key("Ctrl+Z")
     assert widget.log[-1] == "undo"

@@ -278,7 +278,7 @@ def test_without_any_pixel_size_a_series_is_refused_and_read_with_the_one_given(
     assert read_volume(tmp_path, spacing=(0.5, 0.75)).geometry.spacing == pytest.approx((0.5, 0.75, 2.5))
 
 
-def test_a_pixel_size_that_the_series_tells_itself_is_not_overruled(tmp_path: Path) -> None:
+def test_a_pixel_size_that_the_series_gives_is_not_overruled(tmp_path: Path) -> None:
     write_series(tmp_path, SLICES)
     with pytest.raises(VolumeError, match=r"itself gives the size of its pixels, 0\.5 x 0\.75 mm"):
         read_volume(tmp_path, spacing=(1.0, 1.0))

@@ -21,7 +21,7 @@ COUNT = 23
 
 @pytest.fixture(scope="module")
 def shades() -> Frames:
-    """Frames of one gray each, so that a frame can be told even from a lossy file."""
+    """Frames of one gray each, so that a frame can be recognized even from a lossy file."""
     values = np.arange(COUNT) * 10 + 10
     return np.broadcast_to(values[:, None, None, None], (COUNT, 32, 48, 3)).astype(np.uint8)
 

@@ -1,4 +1,4 @@
-"""A real HTTP server on this computer that misbehaves as told."""
+"""A real HTTP server on this computer that misbehaves as asked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FileServer:
     etag: str | None = '"first"'
     last_modified: str | None = None
     ranges: bool = True
-    says_length: bool = True
+    sends_length: bool = True
     content_type: str = "application/octet-stream"
     content_encoding: str | None = None
     content_length: str | None = None  # instead of the true one
@@ -80,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {first}-{total - 1}/{total}")
         if server.content_length is not None:
             self.send_header("Content-Length", server.content_length)
-        elif server.says_length:
+        elif server.sends_length:
             self.send_header("Content-Length", str(total - first))
         if server.content_encoding:
             self.send_header("Content-Encoding", server.content_encoding)

@@ -27,7 +27,7 @@ def sha256(content: bytes) -> str:
 
 
 def fetch(server: FileServer, folder: Path, settings: DownloadSettings, **options: object) -> Path:
-    """Download the server's file with its true size and hash, unless told otherwise."""
+    """Download the server's file with its true size and hash, unless others are given."""
     known = {"size": len(server.content), "sha256": sha256(server.content)}
     known |= {name: options.pop(name) for name in tuple(options) if name in EXPECTED}
     target = folder / "weights.pt"
@@ -163,7 +163,7 @@ def test_without_tag_date_and_hash_a_cut_file_starts_again(
 def test_a_cut_is_noticed_although_the_server_gave_no_length(
     server: FileServer, tmp_path: Path, quick: DownloadSettings
 ) -> None:
-    server.says_length, server.cuts = False, [10_000]
+    server.sends_length, server.cuts = False, [10_000]
     assert fetch(server, tmp_path, quick).read_bytes() == server.content
 
 
@@ -188,7 +188,7 @@ def test_a_file_of_another_size_is_refused_before_it_is_fetched(
 def test_an_endless_answer_is_cut_off_at_the_known_size(
     server: FileServer, tmp_path: Path, quick: DownloadSettings
 ) -> None:
-    server.says_length = False
+    server.sends_length = False
     with pytest.raises(DownloadError, match="bytes, but this checkpoint has 7; the file was deleted"):
         fetch(server, tmp_path, quick, size=7)
     assert visible(tmp_path) == []
@@ -452,11 +452,11 @@ def test_the_check_sees_the_whole_file_before_it_takes_its_place(
     assert visible(tmp_path) == []
 
 
-@pytest.mark.parametrize("says_length", [True, False])
+@pytest.mark.parametrize("sends_length", [True, False])
 def test_more_bytes_than_any_checkpoint_has_are_not_received(
-    server: FileServer, tmp_path: Path, quick: DownloadSettings, says_length: bool
+    server: FileServer, tmp_path: Path, quick: DownloadSettings, sends_length: bool
 ) -> None:
-    server.says_length = says_length
+    server.sends_length = sends_length
     with pytest.raises(DownloadError, match="but this checkpoint has 10 to 5000"):
         without_hash(server, tmp_path, quick, between=(10, 5000))
     assert visible(tmp_path) == []
@@ -568,14 +568,14 @@ def test_a_proxy_that_is_no_address_is_one_sentence(tmp_path: Path, quick: Downl
 # --- servers that send the rest of another file ---
 
 
-@pytest.mark.parametrize("tells", [True, False])
+@pytest.mark.parametrize("tagged", [True, False])
 def test_a_server_that_ignores_if_range_costs_the_part_and_not_the_file(
-    server: FileServer, tmp_path: Path, quick: DownloadSettings, tells: bool
+    server: FileServer, tmp_path: Path, quick: DownloadSettings, tagged: bool
 ) -> None:
     server.cuts, server.heeds_if_range = [10_000, 0, 0], False
     with pytest.raises(DownloadError, match="10000 bytes are kept"):
         without_hash(server, tmp_path, quick)
-    server.content, server.etag = server.content[::-1], '"second"' if tells else None
+    server.content, server.etag = server.content[::-1], '"second"' if tagged else None
     assert without_hash(server, tmp_path, quick).read_bytes() == server.content
 
 

@@ -149,7 +149,7 @@ def test_a_folder_is_no_checkpoint(registry: Registry, tmp_path: Path) -> None:
         registry.find(tmp_path)
 
 
-def test_states_tell_bundled_downloaded_and_missing(registry: Registry) -> None:
+def test_states_are_bundled_downloaded_or_missing(registry: Registry) -> None:
     (registry.cache / "known.pt").write_bytes(WEIGHTS)
     assert [registry.state(c) for c in registry] == [State.BUNDLED, State.ON_DISK, State.NOT_ON_DISK]
 

@@ -16,7 +16,7 @@ from MedSAMSlicerLib.sam2 import checkpoint as checkpoints
 from MedSAMSlicerLib.sam2 import config
 
 
-def test_every_entry_says_license_citation_and_how_it_is_loaded() -> None:
+def test_every_entry_has_license_citation_and_how_it_is_loaded() -> None:
     entries = read_entries()
     assert len({e.id for e in entries}) == len({e.file for e in entries}) == len(entries)
     for entry in entries:

@@ -76,7 +76,7 @@ class Driver:
     def prompted(self) -> Driver:
         """As `ready`, with a segment "left", a box around `LEFT` and the preview that it gives."""
         self.ready().controller.inputs.add_segment("left")
-        self.say(self.box(7, 8, 14, 27, 35))
+        self.place(self.box(7, 8, 14, 27, 35))
         self.settle()
         return self
 
@@ -90,8 +90,8 @@ class Driver:
         """Until nothing is under way."""
         self.until(lambda: not self.controller.poll(0.02))
 
-    def say(self, prompt: Prompt, segment_id: str | None = None) -> None:
-        """What the markups tell when the user has placed something."""
+    def place(self, prompt: Prompt, segment_id: str | None = None) -> None:
+        """Place a prompt: what the markups report when the user has done so."""
         work = self.controller._work
         object_id = self.controller.editing.object_of(segment_id or self.controller.inputs.segment_id)
         work.prompt_edited.emit(PromptEdit("add", object_id, None, prompt))

@@ -83,11 +83,11 @@ def test_the_next_time_point_is_segmented_from_this_one_in_one_step(times: TimeD
     times.go(2)
     times.go(1)
     assert controller.review.slices[7].confidence == doubt.confidence
-    times.say(times.point(7, 18, 24))
+    times.place(times.point(7, 18, 24))
     times.settle()
     assert 7 not in {controller.review.next_doubtful() for _ in range(5)}, "the user has seen to it"
     controller.history.undo()
-    times.say(times.point(9, 18, 24))
+    times.place(times.point(9, 18, 24))
     times.settle()
     assert controller.history.undo_label == "Add point", "a click corrects what was carried"
     times.go(0)
@@ -99,7 +99,7 @@ def test_the_next_time_point_is_segmented_from_this_one_in_one_step(times: TimeD
 def test_all_time_points_but_those_that_the_user_worked_on(times: TimeDriver) -> None:
     controller, first = times.controller, times.mask()
     times.go(2)
-    times.say(times.box(8, 10, 14, 29, 35))
+    times.place(times.box(8, 10, 14, 29, 35))
     times.settle()
     own = times.mask()
     times.go(0)

@@ -55,7 +55,7 @@ class Patient(Driver):
     def propagated(self) -> np.ndarray:
         """The mask (K, J, I) of a box around the body on one slice, through the volume."""
         self.controller.inputs.add_segment("lesion")
-        self.say(self.box(7, 8, 14, 27, 35))
+        self.place(self.box(7, 8, 14, 27, 35))
         self.settle()
         self.controller.runs.propagate()
         self.settle()
@@ -150,7 +150,7 @@ def test_volume_that_goes_during_a_propagation_makes_its_masks_due_again(patient
     patient.channels.choose(0, patient.pet, "full")
     patient.settle()
     patient.controller.inputs.add_segment("lesion")
-    patient.say(patient.box(7, 8, 14, 27, 35))
+    patient.place(patient.box(7, 8, 14, 27, 35))
     patient.settle()
     patient.controller.runs.propagate()
     with pytest.raises(SessionError, match="A propagation is running"):
@@ -321,13 +321,13 @@ def test_second_volume_of_the_same_browser_goes_from_one_time_point_to_the_next(
     channels.choose(0, pet, "full")
     assert np.array_equal(seen_second(times), left_at(0))
     controller.inputs.add_segment("left")
-    times.say(times.box(7, 8, 14, 27, 35))
+    times.place(times.box(7, 8, 14, 27, 35))
     times.settle()
     first = times.mask()
     times.go(1)
     assert [each.node for each in channels.chosen] == [pet]
     assert np.array_equal(seen_second(times), left_at(1))
-    times.say(times.box(8, 9, 14, 28, 35))
+    times.place(times.box(8, 9, 14, 28, 35))
     times.settle()
     assert "remove those under More volumes" in (controller.reason(Action.CARRY_NEXT) or "")
     for number in (0, 2, 1, 0):

@@ -86,7 +86,7 @@ def video(mrml: MrmlScene) -> Iterator[VideoDriver]:
 def test_objects_begin_on_any_frame_and_touch_no_other(video: VideoDriver) -> None:
     controller = video.ready().controller
     first = controller.inputs.add_segment("tool")
-    video.say(video.box(0, 12, 12, 36, 36))
+    video.place(video.box(0, 12, 12, 36, 36))
     video.settle()
     assert dice(video.found(first), tool(0)) > 0.85
     controller.carrying.carry(all_times=True)
@@ -99,7 +99,7 @@ def test_objects_begin_on_any_frame_and_touch_no_other(video: VideoDriver) -> No
 
     video.go(2)
     second = controller.inputs.add_segment("needle")
-    video.say(video.box(0, 49, 41, 71, 63))
+    video.place(video.box(0, 49, 41, 71, 63))
     video.settle()
     controller.carrying.carry()
     video.settle()

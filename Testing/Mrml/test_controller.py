@@ -27,7 +27,7 @@ def test_click_previews_its_slice_and_propagation_fills_the_segment(driver: Driv
     controller = driver.ready().controller
     checksum = driver.controller._work.array.tobytes()
     controller.inputs.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.place(driver.box(7, 8, 14, 27, 35))
     driver.settle()
     assert driver.texts == []
     assert dice(driver.mask()[7], LEFT[7]) > 0.85
@@ -47,7 +47,7 @@ def test_click_previews_its_slice_and_propagation_fills_the_segment(driver: Driv
 def test_undo_takes_prompt_and_preview_together_and_redo_brings_both(driver: Driver) -> None:
     controller = driver.prompted().controller
     shown = driver.mask()
-    driver.say(driver.point(7, 17, 24))
+    driver.place(driver.point(7, 17, 24))
     driver.settle()
     controller.history.undo()
     controller.history.undo()
@@ -73,7 +73,7 @@ def test_cancel_at_every_slice_leaves_the_segment_as_it_was_and_redo_brings_what
         controller.runs.propagate()
         driver.until(lambda at=slices: not controller.runs.busy or controller.runs.progress.done >= at)
         if not controller.runs.busy:
-            controller.history.undo()  # it was over before that many slices were told
+            controller.history.undo()  # it was over before that many slices were reported
             continue
         cancelled.append(slices)
         controller.runs.cancel()
@@ -84,7 +84,7 @@ def test_cancel_at_every_slice_leaves_the_segment_as_it_was_and_redo_brings_what
         assert controller.history.redo_label == "Propagate left"
         controller.history.redo()
         brought = controller._work.selected_object.masks
-        assert len(brought) >= slices, "Redo has every slice that was told"
+        assert len(brought) >= slices, "Redo has every slice that was reported"
         assert (driver.mask() | before == driver.mask()).all()
         assert np.array_equal(driver.mask(), driver.session_mask())
         controller.history.undo()
@@ -123,9 +123,9 @@ def test_second_propagation_cannot_be_started_while_one_is_under_way(driver: Dri
 def test_correction_changes_only_the_gap_and_no_accepted_slice_nor_other_segment(driver: Driver) -> None:
     controller = driver.ready().controller
     left = controller.inputs.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.place(driver.box(7, 8, 14, 27, 35))
     right = controller.inputs.add_segment("right")
-    driver.say(driver.box(6, 32, 13, 49, 32))
+    driver.place(driver.box(6, 32, 13, 49, 32))
     driver.settle()
     controller.runs.propagate(all_segments=True)
     driver.settle()
@@ -134,7 +134,7 @@ def test_correction_changes_only_the_gap_and_no_accepted_slice_nor_other_segment
     controller.inputs.select_segment(left)
     controller.editing.accept_slice(11)
     before = driver.mask(left)
-    driver.say(driver.point(10, 17, 24))
+    driver.place(driver.point(10, 17, 24))
     driver.settle()
     controller.runs.propagate()
     driver.settle()
@@ -156,7 +156,7 @@ def test_prompt_during_the_run_ends_it_previews_and_lets_it_go_on(driver: Driver
     controller = driver.prompted().controller
     controller.runs.propagate()
     driver.until(lambda: controller.runs.progress is not None and controller.runs.progress.done >= 2)
-    driver.say(driver.point(10, 17, 24))
+    driver.place(driver.point(10, 17, 24))
     driver.settle()
     assert not controller.runs.busy
     assert dice(driver.mask(), LEFT) > 0.8
@@ -172,11 +172,11 @@ def test_prompt_during_the_run_ends_it_previews_and_lets_it_go_on(driver: Driver
 def test_prompt_of_another_segment_is_previewed_while_the_run_goes_on(driver: Driver) -> None:
     controller = driver.ready().controller
     left = controller.inputs.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.place(driver.box(7, 8, 14, 27, 35))
     driver.settle()
     controller.runs.propagate()
     right = controller.inputs.add_segment("right")
-    driver.say(driver.box(6, 32, 13, 49, 32))
+    driver.place(driver.box(6, 32, 13, 49, 32))
     driver.until(lambda: driver.mask(right).any() or not controller.runs.busy)
     driver.settle()
     assert driver.mask(right)[6].any()
@@ -191,7 +191,7 @@ def test_prompt_of_another_segment_is_previewed_while_the_run_goes_on(driver: Dr
 def test_edit_in_segment_editor_is_kept_by_every_later_propagation(driver: Driver) -> None:
     controller = driver.ready().controller
     left = controller.inputs.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.place(driver.box(7, 8, 14, 27, 35))
     driver.settle()
     controller.runs.propagate()
     driver.settle()
@@ -204,13 +204,13 @@ def test_edit_in_segment_editor_is_kept_by_every_later_propagation(driver: Drive
     driver.settle()
     assert controller.history.undo_label == "Edit slice 5"
     assert controller.review.slices[5].state is SliceMark.EDITED
-    driver.say(driver.point(3, 17, 24))
+    driver.place(driver.point(3, 17, 24))
     driver.settle()
     controller.runs.propagate()
     driver.settle()
     assert np.array_equal(driver.mask()[5], edited[5])
     with_edit = driver.texts
-    driver.say(driver.point(5, 17, 24))
+    driver.place(driver.point(5, 17, 24))
     assert "stays as it is" in driver.texts[-1]
     assert with_edit == []
 
@@ -225,7 +225,7 @@ def test_mask_of_a_foreign_segment_is_the_users_own(driver: Driver) -> None:
         painted, controller.inputs.segmentation_node, segment, driver.volume
     )
     driver.settle()
-    driver.say(driver.box(8, 8, 14, 27, 35))
+    driver.place(driver.box(8, 8, 14, 27, 35))
     driver.settle()
     controller.runs.propagate()
     driver.settle()
@@ -236,7 +236,7 @@ def test_mask_of_a_foreign_segment_is_the_users_own(driver: Driver) -> None:
 def test_deleted_segment_comes_back_with_its_masks_by_undo(driver: Driver) -> None:
     controller = driver.ready().controller
     left = controller.inputs.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.place(driver.box(7, 8, 14, 27, 35))
     driver.settle()
     mask = driver.mask()
     controller.inputs.segmentation_node.GetSegmentation().RemoveSegment(left)
@@ -253,14 +253,14 @@ def test_deleted_segment_comes_back_with_its_masks_by_undo(driver: Driver) -> No
 def test_renamed_segment_is_not_computed_again(driver: Driver) -> None:
     controller = driver.ready().controller
     left = controller.inputs.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.place(driver.box(7, 8, 14, 27, 35))
     driver.settle()
     controller.runs.propagate()
     driver.settle()
     controller.inputs.segmentation_node.GetSegmentation().GetSegment(left).SetName("Leber")
     assert controller.reason(Action.PROPAGATE) is not None
     assert controller.history.undo_label == "Propagate left"
-    driver.say(driver.point(7, 17, 24, positive=False))
+    driver.place(driver.point(7, 17, 24, positive=False))
     assert controller.history.undo_label == "Add point"
     driver.settle()
 
@@ -268,11 +268,11 @@ def test_renamed_segment_is_not_computed_again(driver: Driver) -> None:
 def test_lock_keeps_a_segment_from_prompts_and_runs(driver: Driver) -> None:
     controller = driver.ready().controller
     left = controller.inputs.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.place(driver.box(7, 8, 14, 27, 35))
     driver.settle()
     controller.editing.set_locked(left, True)
     assert controller.reason(Action.PROPAGATE) == "The segment is locked: unlock it first."
-    driver.say(driver.point(7, 17, 24))
+    driver.place(driver.point(7, 17, 24))
     assert "locked" in driver.texts[-1]
     controller.history.undo()
     assert not controller.editing.is_locked(left)
@@ -284,7 +284,7 @@ def test_lock_keeps_a_segment_from_prompts_and_runs(driver: Driver) -> None:
 def test_cleanup_shows_clean_masks_and_keeps_the_raw_ones(driver: Driver) -> None:
     controller = driver.ready().controller
     left = controller.inputs.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.place(driver.box(7, 8, 14, 27, 35))
     driver.settle()
     controller.runs.propagate()
     driver.settle()
@@ -425,7 +425,7 @@ def test_exported_prompts_replay_to_the_same_mask(driver: Driver, tmp_path: Path
     controller = driver.prompted().controller
     controller.runs.propagate()
     driver.settle()
-    driver.say(driver.point(10, 17, 24))
+    driver.place(driver.point(10, 17, 24))
     controller.runs.propagate()
     driver.settle()
     [path] = controller.files.export_prompts(tmp_path / "prompts.json")
@@ -438,7 +438,7 @@ def test_exported_prompts_replay_to_the_same_mask(driver: Driver, tmp_path: Path
         assert np.array_equal(replayed.get(index, np.zeros(SHAPE[1:], bool)), mask[index])
 
 
-def test_estimate_tells_time_and_memory(driver: Driver) -> None:
+def test_estimate_gives_time_and_memory(driver: Driver) -> None:
     controller = driver.prompted().controller
     controller.runs.estimate()
     driver.settle()

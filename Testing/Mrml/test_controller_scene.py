@@ -82,7 +82,7 @@ def test_segmentation_deleted_during_the_run_ends_the_session_with_a_sentence(dr
     assert driver.texts == ["The segmentation was deleted, and its session with it."]
     controller.inputs.add_segment("again")
     driver.until(lambda: controller.network.state is NetworkState.READY)
-    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.place(driver.box(7, 8, 14, 27, 35))
     driver.settle()
     assert driver.mask()[7].any()
 
@@ -222,7 +222,7 @@ def test_session_comes_back_with_the_saved_scene(driver: Driver, tmp_path: Path)
     controller.runs.propagate()
     driver.settle()
     controller.editing.accept_slice(5)
-    driver.say(driver.point(10, 17, 24))
+    driver.place(driver.point(10, 17, 24))
     driver.settle()
     mask, slices = driver.mask(), controller.review.slices
     volume = driver.volume
@@ -271,10 +271,10 @@ def test_segment_is_not_locked_while_it_is_propagated(driver: Driver) -> None:
 def test_points_beside_the_object_alone_are_not_propagated(driver: Driver) -> None:
     controller = driver.ready().controller
     controller.inputs.add_segment("left")
-    driver.say(driver.point(7, 40, 24, positive=False))
+    driver.place(driver.point(7, 40, 24, positive=False))
     driver.settle()
     assert "click on the object, too" in controller.reason(Action.PROPAGATE)
-    driver.say(driver.point(7, 17, 24))
+    driver.place(driver.point(7, 17, 24))
     driver.settle()
     assert controller.reason(Action.PROPAGATE) is None
 
@@ -289,7 +289,7 @@ def test_another_segmentation_and_back_brings_prompts_masks_and_marks_back(drive
     controller.inputs.set_segmentation(second)
     assert controller.inputs.segment_ids == ()
     controller.inputs.add_segment("right")
-    driver.say(driver.box(6, 33, 14, 47, 31))
+    driver.place(driver.box(6, 33, 14, 47, 31))
     driver.settle()
     controller.inputs.set_segmentation(first)
     driver.until(lambda: controller.network.state is NetworkState.READY)
@@ -311,7 +311,7 @@ def test_volume_of_another_grid_and_back_goes_on_where_it_was(driver: Driver) ->
     assert controller.inputs.segmentation_node is None
     driver.until(lambda: controller.network.state is NetworkState.READY)
     controller.inputs.add_segment("another")
-    driver.say(driver.box(4, 8, 14, 27, 35))
+    driver.place(driver.box(4, 8, 14, 27, 35))
     driver.settle()
     assert controller.inputs.segmentation_node is not first
     controller.inputs.set_volume(driver.volume)
@@ -363,7 +363,7 @@ def close_at_random(mrml: MrmlScene, seed: int) -> None:
         controller.poll(float(random.uniform(0, 0.03)))
         if controller.network.state is NetworkState.READY and controller.inputs.segment_id is None:
             controller.inputs.add_segment("left")
-            driver.say(driver.box(7, 8, 14, 27, 35))
+            driver.place(driver.box(7, 8, 14, 27, 35))
         if not began and controller.reason(Action.PROPAGATE) is None:
             controller.runs.propagate()
             began = True

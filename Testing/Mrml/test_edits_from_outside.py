@@ -46,7 +46,7 @@ def test_edit_after_the_scene_was_reopened_is_kept(driver: Driver, tmp_path: Pat
     paint(driver, segment, edited)
     driver.settle()
     assert controller.history.undo_label == "Edit slice 5"
-    driver.say(driver.point(3, 17, 24))
+    driver.place(driver.point(3, 17, 24))
     driver.settle()
     controller.runs.propagate()
     driver.settle()
@@ -67,7 +67,7 @@ def test_edit_without_any_event_is_kept_by_the_next_action(driver: Driver) -> No
     labels[labels.shape[0] // 2, :2, :2] = 1 - labels[labels.shape[0] // 2, :2, :2]
     edited = driver.mask()
     [index] = np.flatnonzero((edited != before).any(axis=(1, 2)))
-    driver.say(driver.point(index - 1 if index > 6 else index + 1, 17, 24))
+    driver.place(driver.point(index - 1 if index > 6 else index + 1, 17, 24))
     assert controller._work.session.object(1).kept_slices == {index}
     driver.settle()
     controller.runs.propagate()
@@ -108,7 +108,7 @@ def test_painting_before_the_first_mask_is_read_along_the_axis_of_the_prompt(
     controller = driver.ready().controller
     segment = controller.inputs.add_segment("left")
     index = {SliceAxis.J: 24, SliceAxis.I: 17}[axis]
-    driver.say(driver.point(index, 20, 7, axis=axis))  # its preview has not come yet
+    driver.place(driver.point(index, 20, 7, axis=axis))  # its preview has not come yet
     painted = stroke(slice(3, 5), slice(18, 20), slice(10, 12))
     paint(driver, segment, painted)
     controller._projector.take_edits()
@@ -143,7 +143,7 @@ def test_painting_on_a_segment_without_prompts_is_kept_from_redo(driver: Driver)
 
 def test_painting_without_prompts_takes_a_prompt_of_another_view(driver: Driver) -> None:
     controller, painted = driver.controller, painted_without_prompts(driver)
-    driver.say(driver.point(22, 24, 7, axis=SliceAxis.I))
+    driver.place(driver.point(22, 24, 7, axis=SliceAxis.I))
     driver.settle()
     assert controller.editing.axis is SliceAxis.I
     assert np.array_equal(driver.mask()[:, :, 10:12], painted[:, :, 10:12])
@@ -172,7 +172,7 @@ def test_edit_made_while_the_session_was_away_is_the_users_own(driver: Driver) -
     controller.inputs.set_volume(driver.volume)
     assert controller._work.session.object(1).kept_slices == {4, 13}
     driver.until(lambda: controller.network.state is NetworkState.READY)
-    driver.say(driver.point(3, 17, 24))
+    driver.place(driver.point(3, 17, 24))
     driver.settle()
     controller.runs.propagate()
     driver.settle()
@@ -183,21 +183,21 @@ def test_edit_made_while_the_session_was_away_is_the_users_own(driver: Driver) -
 def test_a_session_with_a_range_on_an_object_without_prompts_is_saved(driver: Driver) -> None:
     controller = driver.ready().controller
     controller.inputs.add_segment("left")
-    driver.say(driver.point(40, 20, 7, axis=SliceAxis.I))
+    driver.place(driver.point(40, 20, 7, axis=SliceAxis.I))
     controller.editing.set_range(30, 45)
     object_id = controller._work.object_id
     controller.editing.change(object_id, lambda session: session.remove_prompt(object_id, 0))
     other = controller.inputs.add_segment("right")
-    driver.say(driver.box(7, 8, 14, 27, 35), other)
+    driver.place(driver.box(7, 8, 14, 27, 35), other)
     driver.settle()
     controller.inputs.set_volume(None)
     controller.inputs.set_volume(driver.volume)
-    entries = controller._work.session.objects
-    assert [(obj.name, obj.slice_range) for obj in entries] == [
+    objects = controller._work.session.objects
+    assert [(obj.name, obj.slice_range) for obj in objects] == [
         ("left", (30, 45)),
         ("right", None),
     ]
-    assert entries[1].prompts
+    assert objects[1].prompts
 
 
 def test_an_empty_segment_moves_no_voxel_of_the_others_when_the_scene_is_saved(
@@ -232,7 +232,7 @@ def test_segments_that_were_loaded_empty_move_no_voxel_when_the_scene_is_saved(
 def test_preview_of_a_prompt_that_came_back_by_undo_comes(driver: Driver) -> None:
     controller = driver.ready().controller
     controller.inputs.add_segment("left")
-    driver.say(driver.point(7, 17, 24))
+    driver.place(driver.point(7, 17, 24))
     obj = controller._work.session.object(1)
     moved = driver.point(7, 18, 25)
     controller._work.prompt_edited.emit(PromptEdit("change", obj.id, 0, moved))  # no preview has come yet
@@ -261,7 +261,7 @@ def test_undo_of_segment_editor_leaves_slices_of_the_network_to_be_computed_agai
     states = {state.index: state.state.value for state in controller.review.slices}
     assert {states[index] for index in emptied} == {"pending"}
     assert driver.texts[-1].startswith(f'Another module emptied {len(emptied)} slices of "left"')
-    driver.say(driver.point(emptied[0], 17, 24))  # they refuse no prompt
+    driver.place(driver.point(emptied[0], 17, 24))  # they refuse no prompt
     driver.settle()
     controller.history.undo()
     controller.runs.propagate()
@@ -279,7 +279,7 @@ def test_segment_that_undo_of_segment_editor_deletes_comes_back_by_undo(driver: 
     history.SetSegmentation(controller.inputs.segmentation_node.GetSegmentation())
     history.SaveState()
     segment = controller.inputs.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35), segment)
+    driver.place(driver.box(7, 8, 14, 27, 35), segment)
     driver.settle()
     mask = driver.mask(segment)
     history.RestorePreviousState()

@@ -38,7 +38,7 @@ def side(columns: slice) -> npt.NDArray[np.bool_]:
 def boxed(driver: Driver, name: str = "left") -> str:
     """A new segment with a box around `LEFT`, previewed."""
     segment = driver.controller.inputs.add_segment(name)
-    driver.say(driver.box(INDEX, 8, 14, 27, 35))
+    driver.place(driver.box(INDEX, 8, 14, 27, 35))
     driver.settle()
     return segment
 
@@ -118,7 +118,7 @@ def test_click_on_a_neighbor_says_that_the_object_reaches_into_it(driver: Driver
     other = foreign(driver, taken)
     segment = boxed(driver)
     assert not (driver.mask(segment) & taken).any()
-    driver.say(driver.point(INDEX, 22, 24))
+    driver.place(driver.point(INDEX, 22, 24))
     driver.settle()
     assert driver.mask(segment)[INDEX, 24, 22]
     assert np.array_equal(driver.mask(other), taken)
@@ -143,7 +143,7 @@ def test_segments_of_one_run_stop_at_each_other(driver: Driver) -> None:
     driver.ready()
     first = boxed(driver, "first")
     second = driver.controller.inputs.add_segment("second")
-    driver.say(driver.box(INDEX, 17, 14, 36, 35))
+    driver.place(driver.box(INDEX, 17, 14, 36, 35))
     driver.settle()
     driver.controller.runs.propagate(all_segments=True)
     driver.settle()

@@ -11,17 +11,17 @@ from .controllers import Driver
 pytestmark = pytest.mark.slicer
 
 
-def rivals(driver: Driver) -> tuple[str, str]:
+def competing_segments(driver: Driver) -> tuple[str, str]:
     """Two segments that were asked for the same body, one after the other; the second took the voxels of the first."""
     controller = driver.ready().controller
     controller.network.set_overlap("all")
     first = controller.inputs.add_segment("first")
-    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.place(driver.box(7, 8, 14, 27, 35))
     driver.settle()
     controller.runs.propagate()
     driver.settle()
     second = controller.inputs.add_segment("second")
-    driver.say(driver.box(7, 9, 15, 26, 34))
+    driver.place(driver.box(7, 9, 15, 26, 34))
     driver.settle()
     controller.runs.propagate()
     driver.settle()
@@ -37,13 +37,13 @@ def same(one: list[npt.NDArray[np.bool_]], other: list[npt.NDArray[np.bool_]]) -
 
 
 def test_prompt_of_the_user_takes_back_what_another_segment_took_and_undo_returns_it(driver: Driver) -> None:
-    first, second = rivals(driver)
+    first, second = competing_segments(driver)
     controller = driver.controller
     history = [state(driver, first, second)]
     assert not (history[0][0] & history[0][1]).any()
     assert history[0][1][7].sum() > 100
     controller.inputs.select_segment(first)
-    driver.say(driver.point(7, 10, 17, positive=False))
+    driver.place(driver.point(7, 10, 17, positive=False))
     driver.settle()
     history.append(state(driver, first, second))
     asked = driver.session_mask(first)
@@ -68,17 +68,17 @@ def test_prompt_of_the_user_takes_back_what_another_segment_took_and_undo_return
     assert ['mask of "second" took' in driver.texts[0], 'mask of "first" took' in driver.texts[1]] == [
         True
     ] * 2
-    assert len(driver.texts) == 2, "each pair is told once"
+    assert len(driver.texts) == 2, "each pair is reported once"
 
 
 def test_undo_beyond_a_retake_gives_every_segment_what_it_had_at_each_step(driver: Driver) -> None:
-    first, second = rivals(driver)
+    first, second = competing_segments(driver)
     controller = driver.controller
     controller.inputs.select_segment(first)
-    driver.say(driver.point(7, 10, 17, positive=False))
+    driver.place(driver.point(7, 10, 17, positive=False))
     driver.settle()
     controller.inputs.select_segment(second)
-    driver.say(driver.point(7, 24, 30, positive=False))
+    driver.place(driver.point(7, 24, 30, positive=False))
     driver.settle()
     controller.history.undo()
     controller.history.undo()
@@ -92,13 +92,13 @@ def test_undo_beyond_a_retake_gives_every_segment_what_it_had_at_each_step(drive
 
 @pytest.mark.parametrize("overlap", ["none", "visible"])
 def test_policy_of_the_user_says_whose_voxels_are_taken_back(driver: Driver, overlap: str) -> None:
-    first, second = rivals(driver)
+    first, second = competing_segments(driver)
     controller = driver.controller
     controller.network.set_overlap(overlap)
     controller.inputs.segmentation_node.GetDisplayNode().SetSegmentVisibility(second, False)
     before = driver.mask(second)
     controller.inputs.select_segment(first)
-    driver.say(driver.point(7, 10, 17, positive=False))
+    driver.place(driver.point(7, 10, 17, positive=False))
     driver.settle()
     assert np.array_equal(driver.mask(second), before)
 
@@ -106,14 +106,14 @@ def test_policy_of_the_user_says_whose_voxels_are_taken_back(driver: Driver, ove
 def test_surface_is_made_again_once_the_previews_rest(driver: Driver) -> None:
     controller = driver.ready().controller
     segment = controller.inputs.add_segment("left")
-    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.place(driver.box(7, 8, 14, 27, 35))
     driver.settle()
     controller.runs.propagate()
     driver.settle()
     controller.inputs.segmentation_node.CreateClosedSurfaceRepresentation()
     before = points(driver, segment)
     assert before > 0
-    driver.say(driver.point(7, 10, 17, positive=False))
+    driver.place(driver.point(7, 10, 17, positive=False))
     driver.until(lambda: points(driver, segment) == 0)
     assert controller.poll()
     driver.settle()

@@ -371,7 +371,7 @@ def test_prompts_follow_when_the_volume_gets_another_transform(mrml: MrmlScene) 
     recorder.nodes.close()
 
 
-def test_closing_the_scene_tells_nothing_and_close_leaves_no_observer(mrml: MrmlScene) -> None:
+def test_closing_the_scene_reports_no_edit_and_close_leaves_no_observer(mrml: MrmlScene) -> None:
     geometry = case("as scanned")
     volume = node_of(mrml, geometry)
     recorder = Recorder(mrml, volume, of(prompts_on(geometry)))

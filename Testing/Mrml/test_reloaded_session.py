@@ -51,7 +51,7 @@ def test_correction_of_a_reloaded_session_computes_the_gap_only(driver: Driver) 
     util.updateSegmentBinaryLabelmapFromArray(masks.astype(np.uint8), segmentation, segment, driver.volume)
     put_away_and_take_up(driver)
     assert np.array_equal(driver.session_mask(), masks)
-    driver.say(driver.point(10, 17, 24))
+    driver.place(driver.point(10, 17, 24))
     driver.settle()
     gap = {
         state.index for state in controller.review.slices if state.state.value in ("pending", "prompted")
@@ -69,7 +69,7 @@ def test_correction_of_a_reloaded_session_gives_what_it_gives_without_reloading(
     """A scene keeps masks, not logits: what looks at all slices together may move a voxel of the gap, no more."""
     propagated(driver)
     controller = driver.controller
-    driver.say(driver.point(10, 17, 24))
+    driver.place(driver.point(10, 17, 24))
     driver.settle()
     run(driver)
     corrected = driver.mask()
@@ -77,7 +77,7 @@ def test_correction_of_a_reloaded_session_gives_what_it_gives_without_reloading(
     controller.history.undo()
     assert controller.history.undo_label == "Propagate left"
     put_away_and_take_up(driver)
-    driver.say(driver.point(10, 17, 24))
+    driver.place(driver.point(10, 17, 24))
     driver.settle()
     run(driver)
     differs = driver.mask() != corrected

@@ -8,7 +8,7 @@ import pytest
 
 from MedSAMSlicerLib.app.state import Action, SliceMark
 from MedSAMSlicerLib.core.errors import SessionError
-from MedSAMSlicerLib.lab.evaluation.faults import spoilt
+from MedSAMSlicerLib.lab.evaluation.faults import spoiled
 
 from .controllers import LEFT, SHAPE, Driver, choose_from_elsewhere
 
@@ -17,13 +17,13 @@ WRONG = (4, 7, 10)
 
 
 def made_elsewhere(driver: Driver) -> npt.NDArray[np.bool_]:
-    """A segmentation with a spoilt segment, chosen in the module; returns its voxels (K, J, I)."""
-    mask = spoilt(LEFT, WRONG)
+    """A segmentation with a spoiled segment, chosen in the module; returns its voxels (K, J, I)."""
+    mask = spoiled(LEFT, WRONG)
     choose_from_elsewhere(driver, mask)
     return mask
 
 
-def test_spoilt_slices_are_the_first_that_next_doubtful_visits_and_no_voxel_changes(driver: Driver) -> None:
+def test_spoiled_slices_are_the_first_that_next_doubtful_visits_and_no_voxel_changes(driver: Driver) -> None:
     before, controller = made_elsewhere(driver), driver.controller
     assert controller.reason(Action.NEXT_DOUBTFUL) is not None
     controller.scoring.review()
@@ -46,7 +46,7 @@ def test_correction_changes_only_its_gap_and_the_difference_is_shown(driver: Dri
     controller.scoring.review()
     driver.settle()
     assert controller.starting.reach == 0
-    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.place(driver.box(7, 8, 14, 27, 35))
     driver.settle()
     controller.runs.propagate()
     driver.settle()
@@ -66,7 +66,7 @@ def test_slices_beside_a_corrected_one_are_scored_again_by_themselves(driver: Dr
     controller.scoring.review()
     driver.settle()
     controller.starting.set_reach(1)
-    driver.say(driver.box(6, 8, 14, 27, 35))
+    driver.place(driver.box(6, 8, 14, 27, 35))
     driver.settle()
     controller.runs.propagate()
     driver.settle()
@@ -75,7 +75,7 @@ def test_slices_beside_a_corrected_one_are_scored_again_by_themselves(driver: Dr
     scores = work.scores.of(work.selected_object)
     assert {4, 8, 9} <= scores.keys()
     assert scores[8].beside[1].count == masks[7].sum(), "it was compared with the corrected mask"
-    assert "was reviewed" in driver.texts[-1], "no message tells of it"
+    assert "was reviewed" in driver.texts[-1], "no message reports it"
     controller.scoring.review()
     assert not controller.scoring.busy, "nothing is left to score"
 
@@ -90,7 +90,7 @@ def test_accepted_slices_are_not_visited_again_and_visited_ones_not_after_a_prop
     first, second = controller.review.next_doubtful(), controller.review.next_doubtful()
     controller.editing.accept_slice(first)
     controller.starting.set_reach(1)
-    driver.say(driver.point(7, 17, 29))
+    driver.place(driver.point(7, 17, 29))
     driver.settle()
     controller.runs.propagate()
     driver.settle()
@@ -106,7 +106,7 @@ def test_undo_and_a_saved_session_keep_the_scores_and_other_masks_have_none(driv
     controller.scoring.review()
     driver.settle()
     scored = controller.review.slices
-    driver.say(driver.point(7, 17, 29))
+    driver.place(driver.point(7, 17, 29))
     driver.settle()
     assert controller.review.slices[7] != scored[7]
     controller.history.undo()
@@ -125,7 +125,7 @@ def test_undo_and_a_saved_session_keep_the_scores_and_other_masks_have_none(driv
 def test_review_gives_way_to_previews_and_propagation_and_can_be_cancelled(driver: Driver) -> None:
     before, controller = made_elsewhere(driver), driver.controller
     controller.starting.start(reach=1)
-    driver.say(driver.point(7, 17, 29))
+    driver.place(driver.point(7, 17, 29))
     driver.settle()
     controller.scoring.review()
     controller.runs.propagate()

@@ -65,7 +65,7 @@ def test_a_saved_scene_brings_everything_back(
         masks.write_slices(ids[text], SliceAxis.J, slices_of(array, SliceAxis.J))
     masks.set_locked(ids["other"], True)
     wanted = prompts_on(geometry, SliceAxis.J, 2)
-    prompt_nodes = PromptNodes(mrml.scene, lambda edit: pytest.fail(f"told {edit}"))
+    prompt_nodes = PromptNodes(mrml.scene, lambda edit: pytest.fail(f"reported {edit}"))
     prompt_nodes.sync([of(wanted)], volume)
     parameters = ParameterNode(mrml.scene)
     parameters.volume, parameters.segmentation = volume, segmentation
@@ -108,7 +108,7 @@ def test_prompts_of_every_geometry_survive_a_bundle(mrml: MrmlScene, tmp_path: P
     wanted = prompts_on(geometry)
     if name == "sheared":
         wanted = tuple(prompt for prompt in wanted if not hasattr(prompt, "corner"))
-    prompt_nodes = PromptNodes(mrml.scene, lambda edit: pytest.fail(f"told {edit}"))
+    prompt_nodes = PromptNodes(mrml.scene, lambda edit: pytest.fail(f"reported {edit}"))
     prompt_nodes.sync([of(wanted)], volume)
     prompt_nodes.close()
     save_and_load(mrml, tmp_path, bundle=True)

@@ -15,7 +15,7 @@ def test_click_beside_all_segments_begins_a_new_one(driver: Driver) -> None:
     first = controller.inputs.segment_id
     assert first is not None
     controller.editing.new_segment_per_click = True
-    driver.say(driver.point(6, 40, 22))
+    driver.place(driver.point(6, 40, 22))
     driver.settle()
     second = controller.inputs.segment_id
     assert second != first
@@ -23,12 +23,12 @@ def test_click_beside_all_segments_begins_a_new_one(driver: Driver) -> None:
     assert driver.mask(second)[6, 22, 40]
     assert not driver.mask(first)[6, 22, 40]
     j, i = (int(at) for at in np.argwhere(driver.mask(first)[7])[20])
-    driver.say(driver.point(7, i, j))  # on the other segment, as a correction at a border is
-    driver.say(driver.point(6, 30, 22, positive=False))
+    driver.place(driver.point(7, i, j))  # on the other segment, as a correction at a border is
+    driver.place(driver.point(6, 30, 22, positive=False))
     driver.settle()
     assert controller.inputs.segment_ids == (first, second)
     assert len(controller.editing.prompts_of(second)) == 3
     controller.editing.new_segment_per_click = False
-    driver.say(driver.point(3, 2, 2))
+    driver.place(driver.point(3, 2, 2))
     driver.settle()
     assert controller.inputs.segment_ids == (first, second)

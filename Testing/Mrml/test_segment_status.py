@@ -34,7 +34,7 @@ def test_status_follows_prompts_acceptance_and_undo(driver: Driver) -> None:
     controller = driver.ready().controller
     controller.inputs.add_segment("left")
     assert status(driver) == "Not started"
-    driver.say(driver.box(7, 8, 14, 27, 35))
+    driver.place(driver.box(7, 8, 14, 27, 35))
     driver.settle()
     assert status(driver) == "In progress"
     controller.runs.propagate()
@@ -61,7 +61,7 @@ def test_status_that_the_user_chose_stays_until_the_acceptance_changes(driver: D
     propagated(driver)
     controller, logic = driver.controller, driver.mrml.slicer.vtkSlicerSegmentationsModuleLogic
     logic.SetSegmentStatus(segment(driver), logic.Completed)
-    driver.say(driver.point(4, 17, 24))
+    driver.place(driver.point(4, 17, 24))
     driver.settle()
     assert status(driver) == "Completed"
     logic.SetSegmentStatus(segment(driver), logic.Flagged)

@@ -144,7 +144,7 @@ def test_segmentation_of_a_real_volume_keeps_every_voxel(
 def test_segmentation_of_a_dicom_series_keeps_every_voxel(
     mrml: MrmlScene, shared_data: Path, tmp_path: Path, name: str
 ) -> None:
-    # The film does not tell how large its pixels are; Slicer takes 1 mm.
+    # The film does not give the size of its pixels; Slicer takes 1 mm.
     volume = read_volume(shared_data / name, spacing=(1.0, 1.0) if name == SERIES[2] else None)
     masks = blobs(volume.geometry.shape, seed=4)
     write_seg_nrrd(tmp_path / "out.seg.nrrd", masks, volume.geometry)

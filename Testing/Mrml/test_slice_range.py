@@ -14,7 +14,7 @@ def test_range_grows_to_a_prompt_given_outside_of_it_in_the_same_step(driver: Dr
     controller = driver.controller
     driver.prompted()
     controller.editing.set_range(6, 8)
-    driver.say(driver.point(10, 17, 24))
+    driver.place(driver.point(10, 17, 24))
     assert controller.editing.slice_range == (6, 10)
     assert "6 to 10" in driver.texts[-1]
     driver.settle()
@@ -35,7 +35,7 @@ def test_range_holds_the_prompts_and_leaves_accepted_slices_beyond_it_alone(driv
     controller.editing.accept_slice(11)
     controller.editing.set_range(2, 5)
     assert controller.editing.slice_range == (2, 7)
-    driver.say(driver.point(4, 17, 24))
+    driver.place(driver.point(4, 17, 24))
     driver.settle()
     controller.runs.propagate()
     driver.settle()

@@ -26,7 +26,7 @@ def made_elsewhere(driver: Driver) -> npt.NDArray[np.bool_]:
 
 
 def correct(driver: Driver) -> None:
-    driver.say(driver.point(7, 17, 29))
+    driver.place(driver.point(7, 17, 29))
     driver.settle()
     driver.controller.runs.propagate()
     driver.settle()
@@ -83,7 +83,7 @@ def test_started_segment_is_found_again_in_a_saved_session(driver: Driver) -> No
 
 def test_prompt_on_a_segment_from_elsewhere_offers_the_start_and_then_corrects(driver: Driver) -> None:
     before, controller = made_elsewhere(driver), driver.controller
-    driver.say(driver.point(7, 17, 29))
+    driver.place(driver.point(7, 17, 29))
     driver.settle()
     refusal = driver.messages[-1]
     assert (refusal.level, refusal.offer) == (Level.ERROR, "Start from this segment")
@@ -101,7 +101,7 @@ def test_reach_is_by_the_distance_of_slices_and_its_changes_are_one_step(driver:
     controller = driver.controller
     controller.starting.start()
     assert controller.starting.reach == 4  # slices 3 mm apart
-    driver.say(driver.point(7, 17, 29))
+    driver.place(driver.point(7, 17, 29))
     driver.settle()
     for reach in (3, 2, 1):
         controller.starting.set_reach(reach)

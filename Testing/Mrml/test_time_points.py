@@ -52,7 +52,7 @@ def test_each_time_point_has_prompts_masks_and_history_of_its_own(times: TimeDri
     assert controller.inputs.masks.name(segment) == "left"
     assert not times.mask().any()
     assert controller.history.undo_label is None
-    times.say(times.box(8, 9, 14, 28, 35))
+    times.place(times.box(8, 9, 14, 28, 35))
     times.settle()
     second = times.mask()
     assert second[8].any()
@@ -142,7 +142,7 @@ def test_a_segment_deleted_at_one_time_point_stays_deleted_there(times: TimeDriv
     segment = controller.inputs.segment_id
     assert segment is not None
     times.go(1)
-    times.say(times.box(8, 9, 14, 28, 35))
+    times.place(times.box(8, 9, 14, 28, 35))
     times.settle()
     controller.inputs.masks.remove(segment)
     times.settle()
@@ -163,7 +163,7 @@ def test_a_name_is_that_of_all_time_points(times: TimeDriver) -> None:
     segment = controller.inputs.segment_id
     assert segment is not None
     times.go(1)
-    times.say(times.box(8, 9, 14, 28, 35))
+    times.place(times.box(8, 9, 14, 28, 35))
     times.settle()
     controller.inputs.masks.rename(segment, "ventricle")
     times.go(0)
@@ -255,7 +255,7 @@ def test_a_saved_scene_brings_every_time_point_back(times: TimeDriver, tmp_path:
     assert segment is not None
     first = times.mask()
     times.go(1)
-    times.say(times.box(8, 9, 14, 28, 35))
+    times.place(times.box(8, 9, 14, 28, 35))
     times.settle()
     second = times.mask()
     controller.inputs.save()

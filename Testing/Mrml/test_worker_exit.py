@@ -58,7 +58,7 @@ def ended(code: str, seconds: float) -> subprocess.CompletedProcess[str]:
 def test_leaving_while_an_import_goes_on_waits_for_it_and_is_quiet(closing: str) -> None:
     left = ended(CODE.format(library="slow", before=SLOW_AND_FAILING, closing=closing), 0.1)
     assert (left.returncode, left.stderr) == (0, "")
-    why = "the thread came to its end, nothing was told any more, and finalizers were called while modules were whole"
+    why = "the thread came to its end, no more was reported, and finalizers were called while modules were whole"
     assert left.stdout == "tools closed\nfinalized\n", why
 
 

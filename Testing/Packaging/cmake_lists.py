@@ -99,7 +99,7 @@ def rewritten(text: str, lists: dict[str, list[str]]) -> str:
 
 
 def main() -> int:
-    """Rewrite the lists and tell what changed."""
+    """Rewrite the lists and print what changed."""
     before = LISTS_FILE.read_text(encoding="utf-8")
     after = rewritten(before, expected_lists())
     LISTS_FILE.write_text(after, encoding="utf-8", newline="\n")

@@ -280,7 +280,7 @@ try:
 except E as error:
     if 'x' in str(error): pass
     raise E(str(error).replace('a', 'b'))
-def told(error: BaseException):
+def text_of(error: BaseException):
     text = f"{error} {error.output}".lower()
     if "declined" in text or any(word in text for word in words): return 1
     if re.search("disk", str(error)): return error.args[0]
@@ -319,11 +319,11 @@ def slots_filled_from_outside(tree: ast.Module) -> list[int]:
 def test_slots_filled_from_outside_are_seen():
     code = """
 class Part:
-    def __init__(self, other, told):
+    def __init__(self, other, callback):
         self.on_end: Callable[[], None] = lambda: None
-        other.on_end = told
+        other.on_end = callback
         other.ask = lambda: self
-        self._told: Callable[[], None] = told
+        self._callback: Callable[[], None] = callback
         self.size = other.size
 """
     assert slots_filled_from_outside(ast.parse(code)) == [4, 5, 6]

@@ -1,4 +1,4 @@
-"""What README and docs tell people to type is understood by the program, and what they point to is there."""
+"""What README and docs ask people to type is understood by the program, and what they point to is there."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_index_entry_is_valid_in_its_schema():
     assert all(type(name) is str for name in entry["build_dependencies"])
 
 
-def test_index_entry_says_what_cmake_says():
+def test_index_entry_agrees_with_cmake():
     entry = json.loads(ENTRY_FILE.read_bytes())
     assert entry["category"] == metadata("CATEGORY")
     assert entry["scm_url"] == metadata("HOMEPAGE")
@@ -219,7 +219,7 @@ def test_publishing_page_names_tests_that_are_there():
     assert named - defined == set()
 
 
-def test_readme_tells_what_the_index_asks_for():
+def test_readme_has_what_the_index_asks_for():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert readme.startswith("# MedSAMSlicer")
     assert re.search(r"!\[[^\]]+\]\(Resources/Screenshots/[\w.-]+\.png\)", readme), "no screenshot"

@@ -2,7 +2,7 @@
 
 `slicer.ScriptedLoadableModule`, `slicer.i18n` and `slicer.app` exist only inside Slicer, so they stand in here as empty
 base classes, an untranslated `tr` and an application that notes what it is asked to call. That proves what importing
-the file needs, and what its logic tells; the panel itself is tested in SlicerHost.
+the file needs, and what its logic returns; the panel itself is tested in SlicerHost.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def loaded() -> dict:
     return json.loads(run_with_stand_ins(PROBE))
 
 
-def test_module_loads_and_tells_what_is_ready_where_torch_is_not_to_be_had(loaded):
+def test_module_loads_and_lists_what_is_ready_without_torch(loaded):
     assert loaded["torch"] is False
     assert loaded["version"]
     assert len(loaded["checkpoints"]) >= 5

@@ -1,4 +1,4 @@
-"""Every sentence that the extension's own code tells the user can be translated.
+"""Every sentence that the extension's own code shows the user can be translated.
 
 Errors of core and engine stay English, as do those of what runs on the worker's thread, where there is no Slicer.
 """
@@ -32,7 +32,7 @@ def test_what_runs_on_the_workers_thread_knows_no_slicer():
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(LIBRARY)))
 def test_sentences_for_the_user_go_through_the_translation(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    bare = [text for node in ast.walk(tree) for text in _told(node) if _is_bare(text)]
+    bare = [text for node in ast.walk(tree) for text in _shown_by(node) if _is_bare(text)]
     bare += [text for function in _functions(tree) for text in _reported_by_name(function) if _is_bare(text)]
     assert [f"{path.name}:{text.lineno} {ast.unparse(text)}" for text in bare] == []
 
@@ -60,19 +60,23 @@ def _functions(tree: ast.AST) -> list[ast.FunctionDef]:
     return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
 
 
-def _told(node: ast.AST) -> list[ast.expr]:
-    """What a node tells: the text of an error, of a message, or of the progress."""
+def _shown_by(node: ast.AST) -> list[ast.expr]:
+    """The texts that a call shows: of an error, of a message, or of the progress."""
     if not isinstance(node, ast.Call):
         return []
     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    if (name.endswith("Error") and name not in FOR_DEVELOPERS) or name in ("say", "Progress", "Cancelled"):
+    if (name.endswith("Error") and name not in FOR_DEVELOPERS) or name in (
+        "show_message",
+        "Progress",
+        "Cancelled",
+    ):
         return [*node.args, *(keyword.value for keyword in node.keywords)]
     return []
 
 
 def _reported_by_name(function: ast.FunctionDef) -> list[ast.expr]:
-    """Texts that a function keeps under a name and tells later."""
-    names = {arg.id for node in ast.walk(function) for arg in _told(node) if isinstance(arg, ast.Name)}
+    """Texts that a function keeps under a name and shows later."""
+    names = {arg.id for node in ast.walk(function) for arg in _shown_by(node) if isinstance(arg, ast.Name)}
     return [
         node.value
         for node in ast.walk(function)
@@ -84,7 +88,7 @@ def _reported_by_name(function: ast.FunctionDef) -> list[ast.expr]:
 def _is_bare(text: ast.expr) -> bool:
     """Return whether it is a text of this project that nothing translates."""
     if isinstance(text, ast.JoinedStr):
-        return any(" " in str(part.value) for part in text.values if isinstance(part, ast.Constant))
+        return any(" " in str(part.value).strip() for part in text.values if isinstance(part, ast.Constant))
     if isinstance(text, ast.IfExp):
         return _is_bare(text.body) or _is_bare(text.orelse)
     return isinstance(text, ast.Constant) and isinstance(text.value, str) and " " in text.value

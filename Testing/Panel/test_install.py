@@ -1,4 +1,4 @@
-"""What is missing and how it is told; nothing is installed here."""
+"""What is missing and how it is shown; nothing is installed here."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def test_a_box_gives_a_preview_of_its_slice_alone(walked: WalkedSession) -> None
     }
 
 
-def test_propagation_finds_the_body_and_says_how_certain_each_slice_is(walked: WalkedSession) -> None:
+def test_propagation_finds_the_body_and_shows_how_certain_each_slice_is(walked: WalkedSession) -> None:
     assert dice(walked.propagated, body()) > 0.85
     strip = {index: (confidence, mark) for index, confidence, mark in walked.state["strip"]}
     assert len(strip) == SHAPE[0]

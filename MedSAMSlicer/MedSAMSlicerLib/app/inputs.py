@@ -422,7 +422,7 @@ class Inputs:
         self._work.notify(Topic.SEGMENTS)
 
     def _segment_removed(self, segment_id: str, axis: SliceAxis, edits: Mapping[int, Mask]) -> None:
-        """A segment was deleted, with edits that nobody had told of: undo brings these back, too."""
+        """A segment was deleted, with edits that had not been reported: undo brings these back, too."""
         work = self._work
         if work.scene.is_closing:
             return
@@ -472,7 +472,7 @@ class Inputs:
         self._write()
 
     def _changed(self, topic: Topic) -> None:
-        """Keep the session in the scene up to date: Slicer tells nobody before it saves a scene."""
+        """Keep the session in the scene up to date: Slicer sends no event before it saves a scene."""
         if topic in _SAVED:
             seconds = _SAVE_SECONDS * (1 if self._work.running is None else 10)
             self._work.poller.schedule("save", seconds, self._write)

@@ -235,7 +235,7 @@ class Volumes(Protocol):
 class Segments(Protocol):
     """The segments of one segmentation, as masks on the slices of one volume.
 
-    Masks are bool (rows, columns) as in `VolumeGeometry.slice_shape`. An own write is never told as an edit.
+    Masks are bool (rows, columns) as in `VolumeGeometry.slice_shape`. An own write is never reported as an edit.
     """
 
     @property
@@ -582,7 +582,7 @@ class Scene(Protocol):
         self,
         on_edit: Callable[[PromptEdit], None],
         on_left: Callable[[Tool | None], None],
-        later: Callable[[Callable[[], None]], None] | None,
+        schedule: Callable[[Callable[[], None]], None] | None,
     ) -> tuple[PromptMarkups, PromptTools]:
         """Show prompts, and let the user place them.
 
@@ -590,7 +590,7 @@ class Scene(Protocol):
             on_edit: called when the user changes a prompt.
             on_left: called when the user puts the tool down, with the tool whose two clicks were at one place, else
                 None.
-            later: does something once the event under way is over; None = at once.
+            schedule: does something once the event under way is over; None = at once.
         """
         ...
 

@@ -30,30 +30,30 @@ class StatusFollower:
 
     def __init__(self, work: Workspace) -> None:
         self._work = work
-        self._told: dict[int, SegmentStatus] = {}  # by object
+        self._shown: dict[int, SegmentStatus] = {}  # by object
 
     def forget(self) -> None:
         """A session began or ended."""
-        self._told.clear()
+        self._shown.clear()
 
     def known(self, obj: SegmentObject) -> None:
         """The segment has the status that it was saved with."""
-        self._told[obj.id] = self._status(obj)
+        self._shown[obj.id] = self._status(obj)
 
     def follow(self, object_id: int) -> None:
         """An object changed, or is gone."""
         work, obj = self._work, self._work.object(object_id)
         segment_id = work.segment_of(object_id)
         if obj is None or work.masks is None or segment_id not in work.segment_ids:
-            self._told.pop(object_id, None)
+            self._shown.pop(object_id, None)
             return
         assert segment_id is not None
         if work.time_point is not None:
             return  # a sequence keeps a segmentation for each time point, and takes a tag for a change of its voxels
         status = self._status(obj)
-        if self._told.get(object_id, SegmentStatus.NOT_STARTED) is status:
+        if self._shown.get(object_id, SegmentStatus.NOT_STARTED) is status:
             return
-        self._told[object_id] = status
+        self._shown[object_id] = status
         present = status_of(work.masks, segment_id)
         flagged = present is SegmentStatus.FLAGGED and status is SegmentStatus.IN_PROGRESS
         if present is not status and not flagged:

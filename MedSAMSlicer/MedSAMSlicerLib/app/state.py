@@ -1,4 +1,4 @@
-"""What the controller tells its observers, and the words for what the user can ask of it. No Slicer, no Qt."""
+"""What the controller reports to its observers, and the names for what the user can ask of it. No Slicer, no Qt."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class RunEstimate:
     Attributes:
         seconds: from the first slice to the last.
         peak_bytes: of memory on top of what is used now.
-        free_bytes: what the computer could give; None where it does not tell.
+        free_bytes: what the computer could give; None where it does not report it.
         slices: how many are computed.
         spared_bytes: what it would need less with few features kept.
     """

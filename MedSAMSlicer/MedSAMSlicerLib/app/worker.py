@@ -66,7 +66,7 @@ OnEnd = Callable[[MedSAMError | None], None]
 
 @dataclass(eq=False)
 class Ticket:
-    """A job that was handed in; `end` is told None when it is done, Cancelled when it was given up, or what failed."""
+    """A job that was handed in; `end` gets None when it is done, Cancelled when it was given up, or what failed."""
 
     job: Job
     result: OnResult
@@ -95,7 +95,7 @@ class Worker:
         self._changed = threading.Condition()
         self._waiting: deque[Ticket] = deque()
         self._outcomes: queue.Queue[_Outcome] = queue.Queue()
-        self._open: list[Ticket] = []  # handed in, and their end not yet told
+        self._open: list[Ticket] = []  # handed in, and their end not yet reported
         self._closing = False
         self._thread: threading.Thread | None = None
 
@@ -141,7 +141,7 @@ class Worker:
         return ticket
 
     def cancel(self, ticket: Ticket) -> None:
-        """Give a job up, within one slice; its end is told as for every job."""
+        """Give a job up, within one slice; its end is reported as for every job."""
         ticket.cancelled.set()
         with self._changed:
             if ticket in self._waiting:
@@ -167,7 +167,7 @@ class Worker:
                 return True
 
     def close(self, seconds: float = CLOSE_SECONDS) -> bool:
-        """End the thread within one slice; nothing is told any more. False if it did not end within `seconds`."""
+        """End the thread within one slice; nothing is reported any more. False if it did not end within `seconds`."""
         self._closing = True
         for ticket in self._open:
             ticket.cancelled.set()
@@ -259,7 +259,7 @@ class Worker:
 
 
 def sentence_for(error: Exception) -> MedSAMError:
-    """Return what the user is told of an error that nobody foresaw."""
+    """Return the message for an error that was not foreseen."""
     if failure_of(error, Failure.NO_MEMORY) is Failure.NO_MEMORY:
         return InsufficientMemoryError(
             "There is not enough memory for this: close other programs or volumes, choose a smaller model, or compute "

@@ -115,8 +115,10 @@ class Workspace:
         self.tool_left: Signal[[Tool | None]] = Signal()
         self.time_left: Signal[[]] = Signal()
         self.time_reached: Signal[[Tool | None]] = Signal()
-        later = self.poller.soon if timers else None
-        self.prompt_nodes, self.placing = scene.prompts(self.prompt_edited.emit, self.tool_left.emit, later)
+        schedule = self.poller.soon if timers else None
+        self.prompt_nodes, self.placing = scene.prompts(
+            self.prompt_edited.emit, self.tool_left.emit, schedule
+        )
         self.network = Network()  # inputs
         self.volume_node: Handle | None = None  # inputs
         self.time_point: TimePoint | None = None  # of that volume, if it is one of a sequence; inputs

@@ -61,7 +61,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--slice", type=int, metavar="N", help="counted from 0 along --axis")
     parser.add_argument("--axis", choices=("k", "j", "i"), default="k", help="array axis (default: k)")
     parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID, if a folder holds several")
-    parser.add_argument("--spacing", metavar="X,Y[,Z]", help="in mm, if a DICOM series does not tell")
+    parser.add_argument("--spacing", metavar="X,Y[,Z]", help="in mm, if a DICOM series does not give it")
     search = parser.add_argument_group("search")
     search.add_argument(
         "--text", action="append", default=[], metavar="WORD", help="what to look for; may be repeated"

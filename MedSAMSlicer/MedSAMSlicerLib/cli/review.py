@@ -50,7 +50,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--axis", choices=("k", "j", "i"), default="k", help="array axis (default: k)")
     parser.add_argument("--most", type=positive, metavar="N", help="show so many slices (default: all)")
     parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID, if a folder holds several")
-    parser.add_argument("--spacing", metavar="X,Y[,Z]", help="in mm, if a DICOM series does not tell")
+    parser.add_argument("--spacing", metavar="X,Y[,Z]", help="in mm, if a DICOM series does not give it")
     add_network_options(parser)
     parser.add_argument("--json", action="store_true", help="print the slices as JSON")
     return parser

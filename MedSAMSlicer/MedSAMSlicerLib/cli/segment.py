@@ -83,7 +83,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--spacing",
         metavar="X,Y[,Z]",
-        help="mm between columns, rows and slices of a DICOM series that does not tell",
+        help="mm between columns, rows and slices of a DICOM series that does not give them",
     )
     _add_prompts(parser)
     network = parser.add_argument_group("network")

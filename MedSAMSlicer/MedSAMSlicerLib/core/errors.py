@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class MedSAMError(Exception):
-    """Anything the user can be told in one sentence; ``str(error)`` is that sentence.
+    """Anything that can be reported to the user in one sentence; ``str(error)`` is that sentence.
 
     `offer` is the text of a button that mends it, where there is such a way.
     """
@@ -55,7 +55,7 @@ class VolumeError(MedSAMError):
 
 
 class SpacingUnknownError(VolumeError):
-    """A volume does not tell how large its voxels are, and nobody else did."""
+    """A volume that does not give the size of its voxels, which was not given elsewhere either."""
 
 
 class SeveralSeriesError(VolumeError):

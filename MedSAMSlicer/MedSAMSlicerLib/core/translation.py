@@ -1,4 +1,4 @@
-"""The way to the translator, for parts that tell the user sentences and know no Slicer.
+"""The way to the translator, for parts that show the user sentences and do not know Slicer.
 
 Sentences are looked up by the file they stand in, as Slicer's own `slicer.i18n.tr` does; :mod:`..scene` installs that
 look-up inside Slicer. Without a translator they stay English.

@@ -303,8 +303,8 @@ def _processor() -> str:
     """What the processor is called; the same name stands for the same instructions."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - a file of the kernel
-            told = [line.strip() for line in lines if line.startswith(("model name", "flags"))][:2]
-        return "\n".join(told)
+            found = [line.strip() for line in lines if line.startswith(("model name", "flags"))][:2]
+        return "\n".join(found)
     except OSError:
         return platform.processor() or platform.machine()
 
@@ -314,7 +314,7 @@ def _version() -> str:
 
 
 def _openvino() -> Any:
-    """The package, imported without its reporter of usage: nothing is told to anybody about this computer."""
+    """The package, imported without its reporter of usage: nothing is found to anybody about this computer."""
     reporter = "openvino_telemetry"
     with _importing:
         before = sys.modules.get(reporter, _MISSING)

@@ -39,7 +39,7 @@ def chosen_device(wanted: str | torch.device) -> str:
 
 
 def device_name(device: str | torch.device) -> str:
-    """The device with the name of its hardware, where PyTorch tells it."""
+    """The device with the name of its hardware, where PyTorch gives it."""
     place = torch.device(device)
     if place.type == "cuda":  # not run: no such device at hand
         return f"{place} ({torch.cuda.get_device_name(place)})"

@@ -305,7 +305,7 @@ def _distance(key: Key, around: int, view: FrameView) -> float:
 
 
 def _yield_to_others() -> None:
-    """Let this thread have what other threads leave of the processors, where a thread can be told so."""
+    """Let this thread have what other threads leave of the processors, where the system allows that for a thread."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
@@ -349,7 +349,7 @@ class _Background:
                     self._store._compute([key], self._pause, around)
             except _Given:
                 continue
-            except Exception:  # whoever asks for that slice gets the same error and can tell the user
+            except Exception:  # whoever asks for that slice gets the same error and can show it to the user
                 logger.warning("The features of slice %s could not be prepared.", key[0], exc_info=True)
                 self._goal = None
 
@@ -369,7 +369,7 @@ class _Background:
             return None
 
     def _pause(self) -> None:
-        """Called every few milliseconds: wait while the user waits for something else, give up when told to stop."""
+        """Called every few milliseconds: wait while the user waits for something else, give up when asked to stop."""
         store = self._store
         with store._changed:
             while self._goal is not None and store._foreground and self._current not in store._awaited:

@@ -1,6 +1,6 @@
-"""How much memory this process holds and the computer could still give; None where the system does not tell.
+"""How much memory this process holds and the computer could still give; None where the system does not report it.
 
-Linux tells everything, macOS and Windows tell most; neither macOS nor Windows was at hand to run this on.
+Linux reports everything, macOS and Windows most of it; this was run on neither macOS nor Windows.
 """
 
 from __future__ import annotations

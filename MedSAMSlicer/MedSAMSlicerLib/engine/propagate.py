@@ -54,7 +54,7 @@ class TrackJob:
 
 
 class ProgressCounter:
-    """Counts slices over several runs and tells the caller."""
+    """Counts slices over several runs and reports to the caller."""
 
     def __init__(self, total: int, progress: Progress | None = None) -> None:
         self.done, self.total = 0, total

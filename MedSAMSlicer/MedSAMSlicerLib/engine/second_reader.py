@@ -3,7 +3,7 @@
 SAM 2's memory carries an object from slice to slice and may drift. LiteMedSAM (Ma et al. 2024) remembers nothing, but
 it was trained on a million pairs of medical images and masks, and given a box it often draws the better edge. Neither
 is right everywhere: how well both agree on the key slices, where the user has seen the mask, and on every other slice
-tells the volume stage how far the second reading can be trusted.
+reports to the volume stage how far the second reading can be trusted.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
   and a short axis `RECIST_SHORT_AXIS` times as long, plus three points on the line, at a quarter, a half and three
   quarters.
 - A lasso around the object is the box around it, and nothing outside of it belongs to the object, unless a point says
-  so. Nothing within a lasso or box around something else belongs to it; a point in its middle tells the network.
+  so. Nothing within a lasso or box around something else belongs to it; a point in its middle marks it for the network.
 - A mask is the answer itself; points given together with it correct it.
 """
 

@@ -60,11 +60,11 @@ def read_series(
     Args:
         path: A file or folder.
         series_uid: Which series, where there are several.
-        spacing: Mm between columns, between rows and maybe between slices, where the files do not tell.
+        spacing: Mm between columns, between rows and maybe between slices, where the files do not give it.
         check_size: Called with (columns, rows, images) before any pixel is read; what it raises is handed on.
 
     Raises:
-        SpacingUnknownError: The files do not tell how large their pixels are, and `spacing` does not either.
+        SpacingUnknownError: The files do not give the size of their pixels, and neither does `spacing`.
         VolumeError: Naming `path`, for all else.
     """
     warnings: list[str] = []

@@ -32,7 +32,7 @@ def read_frames(s: Slice, warnings: list[str], given: Sequence[float] | None = N
     Args:
         s: The file.
         warnings: Sentences for the user are added here.
-        given: Mm between columns and rows, maybe frames, where the file does not tell.
+        given: Mm between columns and rows, maybe frames, where the file does not give it.
     """
     groups = _groups(s)
     if groups.spacing is not None:
@@ -101,8 +101,8 @@ def known_spacing(
     """Mm between columns and between rows, of the file or as the user says.
 
     Raises:
-        SpacingUnknownError: Neither tells.
-        VolumeError: Both tell.
+        SpacingUnknownError: Neither gives it.
+        VolumeError: Both give it.
     """
     if s.spacing is not None and given is not None:
         raise VolumeError(

@@ -37,7 +37,7 @@ _COPIED = (
 _ROOT = "2.25."  # UIDs derived from a number need no registered root
 
 
-class _Says(NamedTuple):
+class _Labeling(NamedTuple):
     """What is written about the segments, by their names, and the series."""
 
     colors: Mapping[str, Color]
@@ -81,8 +81,8 @@ def write_dicom_seg(
     if not any(mask.any() for mask in masks.values()):
         raise OutputError(f"Cannot write {path}: DICOM SEG cannot hold an empty segmentation.")
     pixels = np.stack([np.asarray(mask, dtype=np.uint8) for mask in masks.values()], axis=-1)
-    says = _Says(colors or {}, terms or {}, series_description)
-    content, instance = _encoded(path, list(masks), pixels, geometry, dicom_files, says)
+    labeling = _Labeling(colors or {}, terms or {}, series_description)
+    content, instance = _encoded(path, list(masks), pixels, geometry, dicom_files, labeling)
     write_bytes(path, content)
     return instance
 
@@ -105,7 +105,7 @@ def check_dicom_seg(
     pixels = np.zeros((*geometry.shape, len(names)), dtype=np.uint8)
     pixels[geometry.shape[0] // 2, :2, :2] = 1
     with _quiet():
-        _encoded(path, names, pixels, geometry, dicom_files, _Says({}, {}, "check"))
+        _encoded(path, names, pixels, geometry, dicom_files, _Labeling({}, {}, "check"))
 
 
 def _encoded(
@@ -114,7 +114,7 @@ def _encoded(
     pixels: npt.NDArray[np.uint8],
     geometry: VolumeGeometry,
     dicom_files: Sequence[Path] | None,
-    says: _Says,
+    labeling: _Labeling,
 ) -> tuple[bytes, str]:
     """The file of segments (K, J, I, names), and the UID of its SOP instance."""
     hd, pydicom = _libraries(path)
@@ -142,7 +142,7 @@ def _encoded(
                 source_images=sources,
                 pixel_array=pixels,
                 segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-                segment_descriptions=_descriptions(names, says, hd, pydicom),
+                segment_descriptions=_descriptions(names, labeling, hd, pydicom),
                 series_instance_uid=hd.UID(),
                 series_number=_series_number(sources[0]),
                 sop_instance_uid=hd.UID(),
@@ -153,7 +153,7 @@ def _encoded(
                 device_serial_number="0",
                 content_description=None,
                 content_label="SEGMENTATION",
-                series_description=says.series_description[:64],
+                series_description=labeling.series_description[:64],
                 omit_empty_frames=True,
             )
             buffer = io.BytesIO()
@@ -168,7 +168,7 @@ def _encoded(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing of this file is logged inside: what is mended is told when the file is written."""
+    """Nothing of this file is logged inside: what is mended is reported when the file is written."""
     before = logger.disabled
     logger.disabled = True
     try:
@@ -310,11 +310,11 @@ def _series_number(dataset: Any) -> int:
     return int(number) + 1000 if number is not None and int(number) > 0 else 1000
 
 
-def _descriptions(names: Sequence[str], says: _Says, hd: Any, pydicom: Any) -> list[Any]:
+def _descriptions(names: Sequence[str], labeling: _Labeling, hd: Any, pydicom: Any) -> list[Any]:
     descriptions = []
     labels = unique_labels(names)
     for number, name in enumerate(names):
-        is_what, color = says.terms.get(name, TISSUE), says.colors.get(name, color_of(number))
+        is_what, color = labeling.terms.get(name, TISSUE), labeling.colors.get(name, color_of(number))
         description = hd.seg.SegmentDescription(
             segment_number=number + 1,
             segment_label=labels[number],

@@ -1,4 +1,4 @@
-"""One slice of a DICOM series, and what its neighbors tell of the step from slice to slice."""
+"""One slice of a DICOM series, and what its neighbors show of the step from slice to slice."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Slice:
     enhanced: bool
     spacing: (
         tuple[float, float] | None
-    )  # mm between columns, between rows; None where the header does not tell
+    )  # mm between columns, between rows; None where the header does not give it
     at_detector: bool  # the spacing is that of the detector, not that in the patient
     inverted: (
         bool  # high values are shown dark and no rescaling says what they are: `read_pixels` inverts them

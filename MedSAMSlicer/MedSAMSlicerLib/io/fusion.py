@@ -48,10 +48,10 @@ def read_channel(
     Raises:
         VolumeError: one sentence that names what cannot be read.
     """
-    volume, say = read_volume(path), notify or logger.warning
+    volume, warn = read_volume(path), notify or logger.warning
     for sentence in volume.warnings:
-        say(sentence)
-    return Channel(volume, choose_window(volume.array, window, volume.modality, say))
+        warn(sentence)
+    return Channel(volume, choose_window(volume.array, window, volume.modality, warn))
 
 
 def fused(channels: Sequence[Channel]) -> npt.NDArray[np.uint8]:

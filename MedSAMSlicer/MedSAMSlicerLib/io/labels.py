@@ -57,7 +57,7 @@ def read_mask(path: str | Path, geometry: VolumeGeometry, label: str | None = No
         label: its value, or its name where the file names its segments; None = the only one there is.
 
     Raises:
-        VolumeError, GeometryError: as :func:`read_label`, and when it does not tell which of several labels is meant.
+        VolumeError, GeometryError: as :func:`read_label`, and when it is unclear which of several labels is meant.
     """
     path = Path(path)
     with telling(path):
@@ -86,7 +86,7 @@ def read_slice_mask(
         name: of the object; a segment of that name is meant where no label was given.
 
     Raises:
-        VolumeError: when the file cannot be read, or it does not tell which of several labels is meant.
+        VolumeError: when the file cannot be read, or it is unclear which of several labels is meant.
         GeometryError: when it has another size or grid, with the difference.
     """
     path = Path(path)

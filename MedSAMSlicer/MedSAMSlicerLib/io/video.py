@@ -45,7 +45,7 @@ class FrameReader:
         path: what is read.
         shape: (frames, rows, columns, 3).
         names: of the frames, for lists of results.
-        rate: frames per second where the file tells, else None.
+        rate: frames per second where the file gives it, else None.
     """
 
     def __init__(

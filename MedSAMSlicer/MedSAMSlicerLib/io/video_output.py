@@ -36,7 +36,7 @@ MaskOf = Callable[[str, int], "Mask | None"]
 ANNOTATIONS, MASKS, OVERLAY = "annotations.json", "masks", "overlay.mp4"
 
 _FILL = 0.45  # opacity of a mask
-_RATE = 25.0  # frames per second of an overlay where the frames do not tell
+_RATE = 25.0  # frames per second of an overlay where the frames give none
 _CODECS = ("libx264", "mpeg4")
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 

@@ -38,7 +38,7 @@ class Volume:
         geometry: where they are, RAS in mm.
         name: of the file without its ending, or of the DICOM series.
         path: what was read.
-        modality: "CT", "MR", "PT" ... where the file tells, else None.
+        modality: "CT", "MR", "PT" ... where the file gives it, else None.
         dicom_files: the file of each slice in the order of K (one file when it has many frames), else None.
         warnings: one sentence each, for the user: what was assumed or left out.
     """
@@ -63,11 +63,11 @@ def read_volume(
     Args:
         path: an image file, or a folder with a DICOM series. One slice of a series stands for all of it.
         series_uid: which SeriesInstanceUID to take where a folder holds several.
-        spacing: mm between columns, between rows and maybe between slices of a DICOM series that does not tell.
+        spacing: mm between columns, between rows and maybe between slices of a DICOM series that does not give it.
         check_size: called with (columns, rows, slices) before any voxel is read; what it raises is handed on.
 
     Raises:
-        SpacingUnknownError: a DICOM series does not tell how large its pixels are, and `spacing` does not either.
+        SpacingUnknownError: a DICOM series does not give the size of its pixels, and neither does `spacing`.
         VolumeError: one sentence that names the file, when it is missing, damaged, not a 3-D scalar image, or
             holds nothing to segment (no voxels, no finite value, one value only).
     """

@@ -42,7 +42,7 @@ def bundle(source: Path, target: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Convert, and tell the size and hash of what was written."""
+    """Convert, and print the size and hash of what was written."""
     parser = argparse.ArgumentParser(prog="python -m MedSAMSlicerLib.lab.bundle_litemedsam")
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)

@@ -46,7 +46,7 @@ _UNION = "union_"
 
 @dataclass(frozen=True)
 class Instance:
-    """One mask: its file, class number, instance number, and the class's name where the folder tells it."""
+    """One mask: its file, class number, instance number, and the class's name where the folder gives it."""
 
     path: Path
     number: int
@@ -133,7 +133,7 @@ def _pairs(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _classes(folder: Path) -> dict[str, dict[int, str]]:
-    """Data set -> {class number: name}; empty where the folder does not tell."""
+    """Data set -> {class number: name}; empty where the folder does not give them."""
     path = folder / CLASS_FILE
     if not path.is_file():
         return {}

@@ -1,4 +1,4 @@
-"""What the sections of the panel share: widgets, controller, icons, and how a step that fails is told."""
+"""What the sections of the panel share: widgets, controller, icons, and how a step that fails is reported."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Context:
     def attempt(self, action: Callable[[], Any], keep_message: bool = False) -> bool:
         """Do what the user asked and say whether it was done; why not goes to the message line.
 
-        What was told before goes, but with `keep_message`: for steps that are no answer to it.
+        What was shown before goes, but with `keep_message`: for steps that are no answer to it.
         """
         try:
             with slicer.util.tryWithErrorDisplay(

@@ -63,8 +63,8 @@ def _drawn(positive: bool, color: Rgb) -> Any:
     red, green, blue = (round(255 * part) for part in color)
     for x, y, width, height in bars:
         painter.fillRect(x, y, width, height, qt.QColor(red, green, blue))
-    told = qt.QColor(90, 230, 110) if positive else qt.QColor(255, 90, 80)
+    sign_color = qt.QColor(90, 230, 110) if positive else qt.QColor(255, 90, 80)
     for x, y, width, height in sign:
-        painter.fillRect(x, y, width, height, told)
+        painter.fillRect(x, y, width, height, sign_color)
     painter.end()
     return pixmap

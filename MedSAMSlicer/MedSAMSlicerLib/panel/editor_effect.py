@@ -205,7 +205,7 @@ class EditorEffect:
             editor_preview.show_segment(segmentation, target.segment_id, False)
         self._remove.append(controller.observe(self._changed))
         contents = segmentation.GetSegmentation()
-        kind = slicer.vtkSegmentation  # the editor's undo tells of segments, its tools of voxels
+        kind = slicer.vtkSegmentation  # the editor's undo reports segments, its tools voxels
         for event in (kind.SegmentModified, kind.SourceRepresentationModified):
             tag = contents.AddObserver(event, self._segment_modified)
             self._remove.append(partial(contents.RemoveObserver, tag))

@@ -40,7 +40,7 @@ class ExportSection:
         button = context.dress("exportButton", "Export")
         self._menu = qt.QMenu(button)
         self._menu.setToolTipsVisible(True)
-        self._entries: dict[str, tuple[Any, str]] = {}
+        self._actions: dict[str, tuple[Any, str]] = {}
         for name, text, tip, slot in (
             (
                 "segmentation",
@@ -69,11 +69,11 @@ class ExportSection:
         ):
             if name == "prompts":
                 self._menu.addSeparator()
-            entry = qt.QAction(text, self._menu)
-            self._menu.addAction(entry)
-            entry.toolTip = tip
-            entry.connect("triggered()", slot)
-            self._entries[name] = entry, tip
+            action = qt.QAction(text, self._menu)
+            self._menu.addAction(action)
+            action.toolTip = tip
+            action.connect("triggered()", slot)
+            self._actions[name] = action, tip
         button.setMenu(self._menu)
         context.dress("loadPromptsButton", "Import").connect("clicked()", self.load_prompts)
 
@@ -99,9 +99,9 @@ class ExportSection:
             "prompts": controller.reason(Action.EXPORT_PROMPTS),
         }
         for name, reason in reasons.items():
-            entry, tip = self._entries[name]
-            entry.enabled = reason is None
-            entry.toolTip = tip if reason is None else f"{tip}\n\n{reason}"
+            action, tip = self._actions[name]
+            action.enabled = reason is None
+            action.toolTip = tip if reason is None else f"{tip}\n\n{reason}"
         self._context.allow_unless("exportButton", None if None in reasons.values() else empty)
         self._context.allow("loadPromptsButton", Action.IMPORT_PROMPTS)
 

@@ -32,7 +32,7 @@ class MoreVolumesSection:
             volumes, windows = self._widgets(position)
             for text, spec in window_choices():
                 windows.addItem(text, spec)
-            self._connect(volumes, "currentNodeChanged(vtkMRMLNode*)", self._later(position))
+            self._connect(volumes, "currentNodeChanged(vtkMRMLNode*)", self._chosen_at(position))
             self._connect(windows, "currentIndexChanged(int)", self._choosing_window(position))
 
     def refresh(self, topics: frozenset[Topic]) -> None:
@@ -73,7 +73,7 @@ class MoreVolumesSection:
         widget.connect(signal, slot)
         self._connections.append((widget, signal, slot))
 
-    def _later(self, position: int) -> Callable[[Any], None]:
+    def _chosen_at(self, position: int) -> Callable[[Any], None]:
         """Not at once: where a node is deleted, the controller takes note of that first."""
 
         def chosen(_node: Any) -> None:

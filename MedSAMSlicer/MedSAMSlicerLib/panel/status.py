@@ -64,7 +64,7 @@ class StatusSection:
         ui.installButton.setVisible(False)
 
     def show_message(self, message: Message | None) -> None:
-        """Show a message; None = what was told before is over."""
+        """Show a message; None = what was shown before is over."""
         self._message = message
         self._note()
         self._show()
@@ -103,7 +103,7 @@ class StatusSection:
         return self._missing
 
     def _note(self) -> None:
-        """Remember when and where the user was told something."""
+        """Remember when and where the user was shown something."""
         self._hint_then, self._shown_at = self._hint(), time.monotonic()
         self._steps_then = self._context.controller.history.steps
         if self._message is not None:  # the message line may be scrolled out of sight
@@ -116,7 +116,7 @@ class StatusSection:
             self._show()
 
     def _is_old(self) -> bool:
-        """Return whether what was told can go: the user went on, or there is a next step and there was time to read."""
+        """Return whether the message can go: the user went on, or there is a next step and there was time to read."""
         message = self._message
         if message is None or message.offer is not None:
             return False

@@ -36,7 +36,7 @@ KEPT: Color = (255, 255, 255)
 KEY: Color = (255, 214, 64)
 SHOWN: Color = (255, 255, 255)
 RANGE: Color = (92, 214, 158)
-RANGE_GROUND: Color = (56, 63, 69)
+RANGE_BACKGROUND: Color = (56, 63, 69)
 WHOLE: Color = (150, 158, 166)
 
 _TOP, _BOTTOM = 7, 21  # of the bars
@@ -130,7 +130,7 @@ def blocks(
     if slice_range is not None:
         edges = [place_of(index, count, width, flipped) for index in slice_range]
         left, right = min(edge[0] for edge in edges), max(edge[1] for edge in edges)
-        found.append(Rectangle(left, 0, right - left, HEIGHT, RANGE_GROUND))
+        found.append(Rectangle(left, 0, right - left, HEIGHT, RANGE_BACKGROUND))
     marks: list[Rectangle] = []
     gap = 1 if width >= 4 * count else 0
     for state in slices:

@@ -278,7 +278,7 @@ def _context(model: nn.Module) -> AdapterContext:
 
 
 class _Parts(NamedTuple):
-    """The parts of a network whose inputs adapters are told."""
+    """The parts of a network whose inputs adapters get."""
 
     image_encoder: nn.Module
     prompt_encoder: nn.Module
@@ -310,7 +310,7 @@ def _made(config: AdapterConfig, host: nn.Module, prompt_channels: int) -> Adapt
 
 
 def _channels(host: nn.Module) -> tuple[int, int] | None:
-    """Channels of the input and of the output of a layer; None when they cannot be told."""
+    """Channels of the input and of the output of a layer; None when they are unknown."""
     linears = [
         module
         for name, module in host.named_modules()

@@ -97,7 +97,7 @@ def save(
     metadata: Mapping[str, str] | None = None,
     half: bool = False,
 ) -> None:
-    """Write a safetensors file that :func:`load` reads without being told the config.
+    """Write a safetensors file that :func:`load` reads without being given the config.
 
     Args:
         model: The network; its config goes into the metadata as "config".

@@ -277,7 +277,7 @@ UNSUPPORTED = (
     (r"^w_[ab]_\d+", "with the adapters of I-MedSAM alone"),
     (r"^image_encoder\.patch_embed3d\.", "of SAM-Med3D, a network of 128-voxel cubes"),
 )
-"""Weights of the family's networks that are told from others, so that they are refused by name."""
+"""Weights of the family's networks that are recognized, so that they are refused by name."""
 
 
 def renamed(table: Mapping[str, Tensor], file_name: str) -> tuple[Weights, Dialect]:

@@ -1,6 +1,6 @@
 """SAM 2 (Ravi et al. 2024): one image encoder, a memory of earlier slices, and the mask decoder of SAM.
 
-Read it from top to bottom: a slice goes through `encode_image`; `condition_first` or `condition_on_memory` tells it
+Read it from top to bottom: a slice goes through `encode_image`; `condition_first` or `condition_on_memory` adds to it
 what is known of the object; `decode` draws the mask; `encode_memory` remembers it for the slices that follow. Every
 step is batched over objects and differentiable, so that the engine and the training share it. Parameter names are
 those of the published checkpoints.

@@ -66,7 +66,7 @@ class Clicks(NamedTuple):
 
 
 class AdapterContext:
-    """What all adapters of a network are told: the length of a stack, the prompts, the image under way.
+    """What all adapters of a network share: the length of a stack, the prompts, the image under way.
 
     `prompt` is (tokens, C), for all images; `drawn` (B, tokens, C), while the mask decoder draws B objects.
     """

@@ -29,7 +29,7 @@ def sine_embedding_1d(positions: Tensor, dim: int) -> Tensor:
 @lru_cache(maxsize=32)
 @torch.inference_mode(False)
 def sine_embedding_2d(dim: int, height: int, width: int, device: torch.device) -> Tensor:
-    """(1, dim, height, width) float32: the first half of the channels tells the row, the second the column."""
+    """(1, dim, height, width) float32: the first half of the channels encodes the row, the second the column."""
 
     def encode(length: int) -> Tensor:
         steps = torch.arange(1, length + 1, dtype=torch.float32, device=device)

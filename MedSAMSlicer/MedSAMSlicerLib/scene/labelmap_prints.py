@@ -1,4 +1,4 @@
-"""What tells which slices of a labelmap are others than before, read once for all segments that share it."""
+"""Fingerprints that show which slices of a labelmap have changed, read once for all segments that share it."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _MOST_CHANNELS = 2  # beside the volume itself
 class ParameterNode:
     """Typed access to the module's one vtkMRMLScriptedModuleNode, which is made when the scene has none.
 
-    Setting a value that is there already changes nothing and tells nobody.
+    Setting a value that is there already changes nothing and notifies no observer.
     """
 
     def __init__(self, scene: Any) -> None:

@@ -38,7 +38,7 @@ class Placing:
         on_left: called when place mode ends and `stop` was not called: by a right click (Escape does not), by another
             tool of Slicer, or because the box or line is complete. It gets the tool whose two clicks were at one
             place, else None.
-        later: how to run something after Slicer has finished with the event, such as a QTimer of 0 ms; at once when
+        schedule: how to run something after Slicer has finished with the event, such as a QTimer of 0 ms; at once when
             absent.
     """
 
@@ -47,10 +47,10 @@ class Placing:
         scene: Any,
         prompt_nodes: PromptNodes,
         on_left: Callable[[Tool | None], None],
-        later: Callable[[Callable[[], None]], None] | None = None,
+        schedule: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         self._scene = scene
-        self._later = later or (lambda action: action())
+        self._schedule = schedule or (lambda action: action())
         self._prompt_nodes = prompt_nodes
         self._on_left = on_left
         self._drags = DragPlacing(lambda: self._tool is not None)
@@ -153,7 +153,7 @@ class Placing:
         node = self._scene.GetNodeByID(self._node_id) if ours else None
         too_small = self._tool if node is not None and is_too_small(node, kind_of_tool(self._tool)) else None
         self._end()
-        self._later(self._restore_unless_placing)
+        self._schedule(self._restore_unless_placing)
         self._on_left(too_small)
 
     def _restore_unless_placing(self) -> None:

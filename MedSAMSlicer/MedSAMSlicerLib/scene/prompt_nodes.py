@@ -28,15 +28,15 @@ _SAME_MM = 1e-4
 
 
 class PromptNodes:
-    """Keeps markups nodes equal to the prompts of a session, and tells what the user does to them.
+    """Keeps markups nodes equal to the prompts of a session, and reports what the user does to them.
 
     Nodes are found by their attributes, so that those of a loaded scene are taken over. Nothing that `sync` does is
-    told as an edit.
+    reported as an edit.
 
     Args:
         scene: the MRML scene.
         on_change: called with each edit of the user; it may call `sync`.
-        later: how to run something after Slicer has finished with the event, such as a QTimer of 0 ms; at once
+        schedule: how to run something after Slicer has finished with the event, such as a QTimer of 0 ms; at once
             when absent.
         takes_points: whether a new point of a kind is one of the user; without it all are.
     """
@@ -45,12 +45,12 @@ class PromptNodes:
         self,
         scene: Any,
         on_change: Callable[[PromptEdit], None],
-        later: Callable[[Callable[[], None]], None] | None = None,
+        schedule: Callable[[Callable[[], None]], None] | None = None,
         takes_points: Callable[[Kind], bool] = lambda kind: True,
     ) -> None:
         self._scene = scene
         self._on_change = on_change
-        self._later = later or (lambda action: action())
+        self._schedule = schedule or (lambda action: action())
         self._volume_id: str | None = None
         self._objects: dict[int, ObjectMarkups] = {}
         self._shown: dict[str, Shown] = {}
@@ -262,7 +262,7 @@ class PromptNodes:
         # A node that goes while the mouse is placing it would leave its picture in the view.
         markups.mark_removed(node)
         node_id = node.GetID()
-        self._later(lambda: self._remove_marked(node_id))
+        self._schedule(lambda: self._remove_marked(node_id))
 
     def _remove_marked(self, node_id: str) -> None:
         node = self._scene.GetNodeByID(node_id)
@@ -326,7 +326,7 @@ class PromptNodes:
         if known is None and shown.kind.holds_points and not self._takes_points(shown.kind):
             # Another module's tool or a script has put a point into our list: it is no prompt.
             shown.prompts[key] = ShownPrompt(None, None, place)
-            self._later(lambda: self._take_back(node.GetID(), key))
+            self._schedule(lambda: self._take_back(node.GetID(), key))
             return
         position = None if known is None else known.position
         kind: EditKind = "change" if known is not None and known.position is not None else "add"
@@ -340,7 +340,7 @@ class PromptNodes:
             prompt, slice_range = self._prompt(node, shown.kind, key, geometry, axis, flat=view is not None)
         except MedSAMError as error:
             shown.prompts[key] = known or ShownPrompt(None, None, place)
-            self._later(lambda: self._take_back(node.GetID(), key))
+            self._schedule(lambda: self._take_back(node.GetID(), key))
             refused = in_words(error, self._scene, volume_node, axis)
             self._on_change(PromptEdit(kind, shown.object_id, position, None, error=refused, view=view))
             return

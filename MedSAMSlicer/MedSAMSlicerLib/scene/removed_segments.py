@@ -34,7 +34,7 @@ class _Removed:
 class RemovedSegments:
     """Looks at the segments of a node while they are there.
 
-    When Slicer tells that a segment was removed, its display is forgotten already.
+    When Slicer reports that a segment was removed, its display is forgotten already.
     """
 
     def __init__(self, segmentation_node: Any) -> None:

@@ -1,4 +1,4 @@
-"""What happens to the segments of a node, told one segment at a time."""
+"""What happens to the segments of a node, reported one segment at a time."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class SegmentEvents:
         self._observers.add(
             segmentation_node, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent, lambda *_: on_looks()
         )
-        # After a scene was loaded, Slicer tells of an edit by this event alone; it also comes in the middle of changes.
+        # After a scene was loaded, Slicer reports an edit by this event alone; it also comes in the middle of changes.
         self._observers.add(segmentation_node, segmentation.SegmentModified, self._segment_modified)
         self._observers.add(
             volume_node, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._transform_changed

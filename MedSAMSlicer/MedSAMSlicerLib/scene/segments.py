@@ -46,13 +46,13 @@ RemovedCallback = Callable[[str, SliceAxis, dict[int, Mask]], None]
 class SegmentMasks:
     """The segments of one segmentation node, as masks on the slices of one volume.
 
-    Masks are bool (rows, columns) as in `VolumeGeometry.slice_shape`. An own write is never told as an edit.
+    Masks are bool (rows, columns) as in `VolumeGeometry.slice_shape`. An own write is never reported as an edit.
 
     Args:
         segmentation_node, volume_node: in one scene.
         on_edit: called at once with the identifier of a segment whose voxels somebody else changed; to find out, all
             labelmaps are read after each change, which only small ones allow.
-        on_modified: called when somebody else may be changing a segment: `edits` tells once that is over.
+        on_modified: called when somebody else may be changing a segment: `edits` reports it once that is over.
         on_added, on_renamed, on_recolored: called with the identifier of the segment.
         on_removed: called with the identifier, and the slices, across an axis, that somebody else had changed before
             the segment was deleted.
@@ -295,8 +295,8 @@ class SegmentMasks:
     def settle(self, segment_id: str | None = None) -> None:
         """Let what is in a segment now, or in all, count as known: it is no edit any more.
 
-        Slices are read of the one segment only, or of all if edits are told at once: reading every segment of a large
-        labelmap takes seconds.
+        Slices are read of the one segment only, or of all if edits are reported at once: reading every segment of a
+        large labelmap takes seconds.
         """
         chosen = self.segment_ids() if segment_id is None else (segment_id,)
         voxels, prints = self._voxels(), self._present_prints(chosen)
@@ -417,7 +417,7 @@ class SegmentMasks:
         return [other for other in self.segment_ids() if labelmap_of(node, other) is image]
 
     def _learn(self, segment_id: str, axis: SliceAxis, voxels: SegmentVoxels, present: Print) -> None:
-        """Keep digests of the slices of a segment; where the labelmap tells which others are, only of those."""
+        """Keep digests of the slices of a segment; where the labelmap shows which of them changed, only of those."""
         changed = changed_slices(self._prints.get(segment_id), present, axis)
         known = self._known.get(segment_id)
         if known is None or known.axis != axis or segment_id in self._unread or changed is None:
@@ -431,7 +431,7 @@ class SegmentMasks:
         self._followed.follow([(segment_id, self._segment(segment_id))])
 
     def _present_prints(self, among: Collection[str] | None = None) -> dict[str, Print]:
-        """Return what tells whether the labelmaps of segments hold the same voxels at the same places as before.
+        """Return a fingerprint of the voxels and places of the labelmaps of segments.
 
         A labelmap that several share is read once.
         """
@@ -559,7 +559,7 @@ def _checked(masks: Mapping[int, Mask], axis: SliceAxis, shape: tuple[int, int, 
 
 
 def _ignore(_segment_id: str) -> None:
-    """Nobody asked to be told."""
+    """The callback when nobody observes edits."""
 
 
 def terminology_of(segment: Any) -> str | None:

@@ -74,7 +74,7 @@ class ViewPositions:
     step: float
 
     def millimeters(self, index: int) -> str:
-        """The position of a slice, with as many digits as tell it from its neighbors."""
+        """The position of a slice, with as many digits as distinguish it from its neighbors."""
         digits = 1 if abs(self.step) >= 0.5 else 2
         return f"{self.first + index * self.step + 0.0:.{digits}f}"
 

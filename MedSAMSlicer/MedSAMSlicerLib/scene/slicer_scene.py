@@ -62,15 +62,15 @@ class SlicerScene:
         self,
         on_edit: Callable[[PromptEdit], None],
         on_left: Callable[[Tool | None], None],
-        later: Callable[[Callable[[], None]], None] | None,
+        schedule: Callable[[Callable[[], None]], None] | None,
     ) -> tuple[PromptNodes, Placing]:
         """Prompts as markups nodes, placed with Slicer's own place mode."""
 
         def takes_points(kind: Kind) -> bool:
             return placing.tool is not None and kind_of_tool(placing.tool) is kind
 
-        markups = PromptNodes(self._scene, on_edit, later, takes_points)
-        placing = Placing(self._scene, markups, on_left, later)
+        markups = PromptNodes(self._scene, on_edit, schedule, takes_points)
+        placing = Placing(self._scene, markups, on_left, schedule)
         return markups, placing
 
     def observe(self, listener: SceneListener) -> Callable[[], None]:

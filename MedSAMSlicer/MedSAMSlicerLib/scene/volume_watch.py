@@ -90,7 +90,7 @@ class VolumeWatch:
         self._is_as_before()
 
     def _is_as_before(self) -> bool:
-        """Compare with what was there, and say whether it is; a node tells of changes that change nothing."""
+        """Compare with what was there, and return whether it is; a node also reports changes that change nothing."""
         if self._node.GetScene() is None:
             return False
         try:

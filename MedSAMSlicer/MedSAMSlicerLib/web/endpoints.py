@@ -389,7 +389,7 @@ class Endpoints:
         """The uploaded file in the private folder of its session.
 
         Gradio keeps one copy of what several users upload alike: it stays until the store removes it. Where it lies is
-        told by the caller: only what was uploaded is taken, not any other file that the server could read.
+        given by the caller: only what was uploaded is taken, not any other file that the server could read.
         """
         try:
             path = Path(file["path"]).resolve(strict=True)
@@ -442,7 +442,7 @@ class Endpoints:
 
     @contextlib.contextmanager
     def _sentences(self) -> Iterator[None]:
-        """Inside, what cannot be done is told to the caller; faults of the program are left to the server."""
+        """Inside, what cannot be done is reported to the caller; faults of the program are left to the server."""
         try:
             yield
         except MedSAMError as error:

@@ -545,7 +545,7 @@ class MemoryScene:
         self,
         on_edit: Callable[[PromptEdit], None],
         on_left: Callable[[Tool | None], None],
-        later: Callable[[Callable[[], None]], None] | None,
+        schedule: Callable[[Callable[[], None]], None] | None,
     ) -> tuple[PromptMarkups, PromptTools]:
         """See `app/ports.py`."""
         self.user = MemoryTools(on_edit, on_left)

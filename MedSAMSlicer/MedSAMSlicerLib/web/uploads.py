@@ -35,7 +35,7 @@ class Clip(Volume):
     """A video as a volume in color, (frames, rows, columns, 3) uint8.
 
     Attributes:
-        rate: frames per second where the file tells, else None.
+        rate: frames per second where the file gives it, else None.
         names: of the frames.
     """
 

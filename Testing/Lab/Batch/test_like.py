@@ -70,7 +70,7 @@ def test_three_segmented_cases_segment_the_others_of_their_folder(
     for seed in (11, 12):
         found = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / f"case{seed}.nii.gz"))) > 0
         assert dice(found, ellipse(seed)[1]) > 0.9
-    # what was made may be looked through and serve the next ones; a changed label is remembered anew
+    # what was made may be looked through and serve the next ones; a changed label is remembered again
     assert main(words) == 0
     assert "0 cases done, 2 were done before, 0 failed" in capsys.readouterr().out
 

@@ -79,9 +79,9 @@ def spot(row: float = 22, column: float = 30, radius: float = 10) -> np.ndarray:
 
 
 def colored(mask: np.ndarray, noise: float = 4.0) -> np.ndarray:
-    """(..., 3) uint8: a brighter, red object before a dim bluish ground."""
-    ground, object_ = np.array([60.0, 80.0, 110.0]), np.array([220.0, 120.0, 90.0])
-    colors = np.where(mask[..., np.newaxis], object_, ground)
+    """(..., 3) uint8: a brighter, red object before a dim bluish background."""
+    background, object_ = np.array([60.0, 80.0, 110.0]), np.array([220.0, 120.0, 90.0])
+    colors = np.where(mask[..., np.newaxis], object_, background)
     drawn = np.random.default_rng(0).normal(0, noise, colors.shape)
     return (colors + drawn).clip(0, 255).astype(np.uint8)
 

@@ -255,7 +255,7 @@ def test_the_header_says_what_it_was_measured_with(tmp_path: Path) -> None:
     assert str(tmp_path) not in json.dumps(dict(header))
 
 
-def test_progress_tells_cases_share_and_what_is_measured(tmp_path: Path) -> None:
+def test_progress_shows_cases_share_and_what_is_measured(tmp_path: Path) -> None:
     shown: list[BenchmarkProgress] = []
     run(tmp_path, own("obedient"), BOX, watch=shown.append)
     shares = [where.share for where in shown]

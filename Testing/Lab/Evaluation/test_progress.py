@@ -60,7 +60,7 @@ def test_two_processes_halve_the_time_left() -> None:
     assert book.now("").left_seconds == pytest.approx(10.0)
 
 
-def test_after_a_resume_what_was_there_counts_as_done_and_tells_the_costs() -> None:
+def test_after_a_resume_what_was_there_counts_as_done_and_predicts_the_costs() -> None:
     clock = Clock()
     earlier = [measured("a", "net", 8), measured("b", "net", 8)]
     book = ProgressBook(["a", "b", "c", "d"], earlier, clock)

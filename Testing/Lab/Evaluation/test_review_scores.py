@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from MedSAMSlicerLib.lab.evaluation.faults import cut_on, spoilt
+from MedSAMSlicerLib.lab.evaluation.faults import cut_on, spoiled
 from MedSAMSlicerLib.lab.evaluation.review_scores import MEASURES, order_by
 
 
@@ -29,9 +29,9 @@ def test_fault_comes_first_and_agreement_knows_it_from_the_slices_beside_it() ->
     assert MEASURES["agreed and mean (used)"](place, mask[3], planes, [1.0, 0.0]) < 1
 
 
-def test_spoilt_slices_are_shifted_cut_and_leaking_and_no_other_is_touched() -> None:
+def test_spoiled_slices_are_shifted_cut_and_leaking_and_no_other_is_touched() -> None:
     mask = column()
-    wrong = spoilt(mask, (1, 4, 7))
+    wrong = spoiled(mask, (1, 4, 7))
     changed = np.flatnonzero((wrong != mask).any(axis=(1, 2)))
     assert changed.tolist() == [1, 4, 7]
     assert wrong[1].sum() == mask[1].sum()

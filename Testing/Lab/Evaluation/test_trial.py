@@ -162,7 +162,7 @@ def test_a_measurement_is_read_back_as_it_was() -> None:
     assert Measurement.from_json(measured.to_json()) == measured
 
 
-def test_the_growth_of_memory_is_measured_where_the_system_tells() -> None:
+def test_the_growth_of_memory_is_measured_where_the_system_reports_it() -> None:
     class Hungry(Obedient):
         def begin(self, volume: Volume, axis: SliceAxis) -> Ask:
             ask = super().begin(volume, axis)

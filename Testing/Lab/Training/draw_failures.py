@@ -172,7 +172,7 @@ def strip(trial: Trial, prompt: str, count: int) -> Canvas:
 
 
 def row(trials: list[Trial], kind: Kind, caption: str) -> Canvas:
-    """The worst targets of a kind side by side, below what is told of them."""
+    """The worst targets of a kind side by side, below their captions."""
     parts = [strip(trial, kind.prompt, kind.slices) for trial in trials]
     canvas = Canvas(
         sum(part.pixels.shape[1] + GAP for part in parts), TILE + LINE + GAP, (0.055, 0.065, 0.08)

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from MedSAMSlicerLib.lab.evaluation import datasets  # noqa: E402
 from MedSAMSlicerLib.lab.training.labeled import find_cases, read_cases  # noqa: E402
-from MedSAMSlicerLib.lab.training.rng import SeededDraws  # noqa: E402
+from MedSAMSlicerLib.lab.training.rng import SeededRng  # noqa: E402
 from MedSAMSlicerLib.lab.training.rollout import rollout  # noqa: E402
 from MedSAMSlicerLib.lab.training.volume_clips import Augmentation, VolumeClips  # noqa: E402
 from MedSAMSlicerLib.sam2.checkpoint import seeded  # noqa: E402
@@ -56,7 +56,7 @@ def test_clips_of_volumes_with_channels_are_in_color(patients: Path, tiny_networ
         assert pet[:, clip][inside[:, clip]].mean() > pet[:, clip][~inside[:, clip]].mean() + 80
     frames, masks = torch.from_numpy(batch.frames), torch.from_numpy(batch.masks)
     model = seeded(tiny_network, 1).train()
-    found = rollout(model, frames, masks, SeededDraws(0), "box", teach=True)
+    found = rollout(model, frames, masks, SeededRng(0), "box", teach=True)
     sum(output.logits.clamp(-5, 5).sum() for output in found.slices).backward()
     assert any(
         bool(weight.grad.any()) for weight in model.image_encoder.parameters() if weight.grad is not None

@@ -47,9 +47,9 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
     def command(*words: object) -> str:
         code = main([str(word) for word in (*words, "--threads", "1", "--yes")])
-        said = capsys.readouterr()
-        assert code == 0, said.err
-        return said.out
+        captured = capsys.readouterr()
+        assert code == 0, captured.err
+        return captured.out
 
     return command
 
@@ -115,11 +115,11 @@ def test_row_9_the_grid_of_the_sam2_study(
         volume = sitk.ReadImage(str(balls / f"case0_{name}.nii.gz"))[::2, ::2, 3:9]
         sitk.WriteImage(volume, str(folder / f"a_{name}.nii.gz"))
     start = written(seeded(tiny_network, 3), tmp_path / "start.safetensors")
-    said = run(
+    output = run(
         *("benchmark", "accuracy", "--data", folder, "--suite", "sam2-study", "--model", start),
         *("--volume-stage", "off", "--no-baselines", "--no-pictures", "--out", tmp_path / "out"),
     )
-    assert "SAM 2 study" in said
+    assert "SAM 2 study" in output
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert len({row["protocol"] for row in report["measurements"]}) == 35
     assert not any(row["error"] for row in report["measurements"])
@@ -159,12 +159,12 @@ def test_rows_13_17_and_18_a_student_is_distilled_with_every_stage(
 ) -> None:
     torch.manual_seed(0)
     teacher = written(SAM1(replace(LITE, name="teacher")).eval(), tmp_path / "teacher.safetensors")
-    said = run(
+    output = run(
         *("train", "distil", "--teacher", teacher, "--student", "tinyvit", "--loss", "mse+perceptual"),
         *("--encoder-steps", "2", "--decoder-steps", "2", "--modality-steps", "2", "--batch", "2"),
         *("--data", _with_modality(balls, tmp_path), "--out", tmp_path / "out"),
     )
-    assert set(json.loads(said)) == {"start", "encoder", "decoder", "modality"}
+    assert set(json.loads(output)) == {"start", "encoder", "decoder", "modality"}
     assert load_network(tmp_path / "out" / "student.safetensors").config.image_size == 32
     run(
         *("segment", balls / "case0_image.nii.gz", BOX, "--range", "5,7", "-o", tmp_path / "a.nii.gz"),
@@ -211,11 +211,11 @@ def test_rows_13_14_15_and_19_heads_are_trained_and_used(
     run: Run, balls: Path, tmp_path: Path, tiny_network: Config, kind: str
 ) -> None:
     start = written(seeded(tiny_network, 3), tmp_path / "start.safetensors")
-    said = run(
+    output = run(
         *("train", "head", "--head", kind, "--data", balls, "--checkpoint", start, "--steps", "40"),
         *("--out", tmp_path / "out"),
     )
-    assert {"first_loss", "last_loss"} <= set(json.loads(said))
+    assert {"first_loss", "last_loss"} <= set(json.loads(output))
     head = tmp_path / "out" / "head.safetensors"
     image = balls / "case0_image.nii.gz"
     if kind == "implicit":

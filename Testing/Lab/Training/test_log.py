@@ -1,4 +1,4 @@
-"""What a run tells: a log that becomes a picture, and TensorBoard where it is installed."""
+"""What a run reports: a log that becomes a picture, and TensorBoard where it is installed."""
 
 from __future__ import annotations
 

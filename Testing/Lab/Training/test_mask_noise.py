@@ -23,7 +23,7 @@ def test_a_moved_mask_keeps_its_area_and_nothing_comes_in_from_outside() -> None
     assert int((moved(square(), 40, 0) > 0).sum()) == 2 * 4 * 24
 
 
-def test_mistakes_are_mostly_masks_that_are_too_large_as_in_tracking() -> None:
+def test_noisy_masks_are_mostly_too_large_as_in_tracking() -> None:
     areas = torch.tensor(
         [float((corrupted(Source(seed), square()) > 0).sum()) / (2 * 24 * 24) for seed in range(60)]
     )

@@ -76,7 +76,7 @@ def test_the_rate_falls_by_a_tenth_with_every_block_toward_the_image_as_for_surg
 def test_nine_rounds_are_eight_clicks_after_the_first_prompt(
     tmp_path: Path, balls: Path, tiny_network: Config
 ) -> None:
-    from MedSAMSlicerLib.lab.training.rng import SeededDraws
+    from MedSAMSlicerLib.lab.training.rng import SeededRng
     from MedSAMSlicerLib.lab.training.rollout import rollout
 
     settings = TrainSettings(tmp_path, 5.0, size=32, stage=1, frames=4, data=DataSettings(balls))
@@ -84,7 +84,7 @@ def test_nine_rounds_are_eight_clicks_after_the_first_prompt(
     frames, masks = torch.from_numpy(batch.frames), torch.from_numpy(batch.masks)
     clicks = preset("sam-med2d").settings["correction_clicks"]
     model = seeded(tiny_network, 1).train()
-    found = rollout(model, frames, masks, SeededDraws(0), "box", teach=True, corrections=1.0, clicks=clicks)
+    found = rollout(model, frames, masks, SeededRng(0), "box", teach=True, corrections=1.0, clicks=clicks)
     assert len(found.corrections) == 8
 
 

@@ -1,7 +1,7 @@
 """VolumeStage: the slices of one object, drawn one after the other, looked at together.
 
 A network that carries a mask from slice to slice drifts, and no slice knows what lies two slices further. This stage
-brings in what the slices alone do not tell: grays of the key slices, growth from seeds in three dimensions, the shape
+brings in what the slices alone do not show: grays of the key slices, growth from seeds in three dimensions, the shape
 between key slices, the range and the box. Key slices are never changed.
 """
 

@@ -26,7 +26,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @dataclass(frozen=True)
 class LabeledFiles:
-    """A case that is segmented already; `window` and `modality` where a manifest tells them."""
+    """A case that is segmented already; `window` and `modality` where a manifest gives them."""
 
     image: Path
     label: Path

@@ -21,7 +21,7 @@ _EPILOG = f"""examples:
   medsamslicer benchmark engine --device cuda --json > engine.json
   medsamslicer benchmark estimate
 
-`medsamslicer benchmark WHAT --help` tells more, with examples.
+`medsamslicer benchmark WHAT --help` shows more, with examples.
 --device: {UNTRIED_DEVICES}."""
 
 _ENGINE_EPILOG = """examples:

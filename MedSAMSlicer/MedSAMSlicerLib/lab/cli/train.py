@@ -351,7 +351,7 @@ def _opened(args: argparse.Namespace) -> tuple[SAM2, dict[str, str]]:
         )
     data = "generated volumes" if args.data is None else "labeled volumes of the user's"
     return network, {
-        "licence": file.checkpoint.license,
+        "license": file.checkpoint.license,
         "base": file.checkpoint.id,
         "base_sha256": file.sha256,
         "training_data": f"that of {file.checkpoint.id}, then {data}",

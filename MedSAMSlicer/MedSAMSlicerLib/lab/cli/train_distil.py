@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     file = Registry.from_environment().open(args.teacher, confirmation(args.yes), loads)
     teacher = load_named(file.path, file.checkpoint.config)
     provenance = {
-        "licence": file.checkpoint.license,
+        "license": file.checkpoint.license,
         "base": file.checkpoint.id,
         "base_sha256": file.sha256,
         "training_data": "generated volumes" if data is None else "labeled volumes of the user's",

@@ -71,7 +71,7 @@ def run_accuracy_benchmark(
     Args:
         benchmark: what.
         specs: the runners.
-        progress: is told where the run is.
+        progress: called with where the run is.
         executor: who measures; None = this process.
 
     Raises:
@@ -201,7 +201,7 @@ class _AccuracyRun:
         self._book.plan(plan, self._results.measurements)
 
     def _skip(self, skipped: CaseSkipped) -> None:
-        logger.info("skipped %s: %s", skipped.case, skipped.reason)  # the report tells
+        logger.info("skipped %s: %s", skipped.case, skipped.reason)  # the report lists it
         reason = skipped.reason
         data = self._benchmark.data
         folder = data.parent if data.is_file() else data

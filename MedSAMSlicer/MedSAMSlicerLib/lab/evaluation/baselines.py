@@ -38,7 +38,7 @@ class Stack:
     Args:
         array: (slices, rows, columns) voxels, or (slices, rows, columns, 3) uint8 color.
         spacing: mm from slice to slice, from row to row and from column to column.
-        modality: "CT", "MR", ... where the file tells.
+        modality: "CT", "MR", ... where the file gives it.
     """
 
     array: npt.NDArray[Any]

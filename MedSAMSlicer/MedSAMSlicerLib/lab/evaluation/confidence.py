@@ -1,4 +1,4 @@
-"""How far the confidence of a slice tells how good its mask is: rank correlation with the true Dice on phantoms.
+"""How well the confidence of a slice predicts how good its mask is: rank correlation with the true Dice on phantoms.
 
 python -m MedSAMSlicerLib.lab.evaluation.confidence --seeds 0 1 2
 

@@ -24,7 +24,7 @@ Without a manifest, pairs are found by their names, with these rules:
 
 Volumes are NIfTI, NRRD and MetaImage, pictures PNG, JPEG, BMP and TIFF; a file of NIfTI, NRRD, MetaImage or DICOM with
 one slice is a picture, one in color with many slices a video. What masks may hold is in :mod:`.pictures`, which
-mask goes with which frame in :mod:`.frames`. Spacing is 1 mm where a file does not tell.
+mask goes with which frame in :mod:`.frames`. Spacing is 1 mm where a file gives none.
 
 A target is the largest component (over faces) of a label; in a video it is the whole label, since an object that moves
 or goes out of sight is in parts. Of a case, the labels with the most voxels are taken. Protocols that segment all

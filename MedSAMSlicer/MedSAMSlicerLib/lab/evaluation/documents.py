@@ -2,7 +2,7 @@
 
 For the command line, `benchmark accuracy|effort --into DOCUMENT` is :func:`put_report_into` and
 `benchmark engine --into DOCUMENT` is :func:`put_engine_into`; :func:`check_report_places` and
-:func:`check_engine_places` tell before a long run that a place is missing. A place is what lies between two lines
+:func:`check_engine_places` report before a long run that a place is missing. A place is what lies between two lines
 `<!-- begin NAME -->` and `<!-- end NAME -->`; :func:`document_sections` says the names.
 """
 

@@ -81,7 +81,7 @@ def run_engine_benchmark(
     from .engine_runners import VARIANTS
 
     variants = benchmark.variants or VARIANTS
-    say = progress or (lambda _: None)
+    report = progress or (lambda _: None)
     seconds: dict[str, dict[str, list[float]]] = {name: {step: [] for step in STEPS} for name in variants}
     base = _Task(
         "", benchmark.slices, benchmark.size, benchmark.threads, benchmark.device, None, memory=False
@@ -89,7 +89,7 @@ def run_engine_benchmark(
     machine: dict[str, Any] = {}
     for number in range(benchmark.rounds):
         for name in variants:
-            say(f"round {number + 1} of {benchmark.rounds}: {name}")
+            report(f"round {number + 1} of {benchmark.rounds}: {name}")
             answer = measure_in_process(__name__, asdict(replace(base, variant=name)))
             machine = answer["machine"]
             for step in STEPS:
@@ -100,7 +100,7 @@ def run_engine_benchmark(
             label = (
                 name if name == REFERENCE else f"{name}, {cache or 'default'}{' MB' if cache else ''} cache"
             )
-            say(f"memory of {benchmark.memory_slices} slices: {label}")
+            report(f"memory of {benchmark.memory_slices} slices: {label}")
             task = replace(base, variant=name, slices=benchmark.memory_slices, cache_mb=cache, memory=True)
             answer = measure_in_process(__name__, asdict(task))
             memory[label], machine = answer["memory"], answer["machine"]

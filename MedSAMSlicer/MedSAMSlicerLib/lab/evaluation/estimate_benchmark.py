@@ -51,10 +51,10 @@ def run_estimate_benchmark(
     Raises:
         MedSAMError: If a measuring process failed.
     """
-    say = progress or (lambda _: None)
+    report = progress or (lambda _: None)
     cases = []
     for shape in SHAPES:
-        say(f"{shape.network}, {shape.shape}, {shape.objects} objects")
+        report(f"{shape.network}, {shape.shape}, {shape.objects} objects")
         task = {**asdict(shape), "threads": threads, "device": device}
         cases.append({**asdict(shape), **measure_in_process(__name__, task)})
     return {"processor": processor(device), "threads": threads, "device": device, "cases": cases}

@@ -159,7 +159,7 @@ class DaskExecutor:
                 if waiting:
                     with contextlib.suppress(
                         Exception
-                    ):  # the cluster may be gone; nothing is to be told then
+                    ):  # the cluster may be gone; nothing needs to be reported then
                         client.cancel(list(waiting), force=True)
 
     def _client(self, distributed: Any) -> Any:
@@ -255,7 +255,7 @@ class _Worker:
 
 
 def _serve(connection: Connection, threads: int) -> None:
-    """The life of a process that measures: take a case, tell what comes of it, until nobody listens any more."""
+    """The life of a process that measures: take a case and report its result, until the parent is gone."""
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches all processes of a terminal; the first one decides

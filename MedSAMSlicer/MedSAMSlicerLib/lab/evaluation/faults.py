@@ -11,7 +11,7 @@ import numpy.typing as npt
 Mask = npt.NDArray[np.bool_]
 
 
-def spoilt(mask: Mask, slices: tuple[int, int, int]) -> Mask:
+def spoiled(mask: Mask, slices: tuple[int, int, int]) -> Mask:
     """A mask (K, J, I) that is shifted on the first of three slices, lacks a part on the second, leaks on the third."""
     wrong = mask.copy()
     shifted, cut, leaking = slices

@@ -52,7 +52,7 @@ class Measurement:
         prompted_dice: on the first prompted slice alone, after the first prompts.
         slices: (index, Dice) after the first prompts, of every slice that holds the target or the mask.
         first_seconds: until the mask of a first slice was there.
-        peak_mb: MiB by which the memory of the process (on a GPU, of the device) grew; None where it cannot be told.
+        peak_mb: MiB by which the memory of the process (on a GPU, of the device) grew; None where it is unknown.
         error: why it failed, one sentence.
     """
 

@@ -172,7 +172,7 @@ def _boxes(content: bytes) -> list[Mapping[str, Any]]:
 
 
 def _names(path: Path) -> frozenset[str]:
-    """What a file holds; nothing where it cannot be read, which is told when it is opened."""
+    """What a file holds; nothing where it cannot be read, which is reported when it is opened."""
     try:
         with zipfile.ZipFile(path) as archive:
             return frozenset(name.removesuffix(".npy") for name in archive.namelist())

@@ -37,7 +37,7 @@ class ProcessMemory:
             self._most = max(self._most or 0.0, (highest - self._before) / _MIB)
 
     def growth_mb(self) -> float | None:
-        """MiB above what was held before, None where it cannot be told."""
+        """MiB above what was held before, None where it is unknown."""
         return self._most
 
 

@@ -49,7 +49,7 @@ class Pixels:
 
     Attributes:
         array: (K, J, I) numbers, or (K, J, I, 3) uint8 in color; K = 1 for a picture.
-        ijk_to_ras: (4, 4), RAS in mm, where the file tells; else None, and a pixel counts as 1 mm.
+        ijk_to_ras: (4, 4), RAS in mm, where the file gives it; else None, and a pixel counts as 1 mm.
     """
 
     array: Array

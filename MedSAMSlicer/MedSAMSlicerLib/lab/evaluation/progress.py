@@ -16,7 +16,7 @@ Kind = tuple[str, str]
 
 @dataclass(frozen=True)
 class BenchmarkProgress:
-    """What a person is told while a run goes on.
+    """What a person is shown while a run goes on.
 
     Args:
         cases_done, cases: how many.
@@ -40,7 +40,7 @@ class ProgressBook:
 
     A trial is expected to take as long as others of the same runner in the same protocol took, in this run or an
     earlier one; a case that was not opened yet, as long as the mean of those that were. How long the clock takes for a
-    second of trials, which tells of several processes and of the reading of files, is measured.
+    second of trials, which includes several processes and the reading of files, is measured.
 
     Args:
         cases: names of all that are wanted.

@@ -47,7 +47,7 @@ class CasePlan:
 
     Args:
         case: its name.
-        size: bytes of image and label, which tell when the files were exchanged.
+        size: bytes of image and label, which show when the files were exchanged.
         protocols, runners: names of those that were asked for.
         trials: (target, protocol, runner) of those that fit, in the order of a report.
     """

@@ -1,4 +1,4 @@
-"""How soon a review finds faults: three spoilt slices, or a run of them, in organs of generated volumes.
+"""How soon a review finds faults: three spoiled slices, or a run of them, in organs of generated volumes.
 
 python -m MedSAMSlicerLib.lab.evaluation.review_scores --seeds 0 1 2
 
@@ -26,7 +26,7 @@ from ...models import Registry
 from ...models.registry import BUNDLED_ID
 from ...phantom.ct import ct_phantom
 from ...sam2.checkpoint import load_named
-from .faults import cut_on, spoilt
+from .faults import cut_on, spoiled
 
 SHAPE = (48, 128, 128)
 _FEWEST = 12  # slices with at least a quarter of the largest cross-section
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     among: dict[str, list[float]] = {name: [] for name in MEASURES}
     place: dict[str, list[int]] = {name: [] for name in MEASURES}
     for segmenter, mask, (first, middle, last) in trials(options.seeds):
-        wrong = spoilt(mask, (first, middle, last))
+        wrong = spoiled(mask, (first, middle, last))
         drawn = drawings(segmenter, wrong)
         run = cut_on(mask, (middle - 1, middle, middle + 1))
         drawn_of_run = drawings(segmenter, run)
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             among[name].append(float(np.mean([index in order[:3] for index in (first, middle, last)])))
             order = order_by(name, drawn_of_run, run)
             place[name].append(1 + min(order.index(index) for index in range(middle - 2, middle + 3)))
-    sys.stdout.write("measure                 spoilt among the first 3  first slice at a run comes at\n")
+    sys.stdout.write("measure                 spoiled among the first 3  first slice at a run comes at\n")
     for name in MEASURES:
         sys.stdout.write(f"{name:<22}  {np.mean(among[name]):24.2f}  {np.mean(place[name]):29.1f}\n")
     sys.stdout.write(f"{len(among[next(iter(among))])} organs\n")

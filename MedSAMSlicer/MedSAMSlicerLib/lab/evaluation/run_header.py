@@ -30,7 +30,7 @@ def describe_run(
     """Versions, machine and runners, ready for JSON.
 
     Args:
-        specs: of the runners; their devices tell whether a GPU is used.
+        specs: of the runners; their devices show whether a GPU is used.
         runners: built from them.
         processes: that measure at once; None = those of a cluster.
         threads: of each process; None = those of torch in this one.
@@ -66,7 +66,7 @@ def _packages() -> dict[str, str]:
 
 
 def _memory_gb() -> float | None:
-    """GB (10^9 bytes) of this computer's memory; None where the system does not tell."""
+    """GB (10^9 bytes) of this computer's memory; None where the system does not report it."""
     try:
         return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
     except (AttributeError, OSError, ValueError):

@@ -34,7 +34,7 @@ class RunnerAnswer:
         seconds: until the whole mask was there.
         first_seconds: until the first slice of it was there.
         confidence: the runner's own estimate by slice index, 0..1; empty if it has none.
-        peak_mb: MiB by which the device's memory grew since the runner began, where the runner can tell better than
+        peak_mb: MiB by which the device's memory grew since the runner began, where the runner knows better than
             the process: on a GPU. None = it cannot.
     """
 

@@ -88,7 +88,7 @@ class Effort:
         first_seconds, mask_seconds: means until a first slice, and until the whole mask.
         correction_seconds: mean after a correction; None where none was given.
         waiting_seconds: mean over targets of all waiting together.
-        peak_mb: the most memory any target took, MiB; None where it cannot be told.
+        peak_mb: the most memory any target took, MiB; None where it is unknown.
         corrected: whether any correction was given.
     """
 

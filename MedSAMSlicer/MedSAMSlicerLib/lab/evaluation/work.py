@@ -39,7 +39,7 @@ class CaseTask:
         seed: of what is left to chance.
         done: keys of measurements that are there already.
         keep_masks: whether masks of all protocols are kept, not only those of the reference protocol.
-        size: bytes of image and label; tells how expensive a case is.
+        size: bytes of image and label; shows how expensive a case is.
     """
 
     case: Case

@@ -42,7 +42,7 @@ from .fields import Source
 from .labeled import DataSettings, find_cases, read_cases, split
 from .losses import soft_dice, soft_target
 from .prompts import box_prompts
-from .rng import SeededDraws, seed_of
+from .rng import SeededRng, seed_of
 from .synthetic import SceneSettings
 from .volume_clips import Augmentation, VolumeClips
 
@@ -266,7 +266,7 @@ class _Distillation:
         found = self._embedding(slices)
         losses = {"mse": functional.mse_loss(found, wanted)}
         if self.settings.loss == "mse+perceptual":
-            prompts = box_prompts(SeededDraws(self.settings.seed, _PROMPTS, step), slices.masks > 127)
+            prompts = box_prompts(SeededRng(self.settings.seed, _PROMPTS, step), slices.masks > 127)
             with torch.no_grad():
                 maps = self._decoder_maps(wanted, prompts)
             ours = self._decoder_maps(found, prompts)
@@ -277,7 +277,7 @@ class _Distillation:
     def _mask_loss(self, slices: Slices, step: int) -> dict[str, Tensor]:
         with torch.no_grad():
             embedding = self._embedding(slices)
-        prompts = box_prompts(SeededDraws(self.settings.seed, _PROMPTS, step), slices.masks > 127)
+        prompts = box_prompts(SeededRng(self.settings.seed, _PROMPTS, step), slices.masks > 127)
         logits, _ = self._drawn(self.student, embedding, prompts, slices)
         target = soft_target(slices.masks, logits.shape[-1])
         inside = logits.sigmoid()
@@ -333,7 +333,7 @@ class _Distillation:
             with self._seen_as(slices.modality if self._controlled else None):
                 found = self._embedding(slices)
             differences.append(((found - wanted).square().mean() / wanted.square().mean()).item())
-            prompts = box_prompts(SeededDraws(_JUDGING, number), slices.masks > 127, 0.0)
+            prompts = box_prompts(SeededRng(_JUDGING, number), slices.masks > 127, 0.0)
             for network, embedding in ((self.student, found), (self.teacher, wanted)):
                 logits, _ = self._drawn(network, embedding, prompts, slices)
                 scores.append(soft_dice(logits, soft_target(slices.masks, logits.shape[-1])).mean().item())

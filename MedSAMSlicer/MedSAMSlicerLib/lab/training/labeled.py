@@ -1,6 +1,6 @@
 """A folder of labeled volumes: which image belongs to which labels, and the objects in them.
 
-What a folder may hold is told to users in docs/fine-tuning.md: a `manifest.json`, or pairs of files by their names.
+What a folder may hold is described in docs/fine-tuning.md: a `manifest.json`, or pairs of files by their names.
 """
 
 from __future__ import annotations

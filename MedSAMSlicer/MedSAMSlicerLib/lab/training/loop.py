@@ -24,7 +24,7 @@ from .trainer import Trainer
 from .validation import Scores, Validation, validation_batches
 
 BEST, LAST = "best.safetensors", "last.safetensors"
-GENERATED = {"licence": "Apache-2.0", "training_data": "procedurally generated volumes only; no patient data"}
+GENERATED = {"license": "Apache-2.0", "training_data": "procedurally generated volumes only; no patient data"}
 _LEAST_MINUTES = 0.1  # a stage with less left is over
 _USEFUL_MINUTES = 0.5  # no new stage begins in a leg with less left
 

@@ -12,7 +12,7 @@ def seed_of(*numbers: int) -> int:
     return int(numpy.random.SeedSequence(numbers).generate_state(1, numpy.uint64)[0] >> 2)
 
 
-class SeededDraws(Source):
+class SeededRng(Source):
     """The choices of one step: those for the whole batch, and a stream of its own for each clip.
 
     A clip's choices depend on its number in the whole batch, wherever it is computed.
@@ -36,4 +36,4 @@ class SeededDraws(Source):
 
 def of_clip(source: Source, clip: int) -> Source:
     """The stream for one clip of a batch: its own where there is one, else the one for all."""
-    return source.of(clip) if isinstance(source, SeededDraws) else source
+    return source.of(clip) if isinstance(source, SeededRng) else source

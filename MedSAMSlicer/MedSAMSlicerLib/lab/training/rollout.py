@@ -19,7 +19,7 @@ from .fields import Source
 from .losses import soft_dice, soft_target
 from .mask_noise import corrupted
 from .prompts import box_prompts, correction_clicks, inner_points, point_prompts, scribble_prompts
-from .rng import SeededDraws
+from .rng import SeededRng
 
 DENSE_PROMPT_LOGITS = 8.0
 """Masks that dense prompts show a network while it is trained are cut to this, lest it learns to copy them."""
@@ -114,7 +114,7 @@ class _Clip:
     """A clip on its way through the network; `present` is (L, B), whether the object is on the slice.
 
     Networks without dense prompts go the way of the official predictor: a given mask is the answer, and a slice that
-    is tracked is told nothing but its memories.
+    is tracked gets nothing but its memories.
     """
 
     model: SAM2
@@ -197,7 +197,7 @@ class _Clip:
     def carried(
         self, position: int, before: MaskOutput, lasts: Tensor | None, key_area: Tensor
     ) -> DecoderPrompts:
-        """What a slice is told beside its memories: the mask of the slice before, where the network takes one."""
+        """What a slice gets besides its memories: the mask of the slice before, where the network takes one."""
         if not self.model.config.dense_prompts:
             return DecoderPrompts()
         previous = before.logits.detach().clamp(-self.limit, self.limit)
@@ -249,8 +249,8 @@ def rollout(
         teach: Gate masks by the truth (while training) instead of by the predicted object score.
         corrections: Chance that the first or a later slice gets a correction click, as a key slice.
         second_key: Chance that the last slice is prompted too, before tracking starts.
-        lasts: (B,) how many slices after the first the object is last seen, as a given slice range tells it (see
-            `engine.taper`); negative or None = not told. Does not count where the last slice is prompted.
+        lasts: (B,) how many slices after the first the object is last seen, as a given slice range implies (see
+            `engine.taper`); negative or None = not given. Does not count where the last slice is prompted.
         clicks: least and most correction clicks in a row on one slice.
     """
     length = len(frames)
@@ -312,9 +312,9 @@ def neighbor_step(model: SAM2, frames: Tensor, masks: Tensor, source: Source | N
         source: Of the choices while training; None = a fixed one.
     """
     if not model.config.dense_prompts:
-        return rollout(model, frames, masks, source or SeededDraws(0), "mask", teach=model.training).slices[1]
+        return rollout(model, frames, masks, source or SeededRng(0), "mask", teach=model.training).slices[1]
     features = _encoded(model, frames[1:2])
-    prompts = first_prompts(SeededDraws(0), "mask", masks[0], 4 * features.top.shape[-1])
+    prompts = first_prompts(SeededRng(0), "mask", masks[0], 4 * features.top.shape[-1])
     gate = torch.ones(frames.shape[1], dtype=torch.bool, device=frames.device)
     return model.decode(
         model.condition_first(features.top), features.mid, features.fine, prompts, present=gate

@@ -131,7 +131,7 @@ def add_ellipsoid(canvas: ShapeCanvas, size: float, center: Tensor | None = None
 
 
 def add_tumor(canvas: ShapeCanvas, size: float, center: Tensor | None = None) -> None:
-    """An inhomogeneous body: surrounding oedema, rim, core and pockets; the whole and its parts are targets."""
+    """An inhomogeneous body: surrounding edema, rim, core and pockets; the whole and its parts are targets."""
     source = canvas.source
     center = canvas.place(size) if center is None else center
     radii = _radii(source, size)

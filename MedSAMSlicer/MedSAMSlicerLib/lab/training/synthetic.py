@@ -185,7 +185,7 @@ def _try_scene(source: Source, settings: SceneSettings) -> GeneratedScene | None
     keys: list[int] = []
     shapes: list[str] = []
     for _ in range(3 * settings.targets):
-        mask, body = _choose_target(canvas, families, scattered, background, thickness)
+        mask, shape = _choose_target(canvas, families, scattered, background, thickness)
         key = None if mask is None else _key_slice(source, mask)
         if mask is None or key is None:
             continue
@@ -195,7 +195,7 @@ def _try_scene(source: Source, settings: SceneSettings) -> GeneratedScene | None
             continue
         masks.append(mask)
         keys.append(key)
-        shapes.append(body)
+        shapes.append(shape)
         if len(masks) == settings.targets:
             break
     if not masks:

@@ -23,7 +23,7 @@ from . import distributed
 from .clips import Batch
 from .lora import merged
 from .losses import mask_loss, soft_dice, soft_target
-from .rng import SeededDraws, seed_of
+from .rng import SeededRng, seed_of
 from .rollout import Rollout, neighbor_step, rollout
 from .settings import TrainSettings
 from .state import check_recipe, read_state, write_state
@@ -98,7 +98,7 @@ class Trainer:
         masks = torch.from_numpy(batch.masks).to(device)
         lasts = None if batch.lasts is None else torch.from_numpy(batch.lasts).to(device)
         length, clips = frames.shape[:2]
-        rng = SeededDraws(settings.seed, _STEPS, self.step_count, first=distributed.rank() * clips)
+        rng = SeededRng(settings.seed, _STEPS, self.step_count, first=distributed.rank() * clips)
         kind, judged = "neighbor", masks
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.bfloat16), parametrize.cached():
             if length == 2:

@@ -15,7 +15,7 @@ from .feed import scene_size
 from .fields import Source
 from .labeled import find_cases, read_cases, split
 from .losses import soft_dice, soft_target
-from .rng import SeededDraws
+from .rng import SeededRng
 from .rollout import neighbor_step, rollout
 from .settings import TrainSettings
 from .synthetic import SceneSettings
@@ -98,12 +98,10 @@ class Validation:
             frames = torch.from_numpy(batch.frames).to(device)
             masks = torch.from_numpy(batch.masks).to(device)
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=self.settings.bfloat16):
-                point = rollout(
-                    model, frames[:1], masks[:1], SeededDraws(number), "point", teach=False
-                ).slices
+                point = rollout(model, frames[:1], masks[:1], SeededRng(number), "point", teach=False).slices
                 lasts = None if batch.lasts is None else torch.from_numpy(batch.lasts).to(device)
                 clip = rollout(
-                    model, frames, masks, SeededDraws(number), "box", teach=False, lasts=lasts
+                    model, frames, masks, SeededRng(number), "box", teach=False, lasts=lasts
                 ).slices
                 step = neighbor_step(model, frames[:2], masks[:2]) if len(frames) > 1 else None
             side = clip[0].logits.shape[-1]
