@@ -50,7 +50,7 @@ def test_an_official_file_comes_back_bit_for_bit(nano: SAM2, official: Path):
 
 def test_a_safetensors_file_comes_back_bit_for_bit_with_its_config(tmp_path: Path, nano: SAM2):
     own = replace(NANO, name="own", image_size=160, crop_margin=2.5)
-    checkpoint.save(nano, tmp_path / "a.safetensors", {"licence": "Apache-2.0"})
+    checkpoint.save(nano, tmp_path / "a.safetensors", {"license": "Apache-2.0"})
     model, config = checkpoint.load(tmp_path / "a.safetensors")
     assert config == NANO
     _assert_equal(model, nano)

@@ -156,7 +156,7 @@ def test_a_file_comes_back_with_its_config_and_keeps_statistics_in_full(model: S
     with torch.no_grad():
         norm = model.image_encoder.patch_embed.seq[0].bn
         norm.running_var[0] = 1e6  # more than half precision holds
-    save(model, tmp_path / "a.safetensors", {"licence": "Apache-2.0"}, half=True)
+    save(model, tmp_path / "a.safetensors", {"license": "Apache-2.0"}, half=True)
     found = load_network(tmp_path / "a.safetensors")
     assert found.config == SMALL
     assert float(found.image_encoder.patch_embed.seq[0].bn.running_var[0]) == 1e6

@@ -75,7 +75,7 @@ def test_only_the_chosen_weights_change_and_the_result_is_an_ordinary_checkpoint
     before = {name: weight.clone() for name, weight in start.state_dict().items()}
     size = config.image_size
     settings = leg(tmp_path, balls, tune=tune, rank=2, learning_rate=1e-2, size=size, single_share=0.0)
-    train(settings, config, resume=False, start=start, provenance={"licence": "CC0-1.0"})
+    train(settings, config, resume=False, start=start, provenance={"license": "CC0-1.0"})
     model, read = load(tmp_path / "last.safetensors")
     assert read == config
     names = changed(before, model.state_dict())
@@ -89,7 +89,7 @@ def test_only_the_chosen_weights_change_and_the_result_is_an_ordinary_checkpoint
         assert not any(name.endswith("bias") for name in names)
     with safe_open(tmp_path / "best.safetensors", "pt") as file:
         metadata = file.metadata()
-    assert metadata["licence"] == "CC0-1.0"
+    assert metadata["license"] == "CC0-1.0"
     assert metadata["tune"] == tune
 
 

@@ -149,7 +149,7 @@ def test_the_best_weights_load_with_config_and_license(tmp_path: Path) -> None:
     assert not model.training
     with safe_open(tmp_path / "best.safetensors", "pt") as file:
         metadata = file.metadata()
-        assert metadata["licence"] == "Apache-2.0"
+        assert metadata["license"] == "Apache-2.0"
         assert "no patient data" in metadata["training_data"]
         assert file.get_tensor("no_mem_embed").dtype == torch.float16
 
