@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from Testing.clips import ENTERS, moving_shapes, write_pictures, write_video
+from Testing.IO.rle_decoding import decode_rle
 
 from MedSAMSlicerLib.io.png import encode_png
-from MedSAMSlicerLib.io.rle import decode_rle
 from MedSAMSlicerLib.io.video import open_frames
 
 COUNT = 8

@@ -11,8 +11,19 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from MedSAMSlicerLib.core.geometry import VolumeGeometry
+from MedSAMSlicerLib.io.volumes import open_image, place_of
+
 CODES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u4": 768}
 SHEARED = np.array([[1, 0, 0, 10], [0, 1.25, 0.5, -20], [0, 0, 2.5, 30], [0, 0, 0, 1.0]])
+
+
+def read_image(path: Path) -> tuple[npt.NDArray[Any], VolumeGeometry, tuple[str, ...]]:
+    """Voxels (K, J, I), geometry and warnings of an image file that is not DICOM, whatever it holds."""
+    image = open_image(path)
+    geometry, warnings = place_of(image)
+    array, more = image.read()
+    return array, geometry, warnings + more
 
 
 def ramp(shape: tuple[int, ...] = (4, 5, 6), dtype: str = "i2") -> npt.NDArray[Any]:

@@ -18,9 +18,9 @@ from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.io.labels import read_label, read_slice_mask
 from MedSAMSlicerLib.io.nifti import write_nifti
 from MedSAMSlicerLib.io.segmentations import PALETTE, in_layers, write_labelmap, write_seg_nrrd
-from MedSAMSlicerLib.io.volumes import read_image, read_volume
+from MedSAMSlicerLib.io.volumes import read_volume
 
-from .image_files import SHEARED, ramp, write_with_itk
+from .image_files import SHEARED, ramp, read_image, write_with_itk
 
 SHAPE = (4, 5, 6)
 GEOMETRY = VolumeGeometry(SHAPE, SHEARED)

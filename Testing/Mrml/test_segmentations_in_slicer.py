@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from Testing.IO.image_files import read_image
 
 from MedSAMSlicerLib.core.geometry import VolumeGeometry
 from MedSAMSlicerLib.io.segmentations import write_labelmap, write_seg_nrrd
-from MedSAMSlicerLib.io.volumes import read_image, read_volume
+from MedSAMSlicerLib.io.volumes import read_volume
 
 from .conftest import MrmlScene
 from .places import farthest, node_matrix, segment_places, volume_places

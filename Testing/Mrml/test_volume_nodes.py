@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from Testing.IO.image_files import read_image
 
 from MedSAMSlicerLib.core.errors import GeometryError, VolumeError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
-from MedSAMSlicerLib.io.volumes import read_image
 
 from .conftest import MrmlScene
 from .test_segmentations_in_slicer import IMAGES

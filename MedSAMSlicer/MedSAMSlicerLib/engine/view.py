@@ -133,11 +133,6 @@ class FrameView:
         edges = np.sort(self._edges([first_xy, far_xy]), axis=0) * self._pixels_per_voxel
         return np.asarray(edges - ((0.0,), (1.0,)), np.float32)
 
-    def shows(self, xy: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """(N, 2) column, row indices -> (N,) whether each lies inside the square."""
-        pixels = self._edges(xy) * self._pixels_per_voxel
-        return np.asarray(((pixels >= 0) & (pixels <= self.size)).all(axis=1))
-
     # --------------------------------------------------------------------------------------------- images and masks
 
     def frame(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -123,7 +123,7 @@ def open_nrrd(path: Path) -> ImageFile:
     warnings: tuple[str, ...] = ()
     matrix = None
     if len(size) >= 3:
-        matrix, warnings = _matrix(header, axes, spatial[:3], size)
+        matrix, warnings = _matrix(header, axes, spatial[:3])
     return ImageFile(
         path=path,
         size=size,
@@ -237,9 +237,7 @@ def _vector(header: _Header, text: str) -> list[float]:
     return values
 
 
-def _matrix(
-    header: _Header, axes: int, spatial: Sequence[int], size: tuple[int, ...]
-) -> tuple[FloatArray, tuple[str, ...]]:
+def _matrix(header: _Header, axes: int, spatial: Sequence[int]) -> tuple[FloatArray, tuple[str, ...]]:
     """(4, 4) IJK to RAS, as ITK takes it, and what the user should know about it."""
     matrix = np.eye(4)
     space = header.fields.get("space", "").lower()

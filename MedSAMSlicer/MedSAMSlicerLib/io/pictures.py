@@ -186,12 +186,12 @@ def _draw_panel(
     for name, mask in scene.masks.items():
         _draw_mask(panel, scene.display.image(_slice(scene, mask, index)), region, scene.colors[name], large)
     scale = side / (region[2] - region[0]), side / (region[3] - region[1])
-    for name, given in scene.prompts.items():
+    for given in scene.prompts.values():
         for prompt in given:
             if prompt.slice.index == index and not isinstance(prompt, MaskPrompt):
                 xy = scene.display.points(in_slice(prompt, scene.geometry))
                 places = (xy - [region[0], region[1]]) * scale
-                _draw_prompt(panel, prompt, places, scene.colors.get(name, _INK), large)
+                _draw_prompt(panel, prompt, places, large)
     if large:
         _annotate(panel, scene, region, outline)
     _label(panel, f"{scene.axis.name.lower()} {index}", 8, 8, 13.0 if large else 10.0)
@@ -230,7 +230,7 @@ def _draw_mask(panel: Canvas, mask: npt.NDArray[Any], region: Region, color: Col
         panel.cover(np.where(inside, coverage, 0.0), int(low[0]), int(low[1]), color)
 
 
-def _draw_prompt(panel: Canvas, prompt: Prompt, places: FloatArray, color: Color, large: bool) -> None:
+def _draw_prompt(panel: Canvas, prompt: Prompt, places: FloatArray, large: bool) -> None:
     width = 2.0 if large else 1.4
     if isinstance(prompt, Box):
         (x0, y0), (x1, y1) = places

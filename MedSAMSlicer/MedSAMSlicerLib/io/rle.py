@@ -7,13 +7,11 @@ first, as letters from "0" on; the sixth bit of a letter says that the number go
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from ..core.errors import VolumeError
 
 Mask = npt.NDArray[np.bool_]
 
@@ -33,23 +31,6 @@ def run_lengths(values: Mask) -> list[int]:
     return [0, *runs] if values.size and values[0] else runs
 
 
-def decode_rle(content: Mapping[str, Any]) -> Mask:
-    """The mask, (rows, columns) bool, of run lengths as text or as a list of numbers.
-
-    Raises:
-        VolumeError: If they do not fill the size that they name.
-    """
-    rows, columns = (int(length) for length in content["size"])
-    counts = content["counts"]
-    runs = _runs(counts) if isinstance(counts, str) else [int(run) for run in counts]
-    if min(rows, columns, *runs, 0) < 0 or sum(runs) != rows * columns:
-        raise VolumeError(
-            f"Run lengths of {sum(runs)} pixels do not fill a mask of {columns} x {rows} pixels."
-        )
-    values = np.arange(len(runs)) % 2 == 1
-    return np.asarray(np.repeat(values, runs).reshape((rows, columns), order="F"), np.bool_)
-
-
 def _compressed(runs: Sequence[int]) -> str:
     letters = []
     for place, run in enumerate(runs):
@@ -61,19 +42,3 @@ def _compressed(runs: Sequence[int]) -> str:
             more = number != (-1 if group & _SIGN else 0)
             letters.append(chr(group + _MORE * more + _FIRST))
     return "".join(letters)
-
-
-def _runs(text: str) -> list[int]:
-    runs: list[int] = []
-    number = shift = 0
-    for letter in text:
-        group = ord(letter) - _FIRST
-        number |= (group & (_MORE - 1)) << shift
-        shift += _BITS
-        if group & _MORE:
-            continue
-        if group & _SIGN:
-            number -= 1 << shift
-        runs.append(number + runs[-2] if len(runs) > 2 else number)
-        number = shift = 0
-    return runs

@@ -92,15 +92,6 @@ def read_volume(
     return volume
 
 
-def read_image(path: Path) -> tuple[npt.NDArray[Any], VolumeGeometry, tuple[str, ...]]:
-    """Voxels (K, J, I), geometry and warnings of an image file that is not DICOM, whatever it holds."""
-    with telling(path):
-        image = open_image(path)
-        geometry, warnings = place_of(image)
-        array, more = image.read()
-        return array, geometry, warnings + more
-
-
 def open_image(path: Path) -> ImageFile:
     """The header of a NIfTI, NRRD or MetaImage file; nothing of the size of its voxels is allocated.
 

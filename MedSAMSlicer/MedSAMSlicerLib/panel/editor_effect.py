@@ -61,7 +61,7 @@ class EditorEffect:
     """
 
     def __init__(self, scripted: Any, resources: Path) -> None:
-        self._scripted, self._resources = scripted, resources
+        self._scripted = scripted
         self._active = self._following = False
         self._controller: Any = None
         self._preview_node_id, self._preview_id = "", ""

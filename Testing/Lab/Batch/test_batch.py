@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from Testing.IO.image_files import read_image
 from Testing.small_networks import SMALL
 
 from MedSAMSlicerLib.cli import main
@@ -22,7 +23,6 @@ from MedSAMSlicerLib.core.prompts import Box, Point
 from MedSAMSlicerLib.core.tiers import SECOND_NETWORK, second_network_is_off
 from MedSAMSlicerLib.io.labels import read_label
 from MedSAMSlicerLib.io.nifti import write_nifti
-from MedSAMSlicerLib.io.volumes import read_image
 from MedSAMSlicerLib.lab.batch.case import BatchCase, BatchOptions
 from MedSAMSlicerLib.lab.batch.run import run_batch
 from MedSAMSlicerLib.lab.batch.table import prompts_of, read_table

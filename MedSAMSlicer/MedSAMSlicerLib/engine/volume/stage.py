@@ -81,11 +81,6 @@ class VolumeStage:
         self._device = torch.device(device)
         self._network = None if network is None else network.to(self._device).eval()
 
-    @property
-    def is_learned(self) -> bool:
-        """Return whether there is a learned part."""
-        return self._network is not None
-
     def refine(self, evidence: VolumeEvidence) -> Refined | None:
         """Logits of the whole part around an object; None where there is nothing to refine from."""
         if evidence.last - evidence.first + 1 < _SHALLOWEST:
