@@ -333,14 +333,16 @@ class SceneUser:
         self.controller.editing.remove_prompts()
         return self.controller.inputs.segment_id
 
-    def limit(self, first: int, last: int, _c: int, _d: int) -> None:
+    def limit(self, first: int, last: int, _c: int, _d: int) -> str | None:
         """Choose a range of slices."""
         low, high = sorted((first % 10, last % 10))
         self.controller.editing.set_range(low, high)
+        return self.controller.inputs.segment_id
 
-    def unlimit(self, _a: int, _b: int, _c: int, _d: int) -> None:
+    def unlimit(self, _a: int, _b: int, _c: int, _d: int) -> str | None:
         """All slices again."""
         self.controller.editing.clear_range()
+        return self.controller.inputs.segment_id
 
     # -- masks
 

@@ -9,7 +9,7 @@ import pytest
 from PySide6 import QtCore, QtWidgets
 
 from .strip import Strip
-from .user import User
+from .user import User, same
 
 pytestmark = [pytest.mark.slicer, pytest.mark.slow]
 KIDNEY = "left_kidney"
@@ -49,6 +49,37 @@ def test_propagation_keeps_to_the_dragged_range(user: User) -> None:
     strip.drag("first", index - 2, 0)
     strip.drag("last", index + 1, strip.count - 1)
     assert user.controller.editing.slice_range is None  # the whole volume again
+
+
+def test_typed_numbers_trim_the_mask_and_bring_it_back_in_one_step(user: User) -> None:
+    index = user.box_around(KIDNEY)
+    user.propagate()
+    everything = user.mask()
+    filled = np.flatnonzero(everything.any(axis=(1, 2))).tolist()
+    assert filled[-1] >= 10, "a number of two digits"
+    user.press("rangeBox")
+    user.settled()
+    user.type_range_end("last", filled[-1] - 1)
+    assert user.controller.editing.slice_range == (0, filled[-1] - 1)
+    assert "includes every prompt" not in user.message, "the first digit alone is no range"
+    user.type_range_end("first", index - 1)
+    user.type_range_end("last", index + 1)
+    kept = slice(index - 1, index + 2)
+    assert same(user.mask()[kept], everything[kept])
+    assert int(user.mask().sum()) == int(everything[kept].sum())
+    user.picture("range-typed")
+    user.type_range_end("last", filled[-1])
+    assert same(user.mask()[index - 1 :], everything[index - 1 :])
+    assert not user.ui.propagateButton.enabled, "what came back has not to be computed again"
+    user.press("undoButton")
+    user.settled()
+    assert same(user.mask(), everything)
+    assert user.controller.editing.slice_range is None
+    user.host.key("Ctrl+Shift+Z", view="Red")
+    user.settled()
+    assert user.controller.editing.slice_range == (index - 1, filled[-1])
+    assert same(user.mask()[index - 1 :], everything[index - 1 :])
+    assert not user.mask()[: index - 1].any()
 
 
 def test_an_end_is_not_dragged_beyond_the_prompt_or_the_other_end(user: User) -> None:

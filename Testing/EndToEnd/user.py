@@ -215,9 +215,23 @@ class User:
         if not self.ui.rangeBox.checked:
             self.press("rangeBox")
         self.settled()
-        self.ui.rangeWidget.setValues(first, last)
-        self.settled()
+        typed = [("first", first), ("last", last)]
+        if first > self.controller.editing.slice_range[1]:
+            typed.reverse()
+        for end, index in typed:
+            self.type_range_end(end, index)
         assert self.controller.editing.slice_range == (first, last)
+
+    def type_range_end(self, end: str, index: int) -> None:
+        """Type the number of the "first" or the "last" slice beside the range."""
+        boxes = QtWidgets.QWidget.findChildren(self.ui.rangeWidget, QtWidgets.QDoubleSpinBox)
+        box = boxes[end == "last"]
+        self.host.window._panel.ensureWidgetVisible(box)
+        line = QtWidgets.QDoubleSpinBox.lineEdit(box)
+        self.host._mouse.click(line, QtWidgets.QWidget.rect(line).center(), "left", "")
+        for key in ("Ctrl+A", *str(index), "Return"):
+            self.host._mouse.key(box, key)
+        self.settled()
 
     def picture(self, name: str) -> None:
         """Keep a picture of the window where MEDSAMSLICER_SCREENSHOTS says, for people to look at."""
@@ -260,11 +274,11 @@ class Counted:
         self.user.choose(name, entry)
 
 
-def actions_in_tutorial(task: str) -> int:
-    """How many actions a task takes here, by the table in the tutorial."""
+def actions_in_tutorial(task: str, live: bool) -> int:
+    """How many actions a task takes here, with Live or without, by the table in the tutorial."""
     text = (Path(__file__).resolve().parents[2] / "docs" / "tutorial.md").read_text("utf-8")
-    [found] = re.findall(rf"^\| {task}[^|]*\| (\d+) \|", text, re.MULTILINE)
-    return int(found)
+    [found] = re.findall(rf"^\| {task}[^|]*\| (\d+) \| (\d+) \|", text, re.MULTILINE)
+    return int(found[0 if live else 1])
 
 
 # ------------------------------------------------------------------------------------------------------------- helpers

@@ -342,10 +342,11 @@ class ctkRangeWidget(qt.QWidget):
         self.rangeChanged(self.minimum, self.maximum)
 
     def _show(self) -> None:
-        for box, value in zip(self._boxes, (self._low, self._high), strict=True):
+        limits = ((self.minimum, self._high), (self._low, self.maximum))  # no number passes the other
+        for box, value, (least, most) in zip(self._boxes, (self._low, self._high), limits, strict=True):
             box.blockSignals(True)
             box.setDecimals(self.decimals)
-            box.setRange(self.minimum, self.maximum)
+            box.setRange(least, most)
             box.setSingleStep(self.singleStep)
             box.setPrefix(self.prefix)
             box.setSuffix(self.suffix)

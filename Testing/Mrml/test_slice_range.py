@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from MedSAMSlicerLib.app.state import Action
+
 from .controllers import Driver
 
 pytestmark = pytest.mark.slicer
@@ -35,12 +37,33 @@ def test_range_holds_the_prompts_and_leaves_accepted_slices_beyond_it_alone(driv
     controller.editing.accept_slice(11)
     controller.editing.set_range(2, 5)
     assert controller.editing.slice_range == (2, 7)
+    assert np.flatnonzero(driver.mask()[8:].any(axis=(1, 2))).tolist() == [3], "the accepted slice alone"
     driver.place(driver.point(4, 17, 24))
     driver.settle()
     controller.runs.propagate()
     driver.settle()
     assert [text for text in driver.texts if "outside" in text] == []
-    assert np.array_equal(driver.mask()[8:], before[8:])
+    assert np.array_equal(driver.mask()[11], before[11])
+
+
+def test_range_that_is_changed_again_brings_back_what_it_took_in_the_same_step(driver: Driver) -> None:
+    controller = driver.controller
+    driver.prompted()
+    controller.runs.propagate()
+    driver.settle()
+    before = driver.mask()
+    controller.editing.set_range(6, 8)
+    assert np.flatnonzero(driver.mask().any(axis=(1, 2))).tolist() == [6, 7, 8]
+    controller.editing.set_range(4, 8)
+    assert np.array_equal(driver.mask()[4:9], before[4:9])
+    assert not driver.mask()[9:].any()
+    controller.editing.clear_range()
+    assert np.array_equal(driver.mask(), before)
+    assert controller.reason(Action.PROPAGATE) is not None, "nothing has to be computed again"
+    controller.editing.set_range(6, 8)
+    controller.history.undo()
+    assert np.array_equal(driver.mask(), before)
+    assert (controller.history.undo_label or "").startswith("Propagate")
 
 
 def test_dragged_ends_take_the_masks_of_the_network_beyond_them_along_in_one_step(driver: Driver) -> None:

@@ -346,40 +346,38 @@ class Editing:
     def set_range(self, first: int, last: int) -> None:
         """Propagate the selected segment from slice `first` to `last` only, both included.
 
-        Changes of the range that follow each other are one step of undo.
+        Masks of the network beyond them go. Changes of the range that follow each other are one step of undo, in
+        which a wider range brings back what a narrower one took.
         """
         self._set_range((first, last))
 
     def drag_range(self, first: int, last: int) -> None:
-        """As `set_range`, as one step of undo for itself, and the network's masks beyond the range go.
-
-        A range that holds every slice is none.
-        """
+        """As `set_range`, as one step of undo for itself; a range that holds every slice is none."""
         axis = self._session().object(self.selected()).axis
         whole = axis is not None and (first, last) == (0, self._session().geometry.slice_count(axis) - 1)
         self._range = None
-        self._set_range(None if whole else (first, last), trim=True)
+        self._set_range(None if whole else (first, last))
 
     def clear_range(self) -> None:
         """Propagate the selected segment over the whole volume."""
         self._set_range(None)
 
-    def _set_range(self, slice_range: tuple[int, int] | None, trim: bool = False) -> None:
+    def _set_range(self, slice_range: tuple[int, int] | None) -> None:
         object_id = self.selected()
         reaching = covering(slice_range, self._session().object(object_id).prompts)
         if reaching != slice_range:
             self._show_range(reaching)
         run = self._range_run(object_id)
-        self.change(object_id, lambda session: session.set_slice_range(object_id, reaching, run, trim))
+        self.change(object_id, lambda session: session.set_slice_range(object_id, reaching, run))
         self.range_changed.emit(object_id)
 
     def set_range_end(self, first: bool) -> None:
-        """Let the range of the selected segment begin at the shown slice, or end there; masks beyond it go."""
+        """Let the range of the selected segment begin at the shown slice, or end there; see `set_range`."""
         obj = self._session().object(self.selected())
         index = self._index_or_shown(None)
         axis = obj.axis if obj.axis is not None else self._shown().axis
         low, high = obj.slice_range or (0, self._session().geometry.slice_count(axis) - 1)
-        self._set_range((index, max(index, high)) if first else (min(index, low), index), trim=True)
+        self._set_range((index, max(index, high)) if first else (min(index, low), index))
 
     def remove_prompt(self, position: int) -> None:
         """Remove one prompt of the selected segment, counted from 0 in the order in which they were given."""

@@ -459,18 +459,17 @@ class Session:
         obj = self.object(object_id) if even_locked else self._unlocked(object_id)
         self._timeline.do(Command(f"Delete {obj.name}", {object_id: obj}, {object_id: None}))
 
-    def set_slice_range(
-        self, object_id: int, slice_range: SliceRange, run: int | None = None, trim: bool = False
-    ) -> None:
-        """Propagate over these slices only, ends included; None for all. Changes of one `run` in a row are one step.
+    def set_slice_range(self, object_id: int, slice_range: SliceRange, run: int | None = None) -> None:
+        """Propagate over these slices only, ends included; None for all. Masks of the network beyond them go.
 
-        With `trim` the masks that the network made beyond them go in the same step.
+        Changes of one `run` in a row are one step, in which a wider range brings back what a narrower one took.
         """
         obj = self._unlocked(object_id)
         given = replace(obj.object_prompts, slice_range=slice_range)
         PromptSet(self.geometry, fitting.axis_of(obj), (given,))  # refuses a range beyond the last slice
-        after = replace(obj, object_prompts=given).with_prompts(given.prompts)
-        self._timeline.change("Change the slice range", after.trimmed() if trim else after, run)
+        before = self._timeline.before_run(run, object_id)
+        after = replace(before, object_prompts=given).with_prompts(given.prompts)
+        self._timeline.change("Change the slice range", after.trimmed(), run)
 
     # -- prompts
 

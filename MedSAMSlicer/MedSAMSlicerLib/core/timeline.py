@@ -156,6 +156,12 @@ class Timeline:
         done = self._history.done
         return done[-1].run if done else None
 
+    def before_run(self, run: int | None, object_id: int) -> SegmentObject:
+        """The object before the last step, where that is one of `run`; else as it is now."""
+        done = self._history.done
+        before = done[-1].before.get(object_id) if run is not None and self.last_run == run else None
+        return self.object(object_id) if before is None else before
+
     def has_run(self, run: int) -> bool:
         """Return whether a run is among the steps that can be taken back."""
         return self._run_at(run) is not None

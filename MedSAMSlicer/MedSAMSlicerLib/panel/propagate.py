@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+import slicer
 from slicer.i18n import tr as _
 
 from ..app.growing import LIVE_SECONDS
@@ -33,6 +34,9 @@ class PropagateSection:
         ui.progressBar.setVisible(False)
         ui.rangeBox.connect("toggled(bool)", self._range_toggled)
         ui.rangeWidget.connect("valuesChanged(double,double)", self._range_chosen)
+        for box in slicer.util.findChildren(ui.rangeWidget):
+            if hasattr(box, "setKeyboardTracking"):
+                box.setKeyboardTracking(False)  # a number counts when it is complete: masks beyond it go
         ui.liveBox.checked = context.controller.growing.on = context.settings.live
         ui.liveBox.connect("toggled(bool)", self._live_toggled)
         ui.allSegmentsBox.connect("toggled(bool)", self._all_toggled)
