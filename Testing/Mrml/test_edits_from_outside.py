@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pytest
 
 from MedSAMSlicerLib.app.ports import PromptEdit
-from MedSAMSlicerLib.app.state import NetworkState
+from MedSAMSlicerLib.app.state import NetworkState, Topic
 from MedSAMSlicerLib.core.geometry import SliceAxis
 
-from .controllers import LEFT, SHAPE, Driver
+from .controllers import LEFT, RIGHT, SHAPE, Driver
 from .test_scene_saving import save_and_load
 
 pytestmark = pytest.mark.slicer
@@ -377,3 +377,21 @@ def test_edits_are_compared_when_the_user_comes_back_to_the_module(
     controller.set_in_use(True)
     driver.settle()
     assert controller.history.undo_label == "Edit slice 3"
+
+
+def test_panel_hears_of_voxels_that_others_change_and_not_of_their_tags(driver: Driver) -> None:
+    controller = driver.prompted().controller
+    node = controller.inputs.segmentation_node
+    theirs = node.GetSegmentation().AddEmptySegment("theirs")
+    driver.settle()
+    heard: list[Topic] = []
+    controller.observe(heard.append)
+    node.GetSegmentation().GetSegment(theirs).SetTag("Somebody.Note", "seen")
+    node.GetSegmentation().GetSegment(controller.inputs.segment_id).SetTag("Somebody.Note", "seen")
+    driver.settle()
+    assert Topic.MASKS not in heard
+    driver.mrml.slicer.util.updateSegmentBinaryLabelmapFromArray(
+        RIGHT.astype(np.uint8), node, theirs, driver.volume
+    )
+    driver.settle()
+    assert heard.count(Topic.MASKS) == 1

@@ -319,10 +319,11 @@ class Segments(Protocol):
         ...
 
     def edits(self, among: Collection[str] | None = None) -> dict[str, dict[int, Mask]]:
-        """The masks of slices that somebody else changed since they were written or settled, by segment.
+        """The masks of slices that others changed since they were written or settled, by segment; of `among` only."""
+        ...
 
-        With `among` only these segments are compared.
-        """
+    def touched_elsewhere(self) -> bool:
+        """Return whether others touched voxels since this was asked last; changes of names and tags do not count."""
         ...
 
     def settle(self, segment_id: str | None = None) -> None:

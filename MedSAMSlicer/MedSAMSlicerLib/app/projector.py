@@ -170,8 +170,11 @@ class Projector:
             self._waiting_edits = True
 
     def _take_edits_of_others(self) -> None:
+        masks = self._work.masks
+        touched = masks is not None and masks.touched_elsewhere()
         self.take_edits()
-        self._work.notify(Topic.MASKS)  # also those of segments without prompts, which can be exported now
+        if touched:  # also segments without prompts, which can be exported now
+            self._work.notify(Topic.MASKS)
 
     @property
     def in_use(self) -> bool:

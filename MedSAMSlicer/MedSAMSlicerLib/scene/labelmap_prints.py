@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.geometry import SliceAxis
-from .labelmaps import Lattice, VolumeGrid, is_empty, raw_array
+from .labelmaps import Lattice, VolumeGrid, is_empty, labelmap_of, raw_array, segment_ids
 
 Plane = tuple[
     int, int, int, int, int
@@ -49,6 +49,22 @@ def image_print(image: Any, grid: VolumeGrid) -> ImagePrint:
         if plane is not None:
             planes[extent[4] + number] = plane
     return ImagePrint(grid.lattice(image) if planes else None, planes)
+
+
+def labelmap_times(node: Any) -> dict[str, tuple[int, int]]:
+    """When the labelmap of each segment was modified last, as VTK counts, and the value that its labels have.
+
+    Nothing is read; a change of a name, color or tag changes none of it.
+    """
+    segmentation = node.GetSegmentation()
+    images = ((segment_id, labelmap_of(node, segment_id)) for segment_id in segment_ids(node))
+    return {
+        segment_id: (
+            0 if image is None else int(image.GetMTime()),
+            int(segmentation.GetSegment(segment_id).GetLabelValue()),
+        )
+        for segment_id, image in images
+    }
 
 
 def changed_slices(before: Print | None, present: Print, axis: SliceAxis) -> list[int] | None:

@@ -16,7 +16,7 @@ from ..core.digests import KnownSlices, Mask
 from ..core.errors import GeometryError, SessionError
 from ..core.geometry import SliceAxis
 from .deleted_segments import FollowedSegments
-from .labelmap_prints import ImagePrint, Print, changed_slices, image_print
+from .labelmap_prints import ImagePrint, Print, changed_slices, image_print, labelmap_times
 from .labelmaps import (
     VolumeGrid,
     check_segmentation,
@@ -89,6 +89,7 @@ class SegmentMasks:
         self._on_edit, self._on_added, self._on_removed = on_edit, on_added, on_removed
         self._on_modified = on_modified
         self._streaming = self._writing = 0
+        self._times = labelmap_times(segmentation_node)
         self._followed = FollowedSegments(self._segment_changing)
         self._removed = RemovedSegments(segmentation_node)
         self.settle()
@@ -285,6 +286,14 @@ class SegmentMasks:
                 self._prints[segment_id] = prints[segment_id]
         return found
 
+    def touched_elsewhere(self) -> bool:
+        """Return whether somebody else touched voxels since this was asked last, or added or deleted a segment.
+
+        Labelmaps are not read: voxels that were set to what they were count, too.
+        """
+        before, self._times = self._times, labelmap_times(self.segmentation_node)
+        return before != self._times
+
     def digests(self, segment_id: str) -> dict[int, str]:
         """Digests of the slices across `axis_of` the segment that are not empty, as written or settled last."""
         if segment_id in self._unread:
@@ -390,6 +399,9 @@ class SegmentMasks:
             yield
         finally:
             self._writing -= 1
+            node = self._scene.GetNodeByID(self._segmentation_id)
+            if not self._writing and node is not None:
+                self._times = labelmap_times(node)
 
     def _finish(self, segment_id: str, as_known: frozenset[str]) -> None:
         """Notify the views of an own write.

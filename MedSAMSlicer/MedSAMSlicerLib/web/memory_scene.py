@@ -272,6 +272,10 @@ class MemorySegments:
         """See `app/ports.py`."""
         return {}
 
+    def touched_elsewhere(self) -> bool:
+        """See `app/ports.py`."""
+        return False
+
     def settle(self, segment_id: str | None = None) -> None:
         """See `app/ports.py`."""
 
