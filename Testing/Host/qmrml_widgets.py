@@ -14,7 +14,7 @@ from PySide6 import QtWidgets
 from PySide6.QtCore import Property, Signal
 
 from .facade import qt
-from .stand_ins import stand_in, stored
+from .stand_ins import Watched, stand_in, stored
 
 
 @stand_in
@@ -66,8 +66,7 @@ class qMRMLNodeComboBox(qt.QWidget):
         super().__init__(parent)
         self._scene: Any = None
         self._current = ""
-        self._tags: list[int] = []
-        self._renamed_tag: tuple[Any, int] | None = None
+        self._watched, self._watched_current = Watched(self), Watched(self)
         self._adding = False
         self._box = QtWidgets.QComboBox(self)
         layout = QtWidgets.QHBoxLayout(self)
@@ -75,7 +74,6 @@ class qMRMLNodeComboBox(qt.QWidget):
         layout.addWidget(self._box)
         self._box.activated.connect(self._activated)
         self._box.setEnabled(False)
-        self.destroyed.connect(_forget(self.__dict__))
 
     noneEnabled = stored(bool, "noneEnabled", False, lambda self: self._refresh())
     addEnabled = stored(bool, "addEnabled", True, lambda self: self._refresh())
@@ -102,16 +100,14 @@ class qMRMLNodeComboBox(qt.QWidget):
         """Slot."""
         if scene is self._scene:
             return
-        for tag in self._tags:
-            self._scene.RemoveObserver(tag)
+        self._watched.forget()
         self._scene = scene
-        self._tags.clear()
         if scene is not None:
             kind = slicer.vtkMRMLScene
-            self._tags.append(scene.AddObserver(kind.NodeAddedEvent, self._on_node_added))
-            self._tags.append(scene.AddObserver(kind.NodeAboutToBeRemovedEvent, self._on_node_removed))
+            self._watched.add(scene, kind.NodeAddedEvent, self._on_node_added)
+            self._watched.add(scene, kind.NodeAboutToBeRemovedEvent, self._on_node_removed)
             for event in (kind.EndBatchProcessEvent, kind.NodeRemovedEvent):
-                self._tags.append(scene.AddObserver(event, lambda *_: self._refresh()))
+                self._watched.add(scene, event, lambda *_: self._refresh())
         self._box.setEnabled(scene is not None)
         self._refresh()
 
@@ -181,13 +177,11 @@ class qMRMLNodeComboBox(qt.QWidget):
     def _choose(self, node_id: str) -> None:
         if node_id == self._current:
             return
-        if self._renamed_tag is not None:
-            self._renamed_tag[0].RemoveObserver(self._renamed_tag[1])
-            self._renamed_tag = None
+        self._watched_current.forget()
         self._current = node_id
         node = self.currentNode()
         if node is not None:
-            self._renamed_tag = (node, node.AddObserver("ModifiedEvent", self._on_node_modified))
+            self._watched_current.add(node, "ModifiedEvent", self._on_node_modified)
         self._fill()
         self.currentNodeChanged(node)
         self.currentNodeIsValid(node is not None)
@@ -265,20 +259,6 @@ class qMRMLNodeComboBox(qt.QWidget):
         if row >= 0 and self._box.itemText(row) != caller.GetName():
             self._fill()
             self.currentNodeRenamed(caller.GetName())
-
-
-def _forget(state: dict[str, Any]) -> Any:
-    """What a destroyed widget still does: it observes nothing any more."""
-
-    def forget(*_: Any) -> None:
-        for tag in state.get("_tags", []):
-            state["_scene"].RemoveObserver(tag)
-        state["_tags"] = []
-        if state.get("_renamed_tag") is not None:
-            state["_renamed_tag"][0].RemoveObserver(state["_renamed_tag"][1])
-            state["_renamed_tag"] = None
-
-    return forget
 
 
 WIDGETS = {"qMRMLWidget": qMRMLWidget, "qMRMLNodeComboBox": qMRMLNodeComboBox}

@@ -9,7 +9,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
 
 from .qmrml_widgets import qMRMLWidget
-from .stand_ins import stand_in, stored
+from .stand_ins import Watched, stand_in, stored
 
 _VISIBLE, _COLOR, _OPACITY, _NAME, _STATUS, _LAYER = range(6)
 _FLAG = QtCore.Qt.ItemFlag
@@ -30,7 +30,7 @@ class qMRMLSegmentsTableView(qMRMLWidget):
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._node: Any = None
-        self._tags: list[int] = []
+        self._watched = Watched(self)
         self._filling = False
         self._table = QtWidgets.QTableWidget(0, 6)
         self._table.setSelectionBehavior(QtWidgets.QAbstractItemView.SelectionBehavior.SelectRows)
@@ -50,7 +50,6 @@ class qMRMLSegmentsTableView(qMRMLWidget):
         self._table.cellClicked.connect(self._clicked)
         self._table.cellDoubleClicked.connect(self._double_clicked)
         self._table.selectionModel().selectionChanged.connect(self._selected)
-        self.destroyed.connect(_forget(self.__dict__))
         self._show_columns()
 
     headerVisible = stored(bool, "headerVisible", True, lambda self: self._show_columns())
@@ -77,7 +76,7 @@ class qMRMLSegmentsTableView(qMRMLWidget):
         """Slot."""
         if node is self._node:
             return
-        _forget(self.__dict__)()
+        self._watched.forget()
         self._node = node
         if node is not None:
             kind = slicer.vtkSegmentation
@@ -88,7 +87,7 @@ class qMRMLSegmentsTableView(qMRMLWidget):
                 kind.SegmentsOrderModified,
             )
             for event in (*events, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent):
-                self._tags.append(node.AddObserver(event, lambda *_: self._fill()))
+                self._watched.add(node, event, lambda *_: self._fill())
         self._fill()
 
     def selectedSegmentIDs(self) -> tuple[str, ...]:
@@ -213,17 +212,6 @@ class qMRMLSegmentsTableView(qMRMLWidget):
         if color.isValid():
             self.segmentAboutToBeModified(self.segmentIDForRow(row))
             segment.SetColor(color.redF(), color.greenF(), color.blueF())
-
-
-def _forget(state: dict[str, Any]) -> Any:
-    """Observe the segmentation no longer."""
-
-    def forget(*_: Any) -> None:
-        for tag in state["_tags"]:
-            state["_node"].RemoveObserver(tag)
-        state["_tags"].clear()
-
-    return forget
 
 
 def color_icon(color: QtGui.QColor) -> QtGui.QIcon:

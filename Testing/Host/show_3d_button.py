@@ -8,7 +8,7 @@ import slicer
 from PySide6 import QtWidgets
 
 from .facade import qt
-from .stand_ins import stand_in, stored
+from .stand_ins import Watched, stand_in, stored
 
 
 @stand_in
@@ -18,11 +18,10 @@ class qMRMLSegmentationShow3DButton(qt.QPushButton):
     def __init__(self, parent: Any = None) -> None:
         super().__init__() if parent is None else super().__init__(parent)
         self._node: Any = None
-        self._tags: list[tuple[Any, int]] = []
+        self._watched = Watched(self)
         self.setCheckable(True)
         self.setText("Show 3D")
         self.toggled.connect(self._on_toggled)
-        self.destroyed.connect(_forget(self.__dict__))
         self._update()
 
     locked = stored(bool, "locked", False, lambda self: self._update())
@@ -35,7 +34,7 @@ class qMRMLSegmentationShow3DButton(qt.QPushButton):
         """Slot."""
         if node is self._node:
             return
-        _forget(self.__dict__)()
+        self._watched.forget()
         self._node = node
         if node is not None:
             segmentation = slicer.vtkSegmentation
@@ -45,7 +44,7 @@ class qMRMLSegmentationShow3DButton(qt.QPushButton):
                 segmentation.SegmentRemoved,
                 segmentation.ContainedRepresentationNamesModified,
             ):
-                self._tags.append((node, node.AddObserver(event, lambda *_: self._update())))
+                self._watched.add(node, event, lambda *_: self._update())
         self._update()
 
     def _update(self) -> None:
@@ -75,14 +74,3 @@ class qMRMLSegmentationShow3DButton(qt.QPushButton):
             if segmentation.ContainsRepresentation(labelmap):
                 display.SetPreferredDisplayRepresentationName2D(labelmap)
         self._node.EndModify(was_modifying)
-
-
-def _forget(state: dict[str, Any]) -> Any:
-    """Observe the segmentation no longer."""
-
-    def forget(*_: Any) -> None:
-        for node, tag in state["_tags"]:
-            node.RemoveObserver(tag)
-        state["_tags"].clear()
-
-    return forget

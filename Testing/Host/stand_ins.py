@@ -35,3 +35,21 @@ def stored(kind: Any, name: str, default: Any, changed: Callable[[Any], None] | 
                 changed(self)
 
     return QtCore.Property(kind, read, write)
+
+
+class Watched:
+    """What a stand-in observes in the scene, until `forget`; a widget that is destroyed observes nothing any more."""
+
+    def __init__(self, widget: Any) -> None:
+        self._tags: list[tuple[Any, int]] = []
+        widget.destroyed.connect(lambda *_: self.forget())
+
+    def add(self, observed: Any, event: Any, act: Callable[..., None]) -> None:
+        """Call `act` when something happens to a node or scene."""
+        self._tags.append((observed, observed.AddObserver(event, act)))
+
+    def forget(self) -> None:
+        """Observe nothing of it any longer."""
+        for observed, tag in self._tags:
+            observed.RemoveObserver(tag)
+        self._tags.clear()
