@@ -139,6 +139,24 @@ def test_cancel_leaves_the_time_point_as_it_was(times: TimeDriver) -> None:
     assert np.array_equal(times.mask(), first)
 
 
+def test_cancel_amid_a_run_touches_neither_this_time_point_nor_the_one_that_is_shown_again(
+    times: TimeDriver,
+) -> None:
+    controller, first = times.controller, times.mask()
+    controller.carrying.carry(all_times=True)
+    times.until(lambda: controller.runs.progress is not None and controller.runs.progress.done >= 2)
+    assert times.mask().any(), "masks of the next time point are there"
+    controller.carrying.cancel()
+    times.settle()
+    assert np.array_equal(times.mask(), first)
+    assert controller.history.undo_label == "Propagate left"
+    times.go(1)
+    assert not times.mask().any()
+    times.go(0)
+    assert np.array_equal(times.mask(), first)
+    assert not [text for text in times.texts if "Another module" in text]
+
+
 def test_carrying_ends_when_the_user_shows_another_time_point(times: TimeDriver) -> None:
     controller, first = times.controller, times.mask()
     controller.carrying.carry(all_times=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+from .conftest import MrmlScene
 from .controllers import Driver
+from .sequences import TimeDriver
 
 pytestmark = pytest.mark.slicer
 
@@ -84,3 +87,29 @@ def test_deleted_segment_comes_back_with_its_status_and_others_are_left_alone(dr
     controller.history.undo()
     assert status(driver, kept) == "Completed"
     assert status(driver, other) == "Not started"
+
+
+def test_each_time_point_of_a_sequence_has_a_status_of_its_own(mrml: MrmlScene) -> None:
+    times = TimeDriver(mrml, count=3)
+    try:
+        propagated(times)
+        controller, kept = times.controller, times.mask()
+        controller.editing.accept_all()
+        assert status(times) == "Completed"
+        times.go(1)
+        assert status(times) == "Not started"
+        times.say(times.box(8, 9, 14, 28, 35))
+        times.settle()
+        assert status(times) == "In progress"
+        times.go(0)
+        assert status(times) == "Completed"
+        assert np.array_equal(times.mask(), kept)
+        controller.editing.release_slice(7)
+        assert status(times) == "In progress"
+        times.go(1)
+        times.go(0)
+        assert status(times) == "In progress"
+        assert np.array_equal(times.mask(), kept)
+        assert times.texts == []
+    finally:
+        times.controller.close()

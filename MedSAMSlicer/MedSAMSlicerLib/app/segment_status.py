@@ -48,8 +48,6 @@ class StatusFollower:
             self._shown.pop(object_id, None)
             return
         assert segment_id is not None
-        if work.time_point is not None:
-            return  # a sequence keeps a segmentation for each time point, and takes a tag for a change of its voxels
         status = self._status(obj)
         if self._shown.get(object_id, SegmentStatus.NOT_STARTED) is status:
             return

@@ -7,7 +7,8 @@ item share their segments, and what is written at a time point is in the sequenc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy.typing as npt
@@ -147,7 +148,8 @@ class SequenceWatch:
         """Another item is selected, and Slicer's logic has not copied it yet."""
         if not self._left and self._observers and self._selected() != self._value:
             self._left = True
-            self._on_leaving()
+            with _saving_nothing(self._browser):
+                self._on_leaving()
 
     def _after(self, *_: object) -> None:
         if self._left and self._observers:
@@ -157,6 +159,33 @@ class SequenceWatch:
         number = self._browser.GetSelectedItemNumber()
         inside = 0 <= number < self._browser.GetNumberOfItems()
         return str(self._browser.GetMasterSequenceNode().GetNthIndexValue(number)) if inside else ""
+
+
+@contextmanager
+def _saving_nothing(browser: Any) -> Iterator[None]:
+    """While a time point is left, the browser has selected the next one, and its proxy nodes are still of the last.
+
+    Slicer would copy a proxy node that is changed meanwhile over the next item. What is written gets into the item that
+    is left all the same, which shares its segments with the proxy node.
+    """
+    found = vtk.vtkCollection()
+    browser.GetSynchronizedSequenceNodes(found, True)
+    sequences = [found.GetItemAsObject(number) for number in range(found.GetNumberOfItems())]
+    saved = [sequence for sequence in sequences if browser.GetSaveChanges(sequence)]
+    _save_changes(browser, saved, False)
+    try:
+        yield
+    finally:
+        _save_changes(browser, saved, True)
+
+
+def _save_changes(browser: Any, sequences: Collection[Any], save: bool) -> None:
+    """Let the browser save changes of proxy nodes or not, without a word: it would update them all."""
+    silent = browser.GetDisableModifiedEvent()
+    browser.SetDisableModifiedEvent(True)
+    for sequence in sequences:
+        browser.SetSaveChanges(sequence, save)
+    browser.SetDisableModifiedEvent(silent)
 
 
 def _show_surfaces(segmentation: Any) -> None:
