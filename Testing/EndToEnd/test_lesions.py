@@ -73,7 +73,8 @@ def test_ten_lesions_are_drawn_computed_seen_and_saved_in_twenty_actions(
     open_user: Any, organ: tuple[Any, Any, dict[str, Mask]], tmp_path: Path
 ) -> None:
     array, matrix, truth = organ
-    user = open_user(array=array, matrix=matrix, truth=truth, window=(250, 80))
+    user = open_user(array=array, matrix=matrix, truth=truth, window=(250, 80), live="")  # ticked, by default
+    assert user.controller.growing.on
     user.host.show_slice("Red", user.world(0, 0, CENTERS[0][0]))
     does = Counted(user)
     does.key("Shift+L")
@@ -104,7 +105,8 @@ def test_ten_lesions_are_drawn_computed_seen_and_saved_in_twenty_actions(
     user.ui.lesionsSection.collapsed = False
     does.press("lesionCsvButton")
     does.actions += 1  # the name is confirmed
-    assert does.actions == actions_in_tutorial("Ten lesions") <= 20
+    assert does.actions == actions_in_tutorial("Ten lesions", live=True) <= 20
+    assert does.actions == actions_in_tutorial("Ten lesions", live=False)
     left = [f"Lesion {n}" for n in (1, 2, 3, 4, 6, 7, 8, 9, 10)]
     with path.open(encoding="utf-8", newline="") as file:
         saved = list(csv.DictReader(file))

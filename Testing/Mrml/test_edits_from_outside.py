@@ -379,19 +379,19 @@ def test_edits_are_compared_when_the_user_comes_back_to_the_module(
     assert controller.history.undo_label == "Edit slice 3"
 
 
-def test_panel_hears_of_voxels_that_others_change_and_not_of_their_tags(driver: Driver) -> None:
+def test_panel_is_refreshed_after_voxels_that_others_change_and_not_after_tags(driver: Driver) -> None:
     controller = driver.prompted().controller
     node = controller.inputs.segmentation_node
     theirs = node.GetSegmentation().AddEmptySegment("theirs")
     driver.settle()
-    heard: list[Topic] = []
-    controller.observe(heard.append)
+    topics: list[Topic] = []
+    controller.observe(topics.append)
     node.GetSegmentation().GetSegment(theirs).SetTag("Somebody.Note", "seen")
     node.GetSegmentation().GetSegment(controller.inputs.segment_id).SetTag("Somebody.Note", "seen")
     driver.settle()
-    assert Topic.MASKS not in heard
+    assert Topic.MASKS not in topics
     driver.mrml.slicer.util.updateSegmentBinaryLabelmapFromArray(
         RIGHT.astype(np.uint8), node, theirs, driver.volume
     )
     driver.settle()
-    assert heard.count(Topic.MASKS) == 1
+    assert topics.count(Topic.MASKS) == 1

@@ -98,7 +98,7 @@ def test_each_time_point_of_a_sequence_has_a_status_of_its_own(mrml: MrmlScene) 
         assert status(times) == "Completed"
         times.go(1)
         assert status(times) == "Not started"
-        times.say(times.box(8, 9, 14, 28, 35))
+        times.place(times.box(8, 9, 14, 28, 35))
         times.settle()
         assert status(times) == "In progress"
         times.go(0)

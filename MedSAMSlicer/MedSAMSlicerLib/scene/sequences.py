@@ -180,7 +180,7 @@ def _saving_nothing(browser: Any) -> Iterator[None]:
 
 
 def _save_changes(browser: Any, sequences: Collection[Any], save: bool) -> None:
-    """Let the browser save changes of proxy nodes or not, without a word: it would update them all."""
+    """Let the browser save changes of proxy nodes or not, without an event, which would update them all."""
     silent = browser.GetDisableModifiedEvent()
     browser.SetDisableModifiedEvent(True)
     for sequence in sequences:
