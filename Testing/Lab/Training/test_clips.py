@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -10,7 +12,7 @@ from MedSAMSlicerLib.lab.training.clips import ClipSampler, ClipSettings, boundi
 from MedSAMSlicerLib.lab.training.fields import Source  # noqa: E402
 from MedSAMSlicerLib.lab.training.losses import LossWeights, mask_loss, soft_dice, soft_target  # noqa: E402
 from MedSAMSlicerLib.lab.training.prompts import box_prompts, correction_clicks, inner_points, point_prompts  # noqa: E402
-from MedSAMSlicerLib.lab.training.synthetic import GeneratedScene, SceneSettings  # noqa: E402
+from MedSAMSlicerLib.lab.training.synthetic import GeneratedScene, SceneSettings, make_scene  # noqa: E402
 from MedSAMSlicerLib.sam2.model import MaskOutput  # noqa: E402
 
 
@@ -77,7 +79,8 @@ def test_a_clip_that_leaves_slices_out_reaches_the_end_of_a_long_object() -> Non
 
 def test_a_batch_is_seeded_and_has_its_target_on_the_first_slice() -> None:
     def draw() -> ClipSampler:
-        return ClipSampler(Source(4), SceneSettings(slices=6, size=64), ClipSettings(size=64), pool=2, uses=4)
+        source, scenes = Source(4), SceneSettings(slices=6, size=64)
+        return ClipSampler(source, partial(make_scene, source, scenes), ClipSettings(size=64), pool=2, uses=4)
 
     first, second = draw().batch(3, 4), draw().batch(3, 4)
     assert first.frames.shape == first.masks.shape == (4, 3, 64, 64)

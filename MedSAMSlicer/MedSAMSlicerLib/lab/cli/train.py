@@ -16,8 +16,9 @@ from ...cli.terminal import confirmation, show_message
 from . import train_distil, train_head
 
 if TYPE_CHECKING:
-    from ...sam2.config import Config
+    from ...sam2.config import Config, Sam1Config
     from ...sam2.model import SAM2
+    from ...sam2.networks import Network
     from ..training.settings import TrainSettings
 
 _SCRATCH_SIZE = 128
@@ -170,6 +171,13 @@ def _add_tuning_options(parser: argparse.ArgumentParser) -> None:
         "(default: 0)",
     )
     group.add_argument(
+        "--mix",
+        action="store_true",
+        help="of volumes in --data no more than a part: also generated scenes, images drawn on label maps that the "
+        "folder's manifest names without an image, and what LiteMedSAM draws on the volumes where it is sure, which "
+        "is kept in OUT/lessons; for long runs",
+    )
+    group.add_argument(
         "--yes", action="store_true", help="use a checkpoint file of unknown hash without asking"
     )
 
@@ -235,6 +243,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"A recipe sets these itself: leave out {', '.join(given)}.")
     if args.data is None and (args.leave_out or args.only or args.unions):
         raise UsageError("--only, --leave-out and --unions go with --data.")
+    if args.mix and (args.data is None or args.checkpoint is None or args.preset is not None):
+        raise UsageError("--mix goes with --data and --checkpoint, and sets by itself what a --preset would.")
     if args.preset is not None:
         taken = [f"--{name}" for name in ("stage", "longest", "recipe") if getattr(args, name) is not None]
         taken += ["--tune"] if args.tune != "all" else []
@@ -257,7 +267,7 @@ def _volume(args: argparse.Namespace) -> int:
         raise UsageError("train volume is limited by --minutes: leave out --recipe and --steps.")
     torch.set_num_threads(args.threads)
     args.checkpoint = args.checkpoint or BUNDLED_ID
-    model, _ = _opened(args)
+    model = _with_memory(_opened(args)[0])
     settings = VolumeTraining(
         args.out,
         args.data,
@@ -281,7 +291,7 @@ def _choice(args: argparse.Namespace) -> int:
         raise UsageError("train choice learns from labeled volumes: name their folder with --data.")
     torch.set_num_threads(args.threads)
     args.checkpoint = args.checkpoint or BUNDLED_ID
-    model, _ = _opened(args)
+    model = _with_memory(_opened(args)[0])
     _print(asdict(learn_box_choice(args.data, model, args.seed)))
     return 0
 
@@ -320,8 +330,8 @@ def _train(args: argparse.Namespace) -> int:
 
     if not args.resume and has_state(args.out):
         raise UsageError(f"{args.out} already holds a run: continue with --resume, or use another folder.")
-    config: Config = NANO
-    start: SAM2 | None = None
+    config: Config | Sam1Config = NANO
+    start: Network | None = None
     provenance: dict[str, str] | None = None
     if args.checkpoint is not None:
         start, provenance = _opened(args)
@@ -329,6 +339,8 @@ def _train(args: argparse.Namespace) -> int:
     elif args.data is not None:
         provenance = {"training_data": "labeled volumes of the user's"}
     settings = _settings(args, config)
+    if args.mix and start is not None:
+        settings = _mixed(args, settings, _with_memory(start))
     if args.preset is not None:
         provenance = {**(provenance or {}), "preset": args.preset}
     scores = train(settings, config, args.resume, start, provenance)
@@ -337,18 +349,47 @@ def _train(args: argparse.Namespace) -> int:
     return 0
 
 
-def _opened(args: argparse.Namespace) -> tuple[SAM2, dict[str, str]]:
+def _mixed(args: argparse.Namespace, settings: TrainSettings, start: SAM2) -> TrainSettings:
+    """The settings of a long run on a mixture; what the teacher draws for it is made first, once."""
+    import torch
+
+    from ..training import distributed
+    from ..training.mixture import Mixture, parts
+    from ..training.settings import MIXED_LEARNING_RATE
+    from ..training.teacher import make_lessons
+
+    mixed = replace(
+        settings,
+        mixture=Mixture(),
+        lessons=args.out / "lessons",
+        learning_rate=args.lr or MIXED_LEARNING_RATE,
+        encoder_share=1.0,
+        ema_decay=0.998,
+        warmup_steps=100,
+    )
+    torch.set_num_threads(args.threads)
+    if distributed.is_first():
+        training, _, _ = parts(mixed)
+        make_lessons(training, args.out / "lessons", start, args.seed)
+    return mixed
+
+
+def _with_memory(network: Network) -> SAM2:
+    """The network, if it is one of SAM 2."""
+    from ...sam2.model import SAM2
+
+    if not isinstance(network, SAM2):
+        raise UsageError(f"{network.config.name} has no memory, and this needs a network of SAM 2.")
+    return network
+
+
+def _opened(args: argparse.Namespace) -> tuple[Network, dict[str, str]]:
     """The network to start from, and what its successors say of their origin."""
     from ...models import Registry
     from ...sam2.checkpoint import load_named
-    from ...sam2.model import SAM2
 
     file = Registry.from_environment().open(args.checkpoint, confirmation(args.yes), loads)
     network = load_named(file.path, file.checkpoint.config)
-    if not isinstance(network, SAM2):
-        raise UsageError(
-            f"{file.checkpoint.id} has no memory, and only networks of SAM 2 can be trained on here."
-        )
     data = "generated volumes" if args.data is None else "labeled volumes of the user's"
     return network, {
         "license": file.checkpoint.license,
@@ -358,9 +399,9 @@ def _opened(args: argparse.Namespace) -> tuple[SAM2, dict[str, str]]:
     }
 
 
-def _settings(args: argparse.Namespace, config: Config) -> TrainSettings:
+def _settings(args: argparse.Namespace, config: Config | Sam1Config) -> TrainSettings:
     from ...engine.devices import chosen_device
-    from ...sam2.config import HieraConfig
+    from ...sam2.config import HieraConfig, Sam1Config
     from ..training.labeled import DataSettings
     from ..training.presets import preset
     from ..training.settings import ENCODER_SHARE, LEARNING_RATES, TrainSettings
@@ -399,6 +440,8 @@ def _settings(args: argparse.Namespace, config: Config) -> TrainSettings:
         part_mb=15 if args.compact_state else 0,
         tensorboard=args.tensorboard,
     )
+    if isinstance(config, Sam1Config):
+        settings = _slice_by_slice(args, settings, config)
     if args.preset is None:
         return settings
     chosen = preset(args.preset)
@@ -406,6 +449,22 @@ def _settings(args: argparse.Namespace, config: Config) -> TrainSettings:
     if settings.data is not None and chosen.smallest is not None:
         settings = replace(settings, data=replace(settings.data, smallest=chosen.smallest))
     return replace(settings, tune=chosen.tune, learning_rate=rate, encoder_share=1.0, **chosen.settings)
+
+
+def _slice_by_slice(args: argparse.Namespace, settings: TrainSettings, config: Sam1Config) -> TrainSettings:
+    """The settings for a network without memory, which learns single slices as it is shown them."""
+    from ..training.presets import preset
+
+    if settings.data is None:
+        raise UsageError(f"{config.name} is shown whole slices: name labeled volumes with --data.")
+    if settings.size != config.image_size:
+        raise UsageError(f"{config.name} is shown {config.image_size} pixels: leave out --size.")
+    clips = args.stage == 2 or args.longest is not None
+    if args.preset is not None:
+        clips = preset(args.preset).settings.get("stage", 2) == 2
+    if clips:
+        raise UsageError(f"{config.name} has no memory and learns single slices, not clips.")
+    return replace(settings, stage=1, pair_share=0.0, shortest=1, longest=1, fit=config.input.fit)
 
 
 def _print(values: dict[str, float]) -> None:

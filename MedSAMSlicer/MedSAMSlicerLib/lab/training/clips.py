@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy
 import torch
@@ -11,9 +13,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from .fields import Source, gaussian_blur
-from .synthetic import GeneratedScene, SceneSettings, make_scene
+from .rng import seed_of
+from .synthetic import GeneratedScene
+
+if TYPE_CHECKING:
+    from .settings import TrainSettings
 
 _LONGEST_STRIDE = 3
+_LENGTHS = 1  # what a seed is for
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,25 @@ class Batch:
     frames: numpy.ndarray
     masks: numpy.ndarray
     lasts: numpy.ndarray | None = None
+
+
+def scene_size(size: int) -> int:
+    """Side of the scenes from which windows of `size` pixels are cut: enough for small objects to be coarse."""
+    return min(3 * size // 2, 224)
+
+
+def clip_length(settings: TrainSettings, number: int) -> int:
+    """Slices of the clips of a batch. Stage 1: single slices and pairs; stage 2: mostly longer clips."""
+    source = Source(seed_of(settings.seed, _LENGTHS, number))
+    if settings.stage == 1 or source.chance(settings.single_share):
+        return 2 if source.chance(settings.pair_share) else 1
+    return source.integer(settings.shortest, settings.longest)
+
+
+def clip_count(settings: TrainSettings, length: int) -> int:
+    """Clips of a batch in each process."""
+    frames = settings.frames if length > 1 else settings.frames * 2 // 3
+    return max(1, frames // length)
 
 
 def order_of(
@@ -131,25 +157,38 @@ def cut(
 
 
 class ClipSampler:
-    """Endless clips from a pool of scenes; a scene is replaced after `uses` clips were cut from it."""
+    """Endless clips from a pool of scenes; a scene is replaced after `uses` clips were cut from it.
+
+    Args:
+        source: of chance.
+        make: a new scene.
+        clips: how windows are cut.
+        pool: scenes that are kept at once.
+        uses: clips of a scene.
+    """
 
     def __init__(
-        self, source: Source, scenes: SceneSettings, clips: ClipSettings, pool: int = 24, uses: int = 16
+        self,
+        source: Source,
+        make: Callable[[], GeneratedScene],
+        clips: ClipSettings,
+        pool: int = 24,
+        uses: int = 16,
     ) -> None:
-        self.source, self.scenes, self.clips, self.pool, self.uses = source, scenes, clips, pool, uses
+        self.source, self.make, self.clips, self.pool, self.uses = source, make, clips, pool, uses
         self._scenes: list[tuple[GeneratedScene, int]] = []
 
     def clip(self, length: int) -> tuple[Tensor, Tensor, float]:
         """Frames and masks (length, size, size) uint8, the target on the first; and after how many it is last seen."""
         while True:
             if len(self._scenes) < self.pool:
-                self._scenes.append((make_scene(self.source, self.scenes), 0))
+                self._scenes.append((self.make(), 0))
                 index = len(self._scenes) - 1
             else:
                 index = self.source.integer(0, len(self._scenes) - 1)
             scene, used = self._scenes[index]
             if used >= self.uses:
-                scene, used = make_scene(self.source, self.scenes), 0
+                scene, used = self.make(), 0
             self._scenes[index] = (scene, used + 1)
             target = self.source.integer(0, len(scene.keys) - 1)
             found = order_of(scene, target, length, self.source, self.clips.skips)

@@ -20,6 +20,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,13 @@ from ...sam2.config import ConvTrunkConfig, Sam1Config, TinyViTConfig
 from ...sam2.model import DecoderPrompts
 from ...sam2.networks import Network
 from ...sam2.sam1 import SAM1
-from .clips import ClipSampler, ClipSettings
-from .feed import scene_size
+from .clips import ClipSampler, ClipSettings, scene_size
 from .fields import Source
 from .labeled import DataSettings, find_cases, read_cases, split
 from .losses import soft_dice, soft_target
 from .prompts import box_prompts
 from .rng import SeededRng, seed_of
-from .synthetic import SceneSettings
+from .synthetic import SceneSettings, make_scene
 from .volume_clips import Augmentation, VolumeClips
 
 LOSSES = ("mse", "mse+perceptual")
@@ -397,7 +397,9 @@ class _Feed:
         if held_out not in self._generated:
             scenes = SceneSettings(slices=4, size=scene_size(self.size), held_out=held_out)
             source = Source(seed_of(self.settings.seed, _JUDGING if held_out else _TRAINING))
-            self._generated[held_out] = ClipSampler(source, scenes, ClipSettings(size=self.size), 8, 16)
+            self._generated[held_out] = ClipSampler(
+                source, partial(make_scene, source, scenes), ClipSettings(size=self.size), 8, 16
+            )
         return self._generated[held_out]
 
 

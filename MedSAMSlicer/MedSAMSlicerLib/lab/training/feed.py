@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import parent_process
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
@@ -20,15 +21,16 @@ import torch.multiprocessing
 
 from ...core.errors import MedSAMError
 from . import distributed
-from .clips import Batch, ClipSampler, ClipSettings
+from .clips import Batch, ClipSampler, ClipSettings, clip_count, clip_length, scene_size
 from .fields import Source
 from .labeled import find_cases, read_cases, split
+from .mixture import MixedStream
 from .rng import seed_of
 from .settings import TrainSettings
-from .synthetic import SceneSettings
+from .synthetic import SceneSettings, make_scene
 from .volume_clips import Augmentation, VolumeClips
 
-_LENGTHS, _CLIPS, _SCENES = 1, 2, 3  # what a seed is for
+_CLIPS, _SCENES = 2, 3  # what a seed is for
 _QUEUE = 12
 
 
@@ -38,25 +40,6 @@ class Stream(Protocol):
     def batch(self, number: int) -> Batch:
         """The batch with that number."""
         ...
-
-
-def scene_size(size: int) -> int:
-    """Side of the scenes from which windows of `size` pixels are cut: enough for small objects to be coarse."""
-    return min(3 * size // 2, 224)
-
-
-def clip_length(settings: TrainSettings, number: int) -> int:
-    """Slices of the clips of a batch. Stage 1: single slices and pairs; stage 2: mostly longer clips."""
-    source = Source(seed_of(settings.seed, _LENGTHS, number))
-    if settings.stage == 1 or source.chance(settings.single_share):
-        return 2 if source.chance(settings.pair_share) else 1
-    return source.integer(settings.shortest, settings.longest)
-
-
-def clip_count(settings: TrainSettings, length: int) -> int:
-    """Clips of a batch in each process."""
-    frames = settings.frames if length > 1 else settings.frames * 2 // 3
-    return max(1, frames // length)
 
 
 class ClipStream:
@@ -69,7 +52,8 @@ class ClipStream:
         clips = ClipSettings(size=settings.size)
         uses = settings.uses * (2 if settings.stage == 1 else 1)
         scenes = SceneSettings(slices=slices, size=scene_size(settings.size))
-        self.sampler = ClipSampler(self.source, scenes, clips, settings.pool, uses)
+        make = partial(make_scene, self.source, scenes)
+        self.sampler = ClipSampler(self.source, make, clips, settings.pool, uses)
 
     def batch(self, number: int) -> Batch:
         """As many clips as the number's length allows, the next ones from the pool."""
@@ -91,7 +75,9 @@ class VolumeStream:
         warn = training != held_out and rank == worker == 0
         volumes = read_cases(training, settings.data.window, warn, settings.data.smallest)
         shortest = settings.shortest if settings.stage == 2 else 2 if settings.pair_share else 1
-        self.clips = VolumeClips(volumes, settings.size, margin, Augmentation(), shortest, settings.unions)
+        self.clips = VolumeClips(
+            volumes, settings.size, margin, Augmentation(), shortest, settings.unions, settings.fit
+        )
 
     def batch(self, number: int) -> Batch:
         """This process's part of the clips of a number."""
@@ -103,6 +89,8 @@ class VolumeStream:
 
 def make_stream(settings: TrainSettings, margin: float | None, leg: int, rank: int, worker: int) -> Stream:
     """The stream of one worker of one process. Raises VolumeError when labeled volumes cannot be used."""
+    if settings.mixture is not None:
+        return MixedStream(settings, margin, leg, rank, worker)
     if settings.data is not None:
         return VolumeStream(settings, margin, rank, worker)
     return ClipStream(settings, seed_of(settings.seed, _SCENES, leg, rank, worker))

@@ -242,6 +242,15 @@ def _by_name(folder: Path, warn: bool = True) -> list[TrainingCase]:
     return [TrainingCase("/".join(filter(None, key)), images[key], labels[key]) for key in shared]
 
 
+def label_maps(folder: Path | None) -> list[Path]:
+    """Label maps of real anatomy without an image (`"image": null`), as the manifest of a folder names them."""
+    manifest = None if folder is None else folder / MANIFEST
+    if folder is None or manifest is None or not manifest.is_file():
+        return []
+    rows = json.loads(manifest.read_text(encoding="utf-8"))
+    return [folder / str(row["label"]) for row in rows if row.get("label") and not row.get("image")]
+
+
 def may_be_volume(path: Path) -> bool:
     """Return whether a file is an image by its name, not labels of one; or a folder with a DICOM series."""
     if path.is_dir():

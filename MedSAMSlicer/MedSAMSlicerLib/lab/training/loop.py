@@ -13,8 +13,8 @@ import torch
 
 from ...core.errors import OutputError
 from ...io.atomic import output_error, reserved
-from ...sam2.config import Config
-from ...sam2.model import SAM2
+from ...sam2.config import Config, Sam1Config
+from ...sam2.networks import Network
 from . import distributed
 from .feed import batches
 from .log import Report
@@ -31,9 +31,9 @@ _USEFUL_MINUTES = 0.5  # no new stage begins in a leg with less left
 
 def train(
     settings: TrainSettings,
-    config: Config,
+    config: Config | Sam1Config,
     resume: bool,
-    start: SAM2 | None = None,
+    start: Network | None = None,
     provenance: dict[str, str] | None = None,
 ) -> Scores | None:
     """Run one leg and return the last validation scores; `best.safetensors` in `settings.out` is the best so far.
@@ -94,7 +94,7 @@ def _folder(out: Path) -> Iterator[None]:
 class _Leg:
     """One leg of a trainer. Process 0 looks at the clock, judges and saves; the others follow it step by step."""
 
-    def __init__(self, trainer: Trainer, config: Config, begun: float) -> None:
+    def __init__(self, trainer: Trainer, config: Config | Sam1Config, begun: float) -> None:
         self.trainer, self.settings, self.begun = trainer, trainer.settings, begun
         self.margin = config.crop_margin
         self.first = distributed.rank() == 0

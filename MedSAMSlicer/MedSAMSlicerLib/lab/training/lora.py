@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ...core.errors import MedSAMError
-from ...sam2.model import SAM2
+from ...sam2.networks import Network, build
 
 
 class LowRank(nn.Module):
@@ -36,7 +36,7 @@ class LowRank(nn.Module):
         return weight + self.scale * (self.up @ self.down).view_as(weight)
 
 
-def add_adapters(model: SAM2, rank: int, scale: float = 2.0) -> list[nn.Parameter]:
+def add_adapters(model: Network, rank: int, scale: float = 2.0) -> list[nn.Parameter]:
     """Give every linear layer and ungrouped convolution an adapter; the adapters' weights, everything else frozen.
 
     Layers with fewer than 2 * `rank` rows or columns get none, since it would be as large as the weight.
@@ -61,9 +61,9 @@ def add_adapters(model: SAM2, rank: int, scale: float = 2.0) -> list[nn.Paramete
 
 
 @torch.no_grad()
-def merged(model: SAM2) -> SAM2:
+def merged(model: Network) -> Network:
     """An ordinary network that computes the same: adapters added to their weights; on the CPU, in evaluation mode."""
-    plain = SAM2(model.config)
+    plain = build(model.config)
     weights: dict[str, Tensor] = {}
     for name, module in model.named_modules():
         if isinstance(module, parametrize.ParametrizationList | LowRank):

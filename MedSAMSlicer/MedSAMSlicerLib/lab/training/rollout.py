@@ -26,7 +26,8 @@ DENSE_PROMPT_LOGITS = 8.0
 
 CLICKS = (1, 3)
 """Least and most correction clicks in a row on one slice while training."""
-_WORSE_THAN_SEEN = 0.6
+WORSE_THAN_SEEN = 0.6
+"""How often a mask that is corrected by clicks is made worse first, so that the network learns to draw it again."""
 _CORRUPTED_MEMORY = 0.08
 
 
@@ -183,7 +184,7 @@ class _Clip:
         known = _Bank(conditioning=self.bank.conditioning)
         conditioned = _condition(self.model, self.image(position).top, known, position)
         prior = output.logits.detach().clamp(-self.limit, self.limit)
-        if self.source.chance(_WORSE_THAN_SEEN):
+        if self.source.chance(WORSE_THAN_SEEN):
             prior = corrupted(self.source, prior, 2.0)
         for _ in range(self.source.integer(*self.clicks)):
             shown = functional.interpolate(prior, masks.shape[-2:], mode="bilinear")[:, 0] > 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from ...core.errors import MedSAMError
 from .labeled import DataSettings
 from .losses import LossWeights
+from .mixture import Mixture
 from .rollout import CLICKS, PromptMix
 
 
@@ -25,6 +26,7 @@ class TrainSettings:
         recipe: Name of the recipe that this stage belongs to; empty = none.
         stage: 1 = single slices, 2 = clips with memory (a share of the steps stays single slices).
         size: Side of the frames in pixels.
+        fit: How whole slices lie in them, see `sam2.config.InputRule`.
         frames: Frames per step and process; a step of clips of L slices has `frames / L` clips.
         tune: Which weights learn, one of `tuning.TUNE`.
         rank: Of the adapters of "lora".
@@ -32,6 +34,8 @@ class TrainSettings:
         encoder_share: Part of the learning rate that the image encoder gets.
         layer_decay: By what factor it is lower for every block of the image encoder's trunk that follows.
         data: Labeled volumes to learn from; None = generated volumes.
+        mixture: With `data`, what else is learned from, and in which shares; None = these volumes alone.
+        lessons: Folder of what a teacher drew on these volumes, for a mixture.
         bfloat16: Compute products in bfloat16.
         threads: CPU threads of the trainer; the generator has a process of its own.
         device: "cpu", "cuda" or "cuda:1".
@@ -55,6 +59,7 @@ class TrainSettings:
     steps: int | None = None
     stage: int = 1
     size: int = 128
+    fit: str = "center"
     frames: int = 24
     seed: int = 0
     learning_rate: float = 1e-3
@@ -69,6 +74,8 @@ class TrainSettings:
     encoder_share: float = 1.0
     layer_decay: float = 1.0
     data: DataSettings | None = None
+    mixture: Mixture | None = None
+    lessons: Path | None = None
     bfloat16: bool = True
     device: str = "cpu"
     scene_device: str = "cpu"
@@ -110,6 +117,8 @@ LEARNING_RATES = {
 }
 """Highest learning rate of fine-tuning; with "all" the image encoder gets `ENCODER_SHARE` of it (Ravi et al. 2024)."""
 ENCODER_SHARE = 0.6
+MIXED_LEARNING_RATE = 3e-4
+"""Of a long run on a mixture, which has enough to learn from for all weights alike."""
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,16 @@ from torch.nn.utils import parametrize
 from ...core.errors import CheckpointError
 from ...io.atomic import write_bytes
 from ...sam2.adapters import load_adapters, serialized_adapters
-from ...sam2.checkpoint import load, serialized
-from ...sam2.config import Config
-from ...sam2.model import SAM2, MaskOutput
+from ...sam2.checkpoint import load_network, serialized
+from ...sam2.config import Config, Sam1Config, any_config
+from ...sam2.model import MaskOutput
+from ...sam2.networks import Network, build
+from ...sam2.sam1 import SAM1
 from . import distributed
 from .clips import Batch
 from .lora import merged
 from .losses import mask_loss, soft_dice, soft_target
+from .memoryless import keep_statistics, known_prompts, slice_rollout
 from .rng import SeededRng, seed_of
 from .rollout import Rollout, neighbor_step, rollout
 from .settings import TrainSettings
@@ -60,17 +63,19 @@ class Trainer:
     def __init__(
         self,
         settings: TrainSettings,
-        config: Config,
-        start: SAM2 | None = None,
+        config: Config | Sam1Config,
+        start: Network | None = None,
         provenance: dict[str, str] | None = None,
     ) -> None:
         self.settings = settings
         self.provenance = provenance or {}
         torch.manual_seed(settings.seed)
-        model = SAM2(replace(config, image_size=settings.size))
+        model = build(replace(config, image_size=settings.size))
         if start is not None:
             model.load_state_dict(start.state_dict())
         self.model = model.to(settings.device).train()
+        if isinstance(model, SAM1):
+            keep_statistics(model)
         self.learning = choose_weights(self.model, settings.tune, settings.rank, settings.adapter)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
@@ -101,7 +106,19 @@ class Trainer:
         rng = SeededRng(settings.seed, _STEPS, self.step_count, first=distributed.rank() * clips)
         kind, judged = "neighbor", masks
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.bfloat16), parametrize.cached():
-            if length == 2:
+            if isinstance(self.model, SAM1):
+                kind = known_prompts(self.model.config, settings.mix).draw(rng)
+                found = slice_rollout(
+                    self.model,
+                    frames,
+                    masks,
+                    rng,
+                    "box" if kind == "mask" else kind,
+                    teach=True,
+                    corrections=0.0 if self.model.config.only_boxes else settings.corrections,
+                    clicks=settings.correction_clicks,
+                )
+            elif length == 2:
                 found = Rollout([neighbor_step(self.model, frames, masks, rng)], [])
                 judged = masks[1:]
             else:
@@ -204,7 +221,7 @@ class Trainer:
         if state is None:
             return False
         check_recipe(self.settings.out, state, self.settings.recipe)
-        theirs = replace(Config.from_json(state["config"]), image_size=self.settings.size)
+        theirs = replace(any_config(state["config"]), image_size=self.settings.size)
         tune, rank, adapter = [*state.get("tune", ["all", 0]), "bottleneck"][
             :3
         ]  # older states name no adapter
@@ -226,10 +243,10 @@ class Trainer:
             self.stage_steps, self.stage_minutes, self.best = stage_steps, stage_minutes, state["best"]
         return True
 
-    def exported(self, path: Path) -> SAM2:
+    def exported(self, path: Path) -> Network:
         """The network that :meth:`export` wrote. Raises CheckpointError."""
         if self.settings.tune != "adapters":
-            return load(path)[0]
+            return load_network(path)
         network = copy.deepcopy(self.average)
         load_adapters(network, path)
         return network

@@ -9,15 +9,15 @@ from torch import nn
 
 from ...core.errors import MedSAMError
 from ...sam2.adapters import AdapterConfig, attach
-from ...sam2.model import SAM2
+from ...sam2.networks import Network
 from .lora import add_adapters
 
 PARTS = {
-    "decoder": ("sam_mask_decoder",),
-    "encoder-decoder": ("image_encoder", "sam_mask_decoder"),
-    "memory-decoder": ("memory_attention", "memory_encoder", "sam_mask_decoder"),
+    "decoder": ("mask_decoder",),
+    "encoder-decoder": ("image_encoder", "mask_decoder"),
+    "memory-decoder": ("memory_attention", "memory_encoder", "mask_decoder"),
 }
-"""What learns of the network, by the name of the choice."""
+"""What learns of the network, by the name of the choice; SAM 2 calls its decoder `sam_mask_decoder`."""
 
 TUNE = ("all", *PARTS, "lora", "adapters")
 
@@ -44,7 +44,7 @@ _BLOCK = re.compile(r"image_encoder\.(?:.*?)(?:blocks\.\d+|stages\.\d+)\.")
 _HALVING = re.compile(r"image_encoder\..*?halvings\.(\d+)\.")
 
 
-def choose_weights(model: SAM2, tune: str, rank: int, adapter: str = "bottleneck") -> list[nn.Parameter]:
+def choose_weights(model: Network, tune: str, rank: int, adapter: str = "bottleneck") -> list[nn.Parameter]:
     """The weights that learn, in their order in the network; all others are frozen.
 
     Raises MedSAMError for a `tune` that is none of `TUNE`, and adapters that there are not or that fit no layer.
@@ -59,8 +59,12 @@ def choose_weights(model: SAM2, tune: str, rank: int, adapter: str = "bottleneck
     if tune not in TUNE:
         raise MedSAMError(f"What is tuned must be one of {', '.join(TUNE)}, got {tune!r}.")
     model.requires_grad_(tune == "all")
+    parts = dict(model.named_children())
     for part in PARTS.get(tune, ()):
-        getattr(model, part).requires_grad_(True)
+        learning = parts.get(part) or parts.get(f"sam_{part}")
+        if learning is None:
+            raise MedSAMError(f"{model.config.name} has no memory: {tune!r} cannot be tuned.")
+        learning.requires_grad_(True)
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 

@@ -88,6 +88,7 @@ class VolumeClips:
         augmentation: None = exactly the engine's view, as validation wants it.
         shortest: slices of the shortest clip.
         unions: share of the clips whose object is united with those that touch it, see :func:`.labeled.united`.
+        fit: how whole slices lie in the square, see :class:`~...sam2.config.InputRule`.
 
     Raises:
         VolumeError: When no volume has as many slices as the shortest clip, `shortest`.
@@ -101,8 +102,9 @@ class VolumeClips:
         augmentation: Augmentation | None,
         shortest: int = 2,
         unions: float = 0.0,
+        fit: str = "center",
     ) -> None:
-        self.size, self.augmentation, self.unions = size, augmentation, unions
+        self.size, self.augmentation, self.unions, self.fit = size, augmentation, unions, fit
         self._united: dict[tuple[int, int], TrainingTarget] = {}
         self.policy = None if margin is None else CropPolicy(margin)
         self.volumes = [v for v in volumes if max(v.geometry.shape) >= shortest]
@@ -189,7 +191,7 @@ class VolumeClips:
         return np.ascontiguousarray(frames), np.ascontiguousarray(shown)
 
     def _view(self, source: Source, run: _ClipRun, mask: npt.NDArray[np.bool_]) -> FrameView:
-        whole = FrameView.whole(run.volume.geometry, run.axis, self.size)
+        whole = FrameView.whole(run.volume.geometry, run.axis, self.size, self.fit)
         bounds, varied = bounds_of(mask), self.augmentation
         assert bounds is not None  # a key slice shows its object
         view = whole if self.policy is None else self.policy.around(whole, bounds)

@@ -6,7 +6,6 @@ image (`"image": null` in the manifest) are drawn again as often as asked for (:
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -31,7 +30,7 @@ from ...io.atomic import write_bytes
 from ...sam2.model import SAM2
 from .anatomy import draw_anatomy
 from .fields import Source
-from .labeled import MANIFEST, find_cases, read_cases
+from .labeled import find_cases, label_maps, read_cases
 from .state import read_state, write_state
 from .synthetic import SceneSettings, make_scene
 from .volume_clips import usable_axes
@@ -131,7 +130,7 @@ def _real(settings: VolumeTraining, model: SAM2) -> Iterator[list[Example]]:
 
 def _generated(settings: VolumeTraining, model: SAM2) -> Iterator[list[Example]]:
     """The examples of each drawn volume."""
-    maps = _label_maps(settings.data)
+    maps = label_maps(settings.data)
     for number in range(settings.drawn):
         path = settings.out / "examples" / f"drawn_{number:05d}.npz"
         if not path.is_file():
@@ -147,15 +146,6 @@ def _generated(settings: VolumeTraining, model: SAM2) -> Iterator[list[Example]]
             _store(path, found)
         if examples := _read(path):
             yield examples
-
-
-def _label_maps(data: Path | None) -> list[Path]:
-    """Label maps of real anatomy without an image, as the manifest of a folder names them."""
-    manifest = None if data is None else data / MANIFEST
-    if data is None or manifest is None or not manifest.is_file():
-        return []
-    rows = json.loads(manifest.read_text(encoding="utf-8"))
-    return [data / str(row["label"]) for row in rows if row.get("label") and not row.get("image")]
 
 
 def _drawn(source: Source, maps: Sequence[Path]) -> tuple[Any, Any, tuple[float, float, float]] | None:
