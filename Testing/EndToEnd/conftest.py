@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ from .user import User  # noqa: E402
 
 LIVE = "MedSAMSlicer/Live"
 """The choice of the user whether masks grow by themselves. Tests take one step at a time."""
+
+DARK = bool(os.environ.get("MEDSAMSLICER_DARK"))
+"""Slicer's dark style, for people who look at the pictures that tests keep; see `User.picture`."""
 
 SHAPE = (48, 128, 128)
 SHOWN = slice(10, 30)
@@ -56,7 +60,7 @@ def open_user(
 
     def begin(keep_lock: bool = False, window: tuple[float, float] | None = (400, 40), **given: Any) -> User:
         array, matrix, truth = abdomen
-        host = SlicerHost(keep_interpreter_lock=keep_lock)
+        host = SlicerHost(keep_interpreter_lock=keep_lock, dark=DARK)
         opened.append(host)
         host.set_setting(LIVE, given.get("live", "off"))
         volume = host.add_volume(given.get("array", array), given.get("matrix", matrix), name="CT")
@@ -76,7 +80,7 @@ def shared_host(drawn: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MEDSAMSLICER_MODELS", str(tmp_path_factory.mktemp("models")))
-        with SlicerHost() as host:
+        with SlicerHost(dark=DARK) as host:
             host.set_setting(LIVE, "off")
             yield host, host.open_module()
 

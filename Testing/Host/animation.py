@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .screenshots import FOLDER, REPOSITORY, STORY, Photographer, as_pillow
+from .photographer import Photographer, as_pillow
+from .screenshots import FOLDER, REPOSITORY, STORY
 
 if TYPE_CHECKING:
     from PIL import Image

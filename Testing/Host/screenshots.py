@@ -1,6 +1,6 @@
 """`make screenshots`: every picture of README and docs/tutorial.md again, taken while the module is used as people do.
 
-python -m Testing.Host.screenshots [FOLDER]
+python -m Testing.Host.screenshots [FOLDER] [--only PART ...]
 
 Mouse and keyboard work on the generated abdomen that the module offers as sample data, with the bundled checkpoint.
 Where to click follows from the true masks of that volume, so that the same walk fits a better checkpoint.
@@ -9,220 +9,37 @@ Where to click follows from the true masks of that volume, so that the same walk
 from __future__ import annotations
 
 import argparse
-import io
 import logging
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from PIL import Image
+from .photographer import SECTIONS, Photographer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / "Resources" / "Screenshots"
-LARGEST = 220_000
-"""Bytes that a picture may have before its colors are thinned out further."""
-
-WINDOW = (1280, 800)
-SHOWN_MM = {"Red": 240.0, "Green": 215.0, "Yellow": 215.0}
-"""Height of what a slice view shows, in mm."""
-SECTIONS = ("inputsSection", "promptsSection", "propagateSection", "correctSection", "segmentsSection")
 STORY = "left_kidney"
 """The organ that is boxed, propagated and corrected in front of the reader."""
 OTHERS = ("right_kidney", "aorta")
-
-Mask = npt.NDArray[np.bool_]
-Place = tuple[float, float, float]
 logger = logging.getLogger("screenshots")
 
 
-class Photographer:
-    """One user at work who takes a picture after some steps.
-
-    Args:
-        folder: where the pictures go.
-        dark: Slicer's dark style.
-        empty: name of a picture of the empty scene; None = none is taken.
-    """
-
-    def __init__(self, folder: Path, dark: bool = False, empty: str | None = None) -> None:
-        from Testing.EndToEnd.user import User
-
-        from MedSAMSlicerLib.phantom.ct import ct_phantom
-
-        from .host import SlicerHost
-
-        self.folder, self.taken = folder, list[Path]()
-        self.host = SlicerHost(size=WINDOW, dark=dark)
-        self.host.set_setting("MedSAMSlicer/Live", "off")  # a picture of each step
-        self.truth: dict[str, Mask] = ct_phantom()[2]
-        widget = self.host.open_module()
-        self.ui, self.controller = widget.ui, widget.controller
-        if empty is not None:
-            self.take(empty, "red")
-        self.host.press(self.ui.sampleButton)
-        assert self.host.wait_until(lambda: self.controller.inputs.volume_node is not None, 120)
-        volume = self.host.show_volume(self.controller.inputs.volume_node)
-        self.user = User(self.host, volume, self.truth, widget)
-        self.user.ready()
-
-    # ------------------------------------------------------------------------------------------------ the camera
-
-    def aim(
-        self, place: Place, millimeters: float | dict[str, float] = SHOWN_MM, middle: Place | None = None
-    ) -> None:
-        """Show the slices through a voxel (i, j, k), views `millimeters` high around it, or around `middle`."""
-        heights = millimeters if isinstance(millimeters, dict) else dict.fromkeys(SHOWN_MM, millimeters)
-        for name, height in heights.items():
-            node = self.host.view(name).mrmlSliceNode()
-            width, depth = (
-                node.GetDimensions()[0] / node.GetDimensions()[1] * height,
-                node.GetFieldOfView()[2],
-            )
-            node.SetFieldOfView(width, height, depth)
-            node.JumpSliceByCentering(*self.user.world(*(middle or place)))
-            node.JumpSliceByOffsetting(*self.user.world(*place))
-            self.host.view(name).sliceLogic().SnapSliceOffsetToIJK()
-        self.host.process_events()
-
-    def unfold(self, *sections: str) -> None:
-        """Open these sections of the panel and close the others."""
-        for name in SECTIONS:
-            getattr(self.ui, name).collapsed = name not in sections
-        self.host.process_events(0.05)
-
-    def aim_3d(self) -> None:
-        """Look at the surfaces from the front, a little from above and from the patient's left; no box, no letters."""
-        view = self.host.view("3D").threeDView()
-        node = view.mrmlViewNode()
-        node.SetBoxVisible(False)
-        node.SetAxisLabelsVisible(False)
-        self.host.process_events(0.1)
-        bounds = [0.0] * 6
-        self.user.segmentation.GetRASBounds(bounds)
-        middle = [(bounds[n] + bounds[n + 1]) / 2 for n in (0, 2, 4)]
-        extent = max(bounds[n + 1] - bounds[n] for n in (0, 2, 4))
-        camera = view.cameraNode().GetCamera()
-        camera.SetFocalPoint(middle)
-        camera.SetPosition(middle[0] + 0.9 * extent, middle[1] + 2.4 * extent, middle[2] + 0.7 * extent)
-        camera.SetViewUp(0, 0, 1)
-        view._renderer.ResetCamera(bounds)
-        camera.Zoom(1.45)
-        view.scheduleRender()
-        self.host.process_events(0.1)
-
-    def take(self, name: str, region: str = "window") -> None:
-        """Write a picture of the window, of the panel and the "red" view, or of the panel and its "column" of views."""
-        from PySide6 import QtWidgets
-
-        area = self.host.window._panel
-        QtWidgets.QScrollArea.verticalScrollBar(area).setValue(0)
-        self.host.move("Red", self.corner())
-        self.host.process_events(0.1)
-        image = self.host.picture()
-        if region != "window":
-            image = image.copy(self._left_part("Green" if region == "column" else "Red"))
-        self.write(name, image)
-
-    def write(self, name: str, image: Any) -> None:
-        """Compress a picture into the folder."""
-        path = self.folder / f"{name}.png"
-        path.write_bytes(compressed(image))
-        self.taken.append(path)
-        logger.info(
-            "%s: %d x %d, %d kB", path.name, image.width(), image.height(), path.stat().st_size // 1000
-        )
-
-    def corner(self) -> Place:
-        """A place (RAS, mm) in the upper left corner of the Red view, where the mouse is in nobody's way."""
-        view = self.host.view("Red").sliceView()
-        x, y, z = view.convertXYZToRAS((6, view.height - 6, 0))
-        return x, y, z
-
-    def _left_part(self, lowest: str) -> Any:
-        """The panel with the views to the right of it, down to the lower edge of one of them, and no row cut in two."""
-        from PySide6 import QtCore, QtWidgets
-
-        window, map_to = self.host.window, QtWidgets.QWidget.mapTo
-        top = map_to(self.host.view("Red"), window, QtCore.QPoint(0, 0)).y()
-        corner = QtWidgets.QWidget.rect(self.host.view(lowest)).bottomRight() + QtCore.QPoint(1, 1)
-        low = map_to(self.host.view(lowest), window, corner)
-        kinds = (QtWidgets.QAbstractButton, QtWidgets.QLabel, QtWidgets.QLineEdit, QtWidgets.QComboBox)
-        bottom = low.y()
-        while True:
-            cut = [
-                place.y()
-                for kind in kinds
-                for each in QtWidgets.QWidget.findChildren(window._panel.widget(), kind)
-                if each.isVisible() and type(each).__name__ != "ctkCollapsibleButton"
-                for place in (map_to(each, window, QtCore.QPoint(0, 0)),)
-                if place.y() < bottom < place.y() + QtWidgets.QWidget.height(each)
-            ]
-            if not cut:
-                return QtCore.QRect(0, top, low.x(), bottom - top)
-            bottom = min(cut) - 3
-
-    # -------------------------------------------------------------------------------------------- steps of the work
-
-    def name_it(self, organ: str) -> None:
-        """Give the selected segment a name, as a double click in the table does."""
-        segmentation = self.user.segmentation.GetSegmentation()
-        segmentation.GetSegment(self.controller.inputs.segment_id).SetName(
-            organ.replace("_", " ").capitalize()
-        )
-        self.user.settled()
-
-    def choose_range(self, organ: str) -> None:
-        """The slices that the organ is on."""
-        seen = np.flatnonzero(self.truth[organ].any(axis=(1, 2)))
-        self.user.choose_range(int(seen[0]), int(seen[-1]))
-
-    def middle(self, *organs: str) -> Place:
-        """The middle voxel (i, j, k) of organs."""
-        k, j, i = np.argwhere(np.any([self.truth[organ] for organ in organs], axis=0)).mean(axis=0)
-        return float(i), float(j), float(k)
-
-    def on(self, organ: str, index: int) -> Place:
-        """The middle of an organ on a slice, where it has one; else the middle of the whole."""
-        found = np.argwhere(self.truth[organ][index])
-        j, i = found.mean(axis=0) if len(found) else self.middle(organ)[1::-1]
-        return float(i), float(j), float(index)
-
-    def dice_on(self, organ: str, index: int) -> float:
-        """How well the selected segment fits an organ on a slice."""
-        from Testing.EndToEnd.user import dice
-
-        return dice(self.user.mask()[index], self.truth[organ][index])
-
-    def wrong(self, organ: str) -> Mask:
-        """Where the selected segment is wrong on slices that only the network has seen."""
-        wrong = self.user.mask() ^ self.truth[organ]
-        for state in self.controller.review.slices:
-            if state.state.name != "PREDICTED":
-                wrong[state.index] = False
-        return wrong
-
-    def close(self) -> None:
-        """End the host; what failed unseen is raised."""
-        self.host.close()
-
-
-def first_box(camera: Photographer, name: str) -> int:
-    """Draw the first box, take the picture `name` of it, and choose the range; returns the slice of the box."""
+def first_box(camera: Photographer, name: str | None = None) -> int:
+    """Draw the first box and take the picture `name` of it; returns the slice of the box."""
     camera.aim(camera.middle(STORY))
     key = camera.user.box_around(STORY)
     camera.name_it(STORY)
     camera.aim(camera.on(STORY, key), 150.0)
     camera.unfold("promptsSection", "propagateSection", "correctSection")
-    camera.take(name, "red")
+    if name is not None:
+        camera.take(name, "red")
     camera.unfold(*SECTIONS)
-    camera.choose_range(STORY)
     return key
 
 
@@ -230,6 +47,7 @@ def walk(camera: Photographer) -> None:
     """From the first box to three organs; the pictures in the order of the tutorial."""
     user, key = camera.user, first_box(camera, "preview")
     propagating(camera)
+    trimmed(camera, "range")
     doubtful(camera)
     correction(camera)
     for organ in OTHERS:
@@ -246,14 +64,16 @@ def walk(camera: Photographer) -> None:
     review(camera)
     more_volumes(camera)
     lesions(camera)
+    suggestions(camera)
     sequence(camera)
     segment_editor(camera, key)
 
 
 def in_the_dark(camera: Photographer) -> None:
     """One organ in Slicer's dark style: its box, its surface, and the dialog of models."""
-    user, key = camera.user, first_box(camera, "preview-dark")
-    user.propagate()
+    key = first_box(camera, "preview-dark")
+    camera.user.propagate()
+    trimmed(camera)
     everything(camera, key, dark=True)
     models(camera, "models-dark")
 
@@ -273,6 +93,28 @@ def propagating(camera: Photographer) -> None:
     camera.take("propagating", "column")
     user.until(lambda: not user.controller.runs.busy)
     user.settled()
+
+
+def trimmed(camera: Photographer, name: str | None = None) -> None:
+    """Both ends of the mask dragged to those of the organ on the strip; the picture `name` of the last slice."""
+    from Testing.EndToEnd.strip import Strip
+
+    seen = [int(index) for index in np.flatnonzero(camera.truth[STORY].any(axis=(1, 2)))]
+    strip = Strip(camera.user)
+    strip.drag("first", 0, seen[0])
+    strip.drag("last", strip.count - 1, seen[-1])
+    assert camera.controller.editing.slice_range == (seen[0], seen[-1])
+    if name is not None:
+        camera.aim(camera.on(STORY, seen[-1]), 150.0)
+        camera.unfold("promptsSection", "propagateSection")
+        camera.take(name, "red")
+        camera.unfold(*SECTIONS)
+
+
+def grown_and_trimmed(camera: Photographer) -> None:
+    """The mask of the first box through the volume, without a picture, and its ends."""
+    camera.user.propagate()
+    trimmed(camera, "range")
 
 
 def doubtful(camera: Photographer) -> None:
@@ -461,6 +303,33 @@ def lesions(camera: Photographer) -> None:
     display.SetVisibility(True)
 
 
+def suggestions(camera: Photographer) -> None:
+    """What the network finds by itself on a slice; the bundled one finds nothing, and says so."""
+    user, host, ours = camera.user, camera.host, camera.user.segmentation
+    ours.GetDisplayNode().SetVisibility(False)
+    user.ui.segmentationSelector.setCurrentNode(None)
+    user.settled().ready()
+    camera.unfold()
+    camera.ui.suggestionsSection.collapsed = False
+    camera.aim(camera.middle(STORY))
+    user.press("suggestButton")
+    user.until(lambda: not camera.controller.proposing.busy)
+    user.settled()
+    found = camera.controller.proposing.candidates
+    logger.info("%d suggestions: %s", len(found), ", ".join(f"{each.certainty:.2f}" for each in found))
+    if found:
+        table = camera.ui.suggestionsTable
+        host._mouse.click(table.viewport(), table.visualItemRect(table.topLevelItem(0)).center(), "left", "")
+        user.settled()
+    camera.take("suggestions", "column")
+    camera.ui.suggestionsSection.collapsed = True
+    node = user.segmentation
+    user.ui.segmentationSelector.setCurrentNode(ours)
+    user.settled().ready()
+    host.scene.RemoveNode(node)
+    ours.GetDisplayNode().SetVisibility(True)
+
+
 def sequence(camera: Photographer) -> None:
     """A ventricle carried through a cine; the time point at which it is smallest."""
     from Testing.EndToEnd.test_sequences import VENTRICLE, beating, ventricle
@@ -471,7 +340,7 @@ def sequence(camera: Photographer) -> None:
     browser, volume = beating(host)
     user.truth = {VENTRICLE: ventricle(0)}
     user.turn_to(volume)
-    camera.unfold("propagateSection")
+    camera.unfold("promptsSection", "propagateSection")
     camera.aim((48.0, 48.0, 3.0), 150.0)
     user.box_around(VENTRICLE)
     camera.name_it(VENTRICLE)
@@ -482,6 +351,7 @@ def sequence(camera: Photographer) -> None:
     browser.SetSelectedItemNumber(1)
     user.ready()
     camera.aim((48.0, 48.0, 3.0), 150.0)
+    camera.unfold("propagateSection")  # so that the buttons that carry masks are in sight
     camera.take("sequence", "red")
     made = user.segmentation
     host.show_volume(abdomen)
@@ -531,49 +401,44 @@ def segment_editor(camera: Photographer, key: int) -> None:
     camera.take("effect", "red")
 
 
-def as_pillow(image: Any) -> Image.Image:
-    """A QImage in red, green and blue."""
-    from PIL import Image
-    from PySide6 import QtCore
+PARTS = {
+    "range": grown_and_trimmed,
+    "models": models,
+    "review": review,
+    "more-volumes": more_volumes,
+    "lesions": lesions,
+    "suggestions": suggestions,
+    "sequence": sequence,
+}
+"""Pictures that can be taken by themselves, after the first box."""
 
-    buffer = QtCore.QBuffer()
-    buffer.open(QtCore.QIODevice.OpenModeFlag.WriteOnly)
-    image.save(buffer, "PNG")
-    return Image.open(io.BytesIO(bytes(buffer.data().data()))).convert("RGB")
 
-
-def compressed(image: Any) -> bytes:
-    """A PNG of a QImage, with as many colors as fit into LARGEST bytes."""
-    from PIL import Image
-
-    picture = as_pillow(image)
-    best = b""
-    for colors in (256, 160, 96):
-        palette = picture.quantize(colors, method=Image.Quantize.MAXCOVERAGE, kmeans=2)
-        written = io.BytesIO()
-        reduced = picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
-        reduced.save(written, "PNG", optimize=True)
-        best = written.getvalue()
-        if len(best) <= LARGEST:
-            break
-    return best
+def some(names: list[str], camera: Photographer) -> None:
+    """The pictures of these parts and no others."""
+    first_box(camera)
+    for name in names:
+        PARTS[name](camera)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Take all pictures."""
+    """Take the pictures."""
     parser = argparse.ArgumentParser(
         prog="make screenshots", description="The pictures of the documentation."
     )
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
+    parser.add_argument("--only", nargs="+", choices=sorted(PARTS), help="these pictures alone")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     sys.path.insert(0, str(REPOSITORY / "MedSAMSlicer"))
     options.folder.mkdir(parents=True, exist_ok=True)
+    walks: list[tuple[bool, Callable[[Photographer], None]]] = [(False, walk), (True, in_the_dark)]
+    if options.only:
+        walks = [(False, partial(some, options.only))]
     with tempfile.TemporaryDirectory() as models_folder:  # only what every user has
         os.environ["MEDSAMSLICER_MODELS"] = models_folder
         taken: list[Path] = []
-        for dark, steps in ((False, walk), (True, in_the_dark)):
-            camera = Photographer(options.folder, dark, None if dark else "empty")
+        for dark, steps in walks:
+            camera = Photographer(options.folder, dark, "empty" if steps is walk else None)
             with closing(camera):
                 steps(camera)
             taken += camera.taken
