@@ -59,6 +59,26 @@ def test_one_suggestion_is_accepted_and_the_others_rejected(searching: User) -> 
     assert len(user.names()) == 2, "a rejected one comes back"
 
 
+def test_suggestion_grows_by_itself_once_it_is_accepted(searching: User) -> None:
+    user = searching
+    user.press("liveBox")
+    user.host.show_slice("Red", user.world(60, 60, 8))
+    user.press("suggestButton")
+    user.until(lambda: not user.controller.proposing.busy)
+    user.settled()
+    first = user.controller.proposing.candidates[0]
+    choose_row(user, 0)
+    user.host.process_events(0.3)
+    assert not user.controller.runs.busy
+    masks = [user.mask(each.segment_id) for each in user.controller.proposing.candidates]
+    assert np.flatnonzero(np.any(masks, axis=(0, 2, 3))).tolist() == [8]
+    user.press("suggestionAcceptButton")
+    user.until(lambda: (user.controller.history.undo_label or "").startswith("Propagate"))
+    user.until(lambda: not user.controller.runs.busy)
+    user.settled()
+    assert len(np.flatnonzero(user.mask(first.segment_id).any(axis=(1, 2)))) > 1
+
+
 def test_search_is_cancelled_with_the_button(searching: User) -> None:
     user = searching
     from MedSAMSlicerLib.app.jobs import Search

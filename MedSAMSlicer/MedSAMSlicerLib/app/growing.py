@@ -7,6 +7,7 @@ from .enabled import reason
 from .history import UndoRedo
 from .projector import Projector
 from .propagation import Propagation
+from .proposing import is_candidate
 from .state import Action, RunEstimate, Topic
 from .workspace import Workspace
 
@@ -57,7 +58,12 @@ class Growing:
             self.changed(obj.id)
 
     def changed(self, object_id: int) -> None:
-        """The user gave, moved or removed a prompt of an object, or chose its range."""
+        """The user gave, moved or removed a prompt of an object, or chose its range.
+
+        What was suggested grows once it is accepted.
+        """
+        if is_candidate(self._work, self._work.segment_of(object_id)):
+            return
         if self.on and not self.suspended and self._projector.in_use:
             self._waiting, self._asked = object_id, False
             self._work.poller.schedule("grow", _MOMENT, self._grow, restart=True)

@@ -39,6 +39,13 @@ class Candidate:
     area_mm2: float
 
 
+def is_candidate(work: Workspace, segment_id: str | None) -> bool:
+    """Return whether a segment was suggested and is neither accepted nor rejected."""
+    if work.masks is None or segment_id is None or segment_id not in work.segment_ids:
+        return False
+    return bool(work.masks.tag(segment_id, CANDIDATE_TAG))
+
+
 class Proposing:
     """Searches one slice at a time; each candidate is a segment with its mask as a prompt.
 
@@ -135,6 +142,7 @@ class Proposing:
         masks.set_tag(segment_id, CANDIDATE_TAG, "")
         self._inputs.select_segment(segment_id)
         self._work.notify(Topic.SEGMENTS)
+        self._editing.prompts_changed.emit(self._editing.object_of(segment_id))  # it may grow now
 
     def reject(self, segment_id: str) -> None:
         """Delete a candidate; Undo brings it back."""
