@@ -35,8 +35,8 @@ class MedSAMSlicer(ScriptedLoadableModule):
         parent.contributors = ["MedSAMSlicer contributors"]
         parent.helpText = _(
             "From one box or a few clicks to a 3-D segmentation of a CT or MR volume: the SAM 2 video network carries "
-            "the mask from slice to slice, on this computer. Choose a volume and a prompt tool, click on the organ, "
-            'and press Propagate. See <a href="{homepage}#readme">the documentation</a>. '
+            "the mask from slice to slice, on this computer. Choose a volume and a prompt tool and click on the organ: "
+            'the mask grows through the volume. See <a href="{homepage}#readme">the documentation</a>. '
             "Research software, not a medical device."
         ).format(homepage=HOMEPAGE)
         parent.acknowledgementText = _(

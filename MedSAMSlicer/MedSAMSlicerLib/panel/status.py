@@ -214,6 +214,8 @@ def next_step(controller: Controller) -> str:
         return _("Add points until the mask is right on this slice, then press Propagate.")
     if controller.network.state is NetworkState.PREPARING:
         return _("The network is being prepared; you can continue meanwhile.")
+    if controller.growing.on and controller.editing.slice_range is None:
+        return _("Drag the ends on the strip where the mask goes too far, then review the doubtful slices.")
     return _("Review the doubtful slices. A new box corrects most, a point a detail. Then accept or export.")
 
 
@@ -238,7 +240,7 @@ def _placing_step(tool: Tool) -> str:
         Tool.POINT_POSITIVE: _("Click on the organ in a slice view; press the button again to stop."),
         Tool.POINT_NEGATIVE: _("Click where the mask must not be; press the button again to stop."),
         Tool.BOX: _(
-            "Click two opposite corners of a box around the organ on one slice; T: around what is not the organ."
+            "Drag a box around the organ on one slice, or click two corners; T: around what is not the organ."
         ),
         Tool.BOX_NEGATIVE: _(
             "Draw a box around what is not the organ: nothing within it belongs to the organ."
