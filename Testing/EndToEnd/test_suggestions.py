@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+
+from MedSAMSlicerLib.core.metrics import dice
+from MedSAMSlicerLib.core.tiers import SECOND_NETWORK
 
 from .user import User, same
 
@@ -93,15 +98,30 @@ def test_search_is_cancelled_with_the_button(searching: User) -> None:
     assert user.message == "The search was cancelled: nothing was suggested."
 
 
-def test_network_of_boxes_alone_cannot_look_for_objects_and_says_so(searching: User) -> None:
+def test_organs_are_suggested_in_boxes_that_nobody_drew(
+    searching: User, abdomen: tuple[Any, Any, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LiteMedSAM looks at the whole slice, as the bundled network does not."""
+    monkeypatch.delenv(SECOND_NETWORK)
+    user, truth = searching, abdomen[2]
+    middle = abdomen[0].shape[0] // 2
+    user.host.show_slice("Red", user.world(60, 60, middle))
+    user.press("suggestButton")
+    user.until(lambda: not user.controller.proposing.busy)
+    user.settled()
+    found = [user.mask(each.segment_id)[middle] for each in user.controller.proposing.candidates]
+    assert found
+    best = [max(float(dice(mask[None], organ[middle][None])) for organ in truth.values()) for mask in found]
+    assert max(best) > 0.8
+    assert "accept those that you want" in user.message
+
+
+def test_network_of_boxes_alone_looks_for_objects_itself(searching: User) -> None:
     user = searching
     user.controller.network.set_checkpoint("litemedsam")
     user.until(lambda: user.controller.network.state.name == "READY")
     user.settled()
-    assert not user.ui.suggestButton.enabled
-    assert user.ui.suggestButton.toolTip.endswith(
-        "This network was trained on boxes only: it cannot look for objects by itself."
-    )
+    assert user.ui.suggestButton.enabled
     user.controller.network.set_checkpoint("medsamslicer-nano")
     user.until(lambda: user.controller.network.state.name == "READY")
     user.settled()

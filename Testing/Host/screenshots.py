@@ -304,7 +304,7 @@ def lesions(camera: Photographer) -> None:
 
 
 def suggestions(camera: Photographer) -> None:
-    """What the network finds by itself on a slice; the bundled one finds nothing, and says so."""
+    """What is found by itself on a slice."""
     user, host, ours = camera.user, camera.host, camera.user.segmentation
     ours.GetDisplayNode().SetVisibility(False)
     user.ui.segmentationSelector.setCurrentNode(None)

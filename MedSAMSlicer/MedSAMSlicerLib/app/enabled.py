@@ -81,13 +81,6 @@ def _points(work: Workspace) -> str | None:
     return _("This network accepts only boxes: draw a box around the object first.")
 
 
-def _clicks(work: Workspace) -> str | None:
-    """A search clicks all over the slice, for which a network must have been trained with points."""
-    if "point" in work.network.prompts:
-        return None
-    return _("This network was trained on boxes only: it cannot look for objects by itself.")
-
-
 def _not_searching(work: Workspace) -> str | None:
     return _("A slice is being searched: cancel that or wait for its end first.") if work.searching else None
 
@@ -239,7 +232,7 @@ _CHECKS: Mapping[Action, tuple[Check, ...]] = {
     Action.START_FROM_SEGMENT: (*_ON_SEGMENT, _idle),
     Action.SET_REACH: (*_ON_SEGMENT, _idle, _started),
     Action.REVIEW: (*_ON_SEGMENT, _idle, _not_scoring, _network, _made_elsewhere),
-    Action.SUGGEST: (_volume, _idle, _not_searching, _network, _clicks),
+    Action.SUGGEST: (_volume, _idle, _not_searching, _network),
     Action.CLEANUP: _ON_SEGMENT,
     Action.NEXT_DOUBTFUL: (_volume, _segment, _doubtful),
     Action.PREVIOUS_KEY_SLICE: (_volume, _segment, _has_key_slice),

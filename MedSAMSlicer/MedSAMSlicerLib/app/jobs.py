@@ -346,7 +346,7 @@ class Search:
     points_per_side: int = 32
     least_iou: float | None = None
     least_stability: float = 0.95
-    most: int = 10
+    most: int = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -366,7 +366,7 @@ class ProposeJob(Job):
         known: masks on it that are segments already.
 
     Attributes:
-        progress: clicks so far and in all.
+        progress: clicks or boxes so far and in all.
     """
 
     def __init__(self, axis: SliceAxis, index: int, search: Search, known: tuple[BoolArray, ...]) -> None:

@@ -77,7 +77,7 @@ class Proposing:
         """Search the slice in view; returns at once, candidates arrive as segments.
 
         Raises:
-            MedSAMError: the network was trained on boxes only, or is not there, or something else is running.
+            MedSAMError: the network is not there, or something else is running.
         """
         work = self._work
         why = reason(work, Action.SUGGEST)
@@ -179,10 +179,7 @@ class Proposing:
             self._work.show_error(failed)
             return
         if not found:
-            text = _(
-                "Nothing was found on slice {index}. Networks that were trained on whole pictures, such as SAM 2.1, "
-                "find the most; the bundled one was trained around single objects."
-            )
+            text = _("Nothing was found on slice {index}: draw a box around what you are looking for.")
             self._work.show_message(text.format(index=shown.index), Level.WARNING)
         else:
             text = _("{count} suggestions on slice {index}: accept those that you want, reject the others.")

@@ -28,7 +28,9 @@ _LIBRARY = __name__.partition(".")[0]
 _DESCRIPTION = """Find everything on one slice without a prompt: candidate segments, the most certain first.
 
 A grid of clicks covers the slice. Masks are kept that the network rates well, that hardly change with the threshold
-and that do not overlap a better one. Networks that were trained on boxes only cannot do this.
+and that do not overlap a better one. For networks that were trained on boxes only, and in place of the bundled one,
+which sees the square around an object, boxes are drawn around regions of a similar gray; masks are kept that shifted
+boxes give, too, and whose outline separates two grays.
 
 With --head a head of your own (`medsamslicer train head`) is used instead: a patch head for what it was trained to find
 on the slice, one box and one mask each; a volume head for its organs in the whole volume, without --slice.

@@ -143,6 +143,11 @@ class SecondReader:
         """(rows, columns) float32 logits of slice `index` within a box in slice index coordinates."""
         return self._whole.mask_from_logits(self.read(index, box))
 
+    def masks_in(self, index: int, boxes: Sequence[Bounds]) -> list[Masks]:
+        """(rows, columns) bool of slice `index` in each of several boxes; nothing of it is kept."""
+        low = self.network.logits_in_boxes(index, self._whole, boxes)
+        return [self._whole.mask_from_logits(logits) > 0 for logits in low]
+
     def prepare(self, index: int) -> None:
         """Encode a slice in the background, unless it is: reading it then takes little time. Returns at once."""
         self.store.fill(index, self._whole, [index])

@@ -30,6 +30,7 @@ from ..core.prompts import ObjectPrompts, Prompt, PromptSet
 from ..core.tiers import MEMORY_POLICIES, Tier
 from ..sam2.model import SAM2
 from ..sam2.networks import ImageNetwork, Network
+from .box_proposals import find_in_boxes
 from .crop import CropPolicy
 from .encoder import encoder_of
 from .features import FeatureStore
@@ -193,16 +194,19 @@ class VolumeSegmenter:
         cancel: Cancel | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Proposal]:
-        """Everything that the network finds on a slice without a prompt; see :mod:`.proposals`.
+        """Everything that is found on a slice without a prompt, by clicks (:mod:`.proposals`) or boxes.
+
+        A network that was trained on boxes only, or on squares around an object and not on whole slices, is not asked
+        by clicks: it, or for the latter LiteMedSAM where it is there, draws in boxes (:mod:`.box_proposals`).
 
         Args:
             index, axis: the slice.
-            settings: how it is searched.
+            settings: how it is searched by clicks.
             cancel: returns True once the user wants to stop.
-            progress: called with the clicks so far and in all.
+            progress: called with the clicks or boxes so far and in all.
 
         Raises:
-            PromptError: If there is no such slice, or the network was trained on boxes only.
+            PromptError: If there is no such slice.
             Cancelled: If `cancel()` became true.
         """
         count = self.geometry.slice_count(axis)
@@ -210,6 +214,15 @@ class VolumeSegmenter:
             raise PromptError(
                 f"Slice {index} does not exist: axis {axis.name.lower()} has slices 0 to {count - 1}."
             )
+        reader = self._box_reader(axis)
+        if reader is not None:
+            with self.settings():
+                return find_in_boxes(
+                    self.frame(index, axis),
+                    lambda boxes: reader.masks_in(index, boxes),
+                    cancel=cancel,
+                    progress=progress,
+                )
         proposer = Proposer(self.model, settings, encoder_of(self.model, self.precision))
         with self.settings():
             return proposer.find(self.frame(index, axis), lambda: stop_if(cancel), progress)
@@ -290,6 +303,13 @@ class VolumeSegmenter:
         return self._readers[axis]
 
     # -------------------------------------------------------------------------------------------------------- inside
+
+    def _box_reader(self, axis: SliceAxis) -> SecondReader | None:
+        """What draws in boxes on whole slices, where clicks on them mean nothing to the network itself."""
+        if "point" not in self.model.config.prompts:
+            network = self.network(axis)
+            return SecondReader(network, self.whole(axis)) if isinstance(network, SliceWiseNetwork) else None
+        return None if self.model.config.crop_margin is None else self.second_reader(axis)
 
     def _refiner(self, axis: SliceAxis) -> Refiner | None:
         if self._stage is None or isinstance(self.array, FrameSource):

@@ -105,7 +105,6 @@ class SliceWiseNetwork(SliceViews):
         """Nothing, for B objects."""
         return [SliceMemory(pointer[n : n + 1], None) for n in range(len(pointer))]
 
-    @torch.inference_mode()
     def logits_in_box(
         self, index: int, view: FrameView, box: tuple[float, float, float, float]
     ) -> npt.NDArray[np.float32]:
@@ -119,11 +118,20 @@ class SliceWiseNetwork(SliceViews):
         Returns:
             (4h, 4w) float32 logits in that view.
         """
+        found: npt.NDArray[np.float32] = self.logits_in_boxes(index, view, [box])[0]
+        return found
+
+    @torch.inference_mode()
+    def logits_in_boxes(
+        self, index: int, view: FrameView, boxes: Sequence[tuple[float, float, float, float]]
+    ) -> npt.NDArray[np.float32]:
+        """As :meth:`logits_in_box` of several boxes at once, (B, 4h, 4w)."""
         features = self.features([(index, view)])
-        corners = torch.from_numpy(view.box_to_network(box[:2], box[2:]))[None].to(self.device)
-        labels = torch.tensor([[2, 3]], device=self.device)
-        logits, _ = self.model.decode(features.top.float(), DecoderPrompts(corners, labels))
-        found: npt.NDArray[np.float32] = logits[0, 0].float().cpu().numpy()
+        corners = np.stack([view.box_to_network(box[:2], box[2:]) for box in boxes])
+        labels = torch.tensor([[2, 3]], device=self.device).expand(len(boxes), -1)
+        prompts = DecoderPrompts(torch.from_numpy(corners).to(self.device), labels)
+        logits, _ = self.model.decode(features.top.float(), prompts)
+        found: npt.NDArray[np.float32] = logits[:, 0].float().cpu().numpy()
         return found
 
     def _shown(self, prompts: DecoderPrompts, n: int) -> DecoderPrompts | None:

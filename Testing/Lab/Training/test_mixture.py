@@ -16,13 +16,14 @@ from MedSAMSlicerLib.cli import main
 from MedSAMSlicerLib.core.intensity import Window
 from MedSAMSlicerLib.core.metrics import dice
 from MedSAMSlicerLib.core.tiers import SECOND_NETWORK
+from MedSAMSlicerLib.engine.box_proposals import edge_of
 from MedSAMSlicerLib.lab.training import mixture, teacher
 from MedSAMSlicerLib.lab.training.fields import Source
 from MedSAMSlicerLib.lab.training.labeled import DataSettings, LabeledVolume, TrainingTarget
 from MedSAMSlicerLib.lab.training.mixture import MixedStream, Mixture, anatomy_scene, parts
 from MedSAMSlicerLib.lab.training.settings import TrainSettings
 from MedSAMSlicerLib.lab.training.synthetic import GeneratedScene
-from MedSAMSlicerLib.lab.training.teacher import edge_of, make_lessons, read_lessons
+from MedSAMSlicerLib.lab.training.teacher import make_lessons, read_lessons
 from MedSAMSlicerLib.lab.training.validation import validation_batches
 from MedSAMSlicerLib.models import BUNDLED_ID
 from MedSAMSlicerLib.phantom.ct import ct_phantom
@@ -136,7 +137,6 @@ def test_what_the_teacher_is_sure_of_are_objects_of_the_image(
     volume = LabeledVolume("phantom", image, geometry, Window(-160, 240, "soft tissue"), (target,))
     monkeypatch.setattr(teacher, "read_cases", lambda _: [volume])
     monkeypatch.setattr(teacher, "SLICES", 2)
-    monkeypatch.setattr(teacher, "_BOXES", 32)
     case = parts(settings_of(folder, tmp_path))[0][0]
     monkeypatch.delenv(SECOND_NETWORK)
     model = load(MODULE / "Resources" / "Models" / "medsamslicer_nano.safetensors")[0]
