@@ -96,7 +96,7 @@ def propagating(camera: Photographer) -> None:
 
 
 def trimmed(camera: Photographer, name: str | None = None) -> None:
-    """Both ends of the mask dragged to those of the organ on the strip; the picture `name` of the last slice."""
+    """Both ends of the mask dragged to those of the organ on the strip; the picture `name` of a slice near one."""
     from Testing.EndToEnd.strip import Strip
 
     seen = [int(index) for index in np.flatnonzero(camera.truth[STORY].any(axis=(1, 2)))]
@@ -105,8 +105,10 @@ def trimmed(camera: Photographer, name: str | None = None) -> None:
     strip.drag("last", strip.count - 1, seen[-1])
     assert camera.controller.editing.slice_range == (seen[0], seen[-1])
     if name is not None:
-        camera.aim(camera.on(STORY, seen[-1]), 150.0)
-        camera.unfold("promptsSection", "propagateSection")
+        good = [index for index in seen if camera.dice_on(STORY, index) > 0.8] or seen
+        near = min(good, key=lambda index: min(index - seen[0], seen[-1] - index))
+        camera.aim(camera.on(STORY, near), 150.0)
+        camera.unfold("propagateSection")
         camera.take(name, "red")
         camera.unfold(*SECTIONS)
 
