@@ -21,7 +21,6 @@ PATIENCE = float(os.environ.get("MEDSAMSLICER_PATIENCE", "180"))
 """Seconds until something that never comes fails the test: a busy computer takes long, and may be given longer."""
 
 logger = logging.getLogger(__name__)
-VIEW_OF_AXIS = {"K": "Red", "J": "Green", "I": "Yellow"}
 
 
 class User:

@@ -131,17 +131,11 @@ class LesionRound:
         work.usable_volume()
         drawn = self._drawn
         if drawn is None or drawn not in work.segment_ids or self._has_prompts(drawn):
-            drawn = self._drawn = self._inputs.add_segment(self._next_name())
+            drawn = self._drawn = self._inputs.add_segment(work.free_name(_("Lesion {number}")))
             assert work.masks is not None
             work.masks.set_tag(drawn, LESION_TAG, "1")
         self._inputs.select_segment(drawn)
         self._editing.start_placing(self._tool)
-
-    def _next_name(self) -> str:
-        masks = self._work.masks
-        taken = set() if masks is None else {masks.name(each) for each in masks.segment_ids()}
-        numbered = (_("Lesion {number}").format(number=number) for number in range(1, len(taken) + 2))
-        return next(name for name in numbered if name not in taken)
 
     def _tool_left(self, too_small: Tool | None) -> None:
         if self.step is RoundStep.DRAWING and too_small is None:

@@ -187,16 +187,10 @@ class Proposing:
 
     def _add(self, shown: ShownSlice, found: CandidateFound) -> None:
         work = self._work
-        segment_id = self._inputs.add_segment(self._next_name())
+        segment_id = self._inputs.add_segment(work.free_name(_("Candidate {number}")))
         assert work.masks is not None
         assert work.session is not None
         across = work.session.geometry.in_plane_spacing(shown.axis)
         area = float(found.mask.sum()) * across[0] * across[1]
         work.masks.set_tag(segment_id, CANDIDATE_TAG, f"{found.certainty:.3f}/{area:.1f}")
         self._editing.add_prompt(MaskPrompt(SliceRef(shown.axis, shown.index), found.mask))
-
-    def _next_name(self) -> str:
-        masks = self._work.masks
-        taken = set() if masks is None else {masks.name(each) for each in masks.segment_ids()}
-        numbered = (_("Candidate {number}").format(number=number) for number in range(1, len(taken) + 2))
-        return next(name for name in numbered if name not in taken)

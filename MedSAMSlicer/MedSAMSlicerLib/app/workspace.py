@@ -195,6 +195,12 @@ class Workspace:
         """All segments."""
         return () if self.masks is None else self.masks.segment_ids()
 
+    def free_name(self, pattern: str) -> str:
+        """The first name of a pattern with {number}, counted from 1, that no segment has."""
+        taken = set() if self.masks is None else {self.masks.name(each) for each in self.segment_ids}
+        numbered = (pattern.format(number=number) for number in range(1, len(taken) + 2))
+        return next(name for name in numbered if name not in taken)
+
     @property
     def objects(self) -> tuple[SegmentObject, ...]:
         """All objects of the session."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 from ..core.tiers import TIERS
 from ..models.registry import BUNDLED_ID
@@ -61,12 +62,27 @@ def split_window(text: str) -> tuple[Path, str]:
     return expanded(words[0]), ",".join(words[1:]) or "auto"
 
 
-def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """Declare which network computes, where and how, for commands that look at single slices."""
+def add_volume_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the volume, and what a DICOM series may need."""
+    parser.add_argument("volume", type=Path, metavar="VOLUME")
+    parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID, if a DICOM folder holds several")
+    parser.add_argument(
+        "--spacing",
+        metavar="X,Y[,Z]",
+        help="mm between columns, rows and slices of a DICOM series that does not give them",
+    )
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> Any:
+    """Declare which network computes, where and how; returns the group for more options."""
     network = parser.add_argument_group("network")
     network.add_argument("--model", metavar="NAME|FILE", help=f"checkpoint (default: {BUNDLED_ID})")
     network.add_argument("--yes", action="store_true", help="use a checkpoint whose hash is not known yet")
-    network.add_argument("--device", default="auto", help=f"as for segment; {UNTRIED_DEVICES}")
-    network.add_argument("--tier", choices=("auto", *TIERS), default="auto")
-    network.add_argument("--threads", type=threads, metavar="N", help="CPU threads")
-    network.add_argument("--window", default="auto", help="gray values, as for segment (default: auto)")
+    network.add_argument(
+        "--device", default="auto", help=f"auto, cpu, cuda, cuda:1 or mps (default: auto); {UNTRIED_DEVICES}"
+    )
+    network.add_argument("--tier", choices=("auto", *TIERS), help="arithmetic (default: auto)")
+    network.add_argument(
+        "--threads", type=threads, metavar="N", help="CPU threads (default: OMP_NUM_THREADS, or all but one)"
+    )
+    return network

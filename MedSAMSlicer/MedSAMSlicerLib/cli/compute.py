@@ -27,7 +27,7 @@ from ..sam2.adapters import load_adapters
 from ..sam2.checkpoint import load_named
 from ..sam2.heads import ImplicitHead, load_head
 from ..sam2.networks import Network
-from .terminal import ProgressBar, duration, show_message
+from .terminal import ProgressBar, duration, show_message, warn
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,17 @@ def loaded_network(file: CheckpointFile, settings: ComputeSettings) -> Network:
     if settings.adapters is not None:
         load_adapters(model, settings.adapters)
     return model
+
+
+def slice_segmenter(
+    volume: Volume, window: str, file: CheckpointFile, settings: ComputeSettings
+) -> VolumeSegmenter:
+    """The network on a volume, for commands that look at single slices. Raises what engine and loader raise."""
+    chosen = choose_window(volume.array, window, volume.modality, warn)
+    model = loaded_network(file, settings)
+    return VolumeSegmenter(
+        volume.array, volume.geometry, model, chosen, volume_stage="off", **settings.of_engine()
+    )
 
 
 def check_estimate(

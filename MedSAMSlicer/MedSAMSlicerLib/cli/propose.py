@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import MedSAMError
 from ..models.registry import BUNDLED_ID, Registry
-from .argument_types import add_network_options, positive
+from .argument_types import add_network_options, add_volume_options, positive
 from .exit_codes import FAILED, OK, UsageError
 from .models import loads
 from .outputs import check_targets, needs_dicom, reserved_targets, write_masks
@@ -58,12 +58,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("volume", type=Path, metavar="VOLUME")
+    add_volume_options(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="as for segment")
     parser.add_argument("--slice", type=int, metavar="N", help="counted from 0 along --axis")
     parser.add_argument("--axis", choices=("k", "j", "i"), default="k", help="array axis (default: k)")
-    parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID, if a folder holds several")
-    parser.add_argument("--spacing", metavar="X,Y[,Z]", help="in mm, if a DICOM series does not give it")
     search = parser.add_argument_group("search")
     search.add_argument(
         "--text", action="append", default=[], metavar="WORD", help="what to look for; may be repeated"
@@ -88,7 +86,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--smallest-region", type=int, default=0, metavar="PIXELS", help="remove smaller holes and islands"
     )
     search.add_argument("--most", type=positive, default=20, metavar="N", help="candidates (default: 20)")
-    add_network_options(parser)
+    network = add_network_options(parser)
+    network.add_argument("--window", default="auto", help="gray values, as for segment (default: auto)")
     parser.add_argument("--save-prompts", type=Path, metavar="JSON", help="candidates as mask prompts")
     parser.add_argument("--json", action="store_true", help="print the candidates as JSON")
     return parser
@@ -152,24 +151,12 @@ def _run(arguments: argparse.Namespace) -> int:
 def _prepared(arguments: argparse.Namespace, volume: Volume) -> tuple[VolumeSegmenter, PromptSet]:
     """The network on the volume, and prompts without objects that say how it sees it."""
     from ..core.geometry import SliceAxis
-    from ..core.intensity import choose_window
     from ..core.prompts import PromptSet
-    from ..engine.devices import chosen_device
-    from ..engine.segmenter import VolumeSegmenter
-    from ..sam2.checkpoint import load_named
+    from .compute import ComputeSettings, slice_segmenter
 
     file = Registry.from_environment().open(arguments.model or BUNDLED_ID, confirmation(arguments.yes), loads)
-    window = choose_window(volume.array, arguments.window, volume.modality, warn)
-    segmenter = VolumeSegmenter(
-        volume.array,
-        volume.geometry,
-        load_named(file.path, file.checkpoint.config),
-        window,
-        tier=None if arguments.tier == "auto" else arguments.tier,
-        device=chosen_device(arguments.device),
-        threads=arguments.threads,
-        volume_stage="off",
-    )
+    settings = ComputeSettings(arguments.device, arguments.tier, arguments.threads)
+    segmenter = slice_segmenter(volume, arguments.window, file, settings)
     prompts = PromptSet(
         volume.geometry,
         SliceAxis.parse(arguments.axis),

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import MedSAMError
 from ..models.registry import BUNDLED_ID, Registry
-from .argument_types import add_network_options, positive, split_label
+from .argument_types import add_network_options, add_volume_options, positive, split_label
 from .exit_codes import OK
 from .models import loads
 from .segment import read_input_volume
@@ -40,7 +39,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("volume", type=Path, metavar="VOLUME")
+    add_volume_options(parser)
     parser.add_argument(
         "--mask",
         required=True,
@@ -49,9 +48,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--axis", choices=("k", "j", "i"), default="k", help="array axis (default: k)")
     parser.add_argument("--most", type=positive, metavar="N", help="show so many slices (default: all)")
-    parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID, if a folder holds several")
-    parser.add_argument("--spacing", metavar="X,Y[,Z]", help="in mm, if a DICOM series does not give it")
-    add_network_options(parser)
+    network = add_network_options(parser)
+    network.add_argument("--window", default="auto", help="gray values, as for segment (default: auto)")
     parser.add_argument("--json", action="store_true", help="print the slices as JSON")
     return parser
 
@@ -59,14 +57,11 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     from ..core.geometry import SliceAxis
-    from ..core.intensity import choose_window
     from ..core.masks import slices_of
     from ..core.scores import review_order
-    from ..engine.devices import chosen_device
-    from ..engine.segmenter import VolumeSegmenter
     from ..engine.slice_scores import score_slices, slices_to_score
     from ..io.labels import read_mask
-    from ..sam2.checkpoint import load_named
+    from .compute import ComputeSettings, slice_segmenter
 
     volume = read_input_volume(arguments.volume, arguments.series, arguments.spacing)
     for sentence in volume.warnings:
@@ -78,16 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not masks:
         raise MedSAMError(f"{arguments.mask} contains no mask: there is nothing to review.")
     file = Registry.from_environment().open(arguments.model or BUNDLED_ID, confirmation(arguments.yes), loads)
-    segmenter = VolumeSegmenter(
-        volume.array,
-        volume.geometry,
-        load_named(file.path, file.checkpoint.config),
-        choose_window(volume.array, arguments.window, volume.modality, warn),
-        tier=None if arguments.tier == "auto" else arguments.tier,
-        device=chosen_device(arguments.device),
-        threads=arguments.threads,
-        volume_stage="off",
-    )
+    settings = ComputeSettings(arguments.device, arguments.tier, arguments.threads)
+    segmenter = slice_segmenter(volume, arguments.window, file, settings)
     scores = []
     with ProgressBar("reviewing") as bar:
         for score in score_slices(segmenter, axis, masks):

@@ -20,9 +20,16 @@ from ..core.errors import (
     SpacingUnknownError,
     VolumeError,
 )
-from ..core.tiers import MEMORY_POLICIES, OVERLAPS, RUNTIMES, STAGES, TIERS
+from ..core.tiers import MEMORY_POLICIES, OVERLAPS, RUNTIMES, STAGES
 from ..models.registry import BUNDLED_ID, CheckpointFile, Registry
-from .argument_types import expanded, positive, split_label, split_window, threads
+from .argument_types import (
+    add_network_options,
+    add_volume_options,
+    expanded,
+    positive,
+    split_label,
+    split_window,
+)
 from .exit_codes import OK, UsageError
 from .models import loads
 from .outputs import (
@@ -35,7 +42,7 @@ from .outputs import (
     write_masks,
 )
 from .prompt_text import add_prompt
-from .terminal import UNTRIED_DEVICES, confirmation, duration, show_message, warn
+from .terminal import confirmation, duration, show_message, warn
 
 if TYPE_CHECKING:
     from ..core.prompts import PromptSet
@@ -76,29 +83,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("volume", type=Path, metavar="VOLUME")
+    add_volume_options(parser)
     out = parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
     out.help = ".seg.nrrd (segmentation of 3D Slicer), .nii.gz .nii .nrrd .mha (labels), .dcm (DICOM SEG)"
-    parser.add_argument("--series", metavar="UID", help="SeriesInstanceUID, if a DICOM folder holds several")
-    parser.add_argument(
-        "--spacing",
-        metavar="X,Y[,Z]",
-        help="mm between columns, rows and slices of a DICOM series that does not give them",
-    )
     _add_prompts(parser)
-    network = parser.add_argument_group("network")
-    network.add_argument("--model", metavar="NAME|FILE", help=f"checkpoint (default: {BUNDLED_ID})")
+    network = add_network_options(parser)
     network.add_argument("--adapters", type=Path, metavar="FILE", help="adapters trained for that checkpoint")
-    network.add_argument(
-        "--yes", action="store_true", help="use a checkpoint file whose hash is not known yet"
-    )
-    network.add_argument(
-        "--device", default="auto", help=f"auto, cpu, cuda, cuda:1 or mps (default: auto); {UNTRIED_DEVICES}"
-    )
-    network.add_argument("--tier", choices=("auto", *TIERS), help="arithmetic (default: auto)")
-    network.add_argument(
-        "--threads", type=threads, metavar="N", help="CPU threads (default: OMP_NUM_THREADS, or all but one)"
-    )
     network.add_argument("--cache-mb", type=positive, metavar="MB", help="memory for encoded slices")
     network.add_argument(
         "--window",

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import MedSAMError, PromptError
-from ..core.tiers import DIRECTIONS, MEMORY_POLICIES, TIERS
+from ..core.tiers import DIRECTIONS, MEMORY_POLICIES
 from ..models.registry import BUNDLED_ID, CheckpointFile, Registry
-from .argument_types import not_negative, positive, threads
+from .argument_types import add_network_options, not_negative, positive
 from .exit_codes import OK, UsageError
 from .models import loads
 from .prompt_text import add_prompt
-from .terminal import UNTRIED_DEVICES, ProgressBar, confirmation, duration, show_message, warn
+from .terminal import ProgressBar, confirmation, duration, show_message, warn
 
 if TYPE_CHECKING:
     from ..core.prompts import ObjectPrompts, PromptSet
@@ -58,13 +58,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("video", type=Path, metavar="VIDEO")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     _add_prompts(parser)
-    network = parser.add_argument_group("network")
-    network.add_argument("--model", metavar="NAME|FILE", help=f"checkpoint (default: {BUNDLED_ID})")
+    network = add_network_options(parser)
     network.add_argument("--adapters", type=Path, metavar="FILE", help="adapters trained for that checkpoint")
-    network.add_argument("--yes", action="store_true", help="use a checkpoint whose hash is not known yet")
-    network.add_argument("--device", default="auto", help=f"as for segment; {UNTRIED_DEVICES}")
-    network.add_argument("--tier", choices=("auto", *TIERS), help="arithmetic (default: auto)")
-    network.add_argument("--threads", type=threads, metavar="N", help="CPU threads")
     network.add_argument("--cache-mb", type=positive, metavar="MB", help="memory for encoded frames")
     network.add_argument(
         "--memory",

@@ -28,6 +28,17 @@ class MaskState(enum.Enum):
     STARTED = "started"
 
 
+def bounding_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...] | None:
+    """Where a mask of any shape is true, first to last along every axis; None for an empty one."""
+    found = []
+    for axis in range(mask.ndim):
+        held = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        if not held.size:
+            return None
+        found.append(slice(int(held[0]), int(held[-1]) + 1))
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class PackedMask:
     """A bool (rows, columns) mask as the compressed bits of its bounding box; compared by value.
@@ -52,12 +63,12 @@ class PackedMask:
                 f"A mask must be bool (rows, columns), got {mask.dtype} of shape {mask.shape}."
             )
         shape = (int(mask.shape[0]), int(mask.shape[1]))
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        if not len(rows):
+        box = bounding_box(mask)
+        if box is None:
             return cls.empty(shape)
-        y0, y1, x0, x1 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-        bits = zlib.compress(pack_bits(mask[y0:y1, x0:x1]).tobytes(), level=1)
-        return cls(shape, (y0, x0), (y1 - y0, x1 - x0), bits)
+        part, (rows, columns) = mask[box], box
+        bits = zlib.compress(pack_bits(part).tobytes(), level=1)
+        return cls(shape, (rows.start, columns.start), (part.shape[0], part.shape[1]), bits)
 
     @classmethod
     def empty(cls, shape: tuple[int, int]) -> PackedMask:

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from .errors import MedSAMError
 from .geometry import FloatArray, SliceAxis
+from .masks import bounding_box
 
 Mask = npt.NDArray[Any]
 _Pair = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
@@ -122,14 +123,9 @@ def _cropped_pair(mask: Mask, reference: Mask) -> _Pair | None:
     _check_shapes(mask, reference)
     if not np.any(mask) or not np.any(reference):
         return None
-    union = np.logical_or(mask, reference)
-    box = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        held = np.flatnonzero(union.any(axis=others))
-        box.append(slice(int(held[0]), int(held[-1]) + 1))
-    k, j, i = box
-    return mask[k, j, i] != 0, reference[k, j, i] != 0
+    box = bounding_box(np.logical_or(mask, reference))
+    assert box is not None
+    return mask[box] != 0, reference[box] != 0
 
 
 def _flat(

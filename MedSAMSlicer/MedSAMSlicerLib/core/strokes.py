@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from .errors import PromptError
 from .geometry import VolumeGeometry
+from .masks import bounding_box
 from .prompts import RAS, Scribble, SliceRef, validate
 
 _POINTS = 24  # the engine samples a few of them
@@ -30,11 +31,11 @@ def scribble_from_mask(
             f"The stroke on slice {slice.index} must be bool {geometry.slice_shape(slice.axis)}, "
             f"got {mask.dtype} {mask.shape}."
         )
-    if not mask.any():
+    box = bounding_box(mask)
+    if box is None:
         raise PromptError(f"Nothing was painted on slice {slice.index}.")
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    top, left = int(rows[0]), int(columns[0])
-    part = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1], 1)
+    top, left = (side.start for side in box)
+    part = np.pad(mask[box], 1)
     steps = _largest(part)
     steps = _steps_from(steps >= 0, _farthest(steps))
     longest = int(steps.max())

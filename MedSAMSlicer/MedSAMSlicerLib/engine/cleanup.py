@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ..core.cleanups import Cleanup
 from ..core.geometry import SliceAxis
+from ..core.masks import bounding_box
 
 _LARGEST_HOLE = 0.01  # of the mask's area on the slice
 _SMOOTHING_SLICES = 1.0  # standard deviation along the slice axis
@@ -80,12 +81,10 @@ def smooth_between_slices(mask: BoolArray, axis: SliceAxis, spacing: tuple[float
     import SimpleITK as sitk
 
     slices = np.moveaxis(mask, int(axis), 0)
-    present = np.flatnonzero(slices.any(axis=(1, 2)))
-    if len(present) < 3:
+    held = bounding_box(slices)
+    if held is None or np.count_nonzero(slices.any(axis=(1, 2))) < 3:
         return mask
-    first, last = int(present[0]), int(present[-1])
-    rows, columns = (np.flatnonzero(slices.any(axis=(0, other))) for other in (2, 1))
-    box = (slice(first, last + 1), _around(rows, slices.shape[1]), _around(columns, slices.shape[2]))
+    box = (held[0], _wider(held[1]), _wider(held[2]))
     part = slices[box]
     in_plane = (spacing[2 - axis.column_axis], spacing[2 - axis.row_axis])
     distances = np.full(part.shape, _FARTHEST_MM, np.float32)
@@ -105,9 +104,9 @@ def smooth_between_slices(mask: BoolArray, axis: SliceAxis, spacing: tuple[float
     return np.asarray(result, np.bool_)
 
 
-def _around(indices: npt.NDArray[np.intp], size: int) -> slice:
-    """From the first to the last index, and one more to each side."""
-    return slice(max(int(indices[0]) - 1, 0), min(int(indices[-1]) + 2, size))
+def _wider(side: slice) -> slice:
+    """One more index on each side."""
+    return slice(max(side.start - 1, 0), side.stop + 1)
 
 
 def components(mask: BoolArray, fully: bool = False) -> tuple[npt.NDArray[np.uint32], int]:

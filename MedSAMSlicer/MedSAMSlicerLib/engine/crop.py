@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ..core.masks import bounding_box
 from .view import FrameView
 
 _SIZE_STEP = 64  # network pixels
@@ -94,10 +95,11 @@ class CropPolicy:
 
 def bounds_of(mask: npt.NDArray[np.bool_]) -> Bounds | None:
     """The box around a mask (rows, columns), on voxel edges; None if the mask is empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
+    box = bounding_box(mask)
+    if box is None:
         return None
-    return columns[0] - 0.5, rows[0] - 0.5, columns[-1] + 0.5, rows[-1] + 0.5
+    rows, columns = box
+    return columns.start - 0.5, rows.start - 0.5, columns.stop - 0.5, rows.stop - 0.5
 
 
 def joined(*boxes: Bounds | None) -> Bounds | None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..core.errors import MedSAMError, PromptError
+from ..core.masks import bounding_box
 from ..sam2.input_rule import normalized
 from ..sam2.model import SAM2, DecoderPrompts, ImageFeatures
 from ..sam2.networks import Network
@@ -449,10 +450,11 @@ def _stability(logits: Tensor, offset: float) -> float:
 
 def _box(mask: Mask) -> tuple[int, int, int, int]:
     """First and last column and row of a mask as left, top, right and bottom; zeros when it is empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
+    box = bounding_box(mask)
+    if box is None:
         return 0, 0, 0, 0
-    return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])
+    rows, columns = box
+    return columns.start, rows.start, columns.stop - 1, rows.stop - 1
 
 
 def _ends_at_edge(box: Sequence[int], part: tuple[int, int, int, int], shape: tuple[int, int]) -> bool:

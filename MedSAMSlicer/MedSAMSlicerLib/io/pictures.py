@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..core.errors import OutputError
 from ..core.geometry import FloatArray, SliceAxis, VolumeGeometry
+from ..core.masks import bounding_box
 from ..core.prompts import Box, Lasso, MaskPrompt, Point, Prompt, RecistLine, Scribble, in_slice, no_kind
 from .atomic import write_bytes
 from .canvas import Canvas, Color, resampled
@@ -153,11 +154,11 @@ def _view_of_masks(scene: _Scene) -> Region:
     for mask in scene.masks.values():
         footprint |= mask.any(axis=int(scene.axis))
     shown = scene.display.image(footprint)
-    y, x = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
-    whole = _whole(scene.display)
-    if not y.size:
+    box, whole = bounding_box(shown != 0), _whole(scene.display)
+    if box is None:
         return whole
-    region = _square(x[0], y[0], x[-1] + 1.0, y[-1] + 1.0, scene.display, _ROOM)
+    y, x = box
+    region = _square(x.start, y.start, x.stop, y.stop, scene.display, _ROOM)
     return region if region[2] - region[0] < 0.85 * (whole[2] - whole[0]) else whole
 
 
@@ -208,13 +209,13 @@ def _slice(scene: _Scene, array: npt.NDArray[Any], index: int) -> npt.NDArray[An
 
 def _draw_mask(panel: Canvas, mask: npt.NDArray[Any], region: Region, color: Color, large: bool) -> None:
     """The contour of a mask and a breath of color inside, on the pixels around the mask only."""
-    filled = [np.flatnonzero(mask.any(axis=axis)) for axis in (0, 1)]
-    if not filled[0].size:
+    box = bounding_box(mask != 0)
+    if box is None:
         return
     side = panel.pixels.shape[0]
     start, size = np.array(region[:2]), (np.array(region[2:]) - region[:2]) / side  # size of a pixel
-    low = np.clip(np.floor(([x[0] - 1 for x in filled] - start) / size), 0, side).astype(int)
-    high = np.clip(np.ceil(([x[-1] + 2 for x in filled] - start) / size), 0, side).astype(int)
+    low = np.clip(np.floor(([side.start - 1 for side in box[::-1]] - start) / size), 0, side).astype(int)
+    high = np.clip(np.ceil(([side.stop + 1 for side in box[::-1]] - start) / size), 0, side).astype(int)
     if (high - low).min() < 2:
         return
     part = (*(start + low * size + 1), *(start + high * size + 1))  # + 1 for the padding below

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..core.errors import OutputError
 from ..core.geometry import SAME_PLACE_VOXELS, VolumeGeometry
+from ..core.masks import bounding_box
 from .atomic import replacing
 from .metaimage import encode_mha
 from .nifti import encode_nifti, is_readable_by_slicer, rounding_mm
@@ -238,14 +239,11 @@ def _checked(path: str | Path, name: str, mask: Mask, geometry: VolumeGeometry) 
 
 def _layer_extents(array: npt.NDArray[Any]) -> list[tuple[int, ...]]:
     """(first i, last i, first j, last j, first k, last k) of what each layer of (K, J, I, layers) holds."""
-    extents = []
-    for layer in np.moveaxis(array, -1, 0):
-        edges: list[int] = []
-        for axis in (2, 1, 0):
-            filled = np.flatnonzero(layer.any(axis=tuple(other for other in range(3) if other != axis)))
-            edges += [int(filled[0]), int(filled[-1])] if filled.size else []
-        extents.append(tuple(edges) or _NO_EXTENT)
-    return extents
+    boxes = [bounding_box(layer != 0) for layer in np.moveaxis(array, -1, 0)]
+    return [
+        _NO_EXTENT if box is None else tuple(n for side in box[::-1] for n in (side.start, side.stop - 1))
+        for box in boxes
+    ]
 
 
 def _reference_geometry(geometry: VolumeGeometry) -> str:

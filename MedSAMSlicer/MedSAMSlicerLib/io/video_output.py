@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import Cancelled, OutputError
+from ..core.masks import bounding_box
 from .atomic import MARK, output_error, replacing
 from .png import encode_png
 from .rle import encode_rle
@@ -235,11 +236,12 @@ def _annotations(
 
 
 def _described(mask: Mask | None) -> dict[str, Any] | None:
-    if mask is None or not mask.any():
+    box = None if mask is None else bounding_box(mask)
+    if mask is None or box is None:
         return None
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    box = [int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]
-    return {"rle": encode_rle(mask), "box": box, "area": int(mask.sum())}
+    rows, columns = box
+    place = [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]
+    return {"rle": encode_rle(mask), "box": place, "area": int(mask.sum())}
 
 
 def _folders(names: Mapping[str, Color]) -> dict[str, str]:

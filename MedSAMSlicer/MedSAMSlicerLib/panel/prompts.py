@@ -15,7 +15,9 @@ from ..app.ports import ShownSlice, Tool
 from ..app.signals import Signal
 from ..app.state import Action, Topic
 from ..core.errors import MedSAMError
+from ..core.geometry import VolumeGeometry
 from ..core.outlines import lasso_from_outline
+from ..core.prompts import Prompt, SliceRef
 from ..core.strokes import scribble_from_mask
 from ..scene.slice_views import orientation
 from .context import Context, SignalsBlocked, with_letter
@@ -219,24 +221,17 @@ class PromptsSection:
             self._scribbler.stop()
 
     def _outlined(self, outline: Sequence[Sequence[float]], positive: bool, shown: ShownSlice) -> None:
-        def add() -> None:
-            controller = self._context.controller
-            if controller.inputs.segment_id is None:
-                controller.inputs.add_segment()
-            controller.editing.add_drawn(
-                lambda geometry, place: lasso_from_outline(geometry, place, outline, positive), shown
-            )
-
-        self._context.attempt(add)
+        self._add(lambda geometry, place: lasso_from_outline(geometry, place, outline, positive), shown)
 
     def _stroke(self, mask: npt.NDArray[np.bool_], positive: bool, shown: ShownSlice) -> None:
+        self._add(lambda geometry, place: scribble_from_mask(geometry, place, mask, positive), shown)
+
+    def _add(self, prompt: Callable[[VolumeGeometry, SliceRef], Prompt], shown: ShownSlice) -> None:
         def add() -> None:
             controller = self._context.controller
             if controller.inputs.segment_id is None:
                 controller.inputs.add_segment()
-            controller.editing.add_drawn(
-                lambda geometry, place: scribble_from_mask(geometry, place, mask, positive), shown
-            )
+            controller.editing.add_drawn(prompt, shown)
 
         self._context.attempt(add)
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..core.digests import Mask
 from ..core.geometry import SliceAxis
+from ..core.masks import bounding_box
 from .labelmaps import LABELMAP, Labelmap, VolumeGrid, labelmap_of, segment_ids
 
 Places = npt.NDArray[np.int64]  # (N, 3): k, j, i
@@ -269,12 +270,10 @@ def _within(
 
 def _box(axis: SliceAxis, index: int, mask: Mask) -> tuple[list[int], list[int]] | None:
     """First and last voxel (k, j, i) of a mask; None when it is empty."""
-    rows = np.flatnonzero(mask.any(axis=1))
-    if not len(rows):
+    box = bounding_box(mask)
+    if box is None:
         return None
-    columns = np.flatnonzero(mask.any(axis=0))
-    low, high = [0] * 3, [0] * 3
-    low[axis], high[axis] = index, index
-    low[axis.row_axis], high[axis.row_axis] = int(rows[0]), int(rows[-1])
-    low[axis.column_axis], high[axis.column_axis] = int(columns[0]), int(columns[-1])
+    low, high = [index] * 3, [index] * 3
+    for along, side in zip((axis.row_axis, axis.column_axis), box, strict=True):
+        low[along], high[along] = side.start, side.stop - 1
     return low, high

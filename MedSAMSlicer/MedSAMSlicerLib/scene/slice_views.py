@@ -107,10 +107,7 @@ def shown_slice(slice_node: Any, volume_node: Any) -> ShownSlice:
 
 def slice_nodes(scene: Any) -> list[Any]:
     """The nodes of all slice views."""
-    return [
-        scene.GetNthNodeByClass(number, "vtkMRMLSliceNode")
-        for number in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode"))
-    ]
+    return _nodes(scene, "vtkMRMLSliceNode")
 
 
 def other_volume_in_view(scene: Any, view_name: str, volume_node: Any) -> Any | None:
@@ -130,10 +127,12 @@ def other_volume_in_view(scene: Any, view_name: str, volume_node: Any) -> Any | 
 
 def composite_nodes(scene: Any) -> list[Any]:
     """The nodes that say which volumes the slice views show."""
-    return [
-        scene.GetNthNodeByClass(number, "vtkMRMLSliceCompositeNode")
-        for number in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode"))
-    ]
+    return _nodes(scene, "vtkMRMLSliceCompositeNode")
+
+
+def _nodes(scene: Any, name: str) -> list[Any]:
+    """The nodes of a class."""
+    return [scene.GetNthNodeByClass(number, name) for number in range(scene.GetNumberOfNodesByClass(name))]
 
 
 def shown_slice_node(scene: Any) -> Any | None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.geometry import VolumeGeometry
+from ..core.masks import bounding_box
 
 _MOST_CELLS = 112  # along the longest side of the mask: larger ones are averaged in blocks first
 _LEVEL = 0.5
@@ -42,11 +43,10 @@ _NOTHING = Surface(np.empty((0, 3), np.float32), np.empty((0, 3), np.uint32))
 
 def surface_of(mask: npt.NDArray[np.bool_], geometry: VolumeGeometry) -> Surface:
     """The smoothed surface of a mask, bool (K, J, I); without vertices for an empty mask."""
-    if not mask.any():
+    box = bounding_box(mask)
+    if box is None:
         return _NOTHING
-    spans = [np.flatnonzero(mask.any(axis=tuple(n for n in range(3) if n != axis))) for axis in range(3)]
-    first = np.array([span[0] for span in spans])
-    inside = mask[tuple(slice(span[0], span[-1] + 1) for span in spans)]
+    first, inside = np.array([side.start for side in box]), mask[box]
     block = -(-max(inside.shape) // _MOST_CELLS)
     field = _averaged(inside, block)
     smooth = _smoothed(field)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.geometry import VolumeGeometry
+from ...core.masks import bounding_box
 from ...core.prompts import Point, SliceRef, point_from_voxel
 from ...engine.cleanup import components
 from .datasets import BoolVolume, Target
@@ -59,12 +60,13 @@ def deepest_voxel(wrong: BoolVolume, most_voxels: int = MOST_VOXELS) -> Place | 
         wrong: (K, J, I) bool.
         most_voxels: see :data:`MOST_VOXELS`.
     """
-    if not wrong.any():
+    around = bounding_box(wrong)
+    if around is None:
         return None
-    around = _bounding_box(wrong)
     labels, _ = components(wrong[around], fully=True)
     part = labels == 1 + int(np.bincount(labels.ravel())[1:].argmax())
-    inner = _bounding_box(part)
+    inner = bounding_box(part)
+    assert inner is not None
     part = part[inner]
     depth = _depth(part, most_voxels)
     if not depth.any():  # after halving only: the part has no voxel of its own any more
@@ -99,12 +101,3 @@ def _halved(mask: BoolVolume) -> BoolVolume:
     even = np.pad(mask, [(0, extent % 2) for extent in mask.shape])
     k, j, i = (extent // 2 for extent in even.shape)
     return np.asarray(even.reshape(k, 2, j, 2, i, 2).any(axis=(1, 3, 5)), np.bool_)
-
-
-def _bounding_box(mask: BoolVolume) -> tuple[slice, ...]:
-    found = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        held = np.flatnonzero(mask.any(axis=others))
-        found.append(slice(int(held[0]), int(held[-1]) + 1))
-    return tuple(found)

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.errors import Cancelled, DownloadError, MedSAMError, OutputError
-from ...core.masks import pack_bits, unpack_bits
+from ...core.masks import bounding_box, pack_bits, unpack_bits
 from ...io.atomic import output_error, write_bytes
 from ...models.file_lock import exclusive
 from .measurement import Measurement, trial_key
@@ -92,7 +92,7 @@ class PackedMasks:
     @classmethod
     def of(cls, first: BoolVolume, last: BoolVolume) -> PackedMasks:
         """Pack two masks of one shape."""
-        boxes = [_bounding_box(mask) for mask in (first, last)]
+        boxes = [bounding_box(mask) or (slice(0, 0),) * mask.ndim for mask in (first, last)]
         corners = tuple(tuple(part.start for part in box) for box in boxes)
         extents = tuple(tuple(part.stop - part.start for part in box) for box in boxes)
         bits = tuple(pack_bits(mask[box]) for mask, box in zip((first, last), boxes, strict=True))
@@ -330,15 +330,3 @@ def load_masks(folder: Path, key: str) -> tuple[BoolVolume, BoolVolume] | None:
 
 def _identity(about: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in about.items() if name not in _NOT_IDENTITY}
-
-
-def _bounding_box(mask: BoolVolume) -> tuple[slice, ...]:
-    """Where a mask is true; nothing of it when it never is."""
-    if not mask.any():
-        return (slice(0, 0),) * mask.ndim
-    found = []
-    for axis in range(mask.ndim):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        held = np.flatnonzero(mask.any(axis=others))
-        found.append(slice(int(held[0]), int(held[-1]) + 1))
-    return tuple(found)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...core.masks import bounding_box
 from .appearance import TRAINING_SCANNERS, image_of
 from .fields import FieldGrid, Source, smooth_noise
 from .shapes import ShapeCanvas
@@ -67,11 +68,12 @@ def draw_anatomy(
         if not len(values):
             return None
         wanted = {int(source.choice.choice(values))}
-        around = _box(np.isin(turned, list(wanted)))
+        around = bounding_box(np.isin(turned, list(wanted)))
         if source.chance(0.2):  # together with a neighbor
             inside = np.unique(turned[around])
             wanted.add(int(source.choice.choice(inside[inside > 0])))
-            around = _box(np.isin(turned, list(wanted)))
+            around = bounding_box(np.isin(turned, list(wanted)))
+        assert around is not None
         drawn = _draw(turned, mm, wanted, around, source, sizes)
         if drawn is not None:
             return drawn
@@ -178,12 +180,3 @@ def _contrast(clean: Tensor, mask: Tensor) -> float:
     if not bool(ring.any()):
         return 0.0
     return abs(float(clean[mask].median() - clean[ring].median()))
-
-
-def _box(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
-    found = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        filled = np.flatnonzero(mask.any(axis=others))
-        found.append(slice(int(filled[0]), int(filled[-1]) + 1))
-    return tuple(found)
