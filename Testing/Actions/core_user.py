@@ -38,7 +38,7 @@ BATCH = 3
 # Actions that may change masks of the user, of a locked object, or of several objects.
 _OWN_MASKS = {"edit", "edit_outside", "accept", "release", "delete", "start"}
 _OWN = (MaskState.ACCEPTED, MaskState.EDITED)
-_EVEN_LOCKED = {"lock", "rename", "describe", "edit_outside", "delete_outside"}
+_EVEN_LOCKED = {"lock", "describe", "edit_outside", "delete_outside"}
 _ANYTHING = {"undo", "redo", "undo_some", "redo_some", "cancel", "reopen", "move", "import_prompts"}
 
 
@@ -59,7 +59,6 @@ class CoreUser:
     WEIGHTS: ClassVar[dict[str, int]] = {
         "add": 3,
         "adopt": 2,
-        "rename": 1,
         "describe": 1,
         "lock": 3,
         "clean_up": 1,
@@ -265,12 +264,6 @@ class CoreUser:
                 added, {index % session.geometry.slice_count(axis): self._mask(axis, size)}, axis
             )
         return {added}
-
-    def rename(self, number: int, name: int, _c: int, _d: int) -> set[int]:
-        """Rename by the session."""
-        object_id = self._pick(number)
-        self.session.rename(object_id, NAMES[name % len(NAMES)])
-        return {object_id}
 
     def describe(self, number: int, name: int, color: int, _d: int) -> set[int]:
         """Rename by the scene, which is no step."""

@@ -16,7 +16,7 @@ from MedSAMSlicerLib.core.prompts import (
 )
 from MedSAMSlicerLib.core.session import Session
 
-from .sessions import GEOMETRY, RED, SLICES, filled, point
+from .sessions import GEOMETRY, RED, SLICES, filled, pending_key_slices, pending_tracks, point
 
 
 def with_object(*prompted: int) -> tuple[Session, int]:
@@ -29,7 +29,7 @@ def with_object(*prompted: int) -> tuple[Session, int]:
 
 def propagate(session: Session, object_id: int, value: int) -> set[int]:
     """Compute all that is pending as masks of one value; returns the slices that were computed."""
-    tracks, keys = session.pending_tracks(object_id), session.pending_key_slices(object_id)
+    tracks, keys = pending_tracks(session, object_id), pending_key_slices(session, object_id)
     run = session.begin_propagation(object_id)
     indices = {*keys, *(index for track in tracks for index in track.slices)}
     for index in sorted(indices):
@@ -57,20 +57,19 @@ def test_objects_keep_their_order_and_numbers_are_never_used_again() -> None:
 
 
 def test_name_in_use_is_refused() -> None:
-    session, liver = with_object()
+    session, _liver = with_object()
     with pytest.raises(SessionError, match="named 'liver' already"):
         session.add_object("liver", RED)
     spleen = session.add_object("spleen", RED)
     with pytest.raises(SessionError, match="named 'liver' already"):
-        session.rename(spleen, "liver")
-    session.rename(liver, "liver")
+        session.describe(spleen, "liver", RED)
     assert session.undo_label == "Add spleen"
 
 
 def test_unknown_object_slice_and_prompt_are_refused_with_their_value() -> None:
     session, liver = with_object(3)
     with pytest.raises(SessionError, match="number 99"):
-        session.rename(99, "x")
+        session.describe(99, "x", RED)
     with pytest.raises(SessionError, match="Slice 12 does not exist: there are slices 0 to 11"):
         session.edit_masks(liver, {12: filled(1)})
     with pytest.raises(SessionError, match=r"slice 3 has shape \(7, 6\), the slice \(6, 7\)"):
@@ -126,7 +125,6 @@ def test_locked_object_refuses_every_change_but_name_and_color() -> None:
     ):
         with pytest.raises(SessionError, match="'liver' is locked"):
             change()
-    session.rename(liver, "Liver")
     session.describe(liver, "Liver", (0, 0, 1))
     session.set_locked(liver, False)
     session.add_prompt(liver, point(4))
@@ -166,20 +164,20 @@ def test_correction_computes_only_what_lies_beside_it() -> None:
 
 def test_nothing_is_pending_after_a_propagation_and_again_after_its_undo() -> None:
     session, liver = with_object(3)
-    before = session.pending_tracks(liver)
+    before = pending_tracks(session, liver)
     propagate(session, liver, 1)
-    assert session.pending_tracks(liver) == ()
-    assert session.pending_key_slices(liver) == ()
+    assert pending_tracks(session, liver) == ()
+    assert pending_key_slices(session, liver) == ()
     session.undo()
-    assert session.pending_tracks(liver) == before
-    assert session.pending_key_slices(liver) == (3,)
+    assert pending_tracks(session, liver) == before
+    assert pending_key_slices(session, liver) == (3,)
 
 
 def test_cancelled_propagation_is_continued_by_the_next_one() -> None:
     session, liver = with_object(0, 8)
     run = session.begin_propagation(liver)
     session.apply_predictions(run, liver, {index: filled(1) for index in (0, 1, 2, 3, 4, 8, 7)})
-    assert {track.key for track in session.pending_tracks(liver)} == {8}
+    assert {track.key for track in pending_tracks(session, liver)} == {8}
     assert propagate(session, liver, 2) == {5, 6, 7, 9, 10, 11}
 
 
@@ -199,7 +197,7 @@ def test_slices_without_a_result_are_empty_once_the_propagation_is_complete() ->
     session.apply_predictions(run, liver, {index: filled(8) for index in (4, 5, 6)})
     assert session.end_propagation(run, liver) == (0, 1, 2, 3, 7, 8, 9, 10, 11)
     assert values(session, liver) == {**dict.fromkeys(range(SLICES), 0), 4: 8, 5: 8, 6: 8}
-    assert session.pending_tracks(liver) == ()
+    assert pending_tracks(session, liver) == ()
 
 
 def test_a_propagation_is_one_step_of_undo_however_many_results_it_brings() -> None:

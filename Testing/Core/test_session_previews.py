@@ -12,7 +12,7 @@ from MedSAMSlicerLib.core.masks import MaskState
 from MedSAMSlicerLib.core.prompts import ObjectPrompts, SliceRef, point_from_voxel
 from MedSAMSlicerLib.core.session import Session
 
-from .sessions import COLUMNS, GEOMETRY, RED, ROWS, SLICES, filled, point
+from .sessions import COLUMNS, GEOMETRY, RED, ROWS, SLICES, filled, pending_key_slices, point
 
 
 def with_object(*prompted: int) -> tuple[Session, int]:
@@ -44,9 +44,9 @@ def propagate(session: Session, object_id: int, value: int) -> int:
 
 def test_preview_is_taken_back_and_done_again_with_its_prompt() -> None:
     session, liver = with_object(3)
-    assert session.pending_previews(liver) == (3,)
+    assert session.object(liver).pending_previews() == (3,)
     assert preview(session, liver, 3, 5)
-    assert session.pending_previews(liver) == ()
+    assert session.object(liver).pending_previews() == ()
     assert session.undo_label == "Add point"
     session.undo()
     assert values(session, liver) == {}
@@ -87,7 +87,7 @@ def test_preview_for_prompts_that_are_others_by_now_is_dropped() -> None:
     assert preview(session, liver, 3, 5)
     session.undo()
     assert values(session, liver) == {}
-    assert session.pending_previews(liver) == (3,)
+    assert session.object(liver).pending_previews() == (3,)
 
 
 def test_removed_correction_gives_the_slice_its_propagated_mask_back() -> None:
@@ -107,14 +107,14 @@ def test_preview_never_replaces_a_mask_of_the_user() -> None:
     session.edit_masks(liver, {3: filled(11)})
     assert not preview(session, liver, 3, 5)
     session.set_locked(liver, True)
-    assert session.pending_previews(liver) == ()
+    assert session.object(liver).pending_previews() == ()
     assert values(session, liver) == {3: 11}
 
 
 def test_previewed_slice_is_still_to_be_propagated() -> None:
     session, liver = with_object(3)
     preview(session, liver, 3, 5)
-    assert session.pending_key_slices(liver) == (3,)
+    assert pending_key_slices(session, liver) == (3,)
     assert session.pending_slices(liver) == frozenset(range(SLICES))
 
 

@@ -239,7 +239,7 @@ def test_preview_of_a_prompt_that_came_back_by_undo_comes(driver: Driver) -> Non
     controller.history.undo()
     driver.settle()
     assert driver.mask()[7].any()
-    assert controller._work.session.pending_previews(obj.id) == ()
+    assert controller._work.session.object(obj.id).pending_previews() == ()
 
 
 def test_undo_of_segment_editor_leaves_slices_of_the_network_to_be_computed_again(driver: Driver) -> None:

@@ -22,7 +22,6 @@ from .intensity import Window
 from .masks import MaskState, PackedMask, StoredMask, edited_masks, predicted_mask
 from .moving import Mover, moved_object, mover
 from .overlap import BEFORE_ALL, Claim, Claims
-from .plan import Track
 from .prompts import ObjectPrompts, Prompt, PromptSet
 from .segment_object import KeyContent, SegmentObject, all_prompts_of
 from .start import Start
@@ -79,16 +78,6 @@ class Session:
         """The mask of slice `index`, a new bool array (rows, columns), or None."""
         masks = self.object(object_id).masks
         return masks[index].mask.to_array() if index in masks else None
-
-    def pending_tracks(self, object_id: int) -> tuple[Track, ...]:
-        """The tracks that a propagation of the object has to compute now."""
-        obj = self.object(object_id)
-        return obj.pending_tracks(fitting.count_of(obj, self.geometry)) if obj.axis is not None else ()
-
-    def pending_key_slices(self, object_id: int) -> tuple[int, ...]:
-        """The prompted slices whose own masks a propagation of the object has to compute now."""
-        obj = self.object(object_id)
-        return obj.pending_key_slices(fitting.count_of(obj, self.geometry)) if obj.axis is not None else ()
 
     def pending_slices(self, object_id: int) -> frozenset[int]:
         """All slices that a propagation of the object has to compute now."""
@@ -212,10 +201,6 @@ class Session:
         self._timeline.change(label, obj.with_masks(changed))
 
     # -- previews
-
-    def pending_previews(self, object_id: int) -> tuple[int, ...]:
-        """Slices of the object whose prompts were neither propagated nor previewed as they are now."""
-        return self.object(object_id).pending_previews()
 
     def outdate_previews(self) -> None:
         """Let all previews be computed again, also those that undo brings back; no step of undo."""
@@ -425,13 +410,6 @@ class Session:
             self._check_name(obj.name)
         cleanup = Cleanup.from_prompt_set(prompts.cleanup)
         return self._add("Add prompts", prompts.objects, prompts.axis, cleanup)
-
-    def rename(self, object_id: int, name: str) -> None:
-        """Give the object another name."""
-        obj = self.object(object_id)
-        if name != obj.name:
-            self._check_name(name)
-        self._timeline.change(f"Rename {obj.name}", obj.with_fields(name=name))
 
     def describe(self, object_id: int, name: str, color: tuple[float, float, float]) -> None:
         """Follow a name and color that were changed elsewhere, in the past as well; no step of undo."""
