@@ -440,16 +440,28 @@ def test_every_part_is_a_package_that_pip_installs():
     assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
 
 
-def test_safetensors_are_opened_in_one_file():
-    files = {i.file.relative_to(LIBRARY).as_posix() for i in all_imports() if i.package == "safetensors"}
-    assert files == {"sam2/tensors.py"}
+ONE_PLACE = {
+    "safetensors are opened": (r"\bfrom safetensors\b", {"sam2/tensors.py"}),
+    "pickles are read, weights only": (r"\btorch\.load\(", {"sam2/dialects.py", "lab/training/state.py"}),
+    "a device is chosen": (r"\bis_available\(\)", {"engine/devices.py"}),
+    "free memory is measured": (r"MemAvailable", {"engine/process_memory.py"}),
+    "memory is compared with what a run needs": (r"\.for_run\(", {"engine/estimate.py"}),
+    "memories are chosen": (r"^def recalled\b", {"sam2/recall.py"}),
+    "earlier logits are bounded": (r"^PREVIOUS_LOGIT_LIMIT =", {"engine/network.py"}),
+    "bits are packed": (r"\b(un)?packbits\(", {"core/masks.py"}),
+    "the box of a mask is found": (r"\.any\(axis=tuple\(", {"core/masks.py"}),
+}
 
 
-def test_bits_are_packed_in_one_file():
+@pytest.mark.parametrize("rule", ONE_PLACE)
+def test_a_rule_stands_in_one_place(rule):
+    pattern, files = ONE_PLACE[rule]
     found = {
-        path.name for path in SOURCES if re.search(r"\b(un)?packbits\(", path.read_text(encoding="utf-8"))
+        path.relative_to(LIBRARY).as_posix()
+        for path in SOURCES
+        if LIBRARY in path.parents and re.search(pattern, path.read_text(encoding="utf-8"), re.MULTILINE)
     }
-    assert found == {"masks.py"}
+    assert found == files
 
 
 def test_named_choices_stand_in_one_place():

@@ -1,4 +1,7 @@
-"""Which packages are installed in this Python, and which are loaded in another version; nothing is imported for it."""
+"""Which packages are installed in this Python, and which are loaded in another version; nothing is imported for it.
+
+Only :func:`computing_device` imports torch.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +48,13 @@ def loaded_in_another_version(names: Iterable[str]) -> tuple[str, ...]:
 def torch_is_usable() -> bool:
     """Return whether PyTorch is installed, new enough, and not loaded in another version."""
     return is_installed(TORCH) and not loaded_in_another_version(["torch"])
+
+
+def computing_device() -> str:
+    """The device that "auto" stands for: "cuda", "mps" or "cpu". Imports torch, which must be installed."""
+    from ..engine.devices import chosen_device
+
+    return chosen_device("auto")
 
 
 def numbers_of(version: str) -> tuple[int, ...]:

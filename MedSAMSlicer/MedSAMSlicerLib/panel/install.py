@@ -20,7 +20,14 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from ..app.installed import TORCH, installed_version, is_installed, loaded_in_another_version, numbers_of
+from ..app.installed import (
+    TORCH,
+    computing_device,
+    installed_version,
+    is_installed,
+    loaded_in_another_version,
+    numbers_of,
+)
 from ..core.errors import MedSAMError
 from ..core.foreign_errors import Failure, failure_of
 
@@ -112,7 +119,7 @@ def install(what: Missing) -> str:
         return restart
     if torch is None:
         return _("Everything is installed.")
-    return device_sentence(torch)
+    return device_sentence(torch, computing_device())
 
 
 def ask_for_restart(names: Sequence[str]) -> str | None:
@@ -128,14 +135,14 @@ def ask_for_restart(names: Sequence[str]) -> str | None:
     return text
 
 
-def device_sentence(torch: Any) -> str:
-    """Where an installed PyTorch will compute; without a GPU this says so plainly."""
+def device_sentence(torch: Any, device: str) -> str:
+    """Where an installed PyTorch will compute, on "cuda", "mps" or "cpu"; without a GPU this says so plainly."""
     version = torch.__version__
-    if torch.cuda.is_available():
+    if device == "cuda":
         return _("PyTorch {version} is installed and computes on the GPU {name}.").format(
             version=version, name=torch.cuda.get_device_name(0)
         )
-    if torch.backends.mps.is_available():
+    if device == "mps":
         return _("PyTorch {version} is installed and computes on the Apple GPU.").format(version=version)
     return _(
         "PyTorch {version} is installed. It found no GPU, so everything is computed on the CPU, which is slower."
