@@ -248,6 +248,45 @@ def test_docstrings_are_sentences_and_no_riddles(folder):
     assert found == [], 'begin with "Return whether ..." or "The ..."'
 
 
+NO_WORDS_OF_OURS = {
+    "said",
+    "told",
+    "tells",
+    "hear",
+    "hears",
+    "heard",
+    "rivals",
+    "disown",
+    "anew",
+    "grounds",
+    "complain",
+}
+
+
+def names_given_by(tree: ast.Module) -> set[str]:
+    """The names that a file gives: of classes, functions, arguments, variables and attributes."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
+        elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            names.add(node.id if isinstance(node, ast.Name) else node.attr)
+    return names
+
+
+def test_names_are_words_of_the_field():
+    found = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for folder in ("MedSAMSlicer", "Testing")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for name in sorted({*names_given_by(parsed(path)), path.stem})
+        if NO_WORDS_OF_OURS & set(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().split("_"))
+    ]
+    assert found == [], "prompts, reported, shown, updates, baselines, recomputed, backgrounds"
+
+
 def test_shipped_files_do_not_name_the_laboratory():
     shipped = [MODULE_FOLDER / name for names in cmake_lists.expected_lists().values() for name in names]
     found = [

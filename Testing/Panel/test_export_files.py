@@ -62,7 +62,7 @@ def segmented(host):
     return volume, segmentation, drawn
 
 
-def test_segments_of_one_name_are_told_apart(segmented):
+def test_segments_of_one_name_get_different_ones(segmented):
     from MedSAMSlicerLib.scene.export_files import SegmentMasksByName
 
     volume, segmentation, drawn = segmented
