@@ -9,6 +9,7 @@ from Testing.small_networks import SMALLEST
 
 from MedSAMSlicerLib.core.errors import Cancelled, MedSAMError, ObjectError, PromptError
 from MedSAMSlicerLib.core.folders import bundled_folders
+from MedSAMSlicerLib.core.tiers import SECOND_NETWORK
 from MedSAMSlicerLib.engine.proposals import ProposalSettings
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
 from MedSAMSlicerLib.engine.video_segmenter import (
@@ -114,6 +115,15 @@ def test_what_no_object_covers_is_suggested(video: VideoSegmenter) -> None:
     covered = full.mask("disc", frame)
     assert all((proposal.mask & covered).sum() <= proposal.area / 2 for proposal in found)
     assert len(found) < len(video.suggest(frame, None, settings))
+
+
+def test_objects_in_color_are_suggested_without_another_network(
+    video: VideoSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LiteMedSAM draws in boxes, though frames in color are never read twice."""
+    monkeypatch.delenv(SECOND_NETWORK)
+    found = video.suggest(ENTERS + 2)
+    assert max(dice(each.mask, DISC[ENTERS + 2]) for each in found) > 0.85
 
 
 def test_a_cancelled_run_goes_on_where_it_stopped() -> None:

@@ -309,7 +309,12 @@ class VolumeSegmenter:
         if "point" not in self.model.config.prompts:
             network = self.network(axis)
             return SecondReader(network, self.whole(axis)) if isinstance(network, SliceWiseNetwork) else None
-        return None if self.model.config.crop_margin is None else self.second_reader(axis)
+        if self.model.config.crop_margin is None:
+            return None
+        reader = self.second_reader(axis)
+        if reader is None and (model := bundled_reader(self.precision.device)) is not None:
+            reader = self._made_reader(model, axis)  # nothing is read again, but boxes are drawn in
+        return reader
 
     def _refiner(self, axis: SliceAxis) -> Refiner | None:
         if self._stage is None or isinstance(self.array, FrameSource):
