@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,16 @@ def test_a_question_without_an_input_to_answer_it_is_a_no(own_cache: Path) -> No
     assert "was not confirmed" in done.stderr
 
 
+@pytest.fixture
+def no_nohup() -> Iterator[None]:
+    """Programs hear a hang-up, even where the tests themselves were started to ignore it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @posix
+@pytest.mark.usefixtures("no_nohup")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_ends_the_program_as_ctrl_c_does(number: signal.Signals, own_cache: Path) -> None:
     with running_server() as server:
@@ -172,6 +182,7 @@ def test_a_signal_that_the_program_was_started_to_ignore_stays_ignored() -> None
 
 
 @posix
+@pytest.mark.usefixtures("no_nohup")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_before_a_command_begins_is_one_line(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

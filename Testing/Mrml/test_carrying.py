@@ -144,8 +144,11 @@ def test_cancel_amid_a_run_touches_neither_this_time_point_nor_the_one_that_is_s
 ) -> None:
     controller, first = times.controller, times.mask()
     controller.carrying.carry(all_times=True)
-    times.until(lambda: controller.runs.progress is not None and controller.runs.progress.done >= 2)
-    assert times.mask().any(), "masks of the next time point are there"
+    times.until(
+        lambda: (
+            controller.runs.progress is not None and controller.runs.progress.done >= 2 and times.mask().any()
+        )
+    )
     controller.carrying.cancel()
     times.settle()
     assert np.array_equal(times.mask(), first)
