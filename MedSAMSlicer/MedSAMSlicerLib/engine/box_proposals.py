@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from .crop import Bounds
+from .crop import Bounds, bounds_of
 from .propagate import Cancel, stop_if
-from .proposals import Proposal
+from .proposals import Proposal, suppressed
 
 Gray = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -142,11 +143,10 @@ def region_boxes(gray: Gray, search: BoxSearch) -> list[Bounds]:
         for first, last in zip(ends, ends[width:], strict=False)
         for region in _regions((smooth >= first) & (smooth <= last), radius, search)
     ]
-    chosen: list[Bounds] = []
-    for _, box in sorted(regions, key=lambda region: (-region[0], region[1])):
-        if all(_shared(box, other) < search.same for other in chosen):
-            chosen.append(box)
-    return chosen[: search.most]
+    regions.sort(key=lambda region: region[1])  # where two are as large, always the same one comes first
+    boxes = torch.tensor([box for _, box in regions], dtype=torch.float64).reshape(-1, 4)
+    pixels = torch.tensor([pixels for pixels, _ in regions])
+    return [regions[place][1] for place in suppressed(boxes, pixels, search.same)[: search.most]]
 
 
 def _regions(band: Mask, radius: int, search: BoxSearch) -> Iterator[tuple[int, Bounds]]:
@@ -179,15 +179,11 @@ def edge_of(gray: Gray, mask: Mask) -> float:
 
 def box_of(mask: Mask, margin: float = 0.0) -> Bounds:
     """The box of a mask that is not empty, wider at each side by a part of its sides."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    height, width = rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0]
-    dx, dy = margin * width, margin * height
-    return (
-        float(columns[0] - 0.5 - dx),
-        float(rows[0] - 0.5 - dy),
-        float(columns[-1] + 0.5 + dx),
-        float(rows[-1] + 0.5 + dy),
-    )
+    bounds = bounds_of(mask)
+    assert bounds is not None
+    left, top, right, bottom = bounds
+    dx, dy = margin * (right - left), margin * (bottom - top)
+    return left - dx, top - dy, right + dx, bottom + dy
 
 
 def area_of(box: Bounds) -> float:
@@ -207,11 +203,3 @@ def _shifted(box: Bounds, part: float) -> Iterator[Bounds]:
     dx, dy = part * (right - left), part * (bottom - top)
     yield left - dx, top - dy, right + dx / 2, bottom + dy / 2
     yield left + dx / 2, top + dy / 2, right + dx, bottom + dy
-
-
-def _shared(one: Bounds, other: Bounds) -> float:
-    """IoU of two boxes."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    common = max(0.0, width) * max(0.0, height)
-    return common / (area_of(one) + area_of(other) - common)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ...engine.network import PREVIOUS_LOGIT_LIMIT
 from ...sam2.config import Sam1Config
@@ -12,10 +11,7 @@ from ...sam2.model import DecoderPrompts, MaskOutput
 from ...sam2.sam1 import SAM1
 from ...sam2.tinyvit import BatchNorm
 from .fields import Source
-from .losses import soft_dice, soft_target
-from .mask_noise import corrupted
-from .prompts import correction_clicks
-from .rollout import CLICKS, WORSE_THAN_SEEN, PromptMix, Rollout, first_prompts
+from .rollout import CLICKS, PromptMix, Rollout, corrected_by_clicks, first_prompts, nearest_alternative
 
 _THERE = 10.0  # logit of "the object is on this slice": such a network has no other answer
 ONLY_BOXES = PromptMix(box=1.0, point=0.0, scribble=0.0, box_and_point=0.0, mask=0.0)
@@ -55,16 +51,16 @@ def slice_rollout(
     output = _drawn(network, embedding, prompts, truth, teach)
     found: list[tuple[int, MaskOutput]] = []
     if source.chance(corrections) and kind != "mask":
-        before, prior = prompts, _shown(output)
-        if source.chance(WORSE_THAN_SEEN):
-            prior = corrupted(source, prior, 2.0)
-        for _ in range(source.integer(*clicks)):
-            inside = functional.interpolate(prior, truth.shape[-2:], mode="bilinear")[:, 0] > 0
-            clicked = correction_clicks(source, inside, truth > 127, before)
-            before = DecoderPrompts(clicked.points, clicked.labels, prior)
-            output = _drawn(network, embedding, before, truth, teach)
-            found.append((0, output))
-            prior = _shown(output)
+        corrected = corrected_by_clicks(
+            source,
+            output,
+            truth > 127,
+            prompts,
+            lambda given: _drawn(network, embedding, given, truth, teach),
+            PREVIOUS_LOGIT_LIMIT,
+            clicks,
+        )
+        found, output = [(0, each) for each in corrected], corrected[-1]
     return Rollout([output], found)
 
 
@@ -75,11 +71,6 @@ def keep_statistics(network: nn.Module) -> None:
             module.eval()
 
 
-def _shown(output: MaskOutput) -> Tensor:
-    """The mask that the network is shown again with a click."""
-    return output.logits.detach().clamp(-PREVIOUS_LOGIT_LIMIT, PREVIOUS_LOGIT_LIMIT)
-
-
 def _drawn(
     network: SAM1, embedding: Tensor, prompts: DecoderPrompts, truth: Tensor, teach: bool
 ) -> MaskOutput:
@@ -87,12 +78,7 @@ def _drawn(
     points = 0 if prompts.labels is None else prompts.labels.shape[1]
     chosen = torch.zeros(len(iou), dtype=torch.long, device=iou.device)
     if network.config.multimask_for(points, has_mask=prompts.mask is not None):
-        chosen = iou[:, 1:].argmax(1) + 1
-        if teach:
-            with torch.no_grad():
-                target = soft_target(truth, logits.shape[-1])
-                dices = [soft_dice(logits[:, n, None], target) for n in range(1, logits.shape[1])]
-                chosen = torch.stack(dices, 1).argmax(1) + 1
+        chosen = nearest_alternative(logits, truth) if teach else iou[:, 1:].argmax(1) + 1
     rows = torch.arange(len(chosen), device=chosen.device)
     there = torch.full((len(chosen),), _THERE, device=logits.device)
     return MaskOutput(logits[rows, chosen][:, None].float(), iou[rows, chosen], there, there[:, None])

@@ -39,7 +39,7 @@ _SMALL_POOL = 8
 
 @dataclass(frozen=True)
 class Mixture:
-    """Shares of the batches; what a folder does not offer goes to the generated scenes."""
+    """Shares of the batches; a source that is not offered leaves its share to the others."""
 
     generated: float = 0.4
     drawn: float = 0.3
@@ -98,18 +98,17 @@ class MixedStream:
         cases, maps, _ = parts(settings)
         seed = seed_of(settings.seed, _POOLS, leg, rank, worker)
         self.source = Source(seed)
-        clips = ClipSettings(size=settings.size)
         slices = 8 if settings.stage == 1 else 2 * settings.longest - 2
         scenes = SceneSettings(slices=slices, size=scene_size(settings.size))
         pools: dict[str, ClipSampler] = {
-            "generated": self._pool(1, clips, settings.pool, lambda: make_scene(self.source, scenes))
+            "generated": self._pool(settings.pool, lambda: make_scene(self.source, scenes))
         }
         if maps:
-            pools["drawn"] = self._pool(2, clips, settings.pool, lambda: anatomy_scene(self.source, maps))
+            pools["drawn"] = self._pool(settings.pool, lambda: anatomy_scene(self.source, maps))
         lessons = [] if settings.lessons is None else read_lessons(settings.lessons, [c.name for c in cases])
         if lessons:
             pools["taught"] = self._pool(
-                3, clips, _SMALL_POOL, lambda: lessons[self.source.integer(0, len(lessons) - 1)]
+                _SMALL_POOL, lambda: lessons[self.source.integer(0, len(lessons) - 1)]
             )
         self.pools = pools
         self.longest_lesson = max((len(each.image) for each in lessons), default=0)
@@ -117,9 +116,8 @@ class MixedStream:
         volumes = read_cases(cases, settings.data.window, warn=False, smallest=settings.data.smallest)
         self.labeled = VolumeClips(volumes, settings.size, margin, Augmentation(), shortest, settings.unions)
 
-    def _pool(
-        self, use: int, clips: ClipSettings, size: int, make: Callable[[], GeneratedScene]
-    ) -> ClipSampler:
+    def _pool(self, size: int, make: Callable[[], GeneratedScene]) -> ClipSampler:
+        clips = ClipSettings(size=self.settings.size)
         return ClipSampler(self.source, make, clips, size, self.settings.uses)
 
     def batch(self, number: int) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
@@ -26,8 +27,7 @@ DENSE_PROMPT_LOGITS = 8.0
 
 CLICKS = (1, 3)
 """Least and most correction clicks in a row on one slice while training."""
-WORSE_THAN_SEEN = 0.6
-"""How often a mask that is corrected by clicks is made worse first, so that the network learns to draw it again."""
+_WORSE_THAN_SEEN = 0.6
 _CORRUPTED_MEMORY = 0.08
 
 
@@ -85,6 +85,52 @@ def first_prompts(source: Source, kind: str, masks: Tensor, grid: int) -> Decode
             torch.cat([prompts.points, points[:, None]], 1), torch.cat([prompts.labels, labels[:, None]], 1)
         )
     return prompts
+
+
+def nearest_alternative(logits: Tensor, masks: Tensor) -> Tensor:
+    """(B,) which of T candidates (B, T, h, w), the first left out, is nearest to the true masks (B, S, S) uint8.
+
+    That one learns, as in the published recipe.
+    """
+    with torch.no_grad():
+        target = soft_target(masks, logits.shape[-1])
+        dices = [soft_dice(logits[:, n, None], target) for n in range(1, logits.shape[1])]
+        return torch.stack(dices, 1).argmax(1) + 1
+
+
+def corrected_by_clicks(
+    source: Source,
+    output: MaskOutput,
+    masks: Tensor,
+    before: DecoderPrompts | None,
+    draw: Callable[[DecoderPrompts], MaskOutput],
+    limit: float,
+    clicks: tuple[int, int],
+) -> list[MaskOutput]:
+    """The masks of B slices after each of some clicks in their error regions.
+
+    What is corrected is often worse than the network's own mask, so that it learns to draw the whole slice again.
+
+    Args:
+        source: draws how many clicks, and where.
+        output: what is corrected.
+        masks: (B, S, S) bool, the truth.
+        before: the prompts so far.
+        draw: draws the slices with all prompts and the mask before.
+        limit: how certain a mask may be that the network is shown again.
+        clicks: least and most of them.
+    """
+    found = []
+    prior = output.logits.detach().clamp(-limit, limit)
+    if source.chance(_WORSE_THAN_SEEN):
+        prior = corrupted(source, prior, 2.0)
+    for _ in range(source.integer(*clicks)):
+        shown = functional.interpolate(prior, masks.shape[-2:], mode="bilinear")[:, 0] > 0
+        clicked = correction_clicks(source, shown, masks, before)
+        before = DecoderPrompts(clicked.points, clicked.labels, prior)
+        found.append(draw(before))
+        prior = found[-1].logits.detach().clamp(-limit, limit)
+    return found
 
 
 def pick_frames(features: ImageFeatures, start: int, stop: int) -> ImageFeatures:
@@ -152,12 +198,7 @@ class _Clip:
                 conditioned, image.mid, image.fine, prompts, multimask=multimask, present=gate
             )
         candidates = self.model.candidates(conditioned, image.mid, image.fine, prompts)
-        with torch.no_grad():  # the alternative nearest to the truth learns, as in the published recipe
-            target = soft_target(self.masks[position], candidates.logits.shape[-1])
-            dices = [
-                soft_dice(candidates.logits[:, n, None], target) for n in range(1, candidates.iou.shape[1])
-            ]
-            best = torch.stack(dices, 1).argmax(1) + 1
+        best = nearest_alternative(candidates.logits, self.masks[position])
         return self.model.finish(candidates, best, best, gate)
 
     @property
@@ -176,24 +217,20 @@ class _Clip:
         return output, prompts
 
     def correct(self, position: int, output: MaskOutput, before: DecoderPrompts | None) -> MaskOutput:
-        """Clicks in the error regions of a slice, which then knows the other prompted slices only.
-
-        What is corrected is often worse than the network's own mask, so that it learns to draw the whole slice again.
-        """
-        masks = self.masks[position] > 127
+        """Clicks in the error regions of a slice, which then knows the other prompted slices only."""
         known = _Bank(conditioning=self.bank.conditioning)
         conditioned = _condition(self.model, self.image(position).top, known, position)
-        prior = output.logits.detach().clamp(-self.limit, self.limit)
-        if self.source.chance(WORSE_THAN_SEEN):
-            prior = corrupted(self.source, prior, 2.0)
-        for _ in range(self.source.integer(*self.clicks)):
-            shown = functional.interpolate(prior, masks.shape[-2:], mode="bilinear")[:, 0] > 0
-            clicks = correction_clicks(self.source, shown, masks, before)
-            before = DecoderPrompts(clicks.points, clicks.labels, prior)
-            output = self.decode(conditioned, position, before, True)
-            self.corrections.append((position, output))
-            prior = output.logits.detach().clamp(-self.limit, self.limit)
-        return output
+        found = corrected_by_clicks(
+            self.source,
+            output,
+            self.masks[position] > 127,
+            before,
+            lambda prompts: self.decode(conditioned, position, prompts, True),
+            self.limit,
+            self.clicks,
+        )
+        self.corrections += [(position, each) for each in found]
+        return found[-1]
 
     def carried(
         self, position: int, before: MaskOutput, lasts: Tensor | None, key_area: Tensor

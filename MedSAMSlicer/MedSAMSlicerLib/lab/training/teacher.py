@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import logging
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,31 +40,25 @@ _LEAST_SIDE = 80  # pixels of a slice that shows anything to learn
 _SAME, _MARGIN = 0.75, 0.06  # IoU with the slice before; by how much the box is wider there
 
 
-def make_lessons(
-    cases: Sequence[TrainingCase], out: Path, model: SAM2, seed: int, groups: int = 1, minutes: float = 1e9
-) -> int:
+def make_lessons(cases: Sequence[TrainingCase], out: Path, model: SAM2, seed: int) -> int:
     """Write the lessons of each case that has none yet; return how many objects there are.
 
     Args:
-        cases: volumes; their labels are not looked at, but to keep away from them.
+        cases: volumes; their labels are not looked at.
         out: folder, a file for each case.
         model: the network that is to learn; it says how volumes are read.
         seed: of everything.
-        groups: of neighboring slices in each volume.
-        minutes: after which no further volume is begun.
 
     Raises:
         MedSAMError: If the teacher is not there.
     """
-    begun, count = time.monotonic(), 0
+    count = 0
     for case in cases:
         path = _path(out, case.name)
         if path.is_file():
             continue
-        if time.monotonic() - begun > 60 * minutes:
-            break
         source = Source(seed_of(seed, *case.name.encode()))
-        found = [scene for volume in read_cases([case]) for scene in _lessons(volume, model, source, groups)]
+        found = [scene for volume in read_cases([case]) for scene in _lessons(volume, model, source)]
         _store(path, found)
         count += sum(len(scene.keys) for scene in found)
         logger.info("%s: %d objects", case.name, sum(len(scene.keys) for scene in found))
@@ -87,7 +80,7 @@ def read_lessons(folder: Path, names: Sequence[str]) -> list[GeneratedScene]:
     return scenes
 
 
-def _lessons(volume: LabeledVolume, model: SAM2, source: Source, groups: int) -> Iterator[GeneratedScene]:
+def _lessons(volume: LabeledVolume, model: SAM2, source: Source) -> Iterator[GeneratedScene]:
     axis = usable_axes(volume.geometry)[0]
     if min(volume.geometry.slice_shape(axis)) < _LEAST_SIDE:
         return
@@ -95,13 +88,14 @@ def _lessons(volume: LabeledVolume, model: SAM2, source: Source, groups: int) ->
     if reader is None:
         raise MedSAMError("The second network is not there, or the environment leaves it out.")
     last = volume.geometry.slice_count(axis) - SLICES
-    for _ in range(groups if last >= 0 else 0):
-        first = source.integer(0, last)
-        order = list(range(first, first + SLICES))
-        if source.chance(0.5):
-            order.reverse()
-        grays = [volume.window.apply(np.take(volume.array, index, axis=int(axis))) for index in order]
-        yield from _lesson(grays, order, reader)
+    if last < 0:
+        return
+    first = source.integer(0, last)
+    order = list(range(first, first + SLICES))
+    if source.chance(0.5):
+        order.reverse()
+    grays = [volume.window.apply(np.take(volume.array, index, axis=int(axis))) for index in order]
+    yield from _lesson(grays, order, reader)
 
 
 def _lesson(
