@@ -88,11 +88,11 @@ class StepwiseWorker(Worker):
                 return
             ticket = urgent or self._waiting[0]
             self._waiting.remove(ticket)
-            self._current.append((ticket, ticket.job.run(self._tools, ticket.cancelled.is_set)))
+            self._current.append((ticket, ticket.job.run(self._tools, ticket.canceled.is_set)))
         ticket, steps = self._current[-1]
         error: MedSAMError | None = None
         try:
-            if ticket.cancelled.is_set():
+            if ticket.canceled.is_set():
                 raise _gone()
             self._outcomes.put(_Outcome(ticket, next(steps)))
             return

@@ -15,7 +15,7 @@ from Testing.small_networks import SMALL
 from MedSAMSlicerLib.app.engine_state import Engine
 from MedSAMSlicerLib.app.jobs import FillJob, ObjectToRun, PreviewJob, SecondLookJob, SliceFound
 from MedSAMSlicerLib.app.worker import Worker
-from MedSAMSlicerLib.core.errors import Cancelled, MedSAMError
+from MedSAMSlicerLib.core.errors import Canceled, MedSAMError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.intensity import Window
 from MedSAMSlicerLib.core.prompts import ObjectPrompts, SliceRef, box_from_voxels, point_from_voxel
@@ -146,7 +146,7 @@ def test_a_click_is_answered_while_the_second_network_looks(
     assert order == ["box", "click"]
     worker.cancel(look)
     until(worker, lambda: bool(ended))
-    assert isinstance(ended[0], Cancelled)
+    assert isinstance(ended[0], Canceled)
 
 
 class BusyReader:

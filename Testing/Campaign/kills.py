@@ -98,7 +98,7 @@ def _kill_often(make: Callable[[Path], Any], seed: int, count: int) -> Row:
         victim.check_finished()
         lasts = time.monotonic() - start
         for number in range(_TRIES_A_KILL * count):
-            if ends["killed"] + ends["cancelled"] + len(failures) >= count:
+            if ends["killed"] + ends["canceled"] + len(failures) >= count:
                 break
             kind = dice.choice(SIGNALS)
             if number % 2:
@@ -115,8 +115,8 @@ def _kill_often(make: Callable[[Path], Any], seed: int, count: int) -> Row:
                 reason = f"{type(error).__name__}: {error}".partition("\n")[0]
                 when = when.format(at, operations=operations, lasts=lasts)
                 failures.append(f"{number}, {kind.name} {when}: {reason}")
-        killed = ends["killed"] + ends["cancelled"]
-        what = f"kills of {victim.name} ({ends['cancelled']} of {killed} cleaned up by itself)"
+        killed = ends["killed"] + ends["canceled"]
+        what = f"kills of {victim.name} ({ends['canceled']} of {killed} cleaned up by itself)"
         return Row(what, max(killed, len(failures)), len(failures), failures[0] if failures else "")
 
 
@@ -184,7 +184,7 @@ def _end_of(process: int, kind: signal.Signals) -> str:
     code = _waited(process)
     expected = {0: "finished before", -kind: "killed"}
     if kind != signal.SIGKILL:
-        expected[128 + kind] = "cancelled"
+        expected[128 + kind] = "canceled"
     assert code in expected, f"it ended with exit code {code}"
     return expected[code]
 

@@ -350,7 +350,7 @@ def test_ctrl_c_on_the_terminal_ends_all_processes_with_one_line(
         program.kill()
     assert program.returncode == 130
     *shown, last = message.splitlines()
-    assert last == "medsamslicer: error: cancelled; no file was left half-written."
+    assert last == "medsamslicer: error: canceled; no file was left half-written."
     assert all(line.startswith("measuring ") for line in shown)
     [busy] = [int(path.stem) for path in tmp_path.glob("*.busy")]
     with pytest.raises(ProcessLookupError):

@@ -13,7 +13,7 @@ import pytest
 
 from MedSAMSlicerLib import __version__
 from MedSAMSlicerLib.cli import build_parser, join_negative_values, models, segment
-from MedSAMSlicerLib.core.errors import Cancelled, VolumeError
+from MedSAMSlicerLib.core.errors import Canceled, VolumeError
 
 COMMANDS = ("segment", "models", "demo", "benchmark", "train")
 
@@ -126,11 +126,11 @@ def test_an_error_is_one_line_with_exit_code_1(failing: Any) -> None:
     assert (done.code, done.out, done.err) == (1, "", "medsamslicer: error: ct.nii.gz is broken.\n")
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), Cancelled("stopped")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Canceled("stopped")])
 def test_ctrl_c_ends_with_130(failing: Any, error: BaseException) -> None:
     done = failing(error)
     assert done.code == 130
-    assert "cancelled" in done.err
+    assert "canceled" in done.err
 
 
 def test_too_little_memory_is_reported_as_such(failing: Any) -> None:

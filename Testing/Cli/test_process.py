@@ -148,7 +148,7 @@ def test_a_signal_ends_the_program_as_ctrl_c_does(number: signal.Signals, own_ca
         process.send_signal(number)
         message = process.communicate(timeout=180)[1]
     assert process.returncode == 128 + number
-    assert message == "medsamslicer: error: cancelled; no file was left half-written.\n"
+    assert message == "medsamslicer: error: canceled; no file was left half-written.\n"
 
 
 def downloading(server: FileServer, folder: Path) -> subprocess.Popen[str]:
@@ -189,7 +189,7 @@ def test_a_signal_before_a_command_begins_is_one_line(
 ) -> None:
     monkeypatch.setattr(cli, "build_parser", lambda: signal.raise_signal(number))
     assert cli.main() == 128 + number
-    assert capsys.readouterr().err == "medsamslicer: error: cancelled; no file was left half-written.\n"
+    assert capsys.readouterr().err == "medsamslicer: error: canceled; no file was left half-written.\n"
 
 
 @posix
@@ -206,7 +206,7 @@ def interrupted(storage, place):
 torch.UntypedStorage.__getitem__ = interrupted
 """
     done = program("segment", ct_file, *BOX, "-o", tmp_path / "out.nii.gz", prelude=prelude)
-    assert (done.code, done.err) == (130, "medsamslicer: error: cancelled; no file was left half-written.\n")
+    assert (done.code, done.err) == (130, "medsamslicer: error: canceled; no file was left half-written.\n")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -452,7 +452,7 @@ def test_ctrl_c_half_way_leaves_nothing_behind(
     ]
     code, shown = on_terminal([*words, *results], interrupt=True)
     assert code == 130, shown
-    assert "cancelled; no file was left half-written." in shown
+    assert "canceled; no file was left half-written." in shown
     assert "Traceback" not in shown
     assert list(tmp_path.iterdir()) == []
 

@@ -124,7 +124,7 @@ def test_a_run_that_is_stopped_or_fails_leaves_nothing(
     monkeypatch.setattr(video_output, "encode_png", stopped)
     done = video(DISC_BOX, "--range", "0,1", "-o", tmp_path / "out")
     assert done.code != 0
-    assert "cancelled" in done.err
+    assert "canceled" in done.err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -173,7 +173,7 @@ def test_nothing_is_pending_after_a_propagation_and_again_after_its_undo() -> No
     assert pending_key_slices(session, liver) == (3,)
 
 
-def test_cancelled_propagation_is_continued_by_the_next_one() -> None:
+def test_canceled_propagation_is_continued_by_the_next_one() -> None:
     session, liver = with_object(0, 8)
     run = session.begin_propagation(liver)
     session.apply_predictions(run, liver, {index: filled(1) for index in (0, 1, 2, 3, 4, 8, 7)})

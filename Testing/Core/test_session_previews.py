@@ -1,4 +1,4 @@
-"""Previews, axes and cancelled runs: what belongs to which step of undo."""
+"""Previews, axes and canceled runs: what belongs to which step of undo."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def test_edit_of_an_object_without_axis_needs_one() -> None:
 # -- runs
 
 
-def test_cancelled_run_is_undone_and_can_be_done_again() -> None:
+def test_canceled_run_is_undone_and_can_be_done_again() -> None:
     session, liver = with_object(3)
     preview(session, liver, 3, 5)
     before = session.objects
@@ -239,7 +239,7 @@ def test_cancelled_run_is_undone_and_can_be_done_again() -> None:
     assert values(session, liver) == {3: 5, 4: 6, 5: 6}
 
 
-def test_cancelled_run_leaves_what_was_done_to_other_objects() -> None:
+def test_canceled_run_leaves_what_was_done_to_other_objects() -> None:
     session, liver = with_object(3)
     spleen = session.adopt_object("spleen", RED)
     run = session.begin_propagation(liver)
@@ -254,7 +254,7 @@ def test_cancelled_run_leaves_what_was_done_to_other_objects() -> None:
     assert values(session, liver) == {4: 6, 5: 6}
 
 
-def test_cancelled_run_takes_along_what_was_done_to_its_objects() -> None:
+def test_canceled_run_takes_along_what_was_done_to_its_objects() -> None:
     session, liver = with_object(3)
     run = session.begin_propagation(liver)
     session.apply_predictions(run, liver, {4: filled(6)})
@@ -266,7 +266,7 @@ def test_cancelled_run_takes_along_what_was_done_to_its_objects() -> None:
     assert values(session, liver) == {4: 6, 5: 6}
 
 
-def test_cancelled_run_spares_what_was_done_to_others_between_its_steps() -> None:
+def test_canceled_run_spares_what_was_done_to_others_between_its_steps() -> None:
     session, liver = with_object(3)
     spleen = session.adopt_object("spleen", RED)
     run = session.begin_propagation(liver)

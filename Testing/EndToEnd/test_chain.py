@@ -27,7 +27,7 @@ def test_user_goes_from_a_box_to_two_saved_segments_and_on_after_reopening(
     user = open_user(keep_lock)
     checksum = user.checksum()
     key = preview(user)
-    cancelled(user)
+    canceled(user)
     report_longest_wait(user, record_property)
     corrected(user, key)
     undone_and_redone(user)
@@ -52,14 +52,14 @@ def preview(user: User) -> int:
     return key
 
 
-def cancelled(user: User) -> None:
+def canceled(user: User) -> None:
     """Cancel leaves the segment as it was; a second click on Propagate starts no second run."""
     before = user.mask()
     assert user.ui.propagateButton.enabled
     user.host.press(user.ui.propagateButton)
     assert user.controller.runs.busy
     user.until(lambda: not user.controller.runs.busy or user.controller.runs.progress.done >= 2)
-    assert user.controller.runs.busy, "the run was over before it could be cancelled"
+    assert user.controller.runs.busy, "the run was over before it could be canceled"
     user.picture("2-running")
     user.press("cancelButton")
     user.until(lambda: not user.controller.runs.busy)

@@ -176,7 +176,7 @@ def test_cancel_leaves_the_segment_as_before_and_redo_brings_the_computed_slices
     before = user.mask()
     user.press("propagateButton")
     user.until(lambda: not user.controller.runs.busy or user.controller.runs.progress.done >= 4)
-    assert user.controller.runs.busy, "the run was over before it could be cancelled"
+    assert user.controller.runs.busy, "the run was over before it could be canceled"
     user.press("cancelButton")
     user.until(lambda: not user.controller.runs.busy)
     user.settled()

@@ -81,13 +81,13 @@ def test_three_spoiled_slices_come_first_and_one_is_corrected_while_the_others_s
     assert shown(user) != cut
 
 
-def test_review_is_cancelled_with_the_button_and_goes_on_where_it_was(user: User) -> None:
+def test_review_is_canceled_with_the_button_and_goes_on_where_it_was(user: User) -> None:
     before = made_elsewhere(user)
     user.press("reviewButton")
     user.until(lambda: user.controller.scoring.progress is None or user.controller.scoring.progress.done > 1)
     user.press("cancelButton")
     user.settled()
-    assert "was cancelled" in user.message
+    assert "was canceled" in user.message
     assert same(user.mask(), before)
     assert user.ui.propagateButton.isVisible()
     user.press("reviewButton")

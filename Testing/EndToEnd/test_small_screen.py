@@ -223,12 +223,12 @@ def test_image_of_one_slice_has_no_propagation(small: User) -> None:
     assert small.ui.propagateSection.visible
 
 
-def test_cancelling_is_shown_at_once(small: User) -> None:
+def test_canceling_is_shown_at_once(small: User) -> None:
     small.box_around(KIDNEY)
     small.press("propagateButton")
     small.until(lambda: small.ui.cancelButton.enabled)
     small.press("cancelButton")
-    assert small.ui.cancelButton.text == "Cancelling..."
+    assert small.ui.cancelButton.text == "Canceling..."
     assert not small.ui.cancelButton.enabled
     small.until(lambda: not small.controller.runs.busy)
     small.settled()

@@ -84,7 +84,7 @@ def test_suggestion_grows_by_itself_once_it_is_accepted(searching: User) -> None
     assert len(np.flatnonzero(user.mask(first.segment_id).any(axis=(1, 2)))) > 1
 
 
-def test_search_is_cancelled_with_the_button(searching: User) -> None:
+def test_search_is_canceled_with_the_button(searching: User) -> None:
     user = searching
     from MedSAMSlicerLib.app.jobs import Search
 
@@ -95,7 +95,7 @@ def test_search_is_cancelled_with_the_button(searching: User) -> None:
     user.settled()
     assert not user.controller.proposing.busy
     assert user.controller.proposing.candidates == ()
-    assert user.message == "The search was cancelled: nothing was suggested."
+    assert user.message == "The search was canceled: nothing was suggested."
 
 
 def test_organs_are_suggested_in_boxes_that_nobody_drew(

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from MedSAMSlicerLib.core.errors import Cancelled
+from MedSAMSlicerLib.core.errors import Canceled
 from MedSAMSlicerLib.core.intensity import Window
 from MedSAMSlicerLib.core.metrics import dice
 from MedSAMSlicerLib.core.tiers import SECOND_NETWORK
@@ -92,9 +92,9 @@ def test_what_changes_with_the_box_or_has_no_edge_is_no_object(
     assert find_in_boxes(np.zeros((64, 64), np.uint8), filled) == []
 
 
-def test_a_search_is_cancelled_between_boxes(picture: tuple[np.ndarray, list[Mask]]) -> None:
+def test_a_search_is_canceled_between_boxes(picture: tuple[np.ndarray, list[Mask]]) -> None:
     gray, objects = picture
-    with pytest.raises(Cancelled):
+    with pytest.raises(Canceled):
         find_in_boxes(gray, within(objects), cancel=lambda: True)
 
 

@@ -19,7 +19,7 @@ import pytest
 import torch
 from Testing.small_networks import SMALLEST
 
-from MedSAMSlicerLib.core.errors import Cancelled, MedSAMError
+from MedSAMSlicerLib.core.errors import Canceled, MedSAMError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.intensity import Window
 from MedSAMSlicerLib.core.prompts import ObjectPrompts, PromptSet, SliceRef, box_from_voxels
@@ -167,28 +167,28 @@ def test_a_pause_that_raises_ends_the_computation(model: SAM2) -> None:
         """A request that goes on for ever."""
 
         def __init__(self) -> None:
-            self.cancelled = False
+            self.canceled = False
 
         def start_async(self, inputs: object) -> None: ...
 
         def wait_for(self, milliseconds: int) -> bool:
-            return self.cancelled
+            return self.canceled
 
         def cancel(self) -> None:
-            self.cancelled = True
+            self.canceled = True
 
         def wait(self) -> None:
-            assert self.cancelled
+            assert self.canceled
             raise RuntimeError("Infer Request was canceled")  # as OpenVINO does when it is not done yet
 
     def give_up() -> None:
-        raise Cancelled("given up")
+        raise Canceled("given up")
 
     request = Never()
     slow = compiled.OpenVINOEncoder(type("Network", (), {"create_infer_request": lambda self: request})())
-    with pytest.raises(Cancelled, match="given up"):
+    with pytest.raises(Canceled, match="given up"):
         slow(frames(32), give_up)
-    assert request.cancelled
+    assert request.canceled
     assert torch.equal(encoder(frames(32)).top, before.top)
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from Testing.small_networks import SMALL
 
-from MedSAMSlicerLib.core.errors import Cancelled, MedSAMError, PromptError
+from MedSAMSlicerLib.core.errors import Canceled, MedSAMError, PromptError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.intensity import Window
 from MedSAMSlicerLib.engine.proposals import (
@@ -174,12 +174,12 @@ def test_a_network_that_draws_one_mask_per_click_proposes_too_and_can_be_stopped
     model = seeded(SMALL)
     settings = replace(LOOSE, least_iou=0.0, least_stability=0.0)
     assert Proposer(model, settings).find(picture())
-    with pytest.raises(Cancelled):
+    with pytest.raises(Canceled):
         Proposer(model, settings).find(picture(), pause=stop)
 
 
 def stop() -> None:
-    raise Cancelled("stopped")
+    raise Canceled("stopped")
 
 
 def test_a_network_that_was_trained_with_boxes_alone_says_that_it_cannot_look_by_clicks() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from MedSAMSlicerLib.core.errors import Cancelled, CheckpointError, PromptError  # noqa: E402
+from MedSAMSlicerLib.core.errors import Canceled, CheckpointError, PromptError  # noqa: E402
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry  # noqa: E402
 from MedSAMSlicerLib.core.intensity import Window  # noqa: E402
 from MedSAMSlicerLib.core.prompts import (  # noqa: E402
@@ -378,9 +378,9 @@ def test_the_same_prompts_give_the_same_masks_and_each_slice_is_encoded_once(
     assert store.misses == misses <= 5
 
 
-def test_a_run_is_cancelled_between_two_slices(segmenter: VolumeSegmenter) -> None:
+def test_a_run_is_canceled_between_two_slices(segmenter: VolumeSegmenter) -> None:
     seen: list[int] = []
-    with pytest.raises(Cancelled):
+    with pytest.raises(Canceled):
         segmenter.segment(
             prompt_set(box()),
             progress=lambda done, total, index: seen.append(index),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from Testing.small_networks import SMALL
 
-from MedSAMSlicerLib.core.errors import Cancelled
+from MedSAMSlicerLib.core.errors import Canceled
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.intensity import Window
 from MedSAMSlicerLib.core.metrics import dice
@@ -152,11 +152,11 @@ def test_what_was_read_is_not_read_again(
 
 
 @pytest.mark.usefixtures("agreeing")
-def test_reading_can_be_cancelled_between_slices(
+def test_reading_can_be_canceled_between_slices(
     reader: SecondReader, evidence: VolumeEvidence, masks: np.ndarray
 ) -> None:
     calls: list[int] = []
-    with pytest.raises(Cancelled):
+    with pytest.raises(Canceled):
         reader.with_reading(evidence, masks, lambda: calls.append(1) is None and len(calls) > 3)
     assert reader.network.store.misses == 3
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from Testing.small_networks import SMALL
 
-from MedSAMSlicerLib.core.errors import Cancelled, MedSAMError, PromptError, VolumeError
+from MedSAMSlicerLib.core.errors import Canceled, MedSAMError, PromptError, VolumeError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.intensity import Window
 from MedSAMSlicerLib.core.plan import tracks_after_change
@@ -176,7 +176,7 @@ def _margin(segmenter: VolumeSegmenter) -> float:
     return segmenter.options.crop.margin if segmenter.options.crop else 0.0
 
 
-def test_a_cancelled_correction_taken_up_again_ends_like_one_that_was_not(
+def test_a_canceled_correction_taken_up_again_ends_like_one_that_was_not(
     segmenter: VolumeSegmenter, geometry: VolumeGeometry
 ) -> None:
     first, second = [_box(geometry, 4)], _point(geometry, 12, 30, 30, True, round=1)
@@ -186,7 +186,7 @@ def test_a_cancelled_correction_taken_up_again_ends_like_one_that_was_not(
         _run(smooth, _set(geometry, a=prompts))
     _run(interrupted, _set(geometry, a=first))
     counted: list[int] = []
-    with pytest.raises(Cancelled):
+    with pytest.raises(Canceled):
         list(
             interrupted.update(
                 _set(geometry, a=[*first, second]),
@@ -198,7 +198,7 @@ def test_a_cancelled_correction_taken_up_again_ends_like_one_that_was_not(
     assert np.array_equal(smooth.result().masks["a"], interrupted.result().masks["a"])
 
 
-def test_cancelling_between_prompted_slices_computes_at_most_one_more_and_going_on_ends_the_same(
+def test_canceling_between_prompted_slices_computes_at_most_one_more_and_going_on_ends_the_same(
     segmenter: VolumeSegmenter, geometry: VolumeGeometry
 ) -> None:
     keys = [_box(geometry, index) for index in (4, 9, 14, 19)]
@@ -208,7 +208,7 @@ def test_cancelling_between_prompted_slices_computes_at_most_one_more_and_going_
     assert reported[:7] == [4, 9, 14, 19, 13, 12, 12]  # the slice is tracked, then corrected
     for moment in range(8):
         live = segmenter.live()
-        counted = _cancelled_after(live, prompts, moment)
+        counted = _canceled_after(live, prompts, moment)
         assert len(counted) == moment
         rest: list[int] = []
         list(live.update(prompts, lambda done, total, index, rest=rest: rest.append(index)))  # type: ignore[misc]
@@ -216,10 +216,10 @@ def test_cancelling_between_prompted_slices_computes_at_most_one_more_and_going_
         assert np.array_equal(live.result().masks["a"], expected)
 
 
-def _cancelled_after(live: LiveSegmentation, prompts: PromptSet, moment: int) -> list[int]:
+def _canceled_after(live: LiveSegmentation, prompts: PromptSet, moment: int) -> list[int]:
     """The slices that are computed although the user cancels after `moment` of them."""
     counted: list[int] = []
-    with pytest.raises(Cancelled):
+    with pytest.raises(Canceled):
         list(
             live.update(
                 prompts, lambda done, total, index: counted.append(index), lambda: len(counted) >= moment

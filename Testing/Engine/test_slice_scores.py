@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from Testing.small_networks import SMALL
 
-from MedSAMSlicerLib.core.errors import Cancelled
+from MedSAMSlicerLib.core.errors import Canceled
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.intensity import CT_PRESETS, Window
 from MedSAMSlicerLib.core.masks import PackedMask, slices_of
@@ -85,7 +85,7 @@ def test_network_with_memory_and_whole_slices_scores_along_any_axis_and_stops_wh
         asked.append(1)
         return len(asked) > 2
 
-    with pytest.raises(Cancelled):
+    with pytest.raises(Canceled):
         for _ in score_slices(segmenter, SliceAxis.J, masks, cancel=cancel):
             pass
     assert len(asked) == 3

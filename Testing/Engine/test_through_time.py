@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from MedSAMSlicerLib.core.errors import Cancelled
+from MedSAMSlicerLib.core.errors import Canceled
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.intensity import Window
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
@@ -48,7 +48,7 @@ def test_a_mask_is_followed_in_both_directions(followed: tuple[VolumeSegmenter, 
 
 def test_following_ends_when_the_user_cancels(followed: tuple[VolumeSegmenter, np.ndarray]) -> None:  # type: ignore[type-arg]
     segmenter, frames = followed
-    with pytest.raises(Cancelled):
+    with pytest.raises(Canceled):
         list(carried_masks(segmenter, frames, SliceAxis.J, 1, disc(1), lambda: True))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from MedSAMSlicerLib.core.errors import Cancelled, PromptError
+from MedSAMSlicerLib.core.errors import Canceled, PromptError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.prompts import (
     MaskPrompt,
@@ -157,7 +157,7 @@ def test_cancel_takes_effect_within_one_slice() -> None:
     events = live.update(
         prompts, lambda done, total, index: reported.append(index), lambda: len(reported) == 4
     )
-    with pytest.raises(Cancelled):
+    with pytest.raises(Canceled):
         seen.extend(event.index for event in events)
     assert seen == [8, 9, 10, 11]
     assert reported == seen

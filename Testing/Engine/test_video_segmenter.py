@@ -7,7 +7,7 @@ import pytest
 from Testing.clips import ENTERS, dice, moving_shapes
 from Testing.small_networks import SMALLEST
 
-from MedSAMSlicerLib.core.errors import Cancelled, MedSAMError, ObjectError, PromptError
+from MedSAMSlicerLib.core.errors import Canceled, MedSAMError, ObjectError, PromptError
 from MedSAMSlicerLib.core.folders import bundled_folders
 from MedSAMSlicerLib.core.tiers import SECOND_NETWORK
 from MedSAMSlicerLib.engine.proposals import ProposalSettings
@@ -126,12 +126,12 @@ def test_objects_in_color_are_suggested_without_another_network(
     assert max(dice(each.mask, DISC[ENTERS + 2]) for each in found) > 0.85
 
 
-def test_a_cancelled_run_goes_on_where_it_stopped() -> None:
+def test_a_canceled_run_goes_on_where_it_stopped() -> None:
     source = Recorded()
     video = VideoSegmenter(source, seeded(SMALLEST, 3), threads=1)
     objects = [video.object("disc", video.point(0, 30, 62))]
     done: list[int] = []
-    with pytest.raises(Cancelled):
+    with pytest.raises(Canceled):
         video.segment(objects, progress=lambda n, _, __: done.append(n), cancel=lambda: len(done) >= 5)
     assert max(source.read) < COUNT - 1
     result = video.segment(objects)

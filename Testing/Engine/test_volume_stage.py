@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from Testing.small_networks import SMALL
 
-from MedSAMSlicerLib.core.errors import Cancelled, MedSAMError
+from MedSAMSlicerLib.core.errors import Canceled, MedSAMError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.intensity import Window
 from MedSAMSlicerLib.core.prompts import (
@@ -331,7 +331,7 @@ def test_the_streamed_masks_are_those_of_the_result_and_refined_ones_come_last(
     assert [*live.update(_prompts(made, ball))] == []
 
 
-def test_a_run_cancelled_before_the_end_is_refined_by_the_next_one(
+def test_a_run_canceled_before_the_end_is_refined_by_the_next_one(
     ball: tuple[np.ndarray, np.ndarray], segment: Callable[..., VolumeSegmenter]
 ) -> None:
     made = segment()
@@ -346,7 +346,7 @@ def test_a_run_cancelled_before_the_end_is_refined_by_the_next_one(
         seen.append(event.index)
         if len(seen) == tracked:
             break
-    with pytest.raises(Cancelled):
+    with pytest.raises(Canceled):
         next(events)
     for event in live.update(_prompts(made, ball)):
         assert isinstance(event, SliceMask)

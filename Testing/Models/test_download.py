@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from file_server import FileServer
 
-from MedSAMSlicerLib.core.errors import Cancelled, CheckpointError, DownloadError
+from MedSAMSlicerLib.core.errors import Canceled, CheckpointError, DownloadError
 from MedSAMSlicerLib.models import DownloadSettings, Expected, download
 
 EXPECTED = {field.name for field in fields(Expected)}
@@ -261,13 +261,13 @@ def test_cancel_stops_in_mid_file_and_keeps_the_part(
 ) -> None:
     server.chunk_pause_s = 0.01
     seen: list[int] = []
-    with pytest.raises(Cancelled):
+    with pytest.raises(Canceled):
         fetch(
             server,
             tmp_path,
             quick,
             progress=lambda done, total: seen.append(done),
-            cancelled=lambda: bool(seen) and seen[-1] > 8192,
+            canceled=lambda: bool(seen) and seen[-1] > 8192,
         )
     part = tmp_path / "weights.pt.part"
     assert 8192 < part.stat().st_size < len(server.content)
@@ -278,8 +278,8 @@ def test_cancel_ends_the_pause_between_two_attempts(
     server: FileServer, tmp_path: Path, quick: DownloadSettings
 ) -> None:
     server.statuses = [503]
-    with pytest.raises(Cancelled):
-        fetch(server, tmp_path, replace(quick, pause_s=30.0), cancelled=lambda: bool(server.requests))
+    with pytest.raises(Canceled):
+        fetch(server, tmp_path, replace(quick, pause_s=30.0), canceled=lambda: bool(server.requests))
 
 
 def test_a_mirror_takes_the_place_of_the_address_before_the_file_name(
@@ -498,23 +498,23 @@ def test_a_server_that_drips_the_file_is_given_up_although_each_byte_is_new(
 
 
 @pytest.mark.parametrize("where", ["headers", "body"])
-def test_a_download_that_waits_for_a_server_can_be_cancelled(
+def test_a_download_that_waits_for_a_server_can_be_canceled(
     server: FileServer, tmp_path: Path, quick: DownloadSettings, where: str
 ) -> None:
     server.stalls, server.header_pause_s = [60.0], 1.0 if where == "headers" else 0.0
-    cancelled = threading.Event()
+    canceled = threading.Event()
     ended = threading.Event()
 
     def run() -> None:
-        with pytest.raises(Cancelled):
-            fetch(server, tmp_path, replace(quick, timeout_s=60.0), cancelled=cancelled.is_set)
+        with pytest.raises(Canceled):
+            fetch(server, tmp_path, replace(quick, timeout_s=60.0), canceled=canceled.is_set)
         ended.set()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     while not server.requests:
         ended.wait(0.01)
-    cancelled.set()
+    canceled.set()
     assert ended.wait(30.0), "the server's silence of 60 s was waited for"
 
 

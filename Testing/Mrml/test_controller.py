@@ -65,7 +65,7 @@ def test_cancel_at_every_slice_leaves_the_segment_as_it_was_and_redo_brings_what
     driver: Driver,
 ) -> None:
     controller = driver.prompted().controller
-    before, cancelled = driver.mask(), []
+    before, canceled = driver.mask(), []
     for slices in range(SHAPE[0]):
         controller.network.forget_volume()
         controller.network.prepare()
@@ -75,7 +75,7 @@ def test_cancel_at_every_slice_leaves_the_segment_as_it_was_and_redo_brings_what
         if not controller.runs.busy:
             controller.history.undo()  # it was over before that many slices were reported
             continue
-        cancelled.append(slices)
+        canceled.append(slices)
         controller.runs.cancel()
         driver.settle()
         assert not controller.runs.busy
@@ -89,7 +89,7 @@ def test_cancel_at_every_slice_leaves_the_segment_as_it_was_and_redo_brings_what
         assert np.array_equal(driver.mask(), driver.session_mask())
         controller.history.undo()
         assert np.array_equal(driver.mask(), before)
-    assert len(cancelled) > SHAPE[0] // 2
+    assert len(canceled) > SHAPE[0] // 2
     controller.runs.propagate()
     driver.settle()
     assert dice(driver.mask(), LEFT) > 0.8

@@ -15,7 +15,7 @@ from MedSAMSlicerLib.app import jobs
 from MedSAMSlicerLib.app.controller import Controller
 from MedSAMSlicerLib.app.state import Action, Level, NetworkState, SliceMark
 from MedSAMSlicerLib.app.workspace import Settings
-from MedSAMSlicerLib.core.errors import Cancelled, GeometryError, MedSAMError
+from MedSAMSlicerLib.core.errors import Canceled, GeometryError, MedSAMError
 from MedSAMSlicerLib.core.geometry import SliceAxis
 from MedSAMSlicerLib.scene.segment_call import segment
 from MedSAMSlicerLib.scene.segments import SegmentMasks, create_segmentation
@@ -345,7 +345,7 @@ def test_segmenting_in_one_call_writes_new_segments(mrml: MrmlScene) -> None:
     masks.close()
     with pytest.raises(MedSAMError, match="must be one of stop, none, visible, all, got 'some'"):
         segment(driver.volume, [box], overlap="some")
-    with pytest.raises(Cancelled):
+    with pytest.raises(Canceled):
         segment(driver.volume, [box], device="cpu", cancel=lambda: True)
     with pytest.raises(MedSAMError, match="no prompts"):
         segment(driver.volume, [])

@@ -122,7 +122,7 @@ def test_undo_and_a_saved_session_keep_the_scores_and_other_masks_have_none(driv
     assert {controller.review.next_doubtful() for _ in WRONG} == {*WRONG}
 
 
-def test_review_gives_way_to_previews_and_propagation_and_can_be_cancelled(driver: Driver) -> None:
+def test_review_gives_way_to_previews_and_propagation_and_can_be_canceled(driver: Driver) -> None:
     before, controller = made_elsewhere(driver), driver.controller
     controller.starting.start(reach=1)
     driver.place(driver.point(7, 17, 29))
@@ -139,7 +139,7 @@ def test_review_gives_way_to_previews_and_propagation_and_can_be_cancelled(drive
     controller.scoring.review()
     controller.scoring.cancel()
     driver.settle()
-    assert "was cancelled" in driver.texts[-1]
+    assert "was canceled" in driver.texts[-1]
     with pytest.raises(SessionError, match="Nothing is running"):
         controller.scoring.cancel()
 

@@ -225,7 +225,7 @@ class Wait(Job):
     def __init__(self) -> None:
         self.entered, self.may_go_on = threading.Event(), threading.Event()
 
-    def run(self, tools: object, cancelled: Callable[[], bool]) -> Iterator[object]:
+    def run(self, tools: object, canceled: Callable[[], bool]) -> Iterator[object]:
         """Yields nothing."""
         self.entered.set()
         self.may_go_on.wait(60)

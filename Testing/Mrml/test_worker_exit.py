@@ -21,7 +21,7 @@ class Tools:
         print("tools closed", flush=True)
 
 class Import(Job):
-    def run(self, tools, cancelled):
+    def run(self, tools, canceled):
         import {library}
         yield {library}
 

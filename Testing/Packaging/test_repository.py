@@ -88,7 +88,7 @@ def test_python_files_can_be_read_without_a_table_of_contents(committed):
 
 
 BRITISH = re.compile(
-    r"colour|\bgrey|neighbour(?!_code)|\bcentre|labelled|(milli|micro|\b)metre|litre\b|behaviour|favour|[a-z]isation\b"
+    r"colour|\bgrey|neighbour(?!_code)|\bcentre|labelled|(milli|micro|\b)metre|litre\b|behaviour|favour|fibre|cancell(?:ed|ing)|[a-z]isation\b"
     r"|\b(recogni|organi|normali|initiali|optimi|summari|seriali|visuali)s(e|ed|es|ing)\b"
 )
 

@@ -68,7 +68,7 @@ def _shown_by(node: ast.AST) -> list[ast.expr]:
     if (name.endswith("Error") and name not in FOR_DEVELOPERS) or name in (
         "show_message",
         "Progress",
-        "Cancelled",
+        "Canceled",
     ):
         return [*node.args, *(keyword.value for keyword in node.keywords)]
     return []

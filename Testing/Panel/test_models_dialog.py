@@ -76,7 +76,7 @@ def test_no_to_the_question_downloads_nothing(host, opened, server):
     assert server.requests == []
 
 
-def test_a_download_can_be_cancelled_and_says_so(host, opened, server):
+def test_a_download_can_be_canceled_and_says_so(host, opened, server):
     dialog, registry, _used = opened
     server.chunk_pause_s = 0.2
     host.dialogs.answer(True)

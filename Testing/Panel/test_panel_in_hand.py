@@ -72,7 +72,7 @@ def test_cancel_says_at_once_that_it_cancels(host, opened):
     host.press(ui.propagateButton)
     assert controller.runs.busy
     opened.panel._propagate.cancel()
-    assert ui.cancelButton.text == "Cancelling..."
+    assert ui.cancelButton.text == "Canceling..."
     assert not ui.cancelButton.enabled
     assert host.wait_until(lambda: not controller.runs.busy, 60)
     host.process_events(0.1)

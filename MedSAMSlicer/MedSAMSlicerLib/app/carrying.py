@@ -15,7 +15,7 @@ from typing import Any
 import numpy.typing as npt
 
 from ..core.cleanups import Cleanup
-from ..core.errors import Cancelled, MedSAMError, SessionError, VolumeError
+from ..core.errors import Canceled, MedSAMError, SessionError, VolumeError
 from ..core.geometry import SliceAxis
 from ..core.masks import MaskState, PackedMask
 from ..core.prompts import MaskPrompt, ObjectPrompts, PromptSet, SliceRef
@@ -152,7 +152,7 @@ class Carrying:
         if self._runs.busy:
             self._runs.cancel()
         self._come_back(journey)
-        text = _("Carrying was cancelled: {count} time points have their masks.")
+        text = _("Carrying was canceled: {count} time points have their masks.")
         self._work.show_message(text.format(count=len(journey.reached)))
 
     # -- inside
@@ -204,7 +204,7 @@ class Carrying:
                 journey.stage = "go"
             else:
                 self._end()
-                if not isinstance(error, Cancelled):
+                if not isinstance(error, Canceled):
                     work.show_error(error)
 
         journey.ticket = work.worker.submit(job, take, end)
@@ -272,7 +272,7 @@ class Carrying:
             journey.run_is_done = False
             journey.stage = "run" if self._begin(journey) else "go"
         elif journey.stage == "run" and not self._runs.busy:
-            if not journey.run_is_done:  # cancelled, or it failed, which a message has said
+            if not journey.run_is_done:  # canceled, or it failed, which a message has said
                 self._come_back(journey)
                 return
             assert work.time_point is not None

@@ -38,7 +38,7 @@ class Growing:
         self._asked = False  # how long it would take
         work.observe(self._changed)
         work.time_left.connect(self.forget)
-        runs.cancelled.connect(self.forget)
+        runs.canceled.connect(self.forget)
         history.asked.connect(self.forget)
         editing.prompts_changed.connect(self.changed)
         editing.range_changed.connect(self.changed)

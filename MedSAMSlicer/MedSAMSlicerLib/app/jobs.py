@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.cleanups import Cleanup
-from ..core.errors import Cancelled
+from ..core.errors import Canceled
 from ..core.geometry import SliceAxis, VolumeGeometry
 from ..core.input_files import read_prompts
 from ..core.intensity import Window, choose_window, with_contrast
@@ -23,7 +23,7 @@ from ..core.masks import PackedMask
 from ..core.prompts import ObjectPrompts, PromptSet
 from .engine_state import FEW_FEATURES_BYTES, ChannelVoxels, Engine, NetworkChoice, Prepared
 from .state import RunEstimate
-from .worker import IsCancelled, Job
+from .worker import IsCanceled, Job
 
 if TYPE_CHECKING:
     from ..engine.segmenter import VolumeSegmenter
@@ -112,7 +112,7 @@ class WindowJob(Job):
         self._array, self._wanted, self._modality = array, wanted, modality
         self.notes: list[str] = []
 
-    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[Window]:
+    def run(self, tools: Engine, canceled: IsCanceled) -> Iterator[Window]:
         """Yields the window."""
         if isinstance(self._wanted, Window):
             yield with_contrast(self._wanted, self._array, self.notes.append)
@@ -137,7 +137,7 @@ class PrepareJob(Job):
     ) -> None:
         self._volume, self._choice, self._further = (array, geometry, window), choice, further
 
-    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[Prepared]:
+    def run(self, tools: Engine, canceled: IsCanceled) -> Iterator[Prepared]:
         """Yields what was prepared."""
         yield tools.prepare(*self._volume, self._choice, self._further)
 
@@ -152,7 +152,7 @@ class ForgetJob(Job):
     def __init__(self, object_ids: tuple[int, ...] | None = None) -> None:
         self._object_ids = object_ids
 
-    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[object]:
+    def run(self, tools: Engine, canceled: IsCanceled) -> Iterator[object]:
         """Yields nothing."""
         if self._object_ids is None:
             tools.forget_volume()
@@ -172,7 +172,7 @@ class FillJob(Job):
     def __init__(self, axis: SliceAxis, index: int, reach: int | None = None) -> None:
         self._axis, self._index, self._reach = axis, index, reach
 
-    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[object]:
+    def run(self, tools: Engine, canceled: IsCanceled) -> Iterator[object]:
         """Yields nothing; the work goes on in the background."""
         if tools.segmenter is not None:
             segmenter = tools.segmenter
@@ -199,7 +199,7 @@ class PreviewJob(Job):
     def __init__(self, obj: ObjectToRun, index: int) -> None:
         self.obj, self.index = obj, index
 
-    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[SliceFound]:
+    def run(self, tools: Engine, canceled: IsCanceled) -> Iterator[SliceFound]:
         """Yields the mask; where a second network may draw a better one, :class:`SecondLookJob` asks for that."""
         live = tools.live(engine_name(self.obj.id), self.obj.axis)
         mask = live.preview(engine_prompts(self.obj.id, self.obj.object_prompts), self.index, read=False)
@@ -223,7 +223,7 @@ class SecondLookJob(Job):
     def __init__(self, obj: ObjectToRun, index: int) -> None:
         self.obj, self.index = obj, index
 
-    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[SliceFound | None]:
+    def run(self, tools: Engine, canceled: IsCanceled) -> Iterator[SliceFound | None]:
         """Yields the mask; None while there is none yet."""
         name = engine_name(self.obj.id)
         live = tools.live(name, self.obj.axis)
@@ -250,7 +250,7 @@ class PropagateJob(Job):
     def __init__(self, to_run: tuple[ObjectToRun, ...], small: bool = False) -> None:
         self._to_run, self._small = to_run, small
 
-    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[object]:
+    def run(self, tools: Engine, canceled: IsCanceled) -> Iterator[object]:
         """Yields SliceFound, SlicesGone, Advance and ObjectFinished."""
         from ..engine.estimate import check_memory
 
@@ -264,7 +264,7 @@ class PropagateJob(Job):
         for place, obj in enumerate(self._to_run):
             rest = sum(len(later.wanted) for later in self._to_run[place + 1 :])
             counted = (0, 0)
-            for found in _updated(tools, obj, cancelled):
+            for found in _updated(tools, obj, canceled):
                 if isinstance(found, Advance):
                     counted = (found.done, found.total)
                     yield Advance(finished + found.done, finished + max(found.total, found.done) + rest)
@@ -309,7 +309,7 @@ class CarryJob(Job):
     ) -> None:
         self._volumes, self._start, self._slices = volumes, start, slices
 
-    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[SliceCarried | Advance]:
+    def run(self, tools: Engine, canceled: IsCanceled) -> Iterator[SliceCarried | Advance]:
         """Yields SliceCarried and Advance."""
         from ..engine.through_time import carried_masks, slice_in_time
 
@@ -317,7 +317,7 @@ class CarryJob(Job):
         done, total = 0, len(self._slices) * (len(self._volumes) - 1)
         for each in self._slices:
             frames = slice_in_time(self._volumes, each.axis, each.index)
-            found = carried_masks(tools.ready(), frames, each.axis, self._start, each.mask, cancelled)
+            found = carried_masks(tools.ready(), frames, each.axis, self._start, each.mask, canceled)
             for there in found:
                 done += 1
                 yield SliceCarried(each.object_id, each.index, there.frame, there.mask, there.confidence)
@@ -330,7 +330,7 @@ class EstimateJob(Job):
     def __init__(self, to_run: tuple[ObjectToRun, ...]) -> None:
         self._to_run = to_run
 
-    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[RunEstimate]:
+    def run(self, tools: Engine, canceled: IsCanceled) -> Iterator[RunEstimate]:
         """Yields the estimate."""
         yield estimate_of(tools, self._to_run)
 
@@ -373,7 +373,7 @@ class ProposeJob(Job):
         self._axis, self._index, self._search, self._known = axis, index, search, known
         self.progress = (0, 0)
 
-    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[CandidateFound]:
+    def run(self, tools: Engine, canceled: IsCanceled) -> Iterator[CandidateFound]:
         """Yields the candidates, the most certain first."""
         from ..engine.proposals import ProposalSettings, new_objects
 
@@ -384,7 +384,7 @@ class ProposeJob(Job):
             least_iou=search.least_iou,
             least_stability=search.least_stability,
         )
-        found = tools.ready().propose(self._index, self._axis, settings, cancelled, self._advance)
+        found = tools.ready().propose(self._index, self._axis, settings, canceled, self._advance)
         taken: BoolArray | None = np.any(self._known, axis=0) if self._known else None
         left = search.most
         for each in new_objects([each for each in found if each.area], self._known):
@@ -407,7 +407,7 @@ class SpeedJob(Job):
     def __init__(self, device: str, threads: int | None) -> None:
         self._device, self._threads = device, threads
 
-    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[float]:
+    def run(self, tools: Engine, canceled: IsCanceled) -> Iterator[float]:
         """Yields multiplications and additions a second."""
         from ..engine.machine_speed import measured_speed
 
@@ -438,7 +438,7 @@ class CleanJob(Job):
         self._geometry, self._axis, self._masks = geometry, axis, dict(masks)
         self._keys, self._kept, self._cleanup = keys, kept, cleanup
 
-    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[dict[int, PackedMask]]:
+    def run(self, tools: Engine, canceled: IsCanceled) -> Iterator[dict[int, PackedMask]]:
         """Yields changed slices by index."""
         from ..engine import cleanup
 
@@ -500,11 +500,11 @@ class ScoreJob(Job):
     def __init__(self, run: ScoreRun, seconds: float = 0.3) -> None:
         self._run, self._seconds = run, seconds
 
-    def run(self, tools: Engine, cancelled: IsCancelled) -> Iterator[SliceScored]:
+    def run(self, tools: Engine, canceled: IsCanceled) -> Iterator[SliceScored]:
         """Yields what was scored.
 
         Raises:
-            Cancelled: another network or volume was prepared since the review began.
+            Canceled: another network or volume was prepared since the review began.
         """
         from ..engine.slice_scores import score_slices
 
@@ -515,11 +515,11 @@ class ScoreJob(Job):
             run.steps = score_slices(segmenter, run.axis, run.masks, run.wanted)
         if run.segmenter is not segmenter:
             run.steps = run.segmenter = None
-            raise Cancelled("Another network was prepared.")
+            raise Canceled("Another network was prepared.")
         until = time.perf_counter() + self._seconds
         for score in run.steps:
             yield SliceScored(score.index, score.doubted, score.confidence)
-            if time.perf_counter() > until or cancelled():
+            if time.perf_counter() > until or canceled():
                 return
         run.finished, run.steps, run.segmenter = True, None, None
 
@@ -549,7 +549,7 @@ def estimate_of(tools: Engine, to_run: tuple[ObjectToRun, ...]) -> RunEstimate:
     return RunEstimate(seconds, peak, tools.free_bytes(), count, spared)
 
 
-def _updated(tools: Engine, obj: ObjectToRun, cancelled: IsCancelled) -> Iterator[object]:
+def _updated(tools: Engine, obj: ObjectToRun, canceled: IsCanceled) -> Iterator[object]:
     """Return what the engine finds for one object, and what is wanted of what it knew before."""
     from ..engine.propagate import Event
     from ..engine.slice_mask import SliceMask
@@ -561,7 +561,7 @@ def _updated(tools: Engine, obj: ObjectToRun, cancelled: IsCancelled) -> Iterato
     events: Iterator[Event] = live.update(
         obj.prompt_set(segmenter.geometry, segmenter.window),
         lambda done, total, _: counts.append(Advance(done, total)),
-        cancelled,
+        canceled,
         {name: obj.wanted} if obj.wanted else None,
         {name: obj.barred},
     )

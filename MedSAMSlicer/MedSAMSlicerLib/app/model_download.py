@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.errors import Cancelled, MedSAMError
+from ..core.errors import Canceled, MedSAMError
 from ..core.translation import tr as _
 from ..models import Checkpoint, Registry
 
@@ -25,7 +25,7 @@ class Bytes:
 
 @dataclass(frozen=True)
 class Ended:
-    """A download is over; `error` is one sentence, empty when it worked, None when the user cancelled it."""
+    """A download is over; `error` is one sentence, empty when it worked, None when the user canceled it."""
 
     checkpoint: Checkpoint
     error: str | None
@@ -43,14 +43,14 @@ class ModelDownload:
         self.checkpoint = checkpoint
         self._registry = registry
         self._failed = _("The download of {model} failed: {why}")  # looked up on the main thread
-        self._cancelled = threading.Event()
+        self._canceled = threading.Event()
         self._news: queue.Queue[Bytes | Ended] = queue.Queue()
         self._thread = threading.Thread(target=self._run, name=f"download {checkpoint.id}", daemon=True)
         self._thread.start()
 
     def cancel(self) -> None:
         """End it; what has arrived is kept for the next time."""
-        self._cancelled.set()
+        self._canceled.set()
 
     def news(self, wait: float) -> Bytes | Ended | None:
         """The latest there is, waiting up to `wait` seconds, which lets the thread run."""
@@ -75,9 +75,9 @@ class ModelDownload:
                 confirm=lambda question: True,
                 loads=_loads,
                 progress=lambda done, total: self._news.put(Bytes(done, total)),
-                cancelled=self._cancelled.is_set,
+                canceled=self._canceled.is_set,
             )
-        except Cancelled:
+        except Canceled:
             error = None
         except MedSAMError as failure:
             error = str(failure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..core.errors import Cancelled, MedSAMError, SessionError
+from ..core.errors import Canceled, MedSAMError, SessionError
 from ..core.geometry import SliceAxis
 from ..core.intensity import COLOR_WINDOW, CT_PRESETS, Window
 from ..core.overlap import GIVE_WAY
@@ -300,7 +300,7 @@ class NetworkInputs:
         self.ready.emit()
 
     def _failed(self, error: MedSAMError | None) -> None:
-        if error is None or isinstance(error, Cancelled):
+        if error is None or isinstance(error, Canceled):
             return
         self._work.network.failure = str(error)
         self._network_is(NetworkState.FAILED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..core.errors import Cancelled, MedSAMError
+from ..core.errors import Canceled, MedSAMError
 from ..core.prompts import Prompt
 from ..core.segment_object import SegmentObject, kept_as_prompts
 from ..core.session import Session
@@ -72,7 +72,7 @@ class Previews:
             if error is None and session is work.session:
                 look = SecondLookJob(to_run, index)
                 self._second_looks[obj.id, index] = work.worker.submit(look, show, _nothing)
-            if error is None or isinstance(error, Cancelled):
+            if error is None or isinstance(error, Canceled):
                 self._asked.discard(key)  # one that failed is not asked again: it would fail again
                 if session is work.session:
                     self.ask()  # prompts may be again those whose preview was given up or came too early

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core.errors import Cancelled, InsufficientMemoryError, MedSAMError, SessionError
+from ..core.errors import Canceled, InsufficientMemoryError, MedSAMError, SessionError
 from ..core.segment_object import SegmentObject, kept_as_prompts
 from ..core.session import Session
 from ..core.translation import tr as _
@@ -57,14 +57,14 @@ class Propagation:
 
     Signals:
         finished: a run is complete; with its number and the objects as they were before.
-        cancelled: the user ends the run under way.
+        canceled: the user ends the run under way.
     """
 
     def __init__(self, work: Workspace, projector: Projector) -> None:
         self._work, self._projector = work, projector
         self._neighbors = Neighbors(work)
         self.finished: Signal[[int, dict[int, SegmentObject]]] = Signal()
-        self.cancelled: Signal[[]] = Signal()
+        self.canceled: Signal[[]] = Signal()
         work.time_left.connect(self.pause)
         self._run: _CurrentRun | None = None
         self._pause = BATCH_SECONDS
@@ -231,7 +231,7 @@ class Propagation:
         self._work.notify(Topic.RUN, Topic.MASKS, Topic.HISTORY)
         if run.ending == "again":
             self._go_on(run)
-        elif error is not None and not isinstance(error, Cancelled):
+        elif error is not None and not isinstance(error, Canceled):
             self._fail(run, error)
 
     def _fail(self, run: _CurrentRun, error: MedSAMError) -> None:
@@ -263,7 +263,7 @@ class Propagation:
         if self._run is None:
             raise SessionError(_("Nothing is running."))
         self._stop("cancel")
-        self.cancelled.emit()
+        self.canceled.emit()
 
     def pause(self) -> None:
         """The time point of the run is left: what the run has found stays, and the rest is computed when asked for."""

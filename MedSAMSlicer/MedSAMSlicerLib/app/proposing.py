@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..core.errors import Cancelled, MedSAMError, SessionError
+from ..core.errors import Canceled, MedSAMError, SessionError
 from ..core.prompts import MaskPrompt, SliceRef
 from ..core.translation import tr as _
 from .editing import Editing
@@ -107,7 +107,7 @@ class Proposing:
         if self._job is None:
             raise SessionError(_("Nothing is running."))
         self.abandon()
-        self._work.show_message(_("The search was cancelled: nothing was suggested."))
+        self._work.show_message(_("The search was canceled: nothing was suggested."))
 
     def abandon(self) -> None:
         """Give up the search without a word, as when the session ends."""
@@ -167,7 +167,7 @@ class Proposing:
         self._job = self._ticket = None
         self._work.searching = False
         self._work.notify(Topic.RUN)
-        if isinstance(error, Cancelled):
+        if isinstance(error, Canceled):
             return
         if error is not None:
             self._work.show_error(error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from ..core.errors import Cancelled, MedSAMError, SessionError
+from ..core.errors import Canceled, MedSAMError, SessionError
 from ..core.masks import MaskState
 from ..core.scores import MaskScore, masks_beside
 from ..core.segment_object import SegmentObject
@@ -95,7 +95,7 @@ class Scoring:
         done, total = self._done, len(self._run.wanted)
         self.abandon()
         self._work.notify(Topic.MASKS)
-        text = _("The review was cancelled: {done} of {total} slices have a score.")
+        text = _("The review was canceled: {done} of {total} slices have a score.")
         self._work.show_message(text.format(done=done, total=total))
 
     def abandon(self) -> None:
@@ -167,7 +167,7 @@ class Scoring:
             return
         self._run = self._ticket = self._work.scoring = None
         self._work.notify(Topic.RUN, Topic.MASKS)
-        if isinstance(error, Cancelled):
+        if isinstance(error, Canceled):
             text = _("The review stopped because another network or window was chosen: start it again.")
             self._work.show_message(text)
         elif error is not None:

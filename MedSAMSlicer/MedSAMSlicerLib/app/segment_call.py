@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.cleanups import Cleanup
-from ..core.errors import Cancelled, MedSAMError, ObjectError, PromptError
+from ..core.errors import Canceled, MedSAMError, ObjectError, PromptError
 from ..core.geometry import VolumeGeometry
 from ..core.intensity import Window
 from ..core.masks import PackedMask
@@ -91,7 +91,7 @@ def segment_array(
         tier: "exact", "balanced" or "fast"; None = that of the prompts, else chosen by the device.
         cleanup: of every mask; None = that of the prompts.
         progress: called as progress(slices done, slices in all).
-        cancel: returns True once it is to stop; Cancelled is raised then.
+        cancel: returns True once it is to stop; Canceled is raised then.
 
     Raises:
         MedSAMError: In one sentence what is wrong with prompts, network or memory.
@@ -190,14 +190,14 @@ class _Runner:
         ticket = self._worker.submit(job, take or results.append, end)
         while self._worker.busy:
             self._worker.dispatch(_WAIT_SECONDS)
-            if self._cancel is not None and not ticket.cancelled.is_set() and self._cancel():
+            if self._cancel is not None and not ticket.canceled.is_set() and self._cancel():
                 self._worker.cancel(ticket)
         if errors:
             error = errors[0]
             if isinstance(error, ObjectError):
                 known = {engine_name(number): name for number, name in (names or {}).items()}
                 raise error.named(known.get(error.object_name, error.object_name))
-            raise Cancelled(_("The segmentation was cancelled.")) if isinstance(error, Cancelled) else error
+            raise Canceled(_("The segmentation was canceled.")) if isinstance(error, Canceled) else error
         return results
 
     def close(self) -> None:

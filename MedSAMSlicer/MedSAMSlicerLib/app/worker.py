@@ -1,7 +1,7 @@
 """Worker: one persistent thread for the network, and the queue its results come back over. No Qt, no Slicer.
 
 A job is a generator: whatever it yields goes to the main thread. Between two yields the worker looks whether the job
-was cancelled and does urgent jobs (previews) first, so that a long run neither delays them nor runs beside another.
+was canceled and does urgent jobs (previews) first, so that a long run neither delays them nor runs beside another.
 `dispatch` takes results in on the main thread; its wait gives Python's lock to the worker, which inside 3D Slicer gets
 it in no other way while the event loop idles.
 """
@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..core.errors import Cancelled, InsufficientMemoryError, MedSAMError
+from ..core.errors import Canceled, InsufficientMemoryError, MedSAMError
 from ..core.foreign_errors import Failure, failure_of, on_one_line
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ CLOSE_SECONDS = 10.0
 EXIT_SECONDS = 60.0
 """How long the end of the process waits for what cannot be given up, such as the import of torch."""
 
-IsCancelled = Callable[[], bool]
+IsCanceled = Callable[[], bool]
 
 
 class Tools(Protocol):
@@ -51,8 +51,8 @@ class Job:
 
     urgent = False
 
-    def run(self, tools: Any, cancelled: IsCancelled) -> Iterator[object]:
-        """Do it, handing out results; look at `cancelled()` before each slice."""
+    def run(self, tools: Any, canceled: IsCanceled) -> Iterator[object]:
+        """Do it, handing out results; look at `canceled()` before each slice."""
         raise NotImplementedError
 
     def replaces(self, waiting: Job) -> bool:
@@ -66,12 +66,12 @@ OnEnd = Callable[[MedSAMError | None], None]
 
 @dataclass(eq=False)
 class Ticket:
-    """A job that was handed in; `end` gets None when it is done, Cancelled when it was given up, or what failed."""
+    """A job that was handed in; `end` gets None when it is done, Canceled when it was given up, or what failed."""
 
     job: Job
     result: OnResult
     end: OnEnd
-    cancelled: threading.Event = field(default_factory=threading.Event)
+    canceled: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +142,7 @@ class Worker:
 
     def cancel(self, ticket: Ticket) -> None:
         """Give a job up, within one slice; its end is reported as for every job."""
-        ticket.cancelled.set()
+        ticket.canceled.set()
         with self._changed:
             if ticket in self._waiting:
                 self._waiting.remove(ticket)
@@ -170,7 +170,7 @@ class Worker:
         """End the thread within one slice; nothing is reported any more. False if it did not end within `seconds`."""
         self._closing = True
         for ticket in self._open:
-            ticket.cancelled.set()
+            ticket.canceled.set()
         with self._changed:
             self._waiting.clear()
             self._changed.notify_all()
@@ -195,7 +195,7 @@ class Worker:
         if outcome.ended:
             self._open.remove(outcome.ticket)
             outcome.ticket.end(outcome.error)
-        elif not outcome.ticket.cancelled.is_set():
+        elif not outcome.ticket.canceled.is_set():
             outcome.ticket.result(outcome.value)
 
     # --------------------------------------------------------------------------------------------- on the thread
@@ -239,18 +239,18 @@ class Worker:
         self._outcomes.put(_Outcome(ticket, ended=True, error=error))
 
     def _do(self, ticket: Ticket, tools: Tools) -> None:
-        def cancelled() -> bool:
-            return self._closing or ticket.cancelled.is_set()
+        def canceled() -> bool:
+            return self._closing or ticket.canceled.is_set()
 
-        steps = ticket.job.run(tools, cancelled)
+        steps = ticket.job.run(tools, canceled)
         try:
-            if cancelled():
+            if canceled():
                 raise _gone()
             for value in steps:
                 self._outcomes.put(_Outcome(ticket, value))
                 while not ticket.job.urgent and (urgent := self._next(urgent_only=True)) is not None:
                     self._work(urgent, tools)
-                if cancelled():
+                if canceled():
                     raise _gone()
         finally:
             close = getattr(steps, "close", None)
@@ -278,5 +278,5 @@ def _call_at_exit(function: Callable[[], object]) -> None:
     atexit.register(function)
 
 
-def _gone() -> Cancelled:
-    return Cancelled("The work was given up.")
+def _gone() -> Canceled:
+    return Canceled("The work was given up.")

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from .. import __version__
-from ..core.errors import Cancelled, MedSAMError
+from ..core.errors import Canceled, MedSAMError
 from ..core.foreign_errors import first_line
 from .exit_codes import FAILED, OK, USAGE, UsageError
 from .process import EndingSignals, sturdy_streams
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             with signals:
                 return _main(sys.argv[1:], signals)
         except KeyboardInterrupt:  # before a command had begun, or after it had ended
-            return _show_cancelled(signals)
+            return _show_canceled(signals)
 
 
 def _main(argv: Sequence[str], signals: EndingSignals) -> int:
@@ -133,8 +133,8 @@ def _run(arguments: argparse.Namespace, signals: EndingSignals) -> int:
         if arguments.debug and not isinstance(error, UsageError):
             raise
         # Some libraries turn the interruption into an error of their own, such as a damaged file.
-        if signals.received is not None or isinstance(error, KeyboardInterrupt | Cancelled):
-            return _show_cancelled(signals)
+        if signals.received is not None or isinstance(error, KeyboardInterrupt | Canceled):
+            return _show_canceled(signals)
         return _show_error(*_sentence(error, arguments.program))
 
 
@@ -150,8 +150,8 @@ def _sentence(error: Exception, program: str) -> tuple[str, int]:
     return f"a fault of the program ({reason}); --debug shows where.", FAILED
 
 
-def _show_cancelled(signals: EndingSignals) -> int:
-    return _show_error("cancelled; no file was left half-written.", signals.exit_code)
+def _show_canceled(signals: EndingSignals) -> int:
+    return _show_error("canceled; no file was left half-written.", signals.exit_code)
 
 
 def _show_error(sentence: str, code: int) -> int:

@@ -112,5 +112,5 @@ class DrawnSliceError(SessionError):
     """A prompt on a slice whose mask was drawn elsewhere; the segment can be taken as a start, so that it may come."""
 
 
-class Cancelled(MedSAMError):
+class Canceled(MedSAMError):
     """The user stopped the run; what was finished before stays valid."""

@@ -145,7 +145,7 @@ class SegmentObject:
         """The tracks that a propagation has to compute now, given the one before.
 
         They are those beside a change, and those with a slice that was never computed or whose computation was
-        cancelled.
+        canceled.
         """
         first, last = self.slice_range or (0, slice_count - 1)
         now, changed = self.key_content(), self.outdated_slices(slice_count)

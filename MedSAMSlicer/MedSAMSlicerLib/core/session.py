@@ -286,7 +286,7 @@ class Session:
     def end_propagation(self, run: int, object_id: int) -> tuple[int, ...]:
         """Say that a run has brought all it will bring for an object: it is not on the slices that got no mask.
 
-        Returns those slices. Not for a run that was cancelled: what that has not brought stays pending.
+        Returns those slices. Not for a run that was canceled: what that has not brought stays pending.
         """
         obj = self._awaiting(run, object_id)
         if obj is None:

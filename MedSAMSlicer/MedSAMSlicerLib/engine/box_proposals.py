@@ -78,7 +78,7 @@ def find_in_boxes(
         progress: called with the boxes so far and in all.
 
     Raises:
-        Cancelled: If `cancel()` became true.
+        Canceled: If `cancel()` became true.
     """
     search = search or BoxSearch()
     luma = np.asarray(gray.mean(2), np.uint8) if gray.ndim == 3 else gray

@@ -92,7 +92,7 @@ def segment_organs(
     Stacks of `STACK` slices are drawn one after another; where two overlap, their mean counts.
 
     Raises:
-        Cancelled: If `cancel()` became true.
+        Canceled: If `cancel()` became true.
     """
     count, whole = segmenter.geometry.slice_count(axis), segmenter.whole(axis)
     masks = {name: np.zeros(segmenter.geometry.shape, np.bool_) for name in head.config.classes}

@@ -83,7 +83,7 @@ class LiveSegmentation:
 
         Raises:
             PromptError: If the prompts belong to another volume or axis, or an object has none.
-            Cancelled: If `cancel()` became true; at most one slice is computed after that.
+            Canceled: If `cancel()` became true; at most one slice is computed after that.
         """
         self._check(prompts)
         return stepwise(self._update(prompts, progress, cancel, wanted, barred or {}), self._settings)

@@ -112,7 +112,7 @@ class ObjectRun:
 
         Raises:
             PromptError: A prompt outside the slice range, or prompts that contradict each other.
-            Cancelled: If `cancel()` became true.
+            Canceled: If `cancel()` became true.
         """
         rounds = self._replay(prompts, cancel, counter)
         self._rounds, keys = rounds, rounds[-1].keys
@@ -251,7 +251,7 @@ class ObjectRun:
             The masks of slices that look otherwise than before.
 
         Raises:
-            Cancelled: If `cancel()` became true; slices then look as they were tracked or as before.
+            Canceled: If `cancel()` became true; slices then look as they were tracked or as before.
         """
         if self._refiner is None or not self._rounds:
             return

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..core.errors import Cancelled
+from ..core.errors import Canceled
 from ..core.plan import Track
 from .key_slice import KeySlice
 from .network import SliceNetwork
@@ -33,9 +33,9 @@ Event = SliceMask | TrackEnded
 
 
 def stop_if(cancel: Cancel | None) -> None:
-    """Raise Cancelled once the user wants to stop."""
+    """Raise Canceled once the user wants to stop."""
     if cancel is not None and cancel():
-        raise Cancelled("The run was cancelled; the slices finished before are kept.")
+        raise Canceled("The run was canceled; the slices finished before are kept.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ class Propagator:
             A SliceMask for each slice, in the order of computation, and a TrackEnded for each track given up.
 
         Raises:
-            Cancelled: If `cancel()` became true; what was yielded before stays valid.
+            Canceled: If `cancel()` became true; what was yielded before stays valid.
         """
         counter = counter or ProgressCounter(sum(len(job.track.slices) for job in jobs))
         users = Counter(id(key) for job in jobs for key in (job.key, job.other) if key is not None)

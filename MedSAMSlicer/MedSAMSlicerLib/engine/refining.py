@@ -73,7 +73,7 @@ class Refiner:
             Masks of slices that are not key slices, in ascending order.
 
         Raises:
-            Cancelled: If `cancel()` became true.
+            Canceled: If `cancel()` became true.
         """
         if all(index in tracked and tracked[index].is_key for index in wanted):
             return

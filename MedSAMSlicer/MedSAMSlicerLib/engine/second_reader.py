@@ -86,7 +86,7 @@ class SecondReader:
             counter: counts the slices that are read.
 
         Raises:
-            Cancelled: If `cancel()` became true.
+            Canceled: If `cancel()` became true.
         """
         keys = [int(place) for place in np.flatnonzero(evidence.keys) if masks[place].any()]
         drawn = self._drawn(evidence, masks, keys, cancel, counter)

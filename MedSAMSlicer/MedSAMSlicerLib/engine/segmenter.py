@@ -173,7 +173,7 @@ class VolumeSegmenter:
 
         Raises:
             PromptError: If the prompts do not fit.
-            Cancelled: If `cancel()` became true.
+            Canceled: If `cancel()` became true.
         """
         if scope not in SCOPES:
             raise MedSAMError(f"The scope must be one of {', '.join(SCOPES)}, got {scope!r}.")
@@ -207,7 +207,7 @@ class VolumeSegmenter:
 
         Raises:
             PromptError: If there is no such slice.
-            Cancelled: If `cancel()` became true.
+            Canceled: If `cancel()` became true.
         """
         count = self.geometry.slice_count(axis)
         if not 0 <= index < count:

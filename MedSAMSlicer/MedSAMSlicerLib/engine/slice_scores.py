@@ -84,7 +84,7 @@ def score_slices(
         One score for each slice, in ascending order.
 
     Raises:
-        Cancelled: If `cancel()` became true.
+        Canceled: If `cancel()` became true.
     """
     count = segmenter.geometry.slice_count(axis)
     chosen = slices_to_score(masks, count)

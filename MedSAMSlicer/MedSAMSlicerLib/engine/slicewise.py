@@ -3,7 +3,7 @@
 The box of a slice is that of its neighbor's mask, a little wider (Ma et al., Segment Anything in Medical Images and
 Videos, 2024, carry LiteMedSAM so). On a slice that the user prompts, the prompts are given as they are, with the mask
 that they correct; a checkpoint that was trained on boxes only gets only boxes. To the rest of the engine this is a
-network like any other: prompts, corrections, tracks, cancelling and features are the same.
+network like any other: prompts, corrections, tracks, canceling and features are the same.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def carried_masks(
         The mask of each other time point, as it is found.
 
     Raises:
-        Cancelled: If `cancel()` became true.
+        Canceled: If `cancel()` became true.
     """
     spacing = segmenter.geometry.spacing  # mm along (i, j, k)
     in_plane = (spacing[2 - axis.column_axis], spacing[2 - axis.row_axis], 1.0)

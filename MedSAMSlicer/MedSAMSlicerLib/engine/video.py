@@ -79,7 +79,7 @@ class VideoTracker:
 
         Raises:
             PromptError: If nothing was prompted.
-            Cancelled: If `cancel()` became true.
+            Canceled: If `cancel()` became true.
         """
         self._merge()
         if not self._keys:

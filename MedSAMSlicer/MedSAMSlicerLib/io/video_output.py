@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core.errors import Cancelled, OutputError
+from ..core.errors import Canceled, OutputError
 from ..core.masks import bounding_box
 from .atomic import MARK, output_error, replacing
 from .png import encode_png
@@ -124,7 +124,7 @@ def write_video_masks(
     Raises:
         OutputError: naming the file that cannot be written.
         MedSAMError: If the overlay is wanted and the package av is missing.
-        Cancelled: If `cancel()` became true.
+        Canceled: If `cancel()` became true.
     """
     count = len(frames)
     places, names = _folders(content.colors), _mask_names(frames)
@@ -135,7 +135,7 @@ def write_video_masks(
             video = opened.enter_context(_OverlayFile.open(folder / OVERLAY, frames))
         for index in range(count):
             if cancel is not None and cancel():
-                raise Cancelled("The run was cancelled.")
+                raise Canceled("The run was canceled.")
             masks = {name: content.mask_of(name, index) for name in content.colors}
             for name, mask in masks.items():
                 tracks[name].append(_described(mask))

@@ -1,8 +1,8 @@
-"""One HTTP answer that can be cancelled at any moment and that ends when the server becomes too slow.
+"""One HTTP answer that can be canceled at any moment and that ends when the server becomes too slow.
 
 The sockets belong to a thread of their own; the caller only waits for what that thread delivers, a tenth of a second at
 a time. So neither a slow name server nor a server that sends one byte a second, in headers or in the body, keeps a
-cancelled download alive.
+canceled download alive.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 SLOWEST_BYTES_PER_S = 1000
 
 Check = Callable[[], None]
-"""Called often; raises Cancelled to end the download."""
+"""Called often; raises Canceled to end the download."""
 
 
 class Interrupted(Exception):

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.errors import Cancelled, DownloadError, MedSAMError
+from ..core.errors import Canceled, DownloadError, MedSAMError
 from .connection import SLOWEST_BYTES_PER_S, Answer, Interrupted, answer_to
 from .file_lock import exclusive
 from .partial import PartialFile
@@ -113,12 +113,12 @@ class Expected:
         return "" if least <= size <= most else f"this checkpoint has {least} to {most}"
 
 
-def sha256_of(path: Path, cancelled: Callable[[], bool] | None = None) -> str:
-    """SHA-256 of a file in hexadecimal. Raises OSError, and Cancelled when `cancelled()` turns true."""
+def sha256_of(path: Path, canceled: Callable[[], bool] | None = None) -> str:
+    """SHA-256 of a file in hexadecimal. Raises OSError, and Canceled when `canceled()` turns true."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 22):
-            _check(cancelled)
+            _check(canceled)
             digest.update(block)
     return digest.hexdigest()
 
@@ -130,14 +130,14 @@ def download(
     *,
     settings: DownloadSettings | None = None,
     progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    canceled: Callable[[], bool] | None = None,
 ) -> str:
     """Bring `url` to `target` and return its SHA-256.
 
-    A file already there and right is kept. A download that was cut or cancelled goes on where it stopped the
+    A file already there and right is kept. A download that was cut or canceled goes on where it stopped the
     next time, unless the server's file has changed. Of two programs that ask for one file the second waits.
 
-    Raises DownloadError (server, connection, space, folder, wrong size, hash or content), Cancelled, and what
+    Raises DownloadError (server, connection, space, folder, wrong size, hash or content), Canceled, and what
     the check of `expected` raises.
     """
     settings = settings or DownloadSettings.from_environment()
@@ -149,23 +149,23 @@ def download(
         raise DownloadError(
             f"The folder {target.parent} cannot be created: {error.strerror or error}."
         ) from error
-    with exclusive(target.with_name(f".{target.name}.lock"), cancelled):
-        if (present := _present(target, expected, cancelled)) is not None:
+    with exclusive(target.with_name(f".{target.name}.lock"), canceled):
+        if (present := _present(target, expected, canceled)) is not None:
             return present
         part = PartialFile.beside(target, address)
-        transfer = _Transfer(address, part, expected, settings, progress, cancelled)
+        transfer = _Transfer(address, part, expected, settings, progress, canceled)
         try:
             transfer.fetch()
-            return _finish(address, part, target, expected, cancelled)
+            return _finish(address, part, target, expected, canceled)
         except OSError as error:
             raise _disk_error(error, part, expected.size) from error
 
 
-def _present(target: Path, expected: Expected, cancelled: Callable[[], bool] | None) -> str | None:
+def _present(target: Path, expected: Expected, canceled: Callable[[], bool] | None) -> str | None:
     """SHA-256 of a target that is already there and right, else None."""
     if not target.is_file() or expected.refusal(target.stat().st_size):
         return None
-    digest = sha256_of(target, cancelled)
+    digest = sha256_of(target, canceled)
     return digest if expected.sha256 in (None, digest) else None
 
 
@@ -178,7 +178,7 @@ class _Transfer:
     expected: Expected
     settings: DownloadSettings
     progress: Progress | None
-    cancelled: Callable[[], bool] | None
+    canceled: Callable[[], bool] | None
 
     def fetch(self) -> None:
         """Ask again after each broken connection, until too many in a row have brought next to nothing."""
@@ -186,7 +186,7 @@ class _Transfer:
         failures, furthest = 0, part.received
         worth_it = SLOWEST_BYTES_PER_S * settings.timeout_s
         while self.expected.size is None or part.received != self.expected.size:
-            _check(self.cancelled)
+            _check(self.canceled)
             try:
                 self._transfer()
                 return
@@ -201,7 +201,7 @@ class _Transfer:
                         f"{part.received} bytes are kept; the next attempt continues from there."
                     ) from broken
                 logger.info("%s: %s; trying again", self.address, broken)
-                _sleep(settings.pause(failures), self.cancelled)
+                _sleep(settings.pause(failures), self.canceled)
 
     def _transfer(self) -> None:
         """One connection: ask for what is missing and append it. Raises Interrupted when it ended early."""
@@ -209,7 +209,7 @@ class _Transfer:
         ranges = part.range_headers(self.expected.sha256 is not None)
         headers = {"User-Agent": "MedSAMSlicer", "Accept-Encoding": "identity", **ranges}
         request = urllib.request.Request(self.address, headers=headers)
-        check = functools.partial(_check, self.cancelled)
+        check = functools.partial(_check, self.canceled)
         with answer_to(request, settings.proxy, settings.timeout_s, check) as answer:
             total = self._begin(answer, bool(ranges))
             _check_space(part, total)
@@ -285,14 +285,14 @@ def _finish(
     part: PartialFile,
     target: Path,
     expected: Expected,
-    cancelled: Callable[[], bool] | None,
+    canceled: Callable[[], bool] | None,
 ) -> str:
     """Check size, hash and content, then move. A wrong file is deleted."""
     if refusal := expected.refusal(part.received):
         received = part.received
         part.delete()
         raise DownloadError(f"{address} sent {received} bytes, but {refusal}; the file was deleted.")
-    digest = sha256_of(part.path, cancelled)
+    digest = sha256_of(part.path, canceled)
     if expected.sha256 is not None and digest != expected.sha256.lower():
         part.delete()
         raise DownloadError(
@@ -334,13 +334,13 @@ def _megabytes(count: int) -> str:
     return f"{count / 1e6:.1f} MB"
 
 
-def _sleep(seconds: float, cancelled: Callable[[], bool] | None) -> None:
+def _sleep(seconds: float, canceled: Callable[[], bool] | None) -> None:
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
-        _check(cancelled)
+        _check(canceled)
         time.sleep(min(left, 0.1))
 
 
-def _check(cancelled: Callable[[], bool] | None) -> None:
-    if cancelled is not None and cancelled():
-        raise Cancelled("The download was cancelled; what was received is kept for the next attempt.")
+def _check(canceled: Callable[[], bool] | None) -> None:
+    if canceled is not None and canceled():
+        raise Canceled("The download was canceled; what was received is kept for the next attempt.")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ..core.errors import Cancelled, DownloadError
+from ..core.errors import Canceled, DownloadError
 
 _BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 _POLL_S = 0.05
@@ -30,10 +30,10 @@ else:
 
 
 @contextlib.contextmanager
-def exclusive(path: Path, cancelled: Callable[[], bool] | None = None) -> Iterator[None]:
+def exclusive(path: Path, canceled: Callable[[], bool] | None = None) -> Iterator[None]:
     """Hold the lock file `path` for the length of a `with` block, waiting until it is free.
 
-    Raises Cancelled when `cancelled()` turns true while waiting, DownloadError when the folder does not
+    Raises Canceled when `canceled()` turns true while waiting, DownloadError when the folder does not
     allow a lock file. The lock file stays: taking it away would let two holders in.
     """
     try:
@@ -44,8 +44,8 @@ def exclusive(path: Path, cancelled: Callable[[], bool] | None = None) -> Iterat
         ) from error
     try:
         while not _acquired(descriptor, path):
-            if cancelled is not None and cancelled():
-                raise Cancelled(f"Cancelled while another program was working on {path.parent}.")
+            if canceled is not None and canceled():
+                raise Canceled(f"Canceled while another program was working on {path.parent}.")
             time.sleep(_POLL_S)
         yield
     finally:

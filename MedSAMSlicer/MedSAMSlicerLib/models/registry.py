@@ -258,12 +258,12 @@ class Registry:
         loads: Loads | None = None,
         settings: DownloadSettings | None = None,
         progress: Progress | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        canceled: Callable[[], bool] | None = None,
     ) -> CheckpointFile:
         """Bring a checkpoint into the cache folder, unless it is on disk.
 
         Where no hash is known, `confirm` is asked before, and the hash is recorded only when the file is a checkpoint
-        of plausible size that loads (with `loads`). Raises DownloadError, CheckpointError and Cancelled.
+        of plausible size that loads (with `loads`). Raises DownloadError, CheckpointError and Canceled.
         """
         sweep_parts(self.cache)
         if self.path_of(checkpoint) is not None:
@@ -291,7 +291,7 @@ class Registry:
             expected,
             settings=settings,
             progress=progress,
-            cancelled=cancelled,
+            canceled=canceled,
         )
         if checkpoint.sha256 is None:
             self._recorded.confirm_checkpoint(checkpoint.id, digest)

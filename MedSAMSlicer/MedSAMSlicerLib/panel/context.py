@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 
 from ..app.signals import Signal
 from ..app.state import Action, Level, Message, Topic
-from ..core.errors import Cancelled, MedSAMError
+from ..core.errors import Canceled, MedSAMError
 from .settings import MachineSettings
 from .shortcuts import key_of
 
@@ -112,7 +112,7 @@ def _failed(action: Callable[[], Any]) -> Message | None:
     """Do it; what a user can understand of a failure as a message."""
     try:
         action()
-    except Cancelled:
+    except Canceled:
         return None
     except MedSAMError as error:
         return Message(str(error), Level.WARNING, error.offer)

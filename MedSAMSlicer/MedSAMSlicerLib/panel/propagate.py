@@ -27,7 +27,7 @@ class PropagateSection:
         self._context = context
         ui = context.ui
         self._asked: tuple[object, ...] | None = None
-        self._cancelling = False  # the run ends once the slice under way is done
+        self._canceling = False  # the run ends once the slice under way is done
         context.dress("propagateButton", "Propagate", "propagate").connect("clicked()", self.propagate)
         context.dress("cancelButton", "Cancel", "cancel").connect("clicked()", self.cancel)
         ui.cancelButton.setVisible(False)
@@ -77,7 +77,7 @@ class PropagateSection:
 
     def cancel(self) -> None:
         """End what is under way: masks carried through time, the propagation, or else the review."""
-        self._cancelling = self._context.attempt(self._active().cancel)
+        self._canceling = self._context.attempt(self._active().cancel)
         self._show_progress()
 
     def _active(self) -> Carrying | Propagation | Scoring | Proposing:
@@ -143,9 +143,9 @@ class PropagateSection:
         ui, controller = self._context.ui, self._context.controller
         active = self._active()
         progress, busy = active.progress, active.busy
-        self._cancelling = self._cancelling and busy
-        ui.cancelButton.text = _("Cancelling...") if self._cancelling else _("Cancel")
-        if self._cancelling:
+        self._canceling = self._canceling and busy
+        ui.cancelButton.text = _("Canceling...") if self._canceling else _("Cancel")
+        if self._canceling:
             ui.cancelButton.enabled = False
         ui.progressBar.setVisible(busy)
         shown = not busy and not controller.editing.is_one_slice

@@ -69,10 +69,10 @@ def draw_trunk(painter: Painter, rng: numpy.random.Generator) -> None:
 def _back_muscles(painter: Painter, rng: numpy.random.Generator, side: int) -> None:
     block = painter.block((side * 38, 74, 0), (40, 40, 300))
     muscle = painter.ellipsoid(block, (side * 37, 76, 0), (29, 19, 1e4), side * 0.25)
-    fibres = _texture(painter, rng, block, 6.0)
-    painter.paint(block, muscle, 56 + 9 * fibres - 70 * (fibres > 1.5))
+    fibers = _texture(painter, rng, block, 6.0)
+    painter.paint(block, muscle, 56 + 9 * fibers - 70 * (fibers > 1.5))
     square = painter.ellipsoid(block, (side * 64, 62, -40), (17, 9, 75), side * 0.5)
-    painter.paint(block, square, 57 + 6 * fibres)
+    painter.paint(block, square, 57 + 6 * fibers)
     path: list[Point] = [
         (side * 24, 42, 35),
         (side * 31, 40, -10),

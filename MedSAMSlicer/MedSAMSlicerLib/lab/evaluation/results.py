@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core.errors import Cancelled, DownloadError, MedSAMError, OutputError
+from ...core.errors import Canceled, DownloadError, MedSAMError, OutputError
 from ...core.masks import bounding_box, pack_bits, unpack_bits
 from ...io.atomic import output_error, write_bytes
 from ...models.file_lock import exclusive
@@ -217,8 +217,8 @@ class ResultsFile:
     def _lock(self) -> None:
         path = self._folder / LOCK
         try:
-            self._held.enter_context(exclusive(path, cancelled=lambda: True))
-        except Cancelled as error:
+            self._held.enter_context(exclusive(path, canceled=lambda: True))
+        except Canceled as error:
             holder = ""
             with contextlib.suppress(OSError, ValueError):
                 holder = f" (process {int(path.read_text(encoding='ascii'))})"

@@ -34,7 +34,7 @@ def tessellate(canvas: ShapeCanvas) -> list[int]:
 
 
 def bands(canvas: ShapeCanvas) -> list[int]:
-    """Level sets of one field: folded ribbons like cortex or muscle fibres."""
+    """Level sets of one field: folded ribbons like cortex or muscle fibers."""
     source = canvas.source
     level = smooth_noise(source, canvas.grid, 1, source.log_uniform(3.0, 9.0))[0]
     labels = [canvas.new_label() for _ in range(3)]
