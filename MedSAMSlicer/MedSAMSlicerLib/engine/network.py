@@ -58,9 +58,12 @@ class SliceNetwork(Protocol):
     """A network over the slices of one volume; batched over objects.
 
     `remembers` is false for networks without memory, which carry an object from the mask of the slice before.
+    `mask_token` says which of the masks that the decoder draws counts, one of `core.tiers.MASK_TOKENS`; set it before
+    anything is drawn.
     """
 
     remembers: bool
+    mask_token: str
     facts: NetworkFacts
     store: FeatureStore
     slice_count: int
@@ -109,6 +112,7 @@ class SliceViews:
         self, store: FeatureStore, slice_count: int, facts: NetworkFacts, device: torch.device
     ) -> None:
         self.store, self.slice_count, self.facts, self.device = store, slice_count, facts, device
+        self.mask_token = "auto"
 
     def features(self, slices: Sequence[tuple[int, FrameView]]) -> SliceFeatures:
         """The features of B slices, each through its view, stacked along the batch."""
@@ -182,6 +186,7 @@ class MemoryNetwork(SliceViews):
                 features.fine.float(),
                 prompts,
                 multimask=self.model.multimask_for(count),
+                token=self.mask_token,
             )
 
     def remember(

@@ -89,7 +89,7 @@ class SliceWiseNetwork(SliceViews):
         has_box = bool((given.labels >= BOX_CORNER).any())
         points = int((given.labels < BOX_CORNER).sum())
         multimask = self.model.config.multimask_for(points, has_box, given.mask is not None)
-        return self.model.decode(embedding, given, multimask)
+        return self.model.decode(embedding, given, multimask, self.mask_token)
 
     def decode_given_mask(self, features: SliceFeatures, mask: Tensor) -> MaskOutput:
         """A mask (B, 1, S, S) of zeros and ones that the user gave, as the answer."""

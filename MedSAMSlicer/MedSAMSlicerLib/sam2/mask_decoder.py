@@ -108,6 +108,23 @@ class MaskDecoder(nn.Module):
         return out
 
 
+def chosen_mask(iou: Tensor, token: str) -> Tensor:
+    """Which of the masks that were drawn counts, for each of B objects.
+
+    Args:
+        iou: (B, T) predicted IoU of the single mask and of the alternatives.
+        token: "single", "first" of the alternatives, or "best" of them by `iou`; see `core.tiers.MASK_TOKENS`. Where
+            there are no alternatives (T = 1) it is the single mask in any case.
+
+    Returns:
+        (B,) indices from 0 to T - 1.
+    """
+    if token == "best" and iou.shape[1] > 1:
+        return iou[:, 1:].argmax(1) + 1
+    place = 1 if token == "first" and iou.shape[1] > 1 else 0
+    return torch.full((len(iou),), place, dtype=torch.long, device=iou.device)
+
+
 class TwoWayTransformer(nn.Module):
     """Two rounds in which the tokens read the image and the image reads the tokens."""
 

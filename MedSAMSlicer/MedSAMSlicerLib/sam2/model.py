@@ -23,7 +23,7 @@ from .dense_prompts import dense_prompt
 from .hiera import Hiera
 from .input_rule import normalized
 from .layers import MLP
-from .mask_decoder import MaskDecoder
+from .mask_decoder import MaskDecoder, chosen_mask
 from .memory import MemoryAttention, MemoryEncoder
 from .neck import FeaturePyramid, ImageEncoder
 from .position import sine_embedding_1d, sine_embedding_2d
@@ -237,6 +237,7 @@ class SAM2(nn.Module):
         prompts: DecoderPrompts = NO_PROMPTS,
         multimask: bool = False,
         present: Tensor | None = None,
+        token: str = "auto",
     ) -> MaskOutput:
         """Draw the mask of B objects on one slice, as the official predictor does with its post-processing on.
 
@@ -248,9 +249,10 @@ class SAM2(nn.Module):
                 training an unstable single mask is replaced by the best alternative in any case.
             present: (B,) booleans that replace "object score > 0" as the gate of mask and pointer. Training passes the
                 truth, since a closed gate has no gradient.
+            token: Which mask to take whatever `multimask` says, see :func:`chosen_mask`; "auto" = as described.
         """
         candidates = self.candidates(conditioned, mid, fine, prompts)
-        return self.finish(candidates, *self.choose(candidates, multimask), present)
+        return self.finish(candidates, *self.choose(candidates, multimask, token), present)
 
     def finish(
         self, candidates: MaskCandidates, chosen: Tensor, token: Tensor, present: Tensor | None = None
@@ -280,12 +282,17 @@ class SAM2(nn.Module):
         image_position = self.sam_prompt_encoder.grid_position(height, width)  # (1, C, h, w)
         return MaskCandidates(*self.sam_mask_decoder(conditioned + dense, image_position, sparse, mid, fine))
 
-    def choose(self, candidates: MaskCandidates, multimask: bool) -> tuple[Tensor, Tensor]:
+    def choose(
+        self, candidates: MaskCandidates, multimask: bool, token: str = "auto"
+    ) -> tuple[Tensor, Tensor]:
         """Which mask to show and which token becomes the object pointer: two (B,) indices into the candidates."""
-        single = torch.zeros(len(candidates.iou), dtype=torch.long, device=candidates.iou.device)
+        if token != "auto":
+            chosen = chosen_mask(candidates.iou, token)
+            return chosen, chosen
+        single = chosen_mask(candidates.iou, "single")
         if self.config.num_multimask_outputs == 0:
             return single, single
-        best_alternative = candidates.iou[:, 1:].argmax(1) + 1
+        best_alternative = chosen_mask(candidates.iou, "best")
         if multimask:
             return best_alternative, best_alternative
         if self.training:

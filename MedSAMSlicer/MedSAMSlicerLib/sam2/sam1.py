@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .config import ConvTrunkConfig, Sam1Config, TinyViTConfig
 from .convtrunk import ConvEncoder
 from .input_rule import normalized
-from .mask_decoder import MaskDecoder
+from .mask_decoder import MaskDecoder, chosen_mask
 from .model import DecoderPrompts
 from .prompt_encoder import PromptEncoder
 from .tinyvit import TinyViT
@@ -69,7 +69,7 @@ class SAM1(nn.Module):
         return embedding
 
     def decode(
-        self, embedding: Tensor, prompts: DecoderPrompts, multimask: bool = False
+        self, embedding: Tensor, prompts: DecoderPrompts, multimask: bool = False, token: str = "auto"
     ) -> tuple[Tensor, Tensor]:
         """Draw the masks of B prompts on one slice.
 
@@ -77,14 +77,16 @@ class SAM1(nn.Module):
             embedding: (1 or B, 256, h, w).
             prompts: points in network pixels, labels (2 and 3 are box corners), and logits of an earlier mask.
             multimask: Take the best of the alternatives instead of the single mask.
+            token: Which mask to take whatever `multimask` says, see :func:`chosen_mask`; "auto" = as `multimask` says.
 
         Returns:
             Logits (B, 1, 4h, 4w) and the predicted IoU (B,).
         """
         logits, iou = self.candidates(embedding, prompts)
         rows = torch.arange(len(iou), device=logits.device)
-        best = iou[:, 1:].argmax(1) + 1 if multimask else torch.zeros_like(rows)
-        return logits[rows, best][:, None], iou[rows, best]
+        usual = "best" if multimask else "single"
+        chosen = chosen_mask(iou, usual if token == "auto" else token)
+        return logits[rows, chosen][:, None], iou[rows, chosen]
 
     def candidates(self, embedding: Tensor, prompts: DecoderPrompts) -> tuple[Tensor, Tensor]:
         """All masks of B prompts, the single one first: logits (B, T, 4h, 4w) and predicted IoU (B, T)."""

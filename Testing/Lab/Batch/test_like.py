@@ -102,6 +102,17 @@ def test_what_cannot_be_segmented_alike_is_one_sentence(
     ):
         assert main(["batch", *words]) == code
         assert sentence in capsys.readouterr().err
-    assert main(["batch", str(data), *like, "--model", "litemedsam"]) == 1
-    report = (tmp_path / "out" / "report.csv").read_text()
-    assert "litemedsam has no memory: it cannot learn from segmented cases" in report
+
+
+def test_a_network_without_memory_is_refused_once_before_any_case_is_read(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from MedSAMSlicerLib.io import volumes
+
+    monkeypatch.setattr(volumes, "read_volume", lambda *_: pytest.fail("a case was read"))
+    words = ["batch", str(data), "--like", str(data), "-o", str(tmp_path / "out"), "--model", "litemedsam"]
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "litemedsam draws every slice by itself and remembers no segmented case: choose" in error
+    assert not (tmp_path / "out").exists()

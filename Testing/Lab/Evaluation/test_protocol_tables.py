@@ -24,6 +24,7 @@ from MedSAMSlicerLib.lab.evaluation.protocol_tables import (
     key_slices_table,
     protocol_tables,
     radioactive_table,
+    study_2d_table,
     study_table,
 )
 from MedSAMSlicerLib.lab.evaluation.study_protocol import STUDY_PROTOCOLS, mean_iou
@@ -122,19 +123,63 @@ def test_the_grid_of_the_sam2_study_prompts_slices_and_parts_as_it_says() -> Non
     mask[held[0], 2:5, 2:5] = mask[held[0], 2:4, 8:10] = mask[held[0], 9, 2] = mask[held[0], 12, 12] = True
     target = target_of(mask)
     cells = {protocol.cell: protocol for protocol in STUDY_PROTOCOLS}
-    assert len(cells) == 35
+    assert len(cells) == 35 + 12
     assert cells["middle, box, both ways"].prompted_slices(target) == (int(held[len(held) // 2]),)
     assert cells["largest, box, forward"].prompted_slices(target) == (target.largest_slice,)
     assert len(cells["three, mask, both ways"].prompted_slices(target)) == 3
     points = cells["first, points, forward"].first(target, GEOMETRY, [0])
     assert [type(point) for point in points] == [Point] * 3
     assert len(cells["first, point, forward"].first(target, GEOMETRY, [0])) == 1
-    [one], [three] = (
-        cells[f"first, {given}, forward"].first(target, GEOMETRY, [0]) for given in ("box", "boxes")
-    )
+    [one] = cells["first, box, forward"].first(target, GEOMETRY, [0])
     assert one == box_from_voxels(GEOMETRY, one.slice, 2, 2, 5, 5)
-    assert three == box_from_voxels(GEOMETRY, three.slice, 2, 2, 10, 10)
     assert cells["first, box, forward"].slice_range(target) is None
+
+
+def in_parts() -> np.ndarray:
+    """The brick; its first slice is in four parts of 9, 4, 2 and 1 voxels, its second in two."""
+    mask = brick()
+    mask[3:5] = False
+    mask[3, 2:5, 2:5] = mask[3, 2:4, 8:10] = mask[3, 9, 2:4] = mask[3, 12, 12] = True
+    mask[4, 20:26, 20:26] = mask[4, 2:4, 2:4] = True
+    return mask
+
+
+def test_several_boxes_are_as_many_objects_by_size_of_their_parts() -> None:
+    cells = {protocol.cell: protocol for protocol in STUDY_PROTOCOLS}
+    target = target_of(in_parts())
+    boxes = cells["first, boxes, forward"]
+    given = boxes.first(target, GEOMETRY, [0])
+    sides = [(2, 2, 5, 5), (8, 2, 10, 4), (2, 9, 4, 10)]  # of up to three parts, the largest first
+    assert given == tuple(box_from_voxels(GEOMETRY, given[0].slice, *map(float, each)) for each in sides)
+    assert boxes.as_objects(given) == [(box,) for box in given]
+    everywhere = cells["boxes, first mask"]
+    first, second, third = everywhere.as_objects(everywhere.first(target, GEOMETRY, [0]))
+    assert [len(first), len(second), len(third)] == [9, 2, 1]
+    assert first[1] == box_from_voxels(GEOMETRY, first[1].slice, 20, 20, 26, 26)
+    points = cells["first, points, forward"]
+    assert len(points.as_objects(points.first(target, GEOMETRY, [0]))) == 1
+
+
+def test_in_2d_every_slice_is_prompted_and_the_mask_of_a_token_is_taken() -> None:
+    target = target_of(brick())
+    cells = [protocol for protocol in STUDY_PROTOCOLS if protocol.is_single_frame]
+    assert [protocol.mask_token for protocol in cells] == ["single"] * 4 + ["first"] * 4 + ["best"] * 4
+    for protocol in cells:
+        assert protocol.fits(target)
+        assert protocol.prompted_slices(target) == tuple(range(3, 12))
+
+
+def test_the_table_in_2d_has_a_row_for_each_mask_and_runner() -> None:
+    members = [
+        measurement(protocol=f"SAM 2 study, 2-D: box, {token} mask", dices=(value,))
+        for token, value in (("first", 1.0), ("best", 0.5))
+    ]
+    made = report(*(replace(m, slice_range=(3, 3), slices=((3, m.steps[0].dice),)) for m in members))
+    assert study_table(made).rows == ()
+    assert study_2d_table(made).rows == (
+        ("first", OURS, "1", "–", "–", "1.000", "–"),
+        ("best", OURS, "1", "–", "–", ".333", "–"),
+    )
 
 
 def test_the_table_of_the_study_is_the_iou_of_the_slices_that_hold_the_object() -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from Testing.small_networks import SMALL
 
 from MedSAMSlicerLib.core.errors import MedSAMError, PromptError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
-from MedSAMSlicerLib.core.prompts import Box, ObjectPrompts, Point
+from MedSAMSlicerLib.core.prompts import Box, ObjectPrompts, Point, in_slice
+from MedSAMSlicerLib.engine.bank import Recollection
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
+from MedSAMSlicerLib.engine.slice_prompts import slice_prompts
 from MedSAMSlicerLib.io.volumes import Volume
 from MedSAMSlicerLib.lab.evaluation.datasets import Case, Target
 from MedSAMSlicerLib.lab.evaluation.measurement import VIDEO, VOLUME, Measurement
@@ -22,9 +26,10 @@ from MedSAMSlicerLib.lab.evaluation.runners import Ask, EngineRunner, Request, R
 from MedSAMSlicerLib.lab.evaluation.scores import check_installed, step_of
 from MedSAMSlicerLib.lab.evaluation.trial import is_measured, run_trial
 from MedSAMSlicerLib.sam2.checkpoint import seeded
-from MedSAMSlicerLib.sam2.model import SAM2
+from MedSAMSlicerLib.sam2.config import TINY, HieraConfig
+from MedSAMSlicerLib.sam2.model import SAM2, DecoderPrompts
 
-from .labeled_volumes import GEOMETRY, brick, ellipsoid, target_of, volume_of
+from .labeled_volumes import GEOMETRY, brick, bright, ellipsoid, target_of, volume_of
 
 NAME = "object"
 RADIOACTIVE_ONES = [
@@ -200,9 +205,14 @@ def answer_of(network: SAM2, protocol: PromptProtocol, target: Target) -> Runner
     return runner.begin(volume, target.axis)(Request(prompt_set, protocol))
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in PROTOCOLS if not name.startswith("RadioActive")] + RADIOACTIVE_ONES
-)
+USUAL = [
+    name
+    for name, protocol in PROTOCOLS.items()
+    if protocol.mask_token in ("auto", "single") and not name.startswith("RadioActive")
+]
+
+
+@pytest.mark.parametrize("name", USUAL + RADIOACTIVE_ONES)
 def test_the_engine_answers_in_every_way_of_working(network: SAM2, name: str) -> None:
     answer = answer_of(network, PROTOCOLS[name], target_of(ellipsoid()))
     assert answer.mask.shape == brick().shape
@@ -243,6 +253,77 @@ def test_one_way_alone_is_that_half_of_both_ways(network: SAM2, axis: SliceAxis)
     assert not forward[:start].any()
     assert np.array_equal(backward[: start + 1], both[: start + 1])
     assert not backward[start + 1 :].any()
+
+
+class FillsBoxes(Obedient):
+    """A runner that fills the boxes of the one object that it is given."""
+
+    def begin(self, volume: Volume, axis: SliceAxis) -> Ask:
+        def ask(request: Request) -> RunnerAnswer:
+            self.requests.append(request)
+            mask = np.zeros(volume.geometry.shape, bool)
+            for box in request.prompts.prompts:
+                assert isinstance(box, Box)
+                (left, top), (right, bottom) = np.round(in_slice(box, GEOMETRY) + 0.5).astype(int)
+                mask[box.slice.index, top:bottom, left:right] = True
+            indices = [box.slice.index for box in request.prompts.prompts]
+            return RunnerAnswer(mask, 0.5, 0.1, dict.fromkeys(indices, 1 / len(self.requests)))
+
+        return ask
+
+
+def test_several_boxes_are_asked_for_one_by_one_and_their_masks_are_united() -> None:
+    mask = np.zeros(brick().shape, bool)
+    mask[3:8, 2:9, 2:9] = mask[3:8, 20:25, 30:34] = True
+    mask[5, 5:22, 5:32] = True  # one object in 3-D, in two parts on the other slices
+    runner, kept = FillsBoxes(), []
+    protocol = PROTOCOLS["SAM 2 study, 2-D: boxes, single mask"]
+    measured = run_trial(
+        volume_of(mask), target_of(mask), protocol, runner, 0, lambda _, answer: kept.append(answer)
+    )
+    assert [len(request.prompts.prompts) for request in runner.requests] == [5, 4]
+    assert dict(measured.slices)[3] == 1.0  # both parts are rectangles
+    assert measured.steps[0].seconds == 1.0
+    assert kept[0].confidence == {3: 0.5, 4: 0.5, 5: 1.0, 6: 0.5, 7: 0.5}
+
+
+@pytest.fixture(scope="module")
+def with_alternatives() -> SAM2:
+    trunk = HieraConfig(16, 1, (1, 1, 2, 1), (3,), (8, 4, 4, 2), (4, 4))
+    return seeded(replace(TINY, name="small", image_size=64, trunk=trunk))
+
+
+@pytest.mark.parametrize("token", ["single", "first", "best"])
+def test_each_mask_that_a_network_draws_can_be_measured(with_alternatives: SAM2, token: str) -> None:
+    target = target_of(ellipsoid(radii=(1, 9, 12)))
+    protocol = PROTOCOLS[f"SAM 2 study, 2-D: box, {token} mask"]
+    answer = answer_of(with_alternatives, protocol, target)
+    segmenter = VolumeSegmenter(
+        bright(target.mask), GEOMETRY, with_alternatives, tier="exact", threads=1, volume_stage="off"
+    )
+    whole, network = segmenter.whole(), segmenter.network()
+    for box in protocol.first(target, GEOMETRY, [0]):
+        index = box.slice.index
+        features = network.features([(index, whole)])
+        points, labels = slice_prompts([box], GEOMETRY).in_network(whole, network.device)
+        with torch.inference_mode():
+            conditioned = network.condition(features, [Recollection([], [])], 1)
+            drawn = with_alternatives.candidates(
+                conditioned, features.mid, features.fine, DecoderPrompts(points, labels)
+            )
+        place = {"single": 0, "first": 1, "best": 1 + int(drawn.iou[0, 1:].argmax())}[token]
+        assert answer.confidence[index] == pytest.approx(float(drawn.iou[0, place]), abs=1e-5)
+
+
+def test_what_a_network_does_not_draw_is_not_measured(network: SAM2, with_alternatives: SAM2) -> None:
+    for model, known in ((network, {"single"}), (with_alternatives, {"single", "first", "best"})):
+        runner = EngineRunner("net", model, threads=1)
+        found = {
+            token
+            for token in ("single", "first", "best")
+            if runner.supports(PROTOCOLS[f"SAM 2 study, 2-D: box, {token} mask"])
+        }
+        assert found == known
 
 
 def test_the_engine_repeats_with_its_seed(network: SAM2) -> None:

@@ -107,21 +107,22 @@ def test_rows_7_8_11_12_and_16_adapters_learn_and_segment(
 
 
 def test_row_9_the_grid_of_the_sam2_study(
-    run: Run, balls: Path, tmp_path: Path, tiny_network: Config
+    run: Run, balls: Path, tmp_path: Path, official_network: Config
 ) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     for name in ("image", "label"):
-        volume = sitk.ReadImage(str(balls / f"case0_{name}.nii.gz"))[::2, ::2, 3:9]
+        volume = sitk.ReadImage(str(balls / f"case0_{name}.nii.gz"))[::2, ::2, 4:8]
         sitk.WriteImage(volume, str(folder / f"a_{name}.nii.gz"))
-    start = written(seeded(tiny_network, 3), tmp_path / "start.safetensors")
+    start = written(seeded(official_network, 3), tmp_path / "start.safetensors")
     output = run(
         *("benchmark", "accuracy", "--data", folder, "--suite", "sam2-study", "--model", start),
         *("--volume-stage", "off", "--no-baselines", "--no-pictures", "--out", tmp_path / "out"),
     )
-    assert "SAM 2 study" in output
+    assert "SAM 2 study:" in output
+    assert "SAM 2 study, 2-D:" in output
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert len({row["protocol"] for row in report["measurements"]}) == 35
+    assert len({row["protocol"] for row in report["measurements"]}) == 47
     assert not any(row["error"] for row in report["measurements"])
 
 

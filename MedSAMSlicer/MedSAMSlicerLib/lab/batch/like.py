@@ -21,8 +21,9 @@ from ...engine.segmenter import VolumeSegmenter
 from ...io.labels import read_label, segment_names
 from ...io.segmentations import Mask
 from ...io.volumes import Volume, open_image, read_volume
-from ...models.registry import Registry
+from ...models.registry import BUNDLED_ID, CheckpointFile, Registry
 from ...sam2.checkpoint import load_named
+from ...sam2.model import SAM2
 from ...sam2.networks import Network
 from ..training.labeled import TrainingCase, find_cases
 from .case import BatchOptions, LabeledFiles, file_stamps
@@ -44,6 +45,16 @@ def labeled_files(folder: Path) -> tuple[LabeledFiles, ...]:
 
 def _files_of(case: TrainingCase) -> LabeledFiles:
     return LabeledFiles(case.image.resolve(), case.label.resolve(), case.window, case.modality)
+
+
+def check_remembers(file: CheckpointFile) -> None:
+    """Raise MedSAMError when a checkpoint's network has no memory, which no case can be segmented like others with."""
+    network = load_named(file.path, file.checkpoint.config)
+    if not isinstance(network, SAM2):
+        raise MedSAMError(
+            f"{file.checkpoint.id} draws every slice by itself and remembers no segmented case: choose a network with "
+            f"memory, such as {BUNDLED_ID}."
+        )
 
 
 def segment_like(volume: Volume, options: BatchOptions) -> dict[str, Mask]:

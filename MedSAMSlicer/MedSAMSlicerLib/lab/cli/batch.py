@@ -92,6 +92,10 @@ def run(arguments: argparse.Namespace) -> int:
     rows = {} if arguments.prompts is None else read_table(arguments.prompts)
     like = () if arguments.like is None else _labeled_files(arguments.like)
     file = Registry.from_environment().open(arguments.model, confirmation(arguments.yes), loads)
+    if like:
+        from ..batch.like import check_remembers
+
+        check_remembers(file)
     options = BatchOptions(
         whole_name(arguments.model),
         file.sha256,

@@ -91,9 +91,10 @@ class Baseline:
         self._looks, self._clicks = looks, clicks
 
     def supports(self, protocol: PromptProtocol) -> bool:
-        """Boxes with a range; one way only where that way leads over the whole range."""
+        """Boxes with a range; one way only where that way leads over the whole range. There is one mask to take."""
         whole = protocol.direction == BOTH or protocol.start == "first"
-        return protocol.prompt in ("box", "loose box") and protocol.ranged and whole
+        boxed = protocol.prompt in ("box", "loose box") and protocol.mask_token == "auto"
+        return boxed and protocol.ranged and whole
 
     def corrects(self, protocol: PromptProtocol) -> bool:
         """Return whether it makes use of the corrections of a protocol."""

@@ -138,8 +138,8 @@ class _PublishedRunner(ABC):
         self._built = self._build(model)
 
     def supports(self, protocol: PromptProtocol) -> bool:
-        """Every protocol."""
-        return True
+        """Every protocol in which the package chooses among the masks that the network draws."""
+        return protocol.mask_token == "auto"
 
     def corrects(self, protocol: PromptProtocol) -> bool:
         """Return whether the package carries such corrections on."""

@@ -112,6 +112,15 @@ class PromptProtocol:
         """Return whether one slice is prompted and its mask is carried both ways."""
         return self.slices == 1 and self.direction == BOTH
 
+    @property
+    def mask_token(self) -> str:
+        """Which of the masks that a network draws is taken, one of `core.tiers.MASK_TOKENS`."""
+        return "auto"
+
+    def as_objects(self, first: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:
+        """The first prompts as they are given: those of one object together. The masks of several are united."""
+        return [tuple(first)]
+
     def fits(self, target: Target) -> bool:
         """Return whether this protocol says something of its own about a target.
 

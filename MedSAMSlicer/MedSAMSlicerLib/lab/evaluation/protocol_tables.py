@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 from .cvpr_scores import SECONDS, cvpr_rows
@@ -10,7 +10,7 @@ from .measurement import Measurement
 from .protocol import KEY_SLICES, MEDSAM2_44, SUITES, boxed_key_slices, drawn_key_slices
 from .report_data import AccuracyReport
 from .statistics import mean_of
-from .study_protocol import FRAMES, STUDY_PROMPTS, STUDY_PROTOCOLS, mean_iou
+from .study_protocol import FRAMES, PROMPTS_2D, STUDY_2D, STUDY_3D, STUDY_PROMPTS, TOKENS_2D, mean_iou
 from .summary import corrections_in, runners_of, settings_of
 from .tables import NOTHING, Table, number, score, seconds
 
@@ -25,6 +25,7 @@ def protocol_tables(report: AccuracyReport) -> list[Table]:
         clicks_table(report),
         radioactive_table(report),
         study_table(report),
+        study_2d_table(report),
     ]
 
 
@@ -145,20 +146,46 @@ def radioactive_table(report: AccuracyReport) -> Table:
 
 def study_table(report: AccuracyReport) -> Table:
     """The mean IoU by frame, direction and prompt, as the study "SAM 2: an application to medical images" has it."""
-    measured = {(runner, protocol): members for runner, protocol, members in settings_of(report)}
-    ways = sorted({(FRAMES.index(p.frame), p.direction) for p in STUDY_PROTOCOLS})
-    rows = []
-    for place, direction in ways:
-        cells = {p.given: p for p in STUDY_PROTOCOLS if (p.frame, p.direction) == (FRAMES[place], direction)}
-        for runner in runners_of(report):
-            found = [measured.get((runner, cells[given].name), []) for given in STUDY_PROMPTS]
-            if any(found):
-                shown = next(filter(None, found))
-                scores = [score(mean_of(map(mean_iou, members))) if members else NOTHING for members in found]
-                rows.append((FRAMES[place], direction, runner, str(len(shown)), *scores))
+    ways = sorted({(FRAMES.index(p.frame), p.direction) for p in STUDY_3D})
+    cells: dict[tuple[str, ...], list[str]] = {
+        (FRAMES[place], direction): [
+            p.name for p in STUDY_3D if (p.frame, p.direction) == (FRAMES[place], direction)
+        ]
+        for place, direction in ways
+    }
     columns = ("slice", "direction", "runner", "targets", *STUDY_PROMPTS)
     note = (
         "Mean IoU of the slices that hold the object, the mean over targets. No range is given; what is drawn beyond "
-        "the object does not count here."
+        "the object does not count here. Several boxes are as many objects, whose masks are united."
     )
-    return Table("SAM 2 study", columns, tuple(rows), 3, note)
+    return Table("SAM 2 study", columns, _study_rows(report, cells), 3, note)
+
+
+def study_2d_table(report: AccuracyReport) -> Table:
+    """The mean IoU by mask and prompt in the 2-D mode of that study."""
+    cells: dict[tuple[str, ...], list[str]] = {
+        (token,): [p.name for p in STUDY_2D if p.mask_token == token] for token in TOKENS_2D
+    }
+    columns = ("mask", "runner", "targets", *PROMPTS_2D)
+    note = (
+        "Every slice that holds the object is prompted and segmented by itself; mean IoU of these slices, the mean "
+        "over targets. The mask is the decoder's single one, the first of its alternatives, or the one of them with "
+        "the highest predicted IoU; a network that draws no alternatives has a single one."
+    )
+    return Table("SAM 2 study, 2-D", columns, _study_rows(report, cells), 2, note)
+
+
+def _study_rows(
+    report: AccuracyReport, cells: Mapping[tuple[str, ...], list[str]]
+) -> tuple[tuple[str, ...], ...]:
+    """A row for each group of protocols and each runner that was measured in one of them."""
+    measured = {(runner, protocol): members for runner, protocol, members in settings_of(report)}
+    rows = []
+    for first, protocols in cells.items():
+        for runner in runners_of(report):
+            found = [measured.get((runner, protocol), []) for protocol in protocols]
+            if any(found):
+                shown = next(filter(None, found))
+                scores = [score(mean_of(map(mean_iou, members))) if members else NOTHING for members in found]
+                rows.append((*first, runner, str(len(shown)), *scores))
+    return tuple(rows)

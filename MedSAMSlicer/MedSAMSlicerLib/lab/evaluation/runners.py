@@ -51,7 +51,8 @@ class Request:
 
     Args:
         prompts: all prompts so far of one object, with the range where one was given.
-        protocol: the protocol; a runner obeys its direction, and carries nothing if it is single-frame.
+        protocol: the protocol; a runner obeys its direction, carries nothing if it is single-frame, and takes the mask
+            that `mask_token` names.
     """
 
     prompts: ObjectPrompts
@@ -125,8 +126,9 @@ class EngineRunner:
         self._window_of = LastWindow()
 
     def supports(self, protocol: PromptProtocol) -> bool:
-        """Every protocol."""
-        return True
+        """Every protocol; those that take an alternative mask where the network draws alternatives."""
+        usual = protocol.mask_token in ("auto", "single")
+        return usual or self._model.config.num_multimask_outputs > 0
 
     def corrects(self, protocol: PromptProtocol) -> bool:
         """Always."""
@@ -168,6 +170,7 @@ class EngineRunner:
 
         def ask(request: Request) -> RunnerAnswer:
             object_prompts = request.prompts
+            segmenter.network(axis).mask_token = request.protocol.mask_token
             prompts = PromptSet(volume.geometry, axis, (object_prompts,))
             wanted = wanted_slices(request, volume.geometry.slice_count(axis))
             began, first = time.perf_counter(), None

@@ -16,7 +16,7 @@ from .datasets import BoolVolume, Target
 from .measurement import Measurement, Step
 from .peak_memory import ProcessMemory
 from .protocol import PromptProtocol
-from .runners import Request, Runner, RunnerAnswer
+from .runners import Request, Runner, RunnerAnswer, begin_many
 from .scores import scores_by_slice, step_of
 from .simulated_user import plane_of
 
@@ -102,10 +102,16 @@ def _rounds(
     interactions, degrees = protocol.first_interactions(target, first), None
     slice_range = protocol.slice_range(target)
     memory = ProcessMemory()
-    ask = runner.begin(volume, target.axis)
+    objects = protocol.as_objects(first)
+    asks = begin_many(runner, volume, target.axis, len(objects))
     for number in range(corrections + 1):
         memory.begin()
-        answer = ask(Request(ObjectPrompts(target.name, COLOR, tuple(given), slice_range), protocol))
+        answer = united(
+            [
+                ask(Request(ObjectPrompts(target.name, COLOR, tuple(prompts), slice_range), protocol))
+                for ask, prompts in zip(asks, objects if len(objects) > 1 else [given], strict=True)
+            ]
+        )
         memory.end()
         peak_mb = memory.growth_mb() if answer.peak_mb is None else answer.peak_mb
         yield _Round(answer, interactions, peak_mb, degrees)
@@ -117,6 +123,21 @@ def _rounds(
         given += more.prompts
         interactions += 1
         degrees = None if more.degrees is None else (degrees or 0) + more.degrees
+
+
+def united(answers: Sequence[RunnerAnswer]) -> RunnerAnswer:
+    """The answers about several objects as one about all of them: seconds add up, the least certain object counts."""
+    if len(answers) == 1:
+        return answers[0]
+    indices = {index for answer in answers for index in answer.confidence}
+    peaks = [answer.peak_mb for answer in answers if answer.peak_mb is not None]
+    return RunnerAnswer(
+        np.any([answer.mask for answer in answers], axis=0),
+        sum(answer.seconds for answer in answers),
+        answers[0].first_seconds,
+        {i: min(a.confidence[i] for a in answers if i in a.confidence) for i in sorted(indices)},
+        max(peaks, default=None),
+    )
 
 
 def chance_of(target: Target, seed: int) -> list[int]:
