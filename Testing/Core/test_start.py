@@ -221,7 +221,7 @@ def test_start_that_cannot_be_is_refused_with_what_is_wrong() -> None:
     session, liver = start()
     with pytest.raises(SessionError, match="'liver' is empty"):
         from_masks(session, liver, {3: filled(0)})
-    with pytest.raises(SessionError, match="0 slices or more to either side, not -1"):
+    with pytest.raises(SessionError, match="0 slices or more on either side, not -1"):
         from_masks(session, liver, FILLED, reach=-1)
     with pytest.raises(SessionError, match="Slice 12 does not exist: there are slices 0 to 11"):
         from_masks(session, liver, {12: filled(3)})

@@ -41,7 +41,7 @@ def test_outline_around_the_organ_gives_its_mask_and_one_around_a_part_takes_tha
     user.host.key("O", view="Red")
     user.host.process_events(0.05)
     assert user.ui.lassoButton.checked
-    assert "Draw around the organ" in user.message
+    assert "Draw around the object" in user.message
     draw(user, ring(user, center, radius, index))
     assert [prompt.kind for prompt in user.prompts()] == ["lasso"]
     first, truth = user.mask(), user.truth[KIDNEY]

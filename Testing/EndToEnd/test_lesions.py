@@ -87,7 +87,7 @@ def test_ten_lesions_are_drawn_computed_seen_and_saved_in_twenty_actions(
     assert user.names() == [f"Lesion {n + 1}" for n in range(10)], "what was not drawn is no segment"
     user.until(lambda: not user.controller.runs.busy and not user.controller._work.poller.active)
     user.settled()
-    assert [row[3] for row in rows(user)] == ["to look at"] * 10
+    assert [row[3] for row in rows(user)] == ["to review"] * 10
     assert in_the_middle(user, 0)
     masks = dict(zip(user.names(), user.controller.inputs.segment_ids, strict=True))
     assert min(dice(user.mask(masks[name]), truth[name]) for name in truth) > 0.7
@@ -175,7 +175,7 @@ def test_lesions_are_a_list_again_in_a_scene_that_was_saved_and_opened(
     does.key("U")
     user.settled()
     before = rows(user)
-    assert [row[3] for row in before] == ["doubtful", "to look at"]
+    assert [row[3] for row in before] == ["doubtful", "to review"]
     path = tmp_path / "lesions.mrb"
     user.host.save_scene(path)
     user.host.close_scene()

@@ -17,7 +17,7 @@ def test_dialog_says_what_each_model_is_good_for_and_how_fast_it_is_here(user: U
     table = dialog.table
     assert dialog.selected.id == user.controller.network.checkpoint
     headers = [table.headerItem().text(column) for column in range(table.columnCount)]
-    assert headers == ["Model", "Good for", "Prompts", "Dice", "A slice here", "Size", "License", "State"]
+    assert headers == ["Model", "Good for", "Prompts", "Dice", "Time per slice", "Size", "License", "State"]
     rows = [[table.topLevelItem(row).text(n) for n in range(8)] for row in range(table.topLevelItemCount)]
     assert [row[0] for row in rows if "recommended" in row[0]] == ["MedSAMSlicer nano, bundled (recommended)"]
     assert rows[0][3] == "0.86"

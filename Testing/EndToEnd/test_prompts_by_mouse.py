@@ -177,7 +177,7 @@ def test_two_clicks_at_one_place_say_what_to_do_and_the_tool_stays_in_hand(
     user.host.click("Red", user.world(*low), jump=False)
     user.host.process_events(0.05)
     user.settled()
-    assert user.message.startswith("Both clicks were in the same place")
+    assert user.message.startswith("Both clicks were at the same place")
     assert what in user.message
     assert getattr(user.ui, button).checked
     assert user.markups() == []
@@ -252,7 +252,7 @@ def test_box_across_the_axis_is_refused_and_leaves_no_picture(user: User) -> Non
 
 def test_click_beside_the_volume_is_refused_in_words_of_the_views(user: User) -> None:
     user.point((-9.0, 64.0, 5.0))
-    assert user.message == "That place lies outside the volume: click within the picture of the volume."
+    assert user.message == "That place lies outside the volume: click inside the volume."
 
 
 def test_point_in_another_view_counts_on_its_slice_of_the_axis(user: User) -> None:
@@ -315,7 +315,7 @@ def test_box_around_what_is_not_the_organ_takes_its_voxels_away_and_undo_brings_
     user.host.process_events(0.05)
     assert user.controller.editing.placing.name == "BOX_NEGATIVE"
     assert user.ui.boxButton.text.startswith("Box \N{MINUS SIGN}")
-    assert "nothing within it belongs to the organ" in user.message
+    assert "nothing inside belongs to the object" in user.message
     ends = [(middle + 0.5, top - 1.5, index), (right + 1.5, bottom + 1.5, index)]
     user.host.drag("Red", [user.world(*(float(part) for part in end)) for end in ends])
     user.settled()

@@ -129,7 +129,7 @@ def test_one_time_point_is_segmented_carried_to_all_and_played(user: User) -> No
     user.until(lambda: browser.GetSelectedItemNumber() == 1)
     user.host.process_events(0.05)
     assert not user.ui.positiveButton.enabled, "a click would go to the time point that is not in view"
-    assert "where carrying started" in user.ui.positiveButton.toolTip
+    assert "being carried through time" in user.ui.positiveButton.toolTip
     user.picture("carrying-in-the-background")
     user.until(arrives)
     user.settled()

@@ -79,7 +79,7 @@ def test_export_is_in_sight_from_the_start_and_its_menu_writes_a_file(small: Use
     button = small.ui.exportButton
     assert in_sight(small.host, button)
     assert not button.enabled
-    assert button.toolTip.endswith("There is no mask yet: give a prompt first.")
+    assert button.toolTip.endswith("There is no mask yet: add a prompt first.")
     small.box_around(KIDNEY)
     assert in_sight(small.host, button)
     path = tmp_path / "kidney.seg.nrrd"

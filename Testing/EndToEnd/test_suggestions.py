@@ -95,7 +95,7 @@ def test_search_is_canceled_with_the_button(searching: User) -> None:
     user.settled()
     assert not user.controller.proposing.busy
     assert user.controller.proposing.candidates == ()
-    assert user.message == "The search was canceled: nothing was suggested."
+    assert user.message == "The search was canceled; nothing was suggested."
 
 
 def test_organs_are_suggested_in_boxes_that_nobody_drew(

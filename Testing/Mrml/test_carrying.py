@@ -126,7 +126,7 @@ def test_cancel_leaves_the_time_point_as_it_was(times: TimeDriver) -> None:
     controller.carrying.cancel()
     times.settle()
     assert not controller.carrying.busy
-    assert times.texts == ["Carrying was canceled: 0 time points have their masks."]
+    assert times.texts == ["Carrying was canceled. Time points that are done: 0."]
     assert times.browser.GetSelectedItemNumber() == 0, "the time point that the views showed all the time"
     assert np.array_equal(times.mask(), first)
     assert controller.history.undo_label == "Propagate left"

@@ -234,7 +234,7 @@ def test_every_reason_why_a_volume_cannot_be_a_channel_is_one_sentence(patient: 
     patient.mrml.slicer.util.updateVolumeFromArray(colors, np.zeros((*SHAPE, 3), np.uint8))
     assert "has 3 values in each voxel" in channels.reason(colors)
     nothing = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
-    assert channels.reason(nothing) == 'The volume "empty" has no image.'
+    assert channels.reason(nothing) == 'The volume "empty" has no image data.'
     far = MATRIX.copy()
     far[0, 3] += 5000
     elsewhere = patient.mrml.volume_node(seen_by_pet(), far)
@@ -262,7 +262,7 @@ def test_every_reason_why_a_volume_cannot_be_a_channel_is_one_sentence(patient: 
 def test_volume_of_a_sequence_in_gray_or_color_is_no_channel(patient: Patient) -> None:
     video = VideoDriver(patient.mrml)
     video.controller.close()
-    sentence = "belongs to a sequence, which shows another volume at each time point"
+    sentence = "belongs to a sequence and changes with the time point"
     for node, text in ((sequence(patient.mrml, 2)[1], sentence), (video.volume, "is in color")):
         assert text in (patient.channels.reason(node) or "")
 
@@ -359,4 +359,4 @@ def test_second_volume_of_another_browser_is_refused_with_the_reason(
     times: TimeDriver, mrml: MrmlScene
 ) -> None:
     other = sequence(mrml, 2)[1]
-    assert "let one sequence browser show both" in (times.controller.inputs.channels.reason(other) or "")
+    assert "select both in one sequence browser" in (times.controller.inputs.channels.reason(other) or "")

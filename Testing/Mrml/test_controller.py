@@ -116,7 +116,7 @@ def test_second_propagation_cannot_be_started_while_one_is_under_way(driver: Dri
     assert controller.reason(Action.PROPAGATE)
     driver.settle()
     assert controller.reason(Action.PROPAGATE) == (
-        "Every slice is computed: correct one with a prompt, and the slices next to it are recomputed."
+        "Every slice is up to date: correct one with a prompt, and the slices next to it are recomputed."
     )
 
 

@@ -43,7 +43,7 @@ def test_the_sentence_says_what_how_big_and_where(install):
     [
         (subprocess.CalledProcessError(1, "pip", output="Could not connect to proxy"), "HTTPS_PROXY"),
         (OSError(28, "No space left on device"), "disk is full"),
-        (PermissionError(13, "Permission denied"), "may not write"),
+        (PermissionError(13, "Permission denied"), "cannot write"),
         (RuntimeError("User declined package installation"), "Nothing was installed"),
     ],
 )
@@ -105,7 +105,7 @@ def test_package_that_stays_loaded_in_another_version_asks_for_a_restart(
     versions = {"pydicom": "3.0.2", "highdicom": "0.27.0", "numpy": sys.modules["numpy"].__version__}
     monkeypatch.setattr(importlib.metadata, "version", lambda name: versions[name])
     host.dialogs.answer(answer)
-    with pytest.raises(install.InstallError, match="pydicom was installed, but another version stays loaded"):
+    with pytest.raises(install.InstallError, match="pydicom was installed, but another version stays in use"):
         install.ensure_dicom_packages()
     assert slicer.app._restarts == restarts
 

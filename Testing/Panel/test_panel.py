@@ -212,7 +212,7 @@ def entries(ui):
 def test_files_are_exported_where_the_user_says(host, opened, tmp_path):
     ui = opened.ui
     assert not ui.exportButton.enabled
-    assert ui.exportButton.toolTip.endswith("There is no mask yet: give a prompt first.")
+    assert ui.exportButton.toolTip.endswith("There is no mask yet: add a prompt first.")
     click_and_see(host, opened)
     assert ui.exportButton.enabled
     for word, name in (

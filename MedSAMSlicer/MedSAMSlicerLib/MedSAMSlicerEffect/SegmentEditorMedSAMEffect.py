@@ -40,8 +40,9 @@ class SegmentEditorMedSAMEffect(AbstractScriptedSegmentEditorEffect):
             "Segment with a box or a few clicks: the network draws the mask of the slice and carries it through the "
             "volume.<br><ul><li><b>Box</b>, <b>Point +</b>, <b>Point \u2212</b>: click in a slice view; the preview "
             "follows.<li><b>Propagate</b>: the preview of all slices, or from the first to the last that you chose."
-            "<li><b>Accept</b>: the preview goes into the selected segment, within the editor's masking, as one step "
-            "of its undo.</ul>A segment that holds something already is corrected: only slices near prompts change."
+            "<li><b>Accept</b>: the preview is written to the selected segment, following the editor's masking "
+            "settings, as one step of its undo.</ul>A segment that is not empty is corrected: only the "
+            "slices near prompts change."
         )
 
     def setupOptionsFrame(self) -> None:

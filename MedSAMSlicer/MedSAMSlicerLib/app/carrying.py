@@ -104,7 +104,7 @@ class Carrying:
             return None
         if journey.stage == "follow":
             counted = journey.counted or Advance(0, 0)
-            text = _("Following {total} slices through time").format(total=counted.total)
+            text = _("Tracking {total} slices through time").format(total=counted.total)
             return RunProgress(counted.done, counted.total, None, text)
         done = journey.total - len(journey.targets)
         text = _("Time point {done} of {total}").format(done=done, total=journey.total)
@@ -152,7 +152,7 @@ class Carrying:
         if self._runs.busy:
             self._runs.cancel()
         self._come_back(journey)
-        text = _("Carrying was canceled: {count} time points have their masks.")
+        text = _("Carrying was canceled. Time points that are done: {count}.")
         self._work.show_message(text.format(count=len(journey.reached)))
 
     # -- inside
@@ -180,7 +180,7 @@ class Carrying:
         found = tuple(work.scene.times.array(volume, number) for number in numbers)
         for number, array in zip(numbers, found, strict=True):
             if work.array is None or array.shape != work.array.shape:
-                text = _('The volume of "{time}" does not have the slices of the one shown.')
+                text = _('The volume at "{time}" has other slices than the one shown.')
                 raise VolumeError(text.format(time=work.scene.times.name_of(volume, number)))
         return found
 
@@ -230,7 +230,9 @@ class Carrying:
         if not self._is_shown(journey):
             self._end()
             if work.scene.volumes.is_there(journey.volume):
-                text = _("Carrying stopped because another time point was shown: {count} have their masks.")
+                text = _(
+                    "Carrying stopped because another time point was shown. Time points that are done: {count}."
+                )
                 work.show_message(text.format(count=len(journey.reached)), Level.WARNING)
             return
         try:
@@ -332,7 +334,7 @@ class Carrying:
             text = f"{text} {own.format(names=', '.join(dict.fromkeys(journey.spared)))}"
         lost = journey.total - len(reached) - len(dict.fromkeys(journey.spared))
         if lost > 0:
-            gone = _("At {count} the object was not found.").format(count=lost)
+            gone = _("Time points where the object was not found: {count}.").format(count=lost)
             text = f"{text} {gone}"
         self._work.show_message(text, Level.WARNING if lost > 0 else Level.INFO)
 

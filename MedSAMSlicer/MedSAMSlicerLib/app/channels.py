@@ -128,8 +128,8 @@ class ChannelInputs:
             raise VolumeError(text.format(volume=name))
         if work.scene.times.of(node) is not None and not work.scene.times.together(first, node):
             text = _(
-                '"{volume}" belongs to a sequence, which shows another volume at each time point; "{first}" does not '
-                "go with it: let one sequence browser show both."
+                '"{volume}" belongs to a sequence and changes with the time point, but "{first}" does not change with '
+                "it: select both in one sequence browser."
             )
             raise VolumeError(text.format(volume=name, first=volumes.name(first)))
         if not share_a_place(work.geometry, geometry_beside(work, node)):
@@ -167,8 +167,8 @@ class ChannelInputs:
         if lost:
             self._network.mark_stale()
             text = _(
-                "The session was made with {volumes} beside the volume, which cannot be used now: what is computed "
-                "from now on will differ."
+                "The session was made with {volumes} as further channels, which cannot be used now: new results "
+                "will differ."
             )
             names = ", ".join(f'"{name}"' for name in lost)
             self._work.show_message(text.format(volumes=names), Level.WARNING)
@@ -216,7 +216,7 @@ class ChannelInputs:
         self._use(work.channels)
         self._changed()
         if gone:
-            rest = _("The network now sees one volume less; existing masks stay until you propagate.")
+            rest = _("The network now sees one volume fewer; existing masks stay until you propagate.")
             work.show_message(" ".join((*gone, rest)), Level.WARNING)
 
     # -- handing over

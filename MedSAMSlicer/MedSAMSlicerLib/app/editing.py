@@ -160,7 +160,7 @@ class Editing:
         object_id = self.object_of(segment_id)
         obj = self._session().object(object_id)
         if locked and obj.run and obj.unfinished and self._work.running is not None:
-            text = _("{name!r} is being propagated: cancel that or wait for its end, then lock it.")
+            text = _("{name!r} is being propagated: cancel it or wait until it ends, then lock the segment.")
             raise SessionError(text.format(name=obj.name))
         self.change(object_id, lambda session: session.set_locked(object_id, locked))
 
@@ -214,8 +214,8 @@ class Editing:
         """Both clicks of a box or line were at one place: say so, and let the user draw it again."""
         if self._work.segment_id is None or self.placing is not None:
             return
-        box = _("Both clicks were in the same place: click two opposite corners of the box.")
-        line = _("Both clicks were in the same place: click the two ends of the diameter.")
+        box = _("Both clicks were at the same place: click two opposite corners of the box.")
+        line = _("Both clicks were at the same place: click the two ends of the diameter.")
         try:
             self.start_placing(tool)
         except MedSAMError as error:
@@ -268,8 +268,8 @@ class Editing:
             self._show_first(obj, prompt)
             if edit.view is not None and edit.view.is_oblique:
                 text = _(
-                    "The view {view} is turned by {degrees}° against the voxels: the prompt went to the nearest slice, "
-                    "{index}."
+                    "The view {view} is rotated by {degrees}° from the voxel grid: the prompt went to the nearest "
+                    "slice, {index}."
                 ).format(
                     view=edit.view.view_name,
                     degrees=f"{edit.view.off_degrees:.0f}",
@@ -310,7 +310,7 @@ class Editing:
         obj = self._session().object(self.selected())
         shown = shown or self._shown()
         if not obj.is_free and obj.axis not in (None, shown.axis):
-            text = _('This view lies across the slices of "{segment}": draw on the {slices}.')
+            text = _('This view cuts across the slices of "{segment}": draw on the {slices}.')
             raise SessionError(text.format(segment=obj.name, slices=self._slices(obj)))
         self.add_prompt(make(self._session().geometry, SliceRef(shown.axis, shown.index)))
 
@@ -490,7 +490,8 @@ class Editing:
         shown, segmented = volumes.name(other), volumes.name(work.volume_node)
         names = {"view": view.view_name, "other": shown, "volume": segmented}
         text = _(
-            'The view {view} shows "{other}", but "{volume}" is segmented: show that in the view, or turn to the other.'
+            'The view {view} shows "{other}", but you are segmenting "{volume}": show that volume in the '
+            "view, or switch to the other one."
         )
         error = OtherVolumeError(text.format(**names))
         error.offer = _("Switch to {other}").format(**names)

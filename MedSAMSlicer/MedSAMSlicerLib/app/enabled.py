@@ -23,9 +23,13 @@ def reason(work: Workspace, action: Action) -> str | None:
     return None
 
 
+def _being_carried() -> str:
+    return _("Masks are being carried through time: cancel it or wait until it ends.")
+
+
 def _volume(work: Workspace) -> str | None:
     if work.view_held:
-        return _("The views stay where carrying started until it ends: cancel it or wait until it ends.")
+        return _being_carried()
     return None if work.session is not None else work.no_session
 
 
@@ -40,7 +44,7 @@ def _unlocked(work: Workspace) -> str | None:
 
 def _idle(work: Workspace) -> str | None:
     if work.carrying:
-        return _("Masks are being carried through time: cancel this or wait until it ends.")
+        return _being_carried()
     if work.running is None:
         return None
     return _("A propagation is running: cancel it or wait until it ends.")
@@ -60,7 +64,7 @@ def _network(work: Workspace) -> str | None:
 def _has_key_slice(work: Workspace) -> str | None:
     obj = work.selected_object
     if obj is None or not obj.key_slices:
-        return _("Click on the object first: give it a point, a box, a line or a stroke.")
+        return _("Click on the object first: add a point, a box, a line or a stroke.")
     return None
 
 
@@ -68,7 +72,7 @@ def _inside(work: Workspace) -> str | None:
     obj = work.selected_object
     if obj is None or obj.kept_slices or any(getattr(prompt, "positive", True) for prompt in obj.prompts):
         return None
-    return _("All prompts so far mark what does not belong to the object: click on the object, too.")
+    return _("All prompts so far mark background: click on the object, too.")
 
 
 def _points(work: Workspace) -> str | None:
@@ -82,7 +86,7 @@ def _points(work: Workspace) -> str | None:
 
 
 def _not_searching(work: Workspace) -> str | None:
-    return _("A slice is being searched: cancel that or wait for its end first.") if work.searching else None
+    return _("A slice is being searched: cancel it or wait until it ends.") if work.searching else None
 
 
 def _prompts(work: Workspace) -> str | None:
@@ -108,7 +112,9 @@ def _pending(work: Workspace) -> str | None:
     obj = work.selected_object
     if obj is None or work.due_objects([obj.id]):
         return None
-    return _("Every slice is computed: correct one with a prompt, and the slices next to it are recomputed.")
+    return _(
+        "Every slice is up to date: correct one with a prompt, and the slices next to it are recomputed."
+    )
 
 
 def _any_due(work: Workspace) -> str | None:
@@ -117,7 +123,7 @@ def _any_due(work: Workspace) -> str | None:
         return _("No unlocked segment has prompts.")
     if work.due_objects():
         return None
-    return _("Every slice of every segment is computed.")
+    return _("Every slice of every segment is up to date.")
 
 
 def _shown_mask(work: Workspace) -> str | None:

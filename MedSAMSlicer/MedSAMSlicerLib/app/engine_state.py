@@ -259,5 +259,5 @@ def load_network_of(file: CheckpointFile) -> Network:
 
 def _device_note(asked: str, used: str) -> str:
     if asked == "auto" and used == "cpu":
-        return "No GPU that PyTorch can use was found: the network runs on the processor."
+        return "PyTorch found no GPU that it can use: the network runs on the CPU."
     return ""

@@ -205,25 +205,25 @@ class LesionRound:
         self._show(segment_id if segment_id in ids else (new or ids)[0])
 
     def accept(self) -> None:
-        """Accept all slices of the lesion that is shown, and go to the next."""
+        """Accept all slices of this lesion, and go to the next one."""
         current = self._current()
         if self._state(current) is LesionState.COMPUTING:
             text = _(
-                '"{segment}" is still being computed: wait until it ends, or look at another one meanwhile.'
+                '"{segment}" is still being computed: wait until it is done, or review another one meanwhile.'
             )
             raise SessionError(text.format(segment=self._name(current)))
         self._accept(current)
         self._go_to_next(current)
 
     def doubt(self) -> None:
-        """Mark the lesion that is shown as doubtful, and go to the next."""
+        """Mark this lesion as doubtful, and go to the next one."""
         current, masks = self._current(), self._work.masks
         assert masks is not None
         set_status(masks, current, SegmentStatus.FLAGGED)
         self._go_to_next(current)
 
     def reject(self) -> None:
-        """Delete the lesion that is shown, and go to the next; Undo brings it back."""
+        """Delete this lesion, and go to the next one; Undo brings it back."""
         current, masks = self._current(), self._work.masks
         assert masks is not None
         if self._work.is_locked(current):

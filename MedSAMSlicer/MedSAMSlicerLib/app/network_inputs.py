@@ -228,7 +228,7 @@ class NetworkInputs:
     def set_overlap(self, policy: str) -> None:
         """Say what happens where a new mask meets other segments, one of `core.overlap.GIVE_WAY`."""
         if policy not in GIVE_WAY:
-            text = _("What happens where masks meet must be one of {known}, got {policy!r}.")
+            text = _("The overlap must be one of {known}, got {policy!r}.")
             raise MedSAMError(text.format(known=", ".join(GIVE_WAY), policy=policy))
         self._work.overlap = self._work.parameter.overlap = policy
         self._work.notify(Topic.INPUTS)

@@ -299,8 +299,8 @@ class Projector:
             "Undo gives them back."
         )
         both = _(
-            'The mask of "{segment}" overlaps "{other}", which keeps its voxels, so both have them: to go on with '
-            '"{other}", select it in the table.'
+            'The mask of "{segment}" overlaps "{other}", which keeps its voxels, so both have them: to continue '
+            'with "{other}", select it in the table.'
         )
         names = {"segment": masks.name(segment_id), "other": masks.name(other), "index": index}
         self._work.show_message((took if taken else both).format(**names), Level.WARNING)

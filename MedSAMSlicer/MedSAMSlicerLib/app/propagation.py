@@ -280,8 +280,8 @@ class Propagation:
         self.abandon()
         if run.ending != "cancel" and self._work.time_point is not None:
             text = _(
-                'The propagation at "{time}" was stopped when another time point was shown: what it had found stays, '
-                "and Propagate goes on there."
+                'The propagation at "{time}" was stopped when another time point was shown: its masks so far stay, '
+                "and Propagate continues from there."
             )
             self._work.show_message(text.format(time=self._work.time_point.text), Level.WARNING)
 

@@ -99,7 +99,7 @@ class Proposing:
             job, found.append, lambda error: self._end(job, shown, found, error)
         )
         work.poller.start()
-        work.show_message(_("Slice {index} is searched.").format(index=shown.index))
+        work.show_message(_("Searching slice {index}.").format(index=shown.index))
         work.notify(Topic.RUN)
 
     def cancel(self) -> None:
@@ -107,7 +107,7 @@ class Proposing:
         if self._job is None:
             raise SessionError(_("Nothing is running."))
         self.abandon()
-        self._work.show_message(_("The search was canceled: nothing was suggested."))
+        self._work.show_message(_("The search was canceled; nothing was suggested."))
 
     def abandon(self) -> None:
         """Give up the search without a word, as when the session ends."""
@@ -179,7 +179,7 @@ class Proposing:
             self._work.show_error(failed)
             return
         if not found:
-            text = _("Nothing was found on slice {index}: draw a box around what you are looking for.")
+            text = _("Nothing was found on slice {index}: draw a box around the object instead.")
             self._work.show_message(text.format(index=shown.index), Level.WARNING)
         else:
             text = _("{count} suggestions on slice {index}: accept those that you want, reject the others.")

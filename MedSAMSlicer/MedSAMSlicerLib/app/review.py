@@ -87,9 +87,7 @@ class Review:
         obj, shown = self._along(), self.shown_index
         keys = sorted(obj.key_slices)
         if not keys:
-            raise SessionError(
-                _('"{segment}" has no key slice yet: give it a prompt.').format(segment=obj.name)
-            )
+            raise SessionError(_('"{segment}" has no key slice yet: add a prompt.').format(segment=obj.name))
         if shown is None:
             found = keys[0] if step > 0 else keys[-1]
         else:

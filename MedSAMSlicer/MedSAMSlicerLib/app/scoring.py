@@ -95,7 +95,7 @@ class Scoring:
         done, total = self._done, len(self._run.wanted)
         self.abandon()
         self._work.notify(Topic.MASKS)
-        text = _("The review was canceled: {done} of {total} slices have a score.")
+        text = _("The review was canceled; {done} of {total} slices have a score.")
         self._work.show_message(text.format(done=done, total=total))
 
     def abandon(self) -> None:

@@ -134,12 +134,12 @@ def _prompt_set(prompts: PromptsLike, geometry: VolumeGeometry) -> PromptSet:
     if not isinstance(prompts, PromptSet):
         listed = tuple(prompts)
         if not listed:
-            raise PromptError(_("There are no prompts: give a point, a box, a line or a mask."))
+            raise PromptError(_("There are no prompts: add a point, a box, a line or a mask."))
         prompts = PromptSet(geometry, listed[0].slice.axis, (ObjectPrompts("Segment", _COLOR, listed),))
     if prompts.geometry != geometry:
-        raise PromptError(_("The prompts were given on another volume."))
+        raise PromptError(_("The prompts belong to another volume."))
     if not any(obj.prompts for obj in prompts.objects):
-        raise PromptError(_("There are no prompts: give a point, a box, a line or a mask."))
+        raise PromptError(_("There are no prompts: add a point, a box, a line or a mask."))
     return replace(prompts, objects=tuple(obj for obj in prompts.objects if obj.prompts))
 
 

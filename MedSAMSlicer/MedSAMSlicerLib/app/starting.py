@@ -57,14 +57,14 @@ class Starting:
 
         self._editing.change(object_id, lambda session: session.change(object_id, label, change))
         wide = _(
-            '"{segment}" stays as it is. Correct a slice with a prompt: only the {reach} slices to either side of '
-            "it are then computed again."
+            '"{segment}" stays as it is. Correct a slice with a prompt: only the {reach} slices on either side of '
+            "it are then recomputed."
         )
         narrow = _('"{segment}" stays as it is. Correct a slice with a prompt: only that slice changes.')
         work.show_message((wide if slices else narrow).format(segment=obj.name, reach=slices))
 
     def set_reach(self, reach: int) -> None:
-        """Let corrections of a segment that was taken as a start change `reach` slices to either side."""
+        """Let corrections of a segment that was taken as a start change `reach` slices on either side."""
         object_id = self._editing.selected()
         session = self._work.usable_volume()[1]
         last = self._run
@@ -79,7 +79,7 @@ class Starting:
 
     @property
     def reach(self) -> int | None:
-        """Slices to either side that a correction changes; None when the segment was not taken as a start."""
+        """Slices on either side that a correction changes; None when the segment was not taken as a start."""
         obj = self._work.selected_object
         return None if obj is None or obj.start is None else obj.start.reach
 

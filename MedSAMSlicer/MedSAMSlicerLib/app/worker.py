@@ -262,8 +262,8 @@ def sentence_for(error: Exception) -> MedSAMError:
     """Return the message for an error that was not foreseen."""
     if failure_of(error, Failure.NO_MEMORY) is Failure.NO_MEMORY:
         return InsufficientMemoryError(
-            "There is not enough memory for this: close other programs or volumes, choose a smaller model, or compute "
-            "on the processor instead of the GPU."
+            "There is not enough memory for this: close other programs or volumes, choose a smaller model, or use "
+            "the CPU instead of the GPU."
         )
     return MedSAMError(f"Unexpected error: {type(error).__name__}: {on_one_line(error)}.")
 
@@ -279,4 +279,4 @@ def _call_at_exit(function: Callable[[], object]) -> None:
 
 
 def _gone() -> Canceled:
-    return Canceled("The work was given up.")
+    return Canceled("The job was canceled.")

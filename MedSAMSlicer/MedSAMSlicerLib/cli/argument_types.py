@@ -81,7 +81,7 @@ def add_network_options(parser: argparse.ArgumentParser) -> Any:
     network.add_argument(
         "--device", default="auto", help=f"auto, cpu, cuda, cuda:1 or mps (default: auto); {UNTRIED_DEVICES}"
     )
-    network.add_argument("--tier", choices=("auto", *TIERS), help="arithmetic (default: auto)")
+    network.add_argument("--tier", choices=("auto", *TIERS), help="precision (default: auto)")
     network.add_argument(
         "--threads", type=threads, metavar="N", help="CPU threads (default: OMP_NUM_THREADS, or all but one)"
     )

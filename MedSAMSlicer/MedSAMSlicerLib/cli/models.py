@@ -74,9 +74,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help="compile image encoders for this processor with OpenVINO, and use whichever is faster from then on",
     )
     prepare.add_argument("model", nargs="*", help="name or file (default: the bundled networks)")
-    prepare.add_argument(
-        "--tier", choices=("auto", *TIERS), default="auto", help="arithmetic (default: auto)"
-    )
+    prepare.add_argument("--tier", choices=("auto", *TIERS), default="auto", help="precision (default: auto)")
     prepare.add_argument(
         "--yes", action="store_true", help="use a checkpoint file whose hash is not known yet"
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .segment_object import SegmentObject
 
 REACH_MM = 12.0
-"""How far a correction reaches to either side, unless the user chooses: two or three thick slices of CT."""
+"""How far a correction reaches on either side, unless the user chooses: two or three thick slices of CT."""
 
 _FEWEST, _MOST = 2, 10  # slices
 
@@ -33,7 +33,7 @@ class Start:
 
     Attributes:
         masks: by slice index; slices without the object are left out.
-        reach: slices to either side of a prompt that its correction may change; 0 = its own slice alone.
+        reach: slices on either side of a prompt that its correction may change; 0 = its own slice alone.
         claim: how the masks come to voxels that another segment has.
     """
 
@@ -225,4 +225,4 @@ def _mask_of_start(obj: SegmentObject, index: int) -> StoredMask:
 
 def _check_reach(reach: int) -> None:
     if reach < 0:
-        raise SessionError(f"A correction changes 0 slices or more to either side, not {reach}.")
+        raise SessionError(f"A correction changes 0 slices or more on either side, not {reach}.")

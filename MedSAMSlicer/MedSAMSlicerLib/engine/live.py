@@ -126,7 +126,7 @@ class LiveSegmentation:
 
     def _check(self, prompts: PromptSet) -> None:
         if prompts.geometry.shape != self.geometry.shape or prompts.geometry.digest != self.geometry.digest:
-            raise PromptError("The prompts were given on another volume.")
+            raise PromptError("The prompts belong to another volume.")
         if prompts.axis != self.axis:
             given, wanted = prompts.axis.name.lower(), self.axis.name.lower()
             raise PromptError(

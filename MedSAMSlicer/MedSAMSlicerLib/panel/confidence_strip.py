@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 _STATES = {
     SliceMark.NONE: lambda: _("nothing here"),
-    SliceMark.PENDING: lambda: _("waits for Propagate"),
+    SliceMark.PENDING: lambda: _("not propagated yet"),
     SliceMark.PROMPTED: lambda: _("has prompts"),
     SliceMark.PREDICTED: lambda: _("by the network"),
     SliceMark.ACCEPTED: lambda: _("accepted"),
@@ -50,8 +50,8 @@ _STATES = {
 }
 
 _END_TEXTS = {
-    "first": lambda: _("Drag to choose the first slice that is propagated over"),
-    "last": lambda: _("Drag to choose the last slice that is propagated over"),
+    "first": lambda: _("Drag to set the first slice of the range"),
+    "last": lambda: _("Drag to set the last slice of the range"),
 }
 _MARGIN = 5  # pixels beside a text
 
@@ -382,7 +382,7 @@ def slice_text(state: SliceState, positions: ViewPositions | None = None) -> str
     """One slice in words, for the tooltip."""
     place = slice_words(state.index, positions)
     if state.confidence is None and state.state is SliceMark.PREDICTED:
-        return _("{slice}: the segment is not there").format(slice=place)
+        return _("{slice}: the object is not on this slice").format(slice=place)
     if state.confidence is None:
         return _("{slice}: {state}").format(slice=place, state=_STATES[state.state]())
     return _("{slice}: {state}, {percent} % certain").format(

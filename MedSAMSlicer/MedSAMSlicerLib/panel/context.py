@@ -62,7 +62,9 @@ class Context:
         """
         try:
             with slicer.util.tryWithErrorDisplay(
-                _("An internal error occurred in MedSAMSlicer. Please report it with the text below."),
+                _(
+                    "An internal error occurred in MedSAMSlicer. Please report it, together with the text below."
+                ),
                 show=True,
             ):
                 why = _failed(action)

@@ -51,7 +51,7 @@ class ExportSection:
             (
                 "nifti",
                 _("NIfTI label map (.nii.gz)..."),
-                _("On the voxels of the volume, labels in the order of the table"),
+                _("On the voxel grid of the volume, labels in the order of the table"),
                 self.export_nifti,
             ),
             (
@@ -63,7 +63,7 @@ class ExportSection:
             (
                 "prompts",
                 _("Prompts (.json)..."),
-                _("Prompts and settings: they repeat the same masks on the same volume"),
+                _("Prompts and settings, which reproduce the same masks on the same volume"),
                 self.save_prompts,
             ),
         ):
@@ -83,7 +83,7 @@ class ExportSection:
         node = controller.inputs.segmentation_node
         if topics & {Topic.INPUTS, Topic.SEGMENTS, Topic.MASKS, Topic.RUN} and not controller.runs.busy:
             self._filled = node is not None and has_voxels(node)
-        empty = None if self._filled else _("There is no mask yet: give a prompt first.")
+        empty = None if self._filled else _("There is no mask yet: add a prompt first.")
         if topics & {Topic.INPUTS, Topic.SEGMENTS}:
             volume = controller.inputs.volume_node
             came = volume.GetAttribute("DICOM.instanceUIDs") if volume is not None else None
@@ -137,8 +137,10 @@ class ExportSection:
         def write(path: Path) -> str:
             ensure_dicom_packages()
             known = export_dicom(controller.inputs.segmentation_node, controller.inputs.volume_node, path)
-            there = _("Saved {path}; Slicer's DICOM database has a copy, beside the series.")
-            absent = _("Saved {path}; Slicer's DICOM database did not take it: import the file there.")
+            there = _("Saved {path}, and added a copy to the series in Slicer's DICOM database.")
+            absent = _(
+                "Saved {path}, but it could not be added to Slicer's DICOM database: import the file there."
+            )
             return (there if known else absent).format(path=path)
 
         if self._overlaps_are_wanted(_("The file keeps them in both.")):

@@ -257,7 +257,7 @@ class InputsSection:
         lines = [self._about_model()]
         if state is NetworkState.READY and not controller.network.note:
             lines.append(
-                _("Computes on {device}, {tier}.").format(
+                _("Runs on {device}, {tier}.").format(
                     device=controller.network.device_used, tier=controller.network.tier_used
                 )
             )

@@ -127,7 +127,7 @@ def ask_for_restart(names: Sequence[str]) -> str | None:
     stale = loaded_in_another_version(names)
     if not stale:
         return None
-    text = _("{names} was installed, but another version stays loaded until Slicer is restarted.").format(
+    text = _("{names} was installed, but another version stays in use until Slicer is restarted.").format(
         names=", ".join(stale)
     )
     if slicer.util.confirmYesNoDisplay(_("{text} Restart now?").format(text=text), _("MedSAMSlicer")):
@@ -139,13 +139,13 @@ def device_sentence(torch: Any, device: str) -> str:
     """Where an installed PyTorch will compute, on "cuda", "mps" or "cpu"; without a GPU this says so plainly."""
     version = torch.__version__
     if device == "cuda":
-        return _("PyTorch {version} is installed and computes on the GPU {name}.").format(
+        return _("PyTorch {version} is installed and uses the GPU {name}.").format(
             version=version, name=torch.cuda.get_device_name(0)
         )
     if device == "mps":
-        return _("PyTorch {version} is installed and computes on the Apple GPU.").format(version=version)
+        return _("PyTorch {version} is installed and uses the Apple GPU.").format(version=version)
     return _(
-        "PyTorch {version} is installed. It found no GPU, so everything is computed on the CPU, which is slower."
+        "PyTorch {version} is installed. It found no GPU, so the network runs on the CPU, which is slower."
     ).format(version=version)
 
 
@@ -188,7 +188,7 @@ def failure_sentence(what: str, error: BaseException) -> str:
         return _("{what} could not be installed: the disk is full.").format(what=what)
     if failure is Failure.NO_PERMISSION:
         return _(
-            "{what} could not be installed: Slicer may not write to its own folder; install Slicer in a folder that "
+            "{what} could not be installed: Slicer cannot write to its own folder; install Slicer in a folder that "
             "you can write to."
         ).format(what=what)
     return _(

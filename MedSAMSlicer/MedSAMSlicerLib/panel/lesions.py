@@ -114,7 +114,7 @@ class LesionsSection:
         """Return what to do in the round, while there is one."""
         step = self._context.controller.lesions.step
         if step is RoundStep.DRAWING:
-            return _("Draw a box or a line around each lesion; press Shift+L to look at them one by one.")
+            return _("Draw a box or a line around each lesion; press Shift+L to review them one by one.")
         if step is RoundStep.WALKING:
             return _("A: accept this lesion, U: doubtful, Del: reject, Shift+A: accept all that are left.")
         return None
@@ -175,7 +175,7 @@ def _texts(lesion: Lesion) -> tuple[str, str, str, str]:
     )
     states = {
         LesionState.COMPUTING: _("computing"),
-        LesionState.NEW: _("to look at"),
+        LesionState.NEW: _("to review"),
         LesionState.ACCEPTED: _("accepted"),
         LesionState.DOUBTFUL: _("doubtful"),
     }

@@ -99,7 +99,7 @@ class ModelsDialog:
         self.file_button = self._button(
             row,
             _("Add a file..."),
-            _("Add a file with weights of one of these networks"),
+            _("Add a weights file for one of these networks"),
             self.add_file,
         )
         row.addStretch(1)
@@ -225,7 +225,7 @@ class ModelsDialog:
     def add_file(self) -> None:
         """Take a file of the user's own into the list."""
         answer = qt.QFileDialog.getOpenFileName(
-            self.dialog, _("Add a file of weights"), "", _("Weights (*.pt *.pth *.safetensors)")
+            self.dialog, _("Add a weights file"), "", _("Weights (*.pt *.pth *.safetensors)")
         )
         name = answer[0] if isinstance(answer, (tuple, list)) else answer
         if name:
@@ -270,8 +270,8 @@ def _columns() -> tuple[tuple[str, str], ...]:
     """Header and tooltip of each column, in order."""
     return (
         (_("Model"), _("The networks that MedSAMSlicer can use")),
-        (_("Good for"), _("What its authors made it for")),
-        (_("Prompts"), _("What it can begin with")),
+        (_("Good for"), _("What its authors trained it for")),
+        (_("Prompts"), _("Prompts it accepts for the first mask")),
         (
             _("Dice"),
             _(
@@ -280,14 +280,15 @@ def _columns() -> tuple[tuple[str, str], ...]:
             ),
         ),
         (
-            _("A slice here"),
+            _("Time per slice"),
             _(
-                "About how long it takes for a slice on this computer, by its arithmetic and a short measurement"
+                "About how long one slice takes on this computer, estimated from the size of the network "
+                "and a short measurement"
             ),
         ),
-        (_("Size"), _("Of the file")),
-        (_("License"), _("Each model has a license of its own")),
-        (_("State"), _("Whether the file is on this computer")),
+        (_("Size"), _("Size of the file")),
+        (_("License"), _("Each model has its own license")),
+        (_("State"), _("On this computer, or not downloaded yet")),
     )
 
 

@@ -239,15 +239,17 @@ class PromptsSection:
         """Return what to do with the brush or the lasso, while one is in hand."""
         if self._lasso.active:
             if self._context.ui.scribblePositive.checked:
-                return _("Draw around the organ with the button held down: nothing outside belongs to it.")
+                return _(
+                    "Draw around the object with the mouse button held down: nothing outside belongs to it."
+                )
             return _(
-                "Draw around what is not the organ with the button held down: nothing inside belongs to it."
+                "Draw around background with the mouse button held down: nothing inside belongs to the object."
             )
         if not self._scribbler.active:
             return None
         if self._context.ui.scribblePositive.checked:
             return _(
-                "Paint over a part of the organ in a slice view; press the button again, or Escape, to stop."
+                "Paint over a part of the object in a slice view; press the button again, or Escape, to stop."
             )
         return _("Paint where the mask must not be; press the button again, or Escape, to stop.")
 

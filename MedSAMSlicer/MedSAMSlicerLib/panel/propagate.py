@@ -120,7 +120,7 @@ class PropagateSection:
             "rangeBox", reason if slice_range is None else controller.reason(Action.CLEAR_RANGE)
         )
         self._context.allow_unless(
-            "rangeWidget", reason or (None if slice_range else _("Tick the box to choose slices."))
+            "rangeWidget", reason or (None if slice_range else _("Check the box to choose slices."))
         )
         with SignalsBlocked(ui.rangeBox, ui.rangeWidget):
             ui.rangeBox.checked = slice_range is not None
@@ -200,10 +200,12 @@ def live_text(growing: Growing) -> str:
     found = growing.expected
     if found is None:
         limit = in_words(LIVE_SECONDS)
-        return _("Live: masks grow by themselves where that takes at most {limit} here").format(limit=limit)
+        return _("Live: propagates by itself if that takes at most {limit} on this computer").format(
+            limit=limit
+        )
     expected = _("about {time} for {count} slices").format(time=in_words(found.seconds), count=found.slices)
     text = (
-        _("Not live here, {expected}: press Propagate") if growing.held_back else _("Live: {expected} here")
+        _("Not live, this takes {expected}: press Propagate") if growing.held_back else _("Live: {expected}")
     )
     return text.format(expected=expected)
 

@@ -143,7 +143,7 @@ class SegmentsSection:
 
     def _why_no_statistics(self) -> str | None:
         if not hasattr(slicer.modules, "segmentstatistics"):
-            return _("This program has no module Segment Statistics.")
+            return _("The module Segment Statistics is not available here.")
         return None if self._context.controller.inputs.segment_ids else _("There is no segment yet.")
 
     def _count(self) -> None:

@@ -41,14 +41,14 @@ class Shortcut(NamedTuple):
 def shortcuts() -> tuple[Shortcut, ...]:
     """All shortcuts in the order of the panel, with their texts in the user's language."""
     return (
-        Shortcut("positive", "P", _("Point on the organ")),
-        Shortcut("negative", "N", _("Point outside the organ")),
+        Shortcut("positive", "P", _("Point on the object")),
+        Shortcut("negative", "N", _("Point outside the object")),
         Shortcut("box", "X", _("Box")),
         Shortcut("scribble", "D", _("Scribble (draw)")),
         Shortcut("lasso", "O", _("Lasso (outline)")),
-        Shortcut("line", "L", _("Line across the organ")),
-        Shortcut("polarity", "T", _("Switch between organ and not organ (while a tool is active)")),
-        Shortcut("leave_tool", "Esc", _("Leave the tool")),
+        Shortcut("line", "L", _("Line across the object")),
+        Shortcut("polarity", "T", _("Switch between object and background (while a tool is active)")),
+        Shortcut("leave_tool", "Esc", _("Put the tool away")),
         Shortcut("current_mask", "M", _("Use the mask of this slice")),
         Shortcut("range_first", "[", _("First slice of the range: the slice in view")),
         Shortcut("range_last", "]", _("Last slice of the range: the slice in view")),

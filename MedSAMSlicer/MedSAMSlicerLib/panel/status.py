@@ -203,20 +203,22 @@ def next_step(controller: Controller) -> str:
             return _("Go through the doubtful slices: correct one with a prompt, or accept it.")
         return _("Go to a slice that is wrong and correct it with a prompt: a box, or a point for a detail.")
     if not marks & {SliceMark.PROMPTED, SliceMark.PREDICTED, SliceMark.ACCEPTED, SliceMark.EDITED}:
-        return _("Choose a prompt tool and click on the organ in a slice view.")
+        return _("Choose a prompt tool and click on the object in a slice view.")
     if controller.editing.is_one_slice:
         return _("Add points until the mask is right, then accept or export.")
     if controller.reason(Action.PROPAGATE) is None:
         if marks & {SliceMark.PREDICTED}:
-            return _(
-                "Correct further, or press Propagate: only the gap beside the correction is computed again."
-            )
+            return _("Correct further, or press Propagate: only the gap around the correction is recomputed.")
         return _("Add points until the mask is right on this slice, then press Propagate.")
     if controller.network.state is NetworkState.PREPARING:
-        return _("The network is being prepared; you can continue meanwhile.")
+        return _("The network is being prepared; you can continue in the meantime.")
     if controller.growing.on and controller.editing.slice_range is None:
-        return _("Drag the ends on the strip where the mask goes too far, then review the doubtful slices.")
-    return _("Review the doubtful slices. A new box corrects most, a point a detail. Then accept or export.")
+        return _(
+            "If the mask goes too far, drag the ends of the range on the strip; then review the doubtful slices."
+        )
+    return _(
+        "Review the doubtful slices: a new box for large errors, a point for details. Then accept or export."
+    )
 
 
 def _while_busy(controller: Controller) -> str | None:
@@ -224,27 +226,23 @@ def _while_busy(controller: Controller) -> str | None:
     if controller.network.failure:
         return controller.network.failure
     if controller.carrying.busy:
-        return _("The masks are carried from one time point to the next. Cancel keeps what is done.")
+        return _("The masks are being carried to other time points. Cancel keeps those that are done.")
     if controller.runs.busy:
         return _("Watch the mask grow. Cancel leaves the segment as it was before.")
     if controller.proposing.busy:
-        return _("The network clicks all over the slice and keeps what it is sure of. Cancel gives it up.")
+        return _("The network is searching the slice for objects. Cancel stops the search.")
     if controller.scoring.busy:
-        return _("The network looks at each slice; no voxel changes. Cancel keeps what was found so far.")
+        return _("The network is reviewing each slice; no voxel changes. Cancel keeps the scores so far.")
     return controller.reason(Action.ADD_SEGMENT)
 
 
 def _placing_step(tool: Tool) -> str:
     """Return what to click with a tool in hand."""
     sentences = {
-        Tool.POINT_POSITIVE: _("Click on the organ in a slice view; press the button again to stop."),
-        Tool.POINT_NEGATIVE: _("Click where the mask must not be; press the button again to stop."),
-        Tool.BOX: _(
-            "Drag a box around the organ on one slice, or click two corners; T: around what is not the organ."
-        ),
-        Tool.BOX_NEGATIVE: _(
-            "Draw a box around what is not the organ: nothing within it belongs to the organ."
-        ),
-        Tool.LINE: _("Click both ends of the organ's longest diameter on one slice."),
+        Tool.POINT_POSITIVE: _("Click on the object in a slice view; press the button again to stop."),
+        Tool.POINT_NEGATIVE: _("Click on a part of the mask that is wrong; press the button again to stop."),
+        Tool.BOX: _("Drag a box around the object on one slice, or click two corners; T: around background."),
+        Tool.BOX_NEGATIVE: _("Draw a box around background: nothing inside belongs to the object."),
+        Tool.LINE: _("Click both ends of the longest diameter of the object on one slice."),
     }
     return sentences[tool]

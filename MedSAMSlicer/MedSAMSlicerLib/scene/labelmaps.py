@@ -136,7 +136,7 @@ class Labelmap:
         if lattice is None:
             if not raw_array(self.image).any():
                 return np.zeros((0, 0, 0), dtype=np.uint8), (0, 0, 0)
-            text = _("A segment has another voxel grid than the volume, or another transform.")
+            text = _("A segment has another voxel grid or another transform than the volume.")
             raise GeometryError(text)
         return lattice.ordered(raw_array(self.image)), lattice.first(self.image.GetExtent())
 

@@ -85,8 +85,8 @@ def check_usable(volume_node: Any) -> None:
     if parent is not None and not parent.IsTransformToWorldLinear():
         error = NonLinearTransformError(
             _(
-                'The volume "{volume}" is under the non-linear transform "{transform}", as the DICOM import makes one '
-                "for slices at uneven distances: work on a copy with the transform hardened."
+                'The volume "{volume}" is under the non-linear transform "{transform}", such as the DICOM import '
+                "creates for unevenly spaced slices: work on a copy with the transform hardened."
             ).format(volume=volume_node.GetName(), transform=parent.GetName())
         )
         error.offer = _("Harden a copy")
@@ -194,12 +194,12 @@ def _image(volume_node: Any) -> Any:
     image = None if volume_node is None else volume_node.GetImageData()
     if image is None or image.GetPointData().GetScalars() is None or min(image.GetDimensions()) < 1:
         name = "" if volume_node is None else volume_node.GetName()
-        raise VolumeError(_('The volume "{volume}" has no image.').format(volume=name))
+        raise VolumeError(_('The volume "{volume}" has no image data.').format(volume=name))
     return image
 
 
 def _not_gray(volume_node: Any, components: int) -> str:
     return _(
-        'The volume "{volume}" has {components} values in each voxel, such as colors or vectors; '
-        "choose a volume of gray values, or a sequence of frames in color (8 bit red, green and blue)."
+        'The volume "{volume}" has {components} values per voxel, such as colors or vectors; '
+        "choose a volume with one gray value per voxel, or a sequence of frames in color (8 bit red, green and blue)."
     ).format(volume=volume_node.GetName(), components=components)

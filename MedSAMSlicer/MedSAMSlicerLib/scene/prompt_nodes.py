@@ -118,7 +118,7 @@ class PromptNodes:
             try:
                 given, slice_range = syncing.read_node(node, kind, geometry)
             except MedSAMError as error:
-                logger.warning("The markup %s is passed over: %s", node.GetName(), error)
+                logger.warning("The markup %s is skipped: %s", node.GetName(), error)
                 continue
             if object_id not in found:
                 name = (node.GetName() or "").rsplit(" ", 1)[0] or f"Object {object_id}"

@@ -22,7 +22,7 @@ class OutsideError(PromptError):
     """A place that is none of the volume."""
 
     def __init__(self) -> None:
-        super().__init__(_("That place lies outside the volume: click within the picture of the volume."))
+        super().__init__(_("That place lies outside the volume: click inside the volume."))
 
 
 def in_words(error: MedSAMError, scene: Any, volume_node: Any, axis: SliceAxis | None) -> MedSAMError:

@@ -33,7 +33,7 @@ export const TEMPLATE = `
     <section>
       <h2>Objects <button type="button" data-add class="small">+ Add</button></h2>
       <ul class="objects"></ul>
-      <p class="no-objects">Draw a box around an organ: it becomes the first object.</p>
+      <p class="no-objects">Draw a box around an object: it becomes the first object.</p>
     </section>
     <section>
       <div class="pair"><button type="button" data-propagate class="primary">Propagate</button><button type="button" data-propagate-all>All</button></div>
