@@ -20,9 +20,12 @@ from MedSAMSlicerLib.io.segmentations import write_seg_nrrd
 from MedSAMSlicerLib.lab.training.labeled import (
     DataSettings,
     TrainingCase,
+    cases_with_images,
     find_cases,
+    label_maps,
     read_case,
     read_cases,
+    read_label_map,
     split,
 )
 
@@ -113,6 +116,21 @@ def test_the_manifest_names_objects_windows_and_what_has_no_label(tmp_path: Path
     volume = read_case(case)
     assert (volume.name, volume.window.upper) == ("one", 2880.0)
     assert {target.name for target in volume.targets} == {"1+3"}
+
+
+def test_label_maps_without_an_image_are_no_cases_to_read_and_a_dicom_folder_is_one(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "scan.nii.gz", image(), GEOMETRY)
+    write_nifti(tmp_path / "truth.nii.gz", labels(), GEOMETRY)
+    (tmp_path / "series").mkdir()
+    images = ["scan.nii.gz", "series", "gone.nii.gz", None, ""]
+    rows = [{"name": str(name), "image": name, "label": "truth.nii.gz"} for name in images]
+    (tmp_path / "manifest.json").write_text(json.dumps(rows))
+    assert len(find_cases(tmp_path)) == len(images), "fine-tuning warns of those that cannot be read"
+    assert [case.name for case in cases_with_images(tmp_path)] == ["scan.nii.gz", "series"]
+    assert label_maps(tmp_path) == [tmp_path / "truth.nii.gz"] * 2
+    array, spacing = read_label_map(tmp_path / "truth.nii.gz")
+    assert np.array_equal(array, labels())
+    assert spacing == (3.0, 1.0, 1.0)
 
 
 def test_objects_are_connected_and_know_their_place(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from ...engine.slice_prompts import slice_prompts
 from ...sam2.model import SAM2
 from ..evaluation.datasets import Case, Target
 from ..evaluation.simulated_user import box_on, plane_of
-from .labeled import LabeledVolume, find_cases, read_cases
+from .labeled import LabeledVolume, cases_with_images, read_cases
 from .volume_clips import usable_axes
 from .volume_examples import tracker_and_reader
 
@@ -76,7 +76,7 @@ def learn_box_choice(data: Path, model: SAM2, seed: int = 0) -> BoxChoice:
     Raises:
         VolumeError: If nothing in the folder can be drawn by both networks.
     """
-    cases = [case for case in find_cases(data) if case.image.is_file()]
+    cases = cases_with_images(data)
     rows = [row for case in cases for volume in read_cases([case]) for row in _drawn_twice(volume, model)]
     if not rows:
         raise VolumeError(f"{data} holds no object that both networks can draw.")

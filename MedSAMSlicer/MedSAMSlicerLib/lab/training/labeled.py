@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,11 @@ def find_cases(folder: Path, warn: bool = True) -> list[TrainingCase]:
     return sorted(cases, key=lambda case: case.name)
 
 
+def cases_with_images(folder: Path, warn: bool = True) -> list[TrainingCase]:
+    """The pairs of :func:`find_cases` whose image is there, a file or a DICOM folder: no label maps alone."""
+    return [each for each in find_cases(folder, warn) if each.image.exists() and each.image != folder]
+
+
 def _from_manifest(folder: Path) -> list[TrainingCase]:
     path = folder / MANIFEST
     try:
@@ -249,6 +255,15 @@ def label_maps(folder: Path | None) -> list[Path]:
         return []
     rows = json.loads(manifest.read_text(encoding="utf-8"))
     return [folder / str(row["label"]) for row in rows if row.get("label") and not row.get("image")]
+
+
+@lru_cache(maxsize=64)
+def read_label_map(path: Path) -> tuple[npt.NDArray[np.integer[Any]], tuple[float, float, float]]:
+    """The labels of a label map, (K, J, I), and mm between its voxels along K, J and I; recent maps are remembered."""
+    image = sitk.ReadImage(str(path))
+    x, y, z = image.GetSpacing()
+    labels = sitk.GetArrayFromImage(image)
+    return labels.astype(np.min_scalar_type(int(labels.max()))), (z, y, x)
 
 
 def may_be_volume(path: Path) -> bool:

@@ -9,20 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
-import SimpleITK as sitk
 import torch
 
 from ...core.errors import VolumeError
 from .anatomy import draw_anatomy
 from .clips import Batch, ClipSampler, ClipSettings, clip_count, clip_length, scene_size
 from .fields import Source
-from .labeled import TrainingCase, find_cases, label_maps, read_cases, split
+from .labeled import TrainingCase, cases_with_images, label_maps, read_cases, read_label_map, split
 from .rng import seed_of
 from .synthetic import GeneratedScene, SceneSettings, make_scene
 from .teacher import read_lessons
@@ -53,15 +50,6 @@ class Mixture:
         return source.pick(list(kept), list(kept.values()))
 
 
-@lru_cache(maxsize=64)
-def _read_map(path: Path) -> tuple[npt.NDArray[np.integer[Any]], tuple[float, float, float]]:
-    """(K, J, I) labels and mm between voxels along K, J and I."""
-    image = sitk.ReadImage(str(path))
-    x, y, z = image.GetSpacing()
-    labels = sitk.GetArrayFromImage(image)
-    return labels.astype(np.min_scalar_type(int(labels.max()))), (z, y, x)
-
-
 def anatomy_scene(source: Source, maps: Sequence[Path]) -> GeneratedScene:
     """An image of one structure of one of the label maps.
 
@@ -69,7 +57,7 @@ def anatomy_scene(source: Source, maps: Sequence[Path]) -> GeneratedScene:
         VolumeError: If the maps hold no structure that can be drawn.
     """
     for _ in range(50):
-        labels, spacing = _read_map(maps[source.integer(0, len(maps) - 1)])
+        labels, spacing = read_label_map(maps[source.integer(0, len(maps) - 1)])
         drawn = draw_anatomy(labels, spacing, source, _SIZES)
         if drawn is None:
             continue
@@ -139,7 +127,7 @@ def parts(
 ) -> tuple[list[TrainingCase], list[Path], tuple[list[TrainingCase], list[Path]]]:
     """The cases and label maps to learn from, and those that are kept for validation."""
     assert settings.data is not None
-    cases = [case for case in find_cases(settings.data.folder, warn=False) if case.image.is_file()]
+    cases = cases_with_images(settings.data.folder, warn=False)
     training, kept = split(cases, settings.data, settings.seed)
     maps = label_maps(settings.data.folder)
     order = np.random.default_rng(seed_of(settings.seed, 2)).permutation(len(maps)).tolist()

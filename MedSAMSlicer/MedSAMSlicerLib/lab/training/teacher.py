@@ -7,11 +7,9 @@ Nothing a lesson shows was drawn by hand.
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +19,8 @@ from ...core.errors import MedSAMError
 from ...engine.box_proposals import BoxSearch, box_of, find_in_boxes, overlap
 from ...engine.crop import Bounds
 from ...engine.second_reader import SecondReader
-from ...io.atomic import write_bytes
 from ...sam2.model import SAM2
+from .example_files import example_file, read_examples, write_examples
 from .fields import Source
 from .labeled import LabeledVolume, TrainingCase, read_cases
 from .rng import seed_of
@@ -54,12 +52,13 @@ def make_lessons(cases: Sequence[TrainingCase], out: Path, model: SAM2, seed: in
     """
     count = 0
     for case in cases:
-        path = _path(out, case.name)
+        path = example_file(out, case.name)
         if path.is_file():
             continue
         source = Source(seed_of(seed, *case.name.encode()))
         found = [scene for volume in read_cases([case]) for scene in _lessons(volume, model, source)]
-        _store(path, found)
+        lessons = [{"image": scene.image.numpy(), "masks": scene.masks.numpy()} for scene in found]
+        write_examples(path, lessons, compressed=True)
         count += sum(len(scene.keys) for scene in found)
         logger.info("%s: %d objects", case.name, sum(len(scene.keys) for scene in found))
     return count
@@ -69,14 +68,10 @@ def read_lessons(folder: Path, names: Sequence[str]) -> list[GeneratedScene]:
     """The lessons of these cases that the folder holds."""
     scenes = []
     for name in names:
-        path = _path(folder, name)
-        if path.is_file():
-            with np.load(path) as stored:
-                for number in range(int(stored["count"])):
-                    image, masks = stored[f"image{number}"], stored[f"masks{number}"]
-                    scenes.append(
-                        GeneratedScene(torch.from_numpy(image), torch.from_numpy(masks), (0,) * len(masks))
-                    )
+        path = example_file(folder, name)
+        for lesson in read_examples(path, ("image", "masks")) if path.is_file() else ():
+            image, masks = torch.from_numpy(lesson["image"]), torch.from_numpy(lesson["masks"])
+            scenes.append(GeneratedScene(image, masks, (0,) * len(masks)))
     return scenes
 
 
@@ -130,16 +125,3 @@ def _scene(grays: Sequence[npt.NDArray[np.uint8]], tracks: Sequence[Sequence[Mas
     image = np.stack([np.pad(gray, around) for gray in grays])
     masks = np.stack([np.stack([np.pad(mask, around) for mask in track]) for track in tracks])
     return GeneratedScene(torch.from_numpy(image), torch.from_numpy(masks), (0,) * len(tracks))
-
-
-def _path(folder: Path, name: str) -> Path:
-    return folder / f"{name.replace('/', '_')}.npz"
-
-
-def _store(path: Path, scenes: Sequence[GeneratedScene]) -> None:
-    content = io.BytesIO()
-    arrays: dict[str, Any] = {f"image{number}": scene.image.numpy() for number, scene in enumerate(scenes)}
-    arrays |= {f"masks{number}": scene.masks.numpy() for number, scene in enumerate(scenes)}
-    np.savez_compressed(content, count=len(scenes), **arrays)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, content.getvalue())

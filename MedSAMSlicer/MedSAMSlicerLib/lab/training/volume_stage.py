@@ -10,12 +10,11 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -29,8 +28,9 @@ from ...engine.volume.weights import save_stage
 from ...io.atomic import write_bytes
 from ...sam2.model import SAM2
 from .anatomy import draw_anatomy
+from .example_files import example_file, read_examples, write_examples
 from .fields import Source
-from .labeled import find_cases, label_maps, read_cases
+from .labeled import cases_with_images, label_maps, read_cases, read_label_map
 from .state import read_state, write_state
 from .synthetic import SceneSettings, make_scene
 from .volume_clips import usable_axes
@@ -111,9 +111,8 @@ def _real(settings: VolumeTraining, model: SAM2) -> Iterator[list[Example]]:
     """The examples of each labeled volume."""
     if settings.data is None:
         return
-    cases = [case for case in find_cases(settings.data) if case.image.is_file()]
-    for case in cases:
-        path = settings.out / "examples" / f"{case.name.replace('/', '_')}.npz"
+    for case in cases_with_images(settings.data):
+        path = example_file(settings.out / "examples", case.name)
         if not path.is_file():
             found: list[Example] = []
             for volume in read_cases([case]):
@@ -132,7 +131,7 @@ def _generated(settings: VolumeTraining, model: SAM2) -> Iterator[list[Example]]
     """The examples of each drawn volume."""
     maps = label_maps(settings.data)
     for number in range(settings.drawn):
-        path = settings.out / "examples" / f"drawn_{number:05d}.npz"
+        path = example_file(settings.out / "examples", f"drawn_{number:05d}")
         if not path.is_file():
             source = Source(settings.seed * 1_000_003 + number)
             drawn = _drawn(source, maps if number % 4 != 3 else [])
@@ -154,38 +153,19 @@ def _drawn(source: Source, maps: Sequence[Path]) -> tuple[Any, Any, tuple[float,
         size = int(source.choice.choice([96, 128, 160]))
         scene = make_scene(source, SceneSettings(source.integer(16, 40), size, targets=1))
         return scene.image.numpy(), scene.masks[0].numpy(), (source.log_uniform(1.0, 4.0), 1.0, 1.0)
-    image = sitk.ReadImage(str(maps[source.integer(0, len(maps) - 1)]))
-    labels, spacing = sitk.GetArrayFromImage(image), image.GetSpacing()
-    drawn = draw_anatomy(labels, (spacing[2], spacing[1], spacing[0]), source, _SIZES)
+    labels, spacing = read_label_map(maps[source.integer(0, len(maps) - 1)])
+    drawn = draw_anatomy(labels, spacing, source, _SIZES)
     return None if drawn is None else (drawn.image, drawn.mask, drawn.spacing)
 
 
 def _store(path: Path, examples: Sequence[Example]) -> None:
-    import io
-
-    content = io.BytesIO()
-    arrays = {
-        f"{name}{number}": getattr(example, name)
-        for number, example in enumerate(examples)
-        for name in ("stack", "fused", "truth", "counted", "anisotropy")
-    }
-    np.savez(content, count=len(examples), **arrays)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, content.getvalue())
+    write_examples(path, [vars(example) for example in examples])
 
 
 def _read(path: Path) -> list[Example]:
-    with np.load(path) as stored:
-        return [
-            Example(
-                stored[f"stack{number}"],
-                stored[f"fused{number}"],
-                stored[f"truth{number}"],
-                stored[f"counted{number}"],
-                float(stored[f"anisotropy{number}"]),
-            )
-            for number in range(int(stored["count"]))
-        ]
+    names = [field.name for field in fields(Example)]
+    found = read_examples(path, names)
+    return [Example(**(arrays | {"anisotropy": float(arrays["anisotropy"])})) for arrays in found]
 
 
 # ----------------------------------------------------------------------------------------------------------- learning
