@@ -8,7 +8,16 @@ from dataclasses import replace
 import torch
 
 from MedSAMSlicerLib.app.engine_state import Engine, NetworkChoice, _checkpoint_file
-from MedSAMSlicerLib.app.worker import Job, OnEnd, OnResult, Ticket, Worker, _gone, _Outcome, sentence_for
+from MedSAMSlicerLib.app.worker import (
+    Job,
+    OnEnd,
+    OnResult,
+    Ticket,
+    Worker,
+    _canceled_error,
+    _Outcome,
+    sentence_for,
+)
 from MedSAMSlicerLib.core.errors import MedSAMError
 from MedSAMSlicerLib.models.registry import BUNDLED_ID
 from MedSAMSlicerLib.sam2 import NANO
@@ -65,7 +74,7 @@ class StepwiseWorker(Worker):
         self._open.append(ticket)
         for old in [old for old in self._waiting if job.replaces(old.job)]:
             self._waiting.remove(old)
-            self._outcomes.put(_Outcome(old, ended=True, error=_gone()))
+            self._outcomes.put(_Outcome(old, ended=True, error=_canceled_error()))
         self._waiting.append(ticket)
         return ticket
 
@@ -93,7 +102,7 @@ class StepwiseWorker(Worker):
         error: MedSAMError | None = None
         try:
             if ticket.canceled.is_set():
-                raise _gone()
+                raise _canceled_error()
             self._outcomes.put(_Outcome(ticket, next(steps)))
             return
         except StopIteration:

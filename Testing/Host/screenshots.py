@@ -289,10 +289,10 @@ def lesions(camera: Photographer) -> None:
     camera.unfold("promptsSection")
     camera.ui.lesionsSection.collapsed = False
     host.process_events(0.1)
-    does.press("lesionRoundButton")
+    does.press("drawLesionsButton")
     for number in range(10):
         box(does, number)
-    does.press("lesionRoundButton")
+    does.press("drawLesionsButton")
     user.until(lambda: not user.controller.runs.busy and not user.controller._work.poller.active)
     user.settled()
     does.press("lesionAcceptButton")

@@ -29,8 +29,8 @@ from .volumes import case, geometries, node_of, put_under, transforms
 pytest.importorskip("slicer", reason="the slicer-core wheel is not installed")
 from MedSAMSlicerLib.app.ports import ObjectMarkups, PromptEdit, Tool
 from MedSAMSlicerLib.scene import nodes
-from MedSAMSlicerLib.scene.placing import Placing, kind_of_tool
-from MedSAMSlicerLib.scene.prompt_markups import Kind
+from MedSAMSlicerLib.scene.placing import Placing
+from MedSAMSlicerLib.scene.prompt_markups import Kind, kind_of_tool
 from MedSAMSlicerLib.scene.prompt_nodes import PromptNodes
 
 pytestmark = pytest.mark.slicer

@@ -95,7 +95,7 @@ class SegmentEditorMedSAMEffect(AbstractScriptedSegmentEditorEffect):
                 self.panel.activate()
 
     def cleanup(self) -> None:
-        """Let go of everything before Slicer deletes the effect."""
+        """Release everything before Slicer deletes the effect."""
         if self.panel is not None:
             self.panel.close()
             self.panel = None

@@ -24,7 +24,7 @@ from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
 from .editing import Editing
 from .enabled import reason
-from .jobs import Advance, CarryJob, SliceCarried, SliceInTime
+from .jobs import CarryJob, SliceCarried, SliceInTime, SlicesDone
 from .ports import Handle
 from .projector import Projector
 from .propagation import Propagation
@@ -47,8 +47,8 @@ class _Source:
 
 
 @dataclass
-class _Journey:
-    """Masks on their way.
+class _CarryRun:
+    """One run of carrying masks.
 
     Attributes:
         volume: of the sequence.
@@ -71,7 +71,7 @@ class _Journey:
     at: int
     stage: str = "follow"
     ticket: Ticket | None = None
-    counted: Advance | None = None
+    counted: SlicesDone | None = None
     found: dict[int, dict[int, dict[int, MaskScore]]] = field(default_factory=dict)
     total: int = 0
     run_is_done: bool = False
@@ -80,35 +80,35 @@ class _Journey:
 
 
 class Carrying:
-    """Carries masks through time, one journey at a time."""
+    """Carries masks through time, one run at a time."""
 
     def __init__(
         self, work: Workspace, projector: Projector, times: TimePoints, editing: Editing, runs: Propagation
     ) -> None:
         self._work, self._projector = work, projector
         self._times, self._editing, self._runs = times, editing, runs
-        self._journey: _Journey | None = None
+        self._carry_run: _CarryRun | None = None
         runs.finished.connect(self._run_finished)
         work.closing.connect(self._forget)
 
     @property
     def busy(self) -> bool:
-        """Return whether masks are on their way."""
-        return self._journey is not None
+        """Return whether masks are being carried."""
+        return self._carry_run is not None
 
     @property
     def progress(self) -> RunProgress | None:
-        """How far they are."""
-        journey = self._journey
-        if journey is None:
+        """The progress."""
+        carry_run = self._carry_run
+        if carry_run is None:
             return None
-        if journey.stage == "follow":
-            counted = journey.counted or Advance(0, 0)
+        if carry_run.stage == "follow":
+            counted = carry_run.counted or SlicesDone(0, 0)
             text = _("Tracking {total} slices through time").format(total=counted.total)
             return RunProgress(counted.done, counted.total, None, text)
-        done = journey.total - len(journey.targets)
-        text = _("Time point {done} of {total}").format(done=done, total=journey.total)
-        return RunProgress(done - 1, journey.total, None, text)
+        done = carry_run.total - len(carry_run.targets)
+        text = _("Time point {done} of {total}").format(done=done, total=carry_run.total)
+        return RunProgress(done - 1, carry_run.total, None, text)
 
     def carry(self, all_times: bool = False, every_slice: bool = False, all_segments: bool = False) -> None:
         """Carry masks to the next time point; returns at once.
@@ -132,11 +132,11 @@ class Carrying:
         if not slices:
             text = _("No prompted slice has a mask: propagate first, or carry every slice.")
             raise SessionError(text)
-        journey = self._planned(objects, all_times)
-        shown = sorted((journey.start, *journey.targets))
-        volumes = self._volumes(journey.volume, shown)
-        self._journey, work.carrying = journey, True
-        self._follow(journey, CarryJob(volumes, shown.index(journey.start), slices), shown)
+        carry_run = self._planned(objects, all_times)
+        shown = sorted((carry_run.start, *carry_run.targets))
+        volumes = self._volumes(carry_run.volume, shown)
+        self._carry_run, work.carrying = carry_run, True
+        self._follow(carry_run, CarryJob(volumes, shown.index(carry_run.start), slices), shown)
         work.notify(Topic.RUN)
         self._step_soon()
 
@@ -144,20 +144,20 @@ class Carrying:
         """Stop; what was carried to time points before stays, and is a step of undo there.
 
         Raises:
-            SessionError: nothing is on its way.
+            SessionError: nothing is running.
         """
-        journey = self._journey
-        if journey is None:
+        carry_run = self._carry_run
+        if carry_run is None:
             raise SessionError(_("Nothing is running."))
         if self._runs.busy:
             self._runs.cancel()
-        self._come_back(journey)
+        self._come_back(carry_run)
         text = _("Carrying was canceled. Time points that are done: {count}.")
-        self._work.show_message(text.format(count=len(journey.reached)))
+        self._work.show_message(text.format(count=len(carry_run.reached)))
 
     # -- inside
 
-    def _planned(self, objects: Sequence[SegmentObject], all_times: bool) -> _Journey:
+    def _planned(self, objects: Sequence[SegmentObject], all_times: bool) -> _CarryRun:
         """Where the masks of some objects go."""
         work, volume = self._work, self._work.usable_volume()[0]
         now = work.time_point
@@ -170,7 +170,7 @@ class Carrying:
             for segment_id in [work.segment_of(obj.id)]
             if segment_id is not None and obj.axis is not None
         }
-        return _Journey(
+        return _CarryRun(
             volume, now.number, now.text, targets, sources, all_times, now.number, total=len(targets)
         )
 
@@ -184,30 +184,30 @@ class Carrying:
                 raise VolumeError(text.format(time=work.scene.times.name_of(volume, number)))
         return found
 
-    def _follow(self, journey: _Journey, job: CarryJob, numbers: Sequence[int]) -> None:
+    def _follow(self, carry_run: _CarryRun, job: CarryJob, numbers: Sequence[int]) -> None:
         """Let the worker follow the slices through these time points."""
         work = self._work
 
-        def take(value: SliceCarried | Advance) -> None:
-            if isinstance(value, Advance):
-                journey.counted = value
+        def take(value: SliceCarried | SlicesDone) -> None:
+            if isinstance(value, SlicesDone):
+                carry_run.counted = value
                 work.notify(Topic.RUN)
             elif value.mask.any():
-                masks = journey.found.setdefault(numbers[value.frame], {}).setdefault(value.object_id, {})
+                masks = carry_run.found.setdefault(numbers[value.frame], {}).setdefault(value.object_id, {})
                 doubted = (1.0 - value.confidence) * float(value.mask.sum())
                 masks[value.index] = MaskScore(PackedMask.from_array(value.mask), doubted, value.confidence)
 
         def end(error: MedSAMError | None) -> None:
-            if journey is not self._journey:
+            if carry_run is not self._carry_run:
                 return
             if error is None:
-                journey.stage = "go"
+                carry_run.stage = "go"
             else:
                 self._end()
                 if not isinstance(error, Canceled):
                     work.show_error(error)
 
-        journey.ticket = work.worker.submit(job, take, end)
+        carry_run.ticket = work.worker.submit(job, take, end)
 
     def _slices(self, obj: SegmentObject, every: bool) -> list[SliceInTime]:
         """The slices of an object that are carried, with the masks that are shown."""
@@ -224,76 +224,76 @@ class Carrying:
         self._work.poller.schedule("carry", _STEP_SECONDS, self._step)
 
     def _step(self) -> None:
-        journey, work = self._journey, self._work
-        if journey is None:
+        carry_run, work = self._carry_run, self._work
+        if carry_run is None:
             return
-        if not self._is_shown(journey):
+        if not self._is_shown(carry_run):
             self._end()
-            if work.scene.volumes.is_there(journey.volume):
+            if work.scene.volumes.is_there(carry_run.volume):
                 text = _(
                     "Carrying stopped because another time point was shown. Time points that are done: {count}."
                 )
-                work.show_message(text.format(count=len(journey.reached)), Level.WARNING)
+                work.show_message(text.format(count=len(carry_run.reached)), Level.WARNING)
             return
         try:
-            self._advance(journey)
+            self._advance(carry_run)
         except MedSAMError as error:
-            self._come_back(journey)
+            self._come_back(carry_run)
             work.show_error(error)
-        if self._journey is not None:
+        if self._carry_run is not None:
             self._step_soon()
 
-    def _is_shown(self, journey: _Journey) -> bool:
-        """Return whether the volume shows the time point at which the journey is."""
+    def _is_shown(self, carry_run: _CarryRun) -> bool:
+        """Return whether the volume shows the time point at which the carry_run is."""
         work = self._work
-        if work.volume_node is not journey.volume:
+        if work.volume_node is not carry_run.volume:
             return False
-        return work.time_point is not None and work.time_point.number == journey.at
+        return work.time_point is not None and work.time_point.number == carry_run.at
 
-    def _advance(self, journey: _Journey) -> None:
+    def _advance(self, carry_run: _CarryRun) -> None:
         work = self._work
-        if journey.stage == "go":
-            if journey.targets:
-                if journey.returns and journey.at == journey.start:
+        if carry_run.stage == "go":
+            if carry_run.targets:
+                if carry_run.returns and carry_run.at == carry_run.start:
                     self._editing.stop_placing()
-                    work.scene.times.hold_view(journey.volume, work.segmentation_node)
+                    work.scene.times.hold_view(carry_run.volume, work.segmentation_node)
                     work.view_held = True
-                journey.at = journey.targets.pop(0)
-                self._show(journey, journey.at)
-                journey.stage = "wait"
-            elif journey.returns:
-                journey.at, journey.stage = journey.start, "return"
-                self._show(journey, journey.start)
+                carry_run.at = carry_run.targets.pop(0)
+                self._show(carry_run, carry_run.at)
+                carry_run.stage = "wait"
+            elif carry_run.returns:
+                carry_run.at, carry_run.stage = carry_run.start, "return"
+                self._show(carry_run, carry_run.start)
             else:
-                self._arrived(journey)
-        elif journey.stage == "return" and work.network.state in (NetworkState.READY, NetworkState.FAILED):
-            self._arrived(journey)
-        elif journey.stage == "wait" and work.network.state is NetworkState.FAILED:
+                self._arrived(carry_run)
+        elif carry_run.stage == "return" and work.network.state in (NetworkState.READY, NetworkState.FAILED):
+            self._arrived(carry_run)
+        elif carry_run.stage == "wait" and work.network.state is NetworkState.FAILED:
             raise SessionError(work.network.failure)
-        elif journey.stage == "wait" and work.network.state is NetworkState.READY:
-            journey.run_is_done = False
-            journey.stage = "run" if self._begin(journey) else "go"
-        elif journey.stage == "run" and not self._runs.busy:
-            if not journey.run_is_done:  # canceled, or it failed, which a message has said
-                self._come_back(journey)
+        elif carry_run.stage == "wait" and work.network.state is NetworkState.READY:
+            carry_run.run_is_done = False
+            carry_run.stage = "run" if self._begin(carry_run) else "go"
+        elif carry_run.stage == "run" and not self._runs.busy:
+            if not carry_run.run_is_done:  # canceled, or it failed, which a message has said
+                self._come_back(carry_run)
                 return
             assert work.time_point is not None
-            journey.reached.append(work.time_point.text)
+            carry_run.reached.append(work.time_point.text)
             if work.segmentation_node is not None:  # whose surfaces are shown if those of the last one are
-                self._times.share_segments(work.segmentation_node, journey.volume)
-            journey.stage = "go"
+                self._times.share_segments(work.segmentation_node, carry_run.volume)
+            carry_run.stage = "go"
 
-    def _show(self, journey: _Journey, number: int) -> None:
-        self._work.scene.times.select(journey.volume, number)
+    def _show(self, carry_run: _CarryRun, number: int) -> None:
+        self._work.scene.times.select(carry_run.volume, number)
         self._times.arrive()
 
-    def _begin(self, journey: _Journey) -> bool:
+    def _begin(self, carry_run: _CarryRun) -> bool:
         """Give the segments of this time point their prompts and propagate, and say whether there is anything."""
         work = self._work
         session = work.usable_volume()[1]
-        found, run = journey.found.pop(journey.at, {}), session.new_run()
+        found, run = carry_run.found.pop(carry_run.at, {}), session.new_run()
         chosen: list[int] = []
-        for segment_id, source in journey.sources.items():
+        for segment_id, source in carry_run.sources.items():
             masks = found.get(source.object_id)
             if not masks or segment_id not in work.segment_ids:
                 continue
@@ -301,11 +301,11 @@ class Carrying:
             obj = session.object(object_id)
             if obj.locked or _is_of_the_user(obj):
                 assert work.time_point is not None
-                journey.spared.append(work.time_point.text)
+                carry_run.spared.append(work.time_point.text)
                 continue
             after = _carried(obj, source, masks)
             PromptSet(session.geometry, source.axis, (after.object_prompts,))  # refuses what does not fit
-            session.change(object_id, f"Carry from {journey.name}", _becomes(after), run)
+            session.change(object_id, f"Carry from {carry_run.name}", _becomes(after), run)
             for index, score in masks.items():
                 work.scores.put(object_id, index, score)
             chosen.append(object_id)
@@ -315,44 +315,51 @@ class Carrying:
         return bool(chosen)
 
     def _run_finished(self, _number: int, _before: object) -> None:
-        if self._journey is not None:
-            self._journey.run_is_done = True
+        if self._carry_run is not None:
+            self._carry_run.run_is_done = True
 
-    def _arrived(self, journey: _Journey) -> None:
+    def _arrived(self, carry_run: _CarryRun) -> None:
         self._end()
         one, several = (
             _("Carried from {name} to {time}."),
             _("Carried from {name} to {count} of {total} time points."),
         )
-        reached = journey.reached
-        text = one if journey.total == len(reached) == 1 else several
+        reached = carry_run.reached
+        text = one if carry_run.total == len(reached) == 1 else several
         text = text.format(
-            name=journey.name, time=reached[-1] if reached else "", count=len(reached), total=journey.total
+            name=carry_run.name,
+            time=reached[-1] if reached else "",
+            count=len(reached),
+            total=carry_run.total,
         )
-        if journey.spared:
+        if carry_run.spared:
             own = _("Time points with your own prompts or masks were left unchanged: {names}.")
-            text = f"{text} {own.format(names=', '.join(dict.fromkeys(journey.spared)))}"
-        lost = journey.total - len(reached) - len(dict.fromkeys(journey.spared))
+            text = f"{text} {own.format(names=', '.join(dict.fromkeys(carry_run.spared)))}"
+        lost = carry_run.total - len(reached) - len(dict.fromkeys(carry_run.spared))
         if lost > 0:
             gone = _("Time points where the object was not found: {count}.").format(count=lost)
             text = f"{text} {gone}"
         self._work.show_message(text, Level.WARNING if lost > 0 else Level.INFO)
 
-    def _come_back(self, journey: _Journey) -> None:
+    def _come_back(self, carry_run: _CarryRun) -> None:
         """End early; the views show the time point that they showed all the time."""
         self._end()
-        if journey.returns and journey.at != journey.start and self._work.volume_node is journey.volume:
-            self._show(journey, journey.start)
+        if (
+            carry_run.returns
+            and carry_run.at != carry_run.start
+            and self._work.volume_node is carry_run.volume
+        ):
+            self._show(carry_run, carry_run.start)
 
     def _end(self) -> None:
-        journey = self._journey
+        carry_run = self._carry_run
         self._forget()
-        if journey is not None and journey.ticket is not None and journey.stage == "follow":
-            self._work.worker.cancel(journey.ticket)
+        if carry_run is not None and carry_run.ticket is not None and carry_run.stage == "follow":
+            self._work.worker.cancel(carry_run.ticket)
         self._work.notify(Topic.RUN)
 
     def _forget(self) -> None:
-        self._journey, self._work.carrying, self._work.view_held = None, False, False
+        self._carry_run, self._work.carrying, self._work.view_held = None, False, False
         self._work.scene.times.release_view()
         self._work.poller.unschedule("carry")
 

@@ -76,7 +76,7 @@ class Changes:
         return None if session is None or object_id is None else session.before_last_prompt(object_id)
 
     def keep(self) -> None:
-        """Agree with what the last run changed; the colors go."""
+        """Keep what the last run changed, and hide the colors."""
         object_id = self._work.object_id
         if object_id is None or self._work.before_runs.pop(object_id, None) is None:
             raise SessionError(_("This segment has no propagation whose changes could be kept."))

@@ -230,7 +230,7 @@ class ChannelInputs:
             work.parameter.set_channels_of(work.volume_node, [(each.node, each.spec) for each in channels])
         for number, channel in enumerate(channels):
             listener = VolumeListener(self.moved, self.moved, self._display_changed)
-            keys = _OwnKeys(work.poller, f"channel {number} ")
+            keys = _PrefixedScheduler(work.poller, f"channel {number} ")
             self._watches.append(work.scene.volumes.watch(channel.node, keys, listener))
 
     def _close_watches(self) -> None:
@@ -273,8 +273,8 @@ class ChannelInputs:
             )
 
 
-class _OwnKeys:
-    """The scheduler with keys that no other watch uses."""
+class _PrefixedScheduler:
+    """A scheduler whose keys have a prefix, so that no other watch uses them."""
 
     def __init__(self, scheduler: Scheduler, prefix: str) -> None:
         self._scheduler, self._prefix = scheduler, prefix

@@ -21,7 +21,7 @@ from .editing import Editing
 from .growing import Growing
 from .history import UndoRedo
 from .inputs import Inputs
-from .lesions import LesionRound
+from .lesions import LesionWorkflow
 from .network_inputs import NetworkInputs
 from .poller import Timers
 from .ports import Scene
@@ -80,7 +80,7 @@ class Controller:
         self.review = Review(work, projector)
         self.starting = Starting(work, self.editing)
         self.scoring = Scoring(work, self.starting, self.inputs, self.network, self.runs)
-        self.lesions = LesionRound(work, projector, self.editing, self.inputs, self.runs, self.review)
+        self.lesions = LesionWorkflow(work, projector, self.editing, self.inputs, self.runs, self.review)
         self.proposing = Proposing(work, self.editing, self.inputs)
         self.files = PromptFiles(work, projector, self.inputs.ensure_segmentation)
         self.network.ready.connect(previews.ask_again)

@@ -60,7 +60,7 @@ class Editing:
         self._range = self._drag = self.refused = None
 
     def _time_reached(self, tool: Tool | None) -> None:
-        """The session of another time point is there: the tool in the user's hand goes on with it."""
+        """The session of another time point is there: the active tool continues with it."""
         if tool is not None and self._work.segment_id is not None:
             try:
                 self.start_placing(tool)
@@ -88,7 +88,7 @@ class Editing:
 
     @property
     def placing(self) -> Tool | None:
-        """The tool in the user's hand."""
+        """The active tool."""
         return self._work.placing_tool
 
     @property
@@ -196,7 +196,7 @@ class Editing:
         self._work.notify(Topic.TOOL)
 
     def segment_selected(self) -> None:
-        """Another segment is selected: the tool in the user's hand goes on with that one."""
+        """Another segment is selected: the active tool continues with it."""
         if self.placing is None:
             return
         try:
@@ -211,17 +211,19 @@ class Editing:
             self._work.poller.soon(lambda: self._place_again(too_small))
 
     def _place_again(self, tool: Tool) -> None:
-        """Both clicks of a box or line were at one place: say so, and let the user draw it again."""
+        """All clicks of a box or line were at one place: say so, and let the user draw it again."""
         if self._work.segment_id is None or self.placing is not None:
             return
-        box = _("Both clicks were at the same place: click two opposite corners of the box.")
-        line = _("Both clicks were at the same place: click the two ends of the diameter.")
         try:
             self.start_placing(tool)
         except MedSAMError as error:
             self._work.show_error(error)
         else:
-            self._work.show_message(line if tool is Tool.LINE else box, Level.WARNING)
+            box = _("Both clicks were at the same place: click two opposite corners of the box.")
+            line = _("Both clicks were at the same place: click the two ends of the diameter.")
+            texts = {Tool.BOX: box, Tool.BOX_NEGATIVE: box, Tool.LINE: line}
+            again = _("All clicks were at the same place: draw it again.")
+            self._work.show_message(texts.get(tool, again), Level.WARNING)
 
     def apply_edit(self, edit: PromptEdit) -> None:
         """Take over what the user did to a prompt; for what is refused a message is shown, and the prompt as before."""
@@ -295,7 +297,7 @@ class Editing:
         return masks is not None and not masks.count_under(prompt.slice.axis, {prompt.slice.index: clicked})
 
     def _begin_segment(self, prompt: Prompt) -> None:
-        """A click in an empty place begins a segment; a tool in the user's hand goes on with that one."""
+        """A click where there is no segment begins one; the active tool continues with it."""
         try:
             self._add_segment()
             self.add_prompt(prompt)

@@ -192,7 +192,7 @@ class Engine:
             store.limit_bytes = min(store.limit_bytes, segmenter.cache_bytes)
 
     def stop_filling(self) -> None:
-        """Let the background rest."""
+        """Pause the background."""
         if self.segmenter is not None:
             for store in self.segmenter.stores:
                 store.stop()
@@ -212,7 +212,7 @@ class Engine:
         self._probes.clear()
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         self.forget_volume()
         self._model = None
 

@@ -1,4 +1,4 @@
-"""Volume, segmentation and network: what a session stands on, and what becomes of it when the scene changes."""
+"""Volume, segmentation and network: what a session is based on, and what happens to it when the scene changes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _SAVE_SECONDS = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class PutAway:
-    """What a user was working on.
+class SuspendedWork:
+    """What a user was working on, to be resumed later.
 
     Attributes:
         segment_id: the segment that was selected.
@@ -198,10 +198,10 @@ class Inputs:
             work.parameter.use_session_of(node, chosen)
         self._projector.prompts()
         if text and work.session.objects:
-            self._network.go_on_with(*saved_network(text))
+            self._network.restore(*saved_network(text))
             self.channels.warn()
         elif self.times.window is not None:
-            self._network.go_on_with(None, self.times.window)
+            self._network.restore(None, self.times.window)
         else:
             self._network.choose_window()
 
@@ -263,13 +263,13 @@ class Inputs:
             self._network.prepare()
             work.notify(*(topic for topic in Topic if topic is not Topic.MESSAGE))
             return
-        kept = self.times.put_away()
+        kept = self.times.suspend()
         self.end_session()
         if not same:
             work.prompt_nodes.sync((), node)
             work.parameter.drop_sessions_of(node, work.time)
         if same:
-            self.times.hand_back(kept)
+            self.times.restore(kept)
         self.begin_session(node, restored=same)
         if same:
             self._network.choose_window()
@@ -303,14 +303,14 @@ class Inputs:
 
     # ---------------------------------------------------------------------------------- for another module's work
 
-    def put_away(self) -> PutAway:
-        """Return what is worked on now, with its history, for `take_up`; it goes on until something else is chosen."""
+    def suspend(self) -> SuspendedWork:
+        """Return what is worked on now, with its history, for `resume`; it goes on until something else is chosen."""
         self.save()
         work = self._work
-        return PutAway(work.parameter.segment_id, self.times.put_away())
+        return SuspendedWork(work.parameter.segment_id, self.times.suspend())
 
-    def take_up(self, volume: Handle | None, segmentation: Handle | None, kept: PutAway) -> None:
-        """Go on with what was put away, and forget what was worked on meanwhile.
+    def resume(self, volume: Handle | None, segmentation: Handle | None, kept: SuspendedWork) -> None:
+        """Resume suspended work, and forget what was worked on meanwhile.
 
         Raises:
             MedSAMError: The volume cannot be used any more.
@@ -324,7 +324,7 @@ class Inputs:
         work.parameter.volume, work.parameter.segmentation = volume, segmentation
         work.parameter.segment_id = kept.segment_id
         if volume is not None:
-            self.times.hand_back(kept.sessions)
+            self.times.restore(kept.sessions)
             self.begin_session(volume, restored=True)
         work.notify(*(topic for topic in Topic if topic is not Topic.MESSAGE))
 

@@ -77,15 +77,15 @@ class SliceFound:
 
 @dataclass(frozen=True)
 class SlicesGone:
-    """Slices on which the object is not."""
+    """Slices that the object is not on."""
 
     object_id: int
     indices: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Advance:
-    """Slices done and slices in all."""
+class SlicesDone:
+    """The number of slices done, and of slices in all."""
 
     done: int
     total: int
@@ -93,7 +93,7 @@ class Advance:
 
 @dataclass(frozen=True)
 class ObjectFinished:
-    """An object is through."""
+    """An object is finished."""
 
     object_id: int
 
@@ -251,13 +251,13 @@ class PropagateJob(Job):
         self._to_run, self._small = to_run, small
 
     def run(self, tools: Engine, canceled: IsCanceled) -> Iterator[object]:
-        """Yields SliceFound, SlicesGone, Advance and ObjectFinished."""
+        """Yields SliceFound, SlicesGone, SlicesDone and ObjectFinished."""
         from ..engine.estimate import check_memory
 
         tools.stop_filling()
         if self._small:
             tools.limit_features()
-        yield Advance(0, sum(len(obj.wanted) for obj in self._to_run))
+        yield SlicesDone(0, sum(len(obj.wanted) for obj in self._to_run))
         expected = estimate_of(tools, self._to_run)
         check_memory(expected.peak_bytes, expected.free_bytes, expected.spared_bytes)
         finished = 0
@@ -265,9 +265,9 @@ class PropagateJob(Job):
             rest = sum(len(later.wanted) for later in self._to_run[place + 1 :])
             counted = (0, 0)
             for found in _updated(tools, obj, canceled):
-                if isinstance(found, Advance):
+                if isinstance(found, SlicesDone):
                     counted = (found.done, found.total)
-                    yield Advance(finished + found.done, finished + max(found.total, found.done) + rest)
+                    yield SlicesDone(finished + found.done, finished + max(found.total, found.done) + rest)
                 else:
                     yield found
             finished += counted[0]
@@ -309,8 +309,8 @@ class CarryJob(Job):
     ) -> None:
         self._volumes, self._start, self._slices = volumes, start, slices
 
-    def run(self, tools: Engine, canceled: IsCanceled) -> Iterator[SliceCarried | Advance]:
-        """Yields SliceCarried and Advance."""
+    def run(self, tools: Engine, canceled: IsCanceled) -> Iterator[SliceCarried | SlicesDone]:
+        """Yields SliceCarried and SlicesDone."""
         from ..engine.through_time import carried_masks, slice_in_time
 
         tools.stop_filling()
@@ -321,7 +321,7 @@ class CarryJob(Job):
             for there in found:
                 done += 1
                 yield SliceCarried(each.object_id, each.index, there.frame, there.mask, there.confidence)
-                yield Advance(done, total)
+                yield SlicesDone(done, total)
 
 
 class EstimateJob(Job):
@@ -557,10 +557,10 @@ def _updated(tools: Engine, obj: ObjectToRun, canceled: IsCanceled) -> Iterator[
     segmenter = tools.ready()
     name = engine_name(obj.id)
     live = tools.live(name, obj.axis)
-    counts: list[Advance] = []
+    counts: list[SlicesDone] = []
     events: Iterator[Event] = live.update(
         obj.prompt_set(segmenter.geometry, segmenter.window),
-        lambda done, total, _: counts.append(Advance(done, total)),
+        lambda done, total, _: counts.append(SlicesDone(done, total)),
         canceled,
         {name: obj.wanted} if obj.wanted else None,
         {name: obj.barred},

@@ -1,6 +1,6 @@
-"""The lesion round: every box or line makes a segment of its own, all are computed, then each is looked at.
+"""Many lesions: every box or line makes a segment of its own, all are computed, then each is reviewed.
 
-Drawing: the tool stays in hand, and the next box or line is another lesion. Walking: lesion by lesion is shown in the
+Drawing: the tool stays active, and the next box or line is another lesion. Reviewing: each lesion is shown in the
 middle of all views, to be accepted, marked as doubtful or rejected.
 """
 
@@ -35,12 +35,12 @@ _TOOLS = (Tool.BOX, Tool.LINE)
 _MOMENT = 0.05  # seconds, so that changes which follow each other are one
 
 
-class RoundStep(enum.Enum):
-    """What the round waits for."""
+class LesionStep(enum.Enum):
+    """The step of the workflow."""
 
     OFF = "off"
     DRAWING = "drawing"
-    WALKING = "walking"
+    REVIEWING = "reviewing"
 
 
 class LesionState(str, enum.Enum):
@@ -72,11 +72,11 @@ class Lesion:
     center_ras: tuple[float, float, float] | None
 
 
-class LesionRound:
+class LesionWorkflow:
     """Draws, computes, shows and measures lesions.
 
     Attributes:
-        step: what the round waits for.
+        step: whether lesions are being drawn, reviewed, or neither.
     """
 
     def __init__(
@@ -90,9 +90,9 @@ class LesionRound:
     ) -> None:
         self._work, self._projector, self._editing, self._inputs = work, projector, editing, inputs
         self._runs, self._review = runs, review
-        self.step = RoundStep.OFF
+        self.step = LesionStep.OFF
         self._tool = Tool.BOX
-        self._drawn: str | None = None  # the segment that the tool in hand draws
+        self._drawn: str | None = None  # the segment that the active tool draws
         self._queue: list[int] = []  # objects to compute
         work.tool_left.connect(self._tool_left)
         work.observe(self._changed)
@@ -105,13 +105,13 @@ class LesionRound:
         """Take a tool, the box or the line, with which each drag makes a new segment from now on."""
         self._tool = tool if tool in _TOOLS else self._tool
         self._begin_next()
-        self.step = RoundStep.DRAWING
+        self.step = LesionStep.DRAWING
         self._work.notify(Topic.TOOL)
 
     def stop(self) -> None:
-        """End drawing or walking; what was drawn is computed all the same."""
-        was, self.step = self.step, RoundStep.OFF
-        if was is RoundStep.DRAWING and self._editing.placing is not None:
+        """End drawing or reviewing; what was drawn is still computed."""
+        was, self.step = self.step, LesionStep.OFF
+        if was is LesionStep.DRAWING and self._editing.placing is not None:
             self._editing.stop_placing()
         self._discard_empty()
         self._work.notify(Topic.TOOL, Topic.SEGMENTS)
@@ -119,7 +119,7 @@ class LesionRound:
     def prompts_changed(self, object_id: int) -> None:
         """Compute a lesion whose prompts were changed, once its preview is there."""
         segment_id = self._work.segment_of(object_id)
-        if self.step is RoundStep.OFF or segment_id is None or not self._is_lesion(segment_id):
+        if self.step is LesionStep.OFF or segment_id is None or not self._is_lesion(segment_id):
             return
         if object_id not in self._queue:
             self._queue.append(object_id)
@@ -138,12 +138,12 @@ class LesionRound:
         self._editing.start_placing(self._tool)
 
     def _tool_left(self, too_small: Tool | None) -> None:
-        if self.step is RoundStep.DRAWING and too_small is None:
+        if self.step is LesionStep.DRAWING and too_small is None:
             self._work.poller.soon(self._go_on)
 
     def _go_on(self) -> None:
         """The tool is down: by a box or line that is complete, or because the user put it down."""
-        if self.step is not RoundStep.DRAWING or self._editing.placing is not None:
+        if self.step is not LesionStep.DRAWING or self._editing.placing is not None:
             return
         try:
             if self._drawn is not None and self._has_prompts(self._drawn):
@@ -151,11 +151,11 @@ class LesionRound:
             else:
                 self.stop()
         except MedSAMError as error:
-            self.step = RoundStep.OFF
+            self.step = LesionStep.OFF
             self._work.show_error(error)
 
     def _discard_empty(self) -> None:
-        """The lesion that the tool in hand was to draw, and did not."""
+        """Discard the lesion that the active tool was to draw, and did not."""
         drawn, self._drawn = self._drawn, None
         if drawn is not None and drawn in self._work.segment_ids and not self._has_prompts(drawn):
             self._inputs.discard_segment(drawn)
@@ -163,7 +163,7 @@ class LesionRound:
     # ------------------------------------------------------------------------------------------------ computing
 
     def _changed(self, topic: Topic) -> None:
-        if topic is Topic.TOOL and self.step is RoundStep.DRAWING:
+        if topic is Topic.TOOL and self.step is LesionStep.DRAWING:
             placing = self._editing.placing
             if placing is not None and placing in _TOOLS:
                 self._tool = placing
@@ -190,18 +190,18 @@ class LesionRound:
             except MedSAMError as error:
                 work.show_error(error)
 
-    # ------------------------------------------------------------------------------------------------ walking
+    # ------------------------------------------------------------------------------------------------ reviewing
 
-    def walk(self, segment_id: str | None = None) -> None:
+    def review(self, segment_id: str | None = None) -> None:
         """Show a lesion, the first one that is neither accepted nor doubtful unless one is named, in all views."""
-        if self.step is RoundStep.DRAWING:
+        if self.step is LesionStep.DRAWING:
             self.stop()
         ids = self._ids()
         if not ids:
             raise SessionError(_("There is no lesion yet: draw a box or a line around one."))
         states = {each: self._state(each) for each in ids}
         new = [each for each in ids if states[each] in (LesionState.NEW, LesionState.COMPUTING)]
-        self.step = RoundStep.WALKING
+        self.step = LesionStep.REVIEWING
         self._show(segment_id if segment_id in ids else (new or ids)[0])
 
     def accept(self) -> None:
@@ -236,7 +236,7 @@ class LesionRound:
 
     def accept_rest(self) -> None:
         """Accept all lesions that are neither accepted nor doubtful; those under way are left."""
-        self._require_walking()
+        self._require_reviewing()
         left = 0
         for segment_id in self._ids():
             state = self._state(segment_id)
@@ -247,7 +247,7 @@ class LesionRound:
             text = _("{count} lesions are still being computed: accept them when they are finished.")
             self._work.show_message(text.format(count=left), Level.WARNING)
         else:
-            self._end_walk()
+            self._end_review()
 
     def _accept(self, segment_id: str) -> None:
         self._inputs.select_segment(segment_id)
@@ -259,14 +259,14 @@ class LesionRound:
 
     def _current(self) -> str:
         """The lesion that is shown."""
-        self._require_walking()
+        self._require_reviewing()
         selected = self._work.segment_id
         if selected is None or not self._is_lesion(selected):
             raise SessionError(_("Select a lesion in the list first."))
         return selected
 
-    def _require_walking(self) -> None:
-        if self.step is not RoundStep.WALKING:
+    def _require_reviewing(self) -> None:
+        if self.step is not LesionStep.REVIEWING:
             raise SessionError(_("Select a lesion in the list first."))
 
     def _after(self, segment_id: str) -> str | None:
@@ -279,12 +279,12 @@ class LesionRound:
 
     def _show_or_end(self, segment_id: str | None) -> None:
         if segment_id is None:
-            self._end_walk()
+            self._end_review()
         else:
             self._show(segment_id)
 
-    def _end_walk(self) -> None:
-        self.step = RoundStep.OFF
+    def _end_review(self) -> None:
+        self.step = LesionStep.OFF
         self._work.show_message(_("All lesions are reviewed."))
         self._work.notify(Topic.TOOL, Topic.SEGMENTS)
 
@@ -398,5 +398,5 @@ class LesionRound:
 
     def _forget(self) -> None:
         """The session ends."""
-        self.step, self._drawn = RoundStep.OFF, None
+        self.step, self._drawn = LesionStep.OFF, None
         self._queue.clear()

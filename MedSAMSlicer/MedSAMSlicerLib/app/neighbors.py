@@ -1,4 +1,4 @@
-"""At which other segments the masks of an object stop, and which voxels these have.
+"""The other segments at which the masks of an object stop, and the voxels of these.
 
 Where masks stop is decided when they are made, by the segments as they are then: a mask never changes because another
 segment does, and no segment ever loses a voxel to a mask that stops.

@@ -136,8 +136,8 @@ class NetworkInputs:
         self.choose_window()
         self._work.notify(Topic.NETWORK)
 
-    def go_on_with(self, sha256: str | None, window: Window | None) -> None:
-        """Go on with a saved session: with its window, and a warning if its network is not here any more."""
+    def restore(self, sha256: str | None, window: Window | None) -> None:
+        """Restore the window of a saved session, and warn if its network is not here any more."""
         self._saved_sha256 = sha256
         if window is None:
             self.choose_window()

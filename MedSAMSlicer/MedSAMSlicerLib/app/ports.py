@@ -228,7 +228,7 @@ class Volumes(Protocol):
         ...
 
     def watch(self, volume: Handle, scheduler: Scheduler, listener: VolumeListener) -> Watch:
-        """Tell what really changed, a moment after it did."""
+        """Report what really changed, a moment after it did."""
         ...
 
 
@@ -335,7 +335,7 @@ class Segments(Protocol):
         ...
 
     def set_axis(self, segment_id: str, axis: SliceAxis) -> None:
-        """Tell edits of a segment along another axis from now on; edits so far count as known."""
+        """Report edits of a segment along another axis from now on; edits so far count as known."""
         ...
 
     def streaming(self) -> AbstractContextManager[None]:
@@ -461,7 +461,7 @@ class PromptMarkups(Protocol):
 
 
 class PromptTools(Protocol):
-    """The tool in the user's hand."""
+    """The active tool."""
 
     @property
     def tool(self) -> Tool | None:
@@ -473,7 +473,7 @@ class PromptTools(Protocol):
         ...
 
     def stop(self) -> None:
-        """Give the mouse back."""
+        """Release the mouse."""
         ...
 
     def close(self) -> None:

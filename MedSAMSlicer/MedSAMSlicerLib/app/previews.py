@@ -15,7 +15,7 @@ from .workspace import Workspace
 
 
 class Previews:
-    """Asks for the previews that lack, and takes them into the session."""
+    """Requests missing previews, and puts them into the session."""
 
     def __init__(self, work: Workspace, projector: Projector) -> None:
         self._work, self._projector = work, projector
@@ -30,7 +30,7 @@ class Previews:
         self._second_looks.clear()
 
     def ask(self) -> None:
-        """Ask for the masks of all slices whose prompts were not previewed as they are now."""
+        """Request the masks of all slices whose prompts have no preview yet."""
         work = self._work
         if work.session is None or work.network.state is not NetworkState.READY:
             return
@@ -86,4 +86,4 @@ class Previews:
 
 
 def _nothing(_: object) -> None:
-    """Nobody waits for it."""
+    """Nothing waits for it."""

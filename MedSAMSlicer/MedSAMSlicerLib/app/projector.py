@@ -1,6 +1,6 @@
 """From the session into the scene and back: compares what should be shown with what is, and writes the difference.
 
-The session is the only truth about its objects: segments, locks, masks and prompts in the scene follow it after each
+The session is authoritative about its objects: segments, locks, masks and prompts in the scene follow it after each
 change. What somebody else changes in a segment is taken into the session first, as the user's own mask.
 """
 
@@ -31,7 +31,7 @@ from .workspace import Workspace
 logger = logging.getLogger(__name__)
 
 EDIT_SECONDS = 0.2
-"""How long an edit of another module may rest before it is taken over."""
+"""How long after an edit of another module it is taken over."""
 
 SURFACE_SECONDS = 0.5
 """How long after the last change of a segment its surface in the 3-D views is made again."""
@@ -78,7 +78,7 @@ class Projector:
         self._work.notify(Topic.PROMPTS, Topic.MASKS, Topic.HISTORY, Topic.SEGMENTS)
 
     def start(self) -> None:
-        """Nothing is known of the scene: a session began or ended."""
+        """A session began or ended: forget what was known of the scene."""
         self._written.clear()
         self._noted.clear()
         self._outside.forget()
@@ -213,7 +213,7 @@ class Projector:
                 self._take_edit(segment_id, obj, masks, prompts.get(segment_id, ()))
 
     def edited_meanwhile(self, segment_id: str, masks: Mapping[int, Mask]) -> None:
-        """A segment was changed while its session was put away: these slices are the user's own."""
+        """A segment was changed while its session was suspended: these slices are the user's own."""
         obj = self._work.object(self._work.object_ids.get(segment_id))
         if obj is not None:
             self._take_edit(segment_id, obj, masks)

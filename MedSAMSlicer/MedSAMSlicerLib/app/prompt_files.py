@@ -62,7 +62,7 @@ class PromptFiles:
         """Add the objects of a prompt set as new segments, in one step of undo; returns their segment ids."""
         self._ensure_segmentation()
         session = self._work.usable_volume()[1]
-        taken = Names(tuple(obj.name for obj in session.objects))
+        taken = UnusedNames(tuple(obj.name for obj in session.objects))
         named = tuple(replace(obj, name=taken.next(obj.name)) for obj in prompts.objects)
         ids = session.add_objects(replace(prompts, objects=named))
         self._projector.after_change(ids)
@@ -70,8 +70,8 @@ class PromptFiles:
         return tuple(segment_id for segment_id in found if segment_id is not None)
 
 
-class Names:
-    """Gives names that nobody has yet."""
+class UnusedNames:
+    """Returns names that are not in use yet."""
 
     def __init__(self, taken: tuple[str, ...]) -> None:
         self._taken = {*taken}

@@ -21,7 +21,7 @@ from ..core.segment_object import SegmentObject, kept_as_prompts
 from ..core.session import Session
 from ..core.translation import tr as _
 from .enabled import reason
-from .jobs import Advance, EstimateJob, ObjectToRun, PropagateJob, SliceFound, SlicesGone
+from .jobs import EstimateJob, ObjectToRun, PropagateJob, SliceFound, SlicesDone, SlicesGone
 from .neighbors import Neighbors
 from .projector import Projector
 from .signals import Signal
@@ -46,7 +46,7 @@ class _CurrentRun:
     by_itself: bool = False  # begun by Live
     ticket: Ticket | None = None
     began: float = field(default_factory=time.perf_counter)
-    counted: Advance | None = None
+    counted: SlicesDone | None = None
     found: dict[int, dict[int, tuple[npt.NDArray[np.bool_], float | None]]] = field(default_factory=dict)
     streaming: ExitStack = field(default_factory=ExitStack)
     ending: str = ""  # "cancel", "again" or "abandon" once it is to end early
@@ -164,7 +164,7 @@ class Propagation:
             if obj is not None and obj.axis is not None and self._work.geometry is not None:
                 empty = np.zeros(self._work.geometry.slice_shape(obj.axis), np.bool_)
                 run.found.setdefault(obj.id, {}).update((index, (empty, None)) for index in value.indices)
-        elif isinstance(value, Advance):
+        elif isinstance(value, SlicesDone):
             run.counted = value
         self._work.poller.schedule("batch", self._pause, lambda: self._write(run))
 

@@ -47,7 +47,7 @@ class Review:
         return shown.index if shown is not None and shown.axis == obj.axis else None
 
     def next_doubtful(self) -> int:
-        """Show the slice with the most to doubt, then the next with each call, in all views; returns its index."""
+        """Show the most doubtful slice, then the next with each call, in all views; return its index."""
         obj = self._along()
         order = doubtful_slices(obj, self._work.scores.of(obj))
         if not order:

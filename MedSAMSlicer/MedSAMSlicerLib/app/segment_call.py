@@ -27,12 +27,12 @@ from ..core.translation import tr as _
 from ..models.registry import BUNDLED_ID
 from .engine_state import Engine, NetworkChoice
 from .jobs import (
-    Advance,
     CleanJob,
     ObjectToRun,
     PrepareJob,
     PropagateJob,
     SliceFound,
+    SlicesDone,
     SlicesGone,
     WindowJob,
     engine_name,
@@ -161,7 +161,7 @@ def _propagated(
                 confidences[value.object_id][value.index] = value.confidence
         elif isinstance(value, SlicesGone):
             masks[value.object_id].update((index, PackedMask.from_array(empty)) for index in value.indices)
-        elif isinstance(value, Advance) and progress is not None:
+        elif isinstance(value, SlicesDone) and progress is not None:
             progress(value.done, value.total)
 
     runner.run(

@@ -98,7 +98,7 @@ class RunProgress:
 
     @classmethod
     def since(cls, began: float, done: int, total: int, text: str) -> RunProgress:
-        """What is left takes as long as what was done since `began`, of `time.perf_counter()`."""
+        """The progress, with the time left by the speed since `began`, of `time.perf_counter()`."""
         spent = time.perf_counter() - began
         return cls(done, total, spent / done * (total - done) if done else None, text)
 

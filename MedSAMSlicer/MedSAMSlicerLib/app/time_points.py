@@ -1,7 +1,7 @@
-"""The time points of a sequence: each has a session of its own, put away and taken up again with its history.
+"""The time points of a sequence: each has a session of its own, suspended and resumed with its history.
 
 Slicer copies another time point into the volume and into the segmentation. Just before that the session of the present
-one is saved and put away; once time stands still, that of the new one begins. So no mask gets into another time point,
+one is saved and suspended; once time stands still, that of the new one begins. So no mask gets into another time point,
 and nothing counts as a change of the volume.
 """
 
@@ -71,7 +71,7 @@ class TimePoints:
         self._watch = self._work.scene.times.watch(volume, self._leave, self._pass)
 
     def _leave(self) -> None:
-        """Another time point is about to be shown: put the session away while its masks are still there."""
+        """Another time point is about to be shown: suspend the session while its masks are still there."""
         work = self._work
         node, time = work.volume_node, work.time_point
         if node is None or time is None or work.scene.is_closing:
@@ -142,13 +142,13 @@ class TimePoints:
             deleted = () if held is None else held.removed_ids.values()
             self._work.scene.times.share_segments(segmentation, volume, self._before, deleted)
 
-    def put_away(self) -> dict[str, HeldSession]:
-        """Return the sessions of all time points, that of the present one included, for `hand_back`."""
+    def suspend(self) -> dict[str, HeldSession]:
+        """Return the sessions of all time points, that of the present one included, for `restore`."""
         held = hold(self._work)
         return {**self._held, **({} if held is None else {self._key: held})}
 
-    def hand_back(self, sessions: dict[str, HeldSession]) -> None:
-        """Go on with sessions that were put away, each when its time point is reached."""
+    def restore(self, sessions: dict[str, HeldSession]) -> None:
+        """Restore suspended sessions, each when its time point is reached."""
         self._held = dict(sessions)
 
     @property
@@ -162,7 +162,7 @@ class TimePoints:
         if held is None or not resume(work, self._projector, held):
             return False
         self._projector.prompts()
-        self._network.go_on_with(None, held.window)
+        self._network.restore(None, held.window)
         work.stale.update(held.stale)
         if held.computed_with != (work.checkpoint, work.tier):
             self._network.mark_stale()

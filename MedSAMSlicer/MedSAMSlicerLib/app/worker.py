@@ -42,7 +42,7 @@ class Tools(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         ...
 
 
@@ -131,7 +131,7 @@ class Worker:
         with self._changed:
             for old in [old for old in self._waiting if job.replaces(old.job)]:
                 self._waiting.remove(old)
-                self._outcomes.put(_Outcome(old, ended=True, error=_gone()))
+                self._outcomes.put(_Outcome(old, ended=True, error=_canceled_error()))
             self._waiting.append(ticket)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="MedSAMSlicer network", daemon=True)
@@ -146,7 +146,7 @@ class Worker:
         with self._changed:
             if ticket in self._waiting:
                 self._waiting.remove(ticket)
-                self._outcomes.put(_Outcome(ticket, ended=True, error=_gone()))
+                self._outcomes.put(_Outcome(ticket, ended=True, error=_canceled_error()))
 
     def dispatch(self, wait: float = 0.0, at_most: float = 0.03) -> bool:
         """Take in what there is, waiting up to `wait` seconds for the first and going on for `at_most` seconds.
@@ -245,13 +245,13 @@ class Worker:
         steps = ticket.job.run(tools, canceled)
         try:
             if canceled():
-                raise _gone()
+                raise _canceled_error()
             for value in steps:
                 self._outcomes.put(_Outcome(ticket, value))
                 while not ticket.job.urgent and (urgent := self._next(urgent_only=True)) is not None:
                     self._work(urgent, tools)
                 if canceled():
-                    raise _gone()
+                    raise _canceled_error()
         finally:
             close = getattr(steps, "close", None)
             if close is not None:
@@ -278,5 +278,5 @@ def _call_at_exit(function: Callable[[], object]) -> None:
     atexit.register(function)
 
 
-def _gone() -> Canceled:
+def _canceled_error() -> Canceled:
     return Canceled("The job was canceled.")

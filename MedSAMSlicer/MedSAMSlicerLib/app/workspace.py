@@ -92,7 +92,7 @@ class Workspace:
         prompt_edited: the user changed a prompt where it is shown.
         tool_left: the user put the tool down; with the tool whose two clicks were at one place, else None.
         time_left: another time point of a sequence is about to be shown.
-        time_reached: the session of another time point is there; with the tool in hand when the last one was left.
+        time_reached: the session of another time point is there; with the tool that was active in the last one.
     """
 
     def __init__(
@@ -265,7 +265,7 @@ class Workspace:
 
     @property
     def placing_tool(self) -> Tool | None:
-        """The tool in the user's hand."""
+        """The active tool."""
         return self.placing.tool
 
     @property

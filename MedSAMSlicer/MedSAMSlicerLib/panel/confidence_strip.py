@@ -194,7 +194,7 @@ class ConfidenceStrip:
         self._go_to(chosen[0] if end == "first" else chosen[1])
 
     def move(self, x: float, held: bool) -> None:
-        """The mouse is at pixel `x`: say what is there; with a button held, show it or drag the end in hand."""
+        """The mouse is at pixel `x`: show its tooltip; with a button held, show the slice or drag the end."""
         if not self._slices:
             return
         index = self._index_at(x)
@@ -290,7 +290,7 @@ class SliceStrips:
         self._clear()
 
     def refresh(self) -> None:
-        """Show what the controller says now."""
+        """Update from the controller."""
         controller = self._controller
         volume, axis = controller.inputs.volume_node, controller.editing.axis
         for strip, node in self._strips:

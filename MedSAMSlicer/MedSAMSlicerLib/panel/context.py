@@ -24,10 +24,10 @@ class Section(Protocol):
     """One part of the panel."""
 
     def refresh(self, topics: frozenset[Topic]) -> None:
-        """Show what the controller says now; `topics` have changed."""
+        """Update the widgets from the controller; `topics` have changed."""
 
     def close(self) -> None:
-        """Let go of everything that outlives the panel."""
+        """Release everything that outlives the panel."""
 
 
 class Context:
@@ -56,9 +56,9 @@ class Context:
         self.message_given.emit(message)
 
     def attempt(self, action: Callable[[], Any], keep_message: bool = False) -> bool:
-        """Do what the user asked and say whether it was done; why not goes to the message line.
+        """Run an action and return whether it succeeded; an error is shown in the message line.
 
-        What was shown before goes, but with `keep_message`: for steps that are no answer to it.
+        An earlier message is cleared, unless `keep_message`: for steps that do not answer it.
         """
         try:
             with slicer.util.tryWithErrorDisplay(
@@ -79,8 +79,8 @@ class Context:
         """An icon of the module."""
         return qt.QIcon(str(self.resources / "Icons" / f"{name}.svg"))
 
-    def dress(self, widget_name: str, icon: str, action: str | None = None) -> Any:
-        """Give a button its icon, unless it is "", and its shortcut, in the text where it is a letter; returns it."""
+    def set_up_button(self, widget_name: str, icon: str, action: str | None = None) -> Any:
+        """Give a button its icon, unless it is "", and its shortcut, in the text if it is a letter; return it."""
         button = getattr(self.ui, widget_name)
         if icon:
             button.setIcon(self.icon(icon))
@@ -111,7 +111,7 @@ def with_letter(text: str, action: str, between: str = " ") -> str:
 
 
 def _failed(action: Callable[[], Any]) -> Message | None:
-    """Do it; what a user can understand of a failure as a message."""
+    """Run an action; return its failure as a message that a user understands."""
     try:
         action()
     except Canceled:
@@ -122,7 +122,7 @@ def _failed(action: Callable[[], Any]) -> Message | None:
 
 
 class SignalsBlocked:
-    """Within, signals of these widgets are not sent: for showing a state that did not come from the user."""
+    """A context in which these widgets send no signals: for showing a state that did not come from the user."""
 
     def __init__(self, *widgets: Any) -> None:
         self._widgets = widgets

@@ -26,7 +26,7 @@ _BUTTONS = (
 
 
 _ROOM = 10
-"""Letters of a step that its button has room for; its tooltip says all."""
+"""Letters of the name of a step that fit on its button; the tooltip has the whole name."""
 
 _KEPT = (SliceMark.ACCEPTED, SliceMark.EDITED)
 """Slices that no propagation changes: they can be released."""
@@ -53,9 +53,9 @@ class CorrectSection:
         }
         self._steps = {name: self._attempting(step) for name, step in steps.items()}
         for name, icon, shortcut, _action in _BUTTONS:
-            context.dress(name, icon, shortcut).connect("clicked()", self._steps[name])
-        context.dress("acceptButton", "Accept", "accept").connect("clicked()", self.accept_or_release)
-        context.dress("changesButton", "Changes", "changes").connect("clicked()", self.toggle_changes)
+            context.set_up_button(name, icon, shortcut).connect("clicked()", self._steps[name])
+        context.set_up_button("acceptButton", "Accept", "accept").connect("clicked()", self.accept_or_release)
+        context.set_up_button("changesButton", "Changes", "changes").connect("clicked()", self.toggle_changes)
         context.ui.reachBox.connect("valueChanged(int)", self._reach_chosen)
         context.ui.changesFrame.setVisible(False)
         context.ui.legendLabel.text = legend()
@@ -104,7 +104,7 @@ class CorrectSection:
         self._context.attempt(controller.editing.release_slice if kept else controller.editing.accept_slice)
 
     def next_segment(self) -> None:
-        """Accept what the selected segment has, and begin a new one; a tool in hand stays there."""
+        """Accept what the selected segment has, and begin a new one; the active tool stays active."""
         controller = self._context.controller
         accepted = controller.reason(Action.ACCEPT_ALL) is not None or self._context.attempt(
             controller.editing.accept_all
@@ -123,7 +123,7 @@ class CorrectSection:
                 changes.show_before(False)
 
     def exit(self) -> None:
-        """The module is left: nothing is held any more."""
+        """End what is shown while a key is held: the module is left."""
         if self._held.is_held:
             self._held.end()
             self._context.controller.changes.show_before(False)

@@ -1,4 +1,4 @@
-"""The mouse cursor over the slice views while a tool is in hand: the segment's color, and the sign of what it gives."""
+"""The mouse cursor over the slice views while a tool is active: the segment's color, and the sign of its prompts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ToolCursor:
         self._shown: tuple[bool, Rgb] | None = None
 
     def show(self, positive: bool, color: Rgb) -> None:
-        """Show the cross in a color, 0..1, with a plus for what is on the organ, or a minus for what is not."""
+        """Show the cross in a color, 0..1, with a plus for the object, or a minus for background."""
         if self._shown == (positive, color):
             return
         self._shown = (positive, color)
@@ -47,7 +47,7 @@ def _slice_views() -> list[Any]:
 
 
 def _drawn(positive: bool, color: Rgb) -> Any:
-    """A cross that is open in the middle, on a dark rim so that it is seen on bright ground, too, and the sign."""
+    """A cross that is open in the middle, with a dark rim so that it is visible on bright images, and the sign."""
     pixmap = qt.QPixmap(_SIDE, _SIDE)
     pixmap.fill(qt.QColor(0, 0, 0, 0))
     painter = qt.QPainter(pixmap)

@@ -34,11 +34,11 @@ _TOOLS = {
 
 
 _effects: weakref.WeakSet[EditorEffect] = weakref.WeakSet()
-"""Those there are: one for each Segment Editor."""
+"""All effects, one for each Segment Editor."""
 
 
 def end_previews(controller: Any) -> None:
-    """The module is closed, maybe to be reloaded: effects that work with its controller let it go."""
+    """Release the controller in all effects: the module is closed, maybe to be reloaded."""
     for effect in [*_effects]:
         if effect.controller is controller:
             effect.module_closes()
@@ -87,7 +87,7 @@ class EditorEffect:
     def _connect(self) -> None:
         context = self._context
         for tool, (name, icon) in _TOOLS.items():
-            context.dress(name, icon).connect("clicked()", self._toggler(tool))
+            context.set_up_button(name, icon).connect("clicked()", self._toggler(tool))
         steps: tuple[tuple[str, str, Callable[[], object]], ...] = (
             (
                 "rangeFirstButton",
@@ -108,13 +108,13 @@ class EditorEffect:
             ("moduleButton", "Start", _open_module),
         )
         for name, icon, step in steps:
-            context.dress(name, icon).connect("clicked()", self._attempting(step))
+            context.set_up_button(name, icon).connect("clicked()", self._attempting(step))
 
     # ------------------------------------------------------------------------------------------- coming and going
 
     @property
     def is_active(self) -> bool:
-        """Return whether the effect is the one that the editor has in hand."""
+        """Return whether the effect is the active one of the editor."""
         return self._active
 
     @property
@@ -140,7 +140,7 @@ class EditorEffect:
             qt.QTimer.singleShot(0, self._follow)
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         self.deactivate()
         self._timer.stop()
         self._timer.disconnect("timeout()", self.refresh)
@@ -188,7 +188,7 @@ class EditorEffect:
         controller.growing.suspended = True
         if self._is_of_the_module(target) and target.segment_id in inputs.segment_ids:
             controller.editing.object_of(target.segment_id)  # so that its masks have a history
-        self._kept = inputs.put_away()
+        self._kept = inputs.suspend()
         controller.inputs.set_volume(volume)
         preview = editor_preview.create_preview(volume)
         self._preview_node_id = preview.GetID()
@@ -235,7 +235,7 @@ class EditorEffect:
             volume = scene.GetNodeByID(volume_id) if volume_id else None
             segmentation = scene.GetNodeByID(segmentation_id) if segmentation_id else None
             self._context.attempt(
-                lambda: controller.inputs.take_up(volume, segmentation, kept), keep_message=True
+                lambda: controller.inputs.resume(volume, segmentation, kept), keep_message=True
             )
         controller.set_in_use(False)
         controller.growing.suspended = False
@@ -276,7 +276,7 @@ class EditorEffect:
     # --------------------------------------------------------------------------------------------------- its actions
 
     def toggle(self, tool: Tool) -> None:
-        """Take a tool, or put it down when it is in hand."""
+        """Activate a tool, or deactivate it if it is active."""
         controller = self._controller
         if controller is not None:
             held = controller.editing.placing is tool
@@ -356,7 +356,7 @@ class EditorEffect:
             self._timer.start()
 
     def refresh(self) -> None:
-        """Show what the controller says now."""
+        """Update from the controller."""
         ui, controller, context = self.ui, self._controller, self._context
         ui.messageLabel.text = self._message or self._hint()
         if controller is None:

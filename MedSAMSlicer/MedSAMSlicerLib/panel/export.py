@@ -24,7 +24,7 @@ from .install import ensure_dicom_packages
 
 _FOLDER = "MedSAMSlicer/ExportFolder"
 _MOST_PAIRS = 4
-"""So many overlaps are named when something is exported."""
+"""At most so many overlaps are listed before an export."""
 
 
 class ExportSection:
@@ -37,7 +37,7 @@ class ExportSection:
             False,
         )  # instances of the volume, and whether they are there
         self._filled = False  # whether there was a voxel to export when that was looked at last
-        button = context.dress("exportButton", "Export")
+        button = context.set_up_button("exportButton", "Export")
         self._menu = qt.QMenu(button)
         self._menu.setToolTipsVisible(True)
         self._actions: dict[str, tuple[Any, str]] = {}
@@ -75,7 +75,7 @@ class ExportSection:
             action.connect("triggered()", slot)
             self._actions[name] = action, tip
         button.setMenu(self._menu)
-        context.dress("loadPromptsButton", "Import").connect("clicked()", self.load_prompts)
+        context.set_up_button("loadPromptsButton", "Import").connect("clicked()", self.load_prompts)
 
     def refresh(self, topics: frozenset[Topic]) -> None:
         """See Section."""

@@ -37,7 +37,7 @@ class InputsSection:
         self._in_view: str | None = None  # the volume that the views showed last
         self._listed: str | None = None  # the model that was in use when the models were listed
         ui = context.ui
-        context.dress("modelsButton", "Download")
+        context.set_up_button("modelsButton", "Download")
         self._pictured: tuple[Any, ...] | None = None
         self._fill_choices()
         self.fill_models()
@@ -70,7 +70,7 @@ class InputsSection:
         self._fold()
 
     def _fold(self) -> None:
-        """After the first prompt the choices are made: they fold to one line that says them; the user can unfold it."""
+        """Fold the section to one line after the first prompt; the user can unfold it."""
         section, controller = self._context.ui.inputsSection, self._context.controller
         prompted = controller.network.window_is_fixed
         in_time = controller.inputs.times.shown is not None

@@ -32,11 +32,11 @@ class LassoTool:
 
     @property
     def active(self) -> bool:
-        """Return whether the lasso is in the user's hand."""
+        """Return whether the lasso is active."""
         return self._drawing.active
 
     def start(self, volume_node: Any, positive: bool) -> None:
-        """Take the lasso, for a volume."""
+        """Activate the lasso, for a volume."""
         self._volume_id, self._positive = volume_node.GetID(), positive
         self._drawing.start(slice_interactors(), positive)
 
@@ -46,7 +46,7 @@ class LassoTool:
         self._drawing.set_positive(positive)
 
     def stop(self) -> None:
-        """Put the lasso down."""
+        """Deactivate the lasso."""
         self._drawing.stop()
 
     def _take(self, slice_node: Any, places: list[list[float]]) -> None:

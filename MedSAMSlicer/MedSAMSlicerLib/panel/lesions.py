@@ -1,4 +1,4 @@
-"""Lesions: drawing one after the other, the list of all, and walking through it."""
+"""Lesions: drawing one after another, the list of all, and reviewing them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from ..app.lesions import Lesion, LesionState, RoundStep
+from ..app.lesions import Lesion, LesionState, LesionStep
 from ..app.state import Action, Topic
 from .context import Context, SignalsBlocked
 from .export import write_chosen
@@ -34,11 +34,11 @@ class LesionsSection:
     def __init__(self, context: Context, reveal: Callable[[Any], object]) -> None:
         self._context, self._reveal = context, reveal
         ui = context.ui
-        context.dress("lesionRoundButton", "Box", "lesions").connect("clicked()", self.next_step)
+        context.set_up_button("drawLesionsButton", "Box", "lesions").connect("clicked()", self.next_step)
         steps = {"accept": self._accept, "doubtful": self._doubt, "reject": self._reject}
         for name, icon, action in _BUTTONS:
-            context.dress(name, icon, action).connect("clicked()", steps[action])
-        context.dress("lesionCsvButton", "Export").connect("clicked()", self.export_csv)
+            context.set_up_button(name, icon, action).connect("clicked()", steps[action])
+        context.set_up_button("lesionCsvButton", "Export").connect("clicked()", self.export_csv)
         ui.newSegmentBox.connect("toggled(bool)", self._new_segment_chosen)
         ui.lesionsTable.setHeaderLabels(
             [_("Lesion"), _("mL"), _("mm \N{MULTIPLICATION SIGN} mm"), _("State")]
@@ -52,15 +52,15 @@ class LesionsSection:
 
     def refresh(self, topics: frozenset[Topic]) -> None:
         """See Section."""
-        round_ = self._context.controller.lesions
-        button, step = self._context.ui.lesionRoundButton, round_.step
+        lesions = self._context.controller.lesions
+        button, step = self._context.ui.drawLesionsButton, lesions.step
         with SignalsBlocked(button):
-            button.checked = step is RoundStep.DRAWING
-        self._context.allow("lesionRoundButton", Action.ADD_SEGMENT)
-        why = None if step is RoundStep.WALKING else _("Select a lesion in the list first.")
+            button.checked = step is LesionStep.DRAWING
+        self._context.allow("drawLesionsButton", Action.ADD_SEGMENT)
+        why = None if step is LesionStep.REVIEWING else _("Select a lesion in the list first.")
         for name, _icon, _action in _BUTTONS:
             self._context.allow_unless(name, why)
-        none = None if round_.has_lesions else _("There is no lesion yet.")
+        none = None if lesions.has_lesions else _("There is no lesion yet.")
         self._context.allow_unless("lesionCsvButton", none)
         changed = topics & {Topic.INPUTS, Topic.SEGMENTS, Topic.MASKS, Topic.RUN, Topic.TOOL}
         if changed and not self._timer.active:  # not begun again: while slices stream in it would never end
@@ -76,16 +76,16 @@ class LesionsSection:
         self._context.controller.editing.new_segment_per_click = bool(on)
 
     @property
-    def is_walking(self) -> bool:
-        """Return whether a lesion of the list is looked at, so that its keys mean the whole lesion."""
-        return self._context.controller.lesions.step is RoundStep.WALKING
+    def is_reviewing(self) -> bool:
+        """Return whether lesions are being reviewed, so that the keys act on the whole lesion."""
+        return self._context.controller.lesions.step is LesionStep.REVIEWING
 
     def actions(self, otherwise: Mapping[str, Callable[[], object]]) -> Mapping[str, Callable[[], object]]:
-        """Return what the shortcuts of this section do; `otherwise` is what they do when no lesion is looked at."""
+        """Return what the shortcuts of this section do; `otherwise` is what they do when no lesion is reviewed."""
 
-        def either(walking: Callable[[], None], action: str) -> Callable[[], None]:
+        def either(reviewing: Callable[[], None], action: str) -> Callable[[], None]:
             def act() -> None:
-                (walking if self.is_walking else otherwise[action])()
+                (reviewing if self.is_reviewing else otherwise[action])()
 
             return act
 
@@ -98,24 +98,24 @@ class LesionsSection:
         }
 
     def next_step(self) -> None:
-        """Begin to draw lesions; after that look at them one by one; after that stop."""
-        round_, ui = self._context.controller.lesions, self._context.ui
-        if round_.step is RoundStep.OFF:
-            if self._context.attempt(round_.draw):
+        """Begin to draw lesions; the next time, review them one by one; then stop."""
+        lesions, ui = self._context.controller.lesions, self._context.ui
+        if lesions.step is LesionStep.OFF:
+            if self._context.attempt(lesions.draw):
                 ui.lesionsSection.collapsed = False
                 self._reveal(ui.lesionRejectButton)
-        elif round_.step is RoundStep.DRAWING and (len(round_.lesions) > 0):
-            self._context.attempt(round_.walk)
+        elif lesions.step is LesionStep.DRAWING and (len(lesions.lesions) > 0):
+            self._context.attempt(lesions.review)
             self._reveal(ui.lesionRejectButton)
         else:
-            self._context.attempt(round_.stop)
+            self._context.attempt(lesions.stop)
 
     def hint(self) -> str | None:
-        """Return what to do in the round, while there is one."""
+        """Return what to do next, while lesions are drawn or reviewed."""
         step = self._context.controller.lesions.step
-        if step is RoundStep.DRAWING:
+        if step is LesionStep.DRAWING:
             return _("Draw a box or a line around each lesion; press Shift+L to review them one by one.")
-        if step is RoundStep.WALKING:
+        if step is LesionStep.REVIEWING:
             return _("A: accept this lesion, U: doubtful, Del: reject, Shift+A: accept all that are left.")
         return None
 
@@ -143,10 +143,10 @@ class LesionsSection:
         place = int(self._context.ui.lesionsTable.indexOfTopLevelItem(chosen[0]))
         if 0 <= place < len(self._shown):
             segment_id = self._shown[place].segment_id
-            self._context.attempt(lambda: self._context.controller.lesions.walk(segment_id))
+            self._context.attempt(lambda: self._context.controller.lesions.review(segment_id))
 
     def _measure(self) -> None:
-        """Nothing has changed for a moment: list the lesions as they are now."""
+        """List the lesions as they are now; called once nothing has changed for a moment."""
         ui, controller = self._context.ui, self._context.controller
         self._shown = controller.lesions.lesions
         table = ui.lesionsTable
@@ -156,7 +156,7 @@ class LesionsSection:
                 item = qt.QTreeWidgetItem(table)
                 for column, text in enumerate(_texts(lesion)):
                     item.setText(column, text)
-                if self.is_walking and lesion.segment_id == controller.inputs.segment_id:
+                if self.is_reviewing and lesion.segment_id == controller.inputs.segment_id:
                     table.setCurrentItem(item)
         for column in range(4):
             table.resizeColumnToContents(column)

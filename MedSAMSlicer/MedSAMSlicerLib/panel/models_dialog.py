@@ -243,7 +243,7 @@ class ModelsDialog:
         self._on_change(use)
 
     def _turn(self) -> None:
-        """Take in what the download says; the short wait lets its thread run."""
+        """Read the progress of the download; the short wait lets its thread run."""
         news = self._download.news(_WAIT) if self._download is not None else None
         if isinstance(news, Bytes):
             self.bar.setRange(0, 1000 if news.total else 0)
@@ -302,7 +302,7 @@ def _prompts(checkpoint: Checkpoint) -> str:
 
 
 def _rounded(seconds: float) -> str:
-    """An estimate with as many digits as it deserves."""
+    """An estimate with one or two significant digits."""
     if seconds >= 9.5:
         return f"{float(f'{seconds:.1g}'):.0f}" if seconds >= 95 else f"{seconds:.0f}"
     return f"{float(f'{seconds:.1g}'):g}"

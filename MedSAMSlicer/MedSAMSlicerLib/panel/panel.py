@@ -117,7 +117,7 @@ class Panel:
         self._strips.exit()
 
     def close(self) -> None:
-        """Let go of everything, before the controller is closed."""
+        """Release everything, before the controller is closed."""
         end_previews(self._controller)
         self.exit()
         self._stop_observing()
@@ -143,7 +143,7 @@ class Panel:
             section.refresh(topics)
         if Topic.NETWORK in topics and self._models is not None:
             self._models.show_facts()
-        self._shortcuts.allow("reject", self._lesions.is_walking)
+        self._shortcuts.allow("reject", self._lesions.is_reviewing)
         if self._entered:
             self._strips.refresh()
 
@@ -161,7 +161,7 @@ class Panel:
             qt.QTimer.singleShot(0, lambda: area.ensureWidgetVisible(widget))
 
     def _changed(self, topic: Topic) -> None:
-        """The controller says so; many changes at once are shown in one go."""
+        """The controller has changed; many changes in a row are shown together."""
         self._topics.add(topic)
         if (
             not self._timer.active
@@ -169,7 +169,7 @@ class Panel:
             self._timer.start()
 
     def _tool_changed(self, held: bool) -> None:
-        """Keys that Slicer's views use themselves are ours only while they mean something."""
+        """Use keys of Slicer's own views only while they mean something here."""
         self._shortcuts.allow("leave_tool", held)
         self._shortcuts.allow("polarity", held)
         for action in ("range_first", "range_last"):
@@ -218,7 +218,7 @@ class Panel:
         self._models.open()
 
     def _seconds_a_slice(self, checkpoint: Checkpoint) -> float | None:
-        """What a slice takes here, about: the arithmetic of a network by the speed of this computer."""
+        """The estimated seconds for one slice: the operations of a network divided by the speed of this computer."""
         speed = self._controller.network.flops_per_second
         return None if speed is None or checkpoint.gigaflops is None else 1e9 * checkpoint.gigaflops / speed
 

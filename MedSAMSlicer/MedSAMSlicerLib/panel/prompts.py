@@ -1,4 +1,4 @@
-"""Prompts: one tool at a time in the user's hand; brush and lasso draw without Slicer's place mode."""
+"""Prompts: one active tool at a time; brush and lasso draw without Slicer's place mode."""
 
 from __future__ import annotations
 
@@ -43,11 +43,23 @@ _OPPOSITE: dict[Tool | None, Tool] = {
 _BOXES = (Tool.BOX, Tool.BOX_NEGATIVE)
 
 
+def placing_hint(tool: Tool) -> str:
+    """Return what to click with the active tool."""
+    sentences = {
+        Tool.POINT_POSITIVE: _("Click on the object in a slice view; press the button again to stop."),
+        Tool.POINT_NEGATIVE: _("Click on a part of the mask that is wrong; press the button again to stop."),
+        Tool.BOX: _("Drag a box around the object on one slice, or click two corners; T: around background."),
+        Tool.BOX_NEGATIVE: _("Draw a box around background: nothing inside belongs to the object."),
+        Tool.LINE: _("Click both ends of the longest diameter of the object on one slice."),
+    }
+    return sentences[tool]
+
+
 class PromptsSection:
     """The section.
 
     Signals:
-        tool_changed: whether a tool is in hand may be otherwise than before; with whether one is.
+        tool_changed: a tool may have been activated or deactivated; with whether one is active.
     """
 
     def __init__(self, context: Context) -> None:
@@ -58,14 +70,16 @@ class PromptsSection:
         self._lasso = LassoTool(self._outlined)
         self._cursor = ToolCursor()
         for tool, (name, icon, action) in _TOOLS.items():
-            button = context.dress(name, icon, action)
+            button = context.set_up_button(name, icon, action)
             button.connect("clicked()", self._toggler(tool))
-        context.dress("scribbleButton", "Scribble", "scribble").connect("clicked()", self.toggle_scribble)
-        context.dress("lassoButton", "Lasso", "lasso").connect("clicked()", self.toggle_lasso)
-        context.dress("currentMaskButton", "CurrentMask", "current_mask").connect(
+        context.set_up_button("scribbleButton", "Scribble", "scribble").connect(
+            "clicked()", self.toggle_scribble
+        )
+        context.set_up_button("lassoButton", "Lasso", "lasso").connect("clicked()", self.toggle_lasso)
+        context.set_up_button("currentMaskButton", "CurrentMask", "current_mask").connect(
             "clicked()", self.use_current_mask
         )
-        context.dress("removePromptsButton", "Delete").connect("clicked()", self.remove_prompts)
+        context.set_up_button("removePromptsButton", "Delete").connect("clicked()", self.remove_prompts)
         ui.scribblePositive.connect("toggled(bool)", self._scribbler.set_positive)
         ui.scribblePositive.connect("toggled(bool)", self._lasso.set_positive)
         ui.brushDiameter.connect("valueChanged(double)", self._scribbler.set_diameter)
@@ -90,7 +104,7 @@ class PromptsSection:
         for widget in (ui.brushCaption, ui.brushDiameter):
             widget.setVisible(self._scribbler.active)
         self._show_cursor()
-        self.tool_changed.emit(self.tool_in_hand)
+        self.tool_changed.emit(self.tool_is_active)
         self._context.allow("currentMaskButton", Action.USE_CURRENT_MASK)
         self._context.allow("removePromptsButton", Action.REMOVE_PROMPTS)
         if topics & {Topic.INPUTS, Topic.SEGMENTS, Topic.PROMPTS, Topic.VIEW}:
@@ -103,7 +117,7 @@ class PromptsSection:
         self._scribbler.close()
 
     @property
-    def tool_in_hand(self) -> bool:
+    def tool_is_active(self) -> bool:
         """Return whether the next click or stroke in a view gives a prompt."""
         return self._drawing or self._context.controller.editing.placing is not None
 
@@ -112,14 +126,14 @@ class PromptsSection:
         return self._scribbler.active or self._lasso.active
 
     def leave_tool(self) -> None:
-        """Leave the tool, if there is one in hand."""
+        """Deactivate the active tool, if there is one."""
         self._stop_drawing()
         if self._context.controller.editing.placing is not None:
             self._context.attempt(self._context.controller.editing.stop_placing, keep_message=True)
         self.refresh(frozenset({Topic.TOOL}))
 
     def exit(self) -> None:
-        """Leave the tool when the module is left."""
+        """Deactivate the active tool when the module is left."""
         self.leave_tool()
 
     def actions(self) -> Mapping[str, Callable[[], object]]:
@@ -135,7 +149,7 @@ class PromptsSection:
         }
 
     def toggle(self, tool: Tool) -> None:
-        """Take a tool, or put it down when it is in hand."""
+        """Activate a tool, or deactivate it if it is active."""
         controller = self._context.controller
         in_hand = controller.editing.placing
         if in_hand is tool or (tool is Tool.BOX and in_hand in _BOXES):
@@ -146,7 +160,7 @@ class PromptsSection:
         self.refresh(frozenset({Topic.TOOL}))
 
     def toggle_scribble(self) -> None:
-        """Take the brush, or put it down when it is in hand."""
+        """Activate the brush, or deactivate it if it is active."""
         if self._scribbler.active:
             self._stop_drawing()
         else:
@@ -154,7 +168,7 @@ class PromptsSection:
         self.refresh(frozenset({Topic.TOOL}))
 
     def toggle_lasso(self) -> None:
-        """Take the lasso, or put it down when it is in hand."""
+        """Activate the lasso, or deactivate it if it is active."""
         if self._lasso.active:
             self._stop_drawing()
         else:
@@ -162,7 +176,7 @@ class PromptsSection:
         self.refresh(frozenset({Topic.TOOL}))
 
     def switch_polarity(self) -> None:
-        """With a tool in hand, but a line: from the organ to what is not the organ, or back."""
+        """Switch the active tool from the object to background, or back; a line marks the object only."""
         ui, other = self._context.ui, _OPPOSITE.get(self._context.controller.editing.placing)
         if self._drawing:
             (ui.scribbleNegative if ui.scribblePositive.checked else ui.scribblePositive).checked = True
@@ -171,15 +185,15 @@ class PromptsSection:
             self.refresh(frozenset({Topic.TOOL}))
 
     def use_current_mask(self) -> None:
-        """Keep the mask of the slice in view."""
+        """Use the mask of the slice in view as a prompt."""
         self._context.attempt(self._context.controller.editing.use_current_mask)
 
     def remove_prompts(self) -> None:
-        """Take away all prompts of the selected segment."""
+        """Remove all prompts of the selected segment."""
         self._context.attempt(self._context.controller.editing.remove_prompts)
 
     def _show_cursor(self) -> None:
-        """The cursor says what the tool in hand gives, and to which segment; the brush has a circle of its own."""
+        """Let the cursor show the tool's sign, in the segment's color; the brush has a circle of its own."""
         controller = self._context.controller
         placing = controller.editing.placing
         if placing is None and not self._lasso.active:
@@ -236,7 +250,7 @@ class PromptsSection:
         self._context.attempt(add)
 
     def hint(self) -> str | None:
-        """Return what to do with the brush or the lasso, while one is in hand."""
+        """Return what to do with the brush or the lasso, while one is active."""
         if self._lasso.active:
             if self._context.ui.scribblePositive.checked:
                 return _(

@@ -28,8 +28,10 @@ class PropagateSection:
         ui = context.ui
         self._asked: tuple[object, ...] | None = None
         self._canceling = False  # the run ends once the slice under way is done
-        context.dress("propagateButton", "Propagate", "propagate").connect("clicked()", self.propagate)
-        context.dress("cancelButton", "Cancel", "cancel").connect("clicked()", self.cancel)
+        context.set_up_button("propagateButton", "Propagate", "propagate").connect(
+            "clicked()", self.propagate
+        )
+        context.set_up_button("cancelButton", "Cancel", "cancel").connect("clicked()", self.cancel)
         ui.cancelButton.setVisible(False)
         ui.progressBar.setVisible(False)
         ui.rangeBox.connect("toggled(bool)", self._range_toggled)
@@ -81,7 +83,7 @@ class PropagateSection:
         self._show_progress()
 
     def _active(self) -> Carrying | Propagation | Scoring | Proposing:
-        """What Cancel would end; the propagation when nothing is under way."""
+        """The task that Cancel would end; the propagation if nothing is running."""
         controller = self._context.controller
         if controller.carrying.busy:
             return controller.carrying
@@ -223,7 +225,7 @@ def estimate_text(estimate: RunEstimate) -> str:
 
 
 def in_words(seconds: float) -> str:
-    """A time as a person says it."""
+    """A time in words, rounded."""
     if seconds < 90:
         return _("{count} s").format(count=max(1, round(seconds)))
     if seconds < 90 * 60:

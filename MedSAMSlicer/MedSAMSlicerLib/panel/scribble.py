@@ -56,11 +56,11 @@ class Scribbler:
 
     @property
     def active(self) -> bool:
-        """Return whether the brush is in the user's hand."""
+        """Return whether the brush is active."""
         return self._masks is not None
 
     def start(self, volume_node: Any, positive: bool, diameter_mm: float) -> None:
-        """Take the brush.
+        """Activate the brush.
 
         Raises:
             MedSAMError: This Slicer has no Segment Editor.
@@ -96,7 +96,7 @@ class Scribbler:
             self._arm()
 
     def set_positive(self, positive: bool) -> None:
-        """Strokes from now on mark the organ, or what is not the organ."""
+        """Strokes from now on mark the object, or background."""
         self._positive = positive
         if self.active:
             self._editor.setCurrentSegmentID(_SEGMENTS[positive][0])
@@ -111,7 +111,7 @@ class Scribbler:
             effect.setCommonParameter("BrushSphere", 0)
 
     def stop(self) -> None:
-        """Put the brush down; the hidden nodes go."""
+        """Deactivate the brush, and remove the hidden nodes."""
         if self._editor is not None:
             self._editor.setActiveEffect(None)
             self._editor.setSegmentationNode(None)
@@ -130,7 +130,7 @@ class Scribbler:
         self._volume = self._view = None
 
     def close(self) -> None:
-        """Put the brush down for good."""
+        """Deactivate the brush for good."""
         self.stop()
         if self._editor is not None:
             self._editor.setMRMLScene(None)

@@ -27,7 +27,7 @@ class SegmentsSection:
     def __init__(self, context: Context) -> None:
         self._context = context
         ui = context.ui
-        context.dress("addSegmentButton", "Add").connect("clicked()", self.add)
+        context.set_up_button("addSegmentButton", "Add").connect("clicked()", self.add)
         terms = known_terms()
         self._terms = {name.lower(): entry for name, entry in terms.items()}
         completer = qt.QCompleter(sorted(terms), ui.segmentNameEdit)
@@ -35,10 +35,10 @@ class SegmentsSection:
         completer.setFilterMode(qt.Qt.MatchContains)
         ui.segmentNameEdit.setCompleter(completer)
         ui.segmentNameEdit.connect("returnPressed()", self.add)
-        context.dress("deleteSegmentButton", "Delete").connect("clicked()", self.delete)
-        context.dress("lockButton", "Lock").connect("clicked(bool)", self.set_locked)
-        context.dress("editorButton", "CurrentMask").connect("clicked()", self.continue_in_editor)
-        context.dress("statisticsButton", "Statistics").connect("clicked()", self.open_statistics)
+        context.set_up_button("deleteSegmentButton", "Delete").connect("clicked()", self.delete)
+        context.set_up_button("lockButton", "Lock").connect("clicked(bool)", self.set_locked)
+        context.set_up_button("editorButton", "CurrentMask").connect("clicked()", self.continue_in_editor)
+        context.set_up_button("statisticsButton", "Statistics").connect("clicked()", self.open_statistics)
         ui.segmentsTable.connect("selectionChanged(QItemSelection,QItemSelection)", self._selected)
         for text, policy in (
             (_("New masks stop at visible segments"), "stop"),

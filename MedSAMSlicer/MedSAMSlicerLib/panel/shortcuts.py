@@ -4,12 +4,12 @@ None of them is used by what stays alive beside the module, as read in Slicer's 
 5.10):
 
 - slice views, `vtkMRMLSliceIntersectionWidget.cxx`: g t f b v V r [ ] { } and the arrow keys, of which t is ours only
-  while a tool is in hand, and [ ], which choose another volume of a stack there, while the segment has slices;
+  while a tool is active, and [ ], which choose another volume of a stack there, while the segment has slices;
 - 3-D views, `vtkMRMLCameraWidget.cxx`: + - r Ctrl+B, the keypad, Home, End, Page Down, Insert, arrow keys;
 - markups, `vtkSlicerMarkupsWidget.cxx`: s Delete Shift+Delete Backspace on a control point; Delete is ours only
   while lesions are looked at one by one;
 - window/level and handles, `vtkMRMLWindowLevelWidget.cxx`, `vtkMRMLInteractionWidget.cxx`: Escape, which is ours only
-  while a tool is in hand (Slicer's own place mode does not end by it) and in no other window, such as a dialog;
+  while a tool is active (Slicer's own place mode does not end by it) and in no other window, such as a dialog;
 - the main window, `qSlicerMainWindow.ui` and `.cxx`, `qSlicerAppMainWindow.cxx`, `qSlicerModuleSelectorToolBar.cxx`:
   Ctrl with 0 to 6, `, C F H O S V W X, Left, Right; its Ctrl+Z and Ctrl+Y belong to a tool bar that is deleted at
   start-up, so that they do nothing;

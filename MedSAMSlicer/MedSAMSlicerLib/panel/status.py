@@ -10,11 +10,11 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..app.ports import Tool
 from ..app.state import Action, Level, Message, NetworkState, SliceMark, Topic
 from ..scene.sample_data import load_generated
 from .context import Context
 from .install import Missing, missing, needed_sentence
+from .prompts import placing_hint
 
 if TYPE_CHECKING:
     from ..app.controller import Controller
@@ -30,14 +30,14 @@ class StatusSection:
 
     Args:
         context: what the sections share.
-        tool_hint: returns what to do with the tool in the user's hand; None where there is nothing to say.
-        round_hint: the same of a lesion round, also while masks are computed.
+        tool_hint: returns what to do with the active tool; None where there is nothing to say.
+        lesion_hint: the same while lesions are drawn or reviewed, also while masks are computed.
     """
 
     def __init__(
-        self, context: Context, tool_hint: Callable[[], str | None], round_hint: Callable[[], str | None]
+        self, context: Context, tool_hint: Callable[[], str | None], lesion_hint: Callable[[], str | None]
     ) -> None:
-        self._context, self._tool_hint, self._round_hint = context, tool_hint, round_hint
+        self._context, self._tool_hint, self._lesion_hint = context, tool_hint, lesion_hint
         self._message: Message | None = None
         self._hint_then = ""
         self._shown_at = 0.0
@@ -53,8 +53,8 @@ class StatusSection:
         ui = context.ui
         ui.offerButton.connect("clicked()", self._take_offer)
         ui.offerButton.setVisible(False)
-        context.dress("loadButton", "Import").connect("clicked()", self._load)
-        context.dress("sampleButton", "Sample").connect("clicked()", self._draw_sample)
+        context.set_up_button("loadButton", "Import").connect("clicked()", self._load)
+        context.set_up_button("sampleButton", "Sample").connect("clicked()", self._draw_sample)
         self._connections = tuple(
             (ui.volumeSelector, f"{signal}(vtkMRMLNode*)", self._volumes_changed)
             for signal in ("nodeAdded", "nodeAboutToBeRemoved")
@@ -70,7 +70,7 @@ class StatusSection:
         self._show()
 
     def check_again(self) -> None:
-        """Find out again what is installed."""
+        """Check again what is installed."""
         self._missing = None
         self._show()
 
@@ -130,13 +130,13 @@ class StatusSection:
         controller = self._context.controller
         if controller.network.state is NetworkState.NOT_INSTALLED or self.missing:
             return needed_sentence(self.missing)
-        in_round = self._round_hint()
-        if in_round is not None:
-            return in_round
+        about_lesions = self._lesion_hint()
+        if about_lesions is not None:
+            return about_lesions
         if controller.inputs.volume_node is not None and not controller.runs.busy:
-            in_hand = self._tool_hint()
-            if in_hand is not None:
-                return in_hand
+            about_tool = self._tool_hint()
+            if about_tool is not None:
+                return about_tool
         if self._is_empty:
             return _("Load a CT or MR volume, or try the module on the sample.")
         return next_step(controller)
@@ -194,7 +194,7 @@ def next_step(controller: Controller) -> str:
     if while_busy is not None:
         return while_busy
     if controller.editing.placing is not None:
-        return _placing_step(controller.editing.placing)
+        return placing_hint(controller.editing.placing)
     marks = {state.state for state in controller.review.slices}
     if controller.changes.shown:
         return _("Green was added, magenta was removed: keep the changes or revert them.")
@@ -234,15 +234,3 @@ def _while_busy(controller: Controller) -> str | None:
     if controller.scoring.busy:
         return _("The network is reviewing each slice; no voxel changes. Cancel keeps the scores so far.")
     return controller.reason(Action.ADD_SEGMENT)
-
-
-def _placing_step(tool: Tool) -> str:
-    """Return what to click with a tool in hand."""
-    sentences = {
-        Tool.POINT_POSITIVE: _("Click on the object in a slice view; press the button again to stop."),
-        Tool.POINT_NEGATIVE: _("Click on a part of the mask that is wrong; press the button again to stop."),
-        Tool.BOX: _("Drag a box around the object on one slice, or click two corners; T: around background."),
-        Tool.BOX_NEGATIVE: _("Draw a box around background: nothing inside belongs to the object."),
-        Tool.LINE: _("Click both ends of the longest diameter of the object on one slice."),
-    }
-    return sentences[tool]

@@ -22,9 +22,9 @@ class SuggestionsSection:
     def __init__(self, context: Context) -> None:
         self._context = context
         ui, steps = context.ui, (self.accept, self.reject, self.reject_rest)
-        context.dress("suggestButton", "Suggest").connect("clicked()", self.suggest)
+        context.set_up_button("suggestButton", "Suggest").connect("clicked()", self.suggest)
         for (name, icon), step in zip(_BUTTONS, steps, strict=True):
-            context.dress(name, icon).connect("clicked()", step)
+            context.set_up_button(name, icon).connect("clicked()", step)
         ui.suggestionsTable.setHeaderLabels([_("Suggestion"), _("mm\N{SUPERSCRIPT TWO}"), _("Certainty")])
         ui.suggestionsTable.connect("itemSelectionChanged()", self._selected)
         self._shown: tuple[Candidate, ...] = ()

@@ -47,12 +47,12 @@ class FollowedSegments:
         return self._edits.get(segment_id, {})
 
     def forget(self, segment_id: str) -> None:
-        """Let a segment go."""
+        """Release a segment."""
         self._edits.pop(segment_id, None)
         if segment_id in self._segments:
             self._segments.pop(segment_id)[1].close()
 
     def close(self) -> None:
-        """Let all go."""
+        """Release all."""
         for segment_id in [*self._segments]:
             self.forget(segment_id)

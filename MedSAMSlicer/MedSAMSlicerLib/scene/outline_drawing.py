@@ -61,7 +61,7 @@ class OutlineDrawing:
         self._color = COLORS[positive]
 
     def stop(self) -> None:
-        """Give the mouse back; an outline under way is dropped."""
+        """Release the mouse; an outline under way is dropped."""
         self._observers.close()
         self._end()
 

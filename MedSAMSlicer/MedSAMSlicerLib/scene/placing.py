@@ -10,20 +10,8 @@ import slicer
 from ..app.ports import ObjectMarkups, Tool
 from .drag_placing import DragPlacing
 from .observers import Observers
-from .prompt_markups import Kind, is_too_small
+from .prompt_markups import is_too_small, kind_of_tool
 from .prompt_nodes import PromptNodes
-
-
-def kind_of_tool(tool: Tool) -> Kind:
-    """The kind of markups node that takes the clicks of a tool."""
-    kinds = {
-        Tool.POINT_POSITIVE: Kind.POSITIVE,
-        Tool.POINT_NEGATIVE: Kind.NEGATIVE,
-        Tool.BOX: Kind.BOX,
-        Tool.BOX_NEGATIVE: Kind.NEGATIVE_BOX,
-        Tool.LINE: Kind.LINE,
-    }
-    return kinds[tool]
 
 
 class Placing:
@@ -94,7 +82,7 @@ class Placing:
             self._starting = False
 
     def stop(self) -> None:
-        """Give the mouse back."""
+        """Release the mouse."""
         if self._tool is None:
             return
         self._end()
@@ -125,7 +113,7 @@ class Placing:
         interaction, selection = self._interaction(), self._selection()
         if before is None or interaction is None or selection is None or self._scene.IsClosing():
             return
-        if self._is_place(interaction):  # another tool of Slicer is in hand now
+        if self._is_place(interaction):  # another tool of Slicer is active now
             return
         persistence, class_name, active_id = before
         interaction.SetPlaceModePersistence(persistence)

@@ -13,7 +13,7 @@ from .prompt_markups import VOLUME_ROLE, node_kind
 
 
 class MarkupsEvents:
-    """Tells which node changed, once nothing is being dragged, and which one was deleted or went with its scene."""
+    """Reports which node changed, once nothing is being dragged, and which one was deleted or went with its scene."""
 
     def __init__(
         self, scene: Any, on_changed: Callable[[Any], None], on_removed: Callable[[str], None]

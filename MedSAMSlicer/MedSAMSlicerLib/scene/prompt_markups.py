@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from slicer.i18n import tr as _
 
+from ..app.ports import Tool
 from ..core.errors import PromptError
 from ..core.geometry import FloatArray, SliceAxis, VolumeGeometry
 from ..core.prompts import (
@@ -94,6 +95,18 @@ def kind_of_prompt(prompt: Prompt) -> Kind | None:
     raise no_kind(prompt)
 
 
+def kind_of_tool(tool: Tool) -> Kind:
+    """The kind of markups node that takes the clicks of a tool."""
+    kinds = {
+        Tool.POINT_POSITIVE: Kind.POSITIVE,
+        Tool.POINT_NEGATIVE: Kind.NEGATIVE,
+        Tool.BOX: Kind.BOX,
+        Tool.BOX_NEGATIVE: Kind.NEGATIVE_BOX,
+        Tool.LINE: Kind.LINE,
+    }
+    return kinds[tool]
+
+
 def make_node(scene: Any, kind: Kind, object_id: int, volume_node: Any) -> Any:
     """A node without prompts that belongs to an object on a volume."""
     node = scene.CreateNodeByClass(kind.node_class)
@@ -124,7 +137,7 @@ def _active_list_kept(scene: Any) -> Iterator[None]:
         selection.SetActivePlaceNodeID(active_id)
 
 
-def dress(node: Any, kind: Kind, name: str, color: Sequence[float], active: bool) -> None:
+def set_appearance(node: Any, kind: Kind, name: str, color: Sequence[float], active: bool) -> None:
     """Name and look of a node: bright for the active object; of the others points are dim, boxes and lines hidden."""
     node.SetName(name + _SIGNS[kind])
     node.SetLocked(not active)

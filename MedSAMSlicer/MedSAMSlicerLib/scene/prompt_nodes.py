@@ -188,7 +188,7 @@ class PromptNodes:
         return [node for node in found if node.GetNodeReferenceID(markups.VOLUME_ROLE) == volume_id]
 
     def _show_those_of_the_volume(self) -> None:
-        """Prompts of a volume that is not worked on would lie about in the views, without an effect."""
+        """Hide the prompts of other volumes, which would have no effect."""
         for number in range(self._scene.GetNumberOfNodesByClass("vtkMRMLMarkupsNode")):
             node = self._scene.GetNthNodeByClass(number, "vtkMRMLMarkupsNode")
             if markups.node_kind(node) is not None:
@@ -249,7 +249,7 @@ class PromptNodes:
 
     def _prepare(self, node: Any, obj: ObjectMarkups, kind: Kind) -> None:
         node.SetAttribute(markups.SEGMENT, obj.segment_id)
-        markups.dress(node, kind, obj.name, obj.color, obj.active)
+        markups.set_appearance(node, kind, obj.name, obj.color, obj.active)
         self._events.watch(node)
         if kind.is_box:
             self._boxes.watch(node)
@@ -296,7 +296,7 @@ class PromptNodes:
                 return
 
     def _report_next(self, node: Any, shown: Shown, now: dict[str, Place], volume_node: Any) -> bool:
-        """Tell one edit of a node; whether there was one."""
+        """Report one edit of a node; return whether there was one."""
         for key, obj in reversed(shown.prompts.items()):
             if key not in now:
                 del shown.prompts[key]
@@ -320,7 +320,7 @@ class PromptNodes:
         self._on_change(PromptEdit("remove", object_id, position, None))
 
     def _report_placed(self, node: Any, shown: Shown, key: str, place: Place, volume_node: Any) -> None:
-        """Tell a new prompt, or one that was moved."""
+        """Report a new prompt, or one that was moved."""
         known = shown.prompts.get(key)
         view = None if known is not None else self._view(volume_node)
         if known is None and shown.kind.holds_points and not self._takes_points(shown.kind):

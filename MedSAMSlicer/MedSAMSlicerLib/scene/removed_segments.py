@@ -1,4 +1,4 @@
-"""What segments were that are gone now, so that they can come back as they were; their voxels are not among that."""
+"""What is known of deleted segments, so that they can be restored as they were, but for their voxels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Removed:
 
 
 class RemovedSegments:
-    """Looks at the segments of a node while they are there.
+    """Remembers the segments of a node while they exist.
 
     When Slicer reports that a segment was removed, its display is forgotten already.
     """
@@ -44,7 +44,7 @@ class RemovedSegments:
         self.look(segmentation_node)
 
     def look(self, segmentation_node: Any) -> None:
-        """Something has changed: remember what is there, and what is there no longer."""
+        """Something has changed: remember which segments exist, and which no longer do."""
         segmentation, ids = segmentation_node.GetSegmentation(), segment_ids(segmentation_node)
         order = tuple(self._segments)
         for segment_id in order:

@@ -17,7 +17,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from ..app.prompt_files import Names
+from ..app.prompt_files import UnusedNames
 from ..app.segment_call import PromptsLike, SegmentedArray, segment_array
 from ..core.digests import Mask
 from ..core.errors import SessionError
@@ -83,7 +83,7 @@ def _written(
     node = segmentation_node or create_segmentation(volume_node.GetScene(), volume_node)
     segments = SegmentMasks(node, volume_node)
     try:
-        names = Names(tuple(segments.name(each) for each in segments.segment_ids()))
+        names = UnusedNames(tuple(segments.name(each) for each in segments.segment_ids()))
         ids: dict[str, str] = {}
         around = tuple(
             each for each in segments.segment_ids() if overlap == "stop" and segments.visible(each)

@@ -1,4 +1,4 @@
-"""Masks into segments and out of them: only what changes is touched, and nobody else's voxels are lost."""
+"""Masks to segments and back: only what changes is written, and no other segment loses voxels."""
 
 from __future__ import annotations
 
@@ -322,7 +322,7 @@ class SegmentMasks:
         return SliceAxis.K if known is None else known.axis
 
     def set_axis(self, segment_id: str, axis: SliceAxis) -> None:
-        """Tell edits of a segment along another axis from now on; edits so far count as known."""
+        """Report edits of a segment along another axis from now on; edits so far count as known."""
         unread = segment_id in self._unread or segment_id not in self._known
         if unread or self.axis_of(segment_id) != axis:
             self._learn(segment_id, axis, self._voxels(), self._present_prints([segment_id])[segment_id])

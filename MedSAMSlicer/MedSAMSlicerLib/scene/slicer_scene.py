@@ -25,8 +25,8 @@ from ..core.intensity import Window
 from . import nodes, slice_views
 from .earlier_mask import EarlierMask
 from .parameter_node import ParameterNode
-from .placing import Placing, kind_of_tool
-from .prompt_markups import Kind
+from .placing import Placing
+from .prompt_markups import Kind, kind_of_tool
 from .prompt_nodes import PromptNodes
 from .scene_events import SceneEvents
 from .segments import SegmentMasks, check_segmentation, create_segmentation

@@ -21,7 +21,7 @@ _DISPLAY_SECONDS = 0.3
 
 
 class VolumeWatch:
-    """Tells what really changed, a moment after it did, until `close`.
+    """Reports what really changed, a moment after it did, until `close`.
 
     Args:
         node: the volume.
