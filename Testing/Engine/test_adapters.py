@@ -326,7 +326,7 @@ def test_other_files_and_plug_ins_that_do_not_fit_are_refused_in_one_sentence(tm
         load_adapters(network("hiera"), tmp_path / "broken.safetensors")
     with pytest.raises(MedSAMError, match="There is no adapter 'prefix'"):
         AdapterConfig("prefix", "*")
-    with pytest.raises(MedSAMError, match="matches no layer named 'nowhere'"):
+    with pytest.raises(MedSAMError, match="fits no layer of this network: it belongs on nowhere"):
         attach(network("vit"), [AdapterConfig("bottleneck", "nowhere")])
     with pytest.raises(MedSAMError, match="has no adapters"):
         save_adapters(network("vit"), tmp_path / "none.safetensors")

@@ -198,7 +198,9 @@ class Painter(torch.nn.Module):
         super().__init__()
         self.device_of = torch.nn.Parameter(torch.zeros(1))
 
-    def decode(self, embedding: Any, prompts: DecoderPrompts, multimask: bool = False) -> tuple[Any, Any]:
+    def decode(
+        self, embedding: Any, prompts: DecoderPrompts, multimask: bool = False, token: str = "auto"
+    ) -> tuple[Any, Any]:
         side = 4 * embedding.shape[-1]
         bright = torch.nn.functional.interpolate(embedding[:, :1], (side, side), mode="nearest") - 128
         (left, top), (right, bottom) = prompts.points[0].tolist()
@@ -292,9 +294,11 @@ class Watched(SliceWiseNetwork):
         self.shown: list[tuple[DecoderPrompts, bool]] = []
         decode = model.decode
 
-        def watched(embedding: Any, prompts: DecoderPrompts, multimask: bool = False) -> tuple[Any, Any]:
+        def watched(
+            embedding: Any, prompts: DecoderPrompts, multimask: bool = False, token: str = "auto"
+        ) -> tuple[Any, Any]:
             self.shown.append((prompts, multimask))
-            return decode(embedding, prompts, multimask)
+            return decode(embedding, prompts, multimask, token)
 
         self.model = model
         model.decode = watched  # type: ignore[method-assign]

@@ -108,6 +108,7 @@ def segment_volume(
         runtime=settings.runtime,
         **settings.of_engine(),
     )
+    head = None if settings.finer is None else load_head(settings.finer[0], segmenter.model, "implicit")
     check_estimate(segmenter, prompts, quiet=quiet)
     with ProgressBar("segmenting") as bar:
         result = segmenter.segment(
@@ -119,10 +120,11 @@ def segment_volume(
     precision = segmenter.precision
     geometry, masks = volume.geometry, result.masks
     if settings.finer is not None:
+        assert isinstance(head, ImplicitHead)
         plain = VolumeSegmenter(
             shown, geometry, model, prompts.window, volume_stage="off", **settings.of_engine()
         )
-        geometry, masks = _finer(plain, masks, prompts.axis, *settings.finer)
+        geometry, masks = _finer(plain, masks, prompts.axis, head, settings.finer[1])
     return SegmentedVolume(
         prompts=replace(
             prompts,
@@ -139,11 +141,9 @@ def segment_volume(
 
 
 def _finer(
-    segmenter: VolumeSegmenter, masks: Mapping[str, Mask], axis: SliceAxis, path: Path, factor: int
+    segmenter: VolumeSegmenter, masks: Mapping[str, Mask], axis: SliceAxis, head: ImplicitHead, factor: int
 ) -> tuple[VolumeGeometry, dict[str, Mask]]:
-    """Masks on a finer grid, their outlines drawn by the implicit head of a file; and the grid."""
-    head = load_head(path, segmenter.model, "implicit")
-    assert isinstance(head, ImplicitHead)
+    """Masks on a finer grid, their outlines drawn by an implicit head; and the grid."""
     drawn = {}
     for name, mask in masks.items():
         with ProgressBar(f"outline of {name}") as bar:
@@ -178,7 +178,13 @@ def slice_segmenter(
 def check_estimate(
     segmenter: VolumeSegmenter, prompts: PromptSet, *, as_volumes: bool = True, quiet: bool = False
 ) -> None:
-    """Tell how long a run takes and how much memory. Raises InsufficientMemoryError when that is more than is free."""
+    """Show how long a run takes and how much memory.
+
+    Raises:
+        PromptError: If the first prompts cannot be asked.
+        InsufficientMemoryError: If more memory is needed than is free.
+    """
+    segmenter.check_first_prompts(prompts)
     expected = estimate(segmenter, prompts, as_volumes=as_volumes)
     place = segmenter.precision.device
     check_memory(expected.further_bytes, free_bytes(place), expected.parts["features"])

@@ -44,7 +44,7 @@ from .refining import Refiner
 from .result import ObjectResult, SegmentationResult, StoredSlice, finished_masks
 from .second_reader import SecondReader, bundled_reader
 from .slice_mask import SliceMask
-from .slice_prompts import slice_prompts
+from .slice_prompts import check_first_prompts, slice_prompts
 from .slicewise import SliceWiseNetwork
 from .tracker import TrackingOptions
 from .video import VideoTracker
@@ -179,12 +179,18 @@ class VolumeSegmenter:
             raise MedSAMError(f"The scope must be one of {', '.join(SCOPES)}, got {scope!r}.")
         if scope == "video" and not isinstance(self.model, SAM2):
             raise MedSAMError(f"{self.model.config.name} has no memory, so the scope cannot be 'video'.")
+        self.check_first_prompts(prompts)
         if scope == "video":
             return self._segment_video(prompts, progress, cancel, cleanup, overlap)
         live = self.live(prompts.axis)
         for _ in live.update(prompts, progress, cancel):
             pass
         return live.result(cleanup, overlap)
+
+    def check_first_prompts(self, prompts: PromptSet) -> None:
+        """Raise PromptError for first prompts that this network cannot be asked, before anything is computed."""
+        boxes_only = None if "point" in self.model.config.prompts else self.model.config.name
+        check_first_prompts(prompts.objects, self.geometry, boxes_only)
 
     def propose(
         self,

@@ -25,7 +25,18 @@ from torch import Tensor
 from ..core.errors import ObjectError
 from ..core.geometry import VolumeGeometry
 from ..core.outlines import enclosed
-from ..core.prompts import Box, Lasso, MaskPrompt, Point, Prompt, RecistLine, Scribble, in_slice, no_kind
+from ..core.prompts import (
+    Box,
+    Lasso,
+    MaskPrompt,
+    ObjectPrompts,
+    Point,
+    Prompt,
+    RecistLine,
+    Scribble,
+    in_slice,
+    no_kind,
+)
 from .crop import Bounds, bounds_of, joined
 from .view import FrameView
 
@@ -142,6 +153,30 @@ def slice_prompts(prompts: Sequence[Prompt], geometry: VolumeGeometry, name: str
             name,
         )
     return SlicePrompts(tuple(points), box, mask, replaces, _allowed(within, without, points))
+
+
+def check_first_prompts(
+    objects: Sequence[ObjectPrompts], geometry: VolumeGeometry, boxes_only: str | None = None
+) -> None:
+    """Refuse first prompts that no network can be asked, or this one cannot, before anything is computed.
+
+    Args:
+        objects: all of them.
+        geometry: that of the volume.
+        boxes_only: the network's name where it was trained on boxes only, so that a click cannot begin a mask.
+
+    Raises:
+        PromptError: As :func:`slice_prompts`, or a slice begins with a click that the network does not know.
+    """
+    for obj in objects:
+        first = [prompt for prompt in obj.prompts if prompt.round == 0]
+        for index in sorted({prompt.slice.index for prompt in first}):
+            given = slice_prompts([p for p in first if p.slice.index == index], geometry, obj.name)
+            if boxes_only is not None and not given.has_extent:
+                raise ObjectError(
+                    f"{boxes_only} was trained on boxes only: draw a box around {{object}} on slice {index} first.",
+                    obj.name,
+                )
 
 
 def _region(prompt: Box | Lasso, geometry: VolumeGeometry, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:

@@ -110,7 +110,9 @@ def attach(model: nn.Module, configs: Sequence[AdapterConfig]) -> list[nn.Parame
             if PREFIX not in name and _matches(name, config.layers) and _has(module, needed)
         ]
         if not hosts:
-            raise MedSAMError(f"The adapter {config.kind} matches no layer named {config.layers!r}.")
+            raise MedSAMError(
+                f"The adapter {config.kind} fits no layer of this network: it belongs on {config.layers}."
+            )
         for name, host in hosts:
             adapter = _made(config, host, parts.prompt_channels)
             if adapter is None:

@@ -239,7 +239,9 @@ def test_a_case_that_fails_does_not_keep_the_others_from_being_done(
     )
     assert main(words(folder, out, checkpoint)) == 1
     assert [row["status"] for row in report_of(out)] == ["failed", "done"]
-    assert "1 cases done, 0 were done before, 1 failed" in capsys.readouterr().out
+    captured = capsys.readouterr()
+    assert "1 cases done, 0 were done before, 1 failed" in captured.out
+    assert "warning: 1 of 2: bad.nii failed: " in captured.err
 
 
 def test_the_table_becomes_prompts(tmp_path: Path) -> None:

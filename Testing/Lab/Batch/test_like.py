@@ -104,6 +104,26 @@ def test_what_cannot_be_segmented_alike_is_one_sentence(
         assert sentence in capsys.readouterr().err
 
 
+def test_a_labeled_case_that_cannot_be_used_is_one_sentence(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "done"
+    folder.mkdir()
+    write_nifti(folder / "a.nii.gz", ellipse(1)[0], GEOMETRY)
+    label = folder / "a_label.nii.gz"
+    words = ["batch", str(data), "--like", str(folder), "-o", str(tmp_path / "out"), "--threads", "1"]
+    for shape, sentence in (
+        (SHAPE, "The labeled cases hold no object"),
+        ((2, 90, 96), "does not fit the volume: it has 2 x 90 x 96 voxels"),
+    ):
+        write_nifti(label, np.zeros(shape, np.uint8), VolumeGeometry.from_spacing(shape, (1.0, 1.0, 1.0)))
+        assert main(words) == 1
+        error = capsys.readouterr().err
+        assert sentence in error
+        assert error.count("\n") == 1
+        assert not (tmp_path / "out" / "report.csv").exists()
+
+
 def test_a_network_without_memory_is_refused_once_before_any_case_is_read(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

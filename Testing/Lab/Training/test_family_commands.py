@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from safetensors import safe_open
 from Testing.clips import dice
 
 torch = pytest.importorskip("torch")
@@ -104,6 +105,30 @@ def test_rows_7_8_11_12_and_16_adapters_learn_and_segment(
         *("--adapters", tmp_path / "out" / "last.safetensors", "-o", tmp_path / "a.nii.gz"),
     )
     assert masks(tmp_path / "a.nii.gz").shape == (12, 40, 44)
+
+
+@pytest.mark.parametrize("adapter", ["bottleneck+hyper+click-feature", "channel-spatial", "parallel-conv"])
+def test_rows_7_8_11_and_16_adapters_learn_on_networks_of_sam_too(
+    run: Run, balls: Path, tmp_path: Path, adapter: str
+) -> None:
+    torch.manual_seed(0)
+    start = written(
+        SAM1(replace(MED2D, trunk=replace(VIT, adapters=False))).eval(), tmp_path / "a.safetensors"
+    )
+    run(
+        *("train", "--data", balls, "--checkpoint", start, "--tune", "adapters", "--adapter", adapter),
+        *("--steps", "3", "--frames", "4", "--workers", "0", "--out", tmp_path / "out"),
+    )
+    with safe_open(tmp_path / "out" / "last.safetensors", "np") as file:
+        learned = {name for name in file.keys() if ".up." in name and file.get_tensor(name).any()}  # noqa: SIM118
+    for kind in adapter.split("+"):  # the last layer of each began at zero
+        assert (
+            any(f"adapter_{kind.replace('-', '_')}" in name for name in learned) or kind == "channel-spatial"
+        )
+    run(
+        *("segment", balls / "case0_image.nii.gz", "--model", start, BOX, "--range", "5,7"),
+        *("--adapters", tmp_path / "out" / "last.safetensors", "-o", tmp_path / "a.nii.gz"),
+    )
 
 
 def test_row_9_the_grid_of_the_sam2_study(

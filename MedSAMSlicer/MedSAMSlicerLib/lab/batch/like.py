@@ -64,10 +64,22 @@ def segment_like(volume: Volume, options: BatchOptions) -> dict[str, Mask]:
         MedSAMError: If the network has no memory, or a labeled case cannot be read.
     """
     axis = SliceAxis.parse(options.axis)
-    stamps = tuple(stamp for each in options.like for stamp in file_stamps(each.label))
-    network, memories = _remembered(options, stamps)
+    network, memories = remember(options)
     segmenter = _segmenter(volume, network, options, options.window)
     return {name: segment_from_memory(segmenter, memory, axis) for name, memory in memories.items()}
+
+
+def remember(options: BatchOptions) -> tuple[Network, dict[str, CaseMemory]]:
+    """The network, and a memory for each object of the labeled cases; read once as long as nothing changes.
+
+    Raises:
+        MedSAMError: If the network has no memory, or a labeled case cannot be read or holds no object.
+    """
+    try:
+        stamps = tuple(stamp for each in options.like for stamp in file_stamps(each.label))
+    except OSError as error:
+        raise MedSAMError(f"A labeled case cannot be read: {error}.") from error
+    return _remembered(options, stamps)
 
 
 @lru_cache(maxsize=1)

@@ -119,6 +119,9 @@ def run_batch(
         out: folder of the outputs, records and report.
         scheduler: address of a Dask scheduler; None = one case after the other in this process.
         progress: called as progress(number, of, result) after each case.
+
+    Raises:
+        MedSAMError: A labeled case that all cases are to be like cannot be used.
     """
     records = out / _RECORDS
     records.mkdir(parents=True, exist_ok=True)
@@ -126,6 +129,10 @@ def run_batch(
     known = {case.name: _known(case, records, fingerprints[case.name]) for case in cases}
     left = [case for case in cases if known[case.name] is None]
     results = {name: result for name, result in known.items() if result is not None}
+    if left and left[0].options.like and scheduler is None:
+        from .like import remember
+
+        remember(left[0].options)  # what is wrong with a labeled case is one error, not one of each case
     for number, (case, result) in enumerate(_computed(left, scheduler), start=1):
         results[case.name] = result
         if not result.error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...cli.argument_types import threads
 from ...cli.exit_codes import FAILED, OK, UsageError
 from ...cli.models import loads, whole_name
-from ...cli.terminal import UNTRIED_DEVICES, confirmation, duration, show_message
+from ...cli.terminal import UNTRIED_DEVICES, confirmation, duration, show_message, warn
 from ...core.cleanups import CLEANUPS
 from ...core.errors import OutputError
 from ...core.tiers import OVERLAPS, TIERS
@@ -119,8 +119,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise OutputError(f"The folder {out} cannot be created: {error.strerror or error}.") from error
 
     def progress(number: int, of: int, result: CaseResult) -> None:
-        state = f"failed: {result.error}" if result.error else f"done in {duration(result.seconds)}"
-        show_message(f"{number} of {of}: {result.name}: {state}")
+        if result.error:
+            warn(f"{number} of {of}: {result.name} failed: {result.error}")
+        else:
+            show_message(f"{number} of {of}: {result.name}: done in {duration(result.seconds)}")
 
     with reserved(out):
         summary = run_batch(cases, out, arguments.scheduler, progress)

@@ -6,7 +6,7 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -257,12 +257,31 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.into is not None:
         paths += put_report_into(arguments.into, report, arguments.what)
+    if not report.measurements:
+        raise MedSAMError(_why_nothing(report, specs, protocols))
     if arguments.json:
         sys.stdout.write((arguments.out / JSON).read_text(encoding="utf-8"))
     else:
         sys.stdout.write(_summary(report, arguments.what) + "\n\nWritten:\n")
         sys.stdout.writelines(f"- {path}\n" for path in paths)
     return OK
+
+
+def _why_nothing(
+    report: AccuracyReport, specs: Sequence[RunnerSpec], protocols: Sequence[PromptProtocol]
+) -> str:
+    """Why a run has no measurement, in one sentence."""
+    if report.skipped:
+        return "Nothing was measured: every case was skipped."
+    unusable = [spec.name for spec in specs if not any(build(spec).supports(each) for each in protocols)]
+    if len(unusable) < len(specs):
+        return "Nothing was measured: the protocols do not fit any target, such as 3-D ones a picture."
+    names = ", ".join(unusable)
+    if all(protocol.mask_token not in ("auto", "single") for protocol in protocols):
+        return f"Nothing was measured: {names} draws one mask only, and an alternative is to be taken."
+    if all(protocol.prompt == "click" for protocol in protocols):
+        return f"Nothing was measured: {names} was trained on boxes only, and these protocols begin with a click."
+    return f"Nothing was measured: {names} cannot be used with these protocols."
 
 
 def command_of(arguments: argparse.Namespace) -> str:

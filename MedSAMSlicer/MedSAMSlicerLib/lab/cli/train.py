@@ -136,7 +136,8 @@ def _add_tuning_options(parser: argparse.ArgumentParser) -> None:
         default="bottleneck",
         metavar="NAME",
         help="of --tune adapters: bottleneck, hyper, click-feature, or for a transformer channel-spatial, depth, "
-        "depthwise-3d, parallel-conv or temporal; several joined by + (default: bottleneck)",
+        "depthwise-3d, parallel-conv or temporal (depth, depthwise-3d and temporal for networks with memory); several "
+        "joined by + (default: bottleneck)",
     )
     group.add_argument("--rank", type=positive, default=8, help="of the matrices of lora (default: 8)")
     group.add_argument(
@@ -463,7 +464,8 @@ def _slice_by_slice(args: argparse.Namespace, settings: TrainSettings, config: S
     if args.preset is not None:
         clips = preset(args.preset).settings.get("stage", 2) == 2
     if clips:
-        raise UsageError(f"{config.name} has no memory and learns single slices, not clips.")
+        cause = f"the preset {args.preset} learns clips" if args.preset else "clips are out of its reach"
+        raise UsageError(f"{config.name} has no memory and learns single slices: {cause}.")
     return replace(settings, stage=1, pair_share=0.0, shortest=1, longest=1, fit=config.input.fit)
 
 

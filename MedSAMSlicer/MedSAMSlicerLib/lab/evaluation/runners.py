@@ -126,9 +126,11 @@ class EngineRunner:
         self._window_of = LastWindow()
 
     def supports(self, protocol: PromptProtocol) -> bool:
-        """Every protocol; those that take an alternative mask where the network draws alternatives."""
+        """Every protocol, as far as the network knows clicks, and draws alternatives where one is taken."""
+        config = self._model.config
         usual = protocol.mask_token in ("auto", "single")
-        return usual or self._model.config.num_multimask_outputs > 0
+        known = protocol.prompt != "click" or "point" in config.prompts
+        return known and (usual or config.num_multimask_outputs > 0)
 
     def corrects(self, protocol: PromptProtocol) -> bool:
         """Always."""

@@ -34,6 +34,7 @@ STUDY_PROMPTS = ("point", "points", "box", "boxes", "mask")
 PROMPTS_2D = STUDY_PROMPTS[:4]
 TOKENS_2D = ("single", "first", "best")
 EVERY = "every slice"
+_KINDS = {"point": "click", "points": "click", "box": "box", "boxes": "box", "mask": "drawn mask"}
 _MOST_PARTS = 3
 
 
@@ -60,15 +61,16 @@ class StudyProtocol(PromptProtocol):
         way = "both ways" if direction == BOTH else direction
         slices = 3 if frame == "three" else 1
         return cls(
-            f"{STUDY}: {frame}, {given}, {way}", slices=slices, direction=direction, frame=frame, given=given
-        )
+            f"{STUDY}: {frame}, {given}, {way}",
+            prompt=_KINDS[given], slices=slices, direction=direction, frame=frame, given=given,
+        )  # fmt: skip
 
     @classmethod
     def in_2d(cls, given: str, token: str) -> StudyProtocol:
         """A cell of the grid in 2-D by its choices."""
         return cls(
             f"{STUDY}, 2-D: {given}, {token} mask",
-            slices=None, ranged=True, frame=EVERY, given=given, token=token,
+            prompt=_KINDS[given], slices=None, ranged=True, frame=EVERY, given=given, token=token,
         )  # fmt: skip
 
     @property

@@ -253,5 +253,6 @@ def check_kind(kind: str | None) -> str:
     from ...sam2.heads import KINDS
 
     if kind not in KINDS:
-        raise MedSAMError(f"The head must be one of {', '.join(KINDS)}, got {kind!r}.")
+        got = "none was named" if kind is None else f"got {kind!r}"
+        raise MedSAMError(f"The head must be one of {', '.join(KINDS)}: {got}.")
     return kind

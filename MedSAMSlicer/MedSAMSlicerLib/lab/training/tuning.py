@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
 from ...core.errors import MedSAMError
 from ...sam2.adapters import AdapterConfig, attach
+from ...sam2.config import ConvTrunkConfig
+from ...sam2.model import SAM2
 from ...sam2.networks import Network
+from ...sam2.plug_ins import STACKED
 from .lora import add_adapters
 
 PARTS = {
@@ -22,7 +26,7 @@ PARTS = {
 TUNE = ("all", *PARTS, "lora", "adapters")
 
 BOTTLENECKS = AdapterConfig(
-    "bottleneck", "image_encoder.*.attn image_encoder.*.mlp sam_mask_decoder.transformer.layers.*.mlp"
+    "bottleneck", "image_encoder.*.attn image_encoder.*.mlp *mask_decoder.transformer.layers.*.mlp"
 )
 """Beside attention and MLPs of image transformer and mask decoder (Wu et al. 2023, Med-SA)."""
 
@@ -30,14 +34,15 @@ _BLOCKS = "image_encoder.*blocks.? image_encoder.*blocks.??"
 ADAPTERS = {
     "bottleneck": BOTTLENECKS,
     "channel-spatial": AdapterConfig("channel-spatial", "image_encoder.*.mlp"),
-    "click-feature": AdapterConfig("click-feature", "sam_mask_decoder"),
+    "click-feature": AdapterConfig("click-feature", "*mask_decoder"),
     "depth": AdapterConfig("depth", "image_encoder.*.attn"),
     "depthwise-3d": AdapterConfig("depthwise-3d", _BLOCKS),
-    "hyper": AdapterConfig("hyper", "sam_mask_decoder.transformer.layers.*.mlp", ratio=0.125),
+    "hyper": AdapterConfig("hyper", "*mask_decoder.transformer.layers.*.mlp", ratio=0.125),
     "parallel-conv": AdapterConfig("parallel-conv", _BLOCKS),
     "temporal": AdapterConfig("temporal", "image_encoder.*.attn"),
 }
-"""What "adapters" may add, several joined by +; those in `image_encoder` alone need a transformer there."""
+"""What "adapters" may add, several joined by +; those in `image_encoder` alone need a transformer there. SAM calls its
+decoder `mask_decoder`, SAM 2 `sam_mask_decoder`."""
 
 
 _BLOCK = re.compile(r"image_encoder\.(?:.*?)(?:blocks\.\d+|stages\.\d+)\.")
@@ -55,7 +60,9 @@ def choose_weights(model: Network, tune: str, rank: int, adapter: str = "bottlen
         unknown = [name for name in adapter.split("+") if name not in ADAPTERS]
         if unknown:
             raise MedSAMError(f"The adapter must be one of {', '.join(ADAPTERS)}, got {unknown[0]!r}.")
-        return attach(model, [ADAPTERS[name] for name in adapter.split("+")])
+        names = adapter.split("+")
+        _check_adapters(model, names)
+        return attach(model, [ADAPTERS[name] for name in names])
     if tune not in TUNE:
         raise MedSAMError(f"What is tuned must be one of {', '.join(TUNE)}, got {tune!r}.")
     model.requires_grad_(tune == "all")
@@ -66,6 +73,23 @@ def choose_weights(model: Network, tune: str, rank: int, adapter: str = "bottlen
             raise MedSAMError(f"{model.config.name} has no memory: {tune!r} cannot be tuned.")
         learning.requires_grad_(True)
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def _check_adapters(model: Network, adapters: Sequence[str]) -> None:
+    """Raise MedSAMError when adapters need clips or a transformer, and a network has none."""
+    for name in adapters:
+        if ADAPTERS[name].kind in STACKED and not isinstance(model, SAM2):
+            raise MedSAMError(
+                f"The adapter {name} looks along a clip, and {model.config.name} learns single slices: choose a "
+                "checkpoint with memory, or another adapter."
+            )
+        if not isinstance(model.config.trunk, ConvTrunkConfig):
+            continue
+        if all(pattern.startswith("image_encoder.") for pattern in ADAPTERS[name].layers.split()):
+            raise MedSAMError(
+                f"The adapter {name} belongs into a transformer, and the image encoder of {model.config.name} is "
+                "convolutional: choose another checkpoint, or the adapter bottleneck, hyper or click-feature."
+            )
 
 
 def parameter_groups(
