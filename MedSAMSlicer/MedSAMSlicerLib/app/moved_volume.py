@@ -1,4 +1,4 @@
-"""A volume whose transform was hardened: its voxels are the same, and prompts, masks and history go along."""
+"""A volume whose transform was hardened: its voxels are the same, and prompts, masks and history move with it."""
 
 from __future__ import annotations
 

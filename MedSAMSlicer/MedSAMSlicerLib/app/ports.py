@@ -145,9 +145,9 @@ class SegmentsListener:
     """What to call when the segments of a segmentation change, with the identifier of the segment.
 
     Attributes:
-        on_modified: somebody else may be changing a segment: `Segments.edits` says what once that is over.
+        on_modified: another module may be changing a segment: `Segments.edits` says what once that is over.
         on_added, on_renamed, on_recolored: of a segment.
-        on_removed: a segment was deleted; with the slices, across an axis, that somebody else had changed before that.
+        on_removed: a segment was deleted; with the slices, across an axis, that another module had changed before that.
     """
 
     on_modified: Callable[[], None]

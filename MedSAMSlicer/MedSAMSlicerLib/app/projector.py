@@ -1,7 +1,7 @@
 """From the session into the scene and back: compares what should be shown with what is, and writes the difference.
 
 The session is authoritative about its objects: segments, locks, masks and prompts in the scene follow it after each
-change. What somebody else changes in a segment is taken into the session first, as the user's own mask.
+change. What another module changes in a segment is taken into the session first, as the user's own mask.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class Projector:
     # -- what others do to the segments
 
     def edited_elsewhere(self) -> None:
-        """Somebody else changed voxels, or may have: take that over in a moment, or when the module is opened."""
+        """Another module changed voxels, or may have: take that over in a moment, or when the module is opened."""
         if self._in_use:
             self._work.poller.schedule("edits", EDIT_SECONDS, self._take_edits_of_others)
         else:
@@ -189,7 +189,7 @@ class Projector:
             self.edited_elsewhere()
 
     def take_edits(self, prompts: Mapping[str, Sequence[Prompt]] = _NO_PROMPTS) -> None:
-        """Masks that somebody else changed become the user's own, one step each segment.
+        """Masks that another module changed become the user's own, one step each segment.
 
         To be called before the session changes and before anything is written: the voxels are compared with what was
         written, so that no edit is missed, whether or not an event came. `prompts` are those that led to the masks of

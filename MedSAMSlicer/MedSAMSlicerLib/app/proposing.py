@@ -110,7 +110,7 @@ class Proposing:
         self._work.show_message(_("The search was canceled; nothing was suggested."))
 
     def abandon(self) -> None:
-        """Give up the search without a word, as when the session ends."""
+        """Give up the search silently, as when the session ends."""
         if self._ticket is not None:
             self._work.worker.cancel(self._ticket)
         if self._job is not None:

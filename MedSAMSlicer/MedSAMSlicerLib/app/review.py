@@ -134,14 +134,14 @@ class Review:
 
 
 def has_doubtful(obj: SegmentObject, scores: Mapping[int, MaskScore]) -> bool:
-    """Return whether there are slices, computed by the network or scored by it, that nobody has seen to."""
+    """Return whether there are slices, computed by the network or scored by it, that the user has not reviewed."""
     return bool(_unseen(obj) or _scored(obj, scores))
 
 
 def doubtful_slices(
     obj: SegmentObject, scores: Mapping[int, MaskScore] | None = None
 ) -> list[tuple[float, int]]:
-    """Doubted pixels and index of the slices that nobody has seen to, those with the most first.
+    """Doubted pixels and index of the slices that the user has not reviewed, those with the most first.
 
     Doubted are (1 - confidence) times the pixels of the mask, or of the larger mask beside an empty slice: a doubt
     about a large cross-section is worth more of the user's time. Slivers at both ends of the object come last. Of

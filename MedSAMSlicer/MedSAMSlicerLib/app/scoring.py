@@ -99,7 +99,7 @@ class Scoring:
         self._work.show_message(text.format(done=done, total=total))
 
     def abandon(self) -> None:
-        """End the review without a word, as when the session ends."""
+        """End the review silently, as when the session ends."""
         if self._run is None:
             return
         self._run = self._work.scoring = None
@@ -117,7 +117,7 @@ class Scoring:
         self._work.scores.outdate()
 
     def _run_finished(self, _run: int, before: dict[int, SegmentObject]) -> None:
-        """A correction has changed masks: what was scored beside them is scored again, without a word."""
+        """A correction has changed masks: what was scored beside them is scored again, silently."""
         self._work.poller.soon(lambda: self._score_again([*before]))
 
     def _score_again(self, object_ids: list[int]) -> None:

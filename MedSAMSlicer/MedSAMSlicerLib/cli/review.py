@@ -1,4 +1,4 @@
-"""`medsamslicer review`: which slices of a segmentation that somebody made should be looked at first."""
+"""`medsamslicer review`: which slices of a segmentation should be looked at first."""
 
 from __future__ import annotations
 

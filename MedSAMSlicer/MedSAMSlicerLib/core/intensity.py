@@ -164,7 +164,7 @@ def with_contrast(window: Window, volume: Array, notify: Callable[[str], None] =
     A CT whose values were not rescaled to HU, for example, is white all over in the soft-tissue window.
 
     Args:
-        window: whoever chose it.
+        window: however it was chosen.
         volume: (K, J, I) voxel values.
         notify: takes the sentence that another window was taken.
     """

@@ -1,4 +1,4 @@
-"""Prompts and objects that go along when their volume is moved: other places in space, the same voxels."""
+"""Prompts and objects that move with their volume: other places in space, the same voxels."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Track:
 
 @dataclass(frozen=True)
 class KeptMask:
-    """A mask of the user as a prompt, without its pixels at hand."""
+    """A mask of the user as a prompt, without its pixels."""
 
     has_extent: ClassVar[bool] = True
 

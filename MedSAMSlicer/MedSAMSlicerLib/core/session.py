@@ -48,7 +48,7 @@ class Session:
         self.claims = Claims()
 
     def move(self, geometry: VolumeGeometry) -> Mover:
-        """The volume lies elsewhere now, its voxels are the same: prompts go along, also those of the history.
+        """The volume lies elsewhere now, its voxels are the same: prompts move with it, those of the history, too.
 
         Returns what moved them; no step of undo.
 

@@ -42,7 +42,7 @@ class Arithmetic:
 
         On the CPU some queries at a time, so that the scores stay in the cache: 3 times (float32) and 6 times
         (bfloat16) as fast as torch's own attention there, measured with 7,232 keys. CUDA and MPS: torch's own
-        attention; not run, no such device at hand.
+        attention; not run, no such device available.
 
         Args:
             queries: (B, T, d).

@@ -1,4 +1,4 @@
-"""Image encoders compiled by OpenVINO for the processor at hand, where it is installed and has proven itself.
+"""Image encoders compiled by OpenVINO for this processor, where it is installed and has proven itself.
 
 Torch runs every network and is all that is needed. OpenVINO (the extra `openvino`) runs the same weights and, on many
 processors, in less time. It is used on the CPU, for networks that were prepared: exported once, compared with torch on

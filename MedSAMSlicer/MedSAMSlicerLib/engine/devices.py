@@ -17,7 +17,7 @@ def chosen_device(wanted: str | torch.device) -> str:
         MedSAMError: The device is unknown, or not there.
     """
     if wanted == "auto":
-        if torch.cuda.is_available():  # not run: no such device at hand
+        if torch.cuda.is_available():  # not run: no such device available
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -41,7 +41,7 @@ def chosen_device(wanted: str | torch.device) -> str:
 def device_name(device: str | torch.device) -> str:
     """The device with the name of its hardware, where PyTorch gives it."""
     place = torch.device(device)
-    if place.type == "cuda":  # not run: no such device at hand
+    if place.type == "cuda":  # not run: no such device available
         return f"{place} ({torch.cuda.get_device_name(place)})"
     return str(place)
 
@@ -49,6 +49,6 @@ def device_name(device: str | torch.device) -> str:
 def free_bytes(device: str | torch.device) -> int | None:
     """Memory in bytes that programs can still have where the network runs; None = not known."""
     place = torch.device(device)
-    if place.type == "cuda":  # not run: no such device at hand
+    if place.type == "cuda":  # not run: no such device available
         return int(torch.cuda.mem_get_info(place)[0])
     return available_bytes() if place.type == "cpu" else None

@@ -10,7 +10,7 @@ The weights are those of :class:`~..sam2.hiera.Hiera`, where the plain form can 
 - The position embedding depends on the grid alone and is computed once.
 - Activations are fused into the linear layers, and products take the faster of BLAS and oneDNN.
 
-Networks with a convolutional trunk or with adapters, and all on CUDA (not run: no such device at hand), run in their
+Networks with a convolutional trunk or with adapters, and all on CUDA (not run: no such device available), run in their
 plain form; in balanced and fast under torch's bfloat16 autocast.
 """
 

@@ -2,7 +2,7 @@
 
 Sizes of what is kept are counted from shapes; how long a slice takes and how much the network needs while it computes
 are measured on a few slices. On the CPU peak memory is that of the whole process (right within 30 % on the shapes that
-the tests run); on other devices memory of the device is counted as if it were the process's (not run: none at hand).
+the tests run); on other devices memory of the device is counted as if it were the process's (not run: none available).
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def _reading_seconds(segmenter: VolumeSegmenter, axis: SliceAxis) -> float:
 
 
 def _encoded(segmenter: VolumeSegmenter, axis: SliceAxis) -> tuple[SliceFeatures, float]:
-    """Features of a slice in the middle, and the seconds one takes; 0 if all are at hand."""
+    """Features of a slice in the middle, and the seconds one takes; 0 if all are cached."""
     store, view = segmenter.network(axis).store, segmenter.whole(axis)
     count = segmenter.geometry.slice_count(axis)
     outward = sorted(range(count), key=lambda index: abs(index - count // 2))

@@ -116,7 +116,7 @@ class FeatureStore:
         return self.get_many([index], view)[0]
 
     def get_many(self, indices: Sequence[int], view: FrameView) -> list[SliceFeatures]:
-        """As :meth:`get` for several slices; on a GPU missing ones are computed together (not run: none at hand)."""
+        """As :meth:`get` for several slices; on a GPU missing ones are computed together (not run: none available)."""
         found: dict[int, SliceFeatures] = {}
         missing = list(dict.fromkeys(indices))
         with self.foreground():

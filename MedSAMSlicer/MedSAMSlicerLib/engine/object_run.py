@@ -104,7 +104,7 @@ class ObjectRun:
 
         Args:
             prompts: all prompts so far.
-            cancel: asked before each slice that is computed; the key slices computed until then stay at hand.
+            cancel: asked before each slice that is computed; the key slices computed until then stay cached.
             counter: counts what is computed.
 
         Yields:
@@ -128,7 +128,7 @@ class ObjectRun:
     ) -> SliceMask:
         """The mask that prompts draw on one of their slices, without changing what is settled.
 
-        What is computed here is at hand when the same prompts are given.
+        What is computed here is reused when the same prompts are given.
 
         Args:
             prompts: all prompts so far.
@@ -183,7 +183,7 @@ class ObjectRun:
         counter: ProgressCounter,
         read: bool,
     ) -> _Known:
-        """A key slice as it is at hand, or computed now; unless `read`, before a second network has drawn it, too."""
+        """A key slice from the cache, or computed now; unless `read`, before a second network has drawn it, too."""
         if step.id in self._cache:
             return _Known(step.id, self._cache[step.id])
         given = [prompt for prompt in step.prompts if not isinstance(prompt, KeptMask)]  # of pixels here
@@ -245,7 +245,7 @@ class ObjectRun:
         Args:
             cancel: asked between slices.
             counter: counts what must be tracked once more.
-            complete: whether all tracks were to be computed. If not, what is not at hand is left to the caller.
+            complete: whether all tracks were to be computed. If not, what is not cached is left to the caller.
 
         Yields:
             The masks of slices that look otherwise than before.
@@ -323,7 +323,7 @@ class ObjectRun:
         cancel: Cancel | None,
         counter: ProgressCounter,
     ) -> Prior | None:
-        """Return what was shown on a slice when it was corrected; tracked again up to it if it is not at hand."""
+        """Return what was shown on a slice when it was corrected; tracked again up to it if it is not cached."""
         index, keys = step.index, before[-1].keys
         if index in keys:
             return StoredSlice.of(keys[index].key.as_mask(self.result.name)).prior
@@ -350,7 +350,7 @@ class ObjectRun:
     def _shown_after(
         self, rounds: tuple[_Round, ...], cancel: Cancel | None, counter: ProgressCounter
     ) -> _Shown:
-        """The slices as they were shown after some rounds; what is not at hand is tracked again."""
+        """The slices as they were shown after some rounds; what is not cached is tracked again."""
         known = next((n for n in range(len(rounds), 0, -1) if rounds[n - 1].id in self._shown), 0)
         earlier = self._shown[rounds[known - 1].id] if known else None
         for part in rounds[known:]:

@@ -4,7 +4,7 @@
 - **balanced**: bfloat16 in the image encoder, memory attention and memory encoder, where the device really has it;
   elsewhere the arithmetic of exact, and :attr:`Precision.note` says so. On the CPU, residuals of memory attention and
   the mask decoder stay in float32.
-- **fast**: as balanced; whoever uses it may also leave something out (see :mod:`.propagate`).
+- **fast**: as balanced; its callers may leave something out, too (see :mod:`.propagate`).
 
 Nothing is timed: on the same computer the choice, and with it every mask, is the same every time. What the device
 says is believed only if a small product comes close to the one in float64.
@@ -201,7 +201,7 @@ def _true_float32(device: torch.device) -> list[Callable[[], None]]:
         if before != "highest":
             undo.append(lambda: torch.set_float32_matmul_precision(before))
             torch.set_float32_matmul_precision("highest")
-    if device.type == "cuda" and torch.backends.cudnn.allow_tf32:  # not run: no such device at hand
+    if device.type == "cuda" and torch.backends.cudnn.allow_tf32:  # not run: no such device available
         undo.append(lambda: setattr(torch.backends.cudnn, "allow_tf32", True))
         torch.backends.cudnn.allow_tf32 = False
     return undo
@@ -220,9 +220,9 @@ def _tier(tier: Tier | str | None) -> Tier | None:
 
 def _has_bfloat16(device: torch.device) -> tuple[bool, str]:
     """Return whether a device has bfloat16 in hardware, and if not, why."""
-    if device.type == "cuda":  # not run: no such device at hand
+    if device.type == "cuda":  # not run: no such device available
         return torch.cuda.is_bf16_supported(including_emulation=False), "this GPU has no bfloat16 arithmetic"
-    if device.type == "mps":  # not run: no such device at hand
+    if device.type == "mps":  # not run: no such device available
         return False, "on Apple GPUs only float32 is used"
     if not _cpu_has_bfloat16():
         return False, "this processor has no bfloat16 arithmetic"

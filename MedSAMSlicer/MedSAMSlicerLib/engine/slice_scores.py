@@ -1,4 +1,4 @@
-"""How far the masks of a segment can be doubted, slice by slice, whoever made them.
+"""How far the masks of a segment can be doubted, slice by slice, however they were made.
 
 Each slice is drawn again from the mask below it and from the mask above it, by any network that carries masks. The
 pixels on which both drawings agree against the mask are doubted in full: a fault on one slice misleads only one of the

@@ -198,7 +198,7 @@ class VideoSegmenter:
 
         Raises:
             PromptError: If the prompts do not fit the video or each other.
-            Canceled: If `cancel()` became true; what was finished stays at hand for the next call.
+            Canceled: If `cancel()` became true; what was finished stays cached for the next call.
         """
         prompts = self.prompt_set(objects, direction)
         for _ in self._live.update(prompts, progress, cancel):

@@ -254,7 +254,7 @@ def _is_inverted(reader: sitk.ImageFileReader) -> bool:
 
 
 def warn_of_inversion(path: Path, warnings: list[str]) -> None:
-    """Tell the user that the values of a series are not those of its files."""
+    """Warn that the values of a series are not those of its files."""
     warnings.append(
         f"{path} is MONOCHROME1 without a rescaling: its values were inverted, as in 3D Slicer, and have no unit."
     )

@@ -70,7 +70,7 @@ def _redirected() -> Iterator[None]:
 
 def _scratch() -> BinaryIO:
     try:
-        return tempfile.TemporaryFile()  # closed by whoever asked for it
+        return tempfile.TemporaryFile()  # closed by the caller
     except OSError:  # there is no folder for temporary files
         return Path(os.devnull).open("r+b")
 

@@ -154,7 +154,7 @@ class InputsSection:
         self._fold()
 
     def _volume_chosen(self, _node: Any) -> None:
-        # Not at once: where a node is deleted, the controller has a word to say about it first.
+        # Not at once: where a node is deleted, the controller must react first.
         qt.QTimer.singleShot(0, self._take_volume)
 
     def _segmentation_chosen(self, _node: Any) -> None:

@@ -249,7 +249,7 @@ class Config:
         iou_hidden_dim: Hidden channels of the head that predicts the mask's IoU.
         num_multimask_outputs: Alternative masks for ambiguous prompts; 0 = one mask only, never an alternative.
         dense_prompts: Boxes, points and the previous slice's mask also enter as a mask prompt (see `dense_prompts.py`);
-            whoever tracks with such a network passes the previous slice's logits as `DecoderPrompts.mask`.
+            callers that track with such a network pass the previous slice's logits as `DecoderPrompts.mask`.
         crop_margin: Side of the square the checkpoint expects / longer side of the object's box; None = whole slice.
         high_resolution: The mask decoder also reads the image's finer maps.
         pointer_positions: Object pointers carry their distance in slices (SAM 2.1).

@@ -1,4 +1,4 @@
-"""Where things are: fixed sine embeddings and rotary angles, computed for the grid at hand and kept for the next call.
+"""Where things are: fixed sine embeddings and rotary angles, computed for the present grid and kept for the next call.
 
 The tables are shared between calls: never change one in place.
 """

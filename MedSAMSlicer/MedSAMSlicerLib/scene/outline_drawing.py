@@ -71,7 +71,7 @@ class OutlineDrawing:
 
         def called(_caller: Any, _event: str) -> None:
             if act(view):
-                interactor.GetCommand(tags[0]).SetAbortFlag(1)  # nobody else makes anything of it
+                interactor.GetCommand(tags[0]).SetAbortFlag(1)  # no other observer handles it
 
         tags.append(self._observers.add(interactor, event, called, _PRIORITY))
 

@@ -185,7 +185,7 @@ def is_marked_removed(node: Any) -> bool:
 
 
 def node_kind(node: Any) -> Kind | None:
-    """The kind that a node's attribute says; None for markups of somebody else."""
+    """The kind that a node's attribute says; None for markups of other modules."""
     try:
         return Kind(node.GetAttribute(KIND))
     except ValueError:

@@ -50,11 +50,11 @@ class SegmentMasks:
 
     Args:
         segmentation_node, volume_node: in one scene.
-        on_edit: called at once with the identifier of a segment whose voxels somebody else changed; to find out, all
+        on_edit: called at once with the identifier of a segment whose voxels another module changed; to find out, all
             labelmaps are read after each change, which only small ones allow.
-        on_modified: called when somebody else may be changing a segment: `edits` reports it once that is over.
+        on_modified: called when another module may be changing a segment: `edits` reports it once that is over.
         on_added, on_renamed, on_recolored: called with the identifier of the segment.
-        on_removed: called with the identifier, and the slices, across an axis, that somebody else had changed before
+        on_removed: called with the identifier, and the slices, across an axis, that another module had changed before
             the segment was deleted.
 
     Raises:
@@ -260,7 +260,7 @@ class SegmentMasks:
         return voxels.count(segment_id), voxels.shared(segment_id)
 
     def edits(self, among: Collection[str] | None = None) -> dict[str, dict[int, Mask]]:
-        """The masks of slices that somebody else changed since they were written or settled, by segment.
+        """The masks of slices that another module changed since they were written or settled, by segment.
 
         The voxels themselves are compared, so that no event is needed. Slices are those across `axis_of` the segment.
         They stay edits until `settle` or the next write. Of a segment that was neither written nor settled by itself so
@@ -287,7 +287,7 @@ class SegmentMasks:
         return found
 
     def touched_elsewhere(self) -> bool:
-        """Return whether somebody else touched voxels since this was asked last, or added or deleted a segment.
+        """Return whether another module touched voxels since this was asked last, or added or deleted a segment.
 
         Labelmaps are not read: voxels that were set to what they were count, too.
         """
@@ -514,7 +514,7 @@ class SegmentMasks:
     def _look_at(self, segment_id: str) -> None:
         try:
             self.settle(segment_id)
-        except GeometryError as error:  # a segment of another grid, added by somebody else
+        except GeometryError as error:  # a segment of another grid, added by another module
             self._forget(segment_id)
             logger.warning("Segment %s is left alone: %s", segment_id, error)
 
@@ -537,7 +537,7 @@ class SegmentMasks:
             logger.warning("The edit of a segment cannot be followed: %s", error)
 
     def _last_edits(self, segment_id: str) -> dict[int, Mask]:
-        """Return what somebody else had changed in a segment that was deleted."""
+        """Return what another module had changed in a segment that was deleted."""
         segment = self._followed.segment(segment_id)
         if segment is None or segment_id not in self._known or self._scene.IsClosing():
             return {}

@@ -131,7 +131,7 @@ class _NothingToWatch:
 
 
 class MemorySegments:
-    """Masks in arrays. Nobody else writes them, so there are no edits.
+    """Masks in arrays. No other module writes them, so there are no edits.
 
     The user renames, recolors and deletes segments by `rename`, `recolor` and `delete`, which notify the listener.
     """

@@ -65,7 +65,7 @@ class TimedRunner(Protocol):
         """Prompt the middle slice and propagate both ways."""
 
     def prepare_click(self) -> None:
-        """See to it that the features of the prompted slice are at hand; not measured."""
+        """Make sure that the features of the prompted slice are cached; not measured."""
 
     def click(self, number: int) -> None:
         """Click `number` on the prompted slice, each in another place."""

@@ -78,7 +78,7 @@ class Runner(Protocol):
         """Return what a reader must know to repeat it, ready for JSON."""
 
     def begin(self, volume: Volume, axis: SliceAxis) -> Ask:
-        """Start on one object; nothing of an earlier object may be at hand, so that seconds are honest."""
+        """Start on one object; nothing of an earlier object may be cached, so that seconds are honest."""
 
 
 @runtime_checkable
@@ -86,7 +86,7 @@ class RunnerOfMany(Protocol):
     """A runner that shares what it knows of an image among the objects in it."""
 
     def begin_many(self, volume: Volume, axis: SliceAxis, count: int) -> Sequence[Ask]:
-        """Start on so many objects of one volume; nothing of an earlier volume may be at hand."""
+        """Start on so many objects of one volume; nothing of an earlier volume may be cached."""
 
 
 def begin_many(runner: Runner, volume: Volume, axis: SliceAxis, count: int) -> Sequence[Ask]:
