@@ -74,7 +74,7 @@ def test_click_without_an_outline_says_what_to_do_and_the_mouse_is_free_afterwar
     user.press("lassoButton")
     user.host.click("Red", user.world(60, 60, 5))
     user.settled()
-    assert "draw around something, with the button held down" in user.message
+    assert "draw a larger outline, with the mouse button held down" in user.message
     assert user.prompts() == () if user.controller.inputs.segment_id else True
     user.press("boxButton")
     user.host.process_events(0.05)

@@ -273,6 +273,9 @@ NO_WORDS_OF_OURS = {
     "anew",
     "grounds",
     "complain",
+    "journey",
+    "kick",
+    "verb",
 }
 
 

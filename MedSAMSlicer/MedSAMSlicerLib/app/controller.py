@@ -83,7 +83,7 @@ class Controller:
         self.lesions = LesionWorkflow(work, projector, self.editing, self.inputs, self.runs, self.review)
         self.proposing = Proposing(work, self.editing, self.inputs)
         self.files = PromptFiles(work, projector, self.inputs.ensure_segmentation)
-        self.network.ready.connect(previews.ask_again)
+        self.network.ready.connect(previews.request_again)
         self.inputs.segment_selected.connect(self.editing.segment_selected)
         for changed in (self.inputs.object_removed, self.editing.prompts_changed, self.editing.range_changed):
             changed.connect(self.runs.prompts_changed)

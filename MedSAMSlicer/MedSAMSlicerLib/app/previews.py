@@ -20,36 +20,36 @@ class Previews:
     def __init__(self, work: Workspace, projector: Projector) -> None:
         self._work, self._projector = work, projector
         self._neighbors = Neighbors(work)
-        self._asked: set[tuple[int, int, tuple[Prompt, ...]]] = set()
+        self._requested: set[tuple[int, int, tuple[Prompt, ...]]] = set()
         self._second_looks: dict[tuple[int, int], Ticket] = {}  # by object and slice
-        projector.projected.connect(self.ask)
+        projector.projected.connect(self.request)
 
     def forget(self) -> None:
         """The session ends, or another network is there: what was asked for does not come any more."""
-        self._asked.clear()
+        self._requested.clear()
         self._second_looks.clear()
 
-    def ask(self) -> None:
+    def request(self) -> None:
         """Request the masks of all slices whose prompts have no preview yet."""
         work = self._work
         if work.session is None or work.network.state is not NetworkState.READY:
             return
         for obj in work.session.objects:
             for index in obj.pending_previews():
-                self._ask(work.session, obj, index)
+                self._request(work.session, obj, index)
 
-    def ask_again(self) -> None:
+    def request_again(self) -> None:
         """Another network is ready."""
         self.forget()
-        self.ask()
+        self.request()
 
-    def _ask(self, session: Session, obj: SegmentObject, index: int) -> None:
+    def _request(self, session: Session, obj: SegmentObject, index: int) -> None:
         work, projector = self._work, self._projector
         axis, prompts = obj.axis, obj.prompts_on(index)
         key = (obj.id, index, prompts)
-        if axis is None or key in self._asked:
+        if axis is None or key in self._requested:
             return
-        self._asked.add(key)
+        self._requested.add(key)
         to_run = ObjectToRun(obj.id, axis, kept_as_prompts(obj))
         outdated = self._second_looks.pop((obj.id, index), None)
         if outdated is not None:
@@ -73,9 +73,9 @@ class Previews:
                 look = SecondLookJob(to_run, index)
                 self._second_looks[obj.id, index] = work.worker.submit(look, show, _nothing)
             if error is None or isinstance(error, Canceled):
-                self._asked.discard(key)  # one that failed is not asked again: it would fail again
+                self._requested.discard(key)  # one that failed is not requested again: it would fail again
                 if session is work.session:
-                    self.ask()  # prompts may be again those whose preview was given up or came too early
+                    self.request()  # prompts may be again those whose preview was given up or came too early
             else:
                 work.show_error(error)
             if work.running is None:

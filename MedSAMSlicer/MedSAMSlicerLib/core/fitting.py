@@ -33,7 +33,7 @@ def along(
 ) -> SegmentObject:
     """The object with its slice axis, or with `axis` where it has none; `turning` one that is free for another."""
     if obj.axis is None and axis is None:
-        raise SessionError(f"{obj.name!r} has no slice axis yet: give it a prompt first.")
+        raise SessionError(f"{obj.name!r} has no slice axis yet: add a prompt first.")
     if axis is not None and turning and obj.is_free:
         obj = obj.turned(axis, geometry.shape)
     if axis is not None and obj.axis not in (None, axis):

@@ -27,7 +27,8 @@ def lasso_from_outline(
     xy = _spaced(np.clip(xy, -0.5, np.array([columns, rows]) - 0.5))
     if len(xy) < 3 or not enclosed(xy, (rows, columns)).any():
         raise PromptError(
-            f"The lasso on slice {slice.index} encloses no voxel: draw around something, with the button held down."
+            f"The lasso on slice {slice.index} encloses no voxel: "
+            "draw a larger outline, with the mouse button held down."
         )
     points = geometry.slice_to_ras(xy, slice.index, slice.axis)
     lasso = Lasso(slice, tuple((r, a, s) for r, a, s in points.tolist()), positive)

@@ -135,7 +135,7 @@ class LiveSegmentation:
         for obj in prompts.objects:
             if not obj.prompts:
                 raise ObjectError(
-                    "There are no prompts for {object}: give a point, box, line or mask.", obj.name
+                    "There are no prompts for {object}: add a point, box, line or mask.", obj.name
                 )
 
     def _run(self, prompts: ObjectPrompts) -> ObjectRun:

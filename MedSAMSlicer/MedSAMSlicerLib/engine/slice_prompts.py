@@ -148,7 +148,7 @@ def slice_prompts(prompts: Sequence[Prompt], geometry: VolumeGeometry, name: str
     replaces = bool(outlines) and valid == latest
     if not outlines and latest == 0 and not any(positive for _, _, positive in points):
         raise ObjectError(
-            f"On slice {prompts[0].slice.index} no prompt marks the inside of {{object}}: give a point inside, "
+            f"On slice {prompts[0].slice.index} no prompt marks the inside of {{object}}: add a point inside, "
             "a box, a line or a mask.",
             name,
         )

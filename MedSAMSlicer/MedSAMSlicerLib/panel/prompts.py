@@ -151,8 +151,8 @@ class PromptsSection:
     def toggle(self, tool: Tool) -> None:
         """Activate a tool, or deactivate it if it is active."""
         controller = self._context.controller
-        in_hand = controller.editing.placing
-        if in_hand is tool or (tool is Tool.BOX and in_hand in _BOXES):
+        active = controller.editing.placing
+        if active is tool or (tool is Tool.BOX and active in _BOXES):
             self._context.attempt(controller.editing.stop_placing, keep_message=True)
         else:
             self._stop_drawing()
