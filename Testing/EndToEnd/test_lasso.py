@@ -1,4 +1,4 @@
-"""The lasso by mouse and keys: around the organ, and around what is not the organ."""
+"""The lasso by mouse and keys: around the object, and around a part of the background."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_outline_around_the_organ_gives_its_mask_and_one_around_a_part_takes_tha
     inside = (i - corner[0]) ** 2 + (j - corner[1]) ** 2 < 3.0**2
     assert first[index][inside].any()
     assert not after[index][inside].any()
-    user.picture("lasso-not-organ")
+    user.picture("lasso-background")
     user.host.key("Esc", view="Red")
     user.host.process_events(0.05)
     assert not user.ui.lassoButton.checked

@@ -326,7 +326,7 @@ def test_box_around_what_is_not_the_organ_takes_its_voxels_away_and_undo_brings_
     assert before[index, :, middle + 1 :].sum() > 20
     assert not after[index, :, middle + 1 :].any()
     assert after[index].sum() > 20
-    user.picture("box-not-organ")
+    user.picture("box-background")
     user.press("undoButton")
     user.settled()
     assert same(user.mask(), before)

@@ -48,8 +48,12 @@ def placing_hint(tool: Tool) -> str:
     sentences = {
         Tool.POINT_POSITIVE: _("Click on the object in a slice view; press the button again to stop."),
         Tool.POINT_NEGATIVE: _("Click on a part of the mask that is wrong; press the button again to stop."),
-        Tool.BOX: _("Drag a box around the object on one slice, or click two corners; T: around background."),
-        Tool.BOX_NEGATIVE: _("Draw a box around background: nothing inside belongs to the object."),
+        Tool.BOX: _(
+            "Drag a box around the object on one slice, or click two corners; T: around a part of the background."
+        ),
+        Tool.BOX_NEGATIVE: _(
+            "Draw a box around a part of the background: nothing inside belongs to the object."
+        ),
         Tool.LINE: _("Click both ends of the longest diameter of the object on one slice."),
     }
     return sentences[tool]
@@ -257,7 +261,8 @@ class PromptsSection:
                     "Draw around the object with the mouse button held down: nothing outside belongs to it."
                 )
             return _(
-                "Draw around background with the mouse button held down: nothing inside belongs to the object."
+                "Draw around a part of the background with the mouse button held down: "
+                "nothing inside belongs to the object."
             )
         if not self._scribbler.active:
             return None
