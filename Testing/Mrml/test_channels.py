@@ -183,7 +183,7 @@ def test_session_is_found_again_with_its_volumes_and_windows_and_others_have_non
     patient.mrml.scene.RemoveNode(patient.pet)
     patient.controller.inputs.set_volume(patient.volume)
     patient.settle()
-    assert any('made with "PET" beside the volume' in text for text in patient.texts)
+    assert any('made with "PET" as further channels' in text for text in patient.texts)
     assert [each.node for each in patient.channels.chosen] == [mr]
     assert patient.controller.reason(Action.PROPAGATE) is None
 
@@ -232,7 +232,7 @@ def test_every_reason_why_a_volume_cannot_be_a_channel_is_one_sentence(patient: 
     assert channels.reason(patient.pet, 1) == "Choose the second volume first."
     colors = scene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "photo")
     patient.mrml.slicer.util.updateVolumeFromArray(colors, np.zeros((*SHAPE, 3), np.uint8))
-    assert "has 3 values in each voxel" in channels.reason(colors)
+    assert "has 3 values per voxel" in channels.reason(colors)
     nothing = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
     assert channels.reason(nothing) == 'The volume "empty" has no image data.'
     far = MATRIX.copy()

@@ -92,7 +92,7 @@ def test_voxels_that_start_elsewhere_than_at_zero_keep_their_places(mrml: MrmlSc
 def test_colors_are_refused(mrml: MrmlScene) -> None:
     volume = mrml.scene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "photo")
     mrml.slicer.util.updateVolumeFromArray(volume, np.zeros((2, 3, 4, 3), dtype=np.uint8))
-    with pytest.raises(VolumeError, match=r'"photo" has 3 values in each voxel'):
+    with pytest.raises(VolumeError, match=r'"photo" has 3 values per voxel'):
         nodes.check_usable(volume)
     with pytest.raises(VolumeError, match="3 values"):
         nodes.volume_array(volume)
