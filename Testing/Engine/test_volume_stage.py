@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from Testing.small_networks import SMALL
 
 from MedSAMSlicerLib.core.errors import Canceled, MedSAMError
@@ -27,8 +28,9 @@ from MedSAMSlicerLib.engine.slice_mask import SliceMask
 from MedSAMSlicerLib.engine.volume.evidence import VolumeEvidence, gather
 from MedSAMSlicerLib.engine.volume.field import mean_field
 from MedSAMSlicerLib.engine.volume.geodesic import FAR, distances, step_costs
+from MedSAMSlicerLib.engine.volume.network import VolumeNet
 from MedSAMSlicerLib.engine.volume.shapes import interpolated
-from MedSAMSlicerLib.engine.volume.stage import VolumeStage
+from MedSAMSlicerLib.engine.volume.stage import VolumeStage, make_stage
 from MedSAMSlicerLib.engine.volume.weights import bundled_stage
 from MedSAMSlicerLib.sam2 import SAM2
 from MedSAMSlicerLib.sam2.checkpoint import seeded
@@ -300,6 +302,42 @@ def test_the_bundled_weights_are_read_and_bring_drifted_masks_back(
     refined = VolumeStage(network).refine(_evidence(ball, drifted, (8,)))
     assert refined is not None
     assert _dice(refined.logits > 0, ball[1]) > _dice(drifted > 0, ball[1]) + 0.1
+
+
+def test_without_a_range_the_weights_for_that_are_used(ball: tuple[np.ndarray, np.ndarray]) -> None:
+    drifted = _evidence(ball, _shifted(ball[1]), (8,))
+    network, unranged = VolumeNet(), VolumeNet()
+    with torch.no_grad():
+        for weights, bias in ((network, 24.0), (unranged, -24.0)):
+            assert weights.last.bias is not None
+            weights.last.bias.fill_(bias)
+    stage = VolumeStage(network, unranged=unranged)
+    filled, emptied = (
+        stage.refine(replace(drifted, ranged=given)).logits[3] > 0  # type: ignore[union-attr]
+        for given in (True, False)
+    )
+    assert filled.mean() > 0.9
+    assert not emptied.any()
+
+
+@pytest.mark.parametrize("beyond", [95, 125])
+def test_a_mask_that_is_carried_on_beyond_both_ends_is_cut_off_there(beyond: int) -> None:
+    """What follows the ball looks like its surroundings, or is half as bright as it."""
+    z, y, x = np.ogrid[:30, :40, :40]
+    across = (y - 20) ** 2 + (x - 20) ** 2
+    truth = across < 100 * (1 - ((z - 13) / 6) ** 2)
+    disc = np.broadcast_to(across < 100, truth.shape)
+    noise = np.random.default_rng(0).normal(0, 6, truth.shape)
+    gray = (np.where(truth, 150, np.where(disc, beyond, 95)) + noise).clip(0, 255).astype(np.uint8)
+    carried = np.where(disc, 5.0, -8.0).astype(np.float32)
+    key = np.arange(30) == 13
+    box = (13, 9.5, 9.5, 30.5, 30.5)
+    iou = np.full(30, 0.9, np.float32)
+    evidence = VolumeEvidence((0, 0, 0), (3.0, 1.0, 1.0), gray, carried, key, key, iou, 0, 29, False, (box,))
+    stages = make_stage("learned"), VolumeStage(bundled_stage())
+    cut, before = (_dice(stage.refine(evidence).logits > 0, truth) for stage in stages)  # type: ignore[union-attr]
+    assert cut > _dice(carried > 0, truth) + 0.2
+    assert cut > 0.95 or cut > before + 0.03
 
 
 def test_another_object_changes_nothing(

@@ -40,6 +40,13 @@ def test_train_without_a_folder_says_what_is_missing(capsys: pytest.CaptureFixtu
     assert "--out" in capsys.readouterr().err
 
 
+def test_learning_without_ranges_is_for_the_volume_stage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--no-range", "--out", str(tmp_path / "run")]) == 2
+    assert "--no-range goes with train volume" in capsys.readouterr().err
+
+
 def test_a_size_that_does_not_fit_the_network_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,9 +13,11 @@ from Testing.small_networks import SMALL
 from MedSAMSlicerLib.core.errors import CheckpointError, VolumeError
 from MedSAMSlicerLib.engine.volume.evidence import VolumeEvidence
 from MedSAMSlicerLib.engine.volume.network import IN_CHANNELS, VolumeNet
+from MedSAMSlicerLib.engine.volume.stack import RANGED
 from MedSAMSlicerLib.engine.volume.stage import VolumeStage
-from MedSAMSlicerLib.engine.volume.weights import load_stage, save_stage
+from MedSAMSlicerLib.engine.volume.weights import bundled_stage, load_stage, save_stage
 from MedSAMSlicerLib.lab.training.anatomy import draw_anatomy
+from MedSAMSlicerLib.lab.training.example_files import read_examples
 from MedSAMSlicerLib.lab.training.fields import Source
 from MedSAMSlicerLib.lab.training.volume_examples import Example, shown_by, with_clicks
 from MedSAMSlicerLib.lab.training.volume_stage import (
@@ -89,6 +91,26 @@ def test_a_run_learns_goes_on_and_leaves_weights_that_the_engine_reads(tmp_path:
     train_volume_stage(longer, model)
     assert torch.load(settings.out / "state.pt", weights_only=True)["step"] > state["step"]
     assert {path.name: path.stat().st_mtime_ns for path in (settings.out / "examples").iterdir()} == made
+
+
+def test_without_ranges_every_example_is_without_and_the_bundled_weights_are_where_it_begins(
+    tmp_path: Path, model: SAM2
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    settings = VolumeTraining(tmp_path / "run", _folder(data), minutes=0.001, drawn=2, ranged=False)
+    train_volume_stage(settings, model)
+    found = [
+        example["stack"]
+        for path in sorted((settings.out / "examples").iterdir())
+        for example in read_examples(path, ["stack"])
+    ]
+    assert found
+    assert not any(stack[RANGED].any() for stack in found)
+    bundled, trained = bundled_stage(), load_stage(settings.out / BEST)
+    assert bundled is not None
+    for before, after in zip(bundled.parameters(), trained.parameters(), strict=True):
+        assert torch.allclose(before, after, atol=0.02)
 
 
 def test_clicks_of_the_examples_lie_where_the_stage_was_wrong_and_mend_their_slices() -> None:

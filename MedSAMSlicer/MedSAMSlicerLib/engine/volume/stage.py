@@ -23,7 +23,7 @@ from .evidence import VolumeEvidence
 from .field import mean_field
 from .network import VolumeNet
 from .stack import fused, stacked
-from .weights import bundled_stage
+from .weights import UNRANGED, bundled_stage
 
 Floats = npt.NDArray[np.float32]
 
@@ -75,11 +75,18 @@ class VolumeStage:
     Args:
         network: the learned part; None = evidence is fused with fixed weights.
         device: where the network computes.
+        unranged: the learned part for objects without a slice range, which sees where they end; None = `network`.
     """
 
-    def __init__(self, network: VolumeNet | None = None, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        network: VolumeNet | None = None,
+        device: torch.device | str = "cpu",
+        unranged: VolumeNet | None = None,
+    ) -> None:
         self._device = torch.device(device)
         self._network = None if network is None else network.to(self._device).eval()
+        self._unranged = self._network if unranged is None else unranged.to(self._device).eval()
 
     def refine(self, evidence: VolumeEvidence) -> Refined | None:
         """Logits of the whole part around an object; None where there is nothing to refine from."""
@@ -90,10 +97,11 @@ class VolumeStage:
         if found is None:
             return None
         logits = fused(found, evidence)
-        if self._network is not None:
+        network = self._network if evidence.ranged else self._unranged
+        if network is not None:
             corrected = np.count_nonzero(evidence.fixed & ~evidence.keys)
             logits += np.float32(1 / (1 + _HEED * corrected)) * self._added(
-                stacked(found, evidence, logits, factor), evidence, factor
+                network, stacked(found, evidence, logits, factor), evidence, factor
             )
             logits += _read_again(evidence, factor)
         if evidence.barred is not None:
@@ -108,12 +116,11 @@ class VolumeStage:
             large[evidence.barred] = -_CERTAIN
         return Refined(evidence, large)
 
-    def _added(self, stack: Floats, evidence: VolumeEvidence, factor: int) -> Floats:
+    def _added(self, network: VolumeNet, stack: Floats, evidence: VolumeEvidence, factor: int) -> Floats:
         """Return what the learned part adds to the fused logit."""
-        assert self._network is not None
         anisotropy = evidence.spacing[0] / (evidence.spacing[1] * factor)
         with torch.inference_mode():
-            added = self._network(torch.from_numpy(stack)[None].to(self._device), anisotropy)
+            added = network(torch.from_numpy(stack)[None].to(self._device), anisotropy)
         found: Floats = added[0, 0].float().cpu().numpy()
         return found
 
@@ -145,7 +152,11 @@ def make_stage(name: str, device: torch.device | str = "cpu") -> VolumeStage:
     Raises:
         CheckpointError: If the learned part that comes with the program is damaged.
     """
-    return VolumeStage(None if name == "fused" else bundled_stage(), device)
+    return (
+        VolumeStage(None, device)
+        if name == "fused"
+        else VolumeStage(bundled_stage(), device, bundled_stage(UNRANGED))
+    )
 
 
 def working_factor(shape: tuple[int, int, int]) -> int:

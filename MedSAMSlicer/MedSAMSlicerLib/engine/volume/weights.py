@@ -13,6 +13,8 @@ from ...sam2.tensors import MALFORMED, check_finite, read_tensors, tensors_bytes
 from .network import VolumeNet
 
 BUNDLED = "medsamslicer_volume.safetensors"
+UNRANGED = "medsamslicer_volume_unranged.safetensors"
+"""For objects without a slice range: learned to see where they end."""
 _LONGEST_DESCRIPTION, _MOST_LEVELS, _WIDEST = 1000, 8, 1024
 FORMAT = "medsamslicer volume stage 2"
 """Which channels the network takes in; a file of another format is refused."""
@@ -65,9 +67,9 @@ def _widths(text: str) -> tuple[int, ...]:
 
 
 @functools.cache
-def bundled_stage() -> VolumeNet | None:
-    """The network that comes with the program; None where there is none."""
+def bundled_stage(name: str = BUNDLED) -> VolumeNet | None:
+    """One of the networks that come with the program; None where there is none."""
     for folder in bundled_folders():
-        if (folder / BUNDLED).is_file():
-            return load_stage(folder / BUNDLED)
+        if (folder / name).is_file():
+            return load_stage(folder / name)
     return None

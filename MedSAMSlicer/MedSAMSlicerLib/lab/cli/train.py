@@ -40,6 +40,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "  medsamslicer train --data volumes --checkpoint medsamslicer-nano --tune decoder --out tuned\n"
         "  medsamslicer train --data volumes --checkpoint medsam2-latest --tune lora --device cuda --out tuned\n"
         "  medsamslicer train volume --data volumes --out stage --minutes 60\n"
+        "  medsamslicer train volume --no-range --data volumes --out unranged --minutes 20\n"
         "  medsamslicer train choice --data volumes\n"
         "  medsamslicer train head --head volume --data volumes --out organs\n"
         "  medsamslicer train distil --teacher litemedsam --student tinyvit-half --data volumes --out student\n"
@@ -201,6 +202,11 @@ def _add_step_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--lr", type=float, help="highest learning rate (default: 0.001; fine-tuning: by what is tuned)"
     )
+    group.add_argument(
+        "--no-range",
+        action="store_true",
+        help="of the volume stage: learn from objects without a slice range, to see where they end",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -244,6 +250,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"A recipe sets these itself: leave out {', '.join(given)}.")
     if args.data is None and (args.leave_out or args.only or args.unions):
         raise UsageError("--only, --leave-out and --unions go with --data.")
+    if args.no_range and args.what != "volume":
+        raise UsageError("--no-range goes with train volume.")
     if args.mix and (args.data is None or args.checkpoint is None or args.preset is not None):
         raise UsageError("--mix goes with --data and --checkpoint, and sets by itself what a --preset would.")
     if args.preset is not None:
@@ -274,8 +282,9 @@ def _volume(args: argparse.Namespace) -> int:
         args.data,
         args.minutes or 60.0,
         validation=args.validation,
-        learning_rate=args.lr or 2e-3,
+        learning_rate=args.lr or (6e-4 if args.no_range else 2e-3),
         seed=args.seed,
+        ranged=not args.no_range,
     )
     _print(asdict(train_volume_stage(settings, model)))
     return 0

@@ -30,6 +30,8 @@ from ..evaluation.datasets import Case, Target
 from ..evaluation.simulated_user import box_on, correction, depth_inside, largest_error, plane_of
 
 KINDS = ("box", "corrections", "key slices", "hasty box")
+UNRANGED = ("box", "hasty box")
+"""Kinds that make sense without a slice range."""
 CLICKED = ("box", "hasty box")
 """Kinds of which a second example is made, with clicks where the stage itself was wrong."""
 _MOST = 5  # corrections or further key slices
@@ -67,6 +69,7 @@ def examples_of(
     axis: SliceAxis,
     model: SAM2,
     rng: np.random.Generator,
+    ranged: bool = True,
 ) -> Iterator[Example]:
     """One session of each kind with an object, and two of them corrected; kinds that do not fit it are left out.
 
@@ -76,12 +79,13 @@ def examples_of(
         axis: along which it is cut.
         model: the network that tracks.
         rng: of chance.
+        ranged: whether the user gives the slice range, in most sessions; otherwise in none.
     """
     target = Target(Case("example", Path(), Path()), "object", mask, axis)
     segmenter, reader = tracker_and_reader(array, geometry, window, axis, model)
-    for kind in KINDS:
+    for kind in KINDS if ranged else UNRANGED:
         try:
-            evidence = _evidence(segmenter, target, kind, rng)
+            evidence = _evidence(segmenter, target, kind, rng, ranged)
         except MedSAMError:  # such as an object on too few slices for this kind
             continue
         if evidence is None:
@@ -103,10 +107,12 @@ def tracker_and_reader(
 
 
 def _evidence(
-    segmenter: VolumeSegmenter, target: Target, kind: str, rng: np.random.Generator
+    segmenter: VolumeSegmenter, target: Target, kind: str, rng: np.random.Generator, ranged: bool
 ) -> VolumeEvidence | None:
     """What the engine knows after one session."""
     given, slice_range = _prompts(segmenter.geometry, target, kind, rng)
+    if not ranged:
+        slice_range = None
     live = segmenter.live(target.axis)
     rounds = int(rng.integers(1, _MOST + 1)) if kind == "corrections" else 0
     for number in range(rounds + 1):

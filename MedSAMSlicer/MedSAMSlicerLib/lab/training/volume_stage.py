@@ -24,7 +24,7 @@ from ...core.geometry import SliceAxis, VolumeGeometry
 from ...core.intensity import Window
 from ...engine.volume.network import VolumeNet
 from ...engine.volume.stack import READING
-from ...engine.volume.weights import save_stage
+from ...engine.volume.weights import bundled_stage, save_stage
 from ...io.atomic import write_bytes
 from ...sam2.model import SAM2
 from .anatomy import draw_anatomy
@@ -62,6 +62,8 @@ class VolumeTraining:
         validation: share of the volumes that choose the best weights, real and generated ones alike.
         learning_rate: the highest one.
         seed: of everything.
+        ranged: whether the slice range is given in most examples. If not, it is in none: the run begins with the
+            bundled weights, and learns where objects end.
     """
 
     out: Path
@@ -71,6 +73,7 @@ class VolumeTraining:
     validation: float = 0.25
     learning_rate: float = 2e-3
     seed: int = 0
+    ranged: bool = True
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def _real(settings: VolumeTraining, model: SAM2) -> Iterator[list[Example]]:
                     rng = np.random.default_rng([settings.seed, number, *case.name.encode()])
                     axis = usable_axes(volume.geometry)[0]
                     found += examples_of(
-                        volume.array, volume.geometry, volume.window, whole, axis, model, rng
+                        volume.array, volume.geometry, volume.window, whole, axis, model, rng, settings.ranged
                     )
             _store(path, found)
         yield _read(path)
@@ -141,7 +144,7 @@ def _generated(settings: VolumeTraining, model: SAM2) -> Iterator[list[Example]]
                 geometry = VolumeGeometry.from_spacing(image.shape, spacing[::-1])
                 rng = np.random.default_rng([settings.seed, number])
                 window = Window(0.0, 255.0, "full")
-                found += examples_of(image, geometry, window, mask, SliceAxis.K, model, rng)
+                found += examples_of(image, geometry, window, mask, SliceAxis.K, model, rng, settings.ranged)
             _store(path, found)
         if examples := _read(path):
             yield examples
@@ -185,6 +188,8 @@ class _StageRun:
             )
         torch.manual_seed(settings.seed)
         self._network, self._mean = VolumeNet(), VolumeNet()
+        if not settings.ranged and (bundled := bundled_stage()) is not None:
+            self._network.load_state_dict(bundled.state_dict())
         self._optimizer = torch.optim.AdamW(self._network.parameters(), weight_decay=1e-3)
         self._step, self._spent, self._best = 0, 0.0, -1.0
         self._mean.load_state_dict(self._network.state_dict())
