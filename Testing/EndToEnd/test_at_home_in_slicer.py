@@ -262,7 +262,7 @@ def test_prompt_on_a_view_of_another_volume_is_refused_with_a_button_that_turns_
     user.point((60.0, 60.0, 5.0))
     assert user.prompts() == prompts
     assert [node.GetNumberOfControlPoints() for node in user.markups("vtkMRMLMarkupsFiducialNode")] == [1]
-    assert user.message.startswith('The view Red shows "MR", but "CT" is segmented')
+    assert user.message.startswith('The view Red shows "MR", but you are segmenting "CT"')
     composite.SetForegroundVolumeID(user.volume.GetID())
     composite.SetForegroundOpacity(0.5)  # both are seen
     user.point((60.0, 60.0, 5.0))

@@ -150,7 +150,7 @@ def test_oblique_left_handed_volume_says_that_the_view_is_turned_and_maps_the_cl
     user.press("positiveButton")
     user.host.click("Red", user.world(float(i), float(j), float(index)))
     user.settled()
-    assert "turned" in user.message
+    assert "rotated" in user.message
     user.press("positiveButton")
     [point] = user.prompts()
     assert point.slice.index == index

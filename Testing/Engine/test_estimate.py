@@ -191,7 +191,9 @@ def test_the_command_line_asks_a_gpu_for_its_own_memory(monkeypatch: pytest.Monk
     asked = Estimate(8_000_000_000, 10.0, {"now": 0, "features": 0})
     monkeypatch.setattr(compute, "estimate", lambda *_, **__: asked)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda place: (3_000_000_000, 8_000_000_000))
-    on_a_gpu = SimpleNamespace(precision=SimpleNamespace(device=torch.device("cuda")))
+    on_a_gpu = SimpleNamespace(
+        precision=SimpleNamespace(device=torch.device("cuda")), check_first_prompts=lambda prompts: None
+    )
     with pytest.raises(InsufficientMemoryError, match=r"only 3\.0 GB"):
         compute.check_estimate(on_a_gpu, None, quiet=True)
 

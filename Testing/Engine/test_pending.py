@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from MedSAMSlicerLib.core.errors import MedSAMError
@@ -104,7 +104,17 @@ def test_what_is_pending_after_prompts_is_what_the_engine_computes(
     play(actions, limited=False)
 
 
+NARROWED_AND_WIDENED = [
+    ("point", (0, 5)),
+    ("propagate", (0, 5)),
+    ("limit", (0, 5)),
+    ("limit", (0, 6)),
+    ("propagate", (0, 5)),
+]
+
+
 @settings(max_examples=100, deadline=None)
 @given(sequences(anything))
+@example(NARROWED_AND_WIDENED)
 def test_all_that_is_pending_after_any_action_is_computed(actions: list[tuple[str, tuple[int, int]]]) -> None:
     play(actions, limited=True)

@@ -79,7 +79,9 @@ class LiveSegmentation:
 
         Yields:
             A SliceMask for every slice that was computed, key slices first, and a TrackEnded where an object is gone;
-            then, with a refiner, a SliceMask once more for every slice that looks otherwise among all of its object.
+            then, with a refiner, a SliceMask once more for every slice that looks otherwise among all of its object;
+            last the `wanted` slices that were computed before and are still right, such as those of a range that was
+            narrowed and is widened again.
 
         Raises:
             PromptError: If the prompts belong to another volume or axis, or an object has none.
@@ -163,6 +165,7 @@ class LiveSegmentation:
         self._previewed.clear()
         for name, run in self._runs.items():
             run.barred = barred.get(name, {})
+        given: set[tuple[str, int]] = set()
         began, spent = time.perf_counter(), 0.0
         counter = ProgressCounter(sum(self._most(obj) for obj in prompts.objects), progress)
         try:
@@ -171,6 +174,7 @@ class LiveSegmentation:
                 self._runs[obj.name].result.color = obj.color
                 for mask in self._runs[obj.name].update(obj, cancel, counter):
                     self._slices += 1
+                    given.add((mask.object, mask.index))
                     handed = time.perf_counter()
                     yield mask
                     spent += time.perf_counter() - handed
@@ -182,14 +186,19 @@ class LiveSegmentation:
             for event in self._propagator.run(jobs, cancel, counter):
                 self._runs[event.object].take(event)
                 self._slices += isinstance(event, SliceMask)
+                slices = (event.index,) if isinstance(event, SliceMask) else event.skipped
+                given.update((event.object, index) for index in slices)
                 handed = time.perf_counter()
                 yield event
                 spent += time.perf_counter() - handed
             for run in self._runs.values():
                 for mask in run.refine(cancel, counter, wanted is None):
+                    given.add((mask.object, mask.index))
                     handed = time.perf_counter()
                     yield mask
                     spent += time.perf_counter() - handed
+            for name, run in self._runs.items():
+                yield from run.known({at for at in (wanted or {}).get(name, ()) if (name, at) not in given})
             counter.expect(0)
         finally:
             self._seconds += time.perf_counter() - began - spent

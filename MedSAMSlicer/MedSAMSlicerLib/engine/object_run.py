@@ -8,7 +8,7 @@ for bit.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ..core import plan
@@ -273,6 +273,12 @@ class ObjectRun:
                 yield now.as_mask(self.result.name, index)
         self._note(latest.id, shown)
         self._refined_for = state
+
+    def known(self, indices: Collection[int]) -> Iterator[Event]:
+        """What is known of slices that need not be computed: masks as they are shown, and where the object is gone."""
+        for index in sorted(self.result.slices.keys() & set(indices)):
+            yield self.result.slices[index].as_mask(self.result.name, index)
+        yield from (event for event in self.settled().ended if not set(indices).isdisjoint(event.skipped))
 
     def settled(self) -> ObjectResult:
         """The result, with the tracks that ended early."""
