@@ -244,7 +244,7 @@ class Carrying:
             self._step_soon()
 
     def _is_shown(self, carry_run: _CarryRun) -> bool:
-        """Return whether the volume shows the time point at which the carry_run is."""
+        """Return whether the volume shows the time point at which the run is."""
         work = self._work
         if work.volume_node is not carry_run.volume:
             return False

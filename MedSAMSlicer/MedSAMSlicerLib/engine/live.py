@@ -165,43 +165,57 @@ class LiveSegmentation:
         self._previewed.clear()
         for name, run in self._runs.items():
             run.barred = barred.get(name, {})
-        given: set[tuple[str, int]] = set()
         began, spent = time.perf_counter(), 0.0
-        counter = ProgressCounter(sum(self._most(obj) for obj in prompts.objects), progress)
         try:
-            for obj in prompts.objects:
-                stop_if(cancel)
-                self._runs[obj.name].result.color = obj.color
-                for mask in self._runs[obj.name].update(obj, cancel, counter):
-                    self._slices += 1
-                    given.add((mask.object, mask.index))
-                    handed = time.perf_counter()
-                    yield mask
-                    spent += time.perf_counter() - handed
-            jobs = [job for run in self._runs.values() for job in run.jobs()]
-            if wanted is not None:
-                jobs = [job for job in jobs if not set(job.track.slices).isdisjoint(wanted[job.object])]
-            to_read = sum(run.slices_to_read() for run in self._runs.values())
-            counter.expect(sum(len(job.track.slices) for job in jobs) + to_read)
-            for event in self._propagator.run(jobs, cancel, counter):
-                self._runs[event.object].take(event)
-                self._slices += isinstance(event, SliceMask)
-                slices = (event.index,) if isinstance(event, SliceMask) else event.skipped
-                given.update((event.object, index) for index in slices)
+            for event in self._due(prompts, progress, cancel, wanted):
                 handed = time.perf_counter()
                 yield event
                 spent += time.perf_counter() - handed
-            for run in self._runs.values():
-                for mask in run.refine(cancel, counter, wanted is None):
-                    given.add((mask.object, mask.index))
-                    handed = time.perf_counter()
-                    yield mask
-                    spent += time.perf_counter() - handed
-            for name, run in self._runs.items():
-                yield from run.known({at for at in (wanted or {}).get(name, ()) if (name, at) not in given})
-            counter.expect(0)
         finally:
             self._seconds += time.perf_counter() - began - spent
+
+    def _due(
+        self,
+        prompts: PromptSet,
+        progress: Progress | None,
+        cancel: Cancel | None,
+        wanted: Mapping[str, Collection[int]] | None,
+    ) -> Iterator[Event]:
+        """What is computed, and then what is wanted beside that and known already."""
+        given: set[tuple[str, int]] = set()
+        counter = ProgressCounter(sum(self._most(obj) for obj in prompts.objects), progress)
+        for event in self._computed(prompts, counter, cancel, wanted):
+            slices = (event.index,) if isinstance(event, SliceMask) else event.skipped
+            given.update((event.object, index) for index in slices)
+            yield event
+        for name, run in self._runs.items():
+            yield from run.known({at for at in (wanted or {}).get(name, ()) if (name, at) not in given})
+        counter.expect(0)
+
+    def _computed(
+        self,
+        prompts: PromptSet,
+        counter: ProgressCounter,
+        cancel: Cancel | None,
+        wanted: Mapping[str, Collection[int]] | None,
+    ) -> Iterator[Event]:
+        for obj in prompts.objects:
+            stop_if(cancel)
+            self._runs[obj.name].result.color = obj.color
+            for mask in self._runs[obj.name].update(obj, cancel, counter):
+                self._slices += 1
+                yield mask
+        jobs = [job for run in self._runs.values() for job in run.jobs()]
+        if wanted is not None:
+            jobs = [job for job in jobs if not set(job.track.slices).isdisjoint(wanted[job.object])]
+        to_read = sum(run.slices_to_read() for run in self._runs.values())
+        counter.expect(sum(len(job.track.slices) for job in jobs) + to_read)
+        for event in self._propagator.run(jobs, cancel, counter):
+            self._runs[event.object].take(event)
+            self._slices += isinstance(event, SliceMask)
+            yield event
+        for run in self._runs.values():
+            yield from run.refine(cancel, counter, wanted is None)
 
 
 def stepwise(events: Generator[Step, None, None], settings: Settings) -> Iterator[Step]:

@@ -152,11 +152,9 @@ def make_stage(name: str, device: torch.device | str = "cpu") -> VolumeStage:
     Raises:
         CheckpointError: If the learned part that comes with the program is damaged.
     """
-    return (
-        VolumeStage(None, device)
-        if name == "fused"
-        else VolumeStage(bundled_stage(), device, bundled_stage(UNRANGED))
-    )
+    if name == "fused":
+        return VolumeStage(None, device)
+    return VolumeStage(bundled_stage(), device, bundled_stage(UNRANGED))
 
 
 def working_factor(shape: tuple[int, int, int]) -> int:
