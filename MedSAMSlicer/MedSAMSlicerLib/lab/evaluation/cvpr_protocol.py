@@ -20,7 +20,7 @@ from .error_click import CLICK_3D
 from .measurement import VOLUME
 from .npz_cases import MiddleBox
 from .prompt_protocol import PromptProtocol
-from .simulated_user import plane_of
+from .simulated_user import plane_of, tight_box
 
 CVPR25 = "CVPR 2025 interactive"
 CLICKS = 5
@@ -85,15 +85,15 @@ def middle_box(target: Target, jitter: int) -> MiddleBox:
     plane = plane_of(target.mask, target.axis, middle)
     height, width = plane.shape
     across, down = int(jitter * width / 256), int(jitter * height / 256)
-    rows, columns = np.nonzero(plane)
+    x0, y0, x1, y1 = tight_box(plane)
     return MiddleBox(
         int(held[0]),
         int(held[-1]),
         middle,
-        max(0, int(columns.min()) - across),
-        max(0, int(rows.min()) - down),
-        min(width - 1, int(columns.max()) + across),
-        min(height - 1, int(rows.max()) + down),
+        max(0, x0 - across),
+        max(0, y0 - down),
+        min(width, x1 + across) - 1,
+        min(height, y1 + down) - 1,
     )
 
 

@@ -69,12 +69,6 @@ def box_center(plane: Plane) -> Pixel:
     return _nearest(part, ((pixels.min(axis=0) + pixels.max(axis=0)) / 2).round())
 
 
-def box_of(plane: Plane) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 of the tight box around a plane, far edges exclusive."""
-    rows, columns = np.nonzero(plane)
-    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
-
-
 def median_slice(held: npt.NDArray[np.bool_]) -> int:
     """The median of the slices that hold an object, or the nearest one that does."""
     indices = np.flatnonzero(held)

@@ -25,6 +25,7 @@ from ...core.prompts import Prompt, SliceRef, box_from_voxels, point_from_voxel
 from . import radioactive_places as places
 from .datasets import BoolVolume, Target
 from .prompt_protocol import Correction, PromptProtocol
+from .simulated_user import tight_box
 
 SEED = 11121
 CORRECTIONS = 5
@@ -144,8 +145,8 @@ class RadioActiveProtocol(PromptProtocol):
 
     def _boxes(self, truth: BoolVolume, held: npt.NDArray[np.bool_]) -> Iterable[tuple[int, ...]]:
         if self.style == "boxes":
-            return [(index, *places.box_of(truth[index])) for index in np.flatnonzero(held).tolist()]
-        whole = places.box_of(np.asarray(truth.any(axis=0)))
+            return [(index, *tight_box(truth[index])) for index in np.flatnonzero(held).tolist()]
+        whole = tight_box(np.asarray(truth.any(axis=0)))
         if self.style == "volume box":
             first, last = np.flatnonzero(held)[[0, -1]].tolist()
             return [(index, *whole) for index in range(first, last + 1)]
@@ -153,8 +154,8 @@ class RadioActiveProtocol(PromptProtocol):
         if self.style == "3-D box":
             return [(median, *whole)]
         if self.style == "propagated box":
-            return [(median, *places.box_of(truth[median]))]
-        seeds = [(index, *places.box_of(truth[index])) for index in places.spread_slices(held, self.count)]
+            return [(median, *tight_box(truth[median]))]
+        seeds = [(index, *tight_box(truth[index])) for index in places.spread_slices(held, self.count)]
         return [
             (index, x0, y0, max(x1, x0 + 1), max(y1, y0 + 1))
             for index, x0, y0, x1, y1 in places.interpolated(seeds)

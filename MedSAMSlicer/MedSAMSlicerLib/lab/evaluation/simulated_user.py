@@ -48,8 +48,7 @@ def box_on(
         rng: where chance comes from.
         round: that of the prompt.
     """
-    rows, columns = np.nonzero(plane_of(target.mask, target.axis, index))
-    x0, x1, y0, y1 = columns.min(), columns.max() + 1, rows.min(), rows.max() + 1
+    x0, y0, x1, y1 = tight_box(plane_of(target.mask, target.axis, index))
     if jitter and rng is not None:
         left, right, top, bottom = rng.uniform(-jitter, jitter, 4)
         height, width = geometry.slice_shape(target.axis)
@@ -193,6 +192,12 @@ def middle(plane: Plane, spacing: tuple[float, float]) -> tuple[float, float]:
 def plane_of(mask: BoolVolume, axis: SliceAxis, index: int) -> Plane:
     """One slice of a volume, (rows, columns)."""
     return np.asarray(np.take(mask, index, axis=int(axis)), np.bool_)
+
+
+def tight_box(plane: Plane) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 of the tight box around a plane that is not empty, far edges exclusive."""
+    rows, columns = np.nonzero(plane)
+    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
 
 
 def largest_error(truth: Plane, seen: Plane) -> tuple[Plane, bool]:

@@ -26,7 +26,7 @@ from ...engine.cleanup import components
 from .datasets import BoolVolume, Target
 from .measurement import Measurement
 from .prompt_protocol import BOTH, FORWARD, PromptProtocol
-from .simulated_user import middle, plane_of
+from .simulated_user import middle, plane_of, tight_box
 
 STUDY = "SAM 2 study"
 FRAMES = ("first", "middle", "largest", "three")
@@ -123,14 +123,7 @@ class StudyProtocol(PromptProtocol):
             spacing = geometry.in_plane_spacing(target.axis)
             places = [middle(part, spacing) for part in parts]
             return [point_from_voxel(geometry, slice_ref, x, y) for x, y in places]
-        return [_box_around(part, geometry, slice_ref) for part in parts]
-
-
-def _box_around(part: BoolVolume, geometry: VolumeGeometry, slice_ref: SliceRef) -> Prompt:
-    """The tight box of a mask, (rows, columns), on a slice."""
-    rows, columns = np.nonzero(part)
-    x0, y0, x1, y1 = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
-    return box_from_voxels(geometry, slice_ref, float(x0), float(y0), float(x1), float(y1))
+        return [box_from_voxels(geometry, slice_ref, *tight_box(part)) for part in parts]
 
 
 def largest_parts(plane: BoolVolume) -> list[BoolVolume]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ...engine.network import PREVIOUS_LOGIT_LIMIT
 from ...sam2.config import Sam1Config
+from ...sam2.mask_decoder import chosen_mask
 from ...sam2.model import DecoderPrompts, MaskOutput
 from ...sam2.sam1 import SAM1
 from ...sam2.tinyvit import BatchNorm
@@ -76,9 +77,11 @@ def _drawn(
 ) -> MaskOutput:
     logits, iou = network.candidates(embedding, prompts)
     points = 0 if prompts.labels is None else prompts.labels.shape[1]
-    chosen = torch.zeros(len(iou), dtype=torch.long, device=iou.device)
-    if network.config.multimask_for(points, has_mask=prompts.mask is not None):
-        chosen = nearest_alternative(logits, truth) if teach else iou[:, 1:].argmax(1) + 1
+    multimask = network.config.multimask_for(points, has_mask=prompts.mask is not None)
+    if multimask and teach:
+        chosen = nearest_alternative(logits, truth)
+    else:
+        chosen = chosen_mask(iou, "best" if multimask else "single")
     rows = torch.arange(len(chosen), device=chosen.device)
     there = torch.full((len(chosen),), _THERE, device=logits.device)
     return MaskOutput(logits[rows, chosen][:, None].float(), iou[rows, chosen], there, there[:, None])

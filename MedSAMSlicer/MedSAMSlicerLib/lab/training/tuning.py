@@ -57,10 +57,10 @@ def choose_weights(model: Network, tune: str, rank: int, adapter: str = "bottlen
     if tune == "lora":
         return add_adapters(model, rank)
     if tune == "adapters":
-        unknown = [name for name in adapter.split("+") if name not in ADAPTERS]
+        names = adapter.split("+")
+        unknown = [name for name in names if name not in ADAPTERS]
         if unknown:
             raise MedSAMError(f"The adapter must be one of {', '.join(ADAPTERS)}, got {unknown[0]!r}.")
-        names = adapter.split("+")
         _check_adapters(model, names)
         return attach(model, [ADAPTERS[name] for name in names])
     if tune not in TUNE:
