@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from MedSAMSlicerLib.core.geometry import SliceAxis
 from MedSAMSlicerLib.engine.cleanup import clean, smooth_between_slices
@@ -37,6 +38,19 @@ def test_smoothing_takes_jumps_from_slice_to_slice_and_keeps_both_ends() -> None
     assert np.array_equal(smooth[16], mask[16])
     assert not smooth[:3].any()
     assert 0.9 < smooth.sum() / mask.sum() < 1.1
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.8, 0.8, 5.0), (2.0, 1.0, 3.0)])
+def test_smoothing_leaves_a_body_without_jumps_as_it_is(spacing: tuple[float, float, float]) -> None:
+    k, j, i = np.indices((40, 70, 70))
+    mask = ((k - 20) / 18) ** 2 + ((j - 35) / 22) ** 2 + ((i - 34) / 26) ** 2 < 1
+    smooth = smooth_between_slices(mask, SliceAxis.K, spacing)
+    assert 0.985 < smooth.sum() / mask.sum() < 1.0
+    column = np.zeros((12, 40, 40), bool)
+    column[2:10, 8:30, 5:33] = True
+    assert np.array_equal(smooth_between_slices(column, SliceAxis.K, spacing), column)
+    column[2:10] = True
+    assert np.array_equal(smooth_between_slices(column, SliceAxis.K, spacing), column)
 
 
 def test_smoothing_works_along_every_axis_alike() -> None:

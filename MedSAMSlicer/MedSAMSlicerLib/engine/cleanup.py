@@ -19,6 +19,7 @@ import numpy.typing as npt
 from ..core.cleanups import Cleanup
 from ..core.geometry import SliceAxis
 from ..core.masks import bounding_box
+from .volume.shapes import signed_distance
 
 _LARGEST_HOLE = 0.01  # of the mask's area on the slice
 _SMOOTHING_SLICES = 1.0  # standard deviation along the slice axis
@@ -86,19 +87,16 @@ def smooth_between_slices(mask: BoolArray, axis: SliceAxis, spacing: tuple[float
         return mask
     box = (held[0], _wider(held[1]), _wider(held[2]))
     part = slices[box]
-    in_plane = (spacing[2 - axis.column_axis], spacing[2 - axis.row_axis])
-    distances = np.full(part.shape, _FARTHEST_MM, np.float32)
+    in_plane = (spacing[2 - axis.row_axis], spacing[2 - axis.column_axis])
+    distances = np.full(part.shape, -_FARTHEST_MM, np.float32)
     for plane, distance in zip(part, distances, strict=True):
         if plane.any():
-            image = sitk.GetImageFromArray(plane.astype(np.uint8))
-            image.SetSpacing(in_plane)
-            found = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)
-            distance[...] = np.clip(sitk.GetArrayFromImage(found), -_FARTHEST_MM, _FARTHEST_MM)
+            distance[...] = np.clip(signed_distance(plane, in_plane), -_FARTHEST_MM, _FARTHEST_MM)
     stack = sitk.GetImageFromArray(distances)
     variance = (0.0, 0.0, _SMOOTHING_SLICES**2)
     smooth = sitk.GetArrayFromImage(sitk.DiscreteGaussian(stack, variance=variance, useImageSpacing=False))
     after = part.copy()
-    after[1:-1] = smooth[1:-1] <= 0.0
+    after[1:-1] = smooth[1:-1] > 0.0
     result = mask.copy()
     np.moveaxis(result, int(axis), 0)[box] = after
     return np.asarray(result, np.bool_)

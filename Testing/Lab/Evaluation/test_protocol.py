@@ -16,6 +16,7 @@ from MedSAMSlicerLib.lab.evaluation.protocol import (
     PromptProtocol,
 )
 from MedSAMSlicerLib.lab.evaluation.simulated_user import box_on
+from MedSAMSlicerLib.lab.evaluation.study_protocol import PROMPTS_2D, STUDY, TOKENS_2D
 
 from .labeled_volumes import GEOMETRY, brick, ellipsoid, target_of
 
@@ -108,7 +109,8 @@ def test_corrections_are_looked_for_where_the_range_was_given() -> None:
 def test_on_a_picture_only_ways_that_differ_there_are_tried() -> None:
     target = target_of(brick()[7:8])
     fitting = {name for name, protocol in PROTOCOLS.items() if protocol.fits(target)}
-    assert fitting == {
+    study = {f"{STUDY}, 2-D: {given}, {token} mask" for given in PROMPTS_2D for token in TOKENS_2D}
+    assert fitting == study | {
         "box+range", "click+range", "loose box+range", "line+range", "mask+range", "box+range, 10 clicks", "10 clicks",
     }  # fmt: skip
     geometry = VolumeGeometry.from_spacing(target.mask.shape, (1, 1, 1))
