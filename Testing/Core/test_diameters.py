@@ -51,7 +51,55 @@ def test_single_pixel_has_the_size_of_one() -> None:
     found = diameters({1: PackedMask.from_array(mask)}, (2.0, 2.0))
     assert found is not None
     assert found.longest_mm == pytest.approx(2.0)
-    assert 0 < found.perpendicular_mm <= 2.5
+    assert found.perpendicular_mm == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.7, 0.5), (2.0, 0.6)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_strip_is_as_wide_as_its_pixels(spacing: tuple[float, float], turned: bool) -> None:
+    mask = np.zeros((40, 40), np.bool_)
+    mask[7, 5:35] = True
+    mm = spacing[1] if turned else spacing[0]
+    found = diameters({0: PackedMask.from_array(mask.T if turned else mask)}, spacing)
+    assert found is not None
+    assert found.perpendicular_mm == pytest.approx(mm)
+
+
+def inside_of(mask: np.ndarray, start: np.ndarray, across: np.ndarray, scale: np.ndarray) -> float:
+    """The longest way within a mask along a line in mm: its way through each pixel, ways that touch put together."""
+    ways = []
+    for row, column in np.argwhere(mask):
+        sides = (np.array([[column - 0.5, row - 0.5], [column + 0.5, row + 0.5]]) * scale - start) / across
+        enters, leaves = np.sort(sides, axis=0)
+        if leaves.min() > enters.max():
+            ways.append((enters.max(), leaves.min()))
+    longest, begun, until = 0.0, -np.inf, -np.inf
+    for enters, leaves in sorted(ways):
+        begun = begun if enters <= until + 1e-9 else enters
+        until = max(until, leaves)
+        longest = max(longest, until - begun)
+    return longest
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_perpendicular_is_the_longest_of_many_lines(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    spacing = tuple(rng.uniform(0.4, 3, 2).tolist())
+    rows, columns = np.indices((16, 18))
+    mask = (rows - 8.3) ** 2 / 14 + (columns - rows * rng.uniform(-0.4, 0.4) - 8) ** 2 / 26 <= 1
+    mask &= rng.random(mask.shape) < 0.9
+    found = diameters({0: PackedMask.from_array(mask)}, spacing)
+    assert found is not None
+    scale = np.array([spacing[1], spacing[0]])
+    start, end = np.array(found.ends) * scale
+    along = (end - start) / np.linalg.norm(end - start)
+    across = np.array([-along[1], along[0]])
+    step = 0.25 * min(spacing)
+    lines = [
+        inside_of(mask, start + at * along, across, scale)
+        for at in np.arange(step / 2, found.longest_mm, step)
+    ]
+    assert found.perpendicular_mm == pytest.approx(max(lines), abs=1e-6)
 
 
 def test_nothing_is_measured_without_a_mask() -> None:

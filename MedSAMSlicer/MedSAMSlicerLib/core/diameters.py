@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .geometry import FloatArray
-from .masks import PackedMask
+from .masks import PackedMask, bounding_box
 
-_STEP = 0.25  # of a pixel, at which a perpendicular is looked along
+_STEP, _MOST_LINES = 0.25, 512  # of a pixel, between the lines along which a perpendicular is looked for
+_PARALLEL = 1e-9  # to rows or columns: of a line's direction
 
 
 @dataclass(frozen=True)
@@ -105,28 +106,35 @@ def _hull(points: FloatArray) -> FloatArray:
 
 
 def _perpendicular(mask: npt.NDArray[np.bool_], ends: FloatArray, spacing: tuple[float, float]) -> float:
-    """Length in mm of the longest line within a mask at a right angle to the line between `ends`."""
-    scale = np.array([spacing[1], spacing[0]])
-    start, end = ends * scale
+    """Length in mm of the longest line within a mask at a right angle to the line between `ends`.
+
+    Lines are `_STEP` of a pixel apart, or more where they would be too many; each is cut where it leaves one pixel for
+    the next, so that lengths are exact.
+    """
+    box = bounding_box(mask)
+    assert box is not None
+    part, scale = mask[box], np.array([spacing[1], spacing[0]])
+    start, end = (ends - (box[1].start, box[0].start)) * scale
     length = float(np.linalg.norm(end - start))
-    if length == 0:
-        return 0.0
     along = (end - start) / length
-    across, step = np.array([-along[1], along[0]]), _STEP * min(spacing)
-    places = np.arange(0, length + step, step)[:, None, None] * along
-    offsets = np.arange(-length, length + step, step)[None, :, None] * across
-    pixels = np.rint((start + places + offsets) / scale).astype(np.int64)
-    x, y = pixels[..., 0], pixels[..., 1]
-    within = (x >= 0) & (y >= 0) & (x < mask.shape[1]) & (y < mask.shape[0])
+    across, step = np.array([-along[1], along[0]]), max(_STEP * min(spacing), length / _MOST_LINES)
+    starts = start + np.arange(step / 2, length, step)[:, None] * along
+    cuts = [
+        ((np.arange(size + 1) - 0.5) * scale[n] - starts[:, n, None]) / across[n]
+        for n, size in enumerate(reversed(part.shape))
+        if abs(across[n]) > _PARALLEL
+    ]
+    at = np.sort(np.concatenate(cuts, axis=1), axis=1)  # mm from the line's start
+    middles = starts[:, None] + (at[:, 1:] + at[:, :-1])[..., None] / 2 * across
+    x, y = np.moveaxis(np.floor(middles / scale + 0.5).astype(np.int64), -1, 0)
+    within = (x >= 0) & (y >= 0) & (x < part.shape[1]) & (y < part.shape[0])
     inside = np.zeros(within.shape, np.bool_)
-    inside[within] = mask[y[within], x[within]]
-    return step * _longest_run(inside)
+    inside[within] = part[y[within], x[within]]
+    return _longest_run(inside, np.diff(at, axis=1))
 
 
-def _longest_run(inside: npt.NDArray[np.bool_]) -> int:
-    """The most values in a row that are True, in any row of (rows, values)."""
-    run, most = np.zeros(len(inside), np.int64), 0
-    for column in inside.T:
-        run = (run + 1) * column
-        most = max(most, int(run.max(initial=0)))
-    return most
+def _longest_run(inside: npt.NDArray[np.bool_], lengths: FloatArray) -> float:
+    """The greatest length of pieces (lines, pieces) in a row that are inside, on any line."""
+    traveled = np.cumsum(lengths, axis=1)
+    entered = np.maximum.accumulate(np.where(inside, 0.0, traveled), axis=1)
+    return float((traveled - entered).max(initial=0.0))
