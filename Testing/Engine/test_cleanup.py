@@ -53,6 +53,19 @@ def test_smoothing_leaves_a_body_without_jumps_as_it_is(spacing: tuple[float, fl
     assert np.array_equal(smooth_between_slices(column, SliceAxis.K, spacing), column)
 
 
+@pytest.mark.parametrize("axis", [SliceAxis.J, SliceAxis.I])
+@pytest.mark.parametrize("radii", [(30, 30, 30), (15, 15, 30), (30, 20, 12)])
+def test_smoothing_keeps_the_size_where_pixels_are_longer_than_wide(
+    axis: SliceAxis, radii: tuple[float, float, float]
+) -> None:
+    spacing = (0.8, 0.8, 5.0)  # a CT of thick slices, segmented on its coronal or sagittal slices
+    k, j, i = np.indices((16, 100, 100))
+    places = (k - 7.6) * 5.0, (j - 49.2) * 0.8, (i - 49.7) * 0.8
+    mask = sum((at / radius) ** 2 for at, radius in zip(places, radii, strict=True)) <= 1
+    smooth = smooth_between_slices(mask, axis, spacing)
+    assert smooth.sum() / mask.sum() == pytest.approx(1, abs=0.01)
+
+
 def test_smoothing_works_along_every_axis_alike() -> None:
     mask = np.zeros((9, 30, 40), bool)
     mask[2:7, 10:20, 10:30] = True
