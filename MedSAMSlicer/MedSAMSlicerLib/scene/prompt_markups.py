@@ -31,7 +31,7 @@ from ..core.prompts import (
     validate,
 )
 from .data_tree import place_among_prompts
-from .nodes import applied, matrix_array, vtk_matrix
+from .nodes import matrix_array, vtk_matrix
 from .refusals import AcrossSlicesError
 
 VOLUME_ROLE = "MedSAMSlicer.Volume"
@@ -274,22 +274,24 @@ def read_box(
     Raises:
         GeometryError, PromptError: the ROI lies outside the volume or has no size.
     """
-    half = np.array(node.GetSize()) / 2
-    signs = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, -1).T
-    corners = applied(matrix_array(node.GetObjectToNodeMatrix()), signs * half)
-    xy, positions = geometry.ras_to_slice(corners, axis)
-    low, high = float(positions.min()), float(positions.max())
+    matrix = matrix_array(node.GetObjectToNodeMatrix())
+    frame, steps = _frame(geometry, axis)
+    # Along the directions in which `put_box` lays it: in a tilted volume the corners of a ROI lie askew.
+    half = (np.abs(frame.T @ matrix[:3, :3]) @ node.GetSize()) / (2 * steps)
+    center = matrix[:3, 3]
+    middle, position = geometry.ras_to_slice([center], axis)
+    xy = middle + np.stack([-half[:2], half[:2]])
+    low, high = float(position[0] - half[2]), float(position[0] + half[2])
     slice_range = None
     last = geometry.slice_count(axis) - 1
     if not flat and positive and high - low > _ONE_SLICE:
         first_inside, last_inside = max(0, int(np.ceil(low - 0.01))), min(last, int(np.floor(high + 0.01)))
         if last_inside > first_inside:
             slice_range = (first_inside, last_inside)
-    center = applied(matrix_array(node.GetObjectToNodeMatrix()), [(0.0, 0.0, 0.0)])[0]
-    index = geometry.slice_index(center, axis) if slice_range is None else middle_slice(slice_range)
+    index = geometry.slice_index(center.tolist(), axis) if slice_range is None else middle_slice(slice_range)
     rows, columns = geometry.slice_shape(axis)
-    ends = np.clip([xy.min(axis=0), xy.max(axis=0)], -0.5, [columns - 0.5, rows - 0.5])
-    if (ends[1] - ends[0]).min() <= 0 and (np.ptp(xy, axis=0) > 0).all():
+    ends = np.clip(xy, -0.5, [columns - 0.5, rows - 0.5])
+    if (ends[1] - ends[0]).min() <= 0 and (half[:2] > 0).all():
         raise PromptError(_("The box lies outside the volume."))
     places = geometry.slice_to_ras(ends, index, axis)
     ends_mm = places[0].tolist(), places[1].tolist()
