@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from MedSAMSlicerLib.core.errors import GeometryError
-from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
+from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry, volume_text
 
 from .strategies import axes, geometries
 
@@ -194,3 +194,16 @@ def test_points_of_another_shape_are_refused() -> None:
     with pytest.raises(GeometryError, match=r"\(N, 2\), got \(1, 3\)"):
         geometry.slice_to_ras([(1, 2, 3)], 0, SliceAxis.K)
     assert geometry.to_ras(np.empty((0, 3))).shape == (0, 3)
+
+
+def test_a_volume_keeps_three_digits_whether_small_or_large() -> None:
+    volumes = (0.0, 0.0382, 0.1244, 14.26, 250.4, 999.4, 1499.7)
+    assert [volume_text(volume) for volume in volumes] == [
+        "0",
+        "0.0382",
+        "0.124",
+        "14.3",
+        "250",
+        "999",
+        "1,500",
+    ]

@@ -17,10 +17,12 @@ import pytest
 from Testing.small_networks import SMALL
 
 from MedSAMSlicerLib.core.errors import MedSAMError, SessionError, VolumeError
-from MedSAMSlicerLib.core.geometry import SliceAxis
+from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.input_files import read_prompts
 from MedSAMSlicerLib.io.labels import read_label
 from MedSAMSlicerLib.io.picture_files import picture_size
+from MedSAMSlicerLib.io.segmentations import write_labelmap
+from MedSAMSlicerLib.io.volumes import Volume
 from MedSAMSlicerLib.models.registry import Registry
 from MedSAMSlicerLib.sam2.checkpoint import save, seeded
 from MedSAMSlicerLib.web.exports import export
@@ -113,6 +115,20 @@ def test_propagation_finds_the_body_and_shows_how_certain_each_slice_is(walked: 
     assert 0.0 < strip[9][0] <= 1.0
     [obj] = walked.state["objects"]
     assert obj["milliliters"] == pytest.approx(walked.propagated.sum() * 0.8 * 0.8 * 3 / 1000, abs=1e-3)
+
+
+def test_an_object_of_tiny_voxels_is_not_taken_for_an_empty_one(make_store: MakeStore) -> None:
+    session = make_store().new()
+    array = np.random.default_rng(0).normal(0, 12, SHAPE).astype(np.float32)
+    spacing = (0.002, 0.002, 0.006)  # 2 micrometers
+    geometry = VolumeGeometry.from_spacing(SHAPE, spacing)
+    session.show(Volume(array, geometry, "specimen", session.folder / "specimen.nrrd"))
+    path = session.new_path("mask.nii.gz")
+    write_labelmap(path, {"cell": body()}, geometry)
+    session.prompt_mask("", K, 7, path)
+    assert session.wait(60, previews_only=True)
+    [obj] = state_of(session)["objects"]
+    assert obj["milliliters"] == pytest.approx(body()[7].sum() * np.prod(spacing) / 1000, rel=1e-5)
 
 
 def test_a_correction_computes_only_the_gap_beside_it_again(walked: WalkedSession) -> None:

@@ -389,10 +389,12 @@ def _report(
     checkpoint: CheckpointFile,
     timings: dict[str, float],
 ) -> None:
+    from ..core.geometry import volume_text
+
     for sentence in result.notes:
         warn(sentence)
     for obj in result.objects:
-        show_message(f"{obj['name']}: {obj['milliliters']:.1f} ml on {obj['slices']} slices")
+        show_message(f"{obj['name']}: {volume_text(obj['milliliters'])} mL on {obj['slices']} slices")
         if obj["ended"]:
             show_message(where_lost(obj["name"], obj["ended"]))
     show_message(f"{arguments.output} written in {duration(timings['total'])}.")

@@ -254,5 +254,10 @@ def short(value: float) -> str:
     return f"{value:.2f}" if abs(value) < _LONGEST_MM else f"{value:.3g}"
 
 
+def volume_text(milliliters: float) -> str:
+    """A volume for a sentence, in mL without the unit: three digits, all of them from 1,000 on."""
+    return f"{milliliters:.3g}" if milliliters < 999.5 else f"{milliliters:,.0f}"
+
+
 def _mm(point: Sequence[float]) -> str:
     return "(" + ", ".join(map(short, point)) + ") mm"

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 
 from ..app.segment_facts import SharedVoxels
 from ..app.state import Action, Message, Topic
+from ..core.geometry import volume_text
 from ..scene.export_files import (
     export_dicom,
     export_nifti,
@@ -179,7 +180,7 @@ class ExportSection:
             return True
         one = _("{volume} mL of {first} also in {second}")
         pairs = [
-            one.format(volume=f"{each.milliliters:.3g}", first=each.first, second=each.second)
+            one.format(volume=volume_text(each.milliliters), first=each.first, second=each.second)
             for each in found[:_MOST_PAIRS]
         ]
         if len(found) > _MOST_PAIRS:

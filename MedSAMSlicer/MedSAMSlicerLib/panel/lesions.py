@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from ..app.lesions import Lesion, LesionState, LesionStep
 from ..app.state import Action, Topic
+from ..core.geometry import volume_text
 from .context import Context, SignalsBlocked
 from .export import write_chosen
 
@@ -179,4 +180,4 @@ def _texts(lesion: Lesion) -> tuple[str, str, str, str]:
         LesionState.ACCEPTED: _("accepted"),
         LesionState.DOUBTFUL: _("doubtful"),
     }
-    return lesion.name, f"{lesion.milliliters:.3g}", size, states[lesion.state]
+    return lesion.name, volume_text(lesion.milliliters), size, states[lesion.state]

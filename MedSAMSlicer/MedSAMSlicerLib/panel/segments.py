@@ -10,6 +10,7 @@ from ..app.segment_facts import SegmentFact
 from ..app.state import Action, Topic
 from ..core.cleanups import Cleanup
 from ..core.diameters import Diameters
+from ..core.geometry import volume_text
 from ..scene.terminologies import known_terms
 from .context import Context, SignalsBlocked
 
@@ -223,4 +224,4 @@ def _diameters(found: Diameters) -> str:
 
 
 def _milliliters(volume: float) -> str:
-    return _("{volume} mL").format(volume=f"{volume:.3g}" if volume < 100 else f"{volume:,.0f}")
+    return _("{volume} mL").format(volume=volume_text(volume))

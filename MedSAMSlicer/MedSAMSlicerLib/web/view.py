@@ -152,7 +152,7 @@ def _objects(session: WebSession, controller: Controller, geometry: VolumeGeomet
                 "name": masks.name(segment_id),
                 "color": hex_color(masks.color(segment_id)),
                 "text": editing.segment_states.get(segment_id, ""),
-                "milliliters": round(session.voxel_count(segment_id) * geometry.voxel_milliliters, 3),
+                "milliliters": float(f"{session.voxel_count(segment_id) * geometry.voxel_milliliters:.6g}"),
                 "axis": None if axis is None else axis.name.lower(),
                 "range": None if shown is None or shown.slice_range is None else list(shown.slice_range),
                 "prompts": [_prompt(prompt, geometry) for prompt in prompts],

@@ -196,7 +196,7 @@ def _line(result: CaseResult, obj: Mapping[str, Any]) -> tuple[object, ...]:
         obj.get("name", ""),
         "failed" if result.error else "done",
         Path(result.output).name if result.output else "",
-        "" if milliliters is None else f"{milliliters:.3f}",
+        "" if milliliters is None else f"{milliliters:.6g}",
         obj.get("slices", ""),
         obj.get("first_slice", ""),
         obj.get("last_slice", ""),
