@@ -228,3 +228,17 @@ def test_a_transform_above_the_volume_counts_for_the_words(mrml: MrmlScene) -> N
     put_under(mrml, volume, np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]]))
     assert slice_views.orientation(volume, SliceAxis.K) == "coronal"
     assert slice_views.orientation(volume, SliceAxis.J) == "axial"
+
+
+@pytest.mark.parametrize(
+    ("first", "step", "texts"),
+    [
+        (-12.04, 2.0, ["-12.0", "-10.0", "-8.0"]),
+        (-0.3, 0.3, ["-0.30", "0.00", "0.30"]),
+        (-0.003, 0.002, ["-0.003", "-0.001", "0.001"]),
+        (2.02, -2.03, ["2.0", "0.0", "-2.0"]),
+    ],
+)
+def test_position_of_a_slice_differs_from_those_of_its_neighbors(first, step, texts) -> None:
+    positions = slice_views.ViewPositions("S", first, step)
+    assert [positions.millimeters(index) for index in range(3)] == texts

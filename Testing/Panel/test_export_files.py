@@ -107,6 +107,7 @@ def test_dicom_seg_puts_masks_on_the_images_they_were_drawn_on(segmented, tmp_pa
     import slicer
 
     from MedSAMSlicerLib.scene.export_files import export_dicom
+    from MedSAMSlicerLib.scene.nodes import volume_geometry
 
     volume, segmentation, drawn = segmented
     step = (0.0, 0.0, -2.5) if reverse else (0.0, 0.0, 2.5)
@@ -122,6 +123,12 @@ def test_dicom_seg_puts_masks_on_the_images_they_were_drawn_on(segmented, tmp_pa
     written = pydicom.dcmread(tmp_path / "out.dcm")
     assert [item.SegmentLabel for item in written.SegmentSequence] == ["Lesion", "Lesion 2"]
     assert written.pixel_array.sum() == drawn.sum()
+    for number, mask in enumerate(drawn, start=1):
+        found = np.zeros_like(mask)
+        found[
+            tuple(np.rint(volume_geometry(volume).to_ijk(mask_places(written, number))).astype(int).T[::-1])
+        ] = True
+        assert (found == mask).all()
     kept = pydicom.dcmread(known[written.SOPInstanceUID])  # what the database has beside the series
     assert kept.StudyInstanceUID == pydicom.dcmread(files[0]).StudyInstanceUID
     assert kept.Modality == "SEG"
@@ -130,6 +137,45 @@ def test_dicom_seg_puts_masks_on_the_images_they_were_drawn_on(segmented, tmp_pa
     assert not export_dicom(segmentation, volume, tmp_path / "again.dcm")
     assert (tmp_path / "again.dcm").is_file()
     assert len(known) == len(files)
+
+
+def mask_places(written, segment):
+    """(N, 3) RAS of the pixels of a segment of a DICOM SEG, by the position of each of its frames."""
+    shared = written.SharedFunctionalGroupsSequence[0]
+    axes = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float).reshape(2, 3)
+    down, across = (float(mm) for mm in shared.PixelMeasuresSequence[0].PixelSpacing)
+    found = []
+    for pixels, frame in zip(written.pixel_array, written.PerFrameFunctionalGroupsSequence, strict=True):
+        if frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber == segment:
+            position = np.array(frame.PlanePositionSequence[0].ImagePositionPatient, float)
+            found.append(position + np.argwhere(pixels)[:, ::-1] * (across, down) @ axes)
+    return np.concatenate(found) * (-1, -1, 1)
+
+
+def test_a_volume_whose_rows_and_columns_changed_places_is_refused(host, tmp_path, monkeypatch):
+    pydicom = pytest.importorskip("pydicom")
+    import slicer
+
+    from MedSAMSlicerLib.scene.export_files import export_dicom
+    from MedSAMSlicerLib.scene.segments import SegmentMasks, create_segmentation
+
+    array = np.random.default_rng(0).integers(-100, 200, (6, 20, 20)).astype(np.int16)
+    turned = np.array([[0, -0.5, 0, 100], [-0.5, 0, 0, 80], [0, 0, 2.5, 40], [0, 0, 0, 1.0]])
+    volume = host.add_volume(
+        array.swapaxes(1, 2), turned, "Head"
+    )  # the same places, as another module may store them
+    segmentation = create_segmentation(host.scene, volume)
+    segments = SegmentMasks(segmentation, volume)
+    mask = np.zeros((20, 20), np.bool_)
+    mask[2:5, 8:15] = True
+    segments.write_slices(segments.add("Lesion"), SliceAxis.K, {2: mask})
+    segments.close()
+    files = write_series(tmp_path / "series", array, spacing=(0.5, 0.5))
+    known = {pydicom.dcmread(file).SOPInstanceUID: str(file) for file in files}
+    monkeypatch.setattr(slicer, "dicomDatabase", Database(known), raising=False)
+    volume.SetAttribute("DICOM.instanceUIDs", " ".join(known))
+    with pytest.raises(OutputError, match="no longer has the voxels"):
+        export_dicom(segmentation, volume, tmp_path / "out.dcm")
 
 
 def test_a_volume_that_left_the_voxels_of_its_series_is_refused(segmented, tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ from .nodes import volume_geometry
 from .segment_voxels import SegmentVoxels
 from .segments import check_segmentation, terminology_of
 
-_SAME_MM = 0.01
+_SAME_MM = 0.02
 _SEG_NRRD = ".seg.nrrd"
 
 
@@ -112,9 +112,8 @@ def _write_dicom(segmentation_node: Any, volume_node: Any, path: Path) -> str:
     found = SegmentMasksByName(segmentation_node, volume_node)
     masks = dict(found)
     terms = _terms_of(segmentation_node, tuple(masks))
-    if not _same_place(series.geometry, geometry):
-        turned = _reversed(geometry)
-        if not _same_place(series.geometry, turned):
+    if series.geometry.distance_to(geometry) > _SAME_MM:
+        if series.geometry.distance_to(_reversed(geometry)) > _SAME_MM:
             raise OutputError(
                 _("{name} no longer has the voxels of its DICOM series (resampled or cropped?).").format(
                     name=volume_node.GetName()
@@ -200,11 +199,6 @@ def _unused(name: str, taken: Sequence[str]) -> str:
     while f"{name} {number}" in taken:
         number += 1
     return f"{name} {number}"
-
-
-def _same_place(a: VolumeGeometry, b: VolumeGeometry) -> bool:
-    corners = np.array([[0.0, 0.0, 0.0], [side - 1.0 for side in reversed(a.shape)]])
-    return a.shape == b.shape and bool(np.allclose(a.to_ras(corners), b.to_ras(corners), atol=_SAME_MM))
 
 
 def _reversed(geometry: VolumeGeometry) -> VolumeGeometry:

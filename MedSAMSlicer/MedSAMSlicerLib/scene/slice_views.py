@@ -75,8 +75,10 @@ class ViewPositions:
 
     def millimeters(self, index: int) -> str:
         """The position of a slice, with as many digits as distinguish it from its neighbors."""
-        digits = 1 if abs(self.step) >= 0.5 else 2
-        return f"{self.first + index * self.step + 0.0:.{digits}f}"
+        step = abs(self.step)
+        digits = 1 if step >= 0.5 or not step else max(2, math.ceil(-math.log10(step)))
+        place = round(self.first + index * self.step, digits)
+        return f"{place + 0.0:.{digits}f}"  # + 0.0 turns -0.0 into 0.0
 
 
 def view_positions(slice_node: Any, volume_node: Any, axis: SliceAxis) -> ViewPositions:
