@@ -162,6 +162,18 @@ def test_with_ras_a_deep_box_lies_on_its_middle_slice_and_limits_the_range() -> 
     assert (obj.prompts[0].slice.index, obj.slice_range) == (5, (2, 8))
 
 
+@pytest.mark.parametrize("step", [0.6, -0.7, 1.2, 2.4, -3.0])
+@pytest.mark.parametrize("origin", [-1023.4, -325.5, 0.3, 12.7])
+def test_with_ras_slices_on_which_a_box_begins_and_ends_are_in_its_range(step: float, origin: float) -> None:
+    geometry = VolumeGeometry.from_spacing(
+        (60, 50, 50), (0.8, 0.8, abs(step)), (20.5, 18.3, origin), np.diag([-1, -1, np.sign(step)])
+    )
+    places = geometry.to_ras([(9.5, 9.5, 5), (29.5, 24.5, 33)])
+    text = ",".join(f"{value:.2f}" for value in places.ravel().tolist())
+    (obj,) = objects_from_arguments([PromptText.parse("box", text)], geometry, SliceAxis.K, True, None, ())
+    assert obj.slice_range == (5, 33)
+
+
 def test_with_ras_a_line_lies_on_the_slice_of_its_middle() -> None:
     (obj,) = objects(("line", text_in_mm((10, 20, 3), (30, 25, 3))), ras=True)
     assert obj.prompts[0].slice.index == 3

@@ -31,6 +31,8 @@ from .prompt_text import PromptText
 DEFAULT_NAME = "Segment_1"
 Range = tuple[int, int]
 
+_ON_CENTER = 0.01  # of a slice: a box that ends so near to a slice's center, beside it, ends on it
+
 
 @dataclass
 class _Object:
@@ -135,7 +137,8 @@ def _in_mm(text: PromptText, geometry: VolumeGeometry, axis: SliceAxis) -> tuple
     box = box_from_ras(geometry, slice_ref, start, end, positive=positive)
     if not positive:
         return box, None
-    first, last = max(math.ceil(low), 0), min(math.floor(high), geometry.slice_count(axis) - 1)
+    first = max(math.ceil(low - _ON_CENTER), 0)
+    last = min(math.floor(high + _ON_CENTER), geometry.slice_count(axis) - 1)
     return box, (first, last) if last > first else None
 
 
