@@ -27,6 +27,7 @@ from MedSAMSlicerLib.models.registry import Registry
 from MedSAMSlicerLib.sam2.checkpoint import save, seeded
 from MedSAMSlicerLib.web.exports import export
 from MedSAMSlicerLib.web.limits import LimitError, Limits, SessionEndedError
+from MedSAMSlicerLib.web.memory_scene import orientation_of
 from MedSAMSlicerLib.web.run_queue import RunQueue
 from MedSAMSlicerLib.web.session import WebSession
 from MedSAMSlicerLib.web.store import SessionStore, private_root
@@ -129,6 +130,13 @@ def test_an_object_of_tiny_voxels_is_not_taken_for_an_empty_one(make_store: Make
     assert session.wait(60, previews_only=True)
     [obj] = state_of(session)["objects"]
     assert obj["milliliters"] == pytest.approx(body()[7].sum() * np.prod(spacing) / 1000, rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_each_view_of_an_oblique_volume_has_a_name_of_its_own(seed: int) -> None:
+    turned, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
+    geometry = VolumeGeometry.from_spacing(SHAPE, (0.7, 0.7, 3.0), direction=turned)
+    assert {orientation_of(geometry, axis) for axis in SliceAxis} == {"axial", "coronal", "sagittal"}
 
 
 def test_a_correction_computes_only_the_gap_beside_it_again(walked: WalkedSession) -> None:

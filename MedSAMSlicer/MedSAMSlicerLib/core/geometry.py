@@ -15,7 +15,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import product
+from itertools import permutations, product
 from typing import Any
 
 import numpy as np
@@ -252,6 +252,12 @@ def _points(points: npt.ArrayLike, width: int) -> FloatArray:
 def short(value: float) -> str:
     """A length or an index for a sentence: two decimals, or the power of ten of a number that is far too large."""
     return f"{value:.2f}" if abs(value) < _LONGEST_MM else f"{value:.3g}"
+
+
+def patient_axes(normals: FloatArray) -> tuple[int, ...]:
+    """The axis of the patient (0 R, 1 A, 2 S) to which each of three unit vectors, (3, 3), is nearest; none twice."""
+    closeness = np.abs(normals)
+    return max(permutations(range(3)), key=lambda order: float(closeness[range(3), order].sum()))
 
 
 def volume_text(milliliters: float) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import permutations
 from typing import Any
 
 import numpy as np
 from slicer.i18n import tr as _
 
 from ..app.ports import ShownSlice
-from ..core.geometry import FloatArray, SliceAxis
+from ..core.geometry import FloatArray, SliceAxis, patient_axes
 from .nodes import applied, from_world, matrix_array, to_world, transform_to_world, volume_geometry
 
 _SMALLEST_PART, _WANTED_PART, _LARGEST_PART = (
@@ -239,9 +238,7 @@ def orientation(volume_node: Any, axis: SliceAxis) -> str:
     Raises:
         VolumeError, GeometryError: the volume cannot be used.
     """
-    closeness = np.abs(_Grid(volume_node).normals)  # K, J, I by R, A, S
-    best = max(permutations(range(3)), key=lambda order: closeness[range(3), order].sum())
-    return (_("sagittal"), _("coronal"), _("axial"))[best[axis]]
+    return (_("sagittal"), _("coronal"), _("axial"))[patient_axes(_Grid(volume_node).normals)[axis]]
 
 
 def slices_in_words(scene: Any, volume_node: Any, axis: SliceAxis) -> str:

@@ -34,7 +34,7 @@ from ..app.ports import (
 from ..app.time_series import NoTimeSeries
 from ..core.digests import EMPTY, digest_of
 from ..core.errors import SessionError
-from ..core.geometry import SliceAxis, VolumeGeometry
+from ..core.geometry import SliceAxis, VolumeGeometry, patient_axes
 from ..core.intensity import Window
 from ..core.prompts import Prompt
 from ..core.translation import tr as _
@@ -344,10 +344,14 @@ class MemorySegmentations:
 
 
 def orientation_of(geometry: VolumeGeometry, axis: SliceAxis) -> str:
-    """Return "axial", "coronal" or "sagittal": what the slices across an array axis are, by their normal."""
-    others = [2 - other for other in SliceAxis if other != axis]
-    normal = np.cross(geometry.ijk_to_ras[:3, others[0]], geometry.ijk_to_ras[:3, others[1]])
-    return ("sagittal", "coronal", "axial")[int(np.abs(normal).argmax())]
+    """Return "axial", "coronal" or "sagittal": what the slices across an array axis are, by their normal.
+
+    No two axes of a volume share a word, however oblique it is.
+    """
+    i, j, k = geometry.ijk_to_ras[:3, :3].T
+    normals = np.cross([i, i, j], [j, k, k])
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    return ("sagittal", "coronal", "axial")[patient_axes(normals)[axis]]
 
 
 class MemoryViews:
