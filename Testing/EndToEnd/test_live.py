@@ -89,6 +89,25 @@ def test_box_is_all_it_takes_and_its_ends_are_trimmed_on_the_strip(live: User) -
     assert filled(live)[0] == index - 2
 
 
+def test_mask_grows_to_both_sides_at_once_nearest_slices_first(live: User) -> None:
+    reached: list[tuple[int, int]] = []
+
+    def note(_topic: object) -> None:
+        drawn = [each.index for each in live.controller.review.slices if each.confidence is not None]
+        if drawn:
+            reached.append((drawn[0], drawn[-1]))
+
+    remove = live.controller.observe(note)
+    try:
+        index = grown(live)
+    finally:
+        remove()
+    apart = [(index - first, last - index) for first, last in reached]
+    assert apart[-1] == (4, 4)
+    assert len(set(apart)) > 2, "the mask came all at once"
+    assert max(abs(below - above) for below, above in apart) <= 1, apart
+
+
 def test_bracket_keys_trim_at_the_slice_in_view(live: User) -> None:
     index = grown(live)
     live.controller.review.show_slice(index + 1)

@@ -64,8 +64,8 @@ def test_a_track_ends_when_the_object_is_gone_and_says_so() -> None:
     events = list(live.update(_prompt_set(geometry, _box(geometry, 8))))
     ends = [event for event in events if isinstance(event, TrackEnded)]
     assert ends == [
-        TrackEnded("object", 8, 1, last_seen=16, skipped=(19,)),
         TrackEnded("object", 8, -1, last_seen=3, skipped=(0,)),
+        TrackEnded("object", 8, 1, last_seen=16, skipped=(19,)),
     ]
     assert {e.index for e in events if isinstance(e, SliceMask)} == set(range(1, 19))
     result = live.result()
@@ -86,11 +86,12 @@ def test_a_track_never_ends_with_patience_zero_or_between_two_key_slices() -> No
     assert np.array_equal(live.result().masks["object"], volume > 128)
 
 
-def test_slices_are_computed_outward_from_the_key_slice_and_each_once() -> None:
+def test_slices_are_computed_outward_from_the_key_slice_nearest_first_and_each_once() -> None:
     volume, geometry = _volume(first=0, last=19)
     live, _ = bright_segmentation(volume, geometry)
     order = [event.index for event in live.update(_prompt_set(geometry, _box(geometry, 8)))]
-    assert order == [8, *range(9, 20), *range(7, -1, -1)]
+    near = [index for away in range(1, 9) for index in (8 + away, 8 - away)]
+    assert order == [8, *near, 17, 18, 19]
 
 
 def test_nothing_is_computed_outside_the_slice_range() -> None:
@@ -132,20 +133,10 @@ def test_two_objects_meet_on_each_slice_so_that_it_is_encoded_once() -> None:
     objects = [ObjectPrompts(name, (1, 0, 0), (_box(geometry, key),)) for name, key in (("a", 4), ("b", 9))]
     live, _ = bright_segmentation(volume, geometry)
     order = [event.index for event in live.update(PromptSet(geometry, K, tuple(objects)))]
-    assert order[2:] == [
-        5,
-        6,
-        7,
-        8,
-        9,
-        *sorted([*range(10, 20)] * 2),
-        8,
-        7,
-        6,
-        5,
-        4,
-        *sorted([*range(4)] * 2)[::-1],
-    ]
+    upward = [[5], [6], [7], [8], [9], *([index] * 2 for index in range(10, 20))]
+    downward = [[8], [7], [6], [5], [4], *([index] * 2 for index in range(3, -1, -1))]
+    turns = [index for pair in zip(upward, downward, strict=False) for part in pair for index in part]
+    assert order[2:] == turns + [index for part in upward[len(downward) :] for index in part]
 
 
 def test_cancel_takes_effect_within_one_slice() -> None:
@@ -159,7 +150,7 @@ def test_cancel_takes_effect_within_one_slice() -> None:
     )
     with pytest.raises(Canceled):
         seen.extend(event.index for event in events)
-    assert seen == [8, 9, 10, 11]
+    assert seen == [8, 9, 7, 10]
     assert reported == seen
 
 
@@ -187,7 +178,7 @@ def test_an_iterator_closed_early_keeps_what_it_gave_and_can_be_taken_up_again()
     events = live.update(prompts)
     given = [next(events).index for _ in range(4)]
     events.close()  # type: ignore[attr-defined]
-    assert given == [8, 9, 10, 11]
+    assert given == [8, 9, 7, 10]
     assert set(live.result().objects[0].slices) == set(given)
     list(live.update(prompts))
     assert np.array_equal(live.result().masks["object"], volume > 128)

@@ -217,10 +217,9 @@ def _ranges(prompts: PromptSet, count: int) -> list[range]:
 
 
 def _memories_bytes(segmenter: VolumeSegmenter, axis: SliceAxis, objects: int, probe: Probe) -> int:
-    """Memories of the trackers under way: on the CPU one direction at a time."""
-    directions = 1 if segmenter.precision.device.type == "cpu" else 2
+    """Memories of the trackers under way, in both directions."""
     memories = segmenter.network(axis).facts.num_memories
-    return objects * directions * (memories + 1) * probe.keys_bytes
+    return objects * 2 * (memories + 1) * probe.keys_bytes
 
 
 def _stage_bytes(segmenter: VolumeSegmenter, axis: SliceAxis, lengths: list[int]) -> int:

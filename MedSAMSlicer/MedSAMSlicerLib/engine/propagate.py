@@ -2,9 +2,9 @@
 
 Tracks toward higher and toward lower indices sweep through the volume like two combs: of all tracks of a
 direction the one that lies furthest back is computed next. Objects that share a view therefore meet on each slice,
-and it is encoded once even if hardly any features can be kept. On CUDA both combs run at once and what is due is
-computed as one batch; on the CPU a batch is no faster than its parts, so that one slice after the other is
-computed and the second comb starts when the first has ended.
+and it is encoded once even if hardly any features can be kept. Both combs advance together, so that a mask grows
+outward at both sides, nearest slices first. On CUDA what is due is computed as one batch; on the CPU a batch is no
+faster than its parts, so that it is one slice after the other.
 """
 
 from __future__ import annotations
@@ -99,17 +99,24 @@ class Propagator:
         users = Counter(id(key) for job in jobs for key in (job.key, job.other) if key is not None)
         forward = [job for job in jobs if job.track.step > 0]
         backward = [job for job in jobs if job.track.step < 0]
-        for part in ([forward, backward],) if self.batched else ([forward], [backward]):
-            combs = [_Comb(self, direction, users) for direction in part if direction]
-            while due := [tracker for comb in combs for tracker in comb.due()]:
-                for group in [due] if self.batched else [[tracker] for tracker in due]:
-                    stop_if(cancel)
-                    for tracker, mask in zip(group, advance(group, self.batched), strict=True):
-                        counter.add(mask.index)
-                        yield mask
-                        if tracker.ended is not None:
-                            counter.add(mask.index, len(tracker.ended.skipped))
-                            yield tracker.ended
+        combs = [_Comb(self, direction, users) for direction in (forward, backward) if direction]
+        for due in self._due(combs):
+            stop_if(cancel)
+            for tracker, mask in zip(due, advance(due, self.batched), strict=True):
+                counter.add(mask.index)
+                yield mask
+                if tracker.ended is not None:
+                    counter.add(mask.index, len(tracker.ended.skipped))
+                    yield tracker.ended
+
+    def _due(self, combs: Sequence[_Comb]) -> Iterator[list[Tracker]]:
+        """The trackers that are computed next, until all are through: in batches of both combs, or in turns."""
+        while due := [found for comb in combs if (found := comb.due())]:
+            if self.batched:
+                yield [tracker for found in due for tracker in found]
+                continue
+            for found in due:
+                yield from ([tracker] for tracker in found)
 
 
 class _Comb:
