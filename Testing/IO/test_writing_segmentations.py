@@ -104,7 +104,11 @@ def test_overlap_in_a_labelmap_is_counted_and_stated(
     with caplog.at_level(logging.WARNING):
         assert write_labelmap(tmp_path / "out.nii", MASKS, UPRIGHT) == 2
     assert "2 voxels" in caplog.text
-    np.testing.assert_array_equal(read_image(tmp_path / "out.nii")[0] == 3, MASKS["lesion"])
+    array = read_image(tmp_path / "out.nii")[0]
+    np.testing.assert_array_equal(array == 3, MASKS["lesion"])
+    named = json.loads((tmp_path / "out.labels.json").read_text("utf-8"))["labels"]
+    counted = np.bincount(array.ravel(), minlength=4)[1:].tolist()
+    assert [named[str(label)]["voxels"] for label in (1, 2, 3)] == counted
 
 
 def test_mask_of_another_shape_is_refused(tmp_path: Path) -> None:

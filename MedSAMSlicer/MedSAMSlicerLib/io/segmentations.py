@@ -162,7 +162,10 @@ def write_labelmap(
     counts = []
     for label, name in enumerate(names, start=1):
         mask = _checked(path, name, masks[name], geometry)
-        overlap |= mask & (labels > 0)
+        covered = mask & (labels > 0)
+        overlap |= covered
+        for below, count in zip(*np.unique(labels[covered], return_counts=True), strict=True):
+            counts[int(below) - 1] -= int(count)
         labels[mask] = label
         counts.append(int(np.count_nonzero(mask)))
         del mask  # so that the next one finds room
