@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from ..core.diameters import Diameters, diameters
-from ..core.errors import MedSAMError, SessionError
+from ..core.errors import GeometryError, MedSAMError, SessionError
+from ..core.masks import PackedMask
 from ..core.segment_object import SegmentObject
 from ..core.translation import tr as _
 from ..io.atomic import write_bytes
@@ -351,7 +352,7 @@ class LesionWorkflow:
         geometry = session.geometry
         found, center, count = None, None, 0
         if obj.axis is not None:
-            masks = self._projector.masks_of(obj)
+            masks = self._masks(obj)
             count = sum(mask.count for mask in masks.values())
             found = diameters(masks, geometry.in_plane_spacing(obj.axis))
         if found is not None and obj.axis is not None:
@@ -365,7 +366,14 @@ class LesionWorkflow:
         assert obj.axis is not None
         assert self._work.session is not None
         spacing = self._work.session.geometry.in_plane_spacing(obj.axis)
-        return diameters(self._projector.masks_of(obj), spacing)
+        return diameters(self._masks(obj), spacing)
+
+    def _masks(self, obj: SegmentObject) -> dict[int, PackedMask]:
+        """The masks of a lesion as its segment shows them, by slice."""
+        try:
+            return self._projector.shown_masks(obj)
+        except GeometryError:  # the segmentation was moved: what the session has is all that is known
+            return self._projector.masks_of(obj)
 
     def _ids(self) -> list[str]:
         return [each for each in self._work.segment_ids if self._is_lesion(each) and self._has_prompts(each)]

@@ -142,6 +142,21 @@ class Projector:
         """Return the masks of an object by slice, cleaned where that is wanted and known, before any overlap."""
         return {index: mask for index, (mask, _claim) in self._wanted(obj).items()}
 
+    def shown_masks(self, obj: SegmentObject) -> dict[int, PackedMask]:
+        """Return the masks of an object by slice as its segment shows them: without voxels that others took.
+
+        Raises:
+            GeometryError: segmentation and volume no longer lie on the same voxels.
+        """
+        found, masks, segment_id = self.masks_of(obj), self._work.masks, self._work.segment_of(obj.id)
+        taken = any(_takes(wanted) for other, (_axis, wanted) in self._written.items() if other != obj.id)
+        if not taken or masks is None or obj.axis is None or segment_id not in self._work.segment_ids:
+            return found
+        assert segment_id is not None
+        filled = [index for index, mask in found.items() if not mask.is_empty]
+        shown_slices = masks.read_slices(segment_id, obj.axis, filled)
+        return {index: PackedMask.from_array(mask) for index, mask in shown_slices.items()}
+
     def adopted_slices(self, segment_id: str, axis: SliceAxis) -> tuple[dict[int, Mask], Claim]:
         """Return the masks of a segment that becomes an object, with what was taken from it, and their claim."""
         assert self._work.masks is not None

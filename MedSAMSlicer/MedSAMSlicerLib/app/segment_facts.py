@@ -69,13 +69,14 @@ def measured(work: Workspace, projector: Projector) -> SegmentFact | None:
         or segment_id not in work.segment_ids
     ):
         return None
+    obj, found = work.selected_object, None
     try:
         count, shared = work.masks.measure(segment_id)
         names = {other: work.masks.name(other) for other in shared}
+        if obj is not None and obj.axis is not None:
+            found = diameters(projector.shown_masks(obj), work.geometry.in_plane_spacing(obj.axis))
     except MedSAMError:  # of another grid, or gone: there is nothing to count
         return None
-    voxel, obj, found = work.geometry.voxel_milliliters, work.selected_object, None
-    if obj is not None and obj.axis is not None:
-        found = diameters(projector.masks_of(obj), work.geometry.in_plane_spacing(obj.axis))
+    voxel = work.geometry.voxel_milliliters
     parts = {names[other]: voxel * part for other, part in shared.items()}
     return SegmentFact(segment_id, voxel * count, found, parts)
