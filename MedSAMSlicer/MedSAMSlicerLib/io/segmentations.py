@@ -159,7 +159,7 @@ def write_labelmap(
     names = list(masks)
     labels = np.zeros(geometry.shape, dtype=np.uint8 if len(names) <= 255 else np.uint16)
     overlap = np.zeros(geometry.shape, dtype=bool)
-    counts = []
+    counts: list[int] = []
     for label, name in enumerate(names, start=1):
         mask = _checked(path, name, masks[name], geometry)
         covered = mask & (labels > 0)
