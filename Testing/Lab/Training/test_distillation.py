@@ -13,7 +13,7 @@ import SimpleITK as sitk
 torch = pytest.importorskip("torch")
 
 from MedSAMSlicerLib.cli import main  # noqa: E402
-from MedSAMSlicerLib.core.errors import MedSAMError  # noqa: E402
+from MedSAMSlicerLib.core.errors import CheckpointError, MedSAMError  # noqa: E402
 from MedSAMSlicerLib.lab.training import distillation  # noqa: E402
 from MedSAMSlicerLib.lab.training.distillation import DistillationSettings, distil, resized  # noqa: E402
 from MedSAMSlicerLib.lab.training.labeled import DataSettings  # noqa: E402
@@ -155,3 +155,48 @@ def test_frames_are_made_smaller_by_the_mean_of_what_a_pixel_covers() -> None:
     assert resized(frames, 2).tolist() == [[[2.5, 4.5], [10.5, 12.5]]]
     color = torch.stack([frames, 2 * frames, 3 * frames], -1)
     assert torch.equal(resized(color, 2)[..., 2], 3 * resized(frames, 2))
+
+
+def test_a_run_that_was_stopped_goes_on_and_learns_the_same(
+    tmp_path: Path, teacher: SAM1, two_kinds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = settings(
+        tmp_path / "whole", encoder_steps=6, decoder_steps=4, modality_steps=4, data=DataSettings(two_kinds)
+    )
+    whole = distil(chosen, teacher)
+
+    def stopped_at(stop: int) -> object:
+        def progress(done: int, total: int, stage: str) -> None:
+            assert total == 14
+            if done == stop:
+                raise KeyboardInterrupt
+
+        return progress
+
+    parts = replace(chosen, out=tmp_path / "parts")
+    monkeypatch.setattr(distillation, "_SAVE_SECONDS", 0.0)
+    for stop in (3, 7, 8, 12):  # within each stage, and right after the first step of one
+        with pytest.raises(KeyboardInterrupt):
+            distil(parts, teacher, progress=stopped_at(stop))  # type: ignore[arg-type]
+    assert distil(parts, teacher) == whole
+    assert distil(parts, teacher) == whole, "all of it is done: nothing is learned again"
+    for name in ("student.safetensors", "modality_adapters.safetensors", "distillation.csv"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_leg_ends_in_time_and_says_how_far_the_student_is(
+    tmp_path: Path, teacher: SAM1, balls: Path
+) -> None:
+    chosen = settings(tmp_path, minutes=1e-6, data=DataSettings(balls))
+    found = distil(chosen, teacher)
+    assert found == {"start": found["start"], "now": found["start"]}
+    assert set(distil(replace(chosen, minutes=None), teacher)) == {"start", "encoder"}
+
+
+def test_the_state_of_another_run_is_refused(tmp_path: Path, teacher: SAM1, balls: Path) -> None:
+    chosen = settings(tmp_path, encoder_steps=2, data=DataSettings(balls))
+    distil(chosen, teacher)
+    before = (tmp_path / "student.safetensors").read_bytes()
+    with pytest.raises(CheckpointError, match="holds a run with another teacher, other data or other settings"):
+        distil(replace(chosen, student="convolutional"), teacher)
+    assert (tmp_path / "student.safetensors").read_bytes() == before

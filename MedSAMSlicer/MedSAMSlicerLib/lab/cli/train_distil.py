@@ -9,7 +9,7 @@ import sys
 from ...cli.argument_types import not_negative, positive
 from ...cli.exit_codes import UsageError
 from ...cli.models import loads
-from ...cli.terminal import ProgressBar, confirmation
+from ...cli.terminal import ProgressBar, confirmation, show_message
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -60,9 +60,12 @@ def run(args: argparse.Namespace) -> int:
     from ...sam2.checkpoint import load_named
     from ..training.distillation import DistillationSettings, described, distil
     from ..training.labeled import DataSettings
+    from ..training.state import has_state
 
     if args.teacher is None:
         raise UsageError("train distil needs a --teacher, such as litemedsam.")
+    if not args.resume and has_state(args.out):
+        raise UsageError(f"{args.out} already holds a run: continue with --resume, or use another folder.")
     torch.set_num_threads(args.threads)
     data = None
     if args.data is not None:
@@ -78,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
         batch=args.batch,
         learning_rate=args.lr or 5e-4,
         data=data,
+        minutes=args.minutes,
         seed=args.seed,
     )
     file = Registry.from_environment().open(args.teacher, confirmation(args.yes), loads)
@@ -91,4 +95,6 @@ def run(args: argparse.Namespace) -> int:
     with reserved(args.out), ProgressBar("distilling") as bar:
         found = distil(settings, teacher, provenance, bar.update)
     sys.stdout.write(json.dumps(described(found)) + "\n")
+    if "now" in found:
+        show_message("There are steps left: the same command with --resume continues.")
     return 0

@@ -9,6 +9,9 @@
    boxes with the Dice loss.
 
 Teacher and student are networks of SAM without memory, whose embeddings have the same rows and columns.
+
+A run goes in legs: where it was stopped or killed, it goes on from the state in its folder, and on labeled volumes
+learns what it would have learned without the stop.
 """
 
 from __future__ import annotations
@@ -16,11 +19,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...core.errors import MedSAMError, VolumeError
+from ...core.errors import CheckpointError, MedSAMError, VolumeError
 from ...io.atomic import write_bytes
 from ...sam2.adapters import AdapterConfig, attach, serialized_adapters, set_modality
 from ...sam2.checkpoint import serialized
@@ -37,14 +40,12 @@ from ...sam2.config import ConvTrunkConfig, Sam1Config, TinyViTConfig
 from ...sam2.model import DecoderPrompts
 from ...sam2.networks import Network
 from ...sam2.sam1 import SAM1
-from .clips import ClipSampler, ClipSettings, scene_size
-from .fields import Source
-from .labeled import DataSettings, find_cases, read_cases, split
+from .distillation_feed import SliceFeed, Slices, resized
+from .labeled import DataSettings
 from .losses import soft_dice, soft_target
 from .prompts import box_prompts
 from .rng import SeededRng, seed_of
-from .synthetic import SceneSettings, make_scene
-from .volume_clips import Augmentation, VolumeClips
+from .state import read_state, write_state
 
 LOSSES = ("mse", "mse+perceptual")
 STUDENTS: dict[str, TinyViTConfig | ConvTrunkConfig] = {
@@ -56,7 +57,7 @@ STUDENTS: dict[str, TinyViTConfig | ConvTrunkConfig] = {
 
 STUDENT, ADAPTERS, LOG = "student.safetensors", "modality_adapters.safetensors", "distillation.csv"
 CONTROLLER = AdapterConfig("modality", "image_encoder.*.mlp", scale=1.0)
-_TRAINING, _JUDGING, _PROMPTS = 1, 2, 3  # what a seed is for
+_JUDGING, _PROMPTS, _STEPS = 2, 3, 4  # what a seed is for; 1 is the feed's
 _STRIDE = 4  # of all students
 _LOG_EVERY = 10
 _SAVE_SECONDS = 300.0
@@ -76,6 +77,7 @@ class DistillationSettings:
         learning_rate: of encoder and adapters, falling along a cosine; the decoder gets a fifth.
         data: labeled volumes; None = generated scenes, which have no modality.
         judged: slices that are kept to judge on.
+        minutes: length of this leg; None = until all is learned.
         seed: of everything.
     """
 
@@ -90,7 +92,18 @@ class DistillationSettings:
     learning_rate: float = 5e-4
     data: DataSettings | None = None
     judged: int = 16
+    minutes: float | None = None
     seed: int = 0
+
+    @property
+    def steps(self) -> dict[str, int]:
+        """The steps of each stage, in their order; those left out are not in it."""
+        stages = {
+            "encoder": self.encoder_steps,
+            "decoder": self.decoder_steps,
+            "modality": self.modality_steps,  # last: the adapters belong to the finished student
+        }
+        return {stage: count for stage, count in stages.items() if count}
 
     def __post_init__(self) -> None:
         for what, value, known in (("loss", self.loss, LOSSES), ("student", self.student, tuple(STUDENTS))):
@@ -119,15 +132,6 @@ class Judgment:
     teacher_dice: float
 
 
-@dataclass(frozen=True, eq=False)
-class Slices:
-    """Slices to learn from: (N, S, S) uint8 frames, or in color (N, S, S, 3), and masks; their modality if known."""
-
-    frames: Tensor
-    masks: Tensor
-    modality: str | None
-
-
 def student_config(teacher: Network, student: str) -> Sam1Config:
     """The network that a student is: the teacher's decoder and input with another image encoder.
 
@@ -151,7 +155,7 @@ def distil(
     provenance: dict[str, str] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Judgment]:
-    """Teach a student and write it.
+    """Teach a student and write it, or go on teaching the one whose state is in the folder.
 
     Args:
         settings: see there.
@@ -160,10 +164,12 @@ def distil(
         progress: called as progress(steps done, steps in all, stage).
 
     Returns:
-        How the student does at the start and after each stage, by the stage's name.
+        How the student does at the start and after each stage that is done, by the stage's name; where the minutes
+        ended within one, "now", too.
 
     Raises:
         MedSAMError: If the teacher has a memory, or the labeled volumes cannot be used.
+        CheckpointError: If the state in the folder is damaged or that of another run.
     """
     config = student_config(teacher, settings.student)
     assert isinstance(teacher, SAM1)
@@ -186,32 +192,40 @@ class _Distillation:
             getattr(self.student, part).load_state_dict(getattr(teacher, part).state_dict())
         last_norm = self.student.image_encoder.neck[-1]  # the scale of each channel, from the first step on
         last_norm.load_state_dict(teacher.image_encoder.neck[-1].state_dict())
-        self.feed = _Feed(settings, teacher.config.image_size)
+        self.feed = SliceFeed(settings.data, teacher.config.image_size, settings.batch, settings.seed)
+        if settings.modality_steps and settings.data is not None and not self.feed.knows_modalities:
+            raise VolumeError(f"No volume in {settings.data.folder} says its modality in manifest.json.")
         self.provenance, self.progress = provenance, progress
         self.rows: list[dict[str, Any]] = []
-        self.done = 0
+        self.found: dict[str, Judgment] = {}
+        self.stage, self.step = "", 0  # what is being learned, and the steps of it that are done
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.until = math.inf if settings.minutes is None else time.monotonic() + 60 * settings.minutes
         self.judged = [self.feed.held_out(n) for n in range(max(1, settings.judged // settings.batch))]
 
     def run(self) -> dict[str, Judgment]:
-        settings, found = self.settings, {"start": self._judge()}
+        settings = self.settings
         settings.out.mkdir(parents=True, exist_ok=True)
-        if settings.encoder_steps:
-            self.student.requires_grad_(False).image_encoder.requires_grad_(True)
-            self._learn("encoder", settings.encoder_steps, settings.learning_rate, self._embedding_loss)
-            self._write_student()
-            found["encoder"] = self._judge()
-        if settings.decoder_steps:
-            self.student.requires_grad_(False).mask_decoder.requires_grad_(True)
-            self._learn("decoder", settings.decoder_steps, settings.learning_rate / 5, self._mask_loss)
-            found["decoder"] = self._judge()
-        self._write_student()
-        if settings.modality_steps:  # last: the adapters belong to the finished student
-            attach(self.student, [CONTROLLER])
-            self._learn("modality", settings.modality_steps, settings.learning_rate, self._embedding_loss)
-            found["modality"] = self._judge()
-            write_bytes(settings.out / ADAPTERS, serialized_adapters(self.student, self._metadata))
-            self._write_log()
-        return found
+        begun = self._resume()
+        if begun is None:
+            self.found["start"] = self._judge()
+        for stage, steps in settings.steps.items():
+            if stage in self.found:
+                continue
+            self._begin(stage, begun if begun is not None and begun["stage"] == stage else None)
+            self._learn(steps)
+            finished = self.step == steps
+            judgment = self._judge()
+            if finished:
+                self.found[stage] = judgment
+            self._write()
+            if not finished:
+                return {**self.found, "now": judgment}
+        if not settings.steps:
+            self._write()  # a student that has learned nothing
+        return self.found
+
+    # ------------------------------------------------------------------------------------------------ what is written
 
     @property
     def _metadata(self) -> dict[str, str]:
@@ -221,42 +235,102 @@ class _Distillation:
             "loss": self.settings.loss,
         }
 
-    def _write_student(self) -> None:
-        write_bytes(self.settings.out / STUDENT, serialized(self.student, STUDENT, self._metadata))
-        self._write_log()
+    @property
+    def _identity(self) -> str:
+        """What must be the same for a run to go on."""
+        run = asdict(self.settings)
+        left_out = ("out", "minutes", "data")
+        data = self.settings.data
+        said = {
+            **{name: value for name, value in run.items() if name not in left_out},
+            "teacher": self.teacher.config.to_json(),
+            "data": None if data is None else [data.only, data.leave_out, data.validation, str(data.window)],
+        }
+        return json.dumps(said, sort_keys=True)
 
-    def _write_log(self) -> None:
-        write_bytes(self.settings.out / LOG, _as_csv(self.rows).encode())
+    def _write(self) -> None:
+        """Write what was learned so far, and all that is needed to go on."""
+        out = self.settings.out
+        if self.stage == "modality":
+            write_bytes(out / ADAPTERS, serialized_adapters(self.student, self._metadata))
+        else:
+            write_bytes(out / STUDENT, serialized(self.student, STUDENT, self._metadata))
+        write_bytes(out / LOG, _as_csv(self.rows).encode())
+        state = {
+            "identity": self._identity,
+            "stage": self.stage,
+            "step": self.step,
+            "student": self.student.state_dict(),
+            "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
+            "found": {stage: asdict(judgment) for stage, judgment in self.found.items()},
+            "rows": self.rows,
+        }
+        write_state(out, state)
+
+    def _resume(self) -> dict[str, Any] | None:
+        """Take up the results in the run's folder and return its state; None where there is none."""
+        state = read_state(self.settings.out, "cpu")
+        if state is None:
+            return None
+        if state.get("identity") != self._identity:
+            raise CheckpointError(
+                f"{self.settings.out} holds a run with another teacher, other data or other settings: "
+                "repeat its command, or take another folder."
+            )
+        self.rows = state["rows"]
+        self.found = {stage: Judgment(**judgment) for stage, judgment in state["found"].items()}
+        if state["stage"] != "modality":
+            self.student.load_state_dict(state["student"])
+        return state
 
     # ------------------------------------------------------------------------------------------------ one stage
 
-    def _learn(
-        self, stage: str, steps: int, rate: float, loss_of: Callable[[Slices, int], dict[str, Tensor]]
-    ) -> None:
+    def _begin(self, stage: str, state: dict[str, Any] | None) -> None:
+        """Get ready to learn a stage, or to go on with it from a state."""
+        rate = self.settings.learning_rate / (5 if stage == "decoder" else 1)
+        if stage == "modality":
+            attach(self.student, [CONTROLLER])
+        else:
+            self.student.requires_grad_(False)
+            part = self.student.image_encoder if stage == "encoder" else self.student.mask_decoder
+            part.requires_grad_(True)
         learning = [weight for weight in self.student.parameters() if weight.requires_grad]
-        optimizer = torch.optim.AdamW(learning, lr=rate, betas=(0.9, 0.999), weight_decay=1e-3)
+        self.optimizer = torch.optim.AdamW(learning, lr=rate, betas=(0.9, 0.999), weight_decay=1e-3)
+        self.stage, self.step = stage, 0
+        if state is not None:
+            self.student.load_state_dict(state["student"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step = state["step"]
+
+    def _learn(self, steps: int) -> None:
+        """Do the steps of the stage that are left, or as many as there is time for."""
+        assert self.optimizer is not None
+        rate, stage = self.optimizer.defaults["lr"], self.stage
+        loss_of = self._mask_loss if stage == "decoder" else self._embedding_loss
+        learning = self.optimizer.param_groups[0]["params"]
+        before = sum(count for name, count in self.settings.steps.items() if name in self.found)
         self.student.train(stage == "encoder")  # later on the batch norms stay as they are
-        settings = self.settings
-        total = settings.encoder_steps + settings.modality_steps + settings.decoder_steps
         saved = time.monotonic()
-        for step in range(steps):
-            for group in optimizer.param_groups:
+        while self.step < steps and time.monotonic() < self.until:
+            step = self.step
+            torch.manual_seed(seed_of(self.settings.seed, _STEPS, len(stage), step))  # for what is dropped
+            for group in self.optimizer.param_groups:
                 group["lr"] = rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
             slices = self.feed.batch(stage, step)
             with self._seen_as(slices.modality if stage == "modality" else None):
                 losses = loss_of(slices, step)
-            optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad(set_to_none=True)
             torch.stack([*losses.values()]).sum().backward()
             nn.utils.clip_grad_norm_(learning, 1.0)
-            optimizer.step()
-            self.done += 1
-            if step % _LOG_EVERY == 0 or step == steps - 1:
+            self.optimizer.step()
+            self.step += 1
+            if step % _LOG_EVERY == 0 or self.step == steps:
                 values = {name: float(loss.detach()) for name, loss in losses.items()}
-                self.rows.append({"stage": stage, "step": step + 1, "modality": slices.modality, **values})
+                self.rows.append({"stage": stage, "step": self.step, "modality": slices.modality, **values})
             if self.progress is not None:
-                self.progress(self.done, total, stage)
-            if time.monotonic() - saved > _SAVE_SECONDS and stage != "modality":
-                self._write_student()  # what a run of hours has learned outlasts its end
+                self.progress(before + self.step, sum(self.settings.steps.values()), stage)
+            if time.monotonic() - saved > _SAVE_SECONDS:
+                self._write()  # what a run of hours has learned outlasts its end
                 saved = time.monotonic()
         self.student.eval()
 
@@ -344,72 +418,6 @@ class _Distillation:
     @property
     def _controlled(self) -> bool:
         return any("adapter_modality" in name for name, _ in self.student.named_modules())
-
-
-class _Feed:
-    """Slices of labeled volumes, of one modality in each batch, or of generated scenes."""
-
-    def __init__(self, settings: DistillationSettings, size: int) -> None:
-        self.settings, self.size = settings, size
-        self._generated: dict[int, ClipSampler] = {}
-        self._clips: dict[bool, dict[str | None, VolumeClips]] = {}
-        if settings.data is None:
-            return
-        cases = split(find_cases(settings.data.folder), settings.data, settings.seed)
-        for held_out, chosen in enumerate(cases):
-            by_kind: dict[str | None, list[Any]] = {}
-            for case in chosen:
-                by_kind.setdefault(case.modality, []).append(case)
-            self._clips[bool(held_out)] = {
-                kind: VolumeClips(
-                    read_cases(members, settings.data.window, warn=not held_out),
-                    size,
-                    None,
-                    None if held_out else Augmentation(),
-                    1,
-                )
-                for kind, members in by_kind.items()
-            }
-        if settings.modality_steps and not any(self._clips[False]):
-            raise VolumeError(f"No volume in {settings.data.folder} says its modality in manifest.json.")
-
-    def batch(self, stage: str, step: int) -> Slices:
-        """The slices of a step of a stage."""
-        return self._slices(False, seed_of(self.settings.seed, _TRAINING, len(stage), step), step, stage)
-
-    def held_out(self, number: int) -> Slices:
-        """Slices to judge on."""
-        return self._slices(True, seed_of(_JUDGING, number), number, "")
-
-    def _slices(self, held_out: bool, seed: int, turn: int, stage: str) -> Slices:
-        count = self.settings.batch
-        if self._clips:
-            kinds: Sequence[str | None] = [*self._clips[held_out]]
-            if stage == "modality":
-                kinds = [kind for kind in kinds if kind is not None]
-            kind = kinds[turn % len(kinds)]
-            made = self._clips[held_out][kind].batch(seed, count, 1)
-            return Slices(torch.from_numpy(made.frames[0]), torch.from_numpy(made.masks[0]), kind)
-        made = self._sampler(held_out).batch(count, 1)
-        return Slices(torch.from_numpy(made.frames[0]), torch.from_numpy(made.masks[0]), None)
-
-    def _sampler(self, held_out: bool) -> ClipSampler:
-        if held_out not in self._generated:
-            scenes = SceneSettings(slices=4, size=scene_size(self.size), held_out=held_out)
-            source = Source(seed_of(self.settings.seed, _JUDGING if held_out else _TRAINING))
-            self._generated[held_out] = ClipSampler(
-                source, partial(make_scene, source, scenes), ClipSettings(size=self.size), 8, 16
-            )
-        return self._generated[held_out]
-
-
-def resized(frames: Tensor, size: int) -> Tensor:
-    """Frames (N, S, S) or (N, S, S, 3) of 0..255 at another size, each pixel the mean of what it covers; float32."""
-    if frames.shape[1] == size:
-        return frames
-    channels = frames[:, None] if frames.ndim == 3 else frames.permute(0, 3, 1, 2)
-    made = functional.interpolate(channels.float(), (size, size), mode="area")
-    return made[:, 0] if frames.ndim == 3 else made.permute(0, 2, 3, 1)
 
 
 def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
