@@ -81,7 +81,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minutes",
         type=float,
-        help="length of this leg (default: 15; all of a recipe; no limit with --steps)",
+        help="length of this leg (default: 15; all of a recipe or a distillation; no limit with --steps)",
     )
     parser.add_argument(
         "--plan", type=float, help="minutes of the whole stage, for the learning rate (default: this leg)"
