@@ -184,6 +184,29 @@ def test_a_run_that_was_stopped_goes_on_and_learns_the_same(
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+def test_the_teacher_reads_each_lesson_once(
+    tmp_path: Path, teacher: SAM1, balls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = settings(tmp_path, lessons=3, encoder_steps=12, data=DataSettings(balls))
+    read = 0
+
+    def counted(images: torch.Tensor) -> torch.Tensor:
+        nonlocal read
+        read += 1
+        return SAM1.encode_image(teacher, images)
+
+    monkeypatch.setattr(teacher, "encode_image", counted)
+    judged = chosen.judged // chosen.batch
+    found = distil(chosen, teacher)
+    assert read == 3 + 2 * judged
+    assert found["encoder"].difference < found["start"].difference
+    fresh = distil(replace(chosen, out=tmp_path / "fresh", lessons=None, encoder_steps=3), teacher)
+    kept = distil(replace(chosen, out=tmp_path / "kept", encoder_steps=3), teacher)
+    assert kept["encoder"].difference == pytest.approx(fresh["encoder"].difference, rel=1e-2)
+    with pytest.raises(MedSAMError, match="Lessons are kept of labeled volumes only"):
+        settings(tmp_path, lessons=3)
+
+
 def test_a_leg_ends_in_time_and_says_how_far_the_student_is(
     tmp_path: Path, teacher: SAM1, balls: Path
 ) -> None:
@@ -197,6 +220,8 @@ def test_the_state_of_another_run_is_refused(tmp_path: Path, teacher: SAM1, ball
     chosen = settings(tmp_path, encoder_steps=2, data=DataSettings(balls))
     distil(chosen, teacher)
     before = (tmp_path / "student.safetensors").read_bytes()
-    with pytest.raises(CheckpointError, match="holds a run with another teacher, other data or other settings"):
+    with pytest.raises(
+        CheckpointError, match="holds a run with another teacher, other data or other settings"
+    ):
         distil(replace(chosen, student="convolutional"), teacher)
     assert (tmp_path / "student.safetensors").read_bytes() == before

@@ -48,6 +48,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="then adapters for each modality learn what is left (default: 0)",
     )
+    group.add_argument(
+        "--lessons",
+        type=positive,
+        metavar="N",
+        help="make N batches of --data in all, which the teacher reads once, and learn them again and again; "
+        "what it says is kept in OUT/lessons (default: new ones at every step)",
+    )
     group.add_argument("--batch", type=positive, default=4, metavar="N", help="slices a step (default: 4)")
 
 
@@ -81,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
         batch=args.batch,
         learning_rate=args.lr or 5e-4,
         data=data,
+        lessons=args.lessons,
         minutes=args.minutes,
         seed=args.seed,
     )

@@ -29,6 +29,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -56,6 +58,7 @@ STUDENTS: dict[str, TinyViTConfig | ConvTrunkConfig] = {
 """Image encoders that can learn, by name."""
 
 STUDENT, ADAPTERS, LOG = "student.safetensors", "modality_adapters.safetensors", "distillation.csv"
+LESSONS = "lessons"
 CONTROLLER = AdapterConfig("modality", "image_encoder.*.mlp", scale=1.0)
 _JUDGING, _PROMPTS, _STEPS = 2, 3, 4  # what a seed is for; 1 is the feed's
 _STRIDE = 4  # of all students
@@ -76,6 +79,9 @@ class DistillationSettings:
         batch: slices a step.
         learning_rate: of encoder and adapters, falling along a cosine; the decoder gets a fifth.
         data: labeled volumes; None = generated scenes, which have no modality.
+        lessons: so many batches are made for encoder and adapters, each read by the teacher once; what it says is kept
+            in the folder `lessons` of the run and learned again and again. None = every step has a new one. A teacher
+            that is much slower than the student is used best so.
         judged: slices that are kept to judge on.
         minutes: length of this leg; None = until all is learned.
         seed: of everything.
@@ -91,6 +97,7 @@ class DistillationSettings:
     batch: int = 4
     learning_rate: float = 5e-4
     data: DataSettings | None = None
+    lessons: int | None = None
     judged: int = 16
     minutes: float | None = None
     seed: int = 0
@@ -111,6 +118,8 @@ class DistillationSettings:
                 raise MedSAMError(f"The {what} must be one of {', '.join(known)}, got {value!r}.")
         if self.modality_steps and self.data is None:
             raise MedSAMError("Modalities are told apart in labeled volumes only: name a folder of them.")
+        if self.lessons is not None and self.data is None:
+            raise MedSAMError("Lessons are kept of labeled volumes only: name a folder of them.")
         if self.modality_steps and isinstance(STUDENTS[self.student], ConvTrunkConfig):
             raise MedSAMError(
                 "Adapters for modalities lie beside the MLPs of a transformer, and a convolutional student has none."
@@ -241,12 +250,12 @@ class _Distillation:
         run = asdict(self.settings)
         left_out = ("out", "minutes", "data")
         data = self.settings.data
-        said = {
+        choices = {
             **{name: value for name, value in run.items() if name not in left_out},
             "teacher": self.teacher.config.to_json(),
             "data": None if data is None else [data.only, data.leave_out, data.validation, str(data.window)],
         }
-        return json.dumps(said, sort_keys=True)
+        return json.dumps(choices, sort_keys=True)
 
     def _write(self) -> None:
         """Write what was learned so far, and all that is needed to go on."""
@@ -316,7 +325,7 @@ class _Distillation:
             torch.manual_seed(seed_of(self.settings.seed, _STEPS, len(stage), step))  # for what is dropped
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
-            slices = self.feed.batch(stage, step)
+            slices = self.feed.batch(stage, self._lesson(step))
             with self._seen_as(slices.modality if stage == "modality" else None):
                 losses = loss_of(slices, step)
             self.optimizer.zero_grad(set_to_none=True)
@@ -334,9 +343,26 @@ class _Distillation:
                 saved = time.monotonic()
         self.student.eval()
 
+    def _lesson(self, step: int) -> int:
+        """The number of a step's batch."""
+        lessons = self.settings.lessons
+        return step if lessons is None or self.stage == "decoder" else step % lessons
+
+    @torch.no_grad()
+    def _wanted(self, slices: Slices, step: int) -> Tensor:
+        """What the teacher makes of a step's slices, (N, C, rows, columns), perhaps as it was kept before."""
+        if self.settings.lessons is None:
+            return self.teacher.encode_image(self.teacher.normalize(slices.frames))
+        path = self.settings.out / LESSONS / f"{self.stage}_{self._lesson(step):05d}.safetensors"
+        if path.is_file():
+            return load_file(path)["embedding"].float()
+        found = self.teacher.encode_image(self.teacher.normalize(slices.frames)).half().contiguous()
+        path.parent.mkdir(exist_ok=True)
+        write_bytes(path, serialize({"embedding": found}))
+        return found.float()
+
     def _embedding_loss(self, slices: Slices, step: int) -> dict[str, Tensor]:
-        with torch.no_grad():
-            wanted = self.teacher.encode_image(self.teacher.normalize(slices.frames))
+        wanted = self._wanted(slices, step)
         found = self._embedding(slices)
         losses = {"mse": functional.mse_loss(found, wanted)}
         if self.settings.loss == "mse+perceptual":
