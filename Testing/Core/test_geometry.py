@@ -196,14 +196,12 @@ def test_points_of_another_shape_are_refused() -> None:
     assert geometry.to_ras(np.empty((0, 3))).shape == (0, 3)
 
 
-def test_a_volume_keeps_three_digits_whether_small_or_large() -> None:
-    volumes = (0.0, 0.0382, 0.1244, 14.26, 250.4, 999.4, 1499.7)
-    assert [volume_text(volume) for volume in volumes] == [
-        "0",
-        "0.0382",
-        "0.124",
-        "14.3",
-        "250",
-        "999",
-        "1,500",
-    ]
+@pytest.mark.parametrize(
+    ("volume", "text"),
+    [
+        (0.0, "0"), (0.00001234, "0.0000123"), (0.0382, "0.0382"), (0.1244, "0.124"), (0.9996, "1.00"), (3.0, "3.00"),
+        (9.996, "10.0"), (14.26, "14.3"), (250.4, "250"), (999.4, "999"), (1499.7, "1,500"), (123456.0, "123,456"),
+    ],
+)  # fmt: skip
+def test_a_volume_keeps_three_digits_whether_small_or_large(volume: float, text: str) -> None:
+    assert volume_text(volume) == text

@@ -235,11 +235,10 @@ def test_volume_and_overlap_of_the_selected_segment_are_numbers_beside_it(host, 
     array[:] = 0
     array[6:10, 15:25, 15:25] = 1
     slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, second, volume)
-    voxel = 1.5 * 1.5 * 2.0 / 1000
-    wanted = f"{400 * voxel:.3g} mL, {50 * voxel:.3g} mL of it also in first"
+    wanted = "1.80 mL, 0.225 mL of it also in first"
     assert host.wait_until(lambda: ui.segmentStateLabel.text.endswith(wanted), 10), ui.segmentStateLabel.text
     controller.inputs.select_segment(first)
-    wanted = f"{400 * voxel:.3g} mL, {50 * voxel:.3g} mL of it also in second"
+    wanted = "1.80 mL, 0.225 mL of it also in second"
     assert host.wait_until(lambda: ui.segmentStateLabel.text.endswith(wanted), 10), ui.segmentStateLabel.text
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -261,8 +262,11 @@ def patient_axes(normals: FloatArray) -> tuple[int, ...]:
 
 
 def volume_text(milliliters: float) -> str:
-    """A volume for a sentence, in mL without the unit: three digits, all of them from 1,000 on."""
-    return f"{milliliters:.3g}" if milliliters < 999.5 else f"{milliliters:,.0f}"
+    """A volume for people, in mL without the unit: three digits, all of them from 1,000 on; never a power of ten."""
+    if milliliters == 0:
+        return "0"
+    order = math.floor(math.log10(float(f"{milliliters:.2e}")))  # of the rounded value: 9.996 is 10.0
+    return f"{milliliters:,.{max(0, 2 - order)}f}"
 
 
 def _mm(point: Sequence[float]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import OutputError
-from ..core.geometry import FloatArray, SliceAxis, VolumeGeometry
+from ..core.geometry import FloatArray, SliceAxis, VolumeGeometry, volume_text
 from ..core.masks import bounding_box
 from ..core.prompts import Box, Lasso, MaskPrompt, Point, Prompt, RecistLine, Scribble, in_slice, no_kind
 from .atomic import write_bytes
@@ -323,7 +323,7 @@ def _legend_rows(scene: _Scene, width: int) -> list[list[tuple[float, Color, str
     x = 0.0
     for name, mask in scene.masks.items():
         short = name if len(name) <= 40 else name[:37] + "..."
-        words = f"{short}  {_volume(np.count_nonzero(mask) * milliliters)}"
+        words = f"{short}  {volume_text(np.count_nonzero(mask) * milliliters)} mL"
         needed = 28 + text_width(words, 13)
         if x + needed > width and rows[-1]:
             rows.append([])
@@ -331,10 +331,6 @@ def _legend_rows(scene: _Scene, width: int) -> list[list[tuple[float, Color, str
         rows[-1].append((x, scene.colors[name], words))
         x += needed + 36
     return rows
-
-
-def _volume(milliliters: float) -> str:
-    return f"{milliliters:.3g} mL" if milliliters < 999.5 else f"{milliliters:.0f} mL"
 
 
 def _write_legend(canvas: Canvas, rows: Sequence[Sequence[tuple[float, Color, str]]]) -> None:

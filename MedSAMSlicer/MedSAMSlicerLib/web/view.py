@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..app.controller import Controller
 from ..app.state import Action
 from ..core.errors import SessionError
-from ..core.geometry import SliceAxis, VolumeGeometry
+from ..core.geometry import SliceAxis, VolumeGeometry, volume_text
 from ..core.intensity import CT_PRESETS
 from ..core.masks import pack_bits
 from ..core.prompts import MaskPrompt, Prompt, in_slice
@@ -145,6 +145,7 @@ def _objects(session: WebSession, controller: Controller, geometry: VolumeGeomet
     for segment_id in masks.segment_ids():
         shown = known.get(segment_id)
         prompts = () if shown is None else shown.prompts
+        milliliters = session.voxel_count(segment_id) * geometry.voxel_milliliters
         axis = None if shown is None else shown.axis or (prompts[0].slice.axis if prompts else None)
         found.append(
             {
@@ -152,7 +153,8 @@ def _objects(session: WebSession, controller: Controller, geometry: VolumeGeomet
                 "name": masks.name(segment_id),
                 "color": hex_color(masks.color(segment_id)),
                 "text": editing.segment_states.get(segment_id, ""),
-                "milliliters": float(f"{session.voxel_count(segment_id) * geometry.voxel_milliliters:.6g}"),
+                "milliliters": milliliters,
+                "volume": volume_text(milliliters),
                 "axis": None if axis is None else axis.name.lower(),
                 "range": None if shown is None or shown.slice_range is None else list(shown.slice_range),
                 "prompts": [_prompt(prompt, geometry) for prompt in prompts],

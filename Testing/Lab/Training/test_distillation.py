@@ -210,7 +210,7 @@ def test_the_teacher_reads_each_lesson_once(
 def test_a_leg_ends_in_time_and_says_how_far_the_student_is(
     tmp_path: Path, teacher: SAM1, balls: Path
 ) -> None:
-    chosen = settings(tmp_path, minutes=1e-6, data=DataSettings(balls))
+    chosen = settings(tmp_path, encoder_steps=2, minutes=1e-6, data=DataSettings(balls))
     found = distil(chosen, teacher)
     assert found == {"start": found["start"], "now": found["start"]}
     assert set(distil(replace(chosen, minutes=None), teacher)) == {"start", "encoder"}

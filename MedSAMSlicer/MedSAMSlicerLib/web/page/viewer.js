@@ -311,7 +311,7 @@ class Page {
     color.value = object.color;
     name.value = object.name;
     row.title = object.text;
-    row.querySelector(".ml").textContent = object.milliliters && !this.state.volume.is_video ? `${volumeText(object.milliliters)} mL` : "";
+    row.querySelector(".ml").textContent = object.milliliters && !this.state.volume.is_video ? `${object.volume} mL` : "";
     eye.textContent = this.hidden.has(object.id) ? "○" : "●";
     eye.setAttribute("aria-label", this.hidden.has(object.id) ? "Show" : "Hide");
     row.addEventListener("click", () => this.state.selected !== object.id && this.act("select_object", object.id));
@@ -586,9 +586,4 @@ class Page {
 function duration(seconds) {
   if (seconds < 1) return "less than a second";
   return seconds < 90 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
-}
-
-// A volume in mL: three digits, all of them from 100 on.
-function volumeText(milliliters) {
-  return milliliters < 99.5 ? String(Number(milliliters.toPrecision(3))) : String(Math.round(milliliters));
 }
