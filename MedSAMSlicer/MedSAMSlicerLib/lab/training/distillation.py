@@ -29,8 +29,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
-from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -42,6 +40,7 @@ from ...sam2.config import ConvTrunkConfig, Sam1Config, TinyViTConfig
 from ...sam2.model import DecoderPrompts
 from ...sam2.networks import Network
 from ...sam2.sam1 import SAM1
+from ...sam2.tensors import read_tensors, tensors_bytes
 from .distillation_feed import SliceFeed, Slices, resized
 from .labeled import DataSettings
 from .losses import soft_dice, soft_target
@@ -355,10 +354,10 @@ class _Distillation:
             return self.teacher.encode_image(self.teacher.normalize(slices.frames))
         path = self.settings.out / LESSONS / f"{self.stage}_{self._lesson(step):05d}.safetensors"
         if path.is_file():
-            return load_file(path)["embedding"].float()
+            return read_tensors(path, "a lesson")[0]["embedding"].float()
         found = self.teacher.encode_image(self.teacher.normalize(slices.frames)).half().contiguous()
         path.parent.mkdir(exist_ok=True)
-        write_bytes(path, serialize({"embedding": found}))
+        write_bytes(path, tensors_bytes({"embedding": found}, {}))
         return found.float()
 
     def _embedding_loss(self, slices: Slices, step: int) -> dict[str, Tensor]:
