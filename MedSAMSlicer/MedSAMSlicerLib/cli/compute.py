@@ -16,8 +16,8 @@ from ..core.intensity import choose_window
 from ..core.prompts import PromptSet
 from ..engine.devices import chosen_device, free_bytes
 from ..engine.estimate import check_memory, estimate
-from ..engine.heads import finer_geometry, finer_volume
-from ..engine.result import ObjectResult, SegmentationResult
+from ..engine.heads import finer_geometry, finer_volume, part_shared
+from ..engine.result import ObjectResult
 from ..engine.segmenter import DEFAULT_CACHE_BYTES, VolumeSegmenter
 from ..io.fusion import Channel, fused
 from ..io.segmentations import Mask
@@ -124,7 +124,8 @@ def segment_volume(
         plain = VolumeSegmenter(
             shown, geometry, model, prompts.window, volume_stage="off", **settings.of_engine()
         )
-        geometry, masks = _finer(plain, masks, prompts.axis, head, settings.finer[1])
+        disjoint = prompts.overlap == "highest"
+        geometry, masks = _finer(plain, masks, prompts.axis, head, settings.finer[1], disjoint)
     return SegmentedVolume(
         prompts=replace(
             prompts,
@@ -133,7 +134,7 @@ def segment_volume(
         ),
         masks=masks,
         geometry=geometry,
-        objects=[_described(obj, result, volume.geometry) for obj in result.objects],
+        objects=[_described(obj, masks[obj.name], geometry) for obj in result.objects],
         seconds={"load": loaded - start, "segment": time.perf_counter() - loaded},
         device=str(precision.device),
         notes=(precision.note,) if precision.note else (),
@@ -141,7 +142,12 @@ def segment_volume(
 
 
 def _finer(
-    segmenter: VolumeSegmenter, masks: Mapping[str, Mask], axis: SliceAxis, head: ImplicitHead, factor: int
+    segmenter: VolumeSegmenter,
+    masks: Mapping[str, Mask],
+    axis: SliceAxis,
+    head: ImplicitHead,
+    factor: int,
+    disjoint: bool,
 ) -> tuple[VolumeGeometry, dict[str, Mask]]:
     """Masks on a finer grid, their outlines drawn by an implicit head; and the grid."""
     drawn = {}
@@ -149,6 +155,8 @@ def _finer(
         with ProgressBar(f"outline of {name}") as bar:
             show = partial(_show_slice, bar)
             drawn[name] = finer_volume(segmenter, head, mask, axis, factor, show)
+    if disjoint:
+        part_shared(drawn, masks, axis, factor)
     return finer_geometry(segmenter.geometry, axis, factor), drawn
 
 
@@ -208,11 +216,11 @@ def described_mask(mask: Mask, geometry: VolumeGeometry, axis: SliceAxis) -> dic
     }
 
 
-def _described(obj: ObjectResult, result: SegmentationResult, geometry: VolumeGeometry) -> dict[str, Any]:
+def _described(obj: ObjectResult, mask: Mask, geometry: VolumeGeometry) -> dict[str, Any]:
     return {
         "name": obj.name,
         "color": list(obj.color),
-        **described_mask(result.masks[obj.name], geometry, obj.axis),
+        **described_mask(mask, geometry, obj.axis),
         "key_slices": list(obj.key_slices),
         "ended": [{"direction": event.step, "last_seen": event.last_seen} for event in obj.ended],
         "iou": {str(index): round(value, 4) for index, value in obj.iou.items()},

@@ -5,10 +5,10 @@ The heads are those of :mod:`..sam2.heads`, trained by the user; all of them rea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import numpy.typing as npt
@@ -195,6 +195,26 @@ def finer_volume(
         if progress is not None:
             progress(done, len(filled), index)
     return result
+
+
+def part_shared(
+    finer: Mapping[str, BoolArray], masks: Mapping[str, BoolArray], axis: SliceAxis, factor: int
+) -> None:
+    """Give each voxel that several finer masks have to one of them, in place.
+
+    It is the one whose mask of the volume has the voxel around it, or else the first.
+
+    Args:
+        finer: of :func:`finer_volume`, by name.
+        masks: (K, J, I) bool of the same names, none of which share a voxel.
+        axis, factor: as for :func:`finer_volume`.
+    """
+    for one, other in combinations(finer, 2):
+        shared = finer[one] & finer[other]
+        if shared.any():
+            own = masks[other].repeat(factor, axis.row_axis).repeat(factor, axis.column_axis)
+            finer[one][shared & own] = False
+            finer[other][shared & ~own] = False
 
 
 def finer_geometry(geometry: VolumeGeometry, axis: SliceAxis, factor: int) -> VolumeGeometry:

@@ -257,8 +257,12 @@ def test_rows_13_14_15_and_19_heads_are_trained_and_used(
             "off",
         )
         run(*words, "-o", tmp_path / "plain.nii.gz")
-        run(*words, "--finer", f"{head},3", "-o", tmp_path / "fine.nii.gz")
+        finer = ("--finer", f"{head},3", "--overlap", "highest", "--json")
+        printed = run(*words, *finer, "-o", tmp_path / "fine.nii.gz")
         plain, fine = (sitk.ReadImage(str(tmp_path / f"{name}.nii.gz")) for name in ("plain", "fine"))
+        [obj] = json.loads(printed)["objects"]
+        assert obj["voxels"] == np.count_nonzero(masks(tmp_path / "fine.nii.gz"))
+        assert obj["milliliters"] == pytest.approx(obj["voxels"] * np.prod(fine.GetSpacing()) / 1000)
         assert fine.GetSize() == tuple(n * f for n, f in zip(plain.GetSize(), (3, 3, 1), strict=True))
         resampled = sitk.GetArrayFromImage(
             sitk.Resample(fine, plain, sitk.Transform(), sitk.sitkNearestNeighbor)

@@ -24,6 +24,7 @@ from MedSAMSlicerLib.engine.heads import (  # noqa: E402
     finer_geometry,
     finer_mask,
     finer_volume,
+    part_shared,
     segment_organs,
     suggested_prompts,
     with_pixels,
@@ -269,6 +270,20 @@ def test_a_finer_grid_lies_at_the_same_place_across_every_axis() -> None:
         ijk = np.array([1.0, 2.0, 1.0])
         inside = [n if 2 - place == axis else 3 * n + 1 for place, n in enumerate(ijk)]
         assert np.allclose(finer.to_ras([inside]), geometry.to_ras([ijk]))
+
+
+@pytest.mark.parametrize("axis", SliceAxis)
+def test_a_voxel_that_two_finer_masks_have_goes_to_the_one_that_had_it(axis: SliceAxis) -> None:
+    masks = {"left": np.zeros((6, 6, 6), np.bool_), "right": np.zeros((6, 6, 6), np.bool_)}
+    masks["left"][:, :, :2], masks["right"][:, :, 3:] = True, True
+    shape = finer_geometry(VolumeGeometry.from_spacing((6, 6, 6), (1, 1, 1)), axis, 2).shape
+    finer = {name: np.ones(shape, np.bool_) for name in masks}
+    part_shared(finer, masks, axis, 2)
+    assert (finer["left"] ^ finer["right"]).all()
+    at = np.arange(shape[2]) // (shape[2] // 6)
+    assert np.array_equal(
+        finer["right"], np.broadcast_to(at >= 3, shape)
+    )  # between both it is the first one's
 
 
 def test_a_finer_outline_changes_nothing_far_from_the_outline(balls: Path, network: SAM2) -> None:
