@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,13 +103,29 @@ class Photographer:
         view.scheduleRender()
         self.host.process_events(0.1)
 
-    def take(self, name: str, region: str = "window") -> None:
+    @contextmanager
+    def held(self, view: str, path: list[Any]) -> Iterator[None]:
+        """The left button pressed at the first place (RAS, mm), the mouse at the last; it is released at the end."""
+        from PySide6 import QtCore
+
+        mouse, canvas = self.host._mouse, self.host._canvas(view)
+        places = [self.host.position(view, ras) for ras in path]
+        button, plain = QtCore.Qt.MouseButton, QtCore.Qt.KeyboardModifier.NoModifier
+        mouse.move(canvas, places[0])
+        mouse._event("MouseButtonPress", canvas, places[0], button.LeftButton, button.LeftButton, plain)
+        for place in places[1:]:
+            mouse.move(canvas, place, button.LeftButton)
+        yield
+        mouse._event("MouseButtonRelease", canvas, places[-1], button.LeftButton, button.NoButton, plain)
+
+    def take(self, name: str, region: str = "window", mouse_away: bool = True) -> None:
         """Write a picture of the window, of the panel and the "red" view, or of the panel and its "column" of views."""
         from PySide6 import QtWidgets
 
         area = self.host.window._panel
         QtWidgets.QScrollArea.verticalScrollBar(area).setValue(0)
-        self.host.move("Red", self.corner())
+        if mouse_away:
+            self.host.move("Red", self.corner())
         self.host.process_events(0.1)
         image = self.host.picture()
         if region != "window":

@@ -1,6 +1,6 @@
 """`make screenshots`: every picture of README and docs/tutorial.md again, taken while the module is used as people do.
 
-python -m Testing.Host.screenshots [FOLDER] [--only PART ...]
+python -m Testing.Host.screenshots [FOLDER] [--only PART ... [--dark]]
 
 Mouse and keyboard work on the generated abdomen that the module offers as sample data, with the bundled checkpoint.
 Where to click follows from the true masks of that volume, so that the same walk fits a better checkpoint.
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import prompt_screenshots
 from .photographer import SECTIONS, Photographer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -66,6 +67,8 @@ def walk(camera: Photographer) -> None:
     lesions(camera)
     suggestions(camera)
     sequence(camera)
+    for part in prompt_screenshots.PARTS.values():
+        part(camera)
     segment_editor(camera, key)
 
 
@@ -411,6 +414,7 @@ PARTS = {
     "lesions": lesions,
     "suggestions": suggestions,
     "sequence": sequence,
+    **prompt_screenshots.PARTS,
 }
 """Pictures that can be taken by themselves, after the first box."""
 
@@ -429,13 +433,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
     parser.add_argument("--only", nargs="+", choices=sorted(PARTS), help="these pictures alone")
+    parser.add_argument("--dark", action="store_true", help="those in Slicer's dark style")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     sys.path.insert(0, str(REPOSITORY / "MedSAMSlicer"))
     options.folder.mkdir(parents=True, exist_ok=True)
     walks: list[tuple[bool, Callable[[Photographer], None]]] = [(False, walk), (True, in_the_dark)]
     if options.only:
-        walks = [(False, partial(some, options.only))]
+        walks = [(options.dark, partial(some, options.only))]
     with tempfile.TemporaryDirectory() as models_folder:  # only what every user has
         os.environ["MEDSAMSLICER_MODELS"] = models_folder
         taken: list[Path] = []

@@ -13,7 +13,7 @@ PICTURES = ROOT / "Resources" / "Screenshots"
 PANEL = ROOT / "MedSAMSlicer" / "Resources" / "UI" / "MedSAMSlicer.ui"
 NO_BUTTONS = {"A box with depth", "The mask leaks, or stops short"}
 OF_SLICER = {"Show 3D"}
-LARGEST, ALL = 250_000, 1_800_000
+LARGEST, ALL = 250_000, 2_500_000
 
 
 def test_table_of_shortcuts_is_that_of_the_module():
