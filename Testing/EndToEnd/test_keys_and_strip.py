@@ -72,6 +72,30 @@ def test_whole_work_by_keyboard(user: User) -> None:
     )
 
 
+def test_next_doubtful_shows_the_object_in_the_middle_of_all_views_and_large(user: User) -> None:
+    propagated(user)
+    nodes = [user.host.view(name).mrmlSliceNode() for name in ("Red", "Green", "Yellow")]
+    for node in nodes:  # far away, and beside the object
+        width, height, depth = node.GetFieldOfView()
+        node.SetFieldOfView(1000.0, 1000.0 * height / width, depth)
+        node.JumpSliceByCentering(*user.world(5.0, 5.0, 2.0))
+    user.host.key("U", view="Red")
+    user.settled()
+    index = user.controller.review.shown_index
+    found = np.argwhere(user.mask()[index])
+    low, high = (np.array(user.world(i, j, index)) for j, i in (found.min(axis=0), found.max(axis=0)))
+    low, high = np.minimum(low, high) - 4, np.maximum(low, high) + 4
+    whole = np.argwhere(user.mask())
+    corners = [np.array(user.world(*place[::-1])) for place in (whole.min(axis=0), whole.max(axis=0))]
+    extent = float(np.abs(corners[1] - corners[0]).max())
+    for node in nodes:
+        matrix = node.GetSliceToRAS()
+        middle = np.array([matrix.GetElement(row, 3) for row in range(3)])
+        assert (low < middle).all(), node.GetName()
+        assert (middle < high).all(), node.GetName()
+        assert extent / min(node.GetFieldOfView()[:2]) > 0.2, f"{node.GetName()} shows it small"
+
+
 def test_keys_are_gone_when_another_module_is_opened_and_back_afterwards(user: User) -> None:
     user.box_around(KIDNEY)
     mask = user.mask()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PySide6 import QtWidgets
 
 from .user import Mask, User, largest, same
 
@@ -75,6 +76,34 @@ def test_accepted_slice_survives_a_propagation_from_a_correction(user: User) -> 
     assert same(after[index + 2], before[index + 2])
     assert not same(after[index + 3], before[index + 3])
     assert same(after[: index + 1], before[: index + 1])  # beyond the gap between two key slices
+
+
+def test_status_in_the_table_follows_what_is_accepted_and_is_changed_by_a_click(user: User) -> None:
+    import slicer
+
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+
+    def status() -> str:
+        segment = user.segmentation.GetSegmentation().GetSegment(user.controller.inputs.segment_id)
+        return str(logic.GetSegmentStatusAsHumanReadableString(logic.GetSegmentStatus(segment)))
+
+    propagated(user)
+    assert status() == "In progress"
+    user.host.key("Shift+A", view="Red")
+    user.settled()
+    assert status() == "Completed"
+    table = user.ui.segmentsTable._table
+    user.host.window._panel.ensureWidgetVisible(table)
+    place = QtWidgets.QTableWidget.visualItemRect(table, table.item(0, 4)).center()
+    user.host._mouse.click(QtWidgets.QTableWidget.viewport(table), place, "left", "")
+    user.settled()
+    assert status() == "Flagged"
+    user.host.key("Ctrl+Z", view="Red")
+    user.settled()
+    assert status() == "Flagged", "a flag stays until everything is accepted"
+    user.host.key("Shift+A", view="Red")
+    user.settled()
+    assert status() == "Completed"
 
 
 def test_changes_show_the_corrected_slice_itself(user: User) -> None:
