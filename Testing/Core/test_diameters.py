@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from MedSAMSlicerLib.core.diameters import diameters
+from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.masks import PackedMask
 
 
@@ -105,3 +106,21 @@ def test_perpendicular_is_the_longest_of_many_lines(seed: int) -> None:
 def test_nothing_is_measured_without_a_mask() -> None:
     assert diameters({}, (1.0, 1.0)) is None
     assert diameters({0: PackedMask.empty((4, 4))}, (1.0, 1.0)) is None
+
+
+@pytest.mark.parametrize("axis", SliceAxis)
+def test_a_ball_in_a_tilted_volume_is_as_long_as_wide_on_every_slice(axis: SliceAxis) -> None:
+    matrix = np.diag([0.8, 0.8, 2.0, 1.0])
+    matrix[1, 2] = 2.0 * np.tan(np.radians(20))  # as of a CT with a tilted gantry
+    geometry = VolumeGeometry((60, 160, 100), matrix)
+    middle = (50, 80, 30)
+    ijk = np.stack(np.indices(geometry.shape)[::-1], axis=-1).reshape(-1, 3)
+    far = np.linalg.norm(geometry.to_ras(ijk) - geometry.to_ras([middle]), axis=1).reshape(geometry.shape)
+    plane = np.take(far <= 20, middle[2 - axis], axis=int(axis))
+    masks = {middle[2 - axis]: PackedMask.from_array(np.ascontiguousarray(plane))}
+    found = diameters(masks, geometry.in_plane_spacing(axis), geometry.in_plane_cosine(axis))
+    assert found is not None
+    assert found.longest_mm == pytest.approx(40, abs=2.2)
+    assert found.perpendicular_mm == pytest.approx(40, abs=2.2)
+    ends = geometry.slice_to_ras(found.ends, found.index, axis)
+    assert np.linalg.norm(ends[1] - ends[0]) == pytest.approx(found.longest_mm)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.diameters import Diameters, diameters
+from ..core.diameters import Diameters
 from ..core.errors import GeometryError, MedSAMError, SessionError
 from ..core.masks import PackedMask
 from ..core.segment_object import SegmentObject
@@ -27,6 +27,7 @@ from .ports import Tool
 from .projector import Projector
 from .propagation import Propagation
 from .review import Review
+from .segment_facts import measured_masks
 from .segment_status import SegmentStatus, set_status, status_of
 from .state import Action, Level, NetworkState, Topic
 from .workspace import Workspace
@@ -354,7 +355,7 @@ class LesionWorkflow:
         if obj.axis is not None:
             masks = self._masks(obj)
             count = sum(mask.count for mask in masks.values())
-            found = diameters(masks, geometry.in_plane_spacing(obj.axis))
+            found = measured_masks(masks, geometry, obj.axis)
         if found is not None and obj.axis is not None:
             middle = np.mean(found.ends, axis=0)
             r, a, s = geometry.slice_to_ras([middle], found.index, obj.axis)[0].tolist()
@@ -365,8 +366,7 @@ class LesionWorkflow:
     def _measured(self, obj: SegmentObject) -> Diameters | None:
         assert obj.axis is not None
         assert self._work.session is not None
-        spacing = self._work.session.geometry.in_plane_spacing(obj.axis)
-        return diameters(self._masks(obj), spacing)
+        return measured_masks(self._masks(obj), self._work.session.geometry, obj.axis)
 
     def _masks(self, obj: SegmentObject) -> dict[int, PackedMask]:
         """The masks of a lesion as its segment shows them, by slice."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..core.diameters import Diameters, diameters
 from ..core.errors import MedSAMError
+from ..core.geometry import SliceAxis, VolumeGeometry
+from ..core.masks import PackedMask
 from .projector import Projector
 from .workspace import Workspace
 
@@ -56,6 +59,13 @@ def all_shared(work: Workspace) -> tuple[SharedVoxels, ...]:
     return tuple(sorted(found, key=lambda shared: -shared.milliliters))
 
 
+def measured_masks(
+    masks: Mapping[int, PackedMask], geometry: VolumeGeometry, axis: SliceAxis
+) -> Diameters | None:
+    """Measure masks by slice index across an axis of a volume; None where all are empty."""
+    return diameters(masks, geometry.in_plane_spacing(axis), geometry.in_plane_cosine(axis))
+
+
 def measured(work: Workspace, projector: Projector) -> SegmentFact | None:
     """Measure the selected segment now; None when there is none that lies on the volume's voxels.
 
@@ -74,7 +84,7 @@ def measured(work: Workspace, projector: Projector) -> SegmentFact | None:
         count, shared = work.masks.measure(segment_id)
         names = {other: work.masks.name(other) for other in shared}
         if obj is not None and obj.axis is not None:
-            found = diameters(projector.shown_masks(obj), work.geometry.in_plane_spacing(obj.axis))
+            found = measured_masks(projector.shown_masks(obj), work.geometry, obj.axis)
     except MedSAMError:  # of another grid, or gone: there is nothing to count
         return None
     voxel = work.geometry.voxel_milliliters

@@ -33,42 +33,49 @@ class Diameters:
     ends: tuple[tuple[float, float], tuple[float, float]]
 
 
-def diameters(masks: Mapping[int, PackedMask], spacing: tuple[float, float]) -> Diameters | None:
+def diameters(
+    masks: Mapping[int, PackedMask], spacing: tuple[float, float], cosine: float = 0.0
+) -> Diameters | None:
     """Measure the slice whose diameter is the longest; None where all masks are empty.
 
     Args:
         masks: by slice index.
         spacing: mm between rows and between columns.
+        cosine: of the angle between the directions of rows and columns, which is 0 unless the volume is sheared.
     """
+    row_mm, column_mm = spacing
+    steps = np.array([[column_mm, 0], [row_mm * cosine, row_mm * math.sqrt(1 - cosine**2)]])
     best: tuple[float, int, FloatArray] | None = None
-    largest_first = sorted(masks.items(), key=lambda each: (-_diagonal(each[1], spacing), each[0]))
+    largest_first = sorted(masks.items(), key=lambda each: (-_diagonal(each[1], steps), each[0]))
     for index, packed in largest_first:  # so that few slices are measured
-        if packed.is_empty or (best is not None and _diagonal(packed, spacing) <= best[0]):
+        if packed.is_empty or (best is not None and _diagonal(packed, steps) <= best[0]):
             continue
-        length, ends = _longest(packed.to_array(), spacing)
+        length, ends = _longest(packed.to_array(), steps)
         if best is None or length > best[0]:
             best = length, index, ends
     if best is None:
         return None
     length, index, ends = best
-    across = _perpendicular(masks[index].to_array(), ends, spacing)
+    across = _perpendicular(masks[index].to_array(), ends, steps, _STEP * min(spacing))
     (x0, y0), (x1, y1) = ends.tolist()
     return Diameters(index, length, across, ((x0, y0), (x1, y1)))
 
 
-def _diagonal(packed: PackedMask, spacing: tuple[float, float]) -> float:
-    return math.hypot(packed.extent[0] * spacing[0], packed.extent[1] * spacing[1])
+def _diagonal(packed: PackedMask, steps: FloatArray) -> float:
+    """The longer diagonal in mm of the box around a mask; `steps` are the ways of a column and of a row in mm."""
+    rows, columns = packed.extent
+    return float(max(np.linalg.norm((columns, sign * rows) @ steps) for sign in (1, -1)))
 
 
-def _longest(mask: npt.NDArray[np.bool_], spacing: tuple[float, float]) -> tuple[float, FloatArray]:
+def _longest(mask: npt.NDArray[np.bool_], steps: FloatArray) -> tuple[float, FloatArray]:
     """Length in mm, and both ends (2, 2) as columns and rows, of the longest line between points of the outline.
 
     Points of the outline are the middles of the outer sides of pixels.
     """
-    points = _hull(_outline(mask) * (spacing[1], spacing[0]))
+    points = _hull(_outline(mask) @ steps)
     squared = ((points[:, None] - points[None]) ** 2).sum(axis=2)
     one, other = np.unravel_index(int(squared.argmax()), squared.shape)
-    ends = points[[one, other]] / (spacing[1], spacing[0])
+    ends = points[[one, other]] @ np.linalg.inv(steps)
     return float(math.sqrt(squared[one, other])), np.asarray(ends)
 
 
@@ -105,28 +112,31 @@ def _hull(points: FloatArray) -> FloatArray:
     return np.array([*chains[0], *chains[1]])
 
 
-def _perpendicular(mask: npt.NDArray[np.bool_], ends: FloatArray, spacing: tuple[float, float]) -> float:
+def _perpendicular(
+    mask: npt.NDArray[np.bool_], ends: FloatArray, steps: FloatArray, apart_mm: float
+) -> float:
     """Length in mm of the longest line within a mask at a right angle to the line between `ends`.
 
-    Lines are `_STEP` of a pixel apart, or more where they would be too many; each is cut where it leaves one pixel for
-    the next, so that lengths are exact.
+    Lines are `apart_mm` apart, or more where they would be too many; each is cut where it leaves one pixel for the
+    next, so that lengths are exact.
     """
     box = bounding_box(mask)
     assert box is not None
-    part, scale = mask[box], np.array([spacing[1], spacing[0]])
-    start, end = (ends - (box[1].start, box[0].start)) * scale
+    part, to_pixels = mask[box], np.linalg.inv(steps)
+    start, end = (ends - (box[1].start, box[0].start)) @ steps
     length = float(np.linalg.norm(end - start))
     along = (end - start) / length
-    across, step = np.array([-along[1], along[0]]), max(_STEP * min(spacing), length / _MOST_LINES)
-    starts = start + np.arange(step / 2, length, step)[:, None] * along
+    apart_mm = max(apart_mm, length / _MOST_LINES)
+    starts = (start + np.arange(apart_mm / 2, length, apart_mm)[:, None] * along) @ to_pixels
+    across = np.array([-along[1], along[0]]) @ to_pixels  # pixels per mm
     cuts = [
-        ((np.arange(size + 1) - 0.5) * scale[n] - starts[:, n, None]) / across[n]
+        (np.arange(size + 1) - 0.5 - starts[:, n, None]) / across[n]
         for n, size in enumerate(reversed(part.shape))
         if abs(across[n]) > _PARALLEL
     ]
     at = np.sort(np.concatenate(cuts, axis=1), axis=1)  # mm from the line's start
     middles = starts[:, None] + (at[:, 1:] + at[:, :-1])[..., None] / 2 * across
-    x, y = np.moveaxis(np.floor(middles / scale + 0.5).astype(np.int64), -1, 0)
+    x, y = np.moveaxis(np.floor(middles + 0.5).astype(np.int64), -1, 0)
     within = (x >= 0) & (y >= 0) & (x < part.shape[1]) & (y < part.shape[0])
     inside = np.zeros(within.shape, np.bool_)
     inside[within] = part[y[within], x[within]]

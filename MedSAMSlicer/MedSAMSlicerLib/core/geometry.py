@@ -176,6 +176,11 @@ class VolumeGeometry:
         """(mm per row, mm per column) of a slice across `axis`."""
         return self.spacing[2 - axis.row_axis], self.spacing[2 - axis.column_axis]
 
+    def in_plane_cosine(self, axis: SliceAxis) -> float:
+        """Cosine of the angle between rows and columns of a slice across `axis`: 0 unless the volume is sheared."""
+        across, down = self.ijk_to_ras[:3, 2 - axis.column_axis], self.ijk_to_ras[:3, 2 - axis.row_axis]
+        return float(across @ down / np.linalg.norm(across) / np.linalg.norm(down))
+
     def slice_position(self, points_ras: npt.ArrayLike, axis: SliceAxis) -> FloatArray:
         """Continuous slice index along `axis`, (N,), of RAS points in mm, (N, 3)."""
         return self.to_ijk(points_ras)[:, 2 - axis]
