@@ -43,9 +43,12 @@ class Obedient:
 
     name = "obedient"
 
-    def __init__(self, obeys: bool = True, fails_at: int | None = None) -> None:
+    def __init__(
+        self, obeys: bool = True, fails_at: int | None = None, failure: MedSAMError | None = None
+    ) -> None:
         self.requests: list[Request] = []
         self._obeys, self._fails_at = obeys, fails_at
+        self._failure = failure or MedSAMError("Nothing was understood.")
 
     def supports(self, protocol: PromptProtocol) -> bool:
         return protocol.prompt != "line"
@@ -61,7 +64,7 @@ class Obedient:
 
         def ask(request: Request) -> RunnerAnswer:
             if len(self.requests) == self._fails_at:
-                raise PromptError("Nothing was understood.")
+                raise self._failure
             self.requests.append(request)
             mask = bright.copy()
             right = {prompt.slice.index for prompt in request.prompts.prompts if prompt.round}
@@ -160,6 +163,15 @@ def test_a_runner_that_fails_scores_nothing_and_says_why(at: int) -> None:
     measured = trial(Obedient(fails_at=at))
     assert measured.error == "Nothing was understood."
     assert (measured.steps, measured.slices, measured.dice_after(0)) == ((), (), 0.0)
+
+
+def test_a_correction_that_is_refused_leaves_the_mask_as_it_was() -> None:
+    """A network that was trained on boxes takes no click on a slice where it found nothing."""
+    whole, measured = trial(Obedient()), trial(Obedient(fails_at=2, failure=PromptError("Boxes only.")))
+    assert measured.error is None
+    assert measured.steps == whole.steps[:2]
+    assert measured.dice_after(5) == measured.dice_after(1) == whole.dice_after(1)
+    assert trial(Obedient(fails_at=0, failure=PromptError("Boxes only."))).error == "Boxes only."
 
 
 def test_a_measurement_is_read_back_as_it_was() -> None:

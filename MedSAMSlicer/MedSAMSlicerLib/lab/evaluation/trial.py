@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...core.errors import MedSAMError
+from ...core.errors import MedSAMError, PromptError
 from ...core.metrics import dice
 from ...core.prompts import ObjectPrompts, Prompt
 from ...io.volumes import Volume
@@ -50,7 +50,8 @@ def run_trial(
         keep: is given every answer.
 
     Returns:
-        Where the runner fails with a MedSAMError, its sentence and no steps.
+        All steps, or those before a correction that the runner refuses with a PromptError: the mask stays as it was.
+        Where the runner fails with another MedSAMError, its sentence and no steps.
 
     Raises:
         MedSAMError: the surface metrics are not installed; see `scores.check_installed`.
@@ -61,11 +62,15 @@ def run_trial(
     peak: float | None = None
     rounds = _rounds(volume, target, protocol, runner, first)
     while True:
+        round_: _Round | None = None
         try:
             round_ = next(rounds, None)
         except MedSAMError as error:
-            logger.info("%s failed on %s, %s: %s", runner.name, target.case.name, target.name, error)
-            return replace(known, slices=(), prompted_dice=0.0, first_seconds=None, error=str(error))
+            refused = bool(steps) and isinstance(error, PromptError)
+            what = "refused a correction" if refused else "failed"
+            logger.info("%s %s on %s, %s: %s", runner.name, what, target.case.name, target.name, error)
+            if not refused:
+                return replace(known, slices=(), prompted_dice=0.0, first_seconds=None, error=str(error))
         if round_ is None:
             return replace(known, steps=tuple(steps), peak_mb=None if peak is None else round(peak, 1))
         answer, mask = round_.answer, round_.answer.mask
