@@ -146,7 +146,7 @@ class SliceWiseNetwork(SliceViews):
         box = _with_points(prompts.points[n].tolist(), prompts.labels[n].tolist(), box)
         if box is None:
             raise PromptError(
-                f"{self.facts.name} was trained on boxes only: draw a box around the object first."
+                f"{self.facts.name} was trained on boxes only: where there is no mask yet, draw a box, not a point."
             )
         return self._in_box(box)
 
