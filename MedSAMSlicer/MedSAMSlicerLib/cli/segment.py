@@ -20,7 +20,6 @@ from ..core.errors import (
     SpacingUnknownError,
     VolumeError,
 )
-from ..core.geometry import volume_text
 from ..core.tiers import MEMORY_POLICIES, OVERLAPS, RUNTIMES, STAGES
 from ..models.registry import BUNDLED_ID, CheckpointFile, Registry
 from .argument_types import (
@@ -390,6 +389,8 @@ def _report(
     checkpoint: CheckpointFile,
     timings: dict[str, float],
 ) -> None:
+
+    from ..core.geometry import volume_text
 
     for sentence in result.notes:
         warn(sentence)
