@@ -51,7 +51,7 @@ def lasso(camera: Photographer) -> None:
         with camera.held("Red", path[:20]):
             camera.take("lasso-drawn", "red", mouse_away=False)
         user.settled()
-        if not user.prompts():
+        if user.segmentation is None or not user.prompts():  # what was released halfway was no outline yet
             draw(user, path)
         camera.host.key("Esc", view="Red")
         camera.host.key("X", view="Red")
