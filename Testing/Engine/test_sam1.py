@@ -282,7 +282,9 @@ def test_a_click_widens_the_mask_that_it_corrects(ball: np.ndarray) -> None:
 def test_beginning_with_a_click_is_refused_in_one_sentence(ball: np.ndarray) -> None:
     live = live_of(PaintedSlices(ball))
     click = point_from_voxel(GEOMETRY, SliceRef(SliceAxis.K, 4), 34, 30)
-    with pytest.raises(PromptError, match="small was trained on boxes only: where there is no mask yet, draw a box"):
+    with pytest.raises(
+        PromptError, match="small was trained on boxes only: where there is no mask yet, draw a box"
+    ):
         list(live.update(prompt_set(click)))
 
 

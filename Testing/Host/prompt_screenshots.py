@@ -86,31 +86,19 @@ def before_and_now(camera: Photographer) -> None:
 
 def start(camera: Photographer) -> None:
     """A segment that was made elsewhere and lacks half of a slice; one click corrects it."""
-    import slicer
+    from Testing.EndToEnd.test_start_from_segment import made_elsewhere, missed
 
-    user, index = camera.user, largest_slice(camera, KIDNEY)
+    user = camera.user
     with other_segmentation(camera):
-        mask = camera.truth[KIDNEY].copy()
-        columns = np.flatnonzero(mask[index].any(axis=0))
-        mask[index - 1 : index + 2, :, columns[len(columns) // 2] :] = False
-        node = camera.host.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "TotalSegmentator")
-        node.CreateDefaultDisplayNodes()
-        node.SetReferenceImageGeometryParameterFromVolumeNode(user.volume)
-        node.GetSegmentation().AddEmptySegment("kidney_left", "kidney_left")
-        slicer.util.updateSegmentBinaryLabelmapFromArray(
-            mask.astype(np.uint8), node, "kidney_left", user.volume
-        )
-        user.ui.segmentationSelector.setCurrentNode(node)
-        user.settled().ready()
+        mask, index = made_elsewhere(user)
+        user.ready()
         user.press("startButton")
         user.settled()
         camera.unfold("correctSection")
         camera.aim(camera.on(KIDNEY, index), 150.0)
         camera.take("start-before", "red")
         camera.unfold(*SECTIONS)
-        places = np.argwhere(camera.truth[KIDNEY][index] & ~mask[index])
-        j, i = places[len(places) // 2]
-        user.point((float(i), float(j), float(index)))
+        user.point(missed(user, mask, index))
         camera.unfold("correctSection")
         camera.aim(camera.on(KIDNEY, index), 150.0)
         camera.take("start-after", "red")

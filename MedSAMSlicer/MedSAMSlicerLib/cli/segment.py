@@ -389,7 +389,6 @@ def _report(
     checkpoint: CheckpointFile,
     timings: dict[str, float],
 ) -> None:
-
     from ..core.geometry import volume_text
 
     for sentence in result.notes:

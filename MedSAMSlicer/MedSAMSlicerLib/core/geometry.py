@@ -260,6 +260,17 @@ def short(value: float) -> str:
     return f"{value:.2f}" if abs(value) < _LONGEST_MM else f"{value:.3g}"
 
 
+def slice_normals(directions: FloatArray) -> FloatArray:
+    """Unit normals, (3, 3), of slices across K, J and I, in this order.
+
+    Args:
+        directions: (3, 3), the steps along I, J and K as columns; in a sheared volume slices do not lie square to them.
+    """
+    i, j, k = directions.T
+    normals = np.cross([i, i, j], [j, k, k])
+    return np.asarray(normals / np.linalg.norm(normals, axis=1, keepdims=True))
+
+
 def patient_axes(normals: FloatArray) -> tuple[int, ...]:
     """The axis of the patient (0 R, 1 A, 2 S) to which each of three unit vectors, (3, 3), is nearest; none twice."""
     closeness = np.abs(normals)

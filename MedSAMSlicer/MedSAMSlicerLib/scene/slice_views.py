@@ -11,7 +11,7 @@ import numpy as np
 from slicer.i18n import tr as _
 
 from ..app.ports import ShownSlice
-from ..core.geometry import FloatArray, SliceAxis, patient_axes
+from ..core.geometry import SliceAxis, patient_axes, slice_normals
 from .nodes import applied, from_world, matrix_array, to_world, transform_to_world, volume_geometry
 
 _SMALLEST_PART, _WANTED_PART, _LARGEST_PART = (
@@ -36,10 +36,7 @@ class _Grid:
         self.geometry = volume_geometry(volume_node)
         to_world = transform_to_world(volume_node)
         self._from_world = np.linalg.inv(to_world)
-        i, j, k = (to_world[:3, :3] @ self.geometry.ijk_to_ras[:3, :3]).T
-        # In a sheared volume the slices do not lie square to their axis.
-        normals = np.cross([i, i, j], [j, k, k])
-        self.normals: FloatArray = normals / np.linalg.norm(normals, axis=1, keepdims=True)
+        self.normals = slice_normals(to_world[:3, :3] @ self.geometry.ijk_to_ras[:3, :3])
 
     def shown(self, slice_node: Any) -> ShownSlice:
         """See :func:`shown_slice`."""

@@ -34,7 +34,7 @@ from ..app.ports import (
 from ..app.time_series import NoTimeSeries
 from ..core.digests import EMPTY, digest_of
 from ..core.errors import SessionError
-from ..core.geometry import SliceAxis, VolumeGeometry, patient_axes
+from ..core.geometry import SliceAxis, VolumeGeometry, patient_axes, slice_normals
 from ..core.intensity import Window
 from ..core.prompts import Prompt
 from ..core.translation import tr as _
@@ -348,9 +348,7 @@ def orientation_of(geometry: VolumeGeometry, axis: SliceAxis) -> str:
 
     No two axes of a volume share a word, however oblique it is.
     """
-    i, j, k = geometry.ijk_to_ras[:3, :3].T
-    normals = np.cross([i, i, j], [j, k, k])
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    normals = slice_normals(geometry.ijk_to_ras[:3, :3])
     return ("sagittal", "coronal", "axial")[patient_axes(normals)[axis]]
 
 

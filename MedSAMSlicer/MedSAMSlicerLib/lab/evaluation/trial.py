@@ -62,15 +62,15 @@ def run_trial(
     peak: float | None = None
     rounds = _rounds(volume, target, protocol, runner, first)
     while True:
-        round_: _Round | None = None
         try:
             round_ = next(rounds, None)
         except MedSAMError as error:
-            refused = bool(steps) and isinstance(error, PromptError)
-            what = "refused a correction" if refused else "failed"
-            logger.info("%s %s on %s, %s: %s", runner.name, what, target.case.name, target.name, error)
-            if not refused:
+            whom = runner.name, target.case.name, target.name, error
+            if not (steps and isinstance(error, PromptError)):
+                logger.info("%s failed on %s, %s: %s", *whom)
                 return replace(known, slices=(), prompted_dice=0.0, first_seconds=None, error=str(error))
+            logger.info("%s refused a correction on %s, %s: %s", *whom)
+            round_ = None
         if round_ is None:
             return replace(known, steps=tuple(steps), peak_mb=None if peak is None else round(peak, 1))
         answer, mask = round_.answer, round_.answer.mask
