@@ -340,7 +340,7 @@ class LesionWorkflow:
                 else [f"{found.longest_mm:.1f}", f"{found.perpendicular_mm:.1f}", str(found.index)]
             )
             place = ["", "", ""] if center is None else [f"{value:.1f}" for value in center]
-            row = [lesion.name, lesion.state.value, f"{lesion.milliliters:.4f}", *measures, *place]
+            row = [lesion.name, lesion.state.value, f"{lesion.milliliters:.6g}", *measures, *place]
             writer.writerow(row)
         return text.getvalue()
 
