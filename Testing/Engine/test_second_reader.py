@@ -14,6 +14,7 @@ from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.intensity import Window
 from MedSAMSlicerLib.core.metrics import dice
 from MedSAMSlicerLib.core.prompts import (
+    MaskPrompt,
     ObjectPrompts,
     PromptSet,
     SliceRef,
@@ -24,7 +25,13 @@ from MedSAMSlicerLib.core.tiers import SECOND_NETWORK
 from MedSAMSlicerLib.engine import second_reader
 from MedSAMSlicerLib.engine.features import FeatureStore
 from MedSAMSlicerLib.engine.precision import choose
-from MedSAMSlicerLib.engine.second_reader import MOST_SLICES, SecondReader, bundled_reader, likeness
+from MedSAMSlicerLib.engine.second_reader import (
+    MOST_SLICES,
+    SecondReader,
+    bundled_reader,
+    drawn_throughout,
+    likeness,
+)
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter
 from MedSAMSlicerLib.engine.slicewise import SliceWiseNetwork
 from MedSAMSlicerLib.engine.view import FrameView
@@ -188,6 +195,44 @@ def test_the_bundled_network_reads_the_liver_of_a_generated_ct(monkeypatch: pyte
     left, top, right, bottom = columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5
     drawn = reader._whole.mask_from_logits(reader.read(key, (left, top, right, bottom))) > 0
     assert dice(drawn[None], liver[key][None]) > 0.85
+
+
+@pytest.mark.parametrize(
+    ("drawn", "enough"),
+    [
+        ((), False),
+        ((15,), False),
+        ((7, 22), False),  # evenly, but slices lie a quarter of the object away
+        ((5, 15, 25), True),
+        ((4, 15, 26), True),
+        ((0, 1, 2, 3, 4), False),  # at one end
+        ((0, 15, 29), False),
+        ((3, 9, 15, 21, 27), True),
+    ],
+)
+def test_three_drawn_slices_that_lie_evenly_over_an_object_are_enough(
+    drawn: tuple[int, ...], enough: bool
+) -> None:
+    assert drawn_throughout({index + 40 for index in drawn}, 40, 69) is enough
+
+
+@pytest.mark.parametrize(("drawn", "read"), [((2, 5, 8), False), ((5,), True)])
+def test_an_object_that_the_user_drew_throughout_is_not_read(
+    drawn: tuple[int, ...], read: bool, monkeypatch: pytest.MonkeyPatch, agreeing: None
+) -> None:
+    volume = np.random.default_rng(0).integers(0, 256, SHAPE).astype(np.uint8)
+    second = seeded_sam1(SMALL_VIT)
+    monkeypatch.delenv(SECOND_NETWORK)
+    monkeypatch.setattr("MedSAMSlicerLib.engine.segmenter.bundled_reader", lambda device: second)
+    segmenter = VolumeSegmenter(volume, GEOMETRY, seeded(SMALL), Window(0, 255), threads=1)
+    rows, columns = np.ogrid[: SHAPE[1], : SHAPE[2]]
+    disk = (rows - 28) ** 2 + (columns - 38) ** 2 < 150
+    prompts = tuple(MaskPrompt(SliceRef(SliceAxis.K, index), disk) for index in drawn)
+    obj = ObjectPrompts("disk", (1.0, 0.0, 0.0), prompts, (1, 9))
+    segmenter.segment(PromptSet(GEOMETRY, SliceAxis.K, (obj,)))
+    reader = segmenter.second_reader(SliceAxis.K)
+    assert reader is not None
+    assert (reader.network.store.misses > 0) is read
 
 
 def test_a_mask_that_fills_its_box_with_a_smooth_outline_looks_most_like_an_object() -> None:

@@ -223,9 +223,9 @@ class ObjectRun:
 
     def slices_to_read(self) -> int:
         """How many slices a second network is going to read once the tracks are done."""
-        return (
-            0 if self._refiner is None or not self.jobs() else self._refiner.slices_to_read(len(self._tracks))
-        )
+        if self._refiner is None or not self._rounds or not self.jobs():
+            return 0
+        return self._refiner.slices_to_read(self._rounds[-1].prompts, min(self._tracks), max(self._tracks))
 
     def take(self, event: Event) -> None:
         """Note what a job of :meth:`jobs` brought."""

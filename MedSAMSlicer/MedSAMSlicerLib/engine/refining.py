@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from ..core.geometry import SliceAxis, VolumeGeometry
-from ..core.prompts import ObjectPrompts
+from ..core.prompts import MaskPrompt, ObjectPrompts
 from .key_slice import KeySlice, within_limits
 from .network import SliceNetwork
 from .propagate import Cancel, ProgressCounter, stop_if
 from .result import StoredSlice
-from .second_reader import MOST_SLICES, SecondReader
+from .second_reader import MOST_SLICES, SecondReader, drawn_throughout
 from .slice_mask import SliceMask
 from .slice_prompts import SlicePrompts
 from .view import OUTSIDE_LOGIT
@@ -78,7 +78,7 @@ class Refiner:
         if all(index in tracked and tracked[index].is_key for index in wanted):
             return
         evidence = gather(prompts, tracked, self._geometry, self._axis, self._frame, searched, barred)
-        found = None if evidence is None else self._refined(evidence, cancel, counter)
+        found = None if evidence is None else self._refined(evidence, prompts, cancel, counter)
         if found is None:
             return
         nearest = next(stored for stored in tracked.values() if stored.is_key)
@@ -119,22 +119,36 @@ class Refiner:
         )
         return within_limits(self._network, drawn, prompts)
 
-    def slices_to_read(self, count: int) -> int:
-        """How many of `count` slices a second network is going to read, about."""
-        return 0 if self._reader is None else min(count, MOST_SLICES)
+    def slices_to_read(self, prompts: ObjectPrompts, first: int, last: int) -> int:
+        """How many slices from `first` to `last` a second network is going to read, about."""
+        if drawn_throughout(_drawn(prompts), first, last) or self._reader is None:
+            return 0
+        return min(last - first + 1, MOST_SLICES)
 
     @property
     def _reader(self) -> SecondReader | None:
         return None if self._find_reader is None else self._find_reader()
 
     def _refined(
-        self, evidence: VolumeEvidence, cancel: Cancel | None, counter: ProgressCounter | None
+        self,
+        evidence: VolumeEvidence,
+        prompts: ObjectPrompts,
+        cancel: Cancel | None,
+        counter: ProgressCounter | None,
     ) -> Refined | None:
         """What the stage makes of an object; once more with what the second network draws in the boxes of that."""
         found = self._stage.refine(evidence)
+        start = evidence.corner[0]
+        if found is None or drawn_throughout(_drawn(prompts), start + evidence.first, start + evidence.last):
+            return found
         reader = self._reader
-        if found is None or reader is None:
+        if reader is None:
             return found
         masks = np.where(evidence.fixed[:, None, None], evidence.logits, found.logits) > 0
         masks[: evidence.first] = masks[evidence.last + 1 :] = False
         return self._stage.refine(reader.with_reading(evidence, masks, cancel, counter))
+
+
+def _drawn(prompts: ObjectPrompts) -> set[int]:
+    """The slices that the user drew or accepted."""
+    return {prompt.slice.index for prompt in prompts.prompts if isinstance(prompt, MaskPrompt)}

@@ -12,7 +12,7 @@ import bisect
 import functools
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -38,6 +38,9 @@ MOST_SLICES = 12
 
 WORTH_READING = 0.6
 """Mean Dice with the masks of the key slices from which on the other slices are read, too."""
+
+ENOUGH_DRAWN = 0.2
+"""Nothing is read where no slice lies farther than this part of the object's length from one that the user drew."""
 
 SURELY_BETTER = 0.5
 """Difference of two masks' :func:`likeness` from which on the second network's is taken on a slice with a box."""
@@ -182,6 +185,23 @@ class SecondReader:
             min(math.ceil((box[2] + 0.5) / wide) * wide, float(columns)) - 0.5,
             min(math.ceil((box[3] + 0.5) / high) * high, float(rows)) - 0.5,
         )
+
+
+def drawn_throughout(drawn: Collection[int], first: int, last: int) -> bool:
+    """Return whether the user drew so many slices of an object that reading the others gains nothing.
+
+    With three drawn slices that lie evenly over an object, or more, masks were no better for it (docs/benchmark.md),
+    and it takes most of the time.
+
+    Args:
+        drawn: the slices that the user drew or accepted.
+        first, last: of the object, or of its range.
+    """
+    places = np.array(sorted(drawn))
+    if not places.size:
+        return False
+    gaps = np.abs(np.arange(first, last + 1)[:, None] - places).min(1)
+    return bool(gaps.max() <= ENOUGH_DRAWN * (last - first + 1))
 
 
 def likeness(mask: npt.NDArray[np.bool_], box: Bounds, spacing: tuple[float, float]) -> float:
