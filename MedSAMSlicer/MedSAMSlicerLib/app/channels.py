@@ -255,15 +255,18 @@ class ChannelInputs:
         work = self._work
         if self._network.window_is_fixed or work.running is not None:
             return
-        shown = [
-            replace(each, window=work.scene.volumes.display_window(each.node))
-            if each.spec == "display"
-            else each
-            for each in self.chosen
-        ]
+        shown = [self._as_displayed(each) for each in self.chosen]
         if [each.window for each in shown] != [each.window for each in self.chosen]:
             work.channels = tuple(shown)
             self._network.prepare()
+
+    def _as_displayed(self, volume: FurtherVolume) -> FurtherVolume:
+        """A further volume with the window of the views, if it follows them; without one to have it found anew."""
+        if volume.spec != "display":
+            return volume
+        window = self._work.scene.volumes.display_window(volume.node)
+        automatic = volume.window is not None and volume.window.name != "display"
+        return volume if window is None and automatic else replace(volume, window=window)
 
     def _prepared(self, windows: tuple[Window, ...]) -> None:
         """The network was prepared with these windows of the further volumes."""

@@ -120,7 +120,8 @@ class NetworkInputs:
     def set_window(self, spec: str) -> None:
         """Choose the window: "display", "auto", a CT preset, "percentile", "pet", "full" or "LOWER,UPPER".
 
-        "display" follows the window of the views until the first prompt is given and stays as it is from then on.
+        "display" is "auto" until somebody chooses a window in the views, follows that one until the first prompt is
+        given, and stays as it is from then on.
         """
         self.check_idle()
         chosen = spec.strip().lower()
@@ -185,7 +186,10 @@ class NetworkInputs:
         gray = work.array is not None and work.array.ndim == 3
         if gray and work.window_spec == "display" and untouched and work.running is None:
             window = work.scene.volumes.display_window(work.volume_node)
-            if window is not None and window != work.window:
+            followed = work.window is not None and work.window.name == "display"
+            if window is None and followed:
+                self.choose_window()
+            elif window is not None and window != work.window:
                 self._use_window(window)
 
     def set_checkpoint(self, name: str | Path) -> None:

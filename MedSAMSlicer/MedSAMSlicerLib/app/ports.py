@@ -204,7 +204,7 @@ class Volumes(Protocol):
         ...
 
     def display_window(self, volume: Handle) -> Window | None:
-        """The gray values that the views show as black and white; None when nothing says so."""
+        """The gray values that somebody chose to see as black and white; None while nobody did."""
         ...
 
     def is_there(self, volume: Handle) -> bool:

@@ -281,6 +281,8 @@ class InputsSection:
             return _("Window {lower} to {upper}.").format(**numbers)
         if controller.network.window_is_fixed:
             return _("Window {lower} to {upper}, fixed at the first prompt.").format(**numbers)
+        if window.name != "display":
+            return _("Window {lower} to {upper}, automatic until you set one in the views.").format(**numbers)
         return _("Window {lower} to {upper}, as in the views until the first prompt.").format(**numbers)
 
     def _about_model(self) -> str:
@@ -327,7 +329,7 @@ class InputsSection:
 def window_choices() -> tuple[tuple[str, str], ...]:
     """The windows that are offered, in words and as the controller takes them."""
     return (
-        (_("As in the views"), "display"),
+        (_("As set in the views"), "display"),
         (_("Automatic"), "auto"),
         *((_("CT: {preset}").format(preset=name), name) for name in CT_PRESETS),
         (_("MR: percentiles"), "percentile"),

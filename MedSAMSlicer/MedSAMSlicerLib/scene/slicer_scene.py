@@ -122,9 +122,12 @@ class SlicerVolumes:
         return modality
 
     def display_window(self, volume: Handle) -> Window | None:
-        """Return what the display node says."""
+        """Return the window that somebody chose for the views; None while it is the one Slicer finds by itself.
+
+        That one shows nearly all values, from the 0.1th to the 99.9th percentile: of a CT the organs in a few grays.
+        """
         display = volume.GetScalarVolumeDisplayNode()
-        if display is None or not display.GetWindow() > 0:
+        if display is None or display.GetAutoWindowLevel() or not display.GetWindow() > 0:
             return None
         level, half = display.GetLevel(), display.GetWindow() / 2
         return Window(level - half, level + half, "display")
