@@ -6,10 +6,16 @@ Errors of core and engine stay English, as do those of what runs on the worker's
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
+PANELS = sorted((Path(__file__).resolve().parents[2] / "MedSAMSlicer" / "Resources" / "UI").glob("*.ui"))
+SAME_IN_EVERY_LANGUAGE = {"CSV", "Ctrl", "Shift", "Alt", "Esc", "Del"}
+"""Names of file formats and keys. A unit is a word: "mm" is written with other letters in Russian."""
 LIBRARY = Path(__file__).resolve().parents[2] / "MedSAMSlicer/MedSAMSlicerLib"
 ROOMS = ("app", "panel", "scene")
 ON_THE_WORKER = {"worker.py", "jobs.py", "engine_state.py"}
@@ -54,6 +60,39 @@ def test_texts_are_looked_up_whole_and_nothing_else_is_called_underscore(path):
         if isinstance(node, ast.Name) and node.id == "_" and isinstance(node.ctx, ast.Store)
     ]
     assert stored == [], "the function that translates is hidden there"
+
+
+@pytest.mark.parametrize("path", PANELS, ids=lambda path: path.name)
+def test_translators_are_given_the_words_of_the_panel_and_nothing_else(path):
+    """`notr="true"` keeps a text from them: key letters, symbols, numbers and names of classes."""
+    texts = [*_texts(ElementTree.parse(path).getroot())]
+    assert len(texts) > 20
+    assert {text for text, kept in texts if not kept and not _has_words(text)} == set(), "to be marked notr"
+    assert {text for text, kept in texts if kept and _has_words(text)} == set(), "would never be translated"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [(text, False) for text in ("±", "P", "Ctrl+Z", "3.5", "CSV", "vtkMRMLVolumeNode", "◂")]
+    + [(text, True) for text in ("Box", "◂ Key", " slices", " mm", "Größe", "Save as CSV", "A box")],
+)
+def test_words_are_distinguished_from_symbols_keys_and_names(text, words):
+    assert _has_words(text) is words
+
+
+def _texts(element: ElementTree.Element, kept: bool = False) -> Iterator[tuple[str, bool]]:
+    """Every text of a .ui file, and whether it is kept from translators; a list keeps all of its texts."""
+    kept = kept or element.get("notr") == "true"
+    if element.tag == "string" and element.text and element.text.strip():
+        yield element.text, kept
+    for child in element:
+        yield from _texts(child, kept)
+
+
+def _has_words(text: str) -> bool:
+    if re.fullmatch(r"(vtk|q)[A-Z]\w+", text):
+        return False
+    return any(word not in SAME_IN_EVERY_LANGUAGE for word in re.findall(r"[^\W\d_]{2,}", text))
 
 
 def _functions(tree: ast.AST) -> list[ast.FunctionDef]:
