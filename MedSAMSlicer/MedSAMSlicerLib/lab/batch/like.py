@@ -1,6 +1,6 @@
 """A batch without prompts: cases that are segmented already serve as the memory for those that are not.
 
-See :mod:`...engine.case_memory` for what is remembered and how a slice recalls it. Every label value, or segment, of
+See :mod:`.case_memory` for what is remembered and how a slice recalls it. Every label value, or segment, of
 the labeled cases is an object with a memory of its own.
 """
 
@@ -15,7 +15,6 @@ import numpy as np
 from ...core.errors import MedSAMError, VolumeError
 from ...core.geometry import SliceAxis
 from ...core.intensity import choose_window
-from ...engine.case_memory import CaseMemory, entries_of, segment_from_memory
 from ...engine.devices import chosen_device
 from ...engine.segmenter import VolumeSegmenter
 from ...io.labels import read_label, segment_names
@@ -27,6 +26,7 @@ from ...sam2.model import SAM2
 from ...sam2.networks import Network
 from ..training.labeled import TrainingCase, find_cases
 from .case import BatchOptions, LabeledFiles, file_stamps
+from .case_memory import CaseMemory, entries_of, segment_from_memory
 
 
 def labeled_files(folder: Path) -> tuple[LabeledFiles, ...]:

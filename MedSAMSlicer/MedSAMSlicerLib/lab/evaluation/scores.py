@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...core.geometry import SliceAxis
-from ...core.metrics import check_surface_metrics, dice, dice_of_slices, hd95, normalized_surface_dice
+from ...core.metrics import dice
 from .datasets import BoolVolume, Target
+from .mask_metrics import check_surface_metrics, dice_of_slices, hd95, normalized_surface_dice
 from .measurement import VIDEO, Step
 
 TOLERANCE_MM = 2.0

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..core.errors import MedSAMError
-from ..core.geometry import SliceAxis
-from ..sam2.model import DecoderPrompts
-from .bank import Recollection
-from .memory_attention import MemoryKeys
-from .network import SliceNetwork
-from .segmenter import VolumeSegmenter
-from .view import FrameView
+from ...core.errors import MedSAMError
+from ...core.geometry import SliceAxis
+from ...engine.bank import Recollection
+from ...engine.memory_attention import MemoryKeys
+from ...engine.network import SliceNetwork
+from ...engine.segmenter import VolumeSegmenter
+from ...engine.view import FrameView
+from ...sam2.model import DecoderPrompts
 
 Mask = npt.NDArray[np.bool_]
 
@@ -58,7 +58,7 @@ class CaseMemory:
     entries: list[CaseEntry] = field(default_factory=list)
 
     def offer(self, entry: CaseEntry) -> bool:
-        """Take an entry in where it makes the bank more diverse; whether it was taken."""
+        """Take an entry in where it makes the bank more diverse; True if it was taken."""
         if len(self.entries) < self.size:
             self.entries.append(entry)
             return True
