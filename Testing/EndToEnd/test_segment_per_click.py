@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from .test_lesions import rows
 from .user import User
 
 pytestmark = [pytest.mark.slicer, pytest.mark.slow]
@@ -41,6 +42,8 @@ def test_click_in_an_empty_place_begins_a_segment_and_one_on_a_segment_does_not(
     user.settled()
     assert len(user.names()) == 2
     assert len(user.controller.editing.prompts_of(second)) == 2
+    assert [row[::3] for row in rows(user)] == [["Segment_2", "to review"]], "it is in the list, measured"
+    assert user.ui.lesionCsvButton.isEnabled()
     user.picture("segment-per-click")
     user.press("undoButton")
     user.press("undoButton")

@@ -18,6 +18,7 @@ from ..core.session import Session
 from ..core.translation import tr as _
 from .ports import PromptEdit, ShownSlice, Tool
 from .projector import Projector
+from .segment_status import LESION_TAG
 from .signals import Signal
 from .state import Level, Topic
 from .workspace import Workspace
@@ -36,7 +37,8 @@ class Editing:
         add_segment: makes a segment when there is none, and selects it.
 
     Attributes:
-        new_segment_per_click: a point where no segment has a voxel begins a new one; the user's choice.
+        new_segment_per_click: a point where no segment has a voxel begins a new one, which is listed as a lesion; the
+            user's choice.
 
     Signals:
         prompts_changed: the prompts of an object are others.
@@ -254,10 +256,13 @@ class Editing:
         prompt, ranged, slice_range = edit.prompt, edit.range_changed, edit.slice_range
         if edit.kind == "add":
             self._check_view(edit.view)
-            if self.new_segment_per_click and self._is_in_no_segment(obj, prompt):
-                self._projector.prompts()  # the point does not stay with this segment
-                self._work.poller.soon(lambda: self._begin_segment(prompt))
-                return
+            if self.new_segment_per_click and isinstance(prompt, Point) and prompt.positive:
+                if not (obj.prompts or obj.masks):
+                    self._list_as_lesion()
+                elif self._is_in_no_segment(prompt):
+                    self._projector.prompts()  # the point does not stay with this segment
+                    self._work.poller.soon(lambda: self._begin_segment(prompt))
+                    return
         self._check_free(obj, prompt)
         others = [other for place, other in enumerate(obj.prompts) if place != edit.position]
         before = slice_range if ranged else obj.slice_range
@@ -286,20 +291,24 @@ class Editing:
                 lambda session: session.replace_prompt(obj.id, position, prompt, ranged, slice_range, run),
             )
 
-    def _is_in_no_segment(self, obj: SegmentObject, prompt: Prompt) -> bool:
-        """Return whether a click inside of something lies beside all segments, that of `obj` being begun already."""
+    def _is_in_no_segment(self, prompt: Point) -> bool:
+        """Return whether a point lies beside all segments."""
         masks, geometry = self._work.masks, self._session().geometry
-        if not isinstance(prompt, Point) or not prompt.positive or not (obj.prompts or obj.masks):
-            return False
         clicked = np.zeros(geometry.slice_shape(prompt.slice.axis), np.bool_)
         column, row = np.rint(in_slice(prompt, geometry)[0]).astype(int).tolist()
         clicked[row, column] = True
         return masks is not None and not masks.count_under(prompt.slice.axis, {prompt.slice.index: clicked})
 
+    def _list_as_lesion(self) -> None:
+        """The list of lesions shows the selected segment."""
+        if self._work.masks is not None and self._work.segment_id is not None:
+            self._work.masks.set_tag(self._work.segment_id, LESION_TAG, "1")
+
     def _begin_segment(self, prompt: Prompt) -> None:
         """A click where there is no segment begins one; the active tool continues with it."""
         try:
             self._add_segment()
+            self._list_as_lesion()
             self.add_prompt(prompt)
         except MedSAMError as error:
             self._work.show_error(error)

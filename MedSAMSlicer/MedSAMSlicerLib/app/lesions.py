@@ -28,11 +28,10 @@ from .projector import Projector
 from .propagation import Propagation
 from .review import Review
 from .segment_facts import measured_masks
-from .segment_status import SegmentStatus, set_status, status_of
+from .segment_status import LESION_TAG, SegmentStatus, set_status, status_of
 from .state import Action, Level, NetworkState, Topic
 from .workspace import Workspace
 
-LESION_TAG = "MedSAMSlicer.Lesion"
 _TOOLS = (Tool.BOX, Tool.LINE)
 _MOMENT = 0.05  # seconds, so that changes which follow each other are one
 

@@ -9,6 +9,7 @@ from ..core.segment_object import SegmentObject
 from .ports import Segments
 from .workspace import Workspace
 
+LESION_TAG = "MedSAMSlicer.Lesion"  # of the segments in the list of lesions
 STATUS_TAG = "Segmentation.Status"  # of Slicer: vtkSlicerSegmentationsModuleLogic::GetStatusTagName
 
 
