@@ -6,6 +6,7 @@ import io
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,35 @@ Place = tuple[float, float, float]
 logger = logging.getLogger("screenshots")
 
 
+@dataclass(frozen=True)
+class Overlay:
+    """What a window of its own shows before the main window.
+
+    Attributes:
+        pixmap: what it looks like, a QPixmap.
+        place: of its upper left corner in the main window, a QPoint; None = in the middle, a little above.
+    """
+
+    pixmap: Any
+    place: Any | None
+
+    def draw_on(self, image: Any, part: Any) -> None:
+        """Draw it, with a frame, onto a picture of the main window, of which a part (QRect) will be kept."""
+        from PySide6 import QtCore, QtGui
+
+        place = QtCore.QRect(QtCore.QPoint(0, 0), self.pixmap.size())
+        if self.place is None:
+            place.moveCenter(part.center())
+            place.moveTop(part.top() + part.height() // 5)
+        else:
+            place.moveTopLeft(self.place)
+        painter = QtGui.QPainter(image)
+        painter.drawPixmap(place.topLeft(), self.pixmap)
+        painter.setPen(QtGui.QColor("#7a7f87"))
+        painter.drawRect(place.adjusted(-1, -1, 0, 0))
+        painter.end()
+
+
 class Photographer:
     """One user at work who takes a picture after some steps.
 
@@ -43,10 +73,13 @@ class Photographer:
         from MedSAMSlicerLib.phantom.ct import ct_phantom
 
         from .host import SlicerHost
+        from .terminology import load_anatomy
 
         self.folder, self.taken = folder, list[Path]()
+        self._scrolled = 0  # pixels above the visible part of the panel
         self.host = SlicerHost(size=WINDOW, dark=dark)
         self.truth: dict[str, Mask] = ct_phantom()[2]
+        load_anatomy()
         widget = self.host.open_module()
         self.ui, self.controller = widget.ui, widget.controller
         self.controller.growing.suspended = True  # Live is ticked, and yet there is a picture of each step
@@ -118,19 +151,59 @@ class Photographer:
         yield
         mouse._event("MouseButtonRelease", canvas, places[-1], button.LeftButton, button.NoButton, plain)
 
-    def take(self, name: str, region: str = "window", mouse_away: bool = True) -> None:
-        """Write a picture of the window, of the panel and the "red" view, or of the panel and its "column" of views."""
+    def take(
+        self, name: str, region: str = "window", mouse_away: bool = True, above: Overlay | None = None
+    ) -> None:
+        """Write a picture of a part of the window.
+
+        Args:
+            name: of the file, without its ending.
+            region: "window"; "red", the panel and the red view; or "column", the panel and its column of views.
+            mouse_away: whether the mouse is moved to a corner before.
+            above: what is open before the window.
+        """
         from PySide6 import QtWidgets
 
-        area = self.host.window._panel
-        QtWidgets.QScrollArea.verticalScrollBar(area).setValue(0)
+        QtWidgets.QScrollArea.verticalScrollBar(self.host.window._panel).setValue(self._scrolled)
         if mouse_away:
             self.host.move("Red", self.corner())
         self.host.process_events(0.1)
         image = self.host.picture()
+        part = image.rect()
         if region != "window":
-            image = image.copy(self._left_part("Green" if region == "column" else "Red"))
-        self.write(name, image)
+            part = self._left_part("Green" if region == "column" else "Red")
+        if above is not None:
+            above.draw_on(image, part)
+        self.write(name, image.copy(part))
+
+    @contextmanager
+    def scrolled_to(self, section: str) -> Iterator[None]:
+        """The panel scrolled until a section is at its upper edge."""
+        from PySide6 import QtWidgets
+
+        area = self.host.window._panel
+        layout, bar = QtWidgets.QWidget.layout(area.widget()), QtWidgets.QScrollArea.verticalScrollBar(area)
+        margins = QtWidgets.QLayout.contentsMargins(layout)
+        left, top, right, bottom = margins.left(), margins.top(), margins.right(), margins.bottom()
+        QtWidgets.QLayout.setContentsMargins(layout, left, top, right, WINDOW[1])  # enough below
+        self.host.process_events(0.1)
+        self._scrolled = QtWidgets.QWidget.y(getattr(self.ui, section)) - 4
+        bar.setValue(self._scrolled)
+        self.host.process_events(0.1)
+        yield
+        self._scrolled = 0
+        QtWidgets.QLayout.setContentsMargins(layout, left, top, right, bottom)
+        bar.setValue(0)
+
+    def overlay(self, widget: Any) -> Overlay:
+        """A dialog or an open list as it looks now, to lay above a picture of the window."""
+        from PySide6 import QtCore, QtWidgets
+
+        pixmap, place = QtWidgets.QWidget.grab(widget), None
+        if not isinstance(widget, QtWidgets.QDialog):
+            on_screen = QtWidgets.QWidget.mapToGlobal(widget, QtCore.QPoint(0, 0))
+            place = QtWidgets.QWidget.mapFromGlobal(self.host.window, on_screen)
+        return Overlay(pixmap, place)
 
     def write(self, name: str, image: Any) -> None:
         """Compress a picture into the folder."""
@@ -155,20 +228,27 @@ class Photographer:
         top = map_to(self.host.view("Red"), window, QtCore.QPoint(0, 0)).y()
         corner = QtWidgets.QWidget.rect(self.host.view(lowest)).bottomRight() + QtCore.QPoint(1, 1)
         low = map_to(self.host.view(lowest), window, corner)
-        kinds = (QtWidgets.QAbstractButton, QtWidgets.QLabel, QtWidgets.QLineEdit, QtWidgets.QComboBox)
         bottom = low.y()
-        while True:
-            cut = [
-                place.y()
-                for kind in kinds
-                for each in QtWidgets.QWidget.findChildren(window._panel.widget(), kind)
-                if each.isVisible() and type(each).__name__ != "ctkCollapsibleButton"
-                for place in (map_to(each, window, QtCore.QPoint(0, 0)),)
-                if place.y() < bottom < place.y() + QtWidgets.QWidget.height(each)
-            ]
-            if not cut:
-                return QtCore.QRect(0, top, low.x(), bottom - top)
-            bottom = min(cut) - 3
+        while cut := self._rows_cut_at(bottom):
+            bottom = min(top for top, _bottom in cut) - 3
+        return QtCore.QRect(0, top, low.x(), bottom - top)
+
+    def _rows_cut_at(self, height: int) -> list[tuple[int, int]]:
+        """Upper and lower edges, in the window, of what a picture of the panel down to a height cuts in two."""
+        from PySide6 import QtCore, QtWidgets
+
+        window, found = self.host.window, list[tuple[int, int]]()
+        for kind in (QtWidgets.QAbstractButton, QtWidgets.QLabel, QtWidgets.QLineEdit, QtWidgets.QComboBox):
+            for each in QtWidgets.QWidget.findChildren(window._panel.widget(), kind):
+                top = QtWidgets.QWidget.mapTo(each, window, QtCore.QPoint(0, 0)).y()
+                bottom = top + QtWidgets.QWidget.height(each)
+                if (
+                    each.isVisible()
+                    and type(each).__name__ != "ctkCollapsibleButton"
+                    and top < height < bottom
+                ):
+                    found.append((top, bottom))
+        return found
 
     # -------------------------------------------------------------------------------------------- steps of the work
 

@@ -1,6 +1,6 @@
 """`make screenshots`: every picture of README and docs/tutorial.md again, taken while the module is used as people do.
 
-python -m Testing.Host.screenshots [FOLDER] [--only PART ... [--dark]]
+python -m Testing.Host.screenshots [FOLDER] [--only PART ...] [--dark]
 
 Mouse and keyboard work on the generated abdomen that the module offers as sample data, with the bundled checkpoint.
 Where to click follows from the true masks of that volume, so that the same walk fits a better checkpoint.
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import prompt_screenshots
+from . import prompt_screenshots, segment_screenshots
 from .photographer import SECTIONS, Photographer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -67,7 +67,7 @@ def walk(camera: Photographer) -> None:
     lesions(camera)
     suggestions(camera)
     sequence(camera)
-    for part in prompt_screenshots.PARTS.values():
+    for part in (*prompt_screenshots.PARTS.values(), *segment_screenshots.PARTS.values()):
         part(camera)
     segment_editor(camera, key)
 
@@ -415,6 +415,7 @@ PARTS = {
     "suggestions": suggestions,
     "sequence": sequence,
     **prompt_screenshots.PARTS,
+    **segment_screenshots.PARTS,
 }
 """Pictures that can be taken by themselves, after the first box."""
 
@@ -433,14 +434,18 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
     parser.add_argument("--only", nargs="+", choices=sorted(PARTS), help="these pictures alone")
-    parser.add_argument("--dark", action="store_true", help="those in Slicer's dark style")
+    parser.add_argument(
+        "--dark", action="store_true", help="all of them in Slicer's dark style, none in light"
+    )
     options = parser.parse_args(arguments)
+    if options.dark and options.folder == FOLDER:
+        parser.error("--dark needs a FOLDER: its pictures have the names of the light ones")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     sys.path.insert(0, str(REPOSITORY / "MedSAMSlicer"))
     options.folder.mkdir(parents=True, exist_ok=True)
     walks: list[tuple[bool, Callable[[Photographer], None]]] = [(False, walk), (True, in_the_dark)]
-    if options.only:
-        walks = [(options.dark, partial(some, options.only))]
+    if options.only or options.dark:
+        walks = [(options.dark, partial(some, options.only) if options.only else walk)]
     with tempfile.TemporaryDirectory() as models_folder:  # only what every user has
         os.environ["MEDSAMSLICER_MODELS"] = models_folder
         taken: list[Path] = []

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
+from Testing.Host.terminology import NAME, load_anatomy
 
 from .conftest import click_and_see, strips
 
@@ -242,28 +241,19 @@ def test_volume_and_overlap_of_the_selected_segment_are_numbers_beside_it(host, 
     assert host.wait_until(lambda: ui.segmentStateLabel.text.endswith(wanted), 10), ui.segmentStateLabel.text
 
 
-def test_name_of_slicers_terminology_is_completed_and_says_what_the_segment_is(host, ball, tmp_path):
-    import slicer
+def test_name_of_slicers_terminology_is_completed_and_says_what_the_segment_is(host, ball):
     import vtk
 
-    def code(value, meaning):
-        return {"CodingSchemeDesignator": "SCT", "CodeValue": value, "CodeMeaning": meaning}
-
-    kinds = [
-        code("10200004", "Liver"),
-        {**code("64033007", "Kidney"), "Modifier": [code("7771000", "Left"), code("24028007", "Right")]},
-    ]
-    category = {**code("123037004", "Anatomical Structure"), "showAnatomy": False, "Type": kinds}
-    path = tmp_path / "list.term.json"
-    schema = "https://raw.githubusercontent.com/qiicr/dcmqi/master/doc/segment-context-schema.json#"
-    content = {"SegmentationCategoryTypeContextName": "Test list", "@schema": schema}
-    path.write_text(json.dumps({**content, "SegmentationCodes": {"Category": [category]}}), encoding="utf-8")
-    assert slicer.modules.terminologies.logic().LoadTerminologyFromFile(str(path)) == "Test list"
+    load_anatomy()
     ui = (widget := host.open_module()).ui
     completer = ui.segmentNameEdit.completer()
-    model = completer.model()
-    names = [model.data(model.index(row, 0)) for row in range(model.rowCount())]
-    assert names == ["Kidney", "Left kidney", "Liver", "Right kidney"]
+    ui.segmentNameEdit.setFocus()
+    QTest.keyClicks(ui.segmentNameEdit, "kid")
+    found = completer.completionModel()
+    offered = [found.data(found.index(row, 0)) for row in range(found.rowCount())]
+    assert offered == ["Kidney", "Left kidney", "Right kidney"]
+    assert completer.popup().isVisible()
+    completer.popup().hide()
     ui.segmentNameEdit.text = "left KIDNEY"
     ui.segmentNameEdit.setFocus()
     QTest.keyClick(ui.segmentNameEdit, Qt.Key.Key_Return)
@@ -279,7 +269,7 @@ def test_name_of_slicers_terminology_is_completed_and_says_what_the_segment_is(h
     entry = vtk.reference("")
     assert kidney.GetTag("TerminologyEntry", entry)
     assert str(entry).split("~")[:4] == [
-        "Test list",
+        NAME,
         "SCT^123037004^Anatomical Structure",
         "SCT^64033007^Kidney",
         "SCT^7771000^Left",
