@@ -207,8 +207,10 @@ class Photographer:
 
     def write(self, name: str, image: Any) -> None:
         """Compress a picture into the folder."""
-        path = self.folder / f"{name}.png"
-        path.write_bytes(compressed(image))
+        path, data = self.folder / f"{name}.png", compressed(image)
+        same = [other.name for other in self.taken if other != path and other.read_bytes() == data]
+        assert not same, f"{path.name} shows the same as {', '.join(same)}: a step before it had no effect"
+        path.write_bytes(data)
         self.taken.append(path)
         logger.info(
             "%s: %d x %d, %d kB", path.name, image.width(), image.height(), path.stat().st_size // 1000

@@ -376,6 +376,7 @@ def models(camera: Photographer, name: str = "models") -> None:
     camera.user.until(lambda: dialog.table.topLevelItem(0).text(4) != "")
     camera.write(name, camera.host.picture(dialog.dialog))
     dialog.dialog.hide()
+    camera.host.window.activateWindow()  # as a desktop does, so that keys come here again
 
 
 def segment_editor(camera: Photographer, key: int) -> None:

@@ -38,6 +38,14 @@ def test_every_picture_is_shown_and_small():
     assert sum(sizes.values()) < ALL
 
 
+def test_no_two_pictures_are_the_same():
+    """Such as before and after a step that had no effect."""
+    by_content: dict[bytes, list[str]] = {}
+    for path in PICTURES.glob("*.png"):
+        by_content.setdefault(path.read_bytes(), []).append(path.name)
+    assert [sorted(names) for names in by_content.values() if len(names) > 1] == []
+
+
 def test_what_the_tutorial_prints_bold_is_on_the_panel():
     """Bold are the texts of buttons and fields; beside them only sentences that end with a full stop."""
     texts = set(re.findall(r"<string[^>]*>([^<]+)</string>", PANEL.read_text("utf-8")))

@@ -241,6 +241,16 @@ def test_volume_and_overlap_of_the_selected_segment_are_numbers_beside_it(host, 
     assert host.wait_until(lambda: ui.segmentStateLabel.text.endswith(wanted), 10), ui.segmentStateLabel.text
 
 
+def test_open_section_is_as_tall_as_its_contents_on_a_tall_screen(host, ball):
+    host.window.resize(1280, 1100)
+    ui = host.open_module().ui
+    for name in ("inputsSection", "propagateSection", "correctSection", "segmentsSection"):
+        getattr(ui, name).collapsed = True
+    ui.promptsSection.collapsed = False
+    host.process_events(0.05)
+    assert ui.promptsSection.height == ui.promptsSection.sizeHint.height()
+
+
 def test_name_of_slicers_terminology_is_completed_and_says_what_the_segment_is(host, ball):
     import vtk
 
