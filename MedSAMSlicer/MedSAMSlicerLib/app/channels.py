@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import GeometryError, MedSAMError, SessionError, VolumeError
-from ..core.intensity import CT_PRESETS, Window
+from ..core.intensity import WINDOWS, Window
 from ..core.translation import tr as _
 from .channel_places import geometry_beside, share_a_place
 from .network_inputs import NetworkInputs
@@ -26,7 +26,7 @@ from .workspace import FurtherVolume, Workspace
 MOST_FURTHER = 2
 """Volumes beside the first one: a network has three channels."""
 
-_SPECS = ("display", "auto", "percentile", "pet", "full", *CT_PRESETS)
+_SPECS = ("display", *WINDOWS)
 
 
 class ChannelInputs:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..core.errors import Canceled, MedSAMError, SessionError
 from ..core.geometry import SliceAxis
-from ..core.intensity import COLOR_WINDOW, CT_PRESETS, Window
+from ..core.intensity import COLOR_WINDOW, WINDOWS, Window, custom_window
 from ..core.overlap import GIVE_WAY
 from ..core.translation import tr as _
 from ..models.registry import Registry
@@ -125,14 +125,9 @@ class NetworkInputs:
         """
         self.check_idle()
         chosen = spec.strip().lower()
-        if chosen not in ("display", "auto", "percentile", "pet", "full", *CT_PRESETS):
-            try:
-                lower, upper = (float(part) for part in chosen.split(","))
-            except ValueError:
-                names = ", ".join(("display", "auto", *CT_PRESETS, "percentile", "pet", "full"))
-                text = _("The window must be one of {names} or LOWER,UPPER, got {window!r}.")
-                raise MedSAMError(text.format(window=spec, names=names)) from None
-            Window(lower, upper)  # refuses one that is upside down
+        if chosen not in ("display", *WINDOWS) and custom_window(chosen) is None:
+            text = _("The window must be one of {names} or LOWER,UPPER, got {window!r}.")
+            raise MedSAMError(text.format(window=spec, names=", ".join(("display", *WINDOWS))))
         self._work.window_spec = self._work.parameter.window_spec = chosen
         self.choose_window()
         self._work.notify(Topic.NETWORK)

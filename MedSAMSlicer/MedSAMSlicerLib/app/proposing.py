@@ -114,9 +114,7 @@ class Proposing:
         if self._ticket is not None:
             self._work.worker.cancel(self._ticket)
         if self._job is not None:
-            self._job = self._ticket = None
-            self._work.searching = False
-            self._work.notify(Topic.RUN)
+            self._finish()
 
     # ------------------------------------------------------------------------------------------------ candidates
 
@@ -159,14 +157,18 @@ class Proposing:
             raise SessionError(_("Select a suggestion in the list first."))
         return masks
 
+    def _finish(self) -> None:
+        """Nothing is searched any more."""
+        self._job = self._ticket = None
+        self._work.searching = False
+        self._work.notify(Topic.RUN)
+
     def _end(
         self, job: ProposeJob, shown: ShownSlice, found: list[CandidateFound], error: MedSAMError | None
     ) -> None:
         if job is not self._job:
             return
-        self._job = self._ticket = None
-        self._work.searching = False
-        self._work.notify(Topic.RUN)
+        self._finish()
         if isinstance(error, Canceled):
             return
         if error is not None:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..core.folders import without_tilde
 from ..core.tiers import TIERS
 from ..models.registry import BUNDLED_ID
 from .terminal import UNTRIED_DEVICES
@@ -22,11 +23,6 @@ def threads(text: str) -> int:
             f"at most {_MOST_THREADS} are possible on this computer with {os.cpu_count()} processors, not {text}"
         )
     return count
-
-
-def expanded(name: str) -> Path:
-    """The path with ~ replaced by the home folder, where there is one."""
-    return Path(os.path.expanduser(name))  # noqa: PTH111 - Path.expanduser fails without a home folder
 
 
 def positive(text: str) -> int:
@@ -45,21 +41,21 @@ def not_negative(text: str) -> int:
 
 def split_label(text: str) -> tuple[Path, str | None]:
     """`FILE` or `FILE,LABEL`: the file, and which label of it is meant. A file name may itself hold commas."""
-    whole = expanded(text.strip())
+    whole = without_tilde(text.strip())
     name, comma, label = text.strip().rpartition(",")
     if not comma or whole.exists() or not label.strip():
         return whole, None
-    return expanded(name), label.strip()
+    return without_tilde(name), label.strip()
 
 
 def split_window(text: str) -> tuple[Path, str]:
     """`FILE` or `FILE,WINDOW`, of which both may hold a comma: the file, and "auto" where no window is given."""
     words = text.strip().split(",")
     for count in range(len(words), 0, -1):
-        path = expanded(",".join(words[:count]))
+        path = without_tilde(",".join(words[:count]))
         if path.exists():
             return path, ",".join(words[count:]) or "auto"
-    return expanded(words[0]), ",".join(words[1:]) or "auto"
+    return without_tilde(words[0]), ",".join(words[1:]) or "auto"
 
 
 def add_volume_options(parser: argparse.ArgumentParser) -> None:

@@ -20,12 +20,12 @@ from ..core.errors import (
     SpacingUnknownError,
     VolumeError,
 )
+from ..core.folders import without_tilde
 from ..core.tiers import MEMORY_POLICIES, OVERLAPS, RUNTIMES, STAGES
 from ..models.registry import BUNDLED_ID, CheckpointFile, Registry
 from .argument_types import (
     add_network_options,
     add_volume_options,
-    expanded,
     positive,
     split_label,
     split_window,
@@ -266,7 +266,7 @@ def _other_inputs(arguments: argparse.Namespace) -> dict[Path, str]:
     if finer is not None:
         inputs[finer[0]] = "the head of --finer"
     if arguments.model is not None:
-        inputs[expanded(arguments.model)] = "the --model"
+        inputs[without_tilde(arguments.model)] = "the --model"
     if arguments.prompts is not None and arguments.prompts != arguments.save_prompts:
         inputs[arguments.prompts] = "the file of the --prompts"
     return inputs

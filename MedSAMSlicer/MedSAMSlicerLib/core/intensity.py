@@ -135,6 +135,9 @@ CT_PRESETS: dict[str, Window] = {
     )
 }
 
+WINDOWS = ("auto", *CT_PRESETS, "percentile", "pet", "full")
+"""The windows that are chosen by name; any other is written LOWER,UPPER."""
+
 
 def choose_window(
     volume: Array,
@@ -220,11 +223,22 @@ def _window_of(volume: Array, spec: str, modality: str | None, notify: Callable[
         return mr_percentiles(volume)
     if chosen == "auto":
         return _automatic_window(volume, lowest, highest, (modality or "").strip().upper(), notify)
+    window = custom_window(chosen)
+    if window is None:
+        raise VolumeError(f"The window must be one of {', '.join(WINDOWS)} or LOWER,UPPER, got {spec!r}.")
+    return window
+
+
+def custom_window(spec: str) -> Window | None:
+    """The window that is written LOWER,UPPER in values of the volume; None for any other text.
+
+    Raises:
+        VolumeError: when it is upside down or not finite.
+    """
     try:
-        lower, upper = (float(part) for part in chosen.split(","))
+        lower, upper = (float(part) for part in spec.split(","))
     except ValueError:
-        names = ", ".join(("auto", *CT_PRESETS, "percentile", "pet", "full"))
-        raise VolumeError(f"The window must be one of {names} or LOWER,UPPER, got {spec!r}.") from None
+        return None
     return Window(lower, upper, "custom")
 
 

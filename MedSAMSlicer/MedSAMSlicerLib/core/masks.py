@@ -39,6 +39,13 @@ def bounding_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...] | None:
     return tuple(found)
 
 
+def run_lengths(values: npt.NDArray[np.bool_]) -> list[int]:
+    """The lengths of alternating runs of (N,) bool, the first one of False, which may be 0."""
+    changes = np.flatnonzero(values[1:] != values[:-1]) + 1
+    runs: list[int] = np.diff(np.concatenate(([0], changes, [values.size]))).tolist()
+    return [0, *runs] if values.size and values[0] else runs
+
+
 @dataclass(frozen=True)
 class PackedMask:
     """A bool (rows, columns) mask as the compressed bits of its bounding box; compared by value.

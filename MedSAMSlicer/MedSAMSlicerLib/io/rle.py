@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..core.masks import run_lengths
+
 Mask = npt.NDArray[np.bool_]
 
 _BITS, _MORE, _SIGN, _FIRST = 5, 0x20, 0x10, 48
@@ -22,13 +24,6 @@ def encode_rle(mask: Mask) -> dict[str, Any]:
     """A mask, (rows, columns) bool -> {"size": [rows, columns], "counts": text}."""
     runs = run_lengths(np.asarray(mask, np.bool_).ravel(order="F"))
     return {"size": [int(mask.shape[0]), int(mask.shape[1])], "counts": _compressed(runs)}
-
-
-def run_lengths(values: Mask) -> list[int]:
-    """The lengths of alternating runs of (N,) bool, the first one of False, which may be 0."""
-    changes = np.flatnonzero(values[1:] != values[:-1]) + 1
-    runs: list[int] = np.diff(np.concatenate(([0], changes, [values.size]))).tolist()
-    return [0, *runs] if values.size and values[0] else runs
 
 
 def _compressed(runs: Sequence[int]) -> str:

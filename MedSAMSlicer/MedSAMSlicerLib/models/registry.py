@@ -194,9 +194,7 @@ class Registry:
         is no checkpoint, or was not confirmed.
         """
         checkpoint = name if isinstance(name, Checkpoint) else self.find(name)
-        path = self.path_of(checkpoint)
-        if path is None:
-            raise CheckpointError(_missing_sentence(checkpoint))
+        path = self._present(checkpoint)
         digest = self._digest(path)
         if checkpoint.path is not None and (twin := self._same_file(digest)) is not None:
             return CheckpointFile(replace(twin, path=path), path, digest)
@@ -239,11 +237,16 @@ class Registry:
                     return self.open(checkpoint)
         return self.open(identifier, confirm, loads)
 
-    def verify(self, checkpoint: Checkpoint) -> CheckpointFile:
-        """Check the hash of a file on disk. Raises CheckpointError when it differs or is not known."""
+    def _present(self, checkpoint: Checkpoint) -> Path:
+        """The file of a checkpoint. Raises CheckpointError when it is not here."""
         path = self.path_of(checkpoint)
         if path is None:
             raise CheckpointError(_missing_sentence(checkpoint))
+        return path
+
+    def verify(self, checkpoint: Checkpoint) -> CheckpointFile:
+        """Check the hash of a file on disk. Raises CheckpointError when it differs or is not known."""
+        path = self._present(checkpoint)
         digest = self._digest(path)
         if checkpoint.sha256 is None:
             raise CheckpointError(f"The SHA-256 of {checkpoint.id} is not known; that of {path} is {digest}.")

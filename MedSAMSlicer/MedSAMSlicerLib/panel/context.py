@@ -30,6 +30,26 @@ class Section(Protocol):
         """Release everything that outlives the panel."""
 
 
+class Connections:
+    """Connections of Qt that end together, such as with the section of the panel whose slots they call."""
+
+    def __init__(self, *connections: tuple[Any, str, Callable[..., None]]) -> None:
+        self._made: list[tuple[Any, str, Callable[..., None]]] = []
+        for widget, signal, slot in connections:
+            self.add(widget, signal, slot)
+
+    def add(self, widget: Any, signal: str, slot: Callable[..., None]) -> None:
+        """Call `slot` for a signal of a widget from now on."""
+        widget.connect(signal, slot)
+        self._made.append((widget, signal, slot))
+
+    def close(self) -> None:
+        """Disconnect all."""
+        for widget, signal, slot in self._made:
+            widget.disconnect(signal, slot)
+        self._made = []
+
+
 class Context:
     """See the module's docstring.
 

@@ -24,8 +24,8 @@ from ..core.errors import MedSAMError
 from ..scene import editor_preview
 from .context import Context, SignalsBlocked
 from .status import next_step
+from .timers import refresh_timer
 
-_REFRESH_MS = 15
 _TOOLS = {
     Tool.POINT_POSITIVE: ("positiveButton", "PointPositive"),
     Tool.POINT_NEGATIVE: ("negativeButton", "PointNegative"),
@@ -77,10 +77,7 @@ class EditorEffect:
         scripted.addOptionsWidget(self.widget)
         self._context = Context(self.ui, None, resources, SimpleNamespace())  # type: ignore[arg-type]
         self._context.message_given.connect(self._show_message)
-        self._timer = qt.QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_REFRESH_MS)
-        self._timer.connect("timeout()", self.refresh)
+        self._timer = refresh_timer(self.refresh)
         self._connect()
         _effects.add(self)
 

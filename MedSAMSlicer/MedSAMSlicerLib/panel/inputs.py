@@ -18,7 +18,7 @@ from ..core.intensity import CT_PRESETS
 from ..models import Checkpoint, Registry, State
 from ..scene.nodes import volume_array
 from ..scene.slice_views import shown_slice
-from .context import Context, SignalsBlocked
+from .context import Connections, Context, SignalsBlocked
 from .settings import VOLUME_STAGES, offered_devices
 from .slice_picture import pixmap_of
 
@@ -41,7 +41,7 @@ class InputsSection:
         self._pictured: tuple[Any, ...] | None = None
         self._fill_choices()
         self.fill_models()
-        self._connections = (
+        self._connections = Connections(
             (ui.inputsSection, "contentsCollapsed(bool)", self._folded),
             (ui.volumeSelector, "currentNodeChanged(vtkMRMLNode*)", self._volume_chosen),
             (ui.segmentationSelector, "currentNodeChanged(vtkMRMLNode*)", self._segmentation_chosen),
@@ -54,8 +54,6 @@ class InputsSection:
             (ui.windowUpper, "valueChanged(double)", self._numbers_chosen),
             (ui.modelsButton, "clicked()", open_models),
         )
-        for widget, signal, slot in self._connections:
-            widget.connect(signal, slot)
 
     def refresh(self, topics: frozenset[Topic]) -> None:
         """See Section."""
@@ -90,8 +88,7 @@ class InputsSection:
     def close(self) -> None:
         """See Section."""
         self._closed = True
-        for widget, signal, slot in self._connections:
-            widget.disconnect(signal, slot)
+        self._connections.close()
 
     def suggest_volume(self) -> None:
         """Take the volume that the slice views show when the user has chosen none yet."""

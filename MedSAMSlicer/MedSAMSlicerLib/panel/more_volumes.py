@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from ..app.channels import MOST_FURTHER
 from ..app.state import Topic
-from .context import Context, SignalsBlocked
+from .context import Connections, Context, SignalsBlocked
 from .inputs import window_choices
 
 _NAMES = ("second", "third")
@@ -27,13 +27,13 @@ class MoreVolumesSection:
             False  # it unfolds once a volume is there that was chosen elsewhere, such as in a saved scene
         )
         self._shown: list[str | None] = [None] * MOST_FURTHER  # IDs of the volumes that the selectors show
-        self._connections: list[tuple[Any, str, Any]] = []
+        self._connections = Connections()
         for position in range(MOST_FURTHER):
             volumes, windows = self._widgets(position)
             for text, spec in window_choices():
                 windows.addItem(text, spec)
-            self._connect(volumes, "currentNodeChanged(vtkMRMLNode*)", self._chosen_at(position))
-            self._connect(windows, "currentIndexChanged(int)", self._choosing_window(position))
+            self._connections.add(volumes, "currentNodeChanged(vtkMRMLNode*)", self._chosen_at(position))
+            self._connections.add(windows, "currentIndexChanged(int)", self._choosing_window(position))
 
     def refresh(self, topics: frozenset[Topic]) -> None:
         """See Section."""
@@ -62,16 +62,11 @@ class MoreVolumesSection:
     def close(self) -> None:
         """See Section."""
         self._closed = True
-        for widget, signal, slot in self._connections:
-            widget.disconnect(signal, slot)
+        self._connections.close()
 
     def _widgets(self, position: int) -> tuple[Any, Any]:
         ui, name = self._context.ui, _NAMES[position]
         return getattr(ui, f"{name}VolumeSelector"), getattr(ui, f"{name}WindowSelector")
-
-    def _connect(self, widget: Any, signal: str, slot: Any) -> None:
-        widget.connect(signal, slot)
-        self._connections.append((widget, signal, slot))
 
     def _chosen_at(self, position: int) -> Callable[[Any], None]:
         """Not at once: where a node is deleted, the controller takes note of that first."""

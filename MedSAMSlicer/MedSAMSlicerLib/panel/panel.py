@@ -11,7 +11,7 @@ import qt
 from ..app.state import Level, Message, Topic
 from ..models import Checkpoint, Registry
 from .confidence_strip import SliceStrips
-from .context import Context
+from .context import Context, Section
 from .correct import CorrectSection
 from .editor_effect import end_previews
 from .export import ExportSection
@@ -28,12 +28,12 @@ from .settings import MachineSettings
 from .shortcuts import Shortcuts, help_text, view_windows
 from .status import StatusSection
 from .suggestions import SuggestionsSection
+from .timers import refresh_timer
 from .times import TimesSection
 
 if TYPE_CHECKING:
     from ..app.controller import Controller
 
-_REFRESH_MS = 15
 _ALL = frozenset(Topic)
 
 
@@ -62,7 +62,7 @@ class Panel:
         self._correct = CorrectSection(self._context)
         self._segments = SegmentsSection(self._context)
         self._export = ExportSection(self._context)
-        self._sections = (
+        self._sections: tuple[Section, ...] = (
             self._inputs,
             MoreVolumesSection(self._context),
             self._prompts,
@@ -83,10 +83,7 @@ class Panel:
         )
         ui.shortcutsLabel.text = help_text()
         ui.installButton.connect("clicked()", self.install)
-        self._timer = qt.QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_REFRESH_MS)
-        self._timer.connect("timeout()", self.refresh)
+        self._timer = refresh_timer(self.refresh)
         self._stop_observing: Callable[[], None] = controller.observe(self._changed)
         self._scripted = ScriptedChoices(self._context)
         self.refresh_all()

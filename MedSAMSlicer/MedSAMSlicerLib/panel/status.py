@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 
 from ..app.state import Action, Level, Message, NetworkState, SliceMark, Topic
 from ..scene.sample_data import load_generated
-from .context import Context
+from .context import Connections, Context
 from .install import Missing, missing, needed_sentence
 from .prompts import placing_hint
 
@@ -55,12 +55,12 @@ class StatusSection:
         ui.offerButton.setVisible(False)
         context.set_up_button("loadButton", "Import").connect("clicked()", self._load)
         context.set_up_button("sampleButton", "Sample").connect("clicked()", self._draw_sample)
-        self._connections = tuple(
-            (ui.volumeSelector, f"{signal}(vtkMRMLNode*)", self._volumes_changed)
-            for signal in ("nodeAdded", "nodeAboutToBeRemoved")
+        self._connections = Connections(
+            *(
+                (ui.volumeSelector, f"{signal}(vtkMRMLNode*)", self._volumes_changed)
+                for signal in ("nodeAdded", "nodeAboutToBeRemoved")
+            )
         )
-        for widget, signal, slot in self._connections:
-            widget.connect(signal, slot)
         ui.installButton.setVisible(False)
 
     def show_message(self, message: Message | None) -> None:
@@ -88,8 +88,7 @@ class StatusSection:
         """See Section."""
         self._disconnect()
         self._closed = True
-        for widget, signal, slot in self._connections:
-            widget.disconnect(signal, slot)
+        self._connections.close()
         self._timer.stop()
         self._timer.disconnect(
             "timeout()", self._look_at_the_time

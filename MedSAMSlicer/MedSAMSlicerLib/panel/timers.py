@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import qt
 
 from ..app.poller import Timer
+
+REFRESH_MS = 15
+"""From the first change to the refresh of the widgets, which so comes once for all changes of one action."""
+
+
+def refresh_timer(refresh: Callable[[], None]) -> Any:
+    """A stopped timer that refreshes widgets once, soon after it is started."""
+    timer = qt.QTimer()
+    timer.setSingleShot(True)
+    timer.setInterval(REFRESH_MS)
+    timer.connect("timeout()", refresh)
+    return timer
 
 
 class QtTimers:

@@ -21,7 +21,7 @@ import numpy as np
 from ..core.errors import MedSAMError, VolumeError
 from ..core.geometry import SliceAxis
 from ..core.input_files import read_prompts
-from ..io.rle import run_lengths
+from ..core.masks import run_lengths
 from ..io.volumes import Volume
 from .exports import export
 from .session import Kind, WebSession

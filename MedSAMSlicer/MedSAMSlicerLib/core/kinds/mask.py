@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..errors import PromptError
 from ..geometry import FloatArray
 from ..json_fields import Field
+from ..masks import run_lengths
 from .base import RAS, MoveRas, SliceRef, whole
 
 
@@ -67,7 +68,7 @@ class MaskPrompt:
 
     def content(self) -> dict[str, Any]:
         """See PromptKind."""
-        return {"shape": self.mask.shape, "runs": _run_lengths(self.mask)}
+        return {"shape": self.mask.shape, "runs": run_lengths(self.mask.ravel())}
 
     @classmethod
     def arguments(cls, fields: Mapping[str, Field], shape: tuple[int, int]) -> tuple[Any, ...]:
@@ -79,14 +80,6 @@ class MaskPrompt:
         if sum(runs) != rows * columns:
             fields["runs"].refuse(f"cover {sum(runs)} pixels, but the mask has {rows * columns}")
         return (_from_run_lengths(runs, (rows, columns)),)
-
-
-def _run_lengths(mask: npt.NDArray[np.bool_]) -> list[int]:
-    """Lengths of the alternating runs of a mask in row order, the first one of False and maybe 0."""
-    flat = mask.ravel()
-    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    runs = np.diff(np.concatenate(([0], edges, [flat.size])))
-    return ([0] if flat.size and flat[0] else []) + [int(run) for run in runs]
 
 
 def _from_run_lengths(runs: Sequence[int], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:

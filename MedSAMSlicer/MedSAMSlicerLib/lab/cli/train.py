@@ -336,10 +336,8 @@ def _recipe(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace) -> int:
     from ...sam2.config import NANO
     from ..training.loop import train
-    from ..training.state import has_state
 
-    if not args.resume and has_state(args.out):
-        raise UsageError(f"{args.out} already holds a run: continue with --resume, or use another folder.")
+    train_distil.check_folder(args)
     config: Config | Sam1Config = NANO
     start: Network | None = None
     provenance: dict[str, str] | None = None

@@ -58,6 +58,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--batch", type=positive, default=4, metavar="N", help="slices a step (default: 4)")
 
 
+def check_folder(args: argparse.Namespace) -> None:
+    """Raise UsageError when the folder holds a run that is not to be resumed."""
+    from ..training.state import has_state
+
+    if not args.resume and has_state(args.out):
+        raise UsageError(f"{args.out} already holds a run: continue with --resume, or use another folder.")
+
+
 def run(args: argparse.Namespace) -> int:
     """Distil, write the student and print how it does; returns the exit code."""
     import torch
@@ -67,12 +75,10 @@ def run(args: argparse.Namespace) -> int:
     from ...sam2.checkpoint import load_named
     from ..training.distillation import DistillationSettings, described, distil
     from ..training.labeled import DataSettings
-    from ..training.state import has_state
 
     if args.teacher is None:
         raise UsageError("train distil needs a --teacher, such as litemedsam.")
-    if not args.resume and has_state(args.out):
-        raise UsageError(f"{args.out} already holds a run: continue with --resume, or use another folder.")
+    check_folder(args)
     torch.set_num_threads(args.threads)
     data = None
     if args.data is not None:
