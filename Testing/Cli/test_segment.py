@@ -462,7 +462,7 @@ def test_adapters_of_a_checkpoint_change_its_masks_and_those_of_another_are_refu
 ) -> None:
     import torch
 
-    from MedSAMSlicerLib.sam2.adapters import PREFIX, AdapterConfig, attach, save_adapters
+    from MedSAMSlicerLib.sam2.adapters import PREFIX, AdapterConfig, attach, serialized_adapters
     from MedSAMSlicerLib.sam2.checkpoint import load, seeded
     from MedSAMSlicerLib.sam2.config import NANO
 
@@ -472,7 +472,7 @@ def test_adapters_of_a_checkpoint_change_its_masks_and_those_of_another_are_refu
             for weight_name, weight in model.named_parameters():
                 if PREFIX in weight_name:
                     weight.normal_(0, 0.5)
-        save_adapters(model, tmp_path / f"{name}.safetensors")
+        (tmp_path / f"{name}.safetensors").write_bytes(serialized_adapters(model))
     plain, adapted = tmp_path / "plain.nii.gz", tmp_path / "adapted.nii.gz"
     assert segment("--range", "5,7", "-o", plain).code == 0
     done = segment("--range", "5,7", "--adapters", tmp_path / "own.safetensors", "-o", adapted)

@@ -24,9 +24,8 @@ from MedSAMSlicerLib.sam2.adapters import (
     attach,
     base_hash,
     load_adapters,
-    save_adapters,
+    serialized_adapters,
     set_modality,
-    set_prompt,
     set_stack,
 )
 from MedSAMSlicerLib.sam2.checkpoint import seeded, without_storage
@@ -91,7 +90,6 @@ def test_every_plug_in_is_the_identity_at_first_and_something_else_once_it_has_l
         model = network(trunk)
         learning = attach(model, [AdapterConfig(kind, LAYERS[kind])])
         set_stack(model, 2)
-        set_prompt(model, torch.ones(3, 256))
         set_modality(model, "CT")
         with torch.no_grad():
             assert torch.equal(encoded(model, images), plain), kind
@@ -301,7 +299,7 @@ def trained(tmp_path: Path) -> tuple[Any, Path]:
     model = network("hiera")
     attach(model, [AdapterConfig("bottleneck", LAYERS["bottleneck"]), AdapterConfig("lora", LAYERS["lora"])])
     stirred(model)
-    save_adapters(model, tmp_path / "own.safetensors", {"license": "Apache-2.0"})
+    (tmp_path / "own.safetensors").write_bytes(serialized_adapters(model, {"license": "Apache-2.0"}))
     return model, tmp_path / "own.safetensors"
 
 
@@ -329,7 +327,7 @@ def test_other_files_and_plug_ins_that_do_not_fit_are_refused_in_one_sentence(tm
     with pytest.raises(MedSAMError, match="fits no layer of this network: it belongs on nowhere"):
         attach(network("vit"), [AdapterConfig("bottleneck", "nowhere")])
     with pytest.raises(MedSAMError, match="has no adapters"):
-        save_adapters(network("vit"), tmp_path / "none.safetensors")
+        serialized_adapters(network("vit"))
 
 
 def test_the_engine_computes_with_adapters(trained: Any) -> None:

@@ -69,7 +69,8 @@ def test_a_saved_scene_brings_everything_back(
     prompt_nodes.sync([of(wanted)], volume)
     parameters = ParameterNode(mrml.scene)
     parameters.volume, parameters.segmentation = volume, segmentation
-    parameters.segment_id, parameters.overlap, parameters.session_json = ids["other"], "visible", TEXT
+    parameters.segment_id, parameters.overlap = ids["other"], "visible"
+    parameters.set_session_of(volume, segmentation, TEXT)
     masks.close()
     prompt_nodes.close()
     del volume, segmentation
@@ -78,7 +79,7 @@ def test_a_saved_scene_brings_everything_back(
 
     parameters = ParameterNode(mrml.scene)
     volume, segmentation = parameters.volume, parameters.segmentation
-    assert (parameters.overlap, parameters.session_json) == ("visible", TEXT)
+    assert (parameters.overlap, parameters.session_of(volume, segmentation)) == ("visible", TEXT)
     found = nodes.volume_geometry(volume)
     assert found.distance_to(geometry) < 1e-4
     np.testing.assert_allclose(nodes.transform_to_world(volume), TURN)
@@ -136,19 +137,21 @@ def test_the_choices_of_a_study_live_in_one_node(mrml: MrmlScene) -> None:
     with pytest.raises(ValueError, match="overlap"):
         parameters.overlap = "some"
     masks = create_segmentation(mrml.scene, first)
-    parameters.session_json = "nowhere"  # without a segmentation there is no session
-    assert parameters.session_json is None
+    parameters.set_session_of(first, None, "nowhere")  # without a segmentation there is no session
+    assert parameters.session_of(first, None) is None
     parameters.segmentation = masks
-    parameters.volume, parameters.session_json = first, "one"
-    parameters.volume, parameters.session_json = second, "two"
+    parameters.volume = first
+    parameters.set_session_of(first, masks, "one")
+    parameters.volume = second
+    parameters.set_session_of(second, masks, "two")
     assert (parameters.session_of(first, masks), parameters.session_of(second, masks)) == ("one", "two")
     mrml.scene.RemoveNode(first)
     third = node_of(mrml, case("permuted"))
     assert parameters.session_of(third, masks) is None
     parameters.set_session_of(third, masks, "three")  # takes the place of the one whose volume is gone
     assert (parameters.session_of(second, masks), parameters.session_of(third, masks)) == ("two", "three")
-    parameters.session_json = None
-    assert parameters.session_json is None
+    parameters.set_session_of(second, masks, None)
+    assert parameters.session_of(second, masks) is None
     assert len(changes) == 1
     parameters.close()
 

@@ -19,7 +19,12 @@ from .volumes import CASES, case, geometries, node_of, put_under, transforms
 
 pytest.importorskip("slicer", reason="the slicer-core wheel is not installed")
 from MedSAMSlicerLib.scene import nodes
-from MedSAMSlicerLib.scene.segments import SegmentMasks, check_segmentation, create_segmentation
+from MedSAMSlicerLib.scene.segments import (
+    SegmentMasks,
+    check_segmentation,
+    create_segmentation,
+    terminology_of,
+)
 
 pytestmark = pytest.mark.slicer
 ANY = settings(
@@ -250,7 +255,7 @@ def test_names_colors_locks_and_terminology_are_slicers_own(mrml: MrmlScene) -> 
         "Segmentation category and type - 3D Slicer General Anatomy list~SCT^123037004^Anatomical Structure"
     )
     masks.set_terminology(ours, entry)
-    assert masks.terminology(ours) == entry
+    assert terminology_of(segmentation.GetSegmentation().GetSegment(ours)) == entry
     segmentation.GetSegmentation().RemoveSegment(theirs)
     assert notified == [("renamed", ours), ("recolored", theirs), ("removed", theirs)]
     assert masks.locked(ours)

@@ -30,11 +30,6 @@ second network that reads the slices again; learned = without that network; fuse
 MEMORY_POLICIES = ("all", "prune")
 """Which of the remembered slices count, see :mod:`..engine.bank`. prune = without those that add least."""
 
-MASK_TOKENS = ("auto", "single", "first", "best")
-"""Which of the masks that the decoder draws counts. auto = as the network's authors choose, by the prompts; single =
-the one meant for prompts that leave no doubt; first, best = of the alternatives meant for other prompts the first one,
-or the one with the highest predicted IoU."""
-
 DIRECTIONS = ("forward", "backward", "both")
 """Where the frames of a video are followed from the prompted ones."""
 

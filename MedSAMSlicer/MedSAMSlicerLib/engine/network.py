@@ -58,8 +58,9 @@ class SliceNetwork(Protocol):
     """A network over the slices of one volume; batched over objects.
 
     `remembers` is false for networks without memory, which carry an object from the mask of the slice before.
-    `mask_token` says which of the masks that the decoder draws counts, one of `core.tiers.MASK_TOKENS`; set it before
-    anything is drawn.
+    `mask_token` names the mask that counts of those that the decoder draws; set it before anything is drawn. auto = as
+    the network's authors choose, by the prompts; single = the one meant for prompts that leave no doubt; first, best =
+    of the alternatives meant for other prompts the first one, or the one with the highest predicted IoU.
     """
 
     remembers: bool

@@ -8,8 +8,8 @@ are put where their headers say they are.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,28 +74,6 @@ def fused(channels: Sequence[Channel]) -> npt.NDArray[np.uint8]:
     if len(channels) < MOST_CHANNELS:
         result[..., MOST_CHANNELS - 1] = result[..., 0]
     return result
-
-
-def channels_of(row: Mapping[str, Any], folder: Path) -> tuple[tuple[Path, str], ...]:
-    """The further volumes that a row of a manifest names, each with its window.
-
-    Each is "FILE" or {"image": FILE, "window": ...}.
-
-    Raises:
-        KeyError, TypeError: If the row says something else.
-    """
-    given = [{"image": each} if isinstance(each, str) else each for each in row.get("channels") or ()]
-    return tuple((folder / each["image"], str(each.get("window") or "auto")) for each in given)
-
-
-def with_channels(volume: Volume, channels: Sequence[tuple[Path, str]], window: str = "auto") -> Volume:
-    """The volume in color where further ones are named, else as it is; `window` is that of the volume itself."""
-    if not channels:
-        return volume
-    first = Channel(volume, choose_window(volume.array, window, volume.modality))
-    array = fused((first, *(read_channel(path, chosen) for path, chosen in channels)))
-    array.setflags(write=False)
-    return replace(volume, array=array, dicom_files=None)
 
 
 def on_grid(volume: Volume, geometry: VolumeGeometry) -> npt.NDArray[Any]:

@@ -21,7 +21,7 @@ plug-in             what it adds to the output of its layer (idea of)
 
 Those that look along a stack take the batch of slices as one, in order; :func:`set_stack` says how many slices belong
 together, :func:`set_modality` chooses among those of `modality`. `hyper` in the mask decoder knows the prompts of each
-object that is drawn; in the image encoder, which comes before any prompt, :func:`set_prompt` gives it an embedding. The
+object that is drawn; in the image encoder, which comes before any prompt, it is a bottleneck. The
 plug-ins (:mod:`.plug_ins`) are built from the papers' formulas; published weights of these adapters fit the published
 networks alone and are not read.
 """
@@ -53,7 +53,7 @@ from .plug_ins import (
     Hyper,
     Lora,
 )
-from .tensors import read_tensors, tensors_bytes, write_replacing
+from .tensors import read_tensors, tensors_bytes
 
 __all__ = [
     "KINDS",
@@ -66,10 +66,8 @@ __all__ = [
     "attach",
     "base_hash",
     "load_adapters",
-    "save_adapters",
     "serialized_adapters",
     "set_modality",
-    "set_prompt",
     "set_stack",
     "stack_of",
 ]
@@ -152,11 +150,6 @@ def set_stack(model: nn.Module, slices: int) -> None:
     _context(model).stack = slices
 
 
-def set_prompt(model: nn.Module, embedding: Tensor | None) -> None:
-    """Give the embedding of the prompt, (tokens, 256), to the adapters that depend on it."""
-    _context(model).prompt = embedding
-
-
 def set_modality(model: nn.Module, name: str | None) -> None:
     """Say what kind of image follows, as a manifest or DICOM calls it; None, or one of no kind here, = not known."""
     words = _ALIASES.get((name or "").strip().lower(), (name or "").strip().lower())
@@ -189,11 +182,6 @@ def serialized_adapters(model: nn.Module, metadata: Mapping[str, str] | None = N
     described = json.dumps([asdict(config) for config in adapters_of(model)])
     texts = {**(metadata or {}), "format": _FORMAT, "adapters": described, "base": base_hash(model)}
     return tensors_bytes({name: weight.float() for name, weight in adapter_weights(model).items()}, texts)
-
-
-def save_adapters(model: nn.Module, path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write :func:`serialized_adapters` to a file. Raises MedSAMError, or OSError when it cannot be written."""
-    write_replacing(path, serialized_adapters(model, metadata))
 
 
 def load_adapters(model: nn.Module, path: Path) -> None:

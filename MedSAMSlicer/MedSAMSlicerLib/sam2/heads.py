@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -190,22 +190,6 @@ _MAKERS: dict[str, type[PatchHead] | type[VolumeHead] | type[ImplicitHead]] = {
     "implicit": ImplicitHead,
 }
 KINDS = tuple(_MAKERS)
-
-
-def head_for(model: nn.Module, kind: str, classes: Sequence[str] = ("object",)) -> Head:
-    """A head with random weights that fits a network.
-
-    Raises:
-        MedSAMError: If there is no such head.
-    """
-    config = cast(Any, model.config)
-    decoder = cast(Any, getattr(model, "sam_mask_decoder", None) or model.mask_decoder)
-    channels = decoder.transformer.norm_final_attn.normalized_shape[0]
-    if kind == "implicit":
-        channels //= 8
-    levels = int(math.log2(config.stride)) if kind == "volume" else 0
-    grid = config.image_size // config.stride if kind == "patch" else 0
-    return made(HeadConfig(kind, channels, levels, grid, tuple(classes)))
 
 
 def made(config: HeadConfig) -> Head:

@@ -113,7 +113,7 @@ def chosen_mask(iou: Tensor, token: str) -> Tensor:
 
     Args:
         iou: (B, T) predicted IoU of the single mask and of the alternatives.
-        token: "single", "first" of the alternatives, or "best" of them by `iou`; see `core.tiers.MASK_TOKENS`. Where
+        token: "single", "first" of the alternatives, or "best" of them by `iou`. Where
             there are no alternatives (T = 1) it is the single mask in any case.
 
     Returns:

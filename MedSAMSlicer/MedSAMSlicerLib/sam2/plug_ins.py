@@ -68,12 +68,11 @@ class Clicks(NamedTuple):
 class AdapterContext:
     """What all adapters of a network share: the length of a stack, the prompts, the image under way.
 
-    `prompt` is (tokens, C), for all images; `drawn` (B, tokens, C), while the mask decoder draws B objects.
+    `drawn` holds the prompts, (B, tokens, C), while the mask decoder draws B objects; else it is None.
     """
 
     def __init__(self) -> None:
         self.stack = 1
-        self.prompt: Tensor | None = None
         self.drawn: Tensor | None = None
         self.clicks: Clicks | None = None
         self.image: Tensor | None = None
@@ -142,9 +141,8 @@ class Hyper(AdapterBottleneck):
 
     def narrow(self, x: Tensor) -> Tensor:
         hidden = self.down(x)
-        given = self.context.prompt if self.context.drawn is None else self.context.drawn
-        if given is not None:
-            prompt = given.mean(-2)  # (C,), or (B, C) of B objects
+        if self.context.drawn is not None:
+            prompt = self.context.drawn.mean(-2)  # (B, C)
             for maker in self.makers:
                 matrix = maker(prompt).unflatten(-1, (hidden.shape[-1], hidden.shape[-1]))
                 hidden = functional.gelu(hidden @ matrix / math.sqrt(hidden.shape[-1]))

@@ -108,15 +108,6 @@ class ParameterNode:
             raise ValueError(f"The overlap must be one of {', '.join(GIVE_WAY)}, got {overlap!r}.")
         self._set("Overlap", overlap)
 
-    @property
-    def session_json(self) -> str | None:
-        """The session on the volume and the segmentation that are selected now."""
-        return self.session_of(self.volume, self.segmentation)
-
-    @session_json.setter
-    def session_json(self, text: str | None) -> None:
-        self.set_session_of(self.volume, self.segmentation, text)
-
     def session_of(
         self, volume_node: Any | None, segmentation_node: Any | None, time: str = ""
     ) -> str | None:

@@ -166,10 +166,6 @@ class SegmentMasks:
         with self._own_write():  # no voxel is another
             segment.SetTag(name, value)
 
-    def terminology(self, segment_id: str) -> str | None:
-        """Slicer's serialized terminology entry, such as "Segmentation category ...~SCT^..."; None without."""
-        return terminology_of(self._segment(segment_id))
-
     def set_terminology(self, segment_id: str, text: str | None) -> None:
         """Say what a segment is in Slicer's serialized form; None for nothing."""
         segment, tag = self._segment(segment_id), slicer.vtkSegment.GetTerminologyEntryTagName()

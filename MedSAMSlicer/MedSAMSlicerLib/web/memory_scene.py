@@ -31,13 +31,13 @@ from ..app.ports import (
     VolumeListener,
     Watch,
 )
-from ..app.time_series import NoTimeSeries
 from ..core.digests import EMPTY, digest_of
 from ..core.errors import SessionError
 from ..core.geometry import SliceAxis, VolumeGeometry, patient_axes, slice_normals
 from ..core.intensity import Window
 from ..core.prompts import Prompt
 from ..core.translation import tr as _
+from .time_series import NothingToWatch, NoTimeSeries
 
 
 @dataclass(eq=False)
@@ -120,14 +120,7 @@ class MemoryVolumes:
 
     def watch(self, volume: Handle, scheduler: Scheduler, listener: VolumeListener) -> Watch:
         """See `app/ports.py`."""
-        return _NothingToWatch()
-
-
-class _NothingToWatch:
-    voxels_are_the_same = True
-
-    def close(self) -> None:
-        """See `app/ports.py`."""
+        return NothingToWatch()
 
 
 class MemorySegments:

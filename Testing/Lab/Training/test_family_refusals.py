@@ -16,9 +16,10 @@ torch = pytest.importorskip("torch")
 
 from MedSAMSlicerLib.cli import main  # noqa: E402
 from MedSAMSlicerLib.engine.features import FeatureStore  # noqa: E402
+from MedSAMSlicerLib.lab.training.heads import head_for  # noqa: E402
 from MedSAMSlicerLib.sam2.checkpoint import save, seeded  # noqa: E402
 from MedSAMSlicerLib.sam2.config import Config, Sam1Config, TinyViTConfig  # noqa: E402
-from MedSAMSlicerLib.sam2.heads import head_for, serialized_head  # noqa: E402
+from MedSAMSlicerLib.sam2.heads import serialized_head  # noqa: E402
 from MedSAMSlicerLib.sam2.sam1 import SAM1  # noqa: E402
 
 TINYVIT = TinyViTConfig((32, 32, 32, 32), (1, 1, 1, 1), (4, 4, 4, 4), stem_kernel=1, stem_stride=1)

@@ -30,14 +30,13 @@ from MedSAMSlicerLib.engine.heads import (  # noqa: E402
     with_pixels,
 )
 from MedSAMSlicerLib.engine.segmenter import VolumeSegmenter  # noqa: E402
-from MedSAMSlicerLib.lab.training.heads import HeadTraining, train_head  # noqa: E402
+from MedSAMSlicerLib.lab.training.heads import HeadTraining, head_for, train_head  # noqa: E402
 from MedSAMSlicerLib.lab.training.labeled import DataSettings, find_cases, read_case  # noqa: E402
 from MedSAMSlicerLib.sam2.checkpoint import save, seeded  # noqa: E402
 from MedSAMSlicerLib.sam2.heads import (  # noqa: E402
     HeadConfig,
     ImplicitHead,
     VolumeHead,
-    head_for,
     load_head,
     made,
     serialized_head,

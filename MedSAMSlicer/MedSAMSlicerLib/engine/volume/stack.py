@@ -12,9 +12,6 @@ from .evidence import VolumeEvidence
 
 Floats = npt.NDArray[np.float32]
 
-RANGED = 14
-"""The channel that tells whether the user gave the slice range."""
-
 READING = slice(16, 20)
 """The channels of the second network's reading in a stack; all 0 where there is none."""
 

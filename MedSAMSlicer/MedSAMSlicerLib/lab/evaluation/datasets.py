@@ -47,9 +47,9 @@ import numpy.typing as npt
 from ...core.errors import VolumeError
 from ...core.geometry import SliceAxis, VolumeGeometry
 from ...engine.cleanup import components
-from ...io.fusion import channels_of, with_channels
 from ...io.labels import read_label
 from ...io.volumes import Volume, read_volume
+from ..manifest_channels import channels_of, with_channels
 from ..samed2d import find_pictures, is_samed2d
 from .frames import kind_of, read_labeled_frames
 from .measurement import IMAGE, VIDEO, VOLUME

@@ -114,7 +114,7 @@ class PromptProtocol:
 
     @property
     def mask_token(self) -> str:
-        """Which of the masks that a network draws is taken, one of `core.tiers.MASK_TOKENS`."""
+        """The mask that is taken of those that a network draws: `mask_token` of `engine.network.SliceNetwork`."""
         return "auto"
 
     def as_objects(self, first: Sequence[Prompt]) -> list[tuple[Prompt, ...]]:

@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ...core.errors import MedSAMError
@@ -19,7 +19,7 @@ from ...core.prompts import ObjectPrompts, SliceRef, box_from_voxels
 from ...engine.heads import STACK, features_of, suggested_prompts, with_pixels
 from ...engine.segmenter import VolumeSegmenter
 from ...io.atomic import write_bytes
-from ...sam2.heads import Head, ImplicitHead, PatchHead, VolumeHead, head_for, serialized_head
+from ...sam2.heads import Head, HeadConfig, ImplicitHead, PatchHead, VolumeHead, made, serialized_head
 from ...sam2.networks import Network
 from .fields import Source
 from .labeled import DataSettings, LabeledVolume, TrainingTarget, find_cases, read_cases, split
@@ -70,6 +70,22 @@ def train_head(
         MedSAMError: If there is no such head, or the labeled volumes cannot be used.
     """
     return _HeadTrainer(settings, model).run(progress)
+
+
+def head_for(model: nn.Module, kind: str, classes: Sequence[str] = ("object",)) -> Head:
+    """A head with random weights that fits a network.
+
+    Raises:
+        MedSAMError: If there is no such head.
+    """
+    config = cast(Any, model.config)
+    decoder = cast(Any, getattr(model, "sam_mask_decoder", None) or model.mask_decoder)
+    channels = decoder.transformer.norm_final_attn.normalized_shape[0]
+    if kind == "implicit":
+        channels //= 8
+    levels = int(math.log2(config.stride)) if kind == "volume" else 0
+    grid = config.image_size // config.stride if kind == "patch" else 0
+    return made(HeadConfig(kind, channels, levels, grid, tuple(classes)))
 
 
 class _HeadTrainer:

@@ -22,10 +22,10 @@ import SimpleITK as sitk
 from ...core.errors import MedSAMError, VolumeError
 from ...core.geometry import SliceAxis, VolumeGeometry
 from ...core.intensity import COLOR_WINDOW, Window, choose_window
-from ...io.fusion import channels_of, with_channels
 from ...io.labels import read_label
 from ...io.volumes import Volume, read_volume
 from ..evaluation.frames import read_labeled_frames
+from ..manifest_channels import channels_of, with_channels
 from ..samed2d import find_pictures, is_samed2d
 from .rng import seed_of
 
