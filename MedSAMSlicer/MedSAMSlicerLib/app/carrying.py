@@ -37,7 +37,7 @@ _STEP_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
-class _Source:
+class _CarriedSegment:
     """What is carried of one segment."""
 
     object_id: int  # at the time point where carrying began
@@ -66,7 +66,7 @@ class _CarryRun:
     start: int
     name: str
     targets: list[int]
-    sources: dict[str, _Source]
+    sources: dict[str, _CarriedSegment]
     returns: bool
     at: int
     stage: str = "follow"
@@ -165,7 +165,7 @@ class Carrying:
         after = [*range(now.number + 1, now.count)]
         targets = [*after, *reversed(range(now.number))] if all_times else after[:1]
         sources = {
-            segment_id: _Source(obj.id, obj.axis, obj.slice_range, obj.cleanup)
+            segment_id: _CarriedSegment(obj.id, obj.axis, obj.slice_range, obj.cleanup)
             for obj in objects
             for segment_id in [work.segment_of(obj.id)]
             if segment_id is not None and obj.axis is not None
@@ -373,7 +373,7 @@ def _becomes(after: SegmentObject) -> Callable[[SegmentObject], SegmentObject]:
     return lambda before: after
 
 
-def _carried(obj: SegmentObject, source: _Source, masks: dict[int, MaskScore]) -> SegmentObject:
+def _carried(obj: SegmentObject, source: _CarriedSegment, masks: dict[int, MaskScore]) -> SegmentObject:
     """The object with masks as its only prompts, as if it had never had any."""
     prompts = tuple(
         MaskPrompt(SliceRef(source.axis, index), masks[index].mask.to_array()) for index in sorted(masks)

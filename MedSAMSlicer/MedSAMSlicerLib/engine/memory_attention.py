@@ -101,7 +101,7 @@ class FastMemoryAttention:
         with torch.inference_mode():
             layers = as_type("list[MemoryAttentionLayer]", list(model.memory_attention.layers))
             self._layers = [_Layer(layer, self._dtype) for layer in layers]
-        self._grids: dict[tuple[int, int], _Grid] = {}
+        self._grids: dict[tuple[int, int], _TokenGrid] = {}
 
     # ----------------------------------------------------------------------------------------- once per slice
 
@@ -174,7 +174,7 @@ class FastMemoryAttention:
 
     # -------------------------------------------------------------------------------------------------- the parts
 
-    def _attend_self(self, layer: _Layer, x: Tensor, grid: _Grid) -> Tensor:
+    def _attend_self(self, layer: _Layer, x: Tensor, grid: _TokenGrid) -> Tensor:
         """(N, hw, C) float32 -> the same with what the tokens say to each other added."""
         normed = self._normed(layer.norm1, x)
         queries, keys = self.arithmetic.linear(normed, *layer.self_queries_keys).chunk(2, -1)
@@ -182,7 +182,9 @@ class FastMemoryAttention:
         mixed = self.arithmetic.attend(grid.rotate(queries), grid.rotate(keys), values)
         return x + self.arithmetic.linear(mixed, *layer.self_values)
 
-    def _attend_memories(self, index: int, x: Tensor, recalled: _Recalled, grid: _Grid, batch: int) -> Tensor:
+    def _attend_memories(
+        self, index: int, x: Tensor, recalled: _Recalled, grid: _TokenGrid, batch: int
+    ) -> Tensor:
         """Return what the memories say to (B or 1, hw, C) tokens in one layer, (B, hw, C)."""
         layer = self._layers[index]
         queries = self.arithmetic.linear(self._normed(layer.norm2, x), *layer.memory_queries)
@@ -199,7 +201,7 @@ class FastMemoryAttention:
             mixed[some] = self.arithmetic.attend(queries[some], keys, values[some])
         return self.arithmetic.linear(mixed, *layer.memory_values)
 
-    def _fill_keys(self, out: Tensor, index: int, recalled: _Recalled, some: slice, grid: _Grid) -> None:
+    def _fill_keys(self, out: Tensor, index: int, recalled: _Recalled, some: slice, grid: _TokenGrid) -> None:
         """Write the keys of all memories and pointers of some objects to (objects, L, C)."""
         layer, count = self._layers[index], grid.shape[0] * grid.shape[1]
         for number, (memory, time) in enumerate(recalled.memories):
@@ -210,7 +212,7 @@ class FastMemoryAttention:
             pointers = self.arithmetic.linear(recalled.pointers[some], *layer.memory_keys)
             out[:, len(recalled.memories) * count :] = pointers
 
-    def _place_keys(self, layer: _Layer, tokens: Tensor, grid: _Grid) -> Tensor:
+    def _place_keys(self, layer: _Layer, tokens: Tensor, grid: _TokenGrid) -> Tensor:
         """(B, hw, D) memory plus place -> (B, hw, C) keys without time."""
         return grid.rotate(self.arithmetic.linear(tokens, layer.memory_keys.weight))
 
@@ -223,11 +225,11 @@ class FastMemoryAttention:
     def _normed(self, norm: nn.LayerNorm, x: Tensor) -> Tensor:
         return self._layer_norm(norm, x).to(self._dtype)
 
-    def _grid(self, height: int, width: int) -> _Grid:
+    def _grid(self, height: int, width: int) -> _TokenGrid:
         grid = self._grids.get((height, width))
         if grid is None:
             times = [layer.time_keys(self.model.maskmem_tpos_enc) for layer in self._layers]
-            grid = self._grids[height, width] = _Grid(height, width, times, self._dtype)
+            grid = self._grids[height, width] = _TokenGrid(height, width, times, self._dtype)
         return grid
 
 
@@ -292,7 +294,7 @@ def _cast(weight: Tensor, bias: Tensor, dtype: torch.dtype, device: torch.device
     )
 
 
-class _Grid:
+class _TokenGrid:
     """Turns tokens of one grid, whose channels are in the order of :func:`channel_order`.
 
     Args:

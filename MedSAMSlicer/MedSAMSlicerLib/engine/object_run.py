@@ -38,7 +38,7 @@ class _Known:
 
 
 @dataclass(frozen=True, eq=False)
-class _Round:
+class _PromptRound:
     """One round of prompts: `id` stands for all that is shown after it; all prompts until then; the key slices."""
 
     id: str
@@ -80,7 +80,7 @@ class ObjectRun:
     ) -> None:
         self._refiner = refiner
         self._tracked: dict[int, StoredSlice] = {}  # as the network drew them; `result` holds what is shown
-        self._rounds: tuple[_Round, ...] = ()
+        self._rounds: tuple[_PromptRound, ...] = ()
         self._shown: OrderedDict[str, _Shown] = OrderedDict()  # by round, the latest last
         self._refined_for: Hashable = None
         self.barred: Barred = {}
@@ -156,7 +156,7 @@ class ObjectRun:
         cancel: Cancel | None,
         counter: ProgressCounter | None = None,
         read: bool = True,
-    ) -> tuple[_Round, ...]:
+    ) -> tuple[_PromptRound, ...]:
         """The rounds of an object's prompts, each with the key slices that they lead to.
 
         Unless `read`, key slices of the last round may be as the network draws them alone.
@@ -164,7 +164,7 @@ class ObjectRun:
         counter = counter or ProgressCounter(0)
         self._replayed_range = prompts.slice_range or (0, self._geometry.slice_count(self._axis) - 1)
         self._check_range(prompts)
-        rounds: tuple[_Round, ...] = ()
+        rounds: tuple[_PromptRound, ...] = ()
         refined = self._refiner is not None
         parts = list(plan.replay(prompts.prompts, *self._replayed_range, self._tapers, refined))
         for part in parts:
@@ -172,13 +172,13 @@ class ObjectRun:
             wait = read or part is not parts[-1]
             new = {step.index: self._key(step, rounds, cancel, counter, wait) for step in part.new}
             until = replace(prompts, prompts=tuple(p for p in prompts.prompts if p.round <= part.number))
-            rounds += (_Round(part.id, until, {**keys, **new}),)
+            rounds += (_PromptRound(part.id, until, {**keys, **new}),)
         return rounds
 
     def _key(
         self,
         step: KeyStep,
-        before: tuple[_Round, ...],
+        before: tuple[_PromptRound, ...],
         cancel: Cancel | None,
         counter: ProgressCounter,
         read: bool,
@@ -325,7 +325,7 @@ class ObjectRun:
     def _prior(
         self,
         step: KeyStep,
-        before: tuple[_Round, ...],
+        before: tuple[_PromptRound, ...],
         cancel: Cancel | None,
         counter: ProgressCounter,
     ) -> Prior | None:
@@ -354,7 +354,7 @@ class ObjectRun:
         return None
 
     def _shown_after(
-        self, rounds: tuple[_Round, ...], cancel: Cancel | None, counter: ProgressCounter
+        self, rounds: tuple[_PromptRound, ...], cancel: Cancel | None, counter: ProgressCounter
     ) -> _Shown:
         """The slices as they were shown after some rounds; what is not cached is tracked again."""
         known = next((n for n in range(len(rounds), 0, -1) if rounds[n - 1].id in self._shown), 0)

@@ -113,6 +113,11 @@ class ImageFile:
         return numbers.astype(dtype)
 
 
+def damaged_header(path: Path, reason: str) -> VolumeError:
+    """The error of a header that contradicts itself; `reason` is a clause such as "its sizes differ"."""
+    return VolumeError(f"{path} is damaged: {reason} in its header.")
+
+
 def voxel_bytes(size: tuple[int, ...], components: int, dtype: np.dtype[Any]) -> int:
     """Bytes of all voxels, as a whole number of any length."""
     return math.prod(size) * components * dtype.itemsize

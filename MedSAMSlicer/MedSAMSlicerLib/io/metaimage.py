@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ..core.errors import VolumeError
 from ..core.geometry import FloatArray, VolumeGeometry
 from .conventions import lps_from_ras, ras_from_lps
-from .image_file import RAW, TEXT, ImageFile, voxel_bytes, without_trailing_ones
+from .image_file import RAW, TEXT, ImageFile, damaged_header, voxel_bytes, without_trailing_ones
 from .voxel_bytes import GZIP, Part, Stored
 
 _TYPES = {"u1": "MET_UCHAR", "i2": "MET_SHORT", "u2": "MET_USHORT", "i4": "MET_INT", "u4": "MET_UINT"}
@@ -93,7 +93,7 @@ def open_metaimage(path: Path) -> ImageFile:
     with path.open("rb") as file:
         start = file.read(_LONGEST_HEADER)
     fields, position = _fields(path, start)
-    header = _Header(path, fields)
+    header = _MetaHeader(path, fields)
     if fields.get("ObjectType", "Image") != "Image":
         header.refuse(f"ObjectType is {fields['ObjectType']!r}, not Image")
     axes = header.whole("NDims", 1, _MOST_AXES)
@@ -157,14 +157,14 @@ def _fields(path: Path, start: bytes) -> tuple[dict[str, str], int]:
     return fields, position
 
 
-class _Header:
+class _MetaHeader:
     """Checked access to the fields."""
 
     def __init__(self, path: Path, fields: Mapping[str, str]) -> None:
         self.path, self.fields = path, fields
 
     def refuse(self, reason: str) -> NoReturn:
-        raise VolumeError(f"{self.path} is damaged: {reason} in its header.")
+        raise damaged_header(self.path, reason)
 
     def numbers(self, name: str, count: int, pattern: str) -> list[str]:
         words = self.fields[name].split()
@@ -196,7 +196,7 @@ class _Header:
         return values[0] if values else None
 
 
-def _dtype(header: _Header, channels: int) -> np.dtype[Any]:
+def _dtype(header: _MetaHeader, channels: int) -> np.dtype[Any]:
     name = header.fields["ElementType"]
     short = name.removeprefix("MET_")
     if channels == 1:
@@ -209,7 +209,7 @@ def _dtype(header: _Header, channels: int) -> np.dtype[Any]:
     return np.dtype((">" if any(orders.values()) else "<") + _DTYPES[short])
 
 
-def _compressed_length(header: _Header, encoding: str) -> int | None:
+def _compressed_length(header: _MetaHeader, encoding: str) -> int | None:
     if encoding != GZIP or "CompressedDataSize" not in header.fields:
         return None
     text = header.fields["CompressedDataSize"]
@@ -218,7 +218,7 @@ def _compressed_length(header: _Header, encoding: str) -> int | None:
     return int(text.partition(".")[0]) or None
 
 
-def _matrix(header: _Header, axes: int) -> FloatArray:
+def _matrix(header: _MetaHeader, axes: int) -> FloatArray:
     """(4, 4) IJK to RAS, as ITK takes it; ElementSize stands in for ElementSpacing."""
     spacing = header.lengths("voxel size", axes)
     if spacing is None:
@@ -235,7 +235,7 @@ def _matrix(header: _Header, axes: int) -> FloatArray:
     return ras_from_lps(matrix)
 
 
-def _data_files(header: _Header, position: int, size: tuple[int, ...]) -> list[Path] | None:
+def _data_files(header: _MetaHeader, position: int, size: tuple[int, ...]) -> list[Path] | None:
     """The files with the voxels, None when they follow the header."""
     text = header.fields["ElementDataFile"]
     if text.lower() == "local":
@@ -269,7 +269,7 @@ def _data_files(header: _Header, position: int, size: tuple[int, ...]) -> list[P
     return [data_file(header.path, name) for name in names]
 
 
-def _file_count(header: _Header, size: tuple[int, ...], axes: int) -> int:
+def _file_count(header: _MetaHeader, size: tuple[int, ...], axes: int) -> int:
     if not 1 <= axes <= len(size):
         header.refuse(f"ElementDataFile has {axes}-D files")
     count = 1

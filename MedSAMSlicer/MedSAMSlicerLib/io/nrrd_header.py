@@ -18,7 +18,7 @@ import numpy as np
 from ..core.errors import VolumeError
 from ..core.geometry import FloatArray
 from .conventions import ras_from_lps
-from .image_file import HEX, RAW, TEXT, ImageFile, voxel_bytes
+from .image_file import HEX, RAW, TEXT, ImageFile, damaged_header, voxel_bytes
 from .metaimage import data_file
 from .voxel_bytes import BZIP2, GZIP, Part, Stored
 
@@ -74,7 +74,7 @@ _MOST_FILES = 100_000
 
 
 @dataclass(frozen=True)
-class _Header:
+class _NrrdHeader:
     """The fields of a header by their names in lower case without spaces, the key/value pairs, and its length."""
 
     path: Path
@@ -84,7 +84,7 @@ class _Header:
     names: Sequence[str]
 
     def refuse(self, reason: str) -> NoReturn:
-        raise VolumeError(f"{self.path} is damaged: {reason} in its header.")
+        raise damaged_header(self.path, reason)
 
     def words(self, name: str, count: int, pattern: str, default: str | None = None) -> list[str]:
         text = self.fields.get(name, default)
@@ -136,7 +136,7 @@ def open_nrrd(path: Path) -> ImageFile:
     )
 
 
-def _read_header(path: Path) -> _Header:
+def _read_header(path: Path) -> _NrrdHeader:
     fields: dict[str, str] = {}
     keys: dict[str, str] = {}
     with path.open("rb") as file:
@@ -154,10 +154,10 @@ def _read_header(path: Path) -> _Header:
             if not text.startswith("#"):
                 _take(path, text, fields, keys)
             if fields.get("datafile", "").startswith("LIST"):
-                return _Header(path, fields, keys, file.tell(), _listed(file))
+                return _NrrdHeader(path, fields, keys, file.tell(), _listed(file))
         else:
             raise VolumeError(f"{path} is damaged: its header has more than {_MOST_LINES} lines.")
-        return _Header(path, fields, keys, file.tell(), ())
+        return _NrrdHeader(path, fields, keys, file.tell(), ())
 
 
 def _take(path: Path, text: str, fields: dict[str, str], keys: dict[str, str]) -> None:
@@ -179,7 +179,7 @@ def _listed(file: BinaryIO) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def _dtype(header: _Header) -> np.dtype[Any]:
+def _dtype(header: _NrrdHeader) -> np.dtype[Any]:
     name = " ".join(header.fields.get("type", "").lower().split())
     if name not in _DTYPES:
         header.refuse(f"type is {_shown(name)}, which is no type of voxels that can be read,")
@@ -191,7 +191,7 @@ def _dtype(header: _Header) -> np.dtype[Any]:
     return order
 
 
-def _encoding(header: _Header) -> str:
+def _encoding(header: _NrrdHeader) -> str:
     name = header.fields.get("encoding", "").lower()
     if name not in _ENCODINGS:
         raise VolumeError(
@@ -200,7 +200,7 @@ def _encoding(header: _Header) -> str:
     return _ENCODINGS[name]
 
 
-def _axes(header: _Header, axes: int, sizes: tuple[int, ...]) -> tuple[list[int], list[int]]:
+def _axes(header: _NrrdHeader, axes: int, sizes: tuple[int, ...]) -> tuple[list[int], list[int]]:
     """Which axes are those of the voxels' places, and which those of the values of a voxel."""
     kinds = ["???"] * axes
     if "kinds" in header.fields:
@@ -216,7 +216,7 @@ def _axes(header: _Header, axes: int, sizes: tuple[int, ...]) -> tuple[list[int]
     return spatial, [n for n in range(axes) if n not in spatial]
 
 
-def _directions(header: _Header, axes: int) -> list[list[float] | None] | None:
+def _directions(header: _NrrdHeader, axes: int) -> list[list[float] | None] | None:
     """The direction of each axis, None for an axis without; None where the header has no such field."""
     text = header.fields.get("spacedirections")
     if text is None:
@@ -227,7 +227,7 @@ def _directions(header: _Header, axes: int) -> list[list[float] | None] | None:
     return [None if token == "none" else _vector(header, token) for token in tokens]
 
 
-def _vector(header: _Header, text: str) -> list[float]:
+def _vector(header: _NrrdHeader, text: str) -> list[float]:
     """The numbers of `(x,y,z)`, or of as many as the space has."""
     inside = re.fullmatch(r"\(([^()]*)\)", text.strip())
     words = [word.strip() for word in inside[1].split(",")] if inside else []
@@ -237,7 +237,7 @@ def _vector(header: _Header, text: str) -> list[float]:
     return values
 
 
-def _matrix(header: _Header, axes: int, spatial: Sequence[int]) -> tuple[FloatArray, tuple[str, ...]]:
+def _matrix(header: _NrrdHeader, axes: int, spatial: Sequence[int]) -> tuple[FloatArray, tuple[str, ...]]:
     """(4, 4) IJK to RAS, as ITK takes it, and what the user should know about it."""
     matrix = np.eye(4)
     space = header.fields.get("space", "").lower()
@@ -268,7 +268,7 @@ def _matrix(header: _Header, axes: int, spatial: Sequence[int]) -> tuple[FloatAr
     return ras_from_lps(signs @ matrix), warnings
 
 
-def _without_space(header: _Header, axes: int) -> tuple[list[float], list[float | None]]:
+def _without_space(header: _NrrdHeader, axes: int) -> tuple[list[float], list[float | None]]:
     """Spacing and origin of each axis of a header that knows of no patient; an origin is None where there is none."""
     number = rf"{_NUMBER}|[nN][aA][nN]"
 
@@ -299,7 +299,7 @@ def _without_space(header: _Header, axes: int) -> tuple[list[float], list[float 
     return spacing, origin
 
 
-def _stored(header: _Header, encoding: str, count: int, sizes: tuple[int, ...]) -> Stored:
+def _stored(header: _NrrdHeader, encoding: str, count: int, sizes: tuple[int, ...]) -> Stored:
     """Where the voxels are: after the header, or in the files that it names."""
     lines = header.whole("lineskip", 0, 10_000, "0")
     skip = header.whole("byteskip", -1, 1 << 62, "0")
@@ -327,7 +327,7 @@ def _after_lines(path: Path, begin: int, lines: int) -> int:
         return file.tell()
 
 
-def _data_files(header: _Header, sizes: tuple[int, ...]) -> list[Path] | None:
+def _data_files(header: _NrrdHeader, sizes: tuple[int, ...]) -> list[Path] | None:
     """The files that hold the voxels; None when the file of the header does."""
     text = header.fields.get("datafile")
     if text is None:

@@ -193,7 +193,7 @@ def _fill_from(target: npt.NDArray[np.uint8], pieces: Iterator[bytes], path: Pat
 
 def _inflated(file: BinaryIO, length: int | None) -> Iterator[bytes]:
     """Pieces of a gzip file (of one or more members) or a zlib stream; zlib.error, EOFError when it is damaged."""
-    source = _Source(file, length)
+    source = _BoundedFile(file, length)
     engine = zlib.decompressobj(_ANY_HEADER)
     data, compressed = source.read(), b""
     gzipped = data[:2] == b"\x1f\x8b"
@@ -226,7 +226,7 @@ def _unpacked(file: BinaryIO, length: int | None) -> Iterator[bytes]:
         raise VolumeError(
             "This Python cannot read bzip2; save the file with another encoding, such as gzip."
         ) from error
-    source = _Source(file, length)
+    source = _BoundedFile(file, length)
     engine = bz2.BZ2Decompressor()
     while not engine.eof:
         data = source.read() if engine.needs_input else b""
@@ -242,7 +242,7 @@ def _unpacked(file: BinaryIO, length: int | None) -> Iterator[bytes]:
             yield piece
 
 
-class _Source:
+class _BoundedFile:
     """Bytes of a file from where it stands, at most `length` of them."""
 
     def __init__(self, file: BinaryIO, length: int | None) -> None:

@@ -21,7 +21,7 @@ _SMALLEST_PART, _WANTED_PART, _LARGEST_PART = (
 )  # of a view, that something to look at fills
 
 
-class _Grid:
+class _VolumeInWorld:
     """The voxels of a volume in the world, made once for all views that are compared with it.
 
     Attributes:
@@ -100,7 +100,7 @@ def shown_slice(slice_node: Any, volume_node: Any) -> ShownSlice:
     Raises:
         VolumeError, GeometryError: the volume cannot be used.
     """
-    return _Grid(volume_node).shown(slice_node)
+    return _VolumeInWorld(volume_node).shown(slice_node)
 
 
 def slice_nodes(scene: Any) -> list[Any]:
@@ -151,10 +151,10 @@ def first_slice_node(scene: Any, axis: SliceAxis, volume_node: Any) -> Any | Non
     Views in the layout come before hidden ones.
     """
     nodes = slice_nodes(scene)
-    return _first_slice_node(nodes, axis, _Grid(volume_node)) if nodes else None
+    return _first_slice_node(nodes, axis, _VolumeInWorld(volume_node)) if nodes else None
 
 
-def _first_slice_node(nodes: list[Any], axis: SliceAxis, grid: _Grid) -> Any | None:
+def _first_slice_node(nodes: list[Any], axis: SliceAxis, grid: _VolumeInWorld) -> Any | None:
     found = [(grid.shown(node), node) for node in nodes]
     fitting = [
         (not node.IsMappedInLayout(), shown.off_degrees, node) for shown, node in found if shown.axis == axis
@@ -167,7 +167,7 @@ def looked_at(scene: Any, volume_node: Any, axis: SliceAxis | None) -> ShownSlic
     under_mouse, nodes = clicked_slice_node(scene), slice_nodes(scene)
     if not nodes:
         return None
-    grid = _Grid(volume_node)
+    grid = _VolumeInWorld(volume_node)
     if axis is None:
         node = under_mouse or shown_slice_node(scene)
     elif under_mouse is not None and grid.shown(under_mouse).axis == axis:
@@ -183,7 +183,7 @@ def show_slice(scene: Any, volume_node: Any, axis: SliceAxis, index: int) -> Non
     Raises:
         VolumeError, GeometryError: the volume cannot be used.
     """
-    grid = _Grid(volume_node)
+    grid = _VolumeInWorld(volume_node)
     geometry = grid.geometry
     for slice_node in slice_nodes(scene):
         if grid.shown(slice_node).axis != axis:
@@ -235,7 +235,7 @@ def orientation(volume_node: Any, axis: SliceAxis) -> str:
     Raises:
         VolumeError, GeometryError: the volume cannot be used.
     """
-    return (_("sagittal"), _("coronal"), _("axial"))[patient_axes(_Grid(volume_node).normals)[axis]]
+    return (_("sagittal"), _("coronal"), _("axial"))[patient_axes(_VolumeInWorld(volume_node).normals)[axis]]
 
 
 def slices_in_words(scene: Any, volume_node: Any, axis: SliceAxis) -> str:

@@ -1,6 +1,6 @@
 """The ports of `app/` in memory, without 3D Slicer: volumes and segments in arrays, no views of their own.
 
-What `app/ports.py` says of a method is not repeated here.
+What `app/ports` says of a method is not repeated here.
 """
 
 from __future__ import annotations
@@ -75,51 +75,51 @@ class MemoryVolumes:
     """Volumes never change here."""
 
     def check_usable(self, volume: Handle) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
 
     def geometry(self, volume: Handle) -> VolumeGeometry:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return volume.geometry
 
     def array(self, volume: Handle) -> npt.NDArray[Any]:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return volume.array
 
     def name(self, volume: Handle) -> str:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return volume.name
 
     def modality(self, volume: Handle) -> str | None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         found: str | None = volume.modality
         return found
 
     def display_window(self, volume: Handle) -> Window | None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return None
 
     def is_there(self, volume: Handle) -> bool:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return True
 
     def identifier(self, volume: Handle) -> str:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return volume.name
 
     def find(self, identifier: str) -> Handle | None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return None
 
     def to_world(self, volume: Handle) -> npt.NDArray[np.float64]:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return np.eye(4)
 
     def hardened_copy(self, volume: Handle) -> Handle:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return volume
 
     def watch(self, volume: Handle, scheduler: Scheduler, listener: VolumeListener) -> Watch:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return NothingToWatch()
 
 
@@ -141,19 +141,19 @@ class MemorySegments:
         self._streaming = 0
 
     def segment_ids(self) -> tuple[str, ...]:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return tuple(self.segmentation_node.segments)
 
     def name(self, segment_id: str) -> str:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return self._segment(segment_id).name
 
     def color(self, segment_id: str) -> Color:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return self._segment(segment_id).color
 
     def add(self, name: str, color: Color | None = None, segment_id: str | None = None) -> str:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         node = self.segmentation_node
         node.count += 1
         if segment_id is None or segment_id in node.segments:
@@ -163,7 +163,7 @@ class MemorySegments:
         return segment_id
 
     def bring_back(self, segment_id: str) -> bool:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         found = self.segmentation_node.removed.pop(segment_id, None)
         if found is not None:
             self.segmentation_node.segments[segment_id] = found
@@ -188,18 +188,18 @@ class MemorySegments:
             self._listener.on_removed(segment_id, self._axes.get(segment_id, SliceAxis.K), {})
 
     def tag(self, segment_id: str, name: str) -> str | None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return self._segment(segment_id).tags.get(name)
 
     def set_tag(self, segment_id: str, name: str, value: str) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         self._segment(segment_id).tags[name] = value
 
     def set_terminology(self, segment_id: str, text: str | None) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
 
     def measure(self, segment_id: str) -> tuple[int, dict[str, int]]:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         own = self._segment(segment_id).voxels
         shared = {
             other: int((own & self._segment(other).voxels).sum())
@@ -209,33 +209,33 @@ class MemorySegments:
         return int(own.sum()), {other: count for other, count in shared.items() if count}
 
     def visible(self, segment_id: str) -> bool:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return True
 
     def remove(self, segment_id: str) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         node = self.segmentation_node
         node.removed[segment_id] = self._segment(segment_id)
         del node.segments[segment_id]
 
     def locked(self, segment_id: str) -> bool:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return self._segment(segment_id).locked
 
     def set_locked(self, segment_id: str, locked: bool) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         self._segment(segment_id).locked = locked
 
     def read_slices(
         self, segment_id: str, axis: SliceAxis, indices: Iterable[int] | None = None
     ) -> dict[int, Mask]:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         slices = np.moveaxis(self._segment(segment_id).voxels, int(axis), 0)
         chosen = np.flatnonzero(slices.any(axis=(1, 2))).tolist() if indices is None else indices
         return {index: np.array(slices[index]) for index in chosen}
 
     def union(self, chosen: Collection[str], axis: SliceAxis, indices: Iterable[int]) -> dict[int, Mask]:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         found: dict[int, Mask] = {}
         for index in indices:
             masks = [self.read_slices(each, axis, [index])[index] for each in chosen]
@@ -244,7 +244,7 @@ class MemorySegments:
         return found
 
     def count_under(self, axis: SliceAxis, masks: Mapping[int, Mask]) -> dict[str, int]:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         counts = {
             each: sum(int((mask & there[index]).sum()) for index, mask in masks.items())
             for each in self.segment_ids()
@@ -253,7 +253,7 @@ class MemorySegments:
         return {each: count for each, count in counts.items() if count}
 
     def write_slices(self, segment_id: str, axis: SliceAxis, masks: Mapping[int, Mask]) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         if self.locked(segment_id):
             raise SessionError(_("The segment is locked: unlock it first."))
         slices = np.moveaxis(self._segment(segment_id).voxels, int(axis), 0)
@@ -262,29 +262,29 @@ class MemorySegments:
         self.set_axis(segment_id, axis)
 
     def edits(self, among: Collection[str] | None = None) -> dict[str, dict[int, Mask]]:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return {}
 
     def touched_elsewhere(self) -> bool:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return False
 
     def settle(self, segment_id: str | None = None) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
 
     def digests(self, segment_id: str) -> dict[int, str]:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         axis = self._axes.get(segment_id, SliceAxis.K)
         found = {index: digest_of(mask) for index, mask in self.read_slices(segment_id, axis).items()}
         return {index: digest for index, digest in found.items() if digest != EMPTY}
 
     def set_axis(self, segment_id: str, axis: SliceAxis) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         self._axes[segment_id] = axis
 
     @contextmanager
     def streaming(self) -> Iterator[None]:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         self._streaming += 1
         try:
             yield
@@ -293,20 +293,20 @@ class MemorySegments:
 
     @property
     def is_streaming(self) -> bool:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return self._streaming > 0
 
     surface_lacks = False
 
     def update_surface(self) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
 
     def moved_with_volume(self) -> bool:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return True
 
     def close(self) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
 
     def _segment(self, segment_id: str) -> MemorySegment:
         found = self.segmentation_node.segments.get(segment_id)
@@ -319,20 +319,20 @@ class MemorySegmentations:
     """Segmentations fit every volume that they were made for."""
 
     def check(self, segmentation: Handle, volume: Handle) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
 
     def create(self, volume: Handle) -> Handle:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return MemorySegmentation(f"{volume.name} segmentation")
 
     def open(
         self, segmentation: Handle, volume: Handle, listener: SegmentsListener | None = None
     ) -> Segments:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return MemorySegments(segmentation, volume, listener)
 
     def name(self, segmentation: Handle) -> str:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return segmentation.name
 
 
@@ -356,33 +356,33 @@ class MemoryViews:
         self.changes: tuple[Mapping[int, Mask], Mapping[int, Mask]] | None = None
 
     def shown(self, volume: Handle, axis: SliceAxis | None) -> ShownSlice | None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         chosen = self.looked_at if axis is None else axis
         return ShownSlice(chosen, self.indices[chosen], 0.0, chosen.name)
 
     def other_volume(self, view_name: str, volume: Handle) -> Handle | None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return None
 
     def show_slice(self, volume: Handle, axis: SliceAxis, index: int) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         self.indices[axis] = index
 
     def show_place_elsewhere(self, volume: Handle, ras: Sequence[float]) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
 
     def show_around(self, volume: Handle, ras: Sequence[float], size_mm: float) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         self.around = (tuple(ras), size_mm)
 
     def show_changes(
         self, volume: Handle, axis: SliceAxis, added: Mapping[int, Mask], removed: Mapping[int, Mask]
     ) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         self.changes = (added, removed)
 
     def hide_changes(self) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         self.changes = None
 
     def show_earlier(
@@ -393,19 +393,19 @@ class MemoryViews:
         axis: SliceAxis,
         masks: Mapping[int, Mask],
     ) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         self.earlier = masks
 
     def hide_earlier(self) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         self.earlier = None
 
     def orientation(self, volume: Handle, axis: SliceAxis) -> str:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return orientation_of(volume.geometry, axis)
 
     def slices_in_words(self, volume: Handle, axis: SliceAxis) -> str:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return f"{self.orientation(volume, axis)} slices"
 
 
@@ -416,15 +416,15 @@ class MemoryMarkups:
         self.shown: tuple[ObjectMarkups, ...] = ()
 
     def sync(self, objects: Sequence[ObjectMarkups], volume: Handle | None) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         self.shown = tuple(objects)
 
     def hide(self) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         self.shown = ()
 
     def close(self) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
 
 
 class MemoryTools:
@@ -436,7 +436,7 @@ class MemoryTools:
         self._object_id = 0
 
     def start(self, tool: Tool, obj: ObjectMarkups, volume: Handle) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         self.tool, self._object_id = tool, obj.object_id
 
     def place(self, prompt: Prompt) -> None:
@@ -448,11 +448,11 @@ class MemoryTools:
             self._on_left(None)
 
     def stop(self) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         self.tool = None
 
     def close(self) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         self.stop()
 
 
@@ -470,7 +470,7 @@ class MemoryChoices:
         self._sessions: dict[int, list[tuple[Handle, Handle, str]]] = {}
 
     def session_of(self, volume: Handle | None, segmentation: Handle | None, time: str = "") -> str | None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         kept = self._sessions.get(id(volume), ())
         return next((text for _volume, other, text in kept if other is segmentation), None)
 
@@ -482,7 +482,7 @@ class MemoryChoices:
         time: str = "",
         channels: Sequence[Handle] = (),
     ) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         if volume is None or segmentation is None:
             return
         others = [each for each in self._sessions.get(id(volume), ()) if each[1] is not segmentation]
@@ -491,39 +491,39 @@ class MemoryChoices:
     def session_channels(
         self, volume: Handle | None, segmentation: Handle | None, time: str = ""
     ) -> tuple[Handle | None, ...]:
-        """See `app/ports.py`; the page shows one volume."""
+        """See `app/ports`; the page shows one volume."""
         return ()
 
     def channels_of(self, volume: Handle) -> tuple[tuple[Handle, str], ...]:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return ()
 
     def set_channels_of(self, volume: Handle, channels: Sequence[tuple[Handle, str]]) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
 
     def segmentation_of(self, volume: Handle) -> Handle | None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         kept = self._sessions.get(id(volume), ())
         return kept[-1][1] if kept else None
 
     def use_session_of(self, volume: Handle, segmentation: Handle | None) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         self.set_session_of(volume, segmentation, self.session_of(volume, segmentation))
 
     def drop_sessions_of(self, volume: Handle, time: str = "") -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         self._sessions.pop(id(volume), None)
 
     def change_sessions_of(self, volume: Handle, change: Callable[[str], str]) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         kept = self._sessions.get(id(volume), [])
         kept[:] = [(each, segmentation, change(text)) for each, segmentation, text in kept]
 
     def drop_lost_sessions(self) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
 
     def close(self) -> None:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
 
 
 class MemoryScene:
@@ -546,12 +546,12 @@ class MemoryScene:
         on_left: Callable[[Tool | None], None],
         schedule: Callable[[Callable[[], None]], None] | None,
     ) -> tuple[PromptMarkups, PromptTools]:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         self.user = MemoryTools(on_edit, on_left)
         return self.markups, self.user
 
     def observe(self, listener: SceneListener) -> Callable[[], None]:
-        """See `app/ports.py`."""
+        """See `app/ports`."""
         return lambda: None
 
 

@@ -89,7 +89,7 @@ def run_trial(
 
 
 @dataclass(frozen=True, eq=False)
-class _Round:
+class _AnswerRound:
     """An answer, how many interactions led to it, MiB by which memory grew, and degrees of freedom of corrections."""
 
     answer: RunnerAnswer
@@ -100,7 +100,7 @@ class _Round:
 
 def _rounds(
     volume: Volume, target: Target, protocol: PromptProtocol, runner: Runner, first: Sequence[Prompt]
-) -> Iterator[_Round]:
+) -> Iterator[_AnswerRound]:
     """The answers to the first prompts and to each correction, until nothing is wrong or all were given."""
     corrections = protocol.corrections if runner.corrects(protocol) else 0
     given: list[Prompt] = [*first]
@@ -119,7 +119,7 @@ def _rounds(
         )
         memory.end()
         peak_mb = memory.growth_mb() if answer.peak_mb is None else answer.peak_mb
-        yield _Round(answer, interactions, peak_mb, degrees)
+        yield _AnswerRound(answer, interactions, peak_mb, degrees)
         if number == corrections:
             return
         more = protocol.next_correction(target, answer.mask, volume.geometry, given, number + 1)
