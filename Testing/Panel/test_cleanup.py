@@ -58,11 +58,13 @@ def test_new_segments_are_cleaned_until_one_tick_says_otherwise_and_the_next_one
     cleaned = shown()
     assert cleaned[12, 30, 30], "the hole is filled"
     assert not cleaned[20].any(), "the island is gone"
+    assert ", 2 slices" in ui.segmentStateLabel.text, "a slice that the clean-up empties does not count"
     host.press(ui.cleanupBox)
     host.wait_until(lambda: not controller._work.poller.active, 300)
     uncleaned = shown()
     assert not uncleaned[12, 30, 30]
     assert uncleaned[20].any()
+    assert ", 3 slices" in ui.segmentStateLabel.text
     host.press(ui.addSegmentButton)
     host.process_events(0.05)
     assert controller.inputs.segment_id != segment_id

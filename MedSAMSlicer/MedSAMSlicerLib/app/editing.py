@@ -11,7 +11,7 @@ import numpy as np
 from ..core.cleanups import Cleanup
 from ..core.errors import DrawnSliceError, MedSAMError, OtherVolumeError, SessionError
 from ..core.geometry import SliceAxis, VolumeGeometry
-from ..core.masks import MaskState
+from ..core.masks import MaskState, PackedMask
 from ..core.prompts import MaskPrompt, Point, Prompt, SliceRef, in_slice
 from ..core.segment_object import SegmentObject
 from ..core.session import Session
@@ -100,7 +100,7 @@ class Editing:
         for obj in self._work.objects:
             segment_id = self._work.segment_of(obj.id)
             if segment_id is not None:
-                states[segment_id] = state_of(obj)
+                states[segment_id] = state_of(obj, self._projector.masks_of(obj).values())
         return states
 
     @property
@@ -565,9 +565,9 @@ def covering(slice_range: tuple[int, int] | None, prompts: Iterable[Prompt]) -> 
     return min(indices), max(indices)
 
 
-def state_of(obj: SegmentObject) -> str:
-    """One short text for the table."""
-    filled = sum(not stored.mask.is_empty for stored in obj.masks.values())
+def state_of(obj: SegmentObject, shown: Iterable[PackedMask]) -> str:
+    """One short text for the table; `shown` are its masks as the clean-up leaves them."""
+    filled = sum(not mask.is_empty for mask in shown)
     states = [stored.state for stored in obj.masks.values()]
     unchanged = sum(
         stored.state is MaskState.STARTED and not stored.mask.is_empty for stored in obj.masks.values()
