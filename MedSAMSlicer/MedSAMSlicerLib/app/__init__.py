@@ -1,1 +1,1 @@
-"""What the module does, without Qt and VTK: the session on one scene, its jobs, its masks, its saved state."""
+"""The work of the module, without Qt and VTK: the session on one scene, its jobs, its masks, its saved state."""

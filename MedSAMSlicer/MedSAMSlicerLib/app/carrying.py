@@ -38,7 +38,7 @@ _STEP_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class _CarriedSegment:
-    """What is carried of one segment."""
+    """The part of one segment that is carried."""
 
     object_id: int  # at the time point where carrying began
     axis: SliceAxis
@@ -158,7 +158,7 @@ class Carrying:
     # -- inside
 
     def _planned(self, objects: Sequence[SegmentObject], all_times: bool) -> _CarryRun:
-        """Where the masks of some objects go."""
+        """Return a run that carries the masks of some objects to the next time points, or to all others."""
         work, volume = self._work, self._work.usable_volume()[0]
         now = work.time_point
         assert now is not None

@@ -1,4 +1,4 @@
-"""Where the volumes beside the first one lie in its space, and their voxels for the worker."""
+"""The places of the volumes beside the first one in its space, and their voxels for the worker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .workspace import Workspace
 
 
 def channel_voxels(work: Workspace) -> tuple[ChannelVoxels, ...]:
-    """What the worker needs of each volume beside the first one.
+    """The voxels and grid of each volume beside the first one, for the worker.
 
     Raises:
         MedSAMError: one of them cannot be used any more.
@@ -29,7 +29,7 @@ def channel_voxels(work: Workspace) -> tuple[ChannelVoxels, ...]:
 
 
 def geometry_beside(work: Workspace, node: Handle) -> VolumeGeometry:
-    """Where a volume lies in the RAS of the first one, through the linear transforms of both."""
+    """The grid of a volume in the RAS of the first one, through the linear transforms of both."""
     volumes = work.scene.volumes
     own = volumes.geometry(node)
     first, further = volumes.to_world(work.volume_node), volumes.to_world(node)

@@ -47,13 +47,13 @@ class ChannelInputs:
 
     @property
     def fused(self) -> npt.NDArray[np.uint8] | None:
-        """What the network sees of all volumes, (K, J, I, 3); None while there is one only, or until it is ready."""
+        """All volumes as the network sees them, (K, J, I, 3); None while there is one only, or until it is ready."""
         return self._work.fused if self._work.channels else None
 
     # -- choosing
 
     def reason(self, node: Handle | None, position: int = 0) -> str | None:
-        """Why a volume cannot be the second (`position` 0) or third (1) one; None when it can.
+        """The reason why a volume cannot be the second (`position` 0) or third (1) one; None when it can.
 
         Without a volume: why none can be chosen at that position.
         """
@@ -162,7 +162,7 @@ class ChannelInputs:
         self._use(work.channels)
 
     def warn(self) -> None:
-        """Say which volumes of a session are missing, once the network has been asked for it."""
+        """Warn of the volumes of a session that are missing, once the network has been asked for it."""
         lost, self._lost = self._lost, []
         if lost:
             self._network.mark_stale()

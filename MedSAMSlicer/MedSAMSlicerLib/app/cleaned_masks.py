@@ -17,7 +17,7 @@ Key = tuple[int, Cleanup, int]
 
 
 class CleanedMasks:
-    """What is known of cleaned masks.
+    """The cleaned masks that are known.
 
     Signals:
         ready: the cleaned masks of an object are known now.

@@ -102,7 +102,7 @@ class Controller:
         return self._work.observe(callback)
 
     def reason(self, action: Action) -> str | None:
-        """Why `action` is not possible now, one sentence for the tooltip of a disabled button; None = it is."""
+        """The reason why `action` is not possible, a sentence for the tooltip of a disabled button; None = it is."""
         return enabled.reason(self._work, action)
 
     def take_offer(self) -> None:
@@ -111,7 +111,7 @@ class Controller:
             self.runs.take_offer()
 
     def set_in_use(self, in_use: bool) -> None:
-        """Say whether the user works in the module: edits of other modules are compared when he is back."""
+        """Set whether the user works in the module: edits of other modules are compared when he is back."""
         self._projector.set_in_use(in_use)
 
     def note_activity(self) -> None:

@@ -476,7 +476,7 @@ class Editing:
         return shown
 
     def _show_first(self, obj: SegmentObject, prompt: Prompt) -> None:
-        """Where an object is begun, the other views show it, too."""
+        """Let the other views show the place where an object is begun."""
         if obj.key_slices or isinstance(prompt, MaskPrompt):
             return
         xy = in_slice(prompt, self._session().geometry).mean(axis=0)

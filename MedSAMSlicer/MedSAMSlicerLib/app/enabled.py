@@ -1,4 +1,4 @@
-"""Why something cannot be done now: the sentence for the tooltip of a disabled button."""
+"""The reasons why something cannot be done now: the sentence for the tooltip of a disabled button."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ FEW_FEATURES_BYTES = 128 << 20
 
 @dataclass(frozen=True)
 class NetworkChoice:
-    """Which network computes, where and how.
+    """The network that computes, its device and its arithmetic.
 
     Attributes:
         checkpoint: an id of the registry, or a file.
@@ -72,7 +72,7 @@ class ChannelVoxels:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What was prepared: checkpoint, device and arithmetic in use; `note` is a sentence for the user or empty.
+    """The network as prepared: checkpoint, device and arithmetic in use; `note` is a sentence for the user or empty.
 
     `prompts` are the kinds that the network was trained with: "box", "point", "mask". `channel_windows` are those of
     the further volumes, and `fused` is what the network sees of all of them, (K, J, I, 3) uint8; None without any.

@@ -1,4 +1,4 @@
-"""Where an object lies, so that views can show it."""
+"""The place and size of an object, so that views can show it."""
 
 from __future__ import annotations
 

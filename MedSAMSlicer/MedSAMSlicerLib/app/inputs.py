@@ -29,7 +29,7 @@ _SAVE_SECONDS = 0.05
 
 @dataclass(frozen=True, eq=False)
 class SuspendedWork:
-    """What a user was working on, to be resumed later.
+    """The work of a user, to be resumed later.
 
     Attributes:
         segment_id: the segment that was selected.
@@ -86,7 +86,7 @@ class Inputs:
 
     @property
     def segmentation_node(self) -> Handle | None:
-        """Where masks go; None until the first segment is added."""
+        """The segmentation that masks are written to; None until the first segment is added."""
         work = self._work
         return work.segmentation_node if work.passing is None else work.parameter.segmentation
 

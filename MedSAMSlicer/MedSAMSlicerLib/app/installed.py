@@ -1,4 +1,4 @@
-"""Which packages are installed in this Python, and which are loaded in another version; nothing is imported for it.
+"""The packages that are installed in this Python, and those loaded in another version; nothing is imported for it.
 
 Only :func:`computing_device` imports torch.
 """
@@ -35,7 +35,7 @@ def installed_version(name: str) -> str | None:
 
 
 def loaded_in_another_version(names: Iterable[str]) -> tuple[str, ...]:
-    """Which packages were imported before another version of them was installed: they need a restart."""
+    """The packages that were imported before another version of them was installed: they need a restart."""
     found = []
     for name in names:
         loaded = getattr(sys.modules.get(name), "__version__", None)

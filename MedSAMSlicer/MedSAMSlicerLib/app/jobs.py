@@ -1,4 +1,4 @@
-"""What the worker does: the only file of this folder that reaches the engine, and never before it runs on the thread.
+"""The jobs of the worker: the only file of this folder that reaches the engine, and never before it runs on the thread.
 
 Objects are known to the engine by a name that never changes, so that a renamed segment is not computed again.
 """
@@ -325,7 +325,7 @@ class CarryJob(Job):
 
 
 class EstimateJob(Job):
-    """What the next propagation would take; measures a few slices the first time."""
+    """The time and memory that the next propagation would take; measures a few slices the first time."""
 
     def __init__(self, to_run: tuple[ObjectToRun, ...]) -> None:
         self._to_run = to_run
@@ -341,7 +341,7 @@ class EstimateJob(Job):
 
 @dataclass(frozen=True)
 class Search:
-    """How a slice is searched for objects: see `engine.proposals.ProposalSettings`; `most` candidates are kept."""
+    """The settings of a search on a slice: see `engine.proposals.ProposalSettings`; `most` candidates are kept."""
 
     points_per_side: int = 32
     least_iou: float | None = None
@@ -398,7 +398,7 @@ class ProposeJob(Job):
 
 
 class SpeedJob(Job):
-    """How fast the computer computes; no volume is needed.
+    """The speed of the computer; no volume is needed.
 
     Args:
         device, threads: as in `NetworkChoice`.
@@ -462,7 +462,7 @@ class CleanJob(Job):
 
 @dataclass(frozen=True)
 class SliceScored:
-    """What the network thinks of the mask of a slice; see :class:`..engine.slice_scores.SliceScore`."""
+    """The network's score of the mask of a slice; see :class:`..engine.slice_scores.SliceScore`."""
 
     index: int
     doubted: float

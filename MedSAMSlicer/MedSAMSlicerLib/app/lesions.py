@@ -45,7 +45,7 @@ class LesionStep(enum.Enum):
 
 
 class LesionState(str, enum.Enum):
-    """What is known of one lesion."""
+    """The state of one lesion."""
 
     COMPUTING = "computing"
     NEW = "new"

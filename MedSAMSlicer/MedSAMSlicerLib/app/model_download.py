@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Bytes:
-    """How far a download is; `total` is None while the server does not give it."""
+    """The progress of a download; `total` is None while the server does not give it."""
 
     done: int
     total: int | None

@@ -1,4 +1,4 @@
-"""Which network sees the volume, through which window, where and how."""
+"""The network that sees the volume, its window, device and arithmetic."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ class NetworkInputs:
 
     @property
     def device_used(self) -> str | None:
-        """Where the network runs, such as "cpu" or "cuda:0 (NVIDIA ...)"; None until it is ready."""
+        """The device on which the network runs, such as "cpu" or "cuda:0 (NVIDIA ...)"; None until it is ready."""
         return self._work.network.device
 
     @property
     def volume_stage(self) -> str:
-        """What looks at all slices together, one of `core.tiers.STAGES`."""
+        """The stage that looks at all slices together, one of `core.tiers.STAGES`."""
         return self._work.settings.volume_stage
 
     def measure_speed(self) -> None:
@@ -102,7 +102,7 @@ class NetworkInputs:
 
     @property
     def state(self) -> NetworkState:
-        """How far the network is."""
+        """The state of the network."""
         return self._work.network.state
 
     @property
@@ -112,7 +112,7 @@ class NetworkInputs:
 
     @property
     def failure(self) -> str:
-        """Why the network cannot be used; empty while it can."""
+        """The reason why the network cannot be used; empty while it can."""
         return self._work.network.failure if self.state is NetworkState.FAILED else ""
 
     # -- choosing
@@ -225,7 +225,7 @@ class NetworkInputs:
         self.prepare()
 
     def set_overlap(self, policy: str) -> None:
-        """Say what happens where a new mask meets other segments, one of `core.overlap.GIVE_WAY`."""
+        """Set the rule for where a new mask meets other segments, one of `core.overlap.GIVE_WAY`."""
         if policy not in GIVE_WAY:
             text = _("The overlap must be one of {known}, got {policy!r}.")
             raise MedSAMError(text.format(known=", ".join(GIVE_WAY), policy=policy))

@@ -124,7 +124,7 @@ def read_state(text: str, session: Session, masks: Segments) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class SavedChannel:
-    """What a saved session says of a volume beside the first one.
+    """A volume beside the first one, as a saved session describes it.
 
     Attributes:
         name: of the volume.
@@ -143,7 +143,7 @@ class SavedChannel:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> SavedChannel:
-        """What `to_values` gave. Raises ValueError, KeyError or TypeError where it is something else."""
+        """Return the object of `to_values`. Raises ValueError, KeyError or TypeError for other values."""
         window = values["window"]
         known = None if window is None else Window(float(window[0]), float(window[1]), str(window[2]))
         return cls(str(values["name"]), str(values["spec"]), known)
@@ -263,7 +263,7 @@ def _prompts(session: Session, obj: SegmentObject) -> PromptSet:
 
 
 def _before(session: Session, obj: SegmentObject) -> dict[str, Any] | None:
-    """What the changed slices were when the last propagation began; it decides what the next one computes."""
+    """The changed slices as they were when the last propagation began; they decide what the next one computes."""
     content = obj.content_before()
     if not content:
         return None

@@ -46,7 +46,7 @@ class Timers(Protocol):
 
 
 class Work(Protocol):
-    """Where results come from: the worker."""
+    """The source of results: the worker."""
 
     @property
     def busy(self) -> bool:

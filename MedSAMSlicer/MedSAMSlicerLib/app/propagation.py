@@ -78,7 +78,7 @@ class Propagation:
 
     @property
     def progress(self) -> RunProgress | None:
-        """How far the propagation under way is."""
+        """The progress of the propagation under way."""
         run = self._run
         if run is None:
             return None

@@ -69,7 +69,7 @@ class Proposing:
 
     @property
     def progress(self) -> RunProgress | None:
-        """How far the search is."""
+        """The progress of the search."""
         job = self._job
         return None if job is None else RunProgress.since(self._began, *job.progress, _("Searching"))
 

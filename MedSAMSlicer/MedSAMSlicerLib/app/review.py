@@ -20,7 +20,7 @@ _DOUBTED_ABSENCE = 0.5
 
 
 class Review:
-    """What the strip shows, and where its buttons lead."""
+    """The marks of the strip, and the slices that its buttons lead to."""
 
     def __init__(self, work: Workspace, projector: Projector) -> None:
         self._work, self._projector = work, projector

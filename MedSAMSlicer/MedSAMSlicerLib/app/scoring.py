@@ -55,7 +55,7 @@ class Scoring:
 
     @property
     def progress(self) -> RunProgress | None:
-        """How far the review under way is."""
+        """The progress of the review under way."""
         run = self._run
         if run is None:
             return None

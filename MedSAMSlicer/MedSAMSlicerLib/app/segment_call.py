@@ -51,7 +51,7 @@ _WAIT_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class SegmentedArray:
-    """What `segment_array` found.
+    """The result of `segment_array`.
 
     Attributes:
         masks: by the name of the object, then by slice index.

@@ -1,4 +1,4 @@
-"""How large the selected segment is, by volume and diameters, and how much of it other segments have, too."""
+"""The size of the selected segment, by volume and diameters, and the part of it that other segments have, too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .workspace import Workspace
 
 @dataclass(frozen=True)
 class SegmentFact:
-    """What was counted.
+    """The counts of a segment.
 
     Attributes:
         segment_id: of which segment.

@@ -1,4 +1,4 @@
-"""What segments have on a slice before any takes voxels from another: those of the session, and those of others."""
+"""The masks of segments on a slice before any takes voxels from another: those of the session, and those of others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a segment is, in Slicer's own words: in progress with its first prompt, completed once all is accepted."""
+"""The status of a segment, in Slicer's own words: in progress with its first prompt, completed once all is accepted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STATUS_TAG = "Segmentation.Status"  # of Slicer: vtkSlicerSegmentationsModuleLog
 
 
 class SegmentStatus(str, enum.Enum):
-    """What Slicer's tag says, which its tables show and its files keep."""
+    """The value of Slicer's tag, which its tables show and its files keep."""
 
     NOT_STARTED = "notstarted"
     IN_PROGRESS = "inprogress"
@@ -76,5 +76,5 @@ def status_of(masks: Segments, segment_id: str) -> SegmentStatus:
 
 
 def set_status(masks: Segments, segment_id: str, status: SegmentStatus) -> None:
-    """Say how far a segment is; its voxels stay as they are."""
+    """Set the status of a segment; its voxels stay as they are."""
     masks.set_tag(segment_id, STATUS_TAG, status.value)

@@ -15,7 +15,7 @@ from .workspace import Workspace
 
 
 class Starting:
-    """What the user can do with a segment of TotalSegmentator, of a colleague or of yesterday."""
+    """The steps that take over a segment of TotalSegmentator, of a colleague or of yesterday."""
 
     def __init__(self, work: Workspace, editing: Editing) -> None:
         self._work, self._editing = work, editing

@@ -1,4 +1,4 @@
-"""What the controller reports to its observers, and the names for what the user can ask of it. No Slicer, no Qt."""
+"""The reports of the controller to its observers, and the names of the user's actions. No Slicer, no Qt."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 class Topic(enum.Enum):
-    """What of the controller's state has changed; each event names exactly one."""
+    """The part of the controller's state that has changed; each event names exactly one."""
 
     INPUTS = "inputs"  # volume, segmentation, overlap
     SEGMENTS = "segments"  # which segments there are, their names, colors, locks, clean-up; the selected one
@@ -23,7 +23,7 @@ class Topic(enum.Enum):
 
 
 class Level(str, enum.Enum):
-    """How urgent a message is."""
+    """The urgency of a message."""
 
     INFO = "info"
     WARNING = "warning"
@@ -31,7 +31,7 @@ class Level(str, enum.Enum):
 
 
 class Action(enum.Enum):
-    """What the user can ask for; `Controller.reason(action)` says why it is not possible now."""
+    """The actions of the user; `Controller.reason(action)` says why it is not possible now."""
 
     ADD_SEGMENT = "add segment"
     PLACE = "place"
@@ -69,7 +69,7 @@ class Action(enum.Enum):
 
 
 class NetworkState(enum.Enum):
-    """How far the network is from answering a click."""
+    """The state of the network on its way to answering a click."""
 
     NOT_INSTALLED = "PyTorch is not installed"
     WAITING = "no volume yet"
@@ -89,7 +89,7 @@ class Message:
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far a run is: slices done and in all, and seconds left (None until that is known)."""
+    """The progress of a run: slices done and in all, and seconds left (None until that is known)."""
 
     done: int
     total: int
@@ -104,7 +104,7 @@ class RunProgress:
 
 
 class SliceMark(str, enum.Enum):
-    """What there is on a slice of the selected segment."""
+    """The prompts and mask on a slice of the selected segment."""
 
     NONE = "none"  # nothing, and nothing to compute
     PENDING = "pending"  # the next propagation computes it (again)
@@ -126,7 +126,7 @@ class SliceState:
 
 @dataclass(frozen=True)
 class RunEstimate:
-    """What the next propagation would take.
+    """The time and memory that the next propagation would take.
 
     Attributes:
         seconds: from the first slice to the last.
@@ -145,7 +145,7 @@ class RunEstimate:
 
 @dataclass(frozen=True)
 class ChangedVoxels:
-    """How many voxels of the selected segment the last run added and removed, and on which slices."""
+    """The numbers of voxels of the selected segment that the last run added and removed, and their slices."""
 
     added: int
     removed: int

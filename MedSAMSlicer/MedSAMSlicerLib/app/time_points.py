@@ -185,7 +185,7 @@ class TimePoints:
 
 @dataclass(frozen=True, eq=False)
 class HeldSession:
-    """What a session needs to go on.
+    """The parts of a session that it needs to continue.
 
     Attributes:
         session: with prompts, masks and history.

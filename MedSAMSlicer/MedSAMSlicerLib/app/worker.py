@@ -34,7 +34,7 @@ IsCanceled = Callable[[], bool]
 
 
 class Tools(Protocol):
-    """What the jobs work with; made, used and closed on the worker's thread."""
+    """The objects that the jobs work with; made, used and closed on the worker's thread."""
 
     @property
     def filling(self) -> bool:

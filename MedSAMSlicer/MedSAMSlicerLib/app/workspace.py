@@ -1,4 +1,4 @@
-"""What the parts of the controller share: scene, volume, session and worker, and how observers are notified."""
+"""The state that the parts of the controller share: scene, volume, session and worker; and its observers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Settings:
 
 @dataclass
 class Network:
-    """How far the network is, and what it turned out to be."""
+    """The state of the network, and its properties once it is ready."""
 
     state: NetworkState = NetworkState.WAITING
     device: str | None = None
@@ -187,7 +187,7 @@ class Workspace:
 
     @property
     def segmentation_node(self) -> Handle | None:
-        """Where masks go."""
+        """The segmentation that masks are written to."""
         return None if self.masks is None else self.masks.segmentation_node
 
     @property
@@ -275,7 +275,7 @@ class Workspace:
 
     @property
     def no_session(self) -> str:
-        """Why there is no session, in one sentence."""
+        """The reason why there is no session, in one sentence."""
         if self.passing is None:
             return _("Choose a volume first.")
         return _("The sequence is playing: stop it at the time point to work on.")

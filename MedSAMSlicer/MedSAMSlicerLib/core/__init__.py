@@ -1,3 +1,3 @@
-"""What every other part stands on: geometry, windows, prompts, plans. Standard library and numpy only."""
+"""The foundation of every other part: geometry, windows, prompts, plans. Standard library and numpy only."""
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def box_from_ras(
 
 
 def in_slice(prompt: PlacedPrompt, geometry: VolumeGeometry) -> FloatArray:
-    """Where a prompt lies in its slice: (N, 2) continuous (column, row) indices, voxel centers at integers.
+    """The places of a prompt in its slice: (N, 2) continuous (column, row) indices, voxel centers at integers.
 
     N is 1 for a point, 2 for the corners of a box (voxel edges) and the ends of a line, and the number of
     points of a scribble. A mask prompt is in slice coordinates already.

@@ -1,4 +1,4 @@
-"""Which clean-up an object's masks get before they are shown; what is kept in the session stays raw."""
+"""The clean-up of an object's masks before they are shown; those that the session keeps stay raw."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CLEANUPS = ("none", "islands", "holes", "both")
 
 @dataclass(frozen=True)
 class Cleanup:
-    """What is done to the masks of one object; nothing by default.
+    """The clean-up of the masks of one object; none by default.
 
     Attributes:
         keep_prompted: only the parts that hang together with a key slice stay.

@@ -18,7 +18,7 @@ _PARALLEL = 1e-9  # to rows or columns: of a line's direction
 
 @dataclass(frozen=True)
 class Diameters:
-    """What was measured on one slice.
+    """The diameters of an object on one slice.
 
     Attributes:
         index: of the slice.

@@ -1,4 +1,4 @@
-"""What is known of a segment, a digest a slice, so that a change by another module is noticed however it came."""
+"""The known voxels of a segment, as a digest a slice, so that a change by another module is noticed however it came."""
 
 from __future__ import annotations
 

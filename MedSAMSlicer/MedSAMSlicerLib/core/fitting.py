@@ -1,4 +1,4 @@
-"""What an object takes in its volume: prompts, ranges, axes and masks that fit, or a sentence why they do not."""
+"""The check that prompts, ranges, axes and masks fit an object's volume, with a sentence where they do not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def axis_of(obj: SegmentObject) -> SliceAxis:
 
 
 def count_of(obj: SegmentObject, geometry: VolumeGeometry) -> int:
-    """How many slices there are along the object's axis."""
+    """The number of slices along the object's axis."""
     return geometry.slice_count(axis_of(obj))
 
 

@@ -1,4 +1,4 @@
-"""Where the files that come with the program lie, and those that it keeps for the user."""
+"""The folders of the files that come with the program, and of those that it keeps for the user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def bundled_folders() -> tuple[Path, ...]:
-    """Where bundled weights can lie: beside the package (Slicer), inside it (pip install)."""
+    """The folders where bundled weights can lie: beside the package (Slicer), inside it (pip install)."""
     return _PACKAGE.parent / "Resources" / "Models", _PACKAGE / "Resources" / "Models"
 
 

@@ -1,4 +1,4 @@
-"""What went wrong in torch, pip or the system: some of their errors can be told apart by their words only.
+"""The causes of errors of torch, pip or the system, some of which can be told apart by their words only.
 
 This is the only file that reads the text of an error; all errors of this program are classes with fields, see `errors`.
 """
@@ -12,7 +12,7 @@ _LONGEST = 300  # characters of a foreign text that a user is shown
 
 
 class Failure(enum.Enum):
-    """What a foreign error means."""
+    """The meaning of a foreign error."""
 
     NO_MEMORY = (
         "out of memory",

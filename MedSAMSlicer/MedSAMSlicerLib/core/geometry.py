@@ -1,4 +1,4 @@
-"""Where the voxels of a volume are: IJK <-> RAS in millimeters, and slices along any array axis.
+"""The places of the voxels of a volume: IJK <-> RAS in millimeters, and slices along any array axis.
 
 Arrays are ordered (K, J, I), as read from files; indices are ordered (i, j, k), as in the IJK-to-RAS matrix.
 Integer indices are voxel centers. RAS is right-anterior-superior, in mm. The matrix may be any invertible

@@ -64,7 +64,7 @@ class Command(Generic[T]):
 
 
 class History(Generic[T]):
-    """What was done and what was undone, oldest steps forgotten beyond `limit`."""
+    """The steps that were done and those that were undone; the oldest are forgotten beyond `limit`."""
 
     def __init__(self, limit: int = 500) -> None:
         self._done: list[Command[T]] = []

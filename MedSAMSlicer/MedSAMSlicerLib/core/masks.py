@@ -17,7 +17,7 @@ from .overlap import BEFORE_ALL, Claim, Claims
 
 
 class MaskState(enum.Enum):
-    """Where the mask of a slice comes from; all but PREDICTED are never overwritten.
+    """The origin of the mask of a slice; all but PREDICTED are never overwritten.
 
     STARTED is a mask that the object began with (see `start`), out of reach of all prompts so far.
     """
@@ -29,7 +29,7 @@ class MaskState(enum.Enum):
 
 
 def bounding_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...] | None:
-    """Where a mask of any shape is true, first to last along every axis; None for an empty one."""
+    """The region where a mask of any shape is true, first to last along every axis; None for an empty one."""
     found = []
     for axis in range(mask.ndim):
         held = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
@@ -93,7 +93,7 @@ class PackedMask:
 
     @property
     def count(self) -> int:
-        """How many pixels belong to the object."""
+        """The number of pixels that belong to the object."""
         if not self.bits:
             return 0
         packed = np.frombuffer(zlib.decompress(self.bits), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""How well a mask agrees with a reference.
+"""The agreement of a mask with a reference.
 
 Masks are (K, J, I) arrays of one shape, true where the object is; numbers count as true unless zero. Two empty
 masks agree perfectly (Dice 1); an empty mask against one that is not disagrees completely (Dice 0).

@@ -1,4 +1,4 @@
-"""Which voxels each segment shows where the masks of several meet: a function of the masks and their claims alone.
+"""The voxels that each segment shows where the masks of several meet: a function of the masks and their claims alone.
 
 Every mask carries a claim, which says when it was asked for and from whom it takes voxels. The masks are laid down in
 the order of their claims; so undo, which brings an earlier mask back with its earlier claim, gives every segment back
@@ -20,7 +20,7 @@ voxels, or visible ones or all give way; locked ones never give way."""
 
 @dataclass(frozen=True)
 class Claim:
-    """How a mask comes to voxels that another segment has.
+    """The turn and the limits of a mask's claim to voxels that another segment has.
 
     Attributes:
         turn: counts the masks of a session as they were asked for; 0 for a mask that was there before.

@@ -1,4 +1,4 @@
-"""What a network thinks of masks that it did not draw for the slice itself: a hint where to look first.
+"""The scores that a network gives masks that it did not draw for the slice itself: a hint where to look first.
 
 They were made elsewhere, or carried from another time point of a sequence.
 

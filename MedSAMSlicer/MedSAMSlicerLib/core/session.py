@@ -284,7 +284,7 @@ class Session:
         return tuple(taken)
 
     def end_propagation(self, run: int, object_id: int) -> tuple[int, ...]:
-        """Say that a run has brought all it will bring for an object: it is not on the slices that got no mask.
+        """Note that a run has brought all it will bring for an object: it is not on the slices that got no mask.
 
         Returns those slices. Not for a run that was canceled: what that has not brought stays pending.
         """
@@ -509,7 +509,7 @@ class Session:
 
     @property
     def step_count(self) -> int:
-        """How many steps can be undone."""
+        """The number of steps that can be undone."""
         return self._timeline.step_count
 
     @property

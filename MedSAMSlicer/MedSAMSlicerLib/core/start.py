@@ -29,7 +29,7 @@ _FEWEST, _MOST = 2, 10  # slices
 
 @dataclass(frozen=True)
 class Start:
-    """What an object started from.
+    """The masks that an object started from.
 
     Attributes:
         masks: by slice index; slices without the object are left out.

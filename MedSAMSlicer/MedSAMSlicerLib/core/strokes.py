@@ -77,7 +77,7 @@ def _farthest(steps: npt.NDArray[np.int32]) -> tuple[int, int]:
 
 
 def _steps_from(mask: npt.NDArray[np.bool_], start: tuple[int, int]) -> npt.NDArray[np.int32]:
-    """How many steps (over edges and corners) each pixel of a mask lies from a start; -1 where none leads."""
+    """The number of steps (over edges and corners) from a start to each pixel of a mask; -1 where none leads."""
     steps = np.full(mask.shape, -1, np.int32)
     front = np.zeros_like(mask)
     front[start] = True

@@ -10,7 +10,7 @@ SECOND_NETWORK = "MEDSAMSLICER_SECOND_NETWORK"
 
 
 class Tier(str, enum.Enum):
-    """How much accuracy may be given up for speed."""
+    """The accuracy that may be given up for speed."""
 
     EXACT = "exact"
     BALANCED = "balanced"

@@ -142,7 +142,7 @@ class Timeline:
 
     @property
     def step_count(self) -> int:
-        """How many steps can be undone."""
+        """The number of steps that can be undone."""
         return len(self._history.done)
 
     @property

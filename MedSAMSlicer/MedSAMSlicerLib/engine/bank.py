@@ -1,4 +1,4 @@
-"""What a network remembers of one object, and what of it counts on a slice.
+"""The memories of one object that a network keeps, and those that count on a slice.
 
 The rules are those of :mod:`..sam2.recall`. With the policy "prune", of the memories that would count those most like
 the nearest are left out.
@@ -38,7 +38,7 @@ class SliceMemory:
 
 @dataclass(frozen=True)
 class Recollection:
-    """What counts on one slice: spatial memories with temporal index, and pointers with signed distance in slices."""
+    """The memories that count on a slice: spatial ones with temporal index, pointers with signed distance in slices."""
 
     memories: list[tuple[MemoryKeys, int]]
     pointers: list[tuple[Tensor, float]]

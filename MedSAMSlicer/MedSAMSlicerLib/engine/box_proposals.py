@@ -1,4 +1,4 @@
-"""What a network that was trained on boxes finds on a slice by itself: objects in boxes that nobody drew.
+"""Objects that a network trained on boxes finds on a slice by itself, in boxes that nobody drew.
 
 Boxes are tried around regions of a similar gray: the slice is smoothed within edges, its grays are cut into bands, and
 what hangs together in a band is a region. A mask counts as an object where the masks in shifted boxes agree with it and
@@ -31,7 +31,7 @@ _STEPS, _STEP, _CONDUCTANCE = 12, 0.06, 3.0  # of the smoothing
 
 @dataclass(frozen=True)
 class BoxSearch:
-    """How a slice is searched.
+    """The settings of the search of a slice.
 
     Args:
         bands: into which the grays are cut, with as many pixels each, and again as wide each; regions of two

@@ -53,7 +53,7 @@ Pause = Callable[[], object]
 
 
 class Encoder(Protocol):
-    """What makes features of frames."""
+    """An image encoder: from frames to features."""
 
     def __call__(self, frames: Tensor, pause: Pause | None = None) -> ImageFeatures:
         """(N, 3, S, S) float32 frames -> float32 features."""
@@ -62,7 +62,7 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class Findings:
-    """What preparing a network for a processor has shown.
+    """The results of preparing a network for a processor.
 
     Args:
         error: largest difference from torch in float32, relative to the largest value of a map.
@@ -143,7 +143,7 @@ class PreparedNetwork:
         return cls(model, precision, side, cache_folder() / FOLDER / digest)
 
     def findings(self) -> Findings | None:
-        """What preparing it has shown; None = it was not prepared."""
+        """The results of preparing it; None = it was not prepared."""
         try:
             return Findings(**json.loads((self.folder / "findings.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -300,7 +300,7 @@ def _hash_of(model: Network) -> str:
 
 @functools.cache
 def _processor() -> str:
-    """What the processor is called; the same name stands for the same instructions."""
+    """The name of the processor; the same name stands for the same instructions."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - a file of the kernel
             found = [line.strip() for line in lines if line.startswith(("model name", "flags"))][:2]

@@ -1,4 +1,4 @@
-"""Which part of a slice the network looks at: the whole slice, or a square that follows the object.
+"""The part of a slice that the network looks at: the whole slice, or a square that follows the object.
 
 A checkpoint trained on crops (`Config.crop_margin`) sees its object in a square `margin` times as wide as the object's
 box. While the object is followed through the slices, the square stays where it is as long as it serves, since moving it
@@ -24,7 +24,7 @@ Bounds = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class CropPolicy:
-    """How a square follows its object.
+    """The rule by which a square follows its object.
 
     Args:
         margin: side of the square / longer side of the object's box.

@@ -1,4 +1,4 @@
-"""Where the network can run on this computer, and how much memory is free there."""
+"""The devices of this computer that the network can run on, and their free memory."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ _TOKENS_AT_ONCE = 2048
 
 
 class FastEncoder:
-    """What :meth:`SAM2.encode_image` computes, in the arithmetic of a tier.
+    """The computation of :meth:`SAM2.encode_image`, in the arithmetic of a tier.
 
     Read-only after construction, so several threads may use one.
 
@@ -79,7 +79,7 @@ class FastEncoder:
 
 
 class Sam1Encoder:
-    """What :meth:`ImageNetwork.encode_image` computes, in bfloat16 where the precision has it.
+    """The computation of :meth:`ImageNetwork.encode_image`, in bfloat16 where the precision has it.
 
     Of a TinyViT a copy is used, with its batch norms folded in and channels last; a plain transformer is used as it is.
 

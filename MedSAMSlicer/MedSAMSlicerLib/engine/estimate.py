@@ -37,7 +37,7 @@ _FOREGROUND_OF_FRAME = 0.06  # the same of a frame of a video
 
 @dataclass(frozen=True)
 class Probe:
-    """What was measured on one slice.
+    """The times and sizes measured on one slice.
 
     Args:
         encode_seconds: to compute the features of a slice.
@@ -60,7 +60,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run will take.
+    """The time and memory that a run will take.
 
     Args:
         peak_bytes: of memory, at most at one time.
@@ -155,7 +155,7 @@ def measure(segmenter: VolumeSegmenter, axis: SliceAxis = SliceAxis.K) -> Probe:
 
 
 def _reading_seconds(segmenter: VolumeSegmenter, axis: SliceAxis) -> float:
-    """How long the second network takes for a slice; 0 without one, or if the slice was read already."""
+    """The seconds that the second network takes for a slice; 0 without one, or if the slice was read already."""
     reader = segmenter.second_reader(axis)
     if reader is None:
         return 0.0

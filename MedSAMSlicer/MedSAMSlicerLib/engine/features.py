@@ -36,7 +36,7 @@ Key = tuple[int, FrameView]
 
 
 class SliceFeatures(NamedTuple):
-    """What the network keeps of N slices, float32; shared between callers, so never change one in place."""
+    """The features of N slices as the network keeps them, float32; shared by callers, so never change one in place."""
 
     top: Tensor  # (N, C, h, w), without the embedding that says "no memory"
     mid: Tensor  # (N, C / 4, 2h, 2w), ready for the mask decoder

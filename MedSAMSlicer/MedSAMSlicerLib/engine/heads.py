@@ -1,4 +1,4 @@
-"""What trained heads find: first prompts on a slice, organs in a volume, a mask finer than the network's own.
+"""The findings of trained heads: first prompts on a slice, organs in a volume, a mask finer than the network's own.
 
 The heads are those of :mod:`..sam2.heads`, trained by the user; all of them read what the segmenter's network computes.
 """
@@ -55,7 +55,7 @@ class Suggestion:
 def suggested_prompts(
     segmenter: VolumeSegmenter, head: PatchHead, index: int, axis: SliceAxis = SliceAxis.K
 ) -> list[Suggestion]:
-    """What a patch head finds on a slice, the most conspicuous (large and certain) first.
+    """The prompts that a patch head suggests on a slice, the most conspicuous (large and certain) first.
 
     Raises:
         PromptError: If there is no such slice.

@@ -28,7 +28,7 @@ _KEPT_VIEWS = 2  # memories kept of one key slice: one for each of the tracks be
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """What was computed on a slice before it is corrected.
+    """The results on a slice before it is corrected.
 
     Args:
         view: what the network looked at.
@@ -266,7 +266,7 @@ def _view_from_points(
 
 
 def _quality(answer: MaskOutput, view: FrameView, crop: CropPolicy) -> float:
-    """How much a mask looks like an object of its own; -inf if it is empty. Weights: tried on real volumes."""
+    """The likeness of a mask to an object of its own; -inf if it is empty. Weights: tried on real volumes."""
     low = answer.logits[0, 0]
     seen = bounds_of(view.mask_from_logits(low.float().cpu().numpy()) > 0)
     if seen is None:

@@ -148,7 +148,7 @@ class LiveSegmentation:
         return run
 
     def _most(self, prompts: ObjectPrompts) -> int:
-        """How many slices of an object are computed if nothing is known yet: each once, corrected ones again."""
+        """The number of slices to compute if nothing of an object is known yet: each once, corrected ones again."""
         first, last = prompts.slice_range or (0, self.geometry.slice_count(self.axis) - 1)
         prompted = {(prompt.round, prompt.slice.index) for prompt in prompts.prompts}
         return last - first + 1 + len(prompted) - len({index for _, index in prompted})
@@ -181,7 +181,7 @@ class LiveSegmentation:
         cancel: Cancel | None,
         wanted: Mapping[str, Collection[int]] | None,
     ) -> Iterator[Event]:
-        """What is computed, and then what is wanted beside that and known already."""
+        """Yield the slices as they are computed, and then those that are wanted beside them and known already."""
         given: set[tuple[str, int]] = set()
         counter = ProgressCounter(sum(self._most(obj) for obj in prompts.objects), progress)
         for event in self._computed(prompts, counter, cancel, wanted):

@@ -1,4 +1,4 @@
-"""How fast this computer computes what image encoders consist of, to say beforehand what a network would take here."""
+"""The speed of this computer at what image encoders consist of, from which the time of a network is estimated."""
 
 from __future__ import annotations
 

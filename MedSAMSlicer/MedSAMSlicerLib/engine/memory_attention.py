@@ -52,7 +52,7 @@ class MemoryKeys:
 
     @property
     def batch(self) -> int:
-        """How many objects."""
+        """The number of objects."""
         return self.values.shape[0]
 
     @property
@@ -78,7 +78,7 @@ class MemoryKeys:
 
 
 class FastMemoryAttention:
-    """What :meth:`SAM2.condition_on_memory` computes, cut into the parts that can be kept.
+    """The computation of :meth:`SAM2.condition_on_memory`, cut into the parts that can be kept.
 
     Exact tier: differs from the plain network by rounding only (measured: 2e-6 of the largest value). Works for every
     config and every number of objects B; slices may be shared by all objects or be different ones. Several
@@ -234,7 +234,7 @@ class FastMemoryAttention:
 
 
 class _Recalled(NamedTuple):
-    """What one call attends to."""
+    """The keys and values that one call attends to."""
 
     memories: list[tuple[MemoryKeys, int]]
     values: Tensor  # (B, D, L)

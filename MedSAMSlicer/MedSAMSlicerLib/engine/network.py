@@ -29,7 +29,7 @@ LOGIT_LIMIT = 16.0
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """What the engine must know of a network to carry an object with it.
+    """The properties of a network that the engine must know to carry an object with it.
 
     Args:
         name: for messages.
@@ -100,7 +100,7 @@ class SliceNetwork(Protocol):
 
 
 class SliceViews:
-    """What every network over slices has: features through views, and logits seen through a view.
+    """The common part of every network over slices: features through views, and logits seen through a view.
 
     Args:
         store: the features of the volume's slices.

@@ -56,7 +56,7 @@ class _Shown:
 
 
 class ObjectRun:
-    """What is known of one object.
+    """The results that are known of one object.
 
     Args:
         propagator: of the volume.
@@ -222,7 +222,7 @@ class ObjectRun:
         return [self._job(track, self._keys) for track in self._current() if not self._is_done(track)]
 
     def slices_to_read(self) -> int:
-        """How many slices a second network is going to read once the tracks are done."""
+        """The number of slices that a second network is going to read once the tracks are done."""
         if self._refiner is None or not self._rounds or not self.jobs():
             return 0
         return self._refiner.slices_to_read(self._rounds[-1].prompts, min(self._tracks), max(self._tracks))
@@ -275,7 +275,7 @@ class ObjectRun:
         self._refined_for = state
 
     def known(self, indices: Collection[int]) -> Iterator[Event]:
-        """What is known of slices that need not be computed: masks as they are shown, and where the object is gone."""
+        """The known results of slices that need not be computed: masks as they are shown, and the object's absence."""
         for index in sorted(self.result.slices.keys() & set(indices)):
             yield self.result.slices[index].as_mask(self.result.name, index)
         yield from (event for event in self.settled().ended if not set(indices).isdisjoint(event.skipped))

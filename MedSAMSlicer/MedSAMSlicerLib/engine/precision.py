@@ -1,4 +1,4 @@
-"""Which arithmetic the engine uses: exact, balanced or fast, chosen by what the device says it can do.
+"""The arithmetic that the engine uses: exact, balanced or fast, chosen by what the device says it can do.
 
 - **exact**: float32 everywhere; differs from the plain network by rounding only (about 1e-6 of the largest value).
 - **balanced**: bfloat16 in the image encoder, memory attention and memory encoder, where the device really has it;
@@ -63,7 +63,7 @@ class Precision:
     note: str = ""
 
     def chunk_rows(self, keys: int) -> int:
-        """How many queries attend at once to this many keys."""
+        """The number of queries that attend at once to this many keys."""
         rows = self.score_bytes // max(1, keys * self.dtype.itemsize)
         return max(64, rows // 64 * 64)
 

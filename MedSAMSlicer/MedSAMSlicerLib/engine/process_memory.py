@@ -1,4 +1,4 @@
-"""How much memory this process holds and the computer could still give; None where the system does not report it.
+"""The memory that this process holds, and that the computer could still give; None where the system reports none.
 
 Linux reports everything, macOS and Windows most of it; this was run on neither macOS nor Windows.
 """

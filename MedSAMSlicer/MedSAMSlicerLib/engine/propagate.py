@@ -49,7 +49,7 @@ class TrackJob:
 
     @property
     def front(self) -> int:
-        """Where the track starts, counted in its own direction."""
+        """The place where the track starts, counted in its own direction."""
         return self.track.step * self.track.slices[0]
 
 

@@ -42,7 +42,7 @@ _NEW_OBJECT_COVERED = 0.5
 
 @dataclass(frozen=True)
 class ProposalSettings:
-    """How the slice is searched.
+    """The settings of the search of the slice.
 
     Args:
         points_per_side: of the grid of clicks.

@@ -1,4 +1,4 @@
-"""What a segmentation holds: per object and slice the mask, its estimates, and what a later correction needs."""
+"""The content of a segmentation: per object and slice the mask, its estimates, and what a later correction needs."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class StoredSlice:
 
     @property
     def confidence(self) -> float:
-        """How certain the network is of this mask, 0..1."""
+        """The certainty of the network of this mask, 0..1."""
         return confidence_of(self.iou, self.object_score, self.low is None)
 
     @property

@@ -311,7 +311,7 @@ class VolumeSegmenter:
     # -------------------------------------------------------------------------------------------------------- inside
 
     def _box_reader(self, axis: SliceAxis) -> SecondReader | None:
-        """What draws in boxes on whole slices, where clicks on them mean nothing to the network itself."""
+        """The network that draws in boxes on whole slices, where clicks on them mean nothing to the network itself."""
         if "point" not in self.model.config.prompts:
             network = self.network(axis)
             return SecondReader(network, self.whole(axis)) if isinstance(network, SliceWiseNetwork) else None

@@ -1,4 +1,4 @@
-"""What the engine streams: the mask of one object on one slice, and the news that an object is gone."""
+"""The items that the engine streams: the mask of one object on one slice, and the news that an object is gone."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class SliceMask:
 
     @property
     def confidence(self) -> float:
-        """How certain the network is of this mask, 0..1; see :func:`confidence_of`."""
+        """The certainty of the network of this mask, 0..1; see :func:`confidence_of`."""
         return confidence_of(self.iou, self.object_score, self.is_empty)
 
 
 def confidence_of(iou: float, object_score: float, is_empty: bool) -> float:
-    """How certain the network is of a slice, 0..1; docs/engine.md says how far that can be trusted.
+    """The certainty of the network of a slice, 0..1; docs/engine.md says how far that can be trusted.
 
     Args:
         iou: its own estimate of the mask's IoU.

@@ -206,7 +206,7 @@ def _allowed(
     without: npt.NDArray[np.bool_],
     points: Sequence[tuple[float, float, bool]],
 ) -> npt.NDArray[np.bool_] | None:
-    """Where the object may be; a point on the object outside of a lasso contradicts it, and counts more."""
+    """The pixels where the object may be; a point on the object outside of a lasso contradicts it, and counts more."""
     if within is not None and not all(
         within[pixel_at(x, y, within.shape)] for x, y, positive in points if positive
     ):

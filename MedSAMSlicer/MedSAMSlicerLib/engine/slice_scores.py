@@ -1,4 +1,4 @@
-"""How far the masks of a segment can be doubted, slice by slice, however they were made.
+"""The doubt about the masks of a segment, slice by slice, however they were made.
 
 Each slice is drawn again from the mask below it and from the mask above it, by any network that carries masks. The
 pixels on which both drawings agree against the mask are doubted in full: a fault on one slice misleads only one of the
@@ -41,7 +41,7 @@ _KEPT_KEYS, _KEPT_DRAWINGS = 6, 4
 
 @dataclass(frozen=True)
 class SliceScore:
-    """What the network thinks of the mask of one slice.
+    """The network's score of the mask of one slice.
 
     Attributes:
         index: the slice's.
@@ -153,7 +153,7 @@ class SliceDrawing:
         return np.zeros(self._whole.shape, np.bool_) if packed is None else packed.to_array()
 
     def trust(self, index: int) -> float:
-        """How far the drawings of a slice agree with its mask, 0..1: what is drawn from another is worth less."""
+        """The agreement of the drawings of a slice with its mask, 0..1: what is drawn from another is worth less."""
         if index not in self._trust:
             mask, drawn = self.mask(index), [*self.drawn(index).values()]
             self._trust[index] = 1.0 - _agreed(mask, drawn) / _area(mask, drawn) if drawn else 1.0

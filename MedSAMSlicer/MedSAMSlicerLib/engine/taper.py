@@ -1,4 +1,4 @@
-"""What a given slice range shows about an object: where it ends, hence how large it should be until there.
+"""The evidence of a given slice range about an object: where it ends, hence how large it should be until there.
 
 A network that is shown the previous slice's mask is shown it as it is expected on the next slice: a body that is
 largest where it was prompted and ends with the range is like half an ellipsoid. The expectation is a hint, not a

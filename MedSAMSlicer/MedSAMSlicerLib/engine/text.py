@@ -27,7 +27,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class TextBox:
-    """Where something may lie.
+    """A box where something may lie.
 
     Attributes:
         word: one of those that were asked for.
@@ -77,7 +77,7 @@ def find_by_text(
     cancel: Cancel | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Named]:
-    """What words name on a slice, the most certain first.
+    """The objects that words name on a slice, the most certain first.
 
     Args:
         segmenter: its network draws the masks.
@@ -121,7 +121,7 @@ def find_by_text(
 
 
 def _drawn(segmenter: VolumeSegmenter, found: TextBox, index: int, axis: SliceAxis) -> Proposal | None:
-    """What the network draws in a box; None where the box has no size on the slice, or nothing is drawn."""
+    """The mask that the network draws in a box; None where the box has no size on the slice, or nothing is drawn."""
     rows, columns = segmenter.geometry.slice_shape(axis)
     left, right = np.clip([found.box[0], found.box[2]], 0, columns).tolist()
     top, bottom = np.clip([found.box[1], found.box[3]], 0, rows).tolist()

@@ -26,7 +26,7 @@ _SPECK = 0.1  # a part with less than this share of the largest is a speck, unle
 
 @dataclass(frozen=True, eq=False)
 class FrameMask:
-    """What was found at one time point.
+    """The mask found at one time point.
 
     Attributes:
         frame: the time point, counted among the frames.

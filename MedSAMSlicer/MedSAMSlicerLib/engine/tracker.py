@@ -31,7 +31,7 @@ from .taper import tapered
 
 @dataclass(frozen=True)
 class TrackingOptions:
-    """How objects are followed.
+    """The settings by which objects are followed.
 
     Args:
         patience: a track that leads out of the volume ends after this many slices in a row without the object;

@@ -56,7 +56,7 @@ class VideoTracker:
         self._previous: Tensor | None = None
 
     def prompt(self, index: int, prompts: SlicePrompts) -> SliceMask:
-        """Say something about a slice; on one that was tracked before it corrects the mask.
+        """Prompt an object on a slice; on one that was tracked before this corrects the mask.
 
         Args:
             index: the slice.

@@ -88,7 +88,7 @@ class VideoResult:
         return {obj.name: self.mask(obj.name, index) for obj in self.objects}
 
     def confidence(self, name: str, index: int) -> float | None:
-        """How certain the network is of a mask, 0..1; None where the object was not looked for."""
+        """The certainty of the network of a mask, 0..1; None where the object was not looked for."""
         stored = self._object(name).slices.get(index)
         return None if stored is None else stored.confidence
 
@@ -225,7 +225,7 @@ class VideoSegmenter:
         cancel: Cancel | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Proposal]:
-        """What the network finds on a frame and no object covers yet, the most certain first; see :mod:`.proposals`.
+        """The masks found on a frame that no object covers yet, the most certain first; see :mod:`.proposals`.
 
         Raises:
             PromptError: If there is no such frame, or the network was trained on boxes only.

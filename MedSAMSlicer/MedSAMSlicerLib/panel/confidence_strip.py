@@ -162,7 +162,7 @@ class ConfidenceStrip:
         self.label.setPixmap(pixmap)
 
     def _write(self, painter: Any, width: int) -> None:
-        """Say below the bars which slice is shown, and on the right which range is chosen."""
+        """Write the slice that is shown below the bars, and the range that is chosen on the right."""
         font = qt.QFont(self.label.font)
         font.setPixelSize(TEXT_HEIGHT - 3)
         painter.setFont(font)

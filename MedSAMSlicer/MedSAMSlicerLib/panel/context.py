@@ -1,4 +1,4 @@
-"""What the sections of the panel share: widgets, controller, icons, and how a step that fails is reported."""
+"""The common part of the sections of the panel: widgets, controller, icons, and the report of a step that fails."""
 
 from __future__ import annotations
 

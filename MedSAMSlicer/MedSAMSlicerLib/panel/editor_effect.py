@@ -1,4 +1,4 @@
-"""What the Segment Editor effect shows and does: the module's own controller, on a preview beside the segment.
+"""The Segment Editor effect, its widgets and actions: the module's own controller, on a preview beside the segment.
 
 While the effect is active the controller works on the editor's source volume and on a segmentation of its own, the
 preview. *Accept* gives the preview to the editor, which applies its masking and notes one step of its undo. When the
@@ -45,7 +45,7 @@ def end_previews(controller: Any) -> None:
 
 
 class _Target(NamedTuple):
-    """What the editor works on: nodes by their identifiers, so that none is kept alive."""
+    """The nodes that the editor works on: nodes by their identifiers, so that none is kept alive."""
 
     volume_id: str
     segmentation_id: str

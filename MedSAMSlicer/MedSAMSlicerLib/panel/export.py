@@ -209,7 +209,7 @@ def write_chosen(context: Context, kinds: str, suffix: str, write: Callable[[Pat
 
 
 def _folder() -> str:
-    """Where the user exported to last."""
+    """The folder that the user exported to last."""
     found = qt.QSettings().value(_FOLDER)
     return str(found) if found and Path(str(found)).is_dir() else str(Path.home())
 

@@ -1,4 +1,4 @@
-"""What has to be installed in Slicer's Python before the network can run, and installing it when the user asks.
+"""The packages that Slicer's Python needs before the network can run, and their installation when the user asks.
 
 PyTorch comes through the extension PyTorch (`PyTorchUtils.py` of fepegar/SlicerPyTorch), which chooses the build for
 the computer's GPU; everything else through `slicer.packaging` (Slicer 5.12) or, on 5.10, `slicer.util.pip_install`
@@ -39,7 +39,7 @@ _SIZE_CPU, _SIZE_GPU = "0.3 GB", "3 GB"  # to download; unpacked about three tim
 
 @dataclass(frozen=True)
 class Missing:
-    """What is not installed; false when nothing is missing.
+    """The packages that are not installed; false when nothing is missing.
 
     Attributes:
         torch: whether PyTorch is.
@@ -136,7 +136,7 @@ def ask_for_restart(names: Sequence[str]) -> str | None:
 
 
 def device_sentence(torch: Any, device: str) -> str:
-    """Where an installed PyTorch will compute, on "cuda", "mps" or "cpu"; without a GPU this says so plainly."""
+    """The sentence about the device of an installed PyTorch: "cuda", "mps" or "cpu"; plain where there is no GPU."""
     version = torch.__version__
     if device == "cuda":
         return _("PyTorch {version} is installed and uses the GPU {name}.").format(
@@ -180,7 +180,7 @@ def ensure_dicom_packages() -> None:
 
 
 def failure_sentence(what: str, error: BaseException) -> str:
-    """Why an installation failed, in one sentence with what to try."""
+    """The reason why an installation failed, in one sentence with what to try."""
     failure = failure_of(error, Failure.DECLINED, Failure.DISK_FULL, Failure.NO_PERMISSION)
     if failure is Failure.DECLINED:
         return _("Nothing was installed.")

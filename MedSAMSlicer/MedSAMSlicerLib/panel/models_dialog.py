@@ -309,7 +309,7 @@ def _rounded(seconds: float) -> str:
 
 
 def prompts_sentence(checkpoint: Checkpoint) -> str:
-    """Which prompts the model was trained with; empty when it knows all or that is not known."""
+    """The prompts that the model was trained with; empty when it knows all or that is not known."""
     if checkpoint.prompts != ("box",):
         return ""
     return _("It accepts only boxes: begin with a box, not a point.") + " "

@@ -1,4 +1,4 @@
-"""What `Reload & Test` runs inside 3D Slicer. Continuous integration runs it in SlicerHost, which stands in for Slicer.
+"""The self test of `Reload & Test` in 3D Slicer. Continuous integration runs it in SlicerHost, a stand-in for Slicer.
 
 Each test gets the test case, in an empty scene with the module's library freshly loaded. Those that need the network
 are left out, and say so, where PyTorch is not installed.

@@ -1,4 +1,4 @@
-"""What belongs to this computer and not to a study, kept in Slicer's settings under `MedSAMSlicer/`."""
+"""The choices that belong to this computer and not to a study, kept in Slicer's settings under `MedSAMSlicer/`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class MachineSettings:
 
     @property
     def models_folder(self) -> Path | None:
-        """Where models are downloaded to; None = the usual place of this system."""
+        """The folder that models are downloaded to; None = the usual place of this system."""
         stored = self._read("ModelsFolder")
         return Path(str(stored)).expanduser() if stored else None
 
@@ -59,7 +59,7 @@ class MachineSettings:
 
     @property
     def volume_stage(self) -> str:
-        """What looks at all slices together; "auto" when it is none of those offered."""
+        """The stage that looks at all slices together; "auto" when it is none of those offered."""
         stored = str(self._read("VolumeStage") or "auto")
         return stored if stored in VOLUME_STAGES else "auto"
 

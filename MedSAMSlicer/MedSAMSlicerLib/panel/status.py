@@ -172,7 +172,7 @@ class StatusSection:
         slicer.util.openAddDataDialog()
 
     def _draw_sample(self) -> None:
-        """What Slicer's Sample Data does for the sample of this module."""
+        """Do what Slicer's Sample Data does for the sample of this module."""
         with slicer.util.WaitCursor():
             self._context.attempt(load_generated)
 
@@ -221,7 +221,7 @@ def next_step(controller: Controller) -> str:
 
 
 def _while_busy(controller: Controller) -> str | None:
-    """What is under way, or why nothing can be done; None otherwise."""
+    """The step under way, or the reason why nothing can be done; None otherwise."""
     if controller.network.failure:
         return controller.network.failure
     if controller.carrying.busy:

@@ -1,4 +1,4 @@
-"""What the strip above a slice view looks like: which columns and marks, in pixels. No Slicer, no Qt.
+"""The look of the strip above a slice view: its columns and marks, in pixels. No Slicer, no Qt.
 
 One bar for each slice, as high as the network is certain and colored from orange (doubtful) to light blue (certain),
 two colors that people with any common color blindness tell apart. No bar: nothing was found there, or, with a thin
@@ -81,7 +81,7 @@ def index_at(x: float, count: int, width: int, flipped: bool) -> int:
 def ends_of(
     slice_range: tuple[int, int] | None, count: int, width: int, flipped: bool
 ) -> dict[End, tuple[int, int]]:
-    """Where the brackets of a range (None = all slices) stand: first pixel, and 1 where it opens to the right, else -1.
+    """The places of a range's brackets (None = all slices): first pixel, and 1 where it opens to the right, else -1.
 
     Without slices, and with one alone, there is nothing to take hold of.
     """

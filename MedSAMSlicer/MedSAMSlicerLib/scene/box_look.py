@@ -1,4 +1,4 @@
-"""How a box looks in the slice views: a thin frame, and handles only where the mouse is."""
+"""The look of a box in the slice views: a thin frame, and handles only where the mouse is."""
 
 from __future__ import annotations
 

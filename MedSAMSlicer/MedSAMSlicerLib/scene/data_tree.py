@@ -1,4 +1,4 @@
-"""Where nodes stand in the tree of the Data module: segmentations beside their volume, prompts in a folder there.
+"""The places of nodes in the tree of the Data module: segmentations beside their volume, prompts in a folder there.
 
 Items are made by Slicer when a node is added; a scene without Slicer's application has none, and nothing is done.
 """

@@ -1,4 +1,4 @@
-"""What segments held when they were deleted, for edits that Slicer did not report."""
+"""The content of segments when they were deleted, for edits that Slicer did not report."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ Plane = tuple[
 
 
 class ImagePrint(NamedTuple):
-    """What a labelmap holds.
+    """The content of a labelmap.
 
     Attributes:
         lattice: where its voxels lie; None without labels, and for voxels of another grid.
@@ -29,7 +29,7 @@ class ImagePrint(NamedTuple):
 
 
 class Print(NamedTuple):
-    """What a segment holds: the labels of this value in this labelmap."""
+    """The content of a segment: the labels of this value in this labelmap."""
 
     value: int
     image: ImagePrint
@@ -52,7 +52,7 @@ def image_print(image: Any, grid: VolumeGrid) -> ImagePrint:
 
 
 def labelmap_times(node: Any) -> dict[str, tuple[int, int]]:
-    """When the labelmap of each segment was modified last, as VTK counts, and the value that its labels have.
+    """The time when the labelmap of each segment was modified last, as VTK counts, and the value of its labels.
 
     Nothing is read; a change of a name, color or tag changes none of it.
     """

@@ -36,7 +36,7 @@ Box = tuple[slice, slice, slice]
 
 @dataclass(frozen=True)
 class Lattice:
-    """How the voxels of a labelmap lie among those of the volume.
+    """The place of the voxels of a labelmap among those of the volume.
 
     Attributes:
         axes: for each of the volume's i, j, k the labelmap's axis (0 to 2) that runs along it.
@@ -110,7 +110,7 @@ class VolumeGrid:
         self._inverse: FloatArray = np.asarray(np.linalg.inv(self.ijk_to_segmentation), dtype=np.float64)
 
     def lattice(self, image: Any) -> Lattice | None:
-        """How a labelmap lies on the grid; None when its voxels are others."""
+        """The place of a labelmap on the grid; None when its voxels are others."""
         matrix = vtk.vtkMatrix4x4()
         image.GetImageToWorldMatrix(matrix)
         extent = image.GetExtent() if not is_empty(image) else (0, *(0,) * 5)

@@ -98,7 +98,7 @@ class ParameterNode:
 
     @property
     def overlap(self) -> str:
-        """What happens where masks meet, one of `core.overlap.GIVE_WAY`."""
+        """The rule for where masks meet, one of `core.overlap.GIVE_WAY`."""
         overlap = self._text("Overlap")
         return overlap if overlap in GIVE_WAY else GIVE_WAY[0]
 

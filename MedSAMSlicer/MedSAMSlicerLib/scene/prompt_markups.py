@@ -47,7 +47,7 @@ _TOO_STEEP = np.sqrt(0.5)  # sine of 45 degrees between a line and the slices
 
 
 class Kind(enum.Enum):
-    """What a markups node of ours stands for; the value is its attribute."""
+    """The meaning of a markups node of ours; the value is its attribute."""
 
     POSITIVE = "positive"
     NEGATIVE = "negative"

@@ -1,4 +1,4 @@
-"""What each markups node shows, and how it is made equal to what it should show with as few changes as possible."""
+"""The prompts that each markups node shows, made equal to those that it should show with few changes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ShownPrompt:
 
 @dataclass
 class Shown:
-    """What one node shows: prompts by control point, or one under WHOLE."""
+    """The prompts that one node shows: prompts by control point, or one under WHOLE."""
 
     object_id: int
     kind: Kind
@@ -58,7 +58,7 @@ class Shown:
 
 
 def places(node: Any, kind: Kind) -> dict[str, Place]:
-    """Where the prompts of a node are now; nothing for a box or line that is not finished."""
+    """The places of the prompts of a node now; none for a box or line that is not finished."""
     points = defined_points(node)
     if kind.holds_points:
         return {key: ras for key, (_, ras) in points.items()}
@@ -160,7 +160,7 @@ def read_single(
 def matched(
     nodes: Sequence[Any], kind: Kind, wanted: Sequence[Wanted], geometry: VolumeGeometry
 ) -> tuple[list[tuple[Any, Wanted]], list[Wanted], list[Any]]:
-    """Which ROI or line shows which prompt: pairs, prompts without a node, nodes without a prompt."""
+    """The match of ROIs and lines with prompts: pairs, prompts without a node, nodes without a prompt."""
     pairs: list[tuple[Any, Wanted]] = []
     missing: list[Wanted] = []
     spare = list(nodes)

@@ -1,4 +1,4 @@
-"""Why a markup cannot be taken, in words of the views that the user sees."""
+"""The reasons why a markup cannot be taken, in words of the views that the user sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of deleted segments, so that they can be restored as they were, but for their voxels."""
+"""The properties of deleted segments, so that they can be restored as they were, but for their voxels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to the scene as a whole: nodes removed, scene closed, scene loaded."""
+"""The events of the scene as a whole: nodes removed, scene closed, scene loaded."""
 
 from __future__ import annotations
 

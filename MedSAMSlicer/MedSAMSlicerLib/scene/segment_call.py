@@ -30,7 +30,7 @@ from .segments import SegmentMasks, create_segmentation
 
 @dataclass(frozen=True)
 class SegmentCallResult:
-    """What `segment` made.
+    """The result of `segment`.
 
     Attributes:
         segmentation_node: that holds the masks.

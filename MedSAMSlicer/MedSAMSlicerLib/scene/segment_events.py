@@ -1,4 +1,4 @@
-"""What happens to the segments of a node, reported one segment at a time."""
+"""The events of the segments of a node, reported one segment at a time."""
 
 from __future__ import annotations
 

@@ -55,13 +55,13 @@ class SegmentVoxels:
         return mask
 
     def count(self, segment_id: str) -> int:
-        """How many voxels a segment has."""
+        """The number of voxels of a segment."""
         labels, _first = self._labelmap(segment_id).cut()
         value = self._value(segment_id)
         return sum(int(np.count_nonzero(plane == value)) for plane in labels)
 
     def shared(self, segment_id: str) -> dict[str, int]:
-        """How many voxels a segment has in common with each other one; those with none are left out.
+        """The number of voxels that a segment has in common with each other one; those with none are left out.
 
         Within one labelmap a voxel belongs to one segment, so that nothing is read where there is no other labelmap.
         """
@@ -103,7 +103,7 @@ class SegmentVoxels:
         return found
 
     def count_under(self, axis: SliceAxis, masks: Mapping[int, Mask]) -> dict[str, int]:
-        """How many pixels of masks, by slice across `axis`, each segment has; those that have none are left out."""
+        """The pixels of masks, by slice across `axis`, that each segment has, counted; those with none are left out."""
         counts: dict[str, int] = {}
         for labels, first, values in self._by_image(segment_ids(self._node)):
             for index, mask in masks.items():
@@ -241,7 +241,7 @@ class SegmentVoxels:
 
 
 def _counted(labels: npt.NDArray[Any], values: Mapping[str, int]) -> dict[str, int]:
-    """How many of some labels each segment has, by the value of each; those that have none are left out."""
+    """The number of some labels that each segment has, by the value of each; those with none are left out."""
     met, times = np.unique(labels, return_counts=True)
     known = dict(zip(met.tolist(), times.tolist(), strict=True))
     return {segment_id: known[value] for segment_id, value in values.items() if value in known}
@@ -262,7 +262,7 @@ def _at(axis: SliceAxis, index: int) -> tuple[Any, ...]:
 def _within(
     places: Places, shape: tuple[int, ...], first: tuple[int, int, int]
 ) -> tuple[npt.NDArray[np.bool_], tuple[npt.NDArray[np.int64], ...]]:
-    """Which places lie in a box of voxels, and their indices there."""
+    """The places that lie in a box of voxels, and their indices there."""
     at = places - np.array(first)
     inside = ((at >= 0) & (at < np.array(shape))).all(axis=1)
     return inside, tuple(at[inside].T)

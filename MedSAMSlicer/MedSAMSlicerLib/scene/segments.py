@@ -167,7 +167,7 @@ class SegmentMasks:
             segment.SetTag(name, value)
 
     def set_terminology(self, segment_id: str, text: str | None) -> None:
-        """Say what a segment is in Slicer's serialized form; None for nothing."""
+        """Store what a segment is, in Slicer's serialized form; None for nothing."""
         segment, tag = self._segment(segment_id), slicer.vtkSegment.GetTerminologyEntryTagName()
         if text:
             segment.SetTag(tag, text)
@@ -247,11 +247,11 @@ class SegmentMasks:
         return self._voxels().union(chosen, axis, indices)
 
     def count_under(self, axis: SliceAxis, masks: Mapping[int, Mask]) -> dict[str, int]:
-        """How many pixels of masks, by slice across `axis`, each segment has; those that have none are left out."""
+        """The pixels of masks, by slice across `axis`, that each segment has, counted; those with none are left out."""
         return self._voxels().count_under(axis, masks)
 
     def measure(self, segment_id: str) -> tuple[int, dict[str, int]]:
-        """How many voxels a segment has, and how many of them each other segment has, too."""
+        """The number of voxels of a segment, and the number of them that each other segment has, too."""
         voxels = self._voxels()
         return voxels.count(segment_id), voxels.shared(segment_id)
 

@@ -57,7 +57,7 @@ class _VolumeInWorld:
 
 @dataclass(frozen=True)
 class ViewPositions:
-    """Where slices lie, as the slider above a view reads.
+    """The places of slices, as the slider above a view reads.
 
     Attributes:
         letter: of the direction in which the position rises: R, L, A, P, S or I.
@@ -78,7 +78,7 @@ class ViewPositions:
 
 
 def view_positions(slice_node: Any, volume_node: Any, axis: SliceAxis) -> ViewPositions:
-    """Where the slices across an axis lie for the view that shows them.
+    """The places of the slices across an axis for the view that shows them.
 
     Raises:
         VolumeError, GeometryError: the volume cannot be used.

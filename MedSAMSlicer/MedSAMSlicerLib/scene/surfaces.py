@@ -11,7 +11,7 @@ from .labelmaps import SURFACE, is_empty, labelmap_of
 
 
 class Surfaces:
-    """Which segments have surfaces that no longer fit their voxels."""
+    """The segments whose surfaces no longer fit their voxels."""
 
     def __init__(self) -> None:
         self._stale: set[str] = set()

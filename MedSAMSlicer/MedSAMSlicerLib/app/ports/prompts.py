@@ -18,7 +18,7 @@ EditKind = Literal["add", "change", "remove"]
 
 
 class Tool(enum.Enum):
-    """What the next click in a slice view places."""
+    """The kind of prompt that the next click in a slice view places."""
 
     POINT_POSITIVE = "point_positive"
     POINT_NEGATIVE = "point_negative"
@@ -53,7 +53,7 @@ class ObjectMarkups:
 
 @dataclass(frozen=True)
 class PromptEdit:
-    """What the user did to a prompt where it is shown.
+    """An edit of a prompt by the user where it is shown.
 
     Attributes:
         kind: "add", "change" or "remove".

@@ -16,7 +16,7 @@ from .volumes import Volumes
 
 @dataclass(frozen=True)
 class SceneListener:
-    """What to call when a volume or segmentation was removed, before and after all is closed, and after loading."""
+    """The functions to call when a node was removed, before and after all is closed, and after loading."""
 
     on_removed: Callable[[], None]
     on_closing: Callable[[], None]
@@ -34,7 +34,7 @@ class Scene(Protocol):
 
     @property
     def segmentations(self) -> Segmentations:
-        """Where masks go."""
+        """The segmentations that masks are written to."""
         ...
 
     @property

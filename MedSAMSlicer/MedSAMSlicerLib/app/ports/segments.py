@@ -19,7 +19,7 @@ Color = tuple[float, float, float]  # red, green and blue, 0..1
 
 @dataclass(frozen=True)
 class SegmentsListener:
-    """What to call when the segments of a segmentation change, with the identifier of the segment.
+    """The functions to call when the segments of a segmentation change, with the identifier of the segment.
 
     Attributes:
         on_modified: another module may be changing a segment: `Segments.edits` says what once that is over.
@@ -108,7 +108,7 @@ class Segments(Protocol):
         ...
 
     def count_under(self, axis: SliceAxis, masks: Mapping[int, Mask]) -> dict[str, int]:
-        """How many pixels of masks, by slice across `axis`, each segment has; those that have none are left out."""
+        """The pixels of masks, by slice across `axis`, that each segment has, counted; those with none are left out."""
         ...
 
     def write_slices(self, segment_id: str, axis: SliceAxis, masks: Mapping[int, Mask]) -> None:
@@ -168,7 +168,7 @@ class Segments(Protocol):
 
 
 class Segmentations(Protocol):
-    """Where masks go."""
+    """The segmentations that masks are written to."""
 
     def check(self, segmentation: Handle, volume: Handle) -> None:
         """Raise GeometryError, in one sentence for the user, unless masks of the volume can be written into it."""

@@ -40,7 +40,7 @@ class Views(Protocol):
     """The slice views."""
 
     def shown(self, volume: Handle, axis: SliceAxis | None) -> ShownSlice | None:
-        """What the views show across `axis`, or in the view that the user looks at; None when no view shows it."""
+        """The slice across `axis` in the views, or in the view that the user looks at; None when no view shows it."""
         ...
 
     def other_volume(self, view_name: str, volume: Handle) -> Handle | None:

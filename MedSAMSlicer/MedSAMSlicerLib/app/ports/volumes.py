@@ -30,7 +30,7 @@ class Scheduler(Protocol):
 
 @dataclass(frozen=True)
 class VolumeListener:
-    """What to call when a volume changes.
+    """The functions to call when a volume changes.
 
     Attributes:
         on_voxels: voxels or grid are others than before, or there are none any more.

@@ -1,4 +1,4 @@
-"""What all kinds of prompts share: the slice they lie on, and how their values are checked."""
+"""The common part of all kinds of prompts: the slice they lie on, and how their values are checked."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SliceRef:
 
 
 class PromptKind(Protocol):
-    """What each kind of prompt brings; a file of this folder for each.
+    """The interface of a kind of prompt; a file of this folder for each.
 
     Attributes:
         kind: what it is called, in labels, messages and files.
@@ -79,7 +79,7 @@ class PromptKind(Protocol):
         ...
 
     def content(self) -> dict[str, Any]:
-        """What JSON holds of it under `keys`."""
+        """The values that JSON holds of it under `keys`."""
         ...
 
     @classmethod

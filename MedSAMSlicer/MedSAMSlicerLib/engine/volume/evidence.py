@@ -1,4 +1,4 @@
-"""What the volume stage knows of one object: the part of the volume around it, cut along the slice axis.
+"""The knowledge of the volume stage about one object: the part of the volume around it, cut along the slice axis.
 
 All arrays are (slices, rows, columns) of that part. Nothing is resampled: voxels are those of the volume.
 """
@@ -32,7 +32,7 @@ FramePart = Callable[[int, slice, slice], npt.NDArray[np.uint8]]
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What a second network draws on the slices of an object, see :mod:`..second_reader`.
+    """The drawings of a second network on the slices of an object, see :mod:`..second_reader`.
 
     Args:
         logits: (slices, rows, columns) float32 within `LOGIT_LIMIT`; 0 where nothing was read.

@@ -78,7 +78,7 @@ def stacked(found: Channels, evidence: VolumeEvidence, fused_logit: Floats, fact
 
 
 def _second_reading(evidence: VolumeEvidence, factor: int) -> list[Floats]:
-    """What a second network draws, where it is known, and how far both agree on key slices and on every slice."""
+    """The logits of a second network, where they are known, and the agreement of both on key slices and every slice."""
     reading, shape = evidence.reading, (len(evidence.gray), 1, 1)
     if reading is None:
         return [np.zeros(shape, np.float32)] * 4

@@ -43,7 +43,7 @@ _MOSTLY = 0.5  # of a pixel of the working grid
 
 @dataclass(frozen=True, eq=False)
 class Refined:
-    """What the stage makes of one object.
+    """The result of the stage for one object.
 
     Args:
         evidence: what it was made of.
@@ -126,7 +126,7 @@ class VolumeStage:
 
 
 def _read_again(evidence: VolumeEvidence, factor: int) -> Floats:
-    """What a second network's reading adds: nothing unless it sees on the key slices what the user has seen there."""
+    """The logits of a second network's reading; 0 unless it sees on the key slices what the user has seen there."""
     reading = evidence.reading
     if reading is None:
         return np.zeros(1, np.float32)
