@@ -1,9 +1,13 @@
-"""Where Python code reads the text of an error: compares it, looks for words in it, takes it apart or rewrites it."""
+"""The places where code reads the text of an error: compares it, looks for words in it, takes it apart, rewrites it.
+
+A text that is handed to a function is read, too, if that function reads the text it is given.
+"""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Collection
 
 _READING = re.compile(
     "casefold|count|endswith|find|index|lower|partition|removeprefix|removesuffix|replace|rfind|rindex|rpartition"
@@ -12,16 +16,36 @@ _READING = re.compile(
 _OUTPUTS = ("args", "output", "stderr", "stdout")  # attributes of errors that hold sentences
 
 
-def lines_that_read_errors(tree: ast.AST) -> set[int]:
-    """Return the lines on which the text of an error decides something, or is rewritten."""
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    return set().union(*(_Scope(part).lines() for part in (tree, *functions)))
+def lines_that_read_errors(tree: ast.AST, readers: Collection[str] = ()) -> set[int]:
+    """Return the lines on which the text of an error decides something, or is rewritten.
+
+    `readers` are the names of functions that read a text they are given, see :func:`readers_of_texts`.
+    """
+    return set().union(*(_Scope(part, readers).lines() for part in (tree, *_functions(tree))))
+
+
+def readers_of_texts(tree: ast.AST) -> set[str]:
+    """Return the names of the functions that rewrite or take apart an argument of type str."""
+    return {
+        function.name
+        for function in _functions(tree)
+        if _Scope(function, texts=[arg.arg for arg in function.args.args if _is_str(arg)]).lines()
+    }
+
+
+def _functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def _is_str(arg: ast.arg) -> bool:
+    return arg.annotation is not None and ast.unparse(arg.annotation) == "str"
 
 
 class _Scope:
     """A function or file: its errors, those caught and those that arguments are, and variables with their texts."""
 
-    def __init__(self, part: ast.AST) -> None:
+    def __init__(self, part: ast.AST, readers: Collection[str] = (), texts: Collection[str] = ()) -> None:
+        self._readers = readers
         self._nodes = list(ast.walk(part))
         self._errors = {each.name for each in self._nodes if isinstance(each, ast.ExceptHandler)}
         self._errors |= {
@@ -31,7 +55,7 @@ class _Scope:
             and node.annotation is not None
             and re.search(r"(Error|Exception)\b", ast.unparse(node.annotation))
         }
-        self._texts: set[str] = set()
+        self._texts = set(texts)
         for _ in range(2):  # a text may go through one more variable
             self._find_texts()
 
@@ -75,4 +99,6 @@ class _Scope:
                 return _READING.fullmatch(node.attr) is not None and self._is_text(node.value)
             case ast.Call(func=ast.Attribute(value=ast.Name(id="re"))):
                 return any(map(self._is_text, node.args))
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+                return name in self._readers and any(map(self._is_text, node.args))
         return False

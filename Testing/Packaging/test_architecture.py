@@ -12,12 +12,9 @@ from pathlib import Path
 import pytest
 
 from . import cmake_lists
-from .error_texts import lines_that_read_errors
+from .error_texts import lines_that_read_errors, readers_of_texts
+from .sources import LIBRARY, MODULE_FOLDER, ROOT, SOURCES, parsed, part_of
 
-ROOT = Path(__file__).resolve().parents[2]
-MODULE_FOLDER = ROOT / "MedSAMSlicer"
-LIBRARY = MODULE_FOLDER / "MedSAMSlicerLib"
-SOURCES = sorted(path for path in MODULE_FOLDER.rglob("*.py") if "__pycache__" not in path.parts)
 PARTS = sorted(path.name for path in LIBRARY.iterdir() if path.is_dir() and any(path.glob("*.py")))
 
 # Which parts each part may use, itself left out.
@@ -68,12 +65,6 @@ class Import:
         return f"{self.file.relative_to(ROOT)}:{self.line} imports {self.name}"
 
 
-@functools.cache
-def parsed(path: Path) -> ast.Module:
-    """A file as the oldest Python reads it."""
-    return ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, 10))
-
-
 def imports_of(path: Path) -> list[Import]:
     """Every import of a file, relative ones resolved; file scope is what is in no function."""
     package = path.relative_to(MODULE_FOLDER).with_suffix("").parts[:-1]
@@ -101,12 +92,6 @@ def imports_of(path: Path) -> list[Import]:
 def all_imports() -> list[Import]:
     """The imports of all files."""
     return [found for path in SOURCES for found in imports_of(path)]
-
-
-def part_of(path: Path) -> str | None:
-    """The part of MedSAMSlicerLib that a file belongs to."""
-    inside = path.relative_to(MODULE_FOLDER).parts
-    return inside[1] if inside[0] == "MedSAMSlicerLib" and len(inside) > 2 else None
 
 
 def third_party(found: Import) -> bool:
@@ -235,99 +220,6 @@ def test_source_is_python_3_10(path):
     parsed(path)
 
 
-TRUTH_OR_PERSON = ("Whether", "Who", "Whose", "Whom")
-QUESTIONS = (*TRUTH_OR_PERSON, "How", "Say", "What", "When", "Where", "Which", "Why")
-PLAIN_ROOMS = ("app", "core", "engine", "panel", "scene")
-NOT_PLAIN_YET = {
-    "app/projector.py",
-    "core/plan.py",
-    "core/segment_object.py",
-    "engine/refining.py",
-    "engine/second_reader.py",
-}
-
-
-def riddles(tree: ast.Module, words: tuple[str, ...] = TRUTH_OR_PERSON) -> list[int]:
-    """The lines of definitions whose docstring begins with one of some words, as a question does."""
-    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    return [
-        getattr(node, "lineno", 1)
-        for node in ast.walk(tree)
-        if isinstance(node, documented)
-        and (ast.get_docstring(node) or "").split(" ")[0].rstrip(",.:;") in words
-    ]
-
-
-def test_riddles_are_seen():
-    code = '"""Who may."""\ndef f():\n    """Whether x."""\ndef g():\n    """Return whether x."""\n'
-    assert riddles(ast.parse(code)) == [1, 2]
-    code = '"""The sizes."""\ndef f():\n    """What it is."""\nclass A:\n    """Where, and why."""\n'
-    assert riddles(ast.parse(code), QUESTIONS) == [2, 4]
-
-
-@pytest.mark.parametrize("folder", ["MedSAMSlicer", "Testing"])
-def test_docstrings_are_sentences_and_no_riddles(folder):
-    found = [
-        f"{path.relative_to(ROOT)}:{line}"
-        for path in sorted((ROOT / folder).rglob("*.py"))
-        for line in riddles(parsed(path))
-    ]
-    assert found == [], 'begin with "Return whether ..." or "The ..."'
-
-
-@pytest.mark.parametrize("room", PLAIN_ROOMS)
-def test_docstrings_name_the_thing_and_ask_nothing(room):
-    found = [
-        f"{path.relative_to(ROOT)}:{line}"
-        for path in sorted((LIBRARY / room).rglob("*.py"))
-        if path.relative_to(LIBRARY).as_posix() not in NOT_PLAIN_YET
-        for line in riddles(parsed(path), QUESTIONS)
-    ]
-    assert found == [], 'begin with "The ...", "Return ..." or another verb'
-
-
-NO_WORDS_OF_OURS = {
-    "said",
-    "told",
-    "tells",
-    "hear",
-    "hears",
-    "heard",
-    "rivals",
-    "disown",
-    "anew",
-    "grounds",
-    "complain",
-    "journey",
-    "kick",
-    "verb",
-}
-
-
-def names_given_by(tree: ast.Module) -> set[str]:
-    """The names that a file gives: of classes, functions, arguments, variables and attributes."""
-    names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            names.add(node.name)
-        elif isinstance(node, ast.arg):
-            names.add(node.arg)
-        elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
-            names.add(node.id if isinstance(node, ast.Name) else node.attr)
-    return names
-
-
-def test_names_are_words_of_the_field():
-    found = [
-        f"{path.relative_to(ROOT)}: {name}"
-        for folder in ("MedSAMSlicer", "Testing")
-        for path in sorted((ROOT / folder).rglob("*.py"))
-        for name in sorted({*names_given_by(parsed(path)), path.stem})
-        if NO_WORDS_OF_OURS & set(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().split("_"))
-    ]
-    assert found == [], "prompts, reported, shown, updates, baselines, recomputed, backgrounds"
-
-
 def test_nothing_but_the_command_line_names_the_laboratory():
     """Not even as text, as `importlib` takes it; the lists of CMake are among these files."""
     found = [
@@ -351,7 +243,12 @@ def test_no_two_classes_have_one_name():
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
-READS_ERRORS = LIBRARY / "core" / "foreign_errors.py"  # of torch, pip and the system, which have only words
+# Where the text of an error is read all the same, and why.
+READS_ERRORS = {
+    "core/foreign_errors.py": "those of torch, pip and the system have only words",
+    "cli/__init__.py": "an error is shown on one line",
+    "web/endpoints.py": "private folders are hidden, until all errors carry their path in a field",
+}
 
 
 def test_texts_of_errors_are_seen_where_they_are_read():
@@ -367,76 +264,25 @@ def text_of(error: BaseException):
     if re.search("disk", str(error)): return error.args[0]
     show(f"{error} Try again.")
     return str(error)
+def shortened(sentence: str): return sentence.replace('a', 'b')
+def kept(sentence: str): return [sentence]
+def handed_on(error: Exception):
+    kept(str(error))
+    return shortened(str(error))
 """
-    assert lines_that_read_errors(ast.parse(code)) == {5, 6, 8, 9, 10}
+    readers = readers_of_texts(ast.parse(code))
+    assert readers == {"shortened", "text_of"}
+    assert lines_that_read_errors(ast.parse(code), readers) == {5, 6, 8, 9, 10, 17}
 
 
 def test_no_code_branches_on_or_rewrites_the_text_of_an_error():
-    found = [
-        f"{path.relative_to(ROOT)}:{line}"
+    readers = set().union(*(readers_of_texts(parsed(path)) for path in SOURCES))
+    found = {
+        path.relative_to(MODULE_FOLDER).as_posix().removeprefix("MedSAMSlicerLib/")
         for path in SOURCES
-        if path != READS_ERRORS
-        for line in sorted(lines_that_read_errors(parsed(path)))
-    ]
-    assert found == [], "give the error a field, or a class of its own"
-
-
-# Public functions and classes that the product itself does not use, and why they are where they are.
-USED_FROM_OUTSIDE = {
-    "MedSAMSlicer": "Slicer finds the classes of a module by their names",
-    "MedSAMSlicerTest": "see MedSAMSlicer",
-    "read_label": "the label image as it lies in the file, for scripts; what it does is that of `read_mask`",
-    "save_stage": "the writer of a format lies beside its reader",
-    "seeded": "networks that every test can make, beside those that are read",
-    "serialized_adapters": "the writer of a format lies beside its reader",
-    "serialized_head": "the writer of a format lies beside its reader",
-    "set_modality": "scripts give adapters the kind of image by it, see docs/family.md",
-    "whole_name": "the commands of web/ and lab/ share it",
-}
-
-
-def public_definitions(tree: ast.Module) -> list[ast.FunctionDef | ast.ClassDef]:
-    """The functions and classes that a file offers to others."""
-    definitions = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    return [node for node in definitions if not node.name.startswith("_")]
-
-
-def names_used_by(tree: ast.AST) -> set[str]:
-    """The names that code reads: of variables, functions and attributes, and what it imports under another name."""
-    names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name | ast.Attribute):
-            names.add(node.id if isinstance(node, ast.Name) else node.attr)
-        elif isinstance(node, ast.alias) and node.asname is not None:
-            names.add(node.name)
-    return names
-
-
-def unused_definitions(trees: list[ast.Module]) -> set[str]:
-    """The public functions and classes of these files that none of the files uses, but for themselves."""
-    used = set().union(
-        *(names_used_by(node) - {getattr(node, "name", "")} for tree in trees for node in tree.body)
-    )
-    return {node.name for tree in trees for node in public_definitions(tree)} - used
-
-
-def test_unused_definitions_are_seen():
-    code = """
-from x import imported, tr as _
-def tr(): pass
-class Offered: pass
-def _private(): return used()
-def used(): return other.called_there
-def called_there(): pass
-def calls_itself(): return calls_itself()
-"""
-    assert unused_definitions([ast.parse(code)]) == {"Offered", "calls_itself"}
-
-
-def test_what_is_shipped_is_used_by_the_product():
-    """Laboratory code lies in lab/, and code that only the web page uses in web/."""
-    product = [path for path in SOURCES if part_of(path) not in ("lab", "web")]
-    assert unused_definitions([parsed(path) for path in product]) == set(USED_FROM_OUTSIDE)
+        if lines_that_read_errors(parsed(path), readers)
+    }
+    assert found == set(READS_ERRORS), "give the error a field, or a class of its own"
 
 
 def slots_filled_from_outside(tree: ast.Module) -> list[int]:
