@@ -32,7 +32,7 @@ from .terminal import ProgressBar, duration, show_message, warn
 
 @dataclass(frozen=True)
 class ComputeSettings:
-    """How to compute: the options of the same names. None = the engine's own choice.
+    """The settings of a computation: the options of the same names. None = the engine's own choice.
 
     `channels` are volumes that the network sees beside the one that is segmented; `finer` is an implicit head and how
     many times finer it draws the outlines on every slice.

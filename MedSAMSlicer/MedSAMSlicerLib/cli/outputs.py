@@ -137,7 +137,7 @@ def draw_result(path: Path, volume: Volume, result: SegmentedVolume) -> None:
 
 
 def _place(path: Path) -> Path:
-    """Where an input is, links followed; a loop of links stays as it is, and is refused when it is read."""
+    """The place of an input, links followed; a loop of links stays as it is, and is refused when it is read."""
     try:
         return path.resolve()
     except (OSError, RuntimeError):

@@ -1,4 +1,4 @@
-"""What `--box`, `--point`, `--line` and `--mask` say, turned into prompts on a volume."""
+"""The arguments of `--box`, `--point`, `--line` and `--mask`, turned into prompts on a volume."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _FORMS = {
 
 @dataclass(frozen=True)
 class PromptText:
-    """What followed one option. kind: box, point, line or mask; name: None when not given; body: the rest."""
+    """The argument of one option. kind: box, point, line or mask; name: None when not given; body: the rest."""
 
     kind: str
     name: str | None

@@ -89,7 +89,7 @@ class ProgressBar:
 
 
 def _seconds_between_lines() -> float | None:
-    """Where the error output is no terminal; None = no line at all."""
+    """The seconds between lines where the error output is no terminal; None = no line at all."""
     try:
         chosen = float(os.environ.get(PROGRESS_SECONDS, _LINES_EVERY_S))
     except ValueError:

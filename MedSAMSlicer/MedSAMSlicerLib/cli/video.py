@@ -212,7 +212,7 @@ def _segmented(
 def _suggestions(
     arguments: argparse.Namespace, video: VideoSegmenter, result: VideoResult, file: CheckpointFile
 ) -> PromptSet | None:
-    """What no object covers on the chosen frame, as mask prompts; None unless it is asked for."""
+    """The regions that no object covers on the chosen frame, as mask prompts; None unless it is asked for."""
     from ..core.prompts import ObjectPrompts
     from ..io.segmentations import color_of
 

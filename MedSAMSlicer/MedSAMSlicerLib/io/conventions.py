@@ -1,4 +1,4 @@
-"""What ITK and medical files ask for: RAS or LPS as directions of the patient's axes, file names in UTF-8."""
+"""The conventions of ITK and medical files: RAS or LPS as directions of the patient's axes, file names in UTF-8."""
 
 from __future__ import annotations
 

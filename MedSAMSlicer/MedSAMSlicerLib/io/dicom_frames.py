@@ -69,7 +69,7 @@ def read_frames(s: Slice, warnings: list[str], given: Sequence[float] | None = N
 
 
 def frame_order(path: Path) -> npt.NDArray[np.intp]:
-    """Which frame of a multi-frame file lies at each K of its volume."""
+    """The frame of a multi-frame file that lies at each K of its volume."""
     s = read_header(path)
     groups = _groups(s)
     if groups.positions is None:
@@ -80,7 +80,7 @@ def frame_order(path: Path) -> npt.NDArray[np.intp]:
 
 @dataclass(frozen=True, eq=False)
 class FrameGroups:
-    """What the functional groups of a multi-frame file say; None = nothing.
+    """The values of the functional groups of a multi-frame file; None = not given.
 
     Args:
         positions: (frames, 3) LPS in mm, in file order.

@@ -38,7 +38,7 @@ _ROOT = "2.25."  # UIDs derived from a number need no registered root
 
 
 class _Labeling(NamedTuple):
-    """What is written about the segments, by their names, and the series."""
+    """The values that are written about the segments, by their names, and the series."""
 
     colors: Mapping[str, Color]
     terms: Mapping[str, Terminology]

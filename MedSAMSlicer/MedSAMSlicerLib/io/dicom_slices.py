@@ -44,7 +44,7 @@ _UNEVEN = 0.1  # of the slice distance: beyond it a slice is missing or the spac
 
 @dataclass(frozen=True)
 class Place:
-    """Where a slice lies, LPS: the center of its first pixel in mm, and the directions of its two indices.
+    """The place of a slice, LPS: the center of its first pixel in mm, and the directions of its two indices.
 
     `row` is the direction in which the column index grows, `column` that of the row index; all are (3,).
     """

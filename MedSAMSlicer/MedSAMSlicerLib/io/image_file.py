@@ -21,7 +21,7 @@ _LONGEST_NUMBER = 64  # characters of a voxel that is written as text
 
 @dataclass(frozen=True)
 class ImageFile:
-    """What the header of an image says.
+    """The content of the header of an image.
 
     Attributes:
         path: the file that was named.

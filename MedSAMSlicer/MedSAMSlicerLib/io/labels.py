@@ -187,7 +187,7 @@ def _whole_numbers(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[np.intege
 
 @dataclass(frozen=True)
 class _Placement:
-    """How an array on one grid lies on the grid of a volume.
+    """The place of an array on one grid within the grid of a volume.
 
     Attributes:
         flips: array axes to turn round first.

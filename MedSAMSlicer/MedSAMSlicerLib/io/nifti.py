@@ -38,7 +38,7 @@ _HEADER_BYTES = 540
 
 @dataclass(frozen=True)
 class NiftiHeader:
-    """What the header of a NIfTI file says.
+    """The content of the header of a NIfTI file.
 
     Attributes:
         shape: number of voxels along i, j, k and whatever follows, trailing ones beyond k left out.
@@ -164,7 +164,7 @@ def is_readable_by_slicer(geometry: VolumeGeometry) -> bool:
 
 
 def rounding_mm(geometry: VolumeGeometry) -> float:
-    """How far, in mm, the 32-bit numbers of a NIfTI-1 file put a voxel from its place."""
+    """The distance in mm by which the 32-bit numbers of a NIfTI-1 file put a voxel from its place."""
     rounded = geometry.ijk_to_ras.astype(np.float32).astype(np.float64)
     return VolumeGeometry(geometry.shape, rounded).distance_to(geometry)
 

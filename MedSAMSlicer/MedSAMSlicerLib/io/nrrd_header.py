@@ -201,7 +201,7 @@ def _encoding(header: _NrrdHeader) -> str:
 
 
 def _axes(header: _NrrdHeader, axes: int, sizes: tuple[int, ...]) -> tuple[list[int], list[int]]:
-    """Which axes are those of the voxels' places, and which those of the values of a voxel."""
+    """The axes of the voxels' places, and those of the values of a voxel."""
     kinds = ["???"] * axes
     if "kinds" in header.fields:
         kinds = [kind.lower() for kind in header.words("kinds", axes, r"\S{1,40}")]
@@ -300,7 +300,7 @@ def _without_space(header: _NrrdHeader, axes: int) -> tuple[list[float], list[fl
 
 
 def _stored(header: _NrrdHeader, encoding: str, count: int, sizes: tuple[int, ...]) -> Stored:
-    """Where the voxels are: after the header, or in the files that it names."""
+    """The location of the voxels: after the header, or in the files that it names."""
     lines = header.whole("lineskip", 0, 10_000, "0")
     skip = header.whole("byteskip", -1, 1 << 62, "0")
     if skip == -1 and encoding != RAW:

@@ -39,7 +39,7 @@ _SHADE = 0.6  # of the ground under words
 
 @dataclass(frozen=True)
 class _Scene:
-    """What the panels show."""
+    """The content of the panels."""
 
     volume: npt.NDArray[np.uint8]
     geometry: VolumeGeometry

@@ -1,4 +1,4 @@
-"""How a slice is turned so that a radiologist sees it the usual way round, square in mm."""
+"""The orientation of a slice as a radiologist is used to see it, square in mm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a segment is, in coded words: as Slicer writes them in one line, and as DICOM SEG asks for them."""
+"""The meaning of a segment in coded words: as Slicer writes them in one line, and as DICOM SEG asks for them."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 @dataclass(frozen=True)
 class VideoMasks:
-    """What is written.
+    """The masks that are written.
 
     Attributes:
         colors: by object name, in the order of the objects; red, green, blue in 0..1.

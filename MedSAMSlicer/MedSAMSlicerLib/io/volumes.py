@@ -120,7 +120,7 @@ def open_image(path: Path) -> ImageFile:
 
 
 def place_of(image: ImageFile) -> tuple[VolumeGeometry, tuple[str, ...]]:
-    """Where the voxels of an image of three axes and one value a voxel are, and warnings; VolumeError for any other."""
+    """The grid of an image of three axes and one value a voxel, and warnings; VolumeError for any other."""
     path, size = image.path, image.size
     if image.components != 1:
         if path.name.lower().endswith((".seg.nrrd", ".seg.nhdr")):

@@ -42,7 +42,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Stored:
-    """Where the voxels of an image are.
+    """The location of the voxels of an image.
 
     Attributes:
         parts: files, each of which holds an equal share.

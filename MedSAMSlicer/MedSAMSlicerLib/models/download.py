@@ -36,7 +36,7 @@ _DISK_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 @dataclass(frozen=True)
 class DownloadSettings:
-    """How to reach the server.
+    """The settings by which the server is reached.
 
     mirror: address of a folder with the same files; it takes the place of everything before the file name.
     proxy: address of an HTTP proxy; None leaves it to HTTPS_PROXY, NO_PROXY or the system's setting.
@@ -85,7 +85,7 @@ class DownloadSettings:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a file must be.
+    """The properties that a file must have.
 
     size: bytes; None = not known. between: least and most bytes when the size is not known.
     sha256: in hexadecimal, None = not known.
@@ -106,7 +106,7 @@ class Expected:
         return self.between[1] if self.size is None else self.size
 
     def refusal(self, size: int) -> str:
-        """Why a file of `size` bytes is not the right one; empty when it may be."""
+        """The reason why a file of `size` bytes is not the right one; empty when it may be."""
         if self.size is not None:
             return "" if size == self.size else f"this checkpoint has {self.size}"
         least, most = self.between

@@ -1,4 +1,4 @@
-"""What has arrived of a file so far, and enough about it to go on later."""
+"""The part of a file that has arrived so far, and enough about it to go on later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which checkpoints there are, where they lie on this computer, and whether they are what they should be."""
+"""The checkpoints that there are, their files on this computer, and the check that these are what they should be."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SUFFIXES = (".pt", ".pth", ".safetensors")
 
 
 class State(enum.Enum):
-    """Where a checkpoint is."""
+    """The place of a checkpoint."""
 
     BUNDLED = "bundled"
     ON_DISK = "on disk"
@@ -81,7 +81,7 @@ class CheckpointFile:
 
 @dataclass(frozen=True)
 class Question:
-    """What the user is asked before weights with an unknown hash are used: `text` is one question."""
+    """The question to the user before weights with an unknown hash are used: `text` is one question."""
 
     checkpoint: Checkpoint
     text: str
@@ -169,7 +169,7 @@ class Registry:
         raise CheckpointError(f"There is no checkpoint {text!r}; choose one of {ids}, or give a file.")
 
     def path_of(self, checkpoint: Checkpoint) -> Path | None:
-        """Where the file lies on this computer; None when it is not here."""
+        """The file on this computer; None when it is not here."""
         if checkpoint.path is not None:
             return checkpoint.path if checkpoint.path.is_file() else None
         folders = self._bundled if checkpoint.bundled else (self.cache, *self.offline)
@@ -348,7 +348,7 @@ class Registry:
         return present
 
     def _how_to_forget(self, checkpoint: Checkpoint) -> str:
-        """How another file is accepted under an id whose hash the user has confirmed; empty for published hashes."""
+        """The way to accept another file under an id whose hash the user has confirmed; empty for published hashes."""
         if checkpoint.path is not None or any(e.id == checkpoint.id and e.sha256 for e in self._entries):
             return ""
         return (

@@ -141,17 +141,17 @@ def adapters_of(model: nn.Module) -> tuple[AdapterConfig, ...]:
 
 
 def stack_of(model: nn.Module) -> int:
-    """How many slices a network's plug-ins look at together; 1 without such plug-ins."""
+    """The number of slices that a network's plug-ins look at together; 1 without such plug-ins."""
     return max((config.stack for config in adapters_of(model) if config.kind in STACKED), default=1)
 
 
 def set_stack(model: nn.Module, slices: int) -> None:
-    """Say how many slices of a batch, one after another, belong together."""
+    """Set how many slices of a batch, one after another, belong together."""
     _context(model).stack = slices
 
 
 def set_modality(model: nn.Module, name: str | None) -> None:
-    """Say what kind of image follows, as a manifest or DICOM calls it; None, or one of no kind here, = not known."""
+    """Set the kind of image to come, as a manifest or DICOM calls it; None, or one of no kind here, = not known."""
     words = _ALIASES.get((name or "").strip().lower(), (name or "").strip().lower())
     _context(model).modality = MODALITIES.index(words) if words in MODALITIES else None
 

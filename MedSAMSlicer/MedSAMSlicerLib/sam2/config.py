@@ -1,4 +1,4 @@
-"""What a network is made of: sizes only, no weights.
+"""The sizes that a network is made of, without weights.
 
 A :class:`Config` says everything that is needed to build a :class:`~.model.SAM2`, a :class:`Sam1Config` the same for a
 :class:`~.sam1.SAM1`; the published ones are constants at the end of the file. Sizes that depend on the image (position
@@ -22,7 +22,7 @@ PADDINGS = ("black", "zero")
 
 @dataclass(frozen=True)
 class InputRule:
-    """How a slice becomes the square frame that a network was trained with.
+    """The rule by which a slice becomes the square frame that a network was trained with.
 
     The published programs count in pixels. Here the longer side is the longer one in mm, so that "center" and "corner"
     show a circle as a circle whatever the spacing; on square pixels the two are the same.

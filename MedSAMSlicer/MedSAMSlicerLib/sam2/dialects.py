@@ -65,7 +65,7 @@ _safe_globals = threading.Lock()  # torch's list of what it may build is one for
 
 
 class _Placeholder:
-    """What an object of any class in a file becomes: nothing of it runs or is kept."""
+    """The stand-in for an object of any class in a file: nothing of it runs or is kept."""
 
     def __init__(self, *_: object, **__: object) -> None:
         pass

@@ -41,7 +41,7 @@ _FINE_GRID = 48  # features along a side from which on two by two of them are on
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """What a head is made of.
+    """The description of a head.
 
     Args:
         kind: one of `KINDS`.

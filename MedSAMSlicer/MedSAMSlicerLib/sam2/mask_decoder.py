@@ -109,7 +109,7 @@ class MaskDecoder(nn.Module):
 
 
 def chosen_mask(iou: Tensor, token: str) -> Tensor:
-    """Which of the masks that were drawn counts, for each of B objects.
+    """The one of the masks that were drawn that counts, for each of B objects.
 
     Args:
         iou: (B, T) predicted IoU of the single mask and of the alternatives.

@@ -35,7 +35,7 @@ NO_OBJECT_LOGIT = -1024.0
 
 
 class ImageFeatures(NamedTuple):
-    """What the network keeps of N frames; it does not depend on any prompt. Without finer maps these are empty."""
+    """The features that the network keeps of N frames; they depend on no prompt. Without finer maps these are empty."""
 
     top: Tensor  # (N, C, h, w), without the embedding that says "no memory"
     mid: Tensor  # (N, C / 4, 2h, 2w), ready for the mask decoder
@@ -285,7 +285,7 @@ class SAM2(nn.Module):
     def choose(
         self, candidates: MaskCandidates, multimask: bool, token: str = "auto"
     ) -> tuple[Tensor, Tensor]:
-        """Which mask to show and which token becomes the object pointer: two (B,) indices into the candidates."""
+        """The mask to show and the token that becomes the object pointer: two (B,) indices into the candidates."""
         if token != "auto":
             chosen = chosen_mask(candidates.iou, token)
             return chosen, chosen

@@ -66,7 +66,7 @@ class Clicks(NamedTuple):
 
 
 class AdapterContext:
-    """What all adapters of a network share: the length of a stack, the prompts, the image under way.
+    """The common state of all adapters of a network: the length of a stack, the prompts, the image under way.
 
     `drawn` holds the prompts, (B, tokens, C), while the mask decoder draws B objects; else it is None.
     """
@@ -217,7 +217,7 @@ class Depthwise3d(Adapter):
 
 
 class ClickFeature(Adapter):
-    """What the image shows at a click joins the click's token; corners of boxes and padding get nothing."""
+    """The features of the image at a click join the click's token; corners of boxes and padding get nothing."""
 
     def __init__(self, channels: int, config: AdapterConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Where things are: fixed sine embeddings and rotary angles, computed for the present grid and kept for the next call.
+"""The positions of features: fixed sine embeddings and rotary angles, kept for the next call on the same grid.
 
 The tables are shared between calls: never change one in place.
 """

@@ -1,4 +1,4 @@
-"""Which slices count on a slice: the rules of the official SAM 2 video predictor, as indices alone.
+"""The slices that count on a slice: the rules of the official SAM 2 video predictor, as indices alone.
 
 The conditioning slices (those the user prompted) always count and share the last temporal index; of the slices tracked
 before, the nearest `num_memories - 1` in tracking order count, the nearest with index 0; object pointers reach back
@@ -32,7 +32,7 @@ def recalled(
     num_memories: int,
     pointer_span: int,
 ) -> tuple[Recalled, Recalled]:
-    """What counts on slice `index` when tracking to higher (`step` 1) or lower (-1) indices: prompted, and tracked.
+    """The slices that count on `index`, tracking to higher (`step` 1) or lower (-1) ones: prompted, and tracked.
 
     Args:
         index: of the slice.

@@ -1,4 +1,4 @@
-"""What the server refuses: pages from elsewhere, requests without the password, files beyond the limits.
+"""The requests that the server refuses: pages from elsewhere, requests without the password, files beyond the limits.
 
 ASGI middleware, which knows nothing of Gradio.
 """

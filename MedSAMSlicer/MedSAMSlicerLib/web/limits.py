@@ -1,4 +1,4 @@
-"""What one session and one server may take, and the errors of what is too much; each is one sentence."""
+"""The limits of a session and of a server, and the errors of what is too much; each is one sentence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SessionEndedError(MedSAMError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server allows.
+    """The limits of a server.
 
     Attributes:
         upload_bytes: of one uploaded file, and of what an archive holds when it is unpacked, in four times as many.

@@ -1,4 +1,4 @@
-"""Which sessions may propagate now: at most so many at once, in the order in which they asked."""
+"""The queue of sessions that propagate: at most so many at once, in the order in which they asked."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RunQueue:
             return True
 
     def position(self, session_id: str) -> int | None:
-        """How many stand before a session in line; None when it does not stand there."""
+        """The number of sessions before a session in line; None when it does not stand there."""
         with self._lock:
             return self._waiting.index(session_id) if session_id in self._waiting else None
 

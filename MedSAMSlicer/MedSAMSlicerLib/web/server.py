@@ -52,7 +52,7 @@ _FAULT = "This cannot be done: an argument is of the wrong kind, or the program 
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """How the server is reached.
+    """The address of the server, and the access to it.
 
     Attributes:
         host, port: where it listens; port 0 = any free one.
@@ -237,7 +237,7 @@ def _blocks(endpoints: Endpoints, settings: ServerSettings) -> gr.Blocks:
 
 
 def _documented(function: Callable[..., Any]) -> str:
-    """What the page says of an endpoint: its docstring, the arguments included, which Gradio leaves out."""
+    """The description of an endpoint on the page: its docstring, the arguments included, which Gradio leaves out."""
     lines = [line.strip() for line in inspect.cleandoc(function.__doc__ or "").splitlines()]
     if "Args:" not in lines:
         return " ".join(filter(None, lines))
@@ -247,7 +247,7 @@ def _documented(function: Callable[..., Any]) -> str:
 
 
 def _add_data_routes(app: FastAPI, store: SessionStore) -> None:
-    """What the page asks for often, or as bytes. The unguessable identifier of a session opens its data."""
+    """Add the routes of frequent data and of bytes. The unguessable identifier of a session opens its data."""
 
     @app.exception_handler(MedSAMError)
     async def sentence(request: Request, error: Exception) -> JSONResponse:

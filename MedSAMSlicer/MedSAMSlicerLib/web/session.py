@@ -157,7 +157,7 @@ class WebSession:
 
     @property
     def geometry(self) -> VolumeGeometry:
-        """Where the voxels of the volume are."""
+        """The grid of the volume."""
         return self.volume.geometry
 
     def set_window(self, spec: str) -> None:
@@ -418,7 +418,7 @@ class WebSession:
 
     @property
     def queue_position(self) -> int | None:
-        """How many sessions propagate or wait before this one; None when it does not wait."""
+        """The number of sessions that propagate or wait before this one; None when it does not wait."""
         return None if self._wanted is None else self._queue.position(self.id)
 
     @property

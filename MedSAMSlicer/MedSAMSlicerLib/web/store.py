@@ -151,7 +151,7 @@ def private_root(inside: Path | None = None) -> Path:
 
 
 def _last_written(path: Path) -> float:
-    """When a file, or a folder or something in it, was changed last."""
+    """The time when a file, or a folder or something in it, was changed last."""
     inside = path.rglob("*") if path.is_dir() else ()
     return max(each.stat().st_mtime for each in (path, *inside))
 

@@ -1,4 +1,4 @@
-"""What a page shows of a session: its state as plain values, and slices, masks and surfaces as bytes."""
+"""The content of a page on a session: its state as plain values, and slices, masks and surfaces as bytes."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def is_color(volume: Volume) -> bool:
 
 
 def display_of(volume: Volume, axis: SliceAxis) -> SliceDisplay:
-    """How slices are turned to be shown; frames of a video are not."""
+    """The display of slices, turned as usual; frames of a video are not turned."""
     geometry = volume.geometry
     if not is_color(volume):
         return SliceDisplay.of(geometry, axis)
@@ -120,7 +120,7 @@ def display_of(volume: Volume, axis: SliceAxis) -> SliceDisplay:
 
 
 def _axis(volume: Volume, axis: SliceAxis) -> dict[str, Any]:
-    """How the slices across an axis are shown: `rows`, `columns` and mm of the slice as shown, not as stored."""
+    """The look of the slices across an axis: `rows`, `columns` and mm of the slice as shown, not as stored."""
     geometry, display = volume.geometry, display_of(volume, axis)
     return {
         "orientation": "frame" if is_color(volume) else orientation_of(geometry, axis),

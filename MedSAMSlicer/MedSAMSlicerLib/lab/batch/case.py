@@ -36,7 +36,7 @@ class LabeledFiles:
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """How every case is computed; those of `medsamslicer segment` of the same names.
+    """The settings by which every case is computed; those of `medsamslicer segment` of the same names.
 
     Attributes:
         model: id or file of the checkpoint.
@@ -59,7 +59,7 @@ class BatchOptions:
 
 @dataclass(frozen=True)
 class BatchCase:
-    """What is to be segmented, and where it goes; without rows of prompts it is segmented like `options.like`."""
+    """A volume to segment, and the file of its result; without rows of prompts it is segmented like `options.like`."""
 
     name: str
     volume: Path
@@ -93,7 +93,7 @@ def file_stamps(volume: Path) -> list[tuple[str, int, int]]:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What came of a case.
+    """The result of a case.
 
     Attributes:
         name: of the case.

@@ -28,7 +28,7 @@ _HEADER = (
 
 @dataclass(frozen=True)
 class BatchSummary:
-    """How a batch went: numbers of cases, and the report."""
+    """The outcome of a batch: numbers of cases, and the report."""
 
     done: int
     resumed: int
@@ -169,7 +169,7 @@ def _fingerprint(case: BatchCase) -> str:
 
 
 def _known(case: BatchCase, records: Path, wanted: str) -> CaseResult | None:
-    """What is remembered of a case, if that still holds."""
+    """The earlier result of a case, if that still holds."""
     try:
         content = json.loads(_record(case, records).read_text(encoding="utf-8"))
         fingerprint = content.pop("fingerprint")

@@ -270,7 +270,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _why_nothing(
     report: AccuracyReport, specs: Sequence[RunnerSpec], protocols: Sequence[PromptProtocol]
 ) -> str:
-    """Why a run has no measurement, in one sentence."""
+    """The reason why a run has no measurement, in one sentence."""
     if report.skipped:
         return "Nothing was measured: every case was skipped."
     unusable = [spec.name for spec in specs if not any(build(spec).supports(each) for each in protocols)]
@@ -388,7 +388,7 @@ def _show(bar: ProgressBar, where: BenchmarkProgress) -> None:
 
 
 def _summary(report: AccuracyReport, what: str) -> str:
-    """What is printed: the first numbers of the report, and what was not measured."""
+    """The text that is printed: the first numbers of the report, and what was not measured."""
     from ..evaluation.documents import protocol_parts, sections_of
 
     sections = sections_of(report, {}, [])

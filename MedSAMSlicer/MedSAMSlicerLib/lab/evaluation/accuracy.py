@@ -1,4 +1,4 @@
-"""How well runners segment: every runner on every target in every protocol, resumable.
+"""The accuracy of runners: every runner on every target in every protocol, resumable.
 
 A measurement is written into the output folder as soon as it is known (:mod:`.results`); what is there already is not
 measured again, so that a killed run continues. Cases are measured by an executor (:mod:`.executors`): in this process,
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class AccuracyBenchmark:
-    """What is measured.
+    """The settings of the measurement.
 
     Args:
         data: a manifest, its folder, or a folder of image and label pairs.
@@ -177,7 +177,7 @@ class _AccuracyRun:
             self._book.over(outcome.case)
 
     def show_progress(self, progress: Watch | None, text: str | None) -> None:
-        """Say where the run is; `text` is what is measured, None = as before."""
+        """Show where the run is; `text` is what is measured, None = as before."""
         self._text = self._text if text is None else text
         if progress is not None:
             progress(self._book.now(self._text))

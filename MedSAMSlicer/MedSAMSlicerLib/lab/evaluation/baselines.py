@@ -1,4 +1,4 @@
-"""What a user gets for the same effort without a network: boxes on one or several slices, and the slice range.
+"""The baselines without a network, for the same effort: boxes on one or several slices, and the slice range.
 
 - **box**: the box, filled, on every slice of the range.
 - **ellipsoid**: the ellipse in the box, shrinking to nothing one slice beyond each end of the range.

@@ -1,4 +1,4 @@
-"""What baselines know: boxes on slices, the slice range, and clicks; all in slice index coordinates.
+"""The knowledge of baselines: boxes on slices, the slice range, and clicks; all in slice index coordinates.
 
 Between two boxed slices the edges of the box are interpolated linearly; beyond the outermost boxed slice they stay.
 """

@@ -1,4 +1,4 @@
-"""How well the confidence of a slice predicts how good its mask is: rank correlation with the true Dice on phantoms.
+"""The rank correlation of the confidence of a slice with the true Dice of its mask, on phantoms.
 
 python -m MedSAMSlicerLib.lab.evaluation.confidence --seeds 0 1 2
 
@@ -80,7 +80,7 @@ def judge(model: SAM2, seed: int, shape: tuple[int, int, int] = SHAPE, threads: 
 
 
 def correlate(judged: Sequence[Judged]) -> Correlation:
-    """How well confidence orders the slices by their Dice."""
+    """The rank correlation of confidence and Dice of the slices."""
     groups: dict[tuple[int, str], list[Judged]] = {}
     for each in judged:
         groups.setdefault((each.seed, each.organ), []).append(each)

@@ -1,4 +1,4 @@
-"""How fast and how frugal the engine is beside the published predictor, as ratios measured in one run.
+"""The speed and memory of the engine beside the published predictor, as ratios measured in one run.
 
 Every measurement is a process of its own, so that peak memory and process-wide settings are its own too. Rounds go
 through all variants in turn (A B C A B C ...), and ratios are taken within a round: what else the machine does hits all
@@ -30,7 +30,7 @@ REFERENCE = "official"
 
 @dataclass(frozen=True)
 class EngineBenchmark:
-    """What is measured.
+    """The settings of the measurement.
 
     Args:
         slices: of the volume whose steps are timed.
@@ -127,7 +127,7 @@ def place_names(benchmark: EngineBenchmark) -> list[str]:
 
 
 def document_sections(report: dict[str, Any]) -> dict[str, str]:
-    """What was measured, by the names of its places in a document: speed if it was timed, memory if it was measured."""
+    """The results by the names of their places in a document: speed if it was timed, memory if it was measured."""
     settings = EngineBenchmark(**report["settings"])
     tables = [_speed_table(report)] * bool(settings.rounds) + [_memory_table(report)] * bool(
         settings.memory_slices
@@ -185,7 +185,7 @@ def _memory_table(report: dict[str, Any]) -> str:
 
 
 def _ratios(seconds: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float]]:
-    """How many times faster than the reference, as the median of the ratios within each round."""
+    """The speed relative to the reference, as the median of the ratios within each round."""
     if not seconds.get(REFERENCE, {}).get(STEPS[0]):
         return {}
     return {

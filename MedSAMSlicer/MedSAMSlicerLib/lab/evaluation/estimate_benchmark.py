@@ -1,4 +1,4 @@
-"""How right the estimate before a run is: five volume shapes, each estimated and then run in a process of its own."""
+"""The accuracy of the estimate before a run: 5 volume shapes, each estimated and then run in a process of its own."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Executor(Protocol):
     """How many measure at once; None = as many as a cluster has."""
 
     def run(self, tasks: Sequence[CaseTask]) -> Iterator[Outcome]:
-        """What comes of the cases, in any order; each ends with `CaseDone`. Closing the iterator stops all work."""
+        """The results of the cases, in any order; each ends with `CaseDone`. Closing the iterator stops all work."""
 
 
 class SerialExecutor:
@@ -139,7 +139,7 @@ class DaskExecutor:
     def results(
         self, function: Callable[[T], R], tasks: Sequence[T]
     ) -> Iterator[tuple[T, R | None, BaseException | None]]:
-        """What a function makes of each task on the workers, or why it failed, in the order in which they finish.
+        """The result of a function for each task on the workers, or its failure, in the order in which they finish.
 
         Closing the iterator cancels what is left.
 
@@ -218,7 +218,7 @@ class _Worker:
         return outcome
 
     def buried(self, waiting: deque[CaseTask]) -> Iterator[Outcome]:
-        """Say what was lost with a process that is dead, and put the rest of its case in front of what is waiting."""
+        """Report what was lost with a dead process, and put the rest of its case in front of what is waiting."""
         self._process.join(_END_S)
         task, begun, code = self.task, self._begun, self._process.exitcode
         self.stop()

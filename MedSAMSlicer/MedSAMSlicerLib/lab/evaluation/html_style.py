@@ -1,4 +1,4 @@
-"""How the page of a report looks and what it does: nothing from the network, light and dark as the reader's system."""
+"""The look and the scripts of the page of a report: nothing from the network, light and dark as the reader's system."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def trial_key(case: str, target: str, protocol: str, runner: str) -> str:
 
 @dataclass(frozen=True)
 class Step:
-    """What is seen after the first prompts, or after one correction.
+    """The scores after the first prompts, or after one correction.
 
     Args:
         interactions: prompts given so far; a slice range is not counted.

@@ -1,4 +1,4 @@
-"""What all measurements share: a process of its own for each, and what machine it was."""
+"""The common part of all measurements: a process of its own for each, and the machine."""
 
 from __future__ import annotations
 

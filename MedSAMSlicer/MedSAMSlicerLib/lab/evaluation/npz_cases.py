@@ -104,7 +104,7 @@ def is_npz(path: Path) -> bool:
 
 
 def modality_of_npz(path: Path) -> str:
-    """What the names of these files begin with, as `CT_Abdomen_001.npz`; "unknown" for others."""
+    """The modality that the names of these files begin with, as `CT_Abdomen_001.npz`; "unknown" for others."""
     begin = path.name.partition("_")[0]
     return begin if begin in _MODALITIES else "unknown"
 
@@ -172,7 +172,7 @@ def _boxes(content: bytes) -> list[Mapping[str, Any]]:
 
 
 def _names(path: Path) -> frozenset[str]:
-    """What a file holds; nothing where it cannot be read, which is reported when it is opened."""
+    """The names of the arrays in a file; none where it cannot be read, which is reported when it is opened."""
     try:
         with zipfile.ZipFile(path) as archive:
             return frozenset(name.removesuffix(".npy") for name in archive.namelist())

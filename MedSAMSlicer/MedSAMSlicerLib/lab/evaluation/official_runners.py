@@ -107,7 +107,7 @@ class PublishedTransformersSession:
 
 
 class _PublishedRunner(ABC):
-    """What both have in common.
+    """The common part of both.
 
     Args:
         name: in tables.

@@ -1,4 +1,4 @@
-"""Which files of a folder are images and which are their labels, as names say; the rules are in :mod:`.datasets`."""
+"""The images of a folder and their labels, paired by their names; the rules are in :mod:`.datasets`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def find_pairs(folder: Path) -> list[Pair]:
 
 @dataclass
 class _Tree:
-    """What lies below a folder.
+    """The files and folders below a folder.
 
     Attributes:
         volumes, pictures: (folder, name without ending) -> file.

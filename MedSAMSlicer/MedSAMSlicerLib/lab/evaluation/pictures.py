@@ -45,7 +45,7 @@ _HALF = 128
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """What an image file holds.
+    """The content of an image file.
 
     Attributes:
         array: (K, J, I) numbers, or (K, J, I, 3) uint8 in color; K = 1 for a picture.

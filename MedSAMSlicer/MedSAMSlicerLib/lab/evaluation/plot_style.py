@@ -1,4 +1,4 @@
-"""How plots look: one color and one mark for each runner in all of them; files that come out the same every time."""
+"""The look of plots: one color and one mark for each runner in all of them; files that come out the same every time."""
 
 from __future__ import annotations
 

@@ -250,7 +250,7 @@ def _short(place: str, most: int = 42) -> str:
 
 
 def _legend(figure: Any, report: AccuracyReport, runners: Sequence[str], *, lines: bool = False) -> None:
-    """Which color and mark is which runner, above the plot."""
+    """Draw the legend of runners, colors and marks above the plot."""
     from matplotlib.lines import Line2D
 
     names = [name for name in runners_of(report) if name in runners]

@@ -1,4 +1,4 @@
-"""How far a run is and how long it will take, from what was measured so far."""
+"""The progress of a run and the time that is left, from what was measured so far."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Kind = tuple[str, str]
 
 @dataclass(frozen=True)
 class BenchmarkProgress:
-    """What a person is shown while a run goes on.
+    """The progress that a person is shown while a run goes on.
 
     Args:
         cases_done, cases: how many.
@@ -87,7 +87,7 @@ class ProgressBook:
         self._left.pop(case, None)
 
     def now(self, text: str) -> BenchmarkProgress:
-        """Where the run is."""
+        """The progress of the run at present."""
         whole = self._sum(self._all)
         left = sum(map(self._sum, self._left.values()))
         unopened = len(self._cases - self._planned - self._over)

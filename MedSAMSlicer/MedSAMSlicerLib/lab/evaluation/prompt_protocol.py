@@ -1,4 +1,4 @@
-"""What a user does in a measurement: which prompts first, which way the mask is carried, and which corrections.
+"""The actions of a user in a measurement: the first prompts, the direction of the mask, and the corrections.
 
 The pipelines of published studies are protocols too: single-frame 2-D segmentation is a prompt on every slice and
 nothing carried on; multi-frame 3-D segmentation is a prompt on one or several slices, carried forward, backward or
@@ -30,7 +30,7 @@ _LOOSENESS = 1.0  # in-plane voxels
 
 @dataclass(frozen=True)
 class Correction:
-    """What a user does after one mask.
+    """The action of a user after one mask.
 
     Args:
         prompts: at least one; together they are one interaction.
@@ -189,7 +189,7 @@ class PromptProtocol:
         return None if prompt is None else Correction((prompt,))
 
     def first_interactions(self, target: Target, first: Sequence[Prompt]) -> int:
-        """How many of the first prompts a user gives; the others follow from them."""
+        """The number of the first prompts that a user gives; the others follow from them."""
         return len(first)
 
     def slice_range(self, target: Target) -> tuple[int, int] | None:

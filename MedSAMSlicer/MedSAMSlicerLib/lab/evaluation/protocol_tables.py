@@ -112,7 +112,7 @@ def clicks_table(report: AccuracyReport) -> Table:
 
 
 def clicks_that_lowered(members: Sequence[Measurement]) -> tuple[int, int]:
-    """How many clicks lowered the Dice of their target, and how many were given."""
+    """The number of clicks that lowered the Dice of their target, and of those that were given."""
     changes = [after.dice - before.dice for m in members for before, after in pairwise(m.steps)]
     return sum(change < 0 for change in changes), len(changes)
 

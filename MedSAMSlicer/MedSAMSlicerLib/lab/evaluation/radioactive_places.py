@@ -1,4 +1,4 @@
-"""Where RadioActive puts its prompts: pixels of a slice, and slices of an object.
+"""The places of RadioActive's prompts: pixels of a slice, and slices of an object.
 
 Planes are (rows, columns) bool; a pixel is (row, column). Parts hang together over corners too.
 """

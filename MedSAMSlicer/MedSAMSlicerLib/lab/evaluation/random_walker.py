@@ -62,7 +62,7 @@ def walk(stack: Stack, boxes_and_range: BoxesAndRange) -> npt.NDArray[np.bool_]:
 
 
 def binning(shape: tuple[int, ...]) -> int:
-    """How many rows and columns are taken together so that at most `MOST_VOXELS` are left, or one a slice."""
+    """The number of rows and columns taken together so that at most `MOST_VOXELS` are left, or one a slice."""
     slices, rows, columns = shape
     factor = 1
     while slices * math.ceil(rows / factor) * math.ceil(columns / factor) > MOST_VOXELS:

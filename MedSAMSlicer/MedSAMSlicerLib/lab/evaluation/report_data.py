@@ -24,7 +24,7 @@ class CaseSkipped:
 
 @dataclass(frozen=True)
 class AccuracyReport:
-    """What was measured, and with what.
+    """The measurements, and the runners that they were made with.
 
     Args:
         run: ready for JSON: "version", "data" (name of the data set), "seed", "most", "runners" (name -> what

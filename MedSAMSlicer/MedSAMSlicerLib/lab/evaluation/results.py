@@ -43,7 +43,7 @@ BoolVolume = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class CasePlan:
-    """What is measured on a case.
+    """The measurements that are planned on a case.
 
     Args:
         case: its name.
@@ -296,7 +296,7 @@ class ResultsFile:
 
 
 def mask_path(folder: Path, key: str) -> Path:
-    """Where a folder of results keeps the masks of a measurement."""
+    """The file in a folder of results that keeps the masks of a measurement."""
     name = "".join(letter if letter.isalnum() or letter in "+-_." else "_" for letter in key)
     digest = hashlib.sha256(key.encode()).hexdigest()[:8]  # two keys may have the same letters and digits
     return folder / MASKS / f"{name[:150]}_{digest}.npz"

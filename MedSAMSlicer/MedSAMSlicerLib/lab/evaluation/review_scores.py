@@ -1,4 +1,4 @@
-"""How soon a review finds faults: three spoiled slices, or a run of them, in organs of generated volumes.
+"""The speed at which a review finds faults: three spoiled slices, or a run of them, in organs of generated volumes.
 
 python -m MedSAMSlicerLib.lab.evaluation.review_scores --seeds 0 1 2
 
@@ -59,7 +59,7 @@ MEASURES: Mapping[str, Callable[[int, BoolArray, list[BoolArray], list[float]], 
 
 
 def drawings(segmenter: VolumeSegmenter, mask: BoolArray) -> Drawn:
-    """What the network draws of each slice of a mask (K, J, I)."""
+    """The drawings of the network for each slice of a mask (K, J, I)."""
     import torch
 
     masks = slices_of(mask, SliceAxis.K)

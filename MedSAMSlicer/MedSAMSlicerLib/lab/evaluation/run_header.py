@@ -1,4 +1,4 @@
-"""What a reader must know of a run to repeat it: versions, machine, runners and the command."""
+"""The facts about a run that a reader needs to repeat it: versions, machine, runners and the command."""
 
 from __future__ import annotations
 

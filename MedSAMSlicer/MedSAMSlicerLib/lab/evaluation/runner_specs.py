@@ -1,4 +1,4 @@
-"""Which runner is meant, in a few words that can be sent to another process; built there once."""
+"""The name of a runner, in a few words that can be sent to another process; built there once."""
 
 from __future__ import annotations
 

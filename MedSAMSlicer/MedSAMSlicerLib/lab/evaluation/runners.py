@@ -1,4 +1,4 @@
-"""What is measured, behind one small interface: our engine, and by :mod:`.baselines` whatever stands beside it."""
+"""The runners to be measured behind one interface: our engine, and by :mod:`.baselines` whatever stands beside it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BoolVolume = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class RunnerAnswer:
-    """What a runner made of all prompts given so far.
+    """The answer of a runner to all prompts given so far.
 
     Args:
         mask: (K, J, I) bool.
@@ -47,7 +47,7 @@ class RunnerAnswer:
 
 @dataclass(frozen=True)
 class Request:
-    """What a runner is asked.
+    """The question to a runner.
 
     Args:
         prompts: all prompts so far of one object, with the range where one was given.

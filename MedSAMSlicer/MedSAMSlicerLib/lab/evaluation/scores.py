@@ -1,4 +1,4 @@
-"""What a mask is worth: Dice, normalized surface Dice and HD95 of one step of a measurement.
+"""The scores of a mask: Dice, normalized surface Dice and HD95 of one step of a measurement.
 
 Time is no length: the surfaces of a video are the outlines in its frames, each frame measured by itself. NSD is the
 mean over the frames that hold the object or the mask, HD95 over those that hold both.

@@ -1,4 +1,4 @@
-"""What a user paints for GrowCut and the random walker who knows boxes and a range, and where they click.
+"""The seeds that a user paints for GrowCut and the random walker, who knows boxes, a range and clicks.
 
 Inside: the ellipsoid of boxes and range, shrunk to `SEED_PART` of its radii. Background: beyond the range and
 everywhere farther from the box than `GAP` of its extent, since nobody paints background up to the object's edge; where
@@ -35,7 +35,7 @@ ABOUT = (
 
 @dataclass(frozen=True, eq=False)
 class Seeds:
-    """What is painted.
+    """The seeds that are painted.
 
     Args:
         around: the part of the volume that is painted and looked at; all beyond it is background.

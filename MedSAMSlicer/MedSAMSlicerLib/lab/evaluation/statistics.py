@@ -1,4 +1,4 @@
-"""What many scores say together: means with bootstrap intervals, and who beats whom."""
+"""The statistics of many scores: means with bootstrap intervals, and comparisons of runners."""
 
 from __future__ import annotations
 

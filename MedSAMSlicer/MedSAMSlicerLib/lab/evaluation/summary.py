@@ -77,7 +77,7 @@ class Win:
 
 @dataclass(frozen=True)
 class Effort:
-    """What a runner asks of its user in one protocol.
+    """The effort that a runner asks of its user in one protocol.
 
     Args:
         runner, protocol: names.
@@ -263,7 +263,7 @@ def _effort(runner: str, protocol: str, members: Sequence[Measurement], most: in
 
 
 def interactions_to(measurement: Measurement, threshold: float) -> int | None:
-    """How many prompts had been given when the Dice reached a threshold first; None if it never did."""
+    """The number of prompts given when the Dice reached a threshold first; None if it never did."""
     return next((step.interactions for step in measurement.steps if step.dice >= threshold), None)
 
 

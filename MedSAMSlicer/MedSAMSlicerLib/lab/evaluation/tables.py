@@ -253,7 +253,7 @@ def _effort_row(effort: Effort) -> tuple[str, ...]:
 
 
 def effort_sentences(report: AccuracyReport) -> list[str]:
-    """How many clicks, how many seconds: a plain paragraph for each setting of ours."""
+    """The numbers of clicks and seconds, as a plain paragraph for each setting of ours."""
     return [_effort_words(effort) for effort in efforts(report) if effort.runner not in BASELINES]
 
 

@@ -153,7 +153,7 @@ def chance_of(target: Target, seed: int) -> list[int]:
 def measurement_of(
     target: Target, protocol: PromptProtocol, runner: Runner, first: Sequence[Prompt]
 ) -> Measurement:
-    """What is known of a measurement before the runner is asked."""
+    """The facts of a measurement that are known before the runner is asked."""
     return Measurement(
         case=target.case.name,
         target=target.name,

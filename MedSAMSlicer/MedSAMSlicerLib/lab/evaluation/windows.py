@@ -1,4 +1,4 @@
-"""Which gray values runners see: one rule for all of them."""
+"""The gray values that runners see: one rule for all of them."""
 
 from __future__ import annotations
 

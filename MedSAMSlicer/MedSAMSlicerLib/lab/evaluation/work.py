@@ -30,7 +30,7 @@ ALL_LABELS = "all labels"
 
 @dataclass(frozen=True)
 class CaseTask:
-    """What is to be measured on one case.
+    """The measurements to be made on one case.
 
     Args:
         case: which.
@@ -147,7 +147,7 @@ def _run_case(task: CaseTask) -> Iterator[Outcome]:
 
 
 def _trials(task: CaseTask, runners: Sequence[Runner]) -> list[tuple[Volume, Target, PromptProtocol, Runner]]:
-    """What is measured target by target; nothing is read where there is no such protocol."""
+    """The measurements that are made target by target; nothing is read where there is no such protocol."""
     protocols = [protocol for protocol in task.protocols if not protocol.all_classes]
     if not protocols:
         return []
@@ -164,7 +164,7 @@ def _trials(task: CaseTask, runners: Sequence[Runner]) -> list[tuple[Volume, Tar
 def _class_trials(
     task: CaseTask, runners: Sequence[Runner]
 ) -> list[tuple[Volume, list[Target], PromptProtocol, Runner]]:
-    """What is measured on all labels at once; of a volume alone."""
+    """The measurements on all labels at once; of a volume alone."""
     protocols = [protocol for protocol in task.protocols if protocol.all_classes]
     if not protocols or task.case.kind != VOLUME:
         return []

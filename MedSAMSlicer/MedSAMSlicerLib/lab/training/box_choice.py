@@ -1,4 +1,4 @@
-"""What decides between two networks on a slice with a box: the weights of :func:`~...engine.second_reader.likeness`.
+"""The choice between two networks on a slice with a box: the weights of :func:`~...engine.second_reader.likeness`.
 
 Both networks draw the object in the box on its largest slice. A logistic regression learns from the difference of how
 the masks look which of them has the higher Dice; slices on which it matters count more. Volumes of one patient are
@@ -51,7 +51,7 @@ class DrawnTwice:
 
 @dataclass(frozen=True)
 class BoxChoice:
-    """What was learned.
+    """The weights that were learned.
 
     Attributes:
         fill, tightness, outline: the weights of these.

@@ -25,7 +25,7 @@ _LENGTHS = 1  # what a seed is for
 
 @dataclass(frozen=True)
 class ClipSettings:
-    """How windows are cut: `margin` is the side of the window / longer side of the box, jittered by `spread`.
+    """The cut of windows: `margin` is the side of the window / longer side of the box, jittered by `spread`.
 
     `wide` is the share of windows that show far more than the object, as before a first click; `skips` that of long
     objects of which slices are left out.

@@ -1,4 +1,4 @@
-"""How a run went, as a picture: validation and training Dice over the steps, from `log.csv`."""
+"""The course of a run, as a picture: validation and training Dice over the steps, from `log.csv`."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ _SAVE_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class DistillationSettings:
-    """How a student learns.
+    """The settings by which a student learns.
 
     Args:
         out: folder of `student.safetensors`, `modality_adapters.safetensors` and `distillation.csv`.
@@ -127,7 +127,7 @@ class DistillationSettings:
 
 @dataclass(frozen=True)
 class Judgment:
-    """How a student does on slices that it did not learn from.
+    """The scores of a student on slices that it did not learn from.
 
     Args:
         difference: mean squared difference of the embeddings, over the mean square of the teacher's.
@@ -245,7 +245,7 @@ class _Distillation:
 
     @property
     def _identity(self) -> str:
-        """What must be the same for a run to go on."""
+        """The settings that must be the same for a run to go on."""
         run = asdict(self.settings)
         left_out = ("out", "minutes", "data")
         data = self.settings.data
@@ -349,7 +349,7 @@ class _Distillation:
 
     @torch.no_grad()
     def _wanted(self, slices: Slices, step: int) -> Tensor:
-        """What the teacher makes of a step's slices, (N, C, rows, columns), perhaps as it was kept before."""
+        """The teacher's embeddings of a step's slices, (N, C, rows, columns), perhaps as it was kept before."""
         if self.settings.lessons is None:
             return self.teacher.encode_image(self.teacher.normalize(slices.frames))
         path = self.settings.out / LESSONS / f"{self.stage}_{self._lesson(step):05d}.safetensors"
@@ -388,7 +388,7 @@ class _Distillation:
         return self.student.encode_image(self.student.normalize(frames))
 
     def _decoder_maps(self, embedding: Tensor, prompts: DecoderPrompts) -> list[Tensor]:
-        """What the teacher's mask decoder makes of an embedding: after its transformer, and enlarged."""
+        """The maps of the teacher's mask decoder for an embedding: after its transformer, and enlarged."""
         decoder, maps = self.teacher.mask_decoder, []
         hooks = [
             decoder.transformer.register_forward_hook(lambda _, __, output: maps.append(output[1])),

@@ -75,7 +75,7 @@ class SliceFeed:
         return Slices(torch.from_numpy(made.frames[0]), torch.from_numpy(made.masks[0]), None)
 
     def _sampler(self, held_out: bool, seed: int) -> ClipSampler:
-        """What cuts slices from generated scenes, with a seed for its first ones."""
+        """The sampler that cuts slices from generated scenes, with a seed for its first ones."""
         if held_out not in self._generated:
             scenes = SceneSettings(slices=4, size=scene_size(self._size), held_out=held_out)
             source = Source(seed)

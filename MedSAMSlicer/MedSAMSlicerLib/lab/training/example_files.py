@@ -1,4 +1,4 @@
-"""What training learns from, made once and kept: a file for each volume, with a few arrays of each example in it."""
+"""The examples of training, made once and kept: a file for each volume, with a few arrays of each example in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What scenes are made of: the families of training, and those that only validation sees."""
+"""The parts of scenes: the families of training, and those that only validation sees."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ HELD_OUT_SHAPES: dict[str, tuple[Shape, float]] = {
 
 @dataclass(frozen=True)
 class Style:
-    """What scenes are drawn from: names with how often each is drawn. Scanners are shared: noise is no family."""
+    """The families of scenes: names with how often each is drawn. Scanners are shared: noise is no family."""
 
     shapes: dict[str, tuple[Shape, float]]
     backgrounds: dict[str, tuple[Background, float]]

@@ -65,7 +65,7 @@ class Source:
 
 @dataclass(frozen=True)
 class FieldGrid:
-    """Where the voxels of a scene are: `slices` slices of `size` x `size`, `step` apart (1 = the field of view)."""
+    """The places of the voxels of a scene: `slices` slices of `size` x `size`, `step` apart (1 = the field of view)."""
 
     slices: int
     size: int

@@ -34,7 +34,7 @@ _RAMP = 0.2  # part of the steps after which the second network counts more than
 
 @dataclass(frozen=True)
 class HeadTraining:
-    """How a head learns.
+    """The settings by which a head learns.
 
     Args:
         out: folder of `head.safetensors`.

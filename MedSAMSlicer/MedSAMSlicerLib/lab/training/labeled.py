@@ -44,7 +44,7 @@ _MOST_OBJECTS = 12  # of one label: the largest
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Which labeled volumes to learn from.
+    """The labeled volumes to learn from.
 
     Args:
         folder: See the module's docstring.

@@ -1,4 +1,4 @@
-"""What a run reports while it runs: a line on the terminal, `log.csv`, and TensorBoard where it is asked for."""
+"""The reports of a run while it runs: a line on the terminal, `log.csv`, and TensorBoard where it is asked for."""
 
 from __future__ import annotations
 

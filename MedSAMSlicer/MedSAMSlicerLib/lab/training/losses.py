@@ -1,4 +1,4 @@
-"""What a predicted mask costs: cross-entropy with focal weight, Dice, predicted IoU and object score."""
+"""The loss of a predicted mask: cross-entropy with focal weight, Dice, predicted IoU and object score."""
 
 from __future__ import annotations
 

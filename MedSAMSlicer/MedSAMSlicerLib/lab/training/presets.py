@@ -1,4 +1,4 @@
-"""How published studies fine-tuned their networks, as settings of this trainer, by the names of the studies.
+"""The fine-tuning of networks in published studies, as settings of this trainer, by the names of the studies.
 
 Only what the trainer has is set; what differs from the study is written with each. All learn from the user's labeled
 volumes and start from a checkpoint of the user's choice.

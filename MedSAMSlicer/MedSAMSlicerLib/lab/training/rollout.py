@@ -33,7 +33,7 @@ _CORRUPTED_MEMORY = 0.08
 
 @dataclass(frozen=True)
 class PromptMix:
-    """How often the first slice is prompted by a box, clicks, a scribble, box and click, or a given mask."""
+    """The shares of first slices that are prompted by a box, clicks, a scribble, box and click, or a given mask."""
 
     box: float = 0.45
     point: float = 0.22
@@ -48,7 +48,7 @@ class PromptMix:
 
 
 class Rollout(NamedTuple):
-    """What came out of a clip.
+    """The outputs for a clip.
 
     Attributes:
         slices: the mask of every slice; of a corrected one the last.
@@ -61,7 +61,7 @@ class Rollout(NamedTuple):
 
 @dataclass
 class _Bank:
-    """What is remembered: conditioning slices and recent slices, as (position in the clip, memory, pointer)."""
+    """The memories: conditioning slices and recent slices, as (position in the clip, memory, pointer)."""
 
     conditioning: list[tuple[int, Memory, Tensor]] = field(default_factory=list)
     recent: list[tuple[int, Memory, Tensor]] = field(default_factory=list)
@@ -203,7 +203,7 @@ class _Clip:
 
     @property
     def limit(self) -> float:
-        """How certain a mask may be that the network is shown again."""
+        """The limit of the logits of a mask that the network is shown again."""
         return DENSE_PROMPT_LOGITS if self.model.config.dense_prompts else PREVIOUS_LOGIT_LIMIT
 
     def prompt(self, position: int, kind: str) -> tuple[MaskOutput, DecoderPrompts]:
@@ -235,7 +235,7 @@ class _Clip:
     def carried(
         self, position: int, before: MaskOutput, lasts: Tensor | None, key_area: Tensor
     ) -> DecoderPrompts:
-        """What a slice gets besides its memories: the mask of the slice before, where the network takes one."""
+        """The input of a slice besides its memories: the mask of the slice before, where the network takes one."""
         if not self.model.config.dense_prompts:
             return DecoderPrompts()
         previous = before.logits.detach().clamp(-self.limit, self.limit)

@@ -135,7 +135,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a checkpoint is made from nothing, stage after stage, and the settings that all its stages share."""
+    """The making of a checkpoint from nothing, stage after stage, and the settings that all its stages share."""
 
     name: str
     stages: tuple[Stage, ...]

@@ -23,7 +23,7 @@ _MAXIMUM_AREA = 0.35
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """How scenes are drawn; `held_out` takes shapes, backgrounds, textures from families that training never sees."""
+    """The settings of scenes; `held_out` takes shapes, backgrounds, textures from families that training never sees."""
 
     slices: int = 8
     size: int = 192

@@ -1,4 +1,4 @@
-"""Which weights learn: all, those of some parts, low-rank matrices beside all of them, or adapters alone."""
+"""The weights that learn: all, those of some parts, low-rank matrices beside all of them, or adapters alone."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def parameter_groups(
 
 
 def trunk_depths(model: nn.Module) -> dict[str, int]:
-    """How deep each weight of the image encoder's trunk lies: 0 before the first block, n in the n-th one.
+    """The depth of each weight of the image encoder's trunk: 0 before the first block, n in the n-th one.
 
     Blocks are those of a transformer, counted over all stages, or the stages of a convolutional trunk. Weights behind
     them, such as a neck, are not listed.

@@ -1,4 +1,4 @@
-"""How good the network is on clips it was never trained on: of held-out families of scenes, or of held-out volumes."""
+"""The scores of a network on clips it was not trained on: of held-out families of scenes, or of held-out volumes."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ Bytes = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How clips of real volumes are varied, all slices of a clip alike.
+    """The variation of clips of real volumes, all slices of a clip alike.
 
     Args:
         spread: the square is up to this many times larger or smaller than the engine's.
@@ -73,7 +73,7 @@ class _ClipRun:
 
     @property
     def last(self) -> int:
-        """How many slices after the first the object is last seen."""
+        """The number of slices after the first on which the object is last seen."""
         extent = self.target.extent(self.axis)
         return extent[-1] - self.order[0] if self.order.step > 0 else self.order[0] - extent[0]
 

@@ -100,7 +100,7 @@ def tracker_and_reader(
     axis: SliceAxis,
     model: SAM2,
 ) -> tuple[VolumeSegmenter, SecondReader | None]:
-    """What draws slices of a volume as the network tracks them, and what reads them again, each without the other."""
+    """The tracker of slices of a volume, and the network that reads them again, each without the other."""
     threads = torch.get_num_threads()
     tracker = VolumeSegmenter(array, geometry, model, window, threads=threads, volume_stage="off")
     return tracker, VolumeSegmenter(array, geometry, model, window, threads=threads).second_reader(axis)
@@ -109,7 +109,7 @@ def tracker_and_reader(
 def _evidence(
     segmenter: VolumeSegmenter, target: Target, kind: str, rng: np.random.Generator, ranged: bool
 ) -> VolumeEvidence | None:
-    """What the engine knows after one session."""
+    """The evidence of the engine after one session."""
     given, slice_range = _prompts(segmenter.geometry, target, kind, rng)
     if not ranged:
         slice_range = None
@@ -206,7 +206,7 @@ def with_clicks(
 
 
 def _example(evidence: VolumeEvidence, truth: npt.NDArray[np.bool_]) -> Example | None:
-    """What the stage takes in and what it should say; None where no key slice holds a mask."""
+    """The input and the target of the stage; None where no key slice holds a mask."""
     factor = working_factor(evidence.shape)
     found = channels(evidence, factor)
     if found is None:

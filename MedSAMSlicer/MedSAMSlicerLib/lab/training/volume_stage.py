@@ -52,7 +52,7 @@ _UNREAD = (
 
 @dataclass(frozen=True)
 class VolumeTraining:
-    """How the stage is trained.
+    """The settings by which the stage is trained.
 
     Args:
         out: folder for examples, state and the best weights.
