@@ -149,13 +149,22 @@ class Projector:
             GeometryError: segmentation and volume no longer lie on the same voxels.
         """
         found, masks, segment_id = self.masks_of(obj), self._work.masks, self._work.segment_of(obj.id)
-        taken = any(_takes(wanted) for other, (_axis, wanted) in self._written.items() if other != obj.id)
-        if not taken or masks is None or obj.axis is None or segment_id not in self._work.segment_ids:
+        if masks is None or obj.axis is None or segment_id not in self._work.segment_ids:
             return found
         assert segment_id is not None
-        filled = [index for index, mask in found.items() if not mask.is_empty]
-        shown_slices = masks.read_slices(segment_id, obj.axis, filled)
-        return {index: PackedMask.from_array(mask) for index, mask in shown_slices.items()}
+        filled = {index for index, mask in found.items() if not mask.is_empty}
+        for index, mask in masks.read_slices(segment_id, obj.axis, self._perhaps_taken(obj, filled)).items():
+            found[index] = PackedMask.from_array(mask)
+        return found
+
+    def _perhaps_taken(self, obj: SegmentObject, filled: set[int]) -> list[int]:
+        """The filled slices of an object on which another one may have taken voxels."""
+        taken: set[int] = set()
+        for other, (axis, wanted) in self._written.items():
+            taking = {index for index, (_mask, claim) in wanted.items() if claim.takes}
+            if other != obj.id and taking:
+                taken |= taking if axis == obj.axis else filled
+        return sorted(taken & filled)
 
     def adopted_slices(self, segment_id: str, axis: SliceAxis) -> tuple[dict[int, Mask], Claim]:
         """Return the masks of a segment that becomes an object, with what was taken from it, and their claim."""
