@@ -181,12 +181,19 @@ def test_canceled_propagation_is_continued_by_the_next_one() -> None:
     assert propagate(session, liver, 2) == {5, 6, 7, 9, 10, 11}
 
 
-def test_wider_range_computes_what_was_outside_before() -> None:
+def test_another_range_computes_all_of_it_again_but_slices_of_the_user() -> None:
+    """The range says where the object ends: no slice looks the same with another one."""
     session, liver = with_object(5)
     session.set_slice_range(liver, (3, 7))
     assert propagate(session, liver, 1) == set(range(3, 8))
     session.set_slice_range(liver, (3, 9))
-    assert propagate(session, liver, 2) == {6, 7, 8, 9}
+    assert propagate(session, liver, 2) == set(range(3, 10))
+    session.accept(liver, [8])
+    session.set_slice_range(liver, (4, 8))
+    assert session.pending_slices(liver) == {4, 5, 6, 7}
+    session.set_slice_range(liver, (4, 8))
+    session.undo()
+    assert session.pending_slices(liver) == frozenset()
 
 
 def test_slices_without_a_result_are_empty_once_the_propagation_is_complete() -> None:

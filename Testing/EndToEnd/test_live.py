@@ -72,21 +72,34 @@ def test_box_is_all_it_takes_and_its_ends_are_trimmed_on_the_strip(live: User) -
     assert "Live: about" in str(live.ui.estimateLabel.text)
     assert live.message.startswith("If the mask goes too far, drag the ends")
     live.picture("live-grown")
-    everything = live.mask()
+    everything, last = live.mask(), filled(live)[-1]
     strip = Strip(live)
     strip.drag("first", 0, index - 2)
-    strip.drag("last", strip.count - 1, index + 2)
-    assert filled(live) == [n for n in range(index - 2, index + 3) if everything[n].any()]
-    assert not live.controller.runs.busy
+    assert live.controller.editing.slice_range == (index - 2, last), "the other end is where the mask ends"
+    strip.drag("last", last, index + 2)
+    within = range(index - 2, index + 3)
+    assert set(filled(live)) <= {*within}
+    propagated_with_range(live)
+    assert filled(live) == [n for n in within if live.truth[KIDNEY][n].any()]
     assert live.message.startswith("Review the doubtful slices:")
     live.picture("live-trimmed")
-    live.press("undoButton")
-    live.press("undoButton")
-    live.settled()
+    steps = live.controller.history.steps[0]
+    while live.controller.editing.slice_range is not None:
+        live.press("undoButton")
+        live.settled()
     assert same(live.mask(), everything)
-    live.host.key("Ctrl+Shift+Z", view="Red")
-    live.settled()
+    assert not live.controller.runs.busy, "what was taken back does not grow again"
+    while live.controller.history.steps[0] < steps:
+        live.host.key("Ctrl+Shift+Z", view="Red")
+        live.settled()
     assert filled(live)[0] == index - 2
+
+
+def propagated_with_range(user: User) -> None:
+    """What was trimmed is drawn again by itself."""
+    user.until(lambda: (user.controller.history.undo_label or "").startswith("Propagate"))
+    user.until(lambda: not user.controller.runs.busy)
+    user.settled()
 
 
 def test_mask_grows_to_both_sides_at_once_nearest_slices_first(live: User) -> None:

@@ -363,11 +363,27 @@ class Editing:
         self._set_range((first, last))
 
     def drag_range(self, first: int, last: int) -> None:
-        """As `set_range`, as one step of undo for itself; a range that holds every slice is none."""
-        axis = self._session().object(self.selected()).axis
-        whole = axis is not None and (first, last) == (0, self._session().geometry.slice_count(axis) - 1)
+        """As `set_range`, as one step of undo for itself; a range that holds every slice is none.
+
+        Where there was no range and one end is dragged, the other one is where the mask ends.
+        """
+        obj = self._session().object(self.selected())
+        chosen: tuple[int, int] | None = (first, last)
+        if obj.axis is not None:
+            count = self._session().geometry.slice_count(obj.axis)
+            low, high = obj.reach(count)
+            if chosen == (0, count - 1):
+                chosen = None
+            elif obj.slice_range is None:
+                chosen = (first or min(low, last), last) if last < count - 1 else (first, max(first, high))
         self._range = None
-        self._set_range(None if whole else (first, last))
+        self._set_range(chosen)
+
+    def begin_range(self) -> None:
+        """Let the range of the selected segment be what its mask reaches over now, or all slices; see `set_range`."""
+        obj = self._session().object(self.selected())
+        axis = obj.axis if obj.axis is not None else self._shown().axis
+        self._set_range(obj.reach(self._session().geometry.slice_count(axis)))
 
     def clear_range(self) -> None:
         """Propagate the selected segment over the whole volume."""
@@ -383,11 +399,11 @@ class Editing:
         self.range_changed.emit(object_id)
 
     def set_range_end(self, first: bool) -> None:
-        """Let the range of the selected segment begin at the shown slice, or end there; see `set_range`."""
+        """Let the range of the selected segment begin at the shown slice, or end there; see `drag_range`."""
         obj = self._session().object(self.selected())
         index = self._index_or_shown(None)
         axis = obj.axis if obj.axis is not None else self._shown().axis
-        low, high = obj.slice_range or (0, self._session().geometry.slice_count(axis) - 1)
+        low, high = obj.reach(self._session().geometry.slice_count(axis))
         self._set_range((index, max(index, high)) if first else (min(index, low), index))
 
     def remove_prompt(self, position: int) -> None:

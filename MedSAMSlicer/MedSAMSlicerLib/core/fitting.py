@@ -58,7 +58,7 @@ def ranged(
     """The object with a range; PromptError for one beyond the slices along the axis."""
     given = replace(obj.object_prompts, prompts=(), slice_range=slice_range)
     PromptSet(geometry, axis, (given,))
-    return obj.with_fields(slice_range=slice_range)
+    return obj.with_range(slice_range, geometry.slice_count(axis))
 
 
 def prompt_position(obj: SegmentObject, position: int) -> int:

@@ -102,7 +102,12 @@ class Round:
 
 
 def replay(
-    prompts: Sequence[PlannedPrompt], first: int, last: int, tapers: bool = False, refined: bool = False
+    prompts: Sequence[PlannedPrompt],
+    first: int,
+    last: int,
+    tapers: bool = False,
+    refined: bool = False,
+    ranged: bool = False,
 ) -> list[Round]:
     """Return what prompts lead to, round by round.
 
@@ -111,10 +116,11 @@ def replay(
         first, last: the inclusive range to compute.
         tapers: whether a track depends on the end of the range that it reaches.
         refined: whether a mask that is shown depends on all key slices of the round in which it was computed.
+        ranged: whether the user gave the range, which then says where the object ends.
     """
     rounds: list[Round] = []
     keys: dict[int, KeyStep] = {}
-    latest = _digest("round", f"{first} {last}")
+    latest = _digest("round", f"{first} {last}", "ranged" if ranged else "")
     for number in sorted({prompt.round for prompt in prompts}):
         until = [prompt for prompt in prompts if prompt.round <= number]
         new = []

@@ -103,6 +103,12 @@ class SegmentObject:
         """Slices with prompts, or with a mask that the user accepted or edited."""
         return self.kept_slices | {prompt.slice.index for prompt in self.prompts}
 
+    def reach(self, slice_count: int) -> tuple[int, int]:
+        """The slice range; without one, from where to where a propagated mask reaches, else all slices."""
+        seen = [index for index, stored in self.masks.items() if not stored.mask.is_empty]
+        ends = (min(seen), max(seen)) if self.propagated and seen else (0, slice_count - 1)
+        return self.slice_range or ends
+
     def prompts_on(self, index: int) -> tuple[Prompt, ...]:
         """Return the prompts on a slice."""
         return tuple(prompt for prompt in self.prompts if prompt.slice.index == index)
@@ -176,6 +182,18 @@ class SegmentObject:
             index for index in changed - self.kept_slices if self._previewed(index) != self.prompts_on(index)
         ]
         return tuple(sorted(wanted))
+
+    def with_range(self, slice_range: tuple[int, int] | None, slice_count: int) -> SegmentObject:
+        """The object with another slice range; what was propagated with the former one is to be computed again.
+
+        The range says where the object ends, and no slice of it looks the same without. Slices of the user stay, and
+        those of a mask made elsewhere, which only prompts change.
+        """
+        after = self.with_fields(slice_range=slice_range)
+        if slice_range == self.slice_range or not self.propagated or self.start is not None:
+            return after
+        first, last = slice_range or (0, slice_count - 1)
+        return replace(after, unfinished=frozenset(range(first, last + 1)) - self.kept_slices)
 
     def begun(self, run: int, slice_count: int, recompute: bool = False) -> SegmentObject:
         """The object when propagation `run` begins. With `recompute`, of all slices but the user's own."""
@@ -374,20 +392,26 @@ def letter_of(axis: SliceAxis | None) -> str:
 def kept_as_prompts(obj: SegmentObject, whole: bool = False) -> ObjectPrompts:
     """Return the prompts of an object, and as mask prompts the masks that the user accepted or edited in its range.
 
-    Of a started object (see `start`) also the masks that a run looks at; with `whole` all of them.
+    Prompts on such a slice were given before its mask, which says all: those of its own round are left out. Of a
+    started object (see `start`) also the masks that a run looks at are among them; with `whole` all of them.
     """
     given = obj.object_prompts if obj.start is None else given_by_start(obj, whole)
     first, last = given.slice_range or (0, max(obj.masks, default=0))
-    kept = [
-        MaskPrompt(SliceRef(obj.axis, index), stored.mask.to_array(), stored.round)
+    kept = {
+        index: MaskPrompt(SliceRef(obj.axis, index), stored.mask.to_array(), stored.round)
         for index, stored in obj.masks.items()
         if obj.axis is not None
         and stored.is_kept
         and stored.state is not MaskState.STARTED
         and not (stored.mask.is_empty and stored.round == 0)
         and first <= index <= last
+    }
+    earlier = [
+        prompt
+        for prompt in given.prompts
+        if prompt.slice.index not in kept or prompt.round < kept[prompt.slice.index].round
     ]
-    prompts = sorted((*given.prompts, *kept), key=lambda prompt: prompt.round)
+    prompts = sorted((*earlier, *kept.values()), key=lambda prompt: prompt.round)
     return replace(given, prompts=tuple(prompts))
 
 

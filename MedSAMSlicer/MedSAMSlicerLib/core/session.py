@@ -446,7 +446,8 @@ class Session:
         given = replace(obj.object_prompts, slice_range=slice_range)
         PromptSet(self.geometry, fitting.axis_of(obj), (given,))  # refuses a range beyond the last slice
         before = self._timeline.before_run(run, object_id)
-        after = replace(before, object_prompts=given).with_prompts(given.prompts)
+        ranged = before.with_range(slice_range, fitting.count_of(obj, self.geometry))
+        after = replace(ranged, object_prompts=given).with_prompts(given.prompts)
         self._timeline.change("Change the slice range", after.trimmed(), run)
 
     # -- prompts

@@ -165,8 +165,8 @@ class ObjectRun:
         self._replayed_range = prompts.slice_range or (0, self._geometry.slice_count(self._axis) - 1)
         self._check_range(prompts)
         rounds: tuple[_PromptRound, ...] = ()
-        refined = self._refiner is not None
-        parts = list(plan.replay(prompts.prompts, *self._replayed_range, self._tapers, refined))
+        refined, ranged = self._refiner is not None, prompts.slice_range is not None
+        parts = list(plan.replay(prompts.prompts, *self._replayed_range, self._tapers, refined, ranged))
         for part in parts:
             keys = rounds[-1].keys if rounds else {}
             wait = read or part is not parts[-1]
@@ -261,7 +261,7 @@ class ObjectRun:
             return
         stop_if(cancel)
         self._refined_for, earlier = None, None
-        if self._rounds[:-1] and (complete or self._rounds[-2].id in self._shown):
+        if self._rounds[:-1] and (complete or self._rounds[-2].id in self._shown or not self.jobs()):
             earlier = self._shown_after(self._rounds[:-1], cancel, counter or ProgressCounter(0))
         shown = self._refined(latest.prompts, self._tracked, self._owner, earlier, cancel, counter)
         for index in sorted({*shown.slices, *self.result.slices}):

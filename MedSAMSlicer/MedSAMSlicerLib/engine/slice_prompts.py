@@ -99,7 +99,8 @@ class SlicePrompts:
 def slice_prompts(prompts: Sequence[Prompt], geometry: VolumeGeometry, name: str = "") -> SlicePrompts:
     """Return what an object's prompts on one slice say together.
 
-    Of a box, a line and a mask, those of the latest round replace those of earlier rounds.
+    Of a box, a line and a mask, those of the latest round replace those of earlier rounds. A mask says all about a
+    slice: with it clicks of earlier rounds no longer count.
 
     Args:
         prompts: at least one, all of one slice.
@@ -117,7 +118,10 @@ def slice_prompts(prompts: Sequence[Prompt], geometry: VolumeGeometry, name: str
     mask: npt.NDArray[np.bool_] | None = None
     within: npt.NDArray[np.bool_] | None = None
     without = np.zeros(geometry.slice_shape(prompts[0].slice.axis), np.bool_)
+    redrawn = any(isinstance(prompt, MaskPrompt) and prompt.round == valid for prompt in prompts)
     for prompt in prompts:
+        if redrawn and prompt.round < valid:
+            continue
         if isinstance(prompt, MaskPrompt):
             if prompt.round == valid:
                 mask = prompt.mask if mask is None else mask | prompt.mask

@@ -94,11 +94,8 @@ class PropagateSection:
     # ------------------------------------------------------------------------------------------------------- range
 
     def _range_toggled(self, on: bool) -> None:
-        controller = self._context.controller
-        first, last = self._chosen_range()
-        self._context.attempt(
-            (lambda: controller.editing.set_range(first, last)) if on else controller.editing.clear_range
-        )
+        editing = self._context.controller.editing
+        self._context.attempt(editing.begin_range if on else editing.clear_range)
         self._show_range()
 
     def _range_chosen(self, first: float, last: float) -> None:
@@ -109,10 +106,6 @@ class PropagateSection:
 
     def _set_range_end(self, first: bool) -> None:
         self._context.attempt(lambda: self._context.controller.editing.set_range_end(first))
-
-    def _chosen_range(self) -> tuple[int, int]:
-        widget = self._context.ui.rangeWidget
-        return round(widget.minimumValue), round(widget.maximumValue)
 
     def _show_range(self) -> None:
         ui, controller = self._context.ui, self._context.controller
