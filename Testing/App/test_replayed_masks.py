@@ -85,9 +85,23 @@ def propagate(session: Session, number: int, engine: Engine) -> None:
 
 
 names = st.sampled_from(
-    ["point", "box", "move", "remove", "accept", "draw", "limit", "undo", "propagate", "propagate", "propagate"]
+    [
+        "point",
+        "box",
+        "move",
+        "remove",
+        "accept",
+        "draw",
+        "limit",
+        "undo",
+        "propagate",
+        "propagate",
+        "propagate",
+    ]
 )
-sequences = st.lists(st.tuples(names, st.integers(0, SLICES - 1), st.integers(12, 28)), min_size=4, max_size=9)
+sequences = st.lists(
+    st.tuples(names, st.integers(0, SLICES - 1), st.integers(12, 28)), min_size=4, max_size=9
+)
 
 REMOVED_AFTER_A_CORRECTION = [
     ("box", 7, 21),
@@ -108,7 +122,13 @@ LIMITED_TO_ALL_SLICES = [
     ("propagate", 0, 12),
     ("limit", 13, 14),
 ]
-DRAWN_OVER_CLICKS = [("point", 3, 20), ("point", 3, 22), ("draw", 3, 18), ("propagate", 0, 12), ("accept", 5, 12)]
+DRAWN_OVER_CLICKS = [
+    ("point", 3, 20),
+    ("point", 3, 22),
+    ("draw", 3, 18),
+    ("propagate", 0, 12),
+    ("accept", 5, 12),
+]
 
 
 @pytest.mark.slow

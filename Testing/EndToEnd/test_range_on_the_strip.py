@@ -59,7 +59,9 @@ def test_typed_numbers_trim_the_mask_and_bring_it_back_in_one_step(user: User) -
     assert filled[-1] >= 10, "a number of two digits"
     user.press("rangeBox")
     user.settled()
-    assert user.controller.editing.slice_range == (filled[0], filled[-1]), "from where to where the mask reaches"
+    assert user.controller.editing.slice_range == (filled[0], filled[-1]), (
+        "from where to where the mask reaches"
+    )
     user.type_range_end("last", filled[-1] - 1)
     assert user.controller.editing.slice_range == (filled[0], filled[-1] - 1)
     assert "includes every prompt" not in user.message, "the first digit alone is no range"

@@ -368,16 +368,11 @@ class Editing:
         Where there was no range and one end is dragged, the other one is where the mask ends.
         """
         obj = self._session().object(self.selected())
-        chosen: tuple[int, int] | None = (first, last)
-        if obj.axis is not None:
-            count = self._session().geometry.slice_count(obj.axis)
-            low, high = obj.reach(count)
-            if chosen == (0, count - 1):
-                chosen = None
-            elif obj.slice_range is None:
-                chosen = (first or min(low, last), last) if last < count - 1 else (first, max(first, high))
         self._range = None
-        self._set_range(chosen)
+        if obj.axis is None:
+            self._set_range((first, last))
+        else:
+            self._set_range(obj.dragged_range(first, last, self._session().geometry.slice_count(obj.axis)))
 
     def begin_range(self) -> None:
         """Let the range of the selected segment be what its mask reaches over now, or all slices; see `set_range`."""

@@ -109,6 +109,18 @@ class SegmentObject:
         ends = (min(seen), max(seen)) if self.propagated and seen else (0, slice_count - 1)
         return self.slice_range or ends
 
+    def dragged_range(self, first: int, last: int, slice_count: int) -> tuple[int, int] | None:
+        """The range once one of its ends was dragged; None for one that holds every slice.
+
+        Where there was none, the other end is where the mask ends.
+        """
+        if (first, last) == (0, slice_count - 1):
+            return None
+        low, high = self.reach(slice_count)
+        if self.slice_range is not None:
+            return first, last
+        return (first or min(low, last), last) if last < slice_count - 1 else (first, max(first, high))
+
     def prompts_on(self, index: int) -> tuple[Prompt, ...]:
         """Return the prompts on a slice."""
         return tuple(prompt for prompt in self.prompts if prompt.slice.index == index)
