@@ -369,16 +369,12 @@ class Editing:
         """
         obj = self._session().object(self.selected())
         self._range = None
-        if obj.axis is None:
-            self._set_range((first, last))
-        else:
-            self._set_range(obj.dragged_range(first, last, self._session().geometry.slice_count(obj.axis)))
+        self._set_range(obj.dragged_range(first, last, self._slice_count(obj)))
 
     def begin_range(self) -> None:
         """Let the range of the selected segment be what its mask reaches over now, or all slices; see `set_range`."""
         obj = self._session().object(self.selected())
-        axis = obj.axis if obj.axis is not None else self._shown().axis
-        self._set_range(obj.reach(self._session().geometry.slice_count(axis)))
+        self._set_range(obj.reach(self._slice_count(obj)))
 
     def clear_range(self) -> None:
         """Propagate the selected segment over the whole volume."""
@@ -397,9 +393,12 @@ class Editing:
         """Let the range of the selected segment begin at the shown slice, or end there; see `drag_range`."""
         obj = self._session().object(self.selected())
         index = self._index_or_shown(None)
-        axis = obj.axis if obj.axis is not None else self._shown().axis
-        low, high = obj.reach(self._session().geometry.slice_count(axis))
+        low, high = obj.reach(self._slice_count(obj))
         self._set_range((index, max(index, high)) if first else (min(index, low), index))
+
+    def _slice_count(self, obj: SegmentObject) -> int:
+        axis = obj.axis if obj.axis is not None else self._shown().axis
+        return self._session().geometry.slice_count(axis)
 
     def remove_prompt(self, position: int) -> None:
         """Remove one prompt of the selected segment, counted from 0 in the order in which they were given."""
