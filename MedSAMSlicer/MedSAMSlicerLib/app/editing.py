@@ -363,10 +363,7 @@ class Editing:
         self._set_range((first, last))
 
     def drag_range(self, first: int, last: int) -> None:
-        """As `set_range`, as one step of undo for itself; a range that holds every slice is none.
-
-        Where there was no range and one end is dragged, the other one is where the mask ends.
-        """
+        """As `set_range`, as one step of undo for itself; see :meth:`.SegmentObject.dragged_range`."""
         obj = self._session().object(self.selected())
         self._range = None
         self._set_range(obj.dragged_range(first, last, self._slice_count(obj)))
