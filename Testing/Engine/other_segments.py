@@ -30,15 +30,16 @@ from MedSAMSlicerLib.sam2.checkpoint import load_named
 Mask = npt.NDArray[np.bool_]
 
 
-def boxed(truth: Mask, segmenter: VolumeSegmenter) -> PromptSet:
+def boxed(truth: Mask, segmenter: VolumeSegmenter, axis: SliceAxis = SliceAxis.K) -> PromptSet:
     """A box on the slice where an organ is largest, and its range."""
-    index, filled = int(truth.sum(axis=(1, 2)).argmax()), np.flatnonzero(truth.any(axis=(1, 2)))
-    found = np.argwhere(truth[index])
+    slices = np.moveaxis(truth, axis, 0)
+    index, filled = int(slices.sum(axis=(1, 2)).argmax()), np.flatnonzero(slices.any(axis=(1, 2)))
+    found = np.argwhere(slices[index])
     (top, left), (bottom, right) = found.min(axis=0).tolist(), (found.max(axis=0) + 1).tolist()
-    place = SliceRef(SliceAxis.K, index)
+    place = SliceRef(axis, index)
     box = box_from_voxels(segmenter.geometry, place, left, top, right, bottom)
     organ = ObjectPrompts("organ", (1.0, 0.0, 0.0), (box,), (int(filled[0]), int(filled[-1])))
-    return PromptSet(segmenter.geometry, SliceAxis.K, (organ,), segmenter.window)
+    return PromptSet(segmenter.geometry, axis, (organ,), segmenter.window)
 
 
 def segmented(segmenter: VolumeSegmenter, prompts: PromptSet, barred: dict[int, PackedMask]) -> Mask:
