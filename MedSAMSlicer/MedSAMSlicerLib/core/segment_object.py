@@ -404,26 +404,21 @@ def letter_of(axis: SliceAxis | None) -> str:
 def kept_as_prompts(obj: SegmentObject, whole: bool = False) -> ObjectPrompts:
     """Return the prompts of an object, and as mask prompts the masks that the user accepted or edited in its range.
 
-    Prompts on such a slice were given before its mask, which says all: those of its own round are left out. Of a
-    started object (see `start`) also the masks that a run looks at are among them; with `whole` all of them.
+    Of a started object (see `start`) also the masks that a run looks at; with `whole` all of them. Masks come after
+    the prompts of their round: no prompt is given on a slice that is the user's.
     """
     given = obj.object_prompts if obj.start is None else given_by_start(obj, whole)
     first, last = given.slice_range or (0, max(obj.masks, default=0))
-    kept = {
-        index: MaskPrompt(SliceRef(obj.axis, index), stored.mask.to_array(), stored.round)
+    kept = [
+        MaskPrompt(SliceRef(obj.axis, index), stored.mask.to_array(), stored.round)
         for index, stored in obj.masks.items()
         if obj.axis is not None
         and stored.is_kept
         and stored.state is not MaskState.STARTED
         and not (stored.mask.is_empty and stored.round == 0)
         and first <= index <= last
-    }
-    earlier = [
-        prompt
-        for prompt in given.prompts
-        if prompt.slice.index not in kept or prompt.round < kept[prompt.slice.index].round
     ]
-    prompts = sorted((*earlier, *kept.values()), key=lambda prompt: prompt.round)
+    prompts = sorted((*given.prompts, *kept), key=lambda prompt: prompt.round)
     return replace(given, prompts=tuple(prompts))
 
 

@@ -100,10 +100,10 @@ def slice_prompts(prompts: Sequence[Prompt], geometry: VolumeGeometry, name: str
     """Return what an object's prompts on one slice say together.
 
     Of a box, a line and a mask, those of the latest round replace those of earlier rounds. A mask says all about a
-    slice: with it clicks of earlier rounds no longer count.
+    slice: what was given before it no longer counts, nor do clicks of earlier rounds.
 
     Args:
-        prompts: at least one, all of one slice.
+        prompts: at least one, all of one slice, in the order in which they were given.
         geometry: that of the volume.
         name: the object's, for messages.
 
@@ -118,9 +118,9 @@ def slice_prompts(prompts: Sequence[Prompt], geometry: VolumeGeometry, name: str
     mask: npt.NDArray[np.bool_] | None = None
     within: npt.NDArray[np.bool_] | None = None
     without = np.zeros(geometry.slice_shape(prompts[0].slice.axis), np.bool_)
-    redrawn = any(isinstance(prompt, MaskPrompt) and prompt.round == valid for prompt in prompts)
-    for prompt in prompts:
-        if redrawn and prompt.round < valid:
+    redrawn = max((at for at, prompt in enumerate(prompts) if _redraws(prompt, valid)), default=-1)
+    for at, prompt in enumerate(prompts):
+        if at < redrawn and not _redraws(prompt, valid):
             continue
         if isinstance(prompt, MaskPrompt):
             if prompt.round == valid:
@@ -157,6 +157,10 @@ def slice_prompts(prompts: Sequence[Prompt], geometry: VolumeGeometry, name: str
             name,
         )
     return SlicePrompts(tuple(points), box, mask, replaces, _allowed(within, without, points))
+
+
+def _redraws(prompt: Prompt, valid: int) -> bool:
+    return isinstance(prompt, MaskPrompt) and prompt.round == valid
 
 
 def check_first_prompts(
