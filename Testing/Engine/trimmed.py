@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from Testing.Engine.other_segments import boxed
 
+from MedSAMSlicerLib.core.errors import MedSAMError
 from MedSAMSlicerLib.core.geometry import SliceAxis, VolumeGeometry
 from MedSAMSlicerLib.core.intensity import choose_window
 from MedSAMSlicerLib.core.metrics import dice
@@ -46,7 +47,11 @@ def generated() -> Iterator[Labeled]:
 def of_folder(data: Path) -> Iterator[Labeled]:
     """The targets of the accuracy benchmark, but for videos."""
     for case in find_cases(data):
-        volume, targets = load_case(case)
+        try:
+            volume, targets = load_case(case)
+        except MedSAMError as error:
+            sys.stderr.write(f"left out: {error}\n")
+            continue
         for target in targets if volume.array.ndim == 3 else ():
             name = f"{case.name} {target.name}"
             yield name, volume.array, volume.geometry, volume.modality, target.axis, target.mask
