@@ -104,9 +104,11 @@ def trimmed(camera: Photographer, name: str | None = None) -> None:
 
     seen = [int(index) for index in np.flatnonzero(camera.truth[STORY].any(axis=(1, 2)))]
     strip = Strip(camera.user)
-    strip.drag("first", 0, seen[0])
-    strip.drag("last", strip.count - 1, seen[-1])
+    for end, organ in (("first", seen[0]), ("last", seen[-1])):
+        first, last = camera.controller.editing.slice_range or (0, strip.count - 1)
+        strip.drag(end, first if end == "first" else last, organ)
     assert camera.controller.editing.slice_range == (seen[0], seen[-1])
+    camera.user.propagate()
     if name is not None:
         good = [index for index in seen if camera.dice_on(STORY, index) > 0.8] or seen
         near = min(good, key=lambda index: min(index - seen[0], seen[-1] - index))

@@ -130,7 +130,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     more.add_argument(
         "--overlap",
         choices=OVERLAPS,
-        help="as in the panel: keep = allow overlap; highest = each voxel is of the segment it fits best "
+        help="keep = allow overlap, as the panel calls it; highest = each voxel is of the segment it fits best "
         "(default: as in --prompts, else keep)",
     )
     more.add_argument(
