@@ -33,7 +33,7 @@ class MedSAMSlicer(ScriptedLoadableModule):
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         parent.dependencies = ["Segmentations", "SegmentEditor", "Markups", "SubjectHierarchy"]
         parent.contributors = ["MedSAMSlicer contributors"]
-        # Slicer's getDefaultModuleDocumentationLink() names a page of Slicer's documentation, which has none of extensions.
+        # Slicer's getDefaultModuleDocumentationLink() names a page of its own documentation, which extensions lack.
         parent.helpText = _(
             "From one box or a few clicks to a 3-D segmentation of a CT or MR volume: the SAM 2 video network carries "
             "the mask from slice to slice, on this computer. Choose a volume and a prompt tool and click on the organ: "
