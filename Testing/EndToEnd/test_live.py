@@ -57,10 +57,15 @@ def growing(user: User) -> int:
 def grown(user: User) -> int:
     """A box, and the mask that grew from it; returns the slice of the box."""
     index = user.box_around(KIDNEY)
+    until_grown(user)
+    return index
+
+
+def until_grown(user: User) -> None:
+    """Wait for what grows by itself."""
     user.until(lambda: (user.controller.history.undo_label or "").startswith("Propagate"))
     user.until(lambda: not user.controller.runs.busy)
     user.settled()
-    return index
 
 
 def test_box_is_all_it_takes_and_its_ends_are_trimmed_on_the_strip(live: User) -> None:
@@ -79,7 +84,7 @@ def test_box_is_all_it_takes_and_its_ends_are_trimmed_on_the_strip(live: User) -
     strip.drag("last", last, index + 2)
     within = range(index - 2, index + 3)
     assert set(filled(live)) <= {*within}
-    propagated_with_range(live)
+    until_grown(live)
     assert filled(live) == [n for n in within if live.truth[KIDNEY][n].any()]
     assert live.message.startswith("Review the doubtful slices:")
     live.picture("live-trimmed")
@@ -93,13 +98,6 @@ def test_box_is_all_it_takes_and_its_ends_are_trimmed_on_the_strip(live: User) -
         live.host.key("Ctrl+Shift+Z", view="Red")
         live.settled()
     assert filled(live)[0] == index - 2
-
-
-def propagated_with_range(user: User) -> None:
-    """What was trimmed is drawn again by itself."""
-    user.until(lambda: (user.controller.history.undo_label or "").startswith("Propagate"))
-    user.until(lambda: not user.controller.runs.busy)
-    user.settled()
 
 
 def test_mask_grows_to_both_sides_at_once_nearest_slices_first(live: User) -> None:

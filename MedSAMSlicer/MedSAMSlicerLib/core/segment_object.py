@@ -105,9 +105,10 @@ class SegmentObject:
 
     def reach(self, slice_count: int) -> tuple[int, int]:
         """The slice range; without one, from where to where a propagated mask reaches, else all slices."""
+        if self.slice_range is not None:
+            return self.slice_range
         seen = [index for index, stored in self.masks.items() if not stored.mask.is_empty]
-        ends = (min(seen), max(seen)) if self.propagated and seen else (0, slice_count - 1)
-        return self.slice_range or ends
+        return (min(seen), max(seen)) if self.propagated and seen else (0, slice_count - 1)
 
     def dragged_range(self, first: int, last: int, slice_count: int) -> tuple[int, int] | None:
         """The range once one of its ends was dragged; None for one that holds every slice.
@@ -116,9 +117,9 @@ class SegmentObject:
         """
         if (first, last) == (0, slice_count - 1):
             return None
-        low, high = self.reach(slice_count)
         if self.slice_range is not None:
             return first, last
+        low, high = self.reach(slice_count)
         return (first or min(low, last), last) if last < slice_count - 1 else (first, max(first, high))
 
     def prompts_on(self, index: int) -> tuple[Prompt, ...]:

@@ -443,10 +443,9 @@ class Session:
         Changes of one `run` in a row are one step, in which a wider range brings back what a narrower one took.
         """
         obj = self._unlocked(object_id)
-        given = replace(obj.object_prompts, slice_range=slice_range)
-        PromptSet(self.geometry, fitting.axis_of(obj), (given,))  # refuses a range beyond the last slice
         before = self._timeline.before_run(run, object_id)
-        ranged = before.with_range(slice_range, fitting.count_of(obj, self.geometry))
+        ranged = fitting.ranged(before, self.geometry, slice_range, fitting.axis_of(obj))
+        given = replace(obj.object_prompts, slice_range=slice_range)
         after = replace(ranged, object_prompts=given).with_prompts(given.prompts)
         self._timeline.change("Change the slice range", after.trimmed(), run)
 

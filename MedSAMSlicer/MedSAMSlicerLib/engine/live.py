@@ -215,7 +215,7 @@ class LiveSegmentation:
             self._slices += isinstance(event, SliceMask)
             yield event
         for run in self._runs.values():
-            yield from run.refine(cancel, counter, wanted is None)
+            yield from run.refine(cancel, counter)
 
 
 def stepwise(events: Generator[Step, None, None], settings: Settings) -> Iterator[Step]:

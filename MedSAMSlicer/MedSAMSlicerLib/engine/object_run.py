@@ -235,17 +235,17 @@ class ObjectRun:
         self._end(event, self._id_of(self._tracks[event.skipped[0]], self._keys))
 
     def refine(
-        self, cancel: Cancel | None = None, counter: ProgressCounter | None = None, complete: bool = True
+        self, cancel: Cancel | None = None, counter: ProgressCounter | None = None
     ) -> Iterator[SliceMask]:
         """Look at all slices together, once the tracks are done.
 
         Key slices stay as they are, and so do slices of tracks that the latest round of prompts did not change: a
-        correction changes the gap between its neighboring key slices and nothing else.
+        correction changes the gap between its neighboring key slices and nothing else. Where tracks were left to the
+        caller, earlier rounds that are not cached are not computed again.
 
         Args:
             cancel: asked between slices.
             counter: counts what must be tracked once more.
-            complete: whether all tracks were to be computed. If not, what is not cached is left to the caller.
 
         Yields:
             The masks of slices that look otherwise than before.
@@ -261,7 +261,7 @@ class ObjectRun:
             return
         stop_if(cancel)
         self._refined_for, earlier = None, None
-        if self._rounds[:-1] and (complete or self._rounds[-2].id in self._shown or not self.jobs()):
+        if self._rounds[:-1] and (self._rounds[-2].id in self._shown or not self.jobs()):
             earlier = self._shown_after(self._rounds[:-1], cancel, counter or ProgressCounter(0))
         shown = self._refined(latest.prompts, self._tracked, self._owner, earlier, cancel, counter)
         for index in sorted({*shown.slices, *self.result.slices}):
